@@ -1,0 +1,54 @@
+# Each target is complete on a fresh machine with Python 3.11 or later: it makes the environment it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help setup demo test test-all check lint types imports format lock clean
+.DEFAULT_GOAL := help
+
+help:  ## what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: .venv/ready  ## the virtual environment, from the locked dependencies
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## the whole way on this machine, without an account; ARGS=--keep stays up
+	$(BIN)/forwarder demo $(ARGS)
+
+test: setup  ## the test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: setup  ## the test suite and its long runs
+	$(BIN)/python -m pytest --long $(ARGS)
+
+check: lint types imports test  ## all that main must pass
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+format: setup  ## the layout of the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: setup  ## resolve the dependencies anew; uv reads pyproject.toml
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet uv
+	.venv/lock/bin/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --upgrade --output-file requirements.lock
+
+clean:  ## what can be made again
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
