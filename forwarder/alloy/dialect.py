@@ -1,0 +1,155 @@
+"""What the logs API says, in any of its documented variants, as executions.
+
+The quick way decodes a whole page into typed records. Where a record does not fit, it alone is read again with
+patience; only one without an id, or with one too long, is refused.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from forwarder.alloy.mend import mend
+from forwarder.errors import PageUndecodable, PageUnreadable
+from forwarder.model import MAX_ID_BYTES, Execution
+
+
+class _Page(msgspec.Struct):
+    data: list[Execution]
+
+
+class _RawPage(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that cannot be an execution of ours. `digest` names it in the log without telling its content."""
+
+    reason: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    executions: list[Execution]
+    refused: list[Refused]
+
+    @property
+    def empty(self) -> bool:
+        return not self.executions and not self.refused
+
+
+_pages = msgspec.json.Decoder(_Page)
+_raw_pages = msgspec.json.Decoder(_RawPage)
+_records = msgspec.json.Decoder(Execution)
+_anything = msgspec.json.Decoder()
+
+# msgspec reports invalid UTF-8 as UnicodeDecodeError and deep nesting as RecursionError.
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decode_page(body: bytes) -> Records:
+    """Raises PageUndecodable where the body is a page with something broken in it, PageUnreadable where it is none."""
+    try:
+        return _checked(_pages.decode(body).data)
+    except BROKEN:
+        return _one_by_one(body)
+
+
+def refuse(body: bytes, reason: str) -> Refused:
+    return Refused(reason, hashlib.sha256(body).hexdigest()[:16])
+
+
+def _checked(executions: list[Execution]) -> Records:
+    if all(_has_id(execution) for execution in executions):
+        return Records(executions, [])
+    refused = [
+        refuse(execution.id.encode(errors="replace"), "its executionId is empty or too long")
+        for execution in executions
+        if not _has_id(execution)
+    ]
+    return Records([execution for execution in executions if _has_id(execution)], refused)
+
+
+def _has_id(execution: Execution) -> bool:
+    # Characters bound the bytes from both sides, so most ids are told without encoding them.
+    return 0 < len(execution.id) <= MAX_ID_BYTES // 4 or 0 < len(execution.id.encode()) <= MAX_ID_BYTES
+
+
+def _one_by_one(body: bytes) -> Records:
+    page = _raw_page(body)
+    executions: list[Execution] = []
+    refused: list[Refused] = []
+    for raw in page.data:
+        try:
+            execution = _patient(bytes(raw))
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            refused.append(refuse(bytes(raw), str(error) if type(error) is ValueError else "it cannot be decoded"))
+        else:
+            executions.append(execution)
+    checked = _checked(executions)
+    return Records(checked.executions, refused + checked.refused)
+
+
+def _raw_page(body: bytes) -> _RawPage:
+    for attempt in (lambda: body, lambda: mend(body)):
+        try:
+            return _raw_pages.decode(attempt())
+        except msgspec.ValidationError:
+            raise PageUnreadable("the logs API answered with JSON that is no page of executions") from None
+        except BROKEN:
+            continue
+    # A body that was cut, or is HTML, has no other end of the braces: there is nothing to read one by one.
+    if body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}":
+        raise PageUndecodable("a page of the logs API is broken inside")
+    raise PageUnreadable("the logs API answered with something that is not JSON")
+
+
+def _patient(raw: bytes) -> Execution:
+    """One record, whatever the types of its fields. Raises ValueError where it has no id."""
+    try:
+        return _records.decode(raw)
+    except BROKEN:
+        fields = _anything.decode(mend(raw))
+    if not isinstance(fields, dict):
+        raise ValueError("it is not an object")
+    execution_id = fields.get("executionId")
+    if isinstance(execution_id, int) and not isinstance(execution_id, bool):
+        execution_id = str(execution_id)
+    if not isinstance(execution_id, str):
+        raise ValueError("it has no executionId")
+    finished = fields.get("finished")
+    return Execution(
+        id=execution_id,
+        started_at=_time(fields.get("startedAt")),
+        stopped_at=_time(fields.get("stoppedAt")),
+        completed_at=_time(fields.get("completedAt")),
+        status=_text(fields.get("status")),
+        finished=finished if isinstance(finished, bool) else None,
+        message=_text(fields.get("message")),
+        error=_raw(fields.get("error")),
+        results=_raw(fields.get("results")),
+    )
+
+
+def _time(value: Any) -> datetime | None:
+    """RFC 3339, or a Unix time in seconds or milliseconds; None for what is neither."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = value / 1000 if abs(value) > 1e11 else value  # 1e11 s is the year 5138, 1e11 ms is 1973
+    try:
+        return msgspec.convert(value, datetime, strict=False)
+    except (msgspec.ValidationError, OverflowError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(b"" if value is None else msgspec.json.encode(value))

@@ -1,0 +1,40 @@
+"""One pace for everything that is asked of the logs API."""
+
+from forwarder.backoff import Backoff
+from forwarder.clock import Clock
+
+LONGEST_PAUSE = 3600.0
+"""Seconds. A Retry-After beyond this is taken as this: an API that means a day is asked again each hour."""
+
+
+class Pace:
+    """Spaces requests evenly and, when told to wait, holds all of them."""
+
+    def __init__(self, clock: Clock, requests_per_second: float) -> None:
+        self._clock = clock
+        self._gap = 1 / requests_per_second
+        self._next = 0.0
+        self._backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
+
+    async def turn(self) -> None:
+        """Wait for a turn. A pause that begins meanwhile moves the turns that were not taken yet."""
+        while True:
+            now = self._clock.monotonic()
+            if now >= self._next:
+                self._next = now + self._gap
+                return
+            await self._clock.sleep(self._next - now)
+
+    def pause(self, seconds: float) -> float:
+        """Hold every request for `seconds`, or for a step of backoff where that is 0; the seconds."""
+        seconds = min(seconds, LONGEST_PAUSE) if seconds > 0 else self._backoff.next()
+        self._next = max(self._next, self._clock.monotonic() + seconds)
+        return seconds
+
+    def answered(self) -> None:
+        self._backoff.reset()
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds until the next turn."""
+        return max(0.0, self._next - self._clock.monotonic())

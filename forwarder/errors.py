@@ -1,0 +1,120 @@
+"""Everything that can go wrong, drawn once.
+
+ForwarderError                  1
+├── UsageError                  2    the command line asks for something impossible
+├── SettingsError              78    the settings file or the environment
+├── VaultError                 78    the master key or the sealed secrets
+├── SourceError
+│   ├── SourceUnavailable      69    the logs API cannot be reached, fails, or tells us to wait
+│   ├── SourceRefused          77    the logs API refuses the key
+│   ├── WorkflowNotFound       69    the logs API knows no such workflow
+│   └── PageUnreadable         69    an answer that is no page of executions
+│       ├── PageUndecodable    69    a page whose JSON is broken inside: its records are read one by one
+│       └── PageTooLarge       69    a page over the limit: its records are read one by one
+├── DestinationError
+│   ├── DestinationUnavailable 69    the bus cannot be reached, throttles or fails: nothing was accepted
+│   ├── BusMissing             69    the bus does not exist
+│   ├── DestinationRefused     77    the bus refuses the keys, the source or the clock
+│   └── RequestRefused         69    the bus refuses this request as such: the batch is halved
+└── LedgerError                 1    the ledger cannot be read or written
+    ├── LedgerLocked           75    another process is running on it
+    └── LedgerUnavailable      75    it cannot be written now (disk full, read-only, busy)
+
+A message names what is wrong and where, a hint says how to mend it; neither ever holds a secret.
+"""
+
+
+class ForwarderError(Exception):
+    """The root. `hint` is a sentence that says how to mend it, or empty."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(ForwarderError):
+    exit_code = 2
+
+
+class SettingsError(ForwarderError):
+    exit_code = 78
+
+
+class VaultError(ForwarderError):
+    exit_code = 78
+
+
+class SourceError(ForwarderError):
+    exit_code = 69
+
+
+class SourceUnavailable(SourceError):
+    """`retry_after` is in seconds, and 0 where the API named no time."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class SourceRefused(SourceError):
+    exit_code = 77
+
+
+class WorkflowNotFound(SourceError):
+    pass
+
+
+class PageUnreadable(SourceError):
+    pass
+
+
+class PageUndecodable(PageUnreadable):
+    pass
+
+
+class PageTooLarge(PageUnreadable):
+    pass
+
+
+class DestinationError(ForwarderError):
+    """`code` is the bus's own error code, or a short word of ours where it gave none."""
+
+    exit_code = 69
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class DestinationUnavailable(DestinationError):
+    pass
+
+
+class BusMissing(DestinationError):
+    pass
+
+
+class DestinationRefused(DestinationError):
+    exit_code = 77
+
+
+class RequestRefused(DestinationError):
+    pass
+
+
+class LedgerError(ForwarderError):
+    pass
+
+
+class LedgerLocked(LedgerError):
+    exit_code = 75
+
+
+class LedgerUnavailable(LedgerError):
+    exit_code = 75

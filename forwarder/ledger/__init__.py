@@ -1,0 +1,44 @@
+"""The only state: what was seen, is owed, was sent, and died. `open_ledger` finds the kind that the settings name."""
+
+from pathlib import Path
+
+from forwarder.ledger.contract import (
+    Books,
+    Dead,
+    DeadLetter,
+    FeedStatus,
+    Ledger,
+    Postponed,
+    Pulse,
+    Reading,
+    Sent,
+    Settlement,
+)
+from forwarder.ledger.lock import RunningLock
+from forwarder.ledger.sqlite import SqliteLedger
+from forwarder.settings import LocalSettings, Place
+
+__all__ = [
+    "Books",
+    "Dead",
+    "DeadLetter",
+    "FeedStatus",
+    "Ledger",
+    "Postponed",
+    "Pulse",
+    "Reading",
+    "RunningLock",
+    "Sent",
+    "Settlement",
+    "SqliteLedger",
+    "ledger_file",
+    "open_ledger",
+]
+
+
+def ledger_file(place: Place, settings: LocalSettings) -> Path:
+    return place.path(settings.ledger.url.removeprefix("sqlite:///"))
+
+
+def open_ledger(place: Place, settings: LocalSettings, *, create: bool = False) -> SqliteLedger:
+    return SqliteLedger(ledger_file(place, settings), create=create)

@@ -1,0 +1,157 @@
+"""What the loops and the verbs may ask of a ledger, whatever keeps it.
+
+An executionId is recorded once, ever, and is then in exactly one state: owed → sent | dead, dead → owed (retry),
+dead → purged, and sent | purged → forgotten. So the books balance at any commit:
+recorded = owed + sent + dead + purged + forgotten.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from forwarder.model import Checkpoint, Entry, Feed, Owed
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    token: int
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Still owed, not before `due_at`. A strike is an attempt that counts towards giving up."""
+
+    token: int
+    code: str
+    due_at: datetime
+    strike: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    token: int
+    code: str
+    reason: str
+
+
+Settlement = Sent | Postponed | Dead
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    recorded: int = 0
+    owed: int = 0
+    sent: int = 0
+    dead: int = 0
+    purged: int = 0
+    forgotten: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        return self.recorded == self.owed + self.sent + self.dead + self.purged + self.forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    at: datetime
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`attempts` are the last ones, oldest first; `attempted` counts all of them."""
+
+    entry: Entry
+    code: str
+    reason: str
+    recorded_at: datetime
+    died_at: datetime
+    attempted: int
+    attempts: Sequence[Attempt] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the last reading of a feed ended; `error` is empty where it was complete."""
+
+    at: datetime
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    feed: Feed
+    checkpoint: Checkpoint
+    reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a running daemon leaves for others to read: who it is, and how its parts do."""
+
+    at: datetime
+    pid: int
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Ledger(Protocol):
+    """Every method commits before it returns, and raises LedgerError where it could not."""
+
+    async def checkpoint(self, feed: Feed, *, since: datetime) -> Checkpoint:
+        """The feed's, or a new one that begins at `since` on our clock; a new one is kept at once."""
+
+    async def known(self, execution_ids: Collection[str]) -> set[str]:
+        """Those of the ids that are recorded already."""
+
+    async def record(
+        self, feed: Feed, entries: Sequence[Entry], *, now: datetime, checkpoint: Checkpoint | None = None
+    ) -> int:
+        """Make entries owed, but for ids already recorded, and move the checkpoint, in one commit; how many are new."""
+
+    async def take(self, limit: int, *, now: datetime) -> list[Owed]:
+        """Owed entries that are due, oldest first; none is handed out again before it is settled or released."""
+
+    def release(self, tokens: Collection[int]) -> None:
+        """Hand back entries that were taken and not sent: they are owed as before."""
+
+    async def next_due(self) -> datetime | None:
+        """When the first entry that is not taken falls due, or None where nothing is owed."""
+
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
+        """Book the outcome of entries that were taken, in one commit. Settling an entry again changes nothing."""
+
+    async def books(self) -> Books: ...
+
+    async def oldest_owed(self) -> datetime | None:
+        """When the oldest owed entry was recorded."""
+
+    async def audit(self) -> Books:
+        """The books counted anew from the rows. Raises LedgerError where they differ from those kept."""
+
+    async def find(self, execution_id: str) -> Feed | None:
+        """Where an execution was recorded."""
+
+    async def dead_letters(self) -> list[DeadLetter]: ...
+
+    async def dead_letter(self, execution_id: str) -> DeadLetter | None: ...
+
+    async def retry_dead(self, execution_ids: Collection[str] | None, *, now: datetime) -> int:
+        """Make dead letters owed again, or all of them; how many."""
+
+    async def purge_dead(self, execution_ids: Collection[str] | None) -> int:
+        """Drop dead letters, or all of them, keeping their ids; how many."""
+
+    async def sweep(self, *, now: datetime, remember: timedelta, keep_payload: timedelta) -> bool:
+        """Drop a small number of details and ids that are old enough; whether there may be more."""
+
+    async def switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
+        """Remember the switch, and return what it was before. With `skip`, off → on begins every feed at `now`."""
+
+    async def feeds(self) -> list[FeedStatus]: ...
+
+    async def note(self, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None:
+        """Leave word of how the daemon does."""
+
+    async def pulse(self) -> Pulse | None: ...

@@ -1,0 +1,45 @@
+"""One running process a ledger."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from forwarder.errors import LedgerLocked, LedgerUnavailable
+
+
+class RunningLock:
+    """Held by `run` and `once`. The system lets go of it when the process ends, however it ends."""
+
+    def __init__(self, ledger: Path) -> None:
+        self.file = ledger.with_name(ledger.name + ".lock")
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Raises LedgerLocked, which names the process that holds it."""
+        try:
+            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise LedgerUnavailable(
+                f"the lock {self.file} cannot be opened: {error.strerror}", hint="make its folder writable"
+            ) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "another process"
+            os.close(descriptor)
+            raise LedgerLocked(
+                f"a forwarder is running on this ledger already: {holder}", hint=f"it holds {self.file}"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

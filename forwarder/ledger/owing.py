@@ -1,0 +1,141 @@
+"""The side of delivery: what is owed, and what became of it."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from sqlite3 import Connection
+from typing import assert_never
+
+import msgspec
+
+from forwarder.ledger.books import count
+from forwarder.ledger.codec import instant, micros, unpack
+from forwarder.ledger.contract import Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
+from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT
+from forwarder.model import Entry, Feed, Owed
+
+HISTORY = 20
+"""Attempts that are kept of each entry: a bus that throttles for a day must not fill the disk with words about it."""
+
+_history = msgspec.json.Decoder(list[tuple[int, str]])
+
+
+def due(db: Connection, limit: int, now: datetime) -> list[Owed]:
+    rows = db.execute(
+        """SELECT entry, execution_id, workflow_id, user_id, time, body, strikes, attempts
+           FROM entries JOIN details USING (entry) JOIN feeds USING (feed)
+           WHERE state = 0 AND due_at <= ? ORDER BY due_at, entry LIMIT ?""",
+        (micros(now), limit),
+    )
+    return [
+        Owed(
+            token,
+            Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body)),
+            attempts=attempts,
+            strikes=strikes,
+        )
+        for token, execution_id, workflow_id, user_id, time, body, strikes, attempts in rows
+    ]
+
+
+def next_due(db: Connection, besides: Collection[int]) -> datetime | None:
+    rows = db.execute("SELECT entry, due_at FROM entries WHERE state = 0 ORDER BY due_at LIMIT ?", (len(besides) + 1,))
+    return next((instant(due_at) for token, due_at in rows if token not in besides), None)
+
+
+def oldest(db: Connection) -> datetime | None:
+    row = db.execute("SELECT min(recorded_at) FROM entries WHERE state = 0").fetchone()
+    return None if row[0] is None else instant(row[0])
+
+
+def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
+    sent = dead = 0
+    for settlement in settlements:
+        match settlement:
+            case Sent(token, event_id):
+                sent += _end(db, token, SENT, "", event_id, None, now)
+            case Dead(token, code, reason):
+                dead += _end(db, token, DEAD, code, code, reason, now)
+            case Postponed(token, code, due_at, strike):
+                db.execute(
+                    """UPDATE entries SET due_at = ?, attempts = attempts + 1, strikes = strikes + ?, history = ?
+                       WHERE entry = ? AND state = 0""",
+                    (micros(due_at), strike, _longer(db, token, code, now), token),
+                )
+            case _:
+                assert_never(settlement)
+    count(db, owed=-sent - dead, sent=sent, dead=dead)
+
+
+def dead_letters(db: Connection, execution_id: str | None = None) -> list[DeadLetter]:
+    rows = db.execute(
+        """SELECT execution_id, workflow_id, user_id, time, body, answer, reason, recorded_at, settled_at, attempts, history
+           FROM entries JOIN details USING (entry) JOIN feeds USING (feed)
+           WHERE state = 2 AND (? IS NULL OR execution_id = ?) ORDER BY settled_at, entry""",
+        (execution_id, execution_id),
+    )
+    return [
+        DeadLetter(
+            Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body)),
+            code=code,
+            reason=reason,
+            recorded_at=instant(recorded_at),
+            died_at=instant(settled_at),
+            attempted=attempts,
+            attempts=[Attempt(instant(at), code) for at, code in _history.decode(history or b"[]")],
+        )
+        for execution_id, workflow_id, user_id, time, body, code, reason, recorded_at, settled_at, attempts, history in rows
+    ]
+
+
+def retry_dead(db: Connection, execution_ids: Collection[str] | None, now: datetime) -> int:
+    tokens = _dead(db, execution_ids)
+    db.executemany(
+        "UPDATE entries SET state = 0, due_at = ?, strikes = 0, settled_at = NULL WHERE entry = ?",
+        [(micros(now), token) for token, _ in tokens],
+    )
+    count(db, dead=-len(tokens), owed=len(tokens))
+    return len(tokens)
+
+
+def purge_dead(db: Connection, execution_ids: Collection[str] | None) -> int:
+    tokens = _dead(db, execution_ids)
+    drop(db, tokens, PURGED)
+    count(db, dead=-len(tokens), purged=len(tokens))
+    return len(tokens)
+
+
+def drop(db: Connection, entries: Sequence[tuple[int, int]], outcome: int) -> None:
+    """Let go of details, and keep of each execution that it was, and how it ended. Pairs of entry and key."""
+    db.executemany("DELETE FROM entries WHERE entry = ?", [(entry,) for entry, _ in entries])
+    db.executemany("DELETE FROM details WHERE entry = ?", [(entry,) for entry, _ in entries])
+    db.executemany(
+        "UPDATE executions SET entry = NULL, outcome = ? WHERE key = ?", [(outcome, key) for _, key in entries]
+    )
+
+
+def _dead(db: Connection, execution_ids: Collection[str] | None) -> list[tuple[int, int]]:
+    if execution_ids is None:
+        return db.execute("SELECT entry, key FROM entries WHERE state = 2").fetchall()
+    found = [
+        db.execute("SELECT entry, key FROM entries WHERE state = 2 AND execution_id = ?", (execution_id,)).fetchone()
+        for execution_id in dict.fromkeys(execution_ids)
+    ]
+    return [row for row in found if row is not None]
+
+
+def _end(
+    db: Connection, token: int, state: int, code: str, answer: str, reason: str | None, now: datetime
+) -> int:  # fmt: skip
+    """1 where the entry was owed, 0 where it had been settled before."""
+    changed = db.execute(
+        """UPDATE entries SET state = ?, settled_at = ?, attempts = attempts + 1, answer = ?, reason = ?, history = ?
+           WHERE entry = ? AND state = ?""",
+        (state, micros(now), answer, reason, _longer(db, token, code, now) if code else None, token, OWED),
+    )
+    return changed.rowcount
+
+
+def _longer(db: Connection, token: int, code: str, now: datetime) -> bytes:
+    row = db.execute("SELECT history FROM entries WHERE entry = ?", (token,)).fetchone()
+    history = _history.decode(row[0]) if row and row[0] else []
+    return msgspec.json.encode([*history, (micros(now), code)][-HISTORY:])

@@ -1,0 +1,137 @@
+"""The side of intake: feeds, checkpoints, and executions that become owed."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from sqlite3 import Connection
+
+from forwarder.ledger.books import count
+from forwarder.ledger.codec import (
+    checkpoint_of,
+    checkpoint_row,
+    digest,
+    hours_down,
+    instant,
+    micros,
+    pack,
+    seconds_up,
+)
+from forwarder.ledger.contract import FeedStatus, Reading
+from forwarder.ledger.schema import OWED
+from forwarder.model import Checkpoint, Entry, Feed
+
+_CHECKPOINT = "watermark, floor, since, deep_at, open"
+
+
+def checkpoint(db: Connection, feed: Feed, since: datetime) -> Checkpoint:
+    names = (feed.workflow_id, feed.user_id or "")
+    db.execute(
+        "INSERT INTO feeds (workflow_id, user_id, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (*names, micros(since)),
+    )
+    return checkpoint_of(
+        db.execute(f"SELECT {_CHECKPOINT} FROM feeds WHERE workflow_id = ? AND user_id = ?", names).fetchone()  # noqa: S608
+    )
+
+
+def find_checkpoint(db: Connection, feed: Feed) -> Checkpoint | None:
+    row = db.execute(
+        f"SELECT {_CHECKPOINT} FROM feeds WHERE workflow_id = ? AND user_id = ?",  # noqa: S608
+        (feed.workflow_id, feed.user_id or ""),
+    ).fetchone()
+    return None if row is None else checkpoint_of(row)
+
+
+def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
+    return {execution_id for execution_id in execution_ids if _find(db, execution_id)[1]}
+
+
+def record(
+    db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, moved_to: Checkpoint | None
+) -> int:
+    number = feed_number(db, feed)
+    new = 0
+    for entry in entries:
+        key, is_known = _find(db, entry.execution_id)
+        if not is_known:
+            _insert(db, key, number, entry, now)
+            new += 1
+    count(db, recorded=new, owed=new)
+    if moved_to is not None:
+        db.execute(
+            "UPDATE feeds SET watermark = ?, floor = ?, since = ?, deep_at = ?, open = ? WHERE feed = ?",
+            (*checkpoint_row(moved_to), number),
+        )
+    return new
+
+
+def feed_number(db: Connection, feed: Feed) -> int:
+    row = db.execute(
+        "SELECT feed FROM feeds WHERE workflow_id = ? AND user_id = ?", (feed.workflow_id, feed.user_id or "")
+    ).fetchone()
+    if row is None:
+        raise LookupError(f"no checkpoint of {feed} was ever asked for")
+    return int(row[0])
+
+
+def find(db: Connection, execution_id: str) -> Feed | None:
+    key, is_known = _find(db, execution_id)
+    if not is_known:
+        return None
+    row = db.execute(
+        "SELECT workflow_id, user_id FROM feeds JOIN executions USING (feed) WHERE key = ?", (key,)
+    ).fetchone()
+    return Feed(row[0], row[1] or None)
+
+
+def begin_all(db: Connection, since: datetime) -> None:
+    """Every feed begins at `since`: what stopped before is skipped once the API's clock has told when that was."""
+    db.execute("UPDATE feeds SET since = ?", (micros(since),))
+
+
+def feeds(db: Connection) -> list[FeedStatus]:
+    rows = db.execute(
+        f"SELECT workflow_id, user_id, read_at, read_error, {_CHECKPOINT} FROM feeds ORDER BY 1, 2"  # noqa: S608
+    )
+    return [
+        FeedStatus(
+            Feed(workflow_id, user_id or None),
+            checkpoint_of(tuple(row)),
+            None if read_at is None else Reading(instant(read_at), read_error or ""),
+        )
+        for workflow_id, user_id, read_at, read_error, *row in rows
+    ]
+
+
+def note_readings(db: Connection, readings: Mapping[Feed, Reading]) -> None:
+    db.executemany(
+        "UPDATE feeds SET read_at = ?, read_error = ? WHERE workflow_id = ? AND user_id = ?",
+        [
+            (micros(reading.at), reading.error, feed.workflow_id, feed.user_id or "")
+            for feed, reading in readings.items()
+        ],
+    )
+
+
+def _find(db: Connection, execution_id: str) -> tuple[int, bool]:
+    """The key under which an id is kept, or would be: the next free one should two ids ever share 64 bits."""
+    key, proof = digest(execution_id)
+    while True:
+        row = db.execute("SELECT proof FROM executions WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return key, False
+        if row[0] == proof:
+            return key, True
+        key += 1
+
+
+def _insert(db: Connection, key: int, feed: int, entry: Entry, now: datetime) -> None:
+    at = micros(now)
+    row = db.execute(
+        "INSERT INTO entries (key, execution_id, feed, state, time, recorded_at, due_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (key, entry.execution_id, feed, OWED, micros(entry.time), at, at),
+    )
+    db.execute("INSERT INTO details VALUES (?, ?)", (row.lastrowid, pack(entry.detail)))
+    db.execute(
+        "INSERT INTO executions VALUES (?, ?, ?, ?, NULL, ?, ?)",
+        (key, digest(entry.execution_id)[1], feed, row.lastrowid, seconds_up(entry.time), hours_down(now)),
+    )

@@ -1,0 +1,122 @@
+"""The tables, and how a ledger file is opened."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from forwarder.errors import LedgerError, LedgerUnavailable
+
+VERSION = 1
+APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
+
+BUSY_SECONDS = 5
+
+OWED, SENT, DEAD = 0, 1, 2
+"""States of an entry whose detail is held."""
+
+PURGED = 2
+"""With SENT, the outcomes of an execution whose detail is not held any more."""
+
+SCHEMA = """
+-- Every id ever recorded and not forgotten. The key and the proof are 128 bits of a digest of the id.
+-- entry: its row in entries while the detail is held, else NULL, and outcome says how it ended.
+-- stopped: seconds, rounded up; recorded: hours; both since 1970.
+CREATE TABLE executions (
+    key INTEGER PRIMARY KEY, proof INTEGER NOT NULL, feed INTEGER NOT NULL,
+    entry INTEGER, outcome INTEGER, stopped INTEGER NOT NULL, recorded INTEGER NOT NULL
+);
+-- What is owed, was sent lately, or is dead, in the order of recording. Times are microseconds since 1970.
+CREATE TABLE entries (
+    entry INTEGER PRIMARY KEY AUTOINCREMENT, key INTEGER NOT NULL, execution_id TEXT NOT NULL,
+    feed INTEGER NOT NULL, state INTEGER NOT NULL, time INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
+    due_at INTEGER NOT NULL, settled_at INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    strikes INTEGER NOT NULL DEFAULT 0, history BLOB, answer TEXT, reason TEXT
+);
+CREATE INDEX entries_owed ON entries (due_at) WHERE state = 0;
+CREATE INDEX entries_sent ON entries (settled_at) WHERE state = 1;
+CREATE INDEX entries_dead ON entries (execution_id) WHERE state = 2;
+-- Apart from entries, so that settling one does not write its detail again. zlib.
+CREATE TABLE details (entry INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE feeds (
+    feed INTEGER PRIMARY KEY, workflow_id TEXT NOT NULL, user_id TEXT NOT NULL,
+    watermark INTEGER, floor INTEGER, since INTEGER, deep_at INTEGER, open BLOB,
+    read_at INTEGER, read_error TEXT,
+    UNIQUE (workflow_id, user_id)
+);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES
+    ('recorded', 0), ('owed', 0), ('sent', 0), ('dead', 0), ('purged', 0), ('forgotten', 0);
+"""
+
+
+def connect(file: Path, *, create: bool) -> sqlite3.Connection:
+    """Raises LedgerError where the file is missing and may not be made, is damaged, or comes from a newer version."""
+    if not file.exists():
+        if not create:
+            raise LedgerError(f"there is no ledger {file}", hint="`forwarder run` or `forwarder once` makes it")
+        _make(file)
+    try:
+        connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise translated(error, file) from None
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A settled entry must stay settled after a power cut, or it would be sent twice.
+        connection.execute("PRAGMA synchronous = FULL")
+        _prepare(connection, file)
+    except sqlite3.Error as error:
+        connection.close()
+        raise translated(error, file) from None
+    except LedgerError:
+        connection.close()
+        raise
+    return connection
+
+
+def _make(file: Path) -> None:
+    try:
+        # Details are redacted, and still nobody else's business.
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise LedgerUnavailable(f"the ledger {file} cannot be made: {error.strerror}") from None
+
+
+def _prepare(connection: sqlite3.Connection, file: Path) -> None:
+    if _version(connection) == 0:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _version(connection) == 0:  # else another process made the tables while we waited
+                for statement in SCHEMA.split(";\n"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+    if _version(connection) > VERSION:
+        raise LedgerError(
+            f"the ledger {file} was written by a newer forwarder", hint="install that version or a later one"
+        )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def translated(error: sqlite3.Error, file: Path) -> LedgerError:
+    """What SQLite says, as ours: what passes by itself is LedgerUnavailable."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    hint = {
+        sqlite3.SQLITE_FULL: "make room on its disk",
+        sqlite3.SQLITE_READONLY: "make the file and its folder writable",
+        sqlite3.SQLITE_CANTOPEN: "make the file and its folder readable and writable",
+        sqlite3.SQLITE_BUSY: "another process holds it; try again",
+        sqlite3.SQLITE_IOERR: "look at its disk",
+    }.get(code)
+    if hint:
+        return LedgerUnavailable(f"the ledger {file} cannot be written now: {error}", hint=hint)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return LedgerError(f"the ledger {file} is damaged: {error}", hint="restore it from a backup")
+    return LedgerError(f"the ledger {file} failed: {error}")

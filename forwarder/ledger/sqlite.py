@@ -1,0 +1,119 @@
+"""The ledger in a SQLite file: the contract of `contract.py`, done by one worker thread."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from forwarder.ledger import books, notes, owing, recording, sweeping
+from forwarder.ledger.contract import (
+    Books,
+    DeadLetter,
+    FeedStatus,
+    Pulse,
+    Reading,
+    Settlement,
+)
+from forwarder.ledger.worker import Worker
+from forwarder.model import Checkpoint, Entry, Feed, Owed
+
+# Below every key, since a key is a signed 64-bit number.
+BEFORE_ALL_KEYS = -(2**63)
+
+FORGET_EVERY = timedelta(hours=6)
+
+
+class SqliteLedger:
+    """Entered with `async with`, which opens the file and raises LedgerError."""
+
+    def __init__(self, file: Path, *, create: bool = False) -> None:
+        self._worker = Worker(file, create=create)
+        self._taken: set[int] = set()
+        self._forgetting: int | None = BEFORE_ALL_KEYS
+        self._forgot_at: datetime | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._worker.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._worker.stop()
+
+    async def checkpoint(self, feed: Feed, *, since: datetime) -> Checkpoint:
+        found = await self._worker.read(partial(recording.find_checkpoint, feed=feed))
+        return found or await self._worker.write(partial(recording.checkpoint, feed=feed, since=since))
+
+    async def known(self, execution_ids: Collection[str]) -> set[str]:
+        return await self._worker.read(partial(recording.known, execution_ids=execution_ids)) if execution_ids else set()
+
+    async def record(
+        self, feed: Feed, entries: Sequence[Entry], *, now: datetime, checkpoint: Checkpoint | None = None
+    ) -> int:
+        work = partial(recording.record, feed=feed, entries=entries, now=now, moved_to=checkpoint)
+        return await self._worker.write(work)
+
+    async def take(self, limit: int, *, now: datetime) -> list[Owed]:
+        due = await self._worker.read(partial(owing.due, limit=limit + len(self._taken), now=now))
+        free = [owed for owed in due if owed.token not in self._taken][:limit]
+        self._taken.update(owed.token for owed in free)
+        return free
+
+    def release(self, tokens: Collection[int]) -> None:
+        self._taken.difference_update(tokens)
+
+    async def next_due(self) -> datetime | None:
+        return await self._worker.read(partial(owing.next_due, besides=frozenset(self._taken)))
+
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
+        await self._worker.write(partial(owing.settle, settlements=settlements, now=now))
+        self.release([settlement.token for settlement in settlements])
+
+    async def books(self) -> Books:
+        return await self._worker.read(books.books)
+
+    async def oldest_owed(self) -> datetime | None:
+        return await self._worker.read(owing.oldest)
+
+    async def audit(self) -> Books:
+        return await self._worker.read(books.audit)
+
+    async def find(self, execution_id: str) -> Feed | None:
+        return await self._worker.read(partial(recording.find, execution_id=execution_id))
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        return await self._worker.read(owing.dead_letters)
+
+    async def dead_letter(self, execution_id: str) -> DeadLetter | None:
+        found = await self._worker.read(partial(owing.dead_letters, execution_id=execution_id))
+        return found[0] if found else None
+
+    async def retry_dead(self, execution_ids: Collection[str] | None, *, now: datetime) -> int:
+        return await self._worker.write(partial(owing.retry_dead, execution_ids=execution_ids, now=now))
+
+    async def purge_dead(self, execution_ids: Collection[str] | None) -> int:
+        return await self._worker.write(partial(owing.purge_dead, execution_ids=execution_ids))
+
+    async def sweep(self, *, now: datetime, remember: timedelta, keep_payload: timedelta) -> bool:
+        more = await self._worker.write(partial(sweeping.drop_details, now=now, keep_payload=keep_payload))
+        if self._forgetting is None and (self._forgot_at is None or now - self._forgot_at >= FORGET_EVERY):
+            self._forgetting = BEFORE_ALL_KEYS
+        if self._forgetting is not None:
+            work = partial(sweeping.forget, now=now, remember=remember, after_key=self._forgetting)
+            self._forgetting, self._forgot_at = await self._worker.write(work), now
+        return more or self._forgetting is not None
+
+    async def switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
+        return await self._worker.write(partial(notes.switch, enabled=enabled, skip=skip, now=now))
+
+    async def feeds(self) -> list[FeedStatus]:
+        return await self._worker.read(recording.feeds)
+
+    async def note(self, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None:
+        await self._worker.write(partial(notes.note, pulse=pulse, readings=readings))
+
+    async def pulse(self) -> Pulse | None:
+        return await self._worker.read(notes.pulse)

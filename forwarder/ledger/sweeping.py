@@ -1,0 +1,49 @@
+"""Letting go of what is old enough, a little at a time."""
+
+from datetime import datetime, timedelta
+from sqlite3 import Connection
+
+from forwarder.ledger.books import count
+from forwarder.ledger.codec import hours_down, instant, micros, seconds_up
+from forwarder.ledger.owing import drop
+from forwarder.ledger.schema import PURGED, SENT
+
+DETAILS_A_STEP = 500
+IDS_A_STEP = 2000
+
+
+def drop_details(db: Connection, now: datetime, keep_payload: timedelta) -> bool:
+    """Let go of details sent longer ago than `keep_payload`; whether there may be more."""
+    old = db.execute(
+        "SELECT entry, key FROM entries WHERE state = 1 AND settled_at < ? ORDER BY settled_at LIMIT ?",
+        (micros(now - keep_payload), DETAILS_A_STEP),
+    ).fetchall()
+    drop(db, old, SENT)
+    return len(old) == DETAILS_A_STEP
+
+
+def forget(db: Connection, now: datetime, remember: timedelta, after_key: int) -> int | None:
+    """Look at the ids after a key, and forget those recorded and stopped longer ago than `remember`.
+
+    The floors rise in the same commit to the last stop forgotten: of every feed, for a copy of a workflow lists the
+    same executions. Ids have no index by age, since years of them must stay small; so a round looks at all, and the
+    key to go on from is returned, or None at the end of the round.
+    """
+    rows = db.execute(
+        "SELECT key, entry, outcome, stopped, recorded FROM executions WHERE key > ? ORDER BY key LIMIT ?",
+        (after_key, IDS_A_STEP),
+    ).fetchall()
+    horizon = now - remember
+    # The hour of recording is rounded down, so only an hour that is over by then is old.
+    old = [
+        (key, outcome, stopped)
+        for key, entry, outcome, stopped, recorded in rows
+        if entry is None and stopped <= seconds_up(horizon) and recorded < hours_down(horizon)
+    ]
+    if old:
+        floor = micros(instant(max(stopped for _, _, stopped in old) * 1_000_000))
+        db.execute("UPDATE feeds SET floor = max(coalesce(floor, ?), ?)", (floor, floor))
+        db.executemany("DELETE FROM executions WHERE key = ?", [(key,) for key, _, _ in old])
+        purged = sum(outcome == PURGED for _, outcome, _ in old)
+        count(db, forgotten=len(old), purged=-purged, sent=purged - len(old))
+    return rows[-1][0] if len(rows) == IDS_A_STEP else None

@@ -1,0 +1,153 @@
+"""The nouns. Frozen values without I/O; every instant is an aware UTC datetime."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+
+import msgspec
+
+MAX_ID_BYTES = 1024
+"""Ids longer than this are refused: no documented id comes near, and an event must always fit its limits."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Feed:
+    """What is polled and checkpointed: the executions of one workflow, of one user or of all."""
+
+    workflow_id: str
+    user_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.workflow_id} (user {self.user_id})" if self.user_id else self.workflow_id
+
+
+class Execution(
+    msgspec.Struct,
+    frozen=True,
+    rename={
+        "id": "executionId",
+        "started_at": "startedAt",
+        "stopped_at": "stoppedAt",
+        "completed_at": "completedAt",
+    },
+):
+    """One record of the logs API, in any of its three documented variants.
+
+    `error` and `results` stay undecoded JSON: most executions succeeded, and nobody will look into them.
+    """
+
+    id: str
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    completed_at: datetime | None = None
+    status: str | None = None
+    finished: bool | None = None
+    message: str | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
+    results: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def start(self) -> datetime | None:
+        return _utc(self.started_at)
+
+    @property
+    def stop(self) -> datetime | None:
+        return _utc(self.stopped_at or self.completed_at)
+
+    def is_older_than(self, horizon: datetime) -> bool:
+        """Old only when its start and its stop are; one without either is never old."""
+        times = [time for time in (self.start, self.stop) if time is not None]
+        return bool(times) and max(times) < horizon
+
+
+class Verdict(Enum):
+    RUNNING = "running"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a feed was read. `since` waits to be translated to the API's clock, into the floor, at its next answer."""
+
+    watermark: datetime | None = None
+    floor: datetime | None = None
+    since: datetime | None = None
+    deep_at: datetime | None = None
+    open: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A failed execution as it is owed to the bus: `detail` is the event's JSON, `time` when the execution stopped."""
+
+    execution_id: str
+    feed: Feed
+    time: datetime
+    detail: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """An entry that delivery has taken from the ledger; `token` names it there.
+
+    `attempts` were made before; the `strikes` among them count towards giving up.
+    """
+
+    token: int
+    entry: Entry
+    attempts: int = 0
+    strikes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Refused for now: it was not accepted, and may be later."""
+
+    code: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Refused for good, whatever is tried."""
+
+    code: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No answer that can be understood: the bus may or may not have it."""
+
+    reason: str
+
+
+Outcome = Accepted | Retry | Rejected | Unknown
+
+
+class State(StrEnum):
+    """How a part does. PAUSED is switched off, DEGRADED works with a loss of comfort, FAILED needs a person or time."""
+
+    STARTING = "STARTING"
+    HEALTHY = "HEALTHY"
+    DEGRADED = "DEGRADED"
+    FAILED = "FAILED"
+    PAUSED = "PAUSED"
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    """The API's times are RFC 3339 in UTC; one without an offset is taken as that, too."""
+    if time is None:
+        return None
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:  # an offset that leads out of the calendar: no time that could be compared
+        return None

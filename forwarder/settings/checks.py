@@ -1,0 +1,81 @@
+"""What single settings must satisfy. Each raises ValueError with the end of a sentence that starts with the field."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from forwarder.model import MAX_ID_BYTES, Feed
+
+_BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
+_BUS_ARN = re.compile(r"arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus/[\w./-]{1,256}", re.ASCII)
+
+
+def at_least(shortest: timedelta) -> Callable[[timedelta], timedelta]:
+    def check(value: timedelta) -> timedelta:
+        if value < shortest:
+            raise ValueError(f"is shorter than {shortest / timedelta(milliseconds=1):g}ms")
+        return value
+
+    return check
+
+
+def address(value: str) -> str:
+    """An http(s) address without secrets; http only where nobody else can listen."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http or https address")
+    if parts.username or parts.password:
+        raise ValueError("holds a user name or password: secrets belong in the vault")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError("is http: beyond this machine only https keeps the key secret")
+    return value.rstrip("/")
+
+
+def optional_address(value: str) -> str:
+    return address(value) if value else value
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def feed(value: object) -> Feed:
+    if isinstance(value, Feed):
+        return value
+    if isinstance(value, str):
+        value = {"id": value}
+    if not isinstance(value, dict) or not set(value) <= {"id", "user_id"}:
+        raise ValueError('is neither a workflow id nor {id = "…", user_id = "…"}')
+    workflow_id, user_id = value.get("id"), value.get("user_id")
+    if not _is_id(workflow_id) or not (user_id is None or _is_id(user_id)):
+        raise ValueError(f"has an id that is not a text of 1 to {MAX_ID_BYTES} bytes")
+    return Feed(str(workflow_id), None if user_id is None else str(user_id))
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value.encode(errors="replace")) <= MAX_ID_BYTES
+
+
+def event_source(value: str) -> str:
+    if value.lower().startswith("aws."):
+        raise ValueError("starts with aws., which AWS keeps for its own services")
+    return value
+
+
+def bus(value: str) -> str:
+    if not value:
+        raise ValueError("is empty")
+    if not (_BUS_NAME.fullmatch(value) or _BUS_ARN.fullmatch(value)):
+        raise ValueError("is neither the name nor the ARN of an event bus")
+    return value
+
+
+def lower(values: object) -> object:
+    return [str(value).lower() for value in values] if isinstance(values, (list, tuple)) else values

@@ -1,0 +1,62 @@
+"""Durations as people write them: `200ms`, `30s`, `5m`, `24h`, `7d`, or several together: `1h30m`."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_PART = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+_LONGEST = timedelta(days=3650)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Raises ValueError with a sentence that shows the form; never with the value."""
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not _WHOLE.fullmatch(value.strip()):
+        raise ValueError("is not a duration such as 30s, 5m or 24h")
+    total = sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(value)), timedelta())
+    if total > _LONGEST:
+        raise ValueError("is longer than ten years")
+    return total
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest form that `parse_duration` reads back; whole milliseconds."""
+    left = round(value / _UNITS["ms"])
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def parse_start(value: object) -> object:
+    """Where a new feed begins: "now", "beginning", a duration back from now, or a time (without a zone: UTC)."""
+    if isinstance(value, str) and value in ("now", "beginning"):
+        return value
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, str) and "T" in value:
+        try:
+            return parse_start(datetime.fromisoformat(value))
+        except ValueError:
+            raise ValueError("is not a time such as 2026-01-31T00:00:00Z") from None
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise ValueError('is none of "now", "beginning", a duration such as 24h, or a time') from None
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+StartFrom = Annotated[Literal["now", "beginning"] | timedelta | datetime, BeforeValidator(parse_start)]

@@ -1,0 +1,203 @@
+"""Every setting: its type, default, bounds, and the words that the README and `forwarder init` print about it."""
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from forwarder.model import Feed
+from forwarder.settings import checks
+from forwarder.settings.duration import Duration, StartFrom
+
+ENV_PREFIX = "FORWARDER_"
+ENV_DELIMITER = "__"
+
+SMALLEST_ENTRY_LIMIT = 16_384
+"""Bytes. What is left of an event when everything was shed is smaller than this, whatever the execution held."""
+
+Interval = Annotated[Duration, AfterValidator(checks.at_least(timedelta(milliseconds=1)))]
+Address = Annotated[str, AfterValidator(checks.address)]
+OptionalAddress = Annotated[str, AfterValidator(checks.optional_address)]
+Statuses = Annotated[tuple[str, ...], BeforeValidator(checks.lower)]
+Workflow = Annotated[Feed, BeforeValidator(checks.feed)]
+Word = Annotated[str, Field(pattern=r"^[\w.-]*$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class SourceSettings(Section):
+    """The logs API."""
+
+    base_url: Address = Field("https://embedded.runalloy.com", description="its address")
+    version: Word = Field("2024-03", description="version segment of its paths; empty: none")
+    version_header: Word = Field("", description="value of an `x-api-version` header, e.g. `2025-09`")
+    path_noun: Literal["workflow", "workflows"] = Field(
+        "workflow", description="noun of its logs path; on 404 the other is tried once"
+    )
+    workflows: tuple[Workflow, ...] = Field((), description='what to watch: ids, or `{id = "…", user_id = "…"}`')
+    discover: bool = Field(default=False, description="also watch every workflow of every user")
+    discover_interval: Interval = Field("10m", description="how often to look for new ones")
+    min_interval: Interval = Field("5s", description="shortest time between two readings of a feed")
+    max_interval: Interval = Field("2m", description="longest time between two readings of a feed")
+    overlap: Duration = Field("10m", description="how far below the watermark a reading goes")
+    late_window: Duration = Field("24h", description="how far below the watermark a deep reading goes")
+    deep_interval: Interval = Field("1h", description="how often a reading is a deep one")
+    retention: Interval = Field("7d", description="when a run that never ends is given up")
+    start_from: StartFrom = Field(
+        "now", description='where a new feed begins: `"now"`, `"beginning"`, a duration back, or a time'
+    )
+    concurrency: int = Field(8, ge=1, le=64, description="requests in flight")
+    requests_per_second: float = Field(20, gt=0, le=1000, description="requests a second, all feeds together")
+    page_size: int = Field(30, ge=1, le=1000, description="executions asked for a page; the API gives 30 at most")
+    timeout: Interval = Field("30s", description="longest silence in a request")
+    max_body_bytes: int = Field(67_108_864, ge=1024, description="largest answer read, unpacked")
+    failure_statuses: Statuses = Field(
+        ("error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"),
+        description="statuses that mean failed, whatever their case",
+    )
+    success_statuses: Statuses = Field(("success", "succeeded"), description="statuses that mean succeeded")
+    running_statuses: Statuses = Field(
+        ("running", "waiting", "pending", "queued", "new"), description="statuses that mean not ended yet"
+    )
+    unknown_status: Literal["forward", "ignore"] = Field(
+        "forward", description="what to do with a run that ended neither way"
+    )
+
+    @model_validator(mode="after")
+    def _check_intervals(self) -> Self:
+        if self.min_interval > self.max_interval:
+            raise ValueError("min_interval is longer than max_interval")
+        return self
+
+
+class EventSettings(Section):
+    """What is sent."""
+
+    source: Annotated[str, AfterValidator(checks.event_source)] = Field(
+        "alloy.embedded", min_length=1, max_length=256, description="the event's `source`"
+    )
+    detail_type: str = Field(
+        "Workflow Execution Failed", min_length=1, max_length=128, description="the event's `detail-type`"
+    )
+    payload: Literal["full", "errors", "none"] = Field(
+        "full", description="results of every block, of the failed ones without their data, or none"
+    )
+    redact: tuple[str, ...] = Field((), description="further names whose values are redacted")
+    reveal: tuple[str, ...] = Field((), description="names taken out of redaction")
+
+
+class DestinationSettings(Section):
+    """The event bus."""
+
+    event_bus: Annotated[str, AfterValidator(checks.bus)] = Field(description="its name or ARN")
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$", description="its AWS region, e.g. `eu-west-1`")
+    endpoint_url: OptionalAddress = Field("", description="another address for it: a VPC endpoint, an emulator")
+    role_arn: str = Field(
+        "", pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)?$", description="role to assume"
+    )
+    external_id: str = Field("", max_length=1224, description="external id for that role")
+    max_entry_bytes: int = Field(
+        262_144, ge=SMALLEST_ENTRY_LIMIT, le=1_048_576, description="largest event, as EventBridge counts"
+    )
+    max_request_bytes: int = Field(
+        1_000_000, ge=SMALLEST_ENTRY_LIMIT, le=1_048_576, description="largest sum of events in a request"
+    )
+    concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
+    timeout: Interval = Field("10s", description="longest wait for an answer")
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.max_entry_bytes > self.max_request_bytes:
+            raise ValueError("max_entry_bytes is larger than max_request_bytes")
+        return self
+
+
+class VaultSettings(Section):
+    """The sealed secrets."""
+
+    file: str = Field("forwarder.keys", min_length=1, description="where they are, relative to this file")
+    master_key_file: str = Field(
+        "forwarder.master-key", description="the key that opens them; empty: `FORWARDER_MASTER_KEY` only"
+    )
+
+
+class LedgerSettings(Section):
+    """What was seen, is owed and was sent."""
+
+    url: str = Field(
+        "sqlite:///forwarder.db", pattern=r"^sqlite:///.+$", description="where it is, relative to this file"
+    )
+    remember: Interval = Field("90d", description="how long an id is remembered")
+    keep_payload: Duration = Field("24h", description="how long a sent event is kept whole")
+
+
+class WebSettings(Section):
+    """The page and the health doors."""
+
+    listen: str = Field("127.0.0.1:8787", description="their address; empty: none")
+
+
+class RunSettings(Section):
+    """The process."""
+
+    shutdown_grace: Duration = Field("20s", description="how long requests in flight may take to end")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="`auto`: JSON unless on a terminal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+
+class LocalSettings(BaseSettings):
+    """What concerns this machine alone: enough for the verbs that must work before the rest is filled in."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        env_nested_max_split=1,
+    )
+
+    enabled: bool = Field(default=True, description="the switch: off stops polling and publishing")
+    on_enable: Literal["catch_up", "skip"] = Field(
+        "catch_up", description="on again: what failed meanwhile is sent, or skipped"
+    )
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    run: RunSettings = Field(default_factory=RunSettings)
+
+
+class Settings(LocalSettings):
+    """One frozen whole; `forwarder.settings.load` makes it."""
+
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    event: EventSettings = Field(default_factory=EventSettings)
+    destination: DestinationSettings
+    web: WebSettings = Field(default_factory=WebSettings)
+
+
+SECTIONS: tuple[tuple[str, type[Section]], ...] = (
+    ("source", SourceSettings),
+    ("event", EventSettings),
+    ("destination", DestinationSettings),
+    ("vault", VaultSettings),
+    ("ledger", LedgerSettings),
+    ("web", WebSettings),
+    ("run", RunSettings),
+)
+"""In the order in which people read them."""
+
+SWITCHES = ("enabled", "on_enable")
+"""The keys at the top of the file, before any section."""
+
+
+def keys() -> tuple[str, ...]:
+    """Every setting by its dotted name."""
+    return SWITCHES + tuple(f"{name}.{key}" for name, section in SECTIONS for key in section.model_fields)
+
+
+def variable(key: str) -> str:
+    """The environment variable that overrides a setting: `source.base_url` → `FORWARDER_SOURCE__BASE_URL`."""
+    return ENV_PREFIX + key.replace(".", ENV_DELIMITER).upper()

@@ -1,0 +1,153 @@
+"""From a file and an environment to Settings, or to one error that names every fault and its mend."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings.exceptions import SettingsError as UnreadableVariable
+
+from forwarder.errors import SettingsError
+from forwarder.settings.fields import ENV_PREFIX, SECTIONS, LocalSettings, Settings, keys, variable
+
+# Variables of ours that are not settings.
+OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY"})
+
+S = TypeVar("S", bound=LocalSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where settings come from: a file, and variables over it. Paths in the file are relative to its folder."""
+
+    file: Path
+    environ: Mapping[str, str]
+
+    def path(self, relative: str) -> Path:
+        return self.file.parent / relative
+
+
+def here(file: str | os.PathLike[str] | None = None) -> Place:
+    """The file asked for, else `FORWARDER_CONFIG`, else `forwarder.toml`; and the process's environment."""
+    name = file or os.environ.get("FORWARDER_CONFIG") or "forwarder.toml"
+    return Place(Path(name).absolute(), dict(os.environ))
+
+
+def load(place: Place) -> Settings:
+    """Raises SettingsError, which never holds a value: a secret may have been typed into the file by mistake."""
+    return _load(Settings, place, read_table(place.file))
+
+
+def load_local(place: Place) -> LocalSettings:
+    """Those of this machine, whether the rest is valid or not. Raises SettingsError."""
+    table = read_table(place.file)
+    return _load(LocalSettings, place, {key: table[key] for key in LocalSettings.model_fields if key in table})
+
+
+def read_table(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"there is no settings file {file}", hint="make one with `forwarder init`, or name it with -c"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read: {_cause(error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file} is not valid TOML: {_place_in_toml(error)}") from None
+
+
+def overridden(place: Place, key: str) -> str | None:
+    """The variable that overrides a setting here, or None."""
+    return variable(key) if variable(key) in place.environ else None
+
+
+def unknown_variables(place: Place) -> list[str]:
+    """Variables with our prefix that are no setting: worth a warning only, since others own that prefix too."""
+    known = {variable(key) for key in keys()} | OTHER_VARIABLES
+    return sorted(name for name in place.environ if name.startswith(ENV_PREFIX) and name not in known)
+
+
+class _Environment(EnvSettingsSource):
+    """The variables of one place, those that name a setting only."""
+
+    def __init__(self, kind: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        names = {variable(key) for key in keys()}
+        self._ours = {name.lower(): value for name, value in environ.items() if name in names}
+        super().__init__(kind)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return dict(self._ours)
+
+
+def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
+    # The sources are chosen by a class method, so what they read has to be bound by a class.
+    class Bound(kind):  # type: ignore[misc,valid-type]  # a type variable as a base is beyond mypy
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return _Environment(settings_cls, place.environ), init_settings
+
+    try:
+        return Bound(**table)  # type: ignore[no-any-return]  # as above
+    except ValidationError as error:
+        faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
+    except UnreadableVariable as error:
+        faults = [f"a variable of the environment is not JSON where a list is wanted: {_name_in(error)}"]
+    raise SettingsError("; ".join(dict.fromkeys(faults)), hint=f"mend {place.file}")
+
+
+def _fault(details: ErrorDetails, place: Place) -> str:
+    path = [str(part) for part in details["loc"] if not str(part).startswith(("function-", "literal["))]
+    key = ".".join(path[:2])
+    here = f"{key} (from {variable(key)})" if overridden(place, key) else key
+    match details["type"]:
+        case "missing" | "extra_forbidden" if key in dict(SECTIONS):
+            return f"[{key}] is missing: set {key}.event_bus and {key}.region"
+        case "missing":
+            return f"{key} is missing: set it in the file or as {variable(key)}"
+        case "extra_forbidden":
+            return f"{key} is not a setting: did you mean {nearest(key)}?"
+        case "value_error":
+            return f"{here} {details['msg'].removeprefix('Value error, ')}"
+        case "string_pattern_mismatch":
+            return f"{here} has a form that is not possible there"
+        case _:
+            return f"{here}: {details['msg'][:1].lower()}{details['msg'][1:]}"
+
+
+def nearest(key: str) -> str:
+    """The known setting that an unknown one most likely means: the same key elsewhere, else the closest one."""
+    *section, name = key.split(".")
+    known = keys()
+    for candidate in known:
+        if candidate.rpartition(".")[2] == name:
+            return candidate
+    if not section:
+        sections = [f"[{title}]" for title, _ in SECTIONS]
+        return get_close_matches(name, [*known, *sections], n=1, cutoff=0)[0]
+    siblings = [candidate for candidate in known if candidate.startswith(f"{section[0]}.")]
+    return get_close_matches(key, siblings or known, n=1, cutoff=0)[0]
+
+
+def _cause(error: OSError | UnicodeDecodeError) -> str:
+    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else (error.strerror or "unreadable")
+
+
+def _place_in_toml(error: tomllib.TOMLDecodeError) -> str:
+    """The parser's own words, unless they quote the file."""
+    text = str(error)
+    return text if "'" not in text and '"' not in text else f"syntax error {text[text.rfind('(') :]}"
+
+
+def _name_in(error: UnreadableVariable) -> str:
+    names = [variable(key) for key in keys()]
+    text = str(error).upper()
+    return next((name for name in names if name in text), "one that sets a list")

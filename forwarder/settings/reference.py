@@ -1,0 +1,75 @@
+"""What people read about the settings, written from the fields: the README's table and the file `init` makes."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from pydantic.fields import FieldInfo
+
+from forwarder.settings.duration import format_duration
+from forwarder.settings.fields import SECTIONS, SWITCHES, Section, Settings
+
+_OPENING = """\
+# Settings of the forwarder. A change takes effect within a second, without a restart,
+# but for [ledger], [vault] and [web]. Lines that start with # show the defaults.
+# Durations: 200ms, 30s, 5m, 24h, 7d. A variable overrides a line: FORWARDER_SOURCE__BASE_URL.
+"""
+
+# What a person has to fill in stands uncommented, so that a forgotten one is named.
+_TO_FILL = {"enabled": "true", "source.workflows": "[]", "destination.event_bus": '""', "destination.region": '""'}
+
+
+def table() -> str:
+    """A Markdown table of every setting."""
+    rows = ["| section | key | default | meaning |", "|---|---|---|---|"]
+    for name, key, field in _fields():
+        section = f"`[{name}]`" if name else "top"
+        rows.append(f"| {section} | `{key}` | {_shown(field)} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def template() -> str:
+    """A settings file with every key, its meaning and its default."""
+    lines = [_OPENING]
+    for name, key, field in _fields():
+        dotted = f"{name}.{key}" if name else key
+        if name and key == next(iter(dict(SECTIONS)[name].model_fields)):
+            lines.append(f"\n[{name}]  # {_title(dict(SECTIONS)[name])}\n")
+        meaning = (field.description or "").replace("`", "")
+        if dotted in _TO_FILL:
+            lines.append(f"{key} = {_TO_FILL[dotted]}  # {meaning}\n")
+        else:
+            lines.append(f"# {key} = {_toml(field.default)}  # {meaning}\n")
+    return "".join(lines)
+
+
+def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    for key in SWITCHES:
+        yield "", key, Settings.model_fields[key]
+    for name, section in SECTIONS:
+        for key, field in section.model_fields.items():
+            yield name, key, field
+
+
+def _title(section: type[Section]) -> str:
+    title = (section.__doc__ or "").strip().rstrip(".")
+    return title[:1].lower() + title[1:]
+
+
+def _shown(field: FieldInfo) -> str:
+    return "required" if field.is_required() else f"`{_toml(field.default)}`"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return f'"{format_duration(value)}"'
+        case datetime():
+            return value.isoformat()
+        case tuple():
+            return f"[{', '.join(_toml(item) for item in value)}]"
+        case str():
+            return f'"{value}"'
+        case _:
+            return str(value)

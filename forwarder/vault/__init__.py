@@ -1,0 +1,19 @@
+"""Sealed secrets and the master key that opens them."""
+
+from forwarder.vault.vault import (
+    ALLOY_API_KEY,
+    AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY,
+    AWS_SESSION_TOKEN,
+    NAMES,
+    Vault,
+)
+
+__all__ = [
+    "ALLOY_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "NAMES",
+    "Vault",
+]

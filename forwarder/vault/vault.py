@@ -1,0 +1,166 @@
+"""The vault file: each secret sealed by itself, under the master key, bound to its name.
+
+AES-256-GCM with the name, its date and the format as associated data: a changed byte, a value moved under another
+name or another date does not open. An old copy of the whole file does, and nothing here claims otherwise.
+"""
+
+import base64
+import binascii
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from forwarder import files
+from forwarder.errors import VaultError
+from forwarder.settings import LocalSettings, Place
+from forwarder.vault import master_key
+from forwarder.vault.master_key import MasterKey
+
+FORMAT = 1
+NONCE_BYTES = 12
+MAX_SECRET_CHARACTERS = 8192
+
+ALLOY_API_KEY = "alloy-api-key"
+AWS_ACCESS_KEY_ID = "aws-access-key-id"
+AWS_SECRET_ACCESS_KEY = "aws-secret-access-key"  # noqa: S105  # the name of a secret
+AWS_SESSION_TOKEN = "aws-session-token"  # noqa: S105  # the name of a secret
+NAMES = (ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """`box` is base64 of nonce and ciphertext."""
+
+    set_at: datetime
+    box: str
+
+
+class VaultFile(msgspec.Struct, frozen=True):
+    format: Annotated[int, msgspec.Meta(ge=1)]
+    master_key: str
+    sealed: dict[str, Sealed]
+
+
+class Vault:
+    """The opened vault. Every change is written at once; see `forwarder.files.replace`."""
+
+    def __init__(self, file: Path, key: MasterKey, sealed: Mapping[str, Sealed]) -> None:
+        self.file = file
+        self.key = key
+        self._sealed = dict(sealed)
+
+    @classmethod
+    def open(cls, place: Place, settings: LocalSettings) -> Self:
+        """Raises VaultError where the vault or its key is missing, damaged, readable by all, or not of this pair.
+
+        Every value is opened once, so that a vault that opens is a vault that works. A vault that was never written
+        is an empty one.
+        """
+        file = place.path(settings.vault.file)
+        keys = master_key.find(place, settings)
+        if not file.exists():
+            return cls(file, keys[0], {})
+        master_key.refuse_readable_by_all(file)
+        content = _read(file)
+        for key in keys:
+            if key.id == content.master_key:
+                vault = cls(file, key, content.sealed)
+                for name in content.sealed:
+                    vault.reveal(name)
+                return vault
+        raise VaultError(
+            f"{file} is sealed under the master key {content.master_key}, and {keys[0].origin} holds {keys[0].id}",
+            hint="bring back the key it was sealed under, or remove the vault and set the keys again",
+        )
+
+    def reveal(self, name: str) -> SecretStr | None:
+        """The secret, or None where none is set. Raises VaultError where it does not open."""
+        sealed = self._sealed.get(name)
+        return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
+
+    def set_at(self, name: str) -> datetime | None:
+        sealed = self._sealed.get(name)
+        return None if sealed is None else sealed.set_at
+
+    def set(self, name: str, value: str, now: datetime) -> None:
+        check(name, value)
+        self._sealed[name] = _seal(self.key, name, value, now)
+        self._write()
+
+    def remove(self, name: str) -> bool:
+        """Whether there was one."""
+        if self._sealed.pop(name, None) is None:
+            return False
+        self._write()
+        return True
+
+    def reseal(self, key: MasterKey) -> None:
+        """Write every secret anew under another master key."""
+        self._sealed = {
+            name: _seal(key, name, _unseal(self.key, name, sealed, self.file), sealed.set_at)
+            for name, sealed in self._sealed.items()
+        }
+        self.key = key
+        self._write()
+
+    def warnings(self) -> list[str]:
+        paths = [self.file] if self.key.file is None else [self.file, self.key.file]
+        return [f"{path} is open to its group" for path in paths if master_key.is_open_to_group(path)]
+
+    def _write(self) -> None:
+        content = VaultFile(format=FORMAT, master_key=self.key.id, sealed=self._sealed)
+        text = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+        try:
+            files.replace(self.file, text, mode=0o600)
+        except OSError as error:
+            raise VaultError(f"{self.file} cannot be written: {error.strerror}") from None
+
+
+def check(name: str, value: str) -> None:
+    """Raises VaultError for a value that could be no such secret; never with the value."""
+    if name not in NAMES:
+        raise VaultError(f"there is no secret of that name; there are {', '.join(NAMES)}")
+    if not value:
+        raise VaultError(f"{name} is empty")
+    if len(value) > MAX_SECRET_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value:
+        raise VaultError(f"{name} holds characters that no such key has", hint="paste the key alone, on one line")
+
+
+def _read(file: Path) -> VaultFile:
+    try:
+        content = msgspec.json.decode(file.read_bytes(), type=VaultFile)
+    except OSError as error:
+        raise VaultError(f"{file} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise VaultError(f"{file} is damaged", hint="restore it, or remove it and set the keys again") from None
+    if content.format > FORMAT:
+        raise VaultError(f"{file} was written by a newer forwarder", hint="install that version or a later one")
+    return content
+
+
+def _bound_to(name: str, set_at: datetime) -> bytes:
+    return f"forwarder vault {FORMAT}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
+
+
+def _seal(key: MasterKey, name: str, value: str, set_at: datetime) -> Sealed:
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _bound_to(name, set_at))
+    return Sealed(set_at=set_at, box=base64.b64encode(box).decode())
+
+
+def _unseal(key: MasterKey, name: str, sealed: Sealed, file: Path) -> str:
+    try:
+        box = base64.b64decode(sealed.box, validate=True)
+        bound_to = _bound_to(name, sealed.set_at)
+        return AESGCM(key.key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound_to).decode()
+    except (InvalidTag, ValueError, binascii.Error):
+        raise VaultError(
+            f"{name} in {file} does not open: the vault was changed from outside",
+            hint=f"set it again with `forwarder keys set {name}`",
+        ) from None
