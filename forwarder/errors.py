@@ -9,8 +9,8 @@ ForwarderError                  1
 │   ├── SourceRefused          77    the logs API refuses the key
 │   ├── WorkflowNotFound       69    the logs API knows no such workflow
 │   └── PageUnreadable         69    an answer that is no page of executions
-│       ├── PageUndecodable    69    a page whose JSON is broken inside: its records are read one by one
-│       └── PageTooLarge       69    a page over the limit: its records are read one by one
+│       └── PageUndecodable    69    a page whose JSON is broken inside: its records are read one by one
+│           └── PageTooLarge   69    a page over the limit: likewise
 ├── DestinationError
 │   ├── DestinationUnavailable 69    the bus cannot be reached, throttles or fails: nothing was accepted
 │   ├── BusMissing             69    the bus does not exist
@@ -75,10 +75,14 @@ class PageUnreadable(SourceError):
 
 
 class PageUndecodable(PageUnreadable):
-    pass
+    """`digest` names the body in the log without telling what is in it."""
+
+    def __init__(self, message: str, *, digest: str) -> None:
+        super().__init__(message)
+        self.digest = digest
 
 
-class PageTooLarge(PageUnreadable):
+class PageTooLarge(PageUndecodable):
     pass
 
 
@@ -105,7 +109,11 @@ class DestinationRefused(DestinationError):
 
 
 class RequestRefused(DestinationError):
-    pass
+    """`final` is whether another try of the same request could never be accepted."""
+
+    def __init__(self, message: str, *, code: str, hint: str = "", final: bool) -> None:
+        super().__init__(message, code=code, hint=hint)
+        self.final = final
 
 
 class LedgerError(ForwarderError):

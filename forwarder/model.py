@@ -109,10 +109,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Refused for now: it was not accepted, and may be later."""
+    """Refused for now: it was not accepted, and may be later.
+
+    `strike` is for a code that nobody has documented: only so many of those, and the entry is given up.
+    """
 
     code: str
     reason: str = ""
+    strike: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import msgspec
 from pydantic import SecretStr
 
 from forwarder import __version__
-from forwarder.alloy.dialect import Records, decode_page
+from forwarder.alloy.dialect import Records, decode_page, digest_of
 from forwarder.alloy.pace import Pace
 from forwarder.clock import Clock
 from forwarder.errors import (
@@ -156,7 +156,10 @@ class LogsClient:
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > self._settings.max_body_bytes:
-                    raise PageTooLarge(f"an answer of the logs API is over {self._settings.max_body_bytes} bytes")
+                    raise PageTooLarge(
+                        f"an answer of the logs API is over {self._settings.max_body_bytes} bytes",
+                        digest=digest_of(bytes(body[:65536])),
+                    )
             return _Answer(response.status_code, response.headers, bytes(body))
 
     def _heed(self, answer: _Answer) -> None:

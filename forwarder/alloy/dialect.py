@@ -59,15 +59,15 @@ def decode_page(body: bytes) -> Records:
         return _one_by_one(body)
 
 
-def refuse(body: bytes, reason: str) -> Refused:
-    return Refused(reason, hashlib.sha256(body).hexdigest()[:16])
+def digest_of(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def _checked(executions: list[Execution]) -> Records:
     if all(_has_id(execution) for execution in executions):
         return Records(executions, [])
     refused = [
-        refuse(execution.id.encode(errors="replace"), "its executionId is empty or too long")
+        Refused("its executionId is empty or too long", digest_of(execution.id.encode()))
         for execution in executions
         if not _has_id(execution)
     ]
@@ -87,7 +87,8 @@ def _one_by_one(body: bytes) -> Records:
         try:
             execution = _patient(bytes(raw))
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-            refused.append(refuse(bytes(raw), str(error) if type(error) is ValueError else "it cannot be decoded"))
+            reason = str(error) if type(error) is ValueError else "it cannot be decoded"
+            refused.append(Refused(reason, digest_of(bytes(raw))))
         else:
             executions.append(execution)
     checked = _checked(executions)
@@ -104,7 +105,7 @@ def _raw_page(body: bytes) -> _RawPage:
             continue
     # A body that was cut, or is HTML, has no other end of the braces: there is nothing to read one by one.
     if body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}":
-        raise PageUndecodable("a page of the logs API is broken inside")
+        raise PageUndecodable("an answer of the logs API is broken inside", digest=digest_of(body))
     raise PageUnreadable("the logs API answered with something that is not JSON")
 
 

@@ -99,8 +99,8 @@ class Pulse:
 class Ledger(Protocol):
     """Every method commits before it returns, and raises LedgerError where it could not."""
 
-    async def checkpoint(self, feed: Feed, *, since: datetime) -> Checkpoint:
-        """The feed's, or a new one that begins at `since` on our clock; a new one is kept at once."""
+    async def checkpoint(self, feed: Feed, *, new: Checkpoint) -> Checkpoint:
+        """The feed's; `new`, which is kept at once, where it has none yet."""
 
     async def known(self, execution_ids: Collection[str]) -> set[str]:
         """Those of the ids that are recorded already."""

@@ -22,23 +22,21 @@ from forwarder.model import Checkpoint, Entry, Feed
 _CHECKPOINT = "watermark, floor, since, deep_at, open"
 
 
-def checkpoint(db: Connection, feed: Feed, since: datetime) -> Checkpoint:
-    names = (feed.workflow_id, feed.user_id or "")
-    db.execute(
-        "INSERT INTO feeds (workflow_id, user_id, since) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        (*names, micros(since)),
-    )
-    return checkpoint_of(
-        db.execute(f"SELECT {_CHECKPOINT} FROM feeds WHERE workflow_id = ? AND user_id = ?", names).fetchone()  # noqa: S608
-    )
-
-
-def find_checkpoint(db: Connection, feed: Feed) -> Checkpoint | None:
+def checkpoint(db: Connection, feed: Feed) -> Checkpoint | None:
     row = db.execute(
-        f"SELECT {_CHECKPOINT} FROM feeds WHERE workflow_id = ? AND user_id = ?",  # noqa: S608
+        f"SELECT {_CHECKPOINT} FROM feeds WHERE workflow_id = ? AND user_id = ?",  # noqa: S608  # a constant of ours
         (feed.workflow_id, feed.user_id or ""),
     ).fetchone()
     return None if row is None else checkpoint_of(row)
+
+
+def begin(db: Connection, feed: Feed, new: Checkpoint) -> Checkpoint:
+    db.execute(
+        f"INSERT INTO feeds (workflow_id, user_id, {_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # as above
+        " ON CONFLICT DO NOTHING",
+        (feed.workflow_id, feed.user_id or "", *checkpoint_row(new)),
+    )
+    return checkpoint(db, feed) or new
 
 
 def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
@@ -90,7 +88,7 @@ def begin_all(db: Connection, since: datetime) -> None:
 
 def feeds(db: Connection) -> list[FeedStatus]:
     rows = db.execute(
-        f"SELECT workflow_id, user_id, read_at, read_error, {_CHECKPOINT} FROM feeds ORDER BY 1, 2"  # noqa: S608
+        f"SELECT workflow_id, user_id, read_at, read_error, {_CHECKPOINT} FROM feeds ORDER BY 1, 2"  # noqa: S608  # as above
     )
     return [
         FeedStatus(

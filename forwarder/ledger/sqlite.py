@@ -43,9 +43,9 @@ class SqliteLedger:
     ) -> None:
         await self._worker.stop()
 
-    async def checkpoint(self, feed: Feed, *, since: datetime) -> Checkpoint:
-        found = await self._worker.read(partial(recording.find_checkpoint, feed=feed))
-        return found or await self._worker.write(partial(recording.checkpoint, feed=feed, since=since))
+    async def checkpoint(self, feed: Feed, *, new: Checkpoint) -> Checkpoint:
+        found = await self._worker.read(partial(recording.checkpoint, feed=feed))
+        return found or await self._worker.write(partial(recording.begin, feed=feed, new=new))
 
     async def known(self, execution_ids: Collection[str]) -> set[str]:
         return await self._worker.read(partial(recording.known, execution_ids=execution_ids)) if execution_ids else set()

@@ -1,0 +1,1 @@
+"""AWS: who we are to it, its event bus, and what its answers mean."""

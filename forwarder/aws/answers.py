@@ -1,0 +1,169 @@
+"""What an answer of PutEvents means: one table, for entries and for whole requests.
+
+Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore
+and aiobotocore make of broken answers.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+)
+
+from forwarder.errors import (
+    BusMissing,
+    DestinationError,
+    DestinationRefused,
+    DestinationUnavailable,
+    RequestRefused,
+)
+from forwarder.model import Accepted, Outcome, Rejected, Retry, Unknown
+
+TRANSIENT = frozenset({"InternalFailure", "InternalException", "ThrottlingException"})
+"""Of an entry, or of a request: it was not accepted, and will be."""
+
+MALFORMED = frozenset({"MalformedDetail", "InvalidArgument", "RedactionFailure"})
+"""Of an entry: it will never be accepted."""
+
+REFUSED = frozenset(
+    {
+        "AccessDeniedException",
+        "InvalidAccountIdException",
+        "NotAuthorizedForSourceException",
+        "NotAuthorizedForDetailTypeException",
+    }
+)
+"""Of an entry, and sure to be of every other one too: somebody has to change a permission."""
+
+_THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
+_TOO_LARGE_OR_WRONG = frozenset({"413", "ValidationException", "SerializationException", "RequestEntityTooLarge"})
+_CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"})
+_KEYS = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "OptInRequired",
+        "UnrecognizedClientException",
+    }
+)
+_CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
+
+
+def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
+    """Of one entry of an understood answer."""
+    code, reason = entry.get("ErrorCode"), str(entry.get("ErrorMessage") or "")
+    if code is None:
+        return Accepted(str(entry["EventId"]))
+    if code in MALFORMED:
+        return Rejected(code, reason)
+    return Retry(code, reason, strike=code not in TRANSIENT | REFUSED)
+
+
+def is_understood(answer: Mapping[str, Any], sent: int) -> bool:
+    """An answer counts only when it speaks of each entry, and says one thing of it.
+
+    HTML, an empty body and one that was cut short all come back from the SDK as an answer without entries.
+    """
+    entries = answer.get("Entries")
+    return (
+        isinstance(entries, list)
+        and len(entries) == sent
+        and all(isinstance(entry, dict) and bool(entry.get("EventId")) != bool(entry.get("ErrorCode")) for entry in entries)
+    )
+
+
+def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationRefused | None:
+    """Where an entry was refused for a reason that holds for every other one."""
+    for entry in entries:
+        if (code := entry.get("ErrorCode")) in REFUSED:
+            return DestinationRefused(
+                f"the bus refuses the event: {code}: {entry.get('ErrorMessage') or 'no reason given'}",
+                code=str(code),
+                hint="allow events:PutEvents on the bus for this source and detail type",
+            )
+    return None
+
+
+def request_error(error: Exception) -> DestinationError | Unknown:
+    """Of a whole request that failed: why nothing was accepted, or Unknown where that cannot be said."""
+    match error:
+        case ClientError():
+            return _client_error(error)
+        case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
+            return DestinationRefused(
+                f"there are no usable AWS keys: {type(error).__name__}", code=type(error).__name__, hint=_CHECK_KEYS
+            )
+        case ParamValidationError():
+            return RequestRefused("the request is not one that can be sent", code="ParamValidation", final=True)
+        case _ if was_never_sent(error):
+            hint = "check the region, endpoint_url and the network"
+            return DestinationUnavailable(f"the bus cannot be reached: {_words(error)}", code="unreachable", hint=hint)
+        case _:
+            return Unknown(_words(error))
+
+
+def was_never_sent(error: Exception) -> bool:
+    """Whether the connection itself failed.
+
+    EndpointConnectionError alone does not tell: it is raised, too, when a connection breaks after the bus has read
+    the whole request. Only the error beneath says which it was.
+    """
+    if isinstance(error, (ConnectTimeoutError, SSLError, ProxyConnectionError)):
+        return True
+    beneath = error.kwargs.get("error") if isinstance(error, EndpointConnectionError) else None
+    return isinstance(beneath, (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError))
+
+
+def _client_error(error: ClientError) -> DestinationError | Unknown:
+    said = error.response.get("Error", {})
+    code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    told = f"{code}: {message}" if message else code
+    # Where an answer is no error document, botocore gives the status for a code: then AWS itself did not speak.
+    from_aws = not code.isdigit() and code not in ("", "Unknown")
+    if code in _THROTTLED or status == 429:
+        return DestinationUnavailable(f"the bus throttles: {told}", code="ThrottlingException")
+    if code == "ResourceNotFoundException":
+        return BusMissing(f"the bus does not exist: {told}", code=code, hint="create it, or correct event_bus and region")
+    if code in _CLOCK:
+        hint = "check this machine's clock, then the AWS keys: `forwarder check`"
+        return DestinationRefused(f"the bus refuses the signature: {told}", code=code, hint=hint)
+    if code in _KEYS or (from_aws and status in (401, 403)):
+        return DestinationRefused(f"the bus refuses the keys: {told}", code=code, hint=_CHECK_KEYS)
+    if code in _TOO_LARGE_OR_WRONG:
+        return RequestRefused(f"the bus refuses the request: {told}", code=code, final=True)
+    if status >= 500 and not from_aws and status != 503:
+        return Unknown(f"status {status} from something that is not the bus")
+    if status >= 500:
+        return DestinationUnavailable(f"the bus fails: {told}", code=code if code in TRANSIENT else "InternalFailure")
+    if from_aws:
+        return RequestRefused(f"the bus refuses the request: {told}", code=code, final=False)
+    hint = "something between here and AWS answers in its place: check endpoint_url and proxies"
+    return DestinationUnavailable(f"status {status} from something that is not the bus", code="not-aws", hint=hint)
+
+
+def _words(error: Exception) -> str:
+    """The kind of failure, and what is beneath it: messages of the SDK hold addresses, which may hold more."""
+    beneath = error.kwargs.get("error") if isinstance(error, (HTTPClientError, BotoCoreError)) else None
+    name = type(error).__name__
+    return f"{name} ({type(beneath).__name__})" if beneath is not None else name

@@ -1,0 +1,155 @@
+"""Which AWS keys are used: those in the vault, else the ambient chain; and the role assumed on top of them.
+
+Stored keys that are broken are an error, never a reason to try the ambient ones.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import boto3
+from aiobotocore.config import AioConfig
+from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
+from aiobotocore.session import AioSession
+from botocore.config import Config
+from pydantic import SecretStr
+
+from forwarder.errors import VaultError
+from forwarder.settings.fields import DestinationSettings
+from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, Vault
+
+ROLE_SECONDS = 3600
+"""The SDK renews a quarter of an hour before the end, so anything shorter would renew all the time."""
+
+SESSION_NAME = "forwarder"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKeys:
+    access_key_id: SecretStr
+    secret_access_key: SecretStr
+    session_token: SecretStr | None = None
+
+    @classmethod
+    def of(cls, vault: Vault) -> Self | None:
+        """None where there are none. Raises VaultError where some are missing."""
+        key_id, secret = vault.reveal(AWS_ACCESS_KEY_ID), vault.reveal(AWS_SECRET_ACCESS_KEY)
+        token = vault.reveal(AWS_SESSION_TOKEN)
+        if key_id is None and secret is None and token is None:
+            return None
+        if key_id is None or secret is None:
+            missing = AWS_ACCESS_KEY_ID if key_id is None else AWS_SECRET_ACCESS_KEY
+            raise VaultError(
+                f"the vault holds a part of an AWS key: {missing} is missing",
+                hint=f"`forwarder keys set {missing}`, or remove the others to use the ambient keys",
+            )
+        return cls(key_id, secret, token)
+
+    def arguments(self) -> dict[str, str]:
+        """As clients of both SDKs take them. Whoever has this has the secrets."""
+        given = {
+            "aws_access_key_id": self.access_key_id.get_secret_value(),
+            "aws_secret_access_key": self.secret_access_key.get_secret_value(),
+        }
+        if self.session_token is not None:
+            given["aws_session_token"] = self.session_token.get_secret_value()
+        return given
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the forwarder is to AWS."""
+
+    destination: DestinationSettings
+    stored: StoredKeys | None = field(default=None)
+
+    @property
+    def origin(self) -> str:
+        return "the vault" if self.stored else "the ambient chain"
+
+    def session(self) -> tuple[AioSession, dict[str, str]]:
+        """A session of the asynchronous SDK, and the keys to give its clients."""
+        session = AioSession()
+        if not self.destination.role_arn:
+            return session, self._keys()
+        # The session's own chain is replaced by one that knows this role alone, and renews it.
+        provider = _RoleProvider(self, session)
+        outer = AioSession()
+        outer.register_component("credential_provider", AioCredentialResolver([provider]))
+        return outer, {}
+
+    def blocking_session(self) -> boto3.Session:
+        """The same for the synchronous SDK, with the role's keys for an hour. Raises botocore's errors."""
+        session = boto3.Session(region_name=self.destination.region, **self._keys())
+        if not self.destination.role_arn:
+            return session
+        said = session.client("sts", config=config(self.destination)).assume_role(**self.role_request())
+        keys = said["Credentials"]
+        return boto3.Session(
+            region_name=self.destination.region,
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
+
+    def role_request(self) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "RoleArn": self.destination.role_arn,
+            "RoleSessionName": SESSION_NAME,
+            "DurationSeconds": ROLE_SECONDS,
+        }
+        if self.destination.external_id:
+            request["ExternalId"] = self.destination.external_id
+        return request
+
+    def _keys(self) -> dict[str, str]:
+        return self.stored.arguments() if self.stored else {}
+
+
+class _RoleProvider:
+    """A link of the SDK's chain that assumes the role, and again before the hour is over."""
+
+    METHOD = "assume-role"
+    CANONICAL_NAME = "AssumeRole"
+
+    def __init__(self, identity: Identity, session: AioSession) -> None:
+        self._identity = identity
+        self._session = session
+
+    async def load(self) -> AioDeferredRefreshableCredentials:
+        return AioDeferredRefreshableCredentials(refresh_using=self._assume, method=self.METHOD)
+
+    async def _assume(self) -> dict[str, str]:
+        destination = self._identity.destination
+        keys = self._identity.stored.arguments() if self._identity.stored else {}
+        client = self._session.create_client(
+            "sts", region_name=destination.region, config=aio_config(destination), **keys
+        )
+        async with client as sts:
+            said = await sts.assume_role(**self._identity.role_request())
+        given = said["Credentials"]
+        return {
+            "access_key": given["AccessKeyId"],
+            "secret_key": given["SecretAccessKey"],
+            "token": given["SessionToken"],
+            "expiry_time": given["Expiration"].isoformat(),
+        }
+
+
+def _options(destination: DestinationSettings) -> dict[str, Any]:
+    seconds = destination.timeout.total_seconds()
+    return {
+        # Retrying is ours alone: the SDK's would multiply with it, and hide duplicates.
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "connect_timeout": seconds,
+        "read_timeout": seconds,
+        "max_pool_connections": destination.concurrency,
+        "user_agent_extra": "forwarder",
+    }
+
+
+def aio_config(destination: DestinationSettings) -> AioConfig:
+    return AioConfig(**_options(destination))
+
+
+def config(destination: DestinationSettings) -> Config:
+    return Config(**_options(destination))

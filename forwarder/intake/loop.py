@@ -1,0 +1,151 @@
+"""The intake loop: what is due is read, and what was found is recorded."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from forwarder.alloy.client import LogsClient
+from forwarder.alloy.discovery import discover
+from forwarder.clock import Clock
+from forwarder.errors import ForwarderError, LedgerError, SourceError, SourceRefused
+from forwarder.health import Health
+from forwarder.intake.reading import Reader, ReadingDone
+from forwarder.intake.schedule import Schedule
+from forwarder.intake.shaping import Shaper
+from forwarder.ledger import Ledger, Reading
+from forwarder.model import Checkpoint, Feed, State
+from forwarder.settings import Settings
+
+log = structlog.get_logger("intake")
+
+PART = "source"
+class Intake:
+    """Reads every feed, over and over (`run`) or once (`run_once`)."""
+
+    def __init__(
+        self,
+        source: LogsClient,
+        ledger: Ledger,
+        settings: Settings,
+        clock: Clock,
+        health: Health,
+        recorded: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._settings = settings.source
+        self._clock = clock
+        self._health = health
+        self._reader = Reader(source, ledger, settings.source, Shaper.of(settings), clock, recorded)
+        self._cannot_read: dict[Feed, SourceError] = {}
+        self.schedule = Schedule(settings.source, clock)
+        self.readings: dict[Feed, Reading] = {}
+
+    async def run(self) -> None:
+        self._watch([])
+        async with asyncio.TaskGroup() as tasks:
+            if self._settings.discover:
+                tasks.create_task(self._discover_over_and_over())
+            for _ in range(self._settings.concurrency):
+                tasks.create_task(self._read_over_and_over())
+
+    async def run_once(self) -> list[ForwarderError]:
+        """Read every feed, going deep; what went wrong."""
+        errors: list[ForwarderError] = []
+        found: list[Feed] = []
+        if self._settings.discover:
+            try:
+                found = await discover(self._source)
+            except SourceError as error:
+                errors.append(error)
+        self._watch(found)
+        left = iter(self.schedule.feeds)
+
+        async def read_the_rest() -> None:
+            for feed in left:
+                if error := await self._read(feed, deep=True):
+                    errors.append(error)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._settings.concurrency):
+                tasks.create_task(read_the_rest())
+        return errors
+
+    async def _read_over_and_over(self) -> None:
+        while True:
+            feed = await self.schedule.next()
+            await self._read(feed)
+
+    async def _discover_over_and_over(self) -> None:
+        while True:
+            try:
+                self._watch(await discover(self._source))
+            except SourceError as error:
+                log.warning("discovery failed", why=error.message, mend=error.hint)
+            await self._clock.sleep(self._settings.discover_interval.total_seconds())
+
+    def _watch(self, found: list[Feed]) -> None:
+        feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
+        self.schedule.watch(feeds)
+        if not feeds and not self._settings.discover:
+            why, mend = "there is nothing to watch", "list workflows in [source], or set discover = true"
+            self._health.report(PART, State.FAILED, why, mend)
+
+    async def _read(self, feed: Feed, *, deep: bool = False) -> ForwarderError | None:
+        try:
+            done = await self._reader.read(feed, begins=self._begins(feed), deep=deep)
+        except SourceError as error:
+            return self._cut_short(feed, error)
+        except LedgerError as error:
+            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            self.schedule.failed(feed)
+            return error
+        self._complete(feed, done)
+        return None
+
+    def _complete(self, feed: Feed, done: ReadingDone) -> None:
+        self.schedule.done(feed, done.arrived)
+        self.readings[feed] = Reading(self._clock.now())
+        self._cannot_read.pop(feed, None)
+        self._report()
+        tell = log.info if done.recorded or done.refused else log.debug
+        tell(
+            "feed read",
+            **{"feed": str(feed), "pages": done.pages, "listed": done.listed, "failures": done.failures},
+            **{"recorded": done.recorded, "refused": done.refused},
+        )
+
+    def _cut_short(self, feed: Feed, error: SourceError) -> ForwarderError:
+        again_in = self.schedule.failed(feed)
+        self.readings[feed] = Reading(self._clock.now(), error.message)
+        self._cannot_read[feed] = error
+        self._report()
+        log.warning("reading cut short", feed=str(feed), why=error.message, mend=error.hint, again_in=again_in)
+        return error
+
+    def _report(self) -> None:
+        """One feed that cannot be read is a loss of comfort; a refused key, or none that can be read, a failure."""
+        feeds = self.schedule.feeds
+        errors = [self._cannot_read[feed] for feed in feeds if feed in self._cannot_read]
+        if not errors:
+            self._health.healthy(PART)
+            return
+        worst = next((error for error in errors if isinstance(error, SourceRefused)), errors[-1])
+        watched = len(feeds)
+        failed = isinstance(worst, SourceRefused) or len(errors) >= watched
+        why = worst.message if failed else f"{len(errors)} of {watched} feeds cannot be read: {worst.message}"
+        self._health.report(PART, State.FAILED if failed else State.DEGRADED, why, worst.hint)
+
+    def _begins(self, feed: Feed) -> Checkpoint:
+        """Where a feed starts that was never read."""
+        start = self._settings.start_from
+        if start == "beginning":
+            return Checkpoint()
+        if isinstance(start, datetime):
+            return Checkpoint(floor=start)
+        back = start if isinstance(start, timedelta) else timedelta()
+        if feed not in self._settings.workflows:
+            # It may have run for a while before it was found.
+            back += self._settings.discover_interval
+        return Checkpoint(since=self._clock.now() - back)

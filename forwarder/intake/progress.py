@@ -1,0 +1,134 @@
+"""One reading of a feed as it goes down the pages: how far it must go, and what it will leave behind."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+from forwarder.alloy.client import Page
+from forwarder.errors import PageUnreadable
+from forwarder.intake.selection import Selection
+from forwarder.intake.shaping import ended_at
+from forwarder.model import Checkpoint, Execution, Verdict
+from forwarder.settings.fields import SourceSettings
+
+# The same page may stand under 0 and under 1; one that comes a third time stands everywhere.
+REPEATS = 2
+
+
+@dataclass(slots=True)
+class Progress:
+    """`horizon` is how far down the reading goes, None for to the end. `deep` says which kind of reading it is."""
+
+    before: Checkpoint
+    started_at: datetime
+    deep: bool
+    floor: datetime | None
+    horizon: datetime | None
+    retention: timedelta
+    complete: bool = False
+    listed: int = 0
+    arrived: int = 0
+    newest: datetime | None = None
+    api_now: datetime | None = None
+    still_open: dict[str, datetime] = field(default_factory=dict)
+    given_up: list[str] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+    _ids: set[str] = field(default_factory=set)
+    _repeats: int = 0
+
+    @classmethod
+    def begin(cls, checkpoint: Checkpoint, settings: SourceSettings, first: Page, *, now: datetime, deep: bool) -> Self:
+        """From the first page, since only the API's own clock can say where a new feed begins."""
+        floor = checkpoint.floor
+        if checkpoint.since is not None:
+            since = (first.api_now or now) - (now - checkpoint.since)
+            floor = since if floor is None else max(floor, since)
+        deep = deep or checkpoint.watermark is None
+        horizon = _horizon(checkpoint, floor, settings, deep=deep)
+        progress = cls(checkpoint, now, deep, floor, horizon, settings.retention)
+        progress.still_open.update(checkpoint.open)
+        progress.api_now = first.api_now or now
+        starts = [execution.start for execution in first.records.executions if execution.start is not None]
+        progress.newest = max(starts, default=None)
+        return progress
+
+    @property
+    def opening(self) -> Checkpoint | None:
+        """The checkpoint to keep with the first page already: a floor that was translated must not move again."""
+        return None if self.before.since is None else replace(self.before, floor=self.floor, since=None)
+
+    def follow(self, page: Page) -> None:
+        """Take note of a page. Raises PageUnreadable where pages repeat, for then there is no way down."""
+        executions = page.records.executions
+        ids = {execution.id for execution in executions}
+        self._repeats = 0 if ids - self._ids or page.records.empty else self._repeats + 1
+        if self._repeats == REPEATS:
+            raise PageUnreadable("the logs API gives the same page again and again")
+        fresh = [execution for execution in executions if execution.id not in self._ids]
+        self._ids |= ids
+        self.listed += len(fresh)
+        self.arrived += sum(1 for execution in fresh if self._is_arrival(execution))
+        self.complete = page.records.empty or self._is_all_old(executions)
+
+    def wanted(self, executions: Iterable[Execution], selection: Selection) -> list[Execution]:
+        """Those to be forwarded. A running one is remembered as open, and one that ended is open no more."""
+        chosen: dict[str, Execution] = {}
+        for execution in executions:
+            verdict = selection.judge(execution)
+            if verdict is Verdict.RUNNING:
+                self._keep_open(execution)
+                continue
+            if verdict is Verdict.UNKNOWN:
+                self.unknown.add((execution.status or "")[:64])
+            was_open = self.still_open.pop(execution.id, None) is not None or execution.id in self.before.open
+            is_failure = verdict is Verdict.FAILED or (verdict is Verdict.UNKNOWN and selection.forward_unknown)
+            if is_failure and (was_open or self._is_above_floor(execution)):
+                chosen[execution.id] = execution
+        return list(chosen.values())
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the feed stands after this reading, if it is complete."""
+        watermark = self.before.watermark
+        if self.newest is not None and self.api_now is not None:
+            newest = min(self.newest, self.api_now)
+            watermark = newest if watermark is None else max(watermark, newest)
+        return Checkpoint(
+            watermark=watermark,
+            floor=self.floor,
+            since=None,
+            deep_at=self.started_at if self.deep else self.before.deep_at,
+            open=self._open_now(),
+        )
+
+    def _open_now(self) -> dict[str, datetime]:
+        given_up_before = (self.api_now or self.started_at) - self.retention
+        self.given_up = [key for key, start in self.still_open.items() if start < given_up_before]
+        return {key: start for key, start in self.still_open.items() if start >= given_up_before}
+
+    def _keep_open(self, execution: Execution) -> None:
+        if execution.start is not None:
+            self.still_open[execution.id] = execution.start
+
+    def _is_above_floor(self, execution: Execution) -> bool:
+        return self.floor is None or ended_at(execution, self.started_at) > self.floor
+
+    def _is_arrival(self, execution: Execution) -> bool:
+        watermark = self.before.watermark
+        return watermark is None or (execution.start is not None and execution.start > watermark)
+
+    def _is_all_old(self, executions: list[Execution]) -> bool:
+        if self.horizon is None or not executions:
+            return False
+        return all(execution.is_older_than(self.horizon) for execution in executions)
+
+
+def _horizon(
+    checkpoint: Checkpoint, floor: datetime | None, settings: SourceSettings, *, deep: bool
+) -> datetime | None:
+    anchor = checkpoint.watermark or floor
+    if anchor is None:
+        return None
+    if not deep:
+        return anchor - settings.overlap
+    return min([anchor - settings.late_window, *checkpoint.open.values()])

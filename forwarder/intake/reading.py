@@ -1,0 +1,162 @@
+"""Reading one feed: down its pages, recording what failed on each, until it is known that nothing was missed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from forwarder.alloy.client import LogsClient, Page
+from forwarder.alloy.dialect import Records, Refused
+from forwarder.backoff import Backoff
+from forwarder.clock import Clock
+from forwarder.errors import PageUndecodable, SourceUnavailable
+from forwarder.intake.progress import Progress
+from forwarder.intake.selection import Selection
+from forwarder.intake.shaping import Shaper
+from forwarder.ledger import Ledger
+from forwarder.model import Checkpoint, Entry, Execution, Feed, Verdict
+from forwarder.settings.fields import SourceSettings
+
+log = structlog.get_logger("intake")
+
+TRIES = 4
+"""How often a page is asked for before the reading is cut short."""
+
+LONGEST_WAIT = 120.0
+"""Seconds. Told to wait longer, a reading is cut short and begins anew when the wait is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingDone:
+    """What a complete reading came to. `arrived` are executions newer than the last watermark."""
+
+    pages: int
+    listed: int
+    arrived: int
+    failures: int
+    recorded: int
+    refused: int
+
+
+class Reader:
+    """Reads feeds for one set of settings. `recorded` is called when there is something new to deliver."""
+
+    def __init__(
+        self,
+        source: LogsClient,
+        ledger: Ledger,
+        settings: SourceSettings,
+        shaper: Shaper,
+        clock: Clock,
+        recorded: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._settings = settings
+        self._selection = Selection.of(settings)
+        self._shaper = shaper
+        self._clock = clock
+        self._recorded = recorded
+
+    async def read(self, feed: Feed, *, begins: Checkpoint, deep: bool = False) -> ReadingDone:
+        """One reading. `begins` is where a feed starts that was never read.
+
+        Raises SourceError where it was cut short: what it recorded stays recorded, and the checkpoint where it was.
+        """
+        checkpoint = await self._ledger.checkpoint(feed, new=begins)
+        now = self._clock.now()
+        page = await self._page(feed, 0)
+        deep = deep or self._is_deep_due(checkpoint, now)
+        progress = Progress.begin(checkpoint, self._settings, page, now=now, deep=deep)
+        moves_to = progress.opening
+        pages = failures = recorded = refused = 0
+        while True:
+            progress.follow(page)
+            failed = progress.wanted(page.records.executions, self._selection)
+            entries = await self._entries(feed, failed, now)
+            if progress.complete:
+                moves_to = progress.checkpoint()
+            # The checkpoint moves in the commit of the last page: before it, a crash would lose that page.
+            new = await self._record(feed, entries, moves_to if moves_to != checkpoint else None)
+            pages, failures, recorded = pages + 1, failures + len(failed), recorded + new
+            refused += self._tell_refused(feed, page)
+            if progress.complete:
+                break
+            moves_to = None
+            page = await self._page(feed, pages)
+        self._tell(feed, progress)
+        return ReadingDone(pages, progress.listed, progress.arrived, failures, recorded, refused)
+
+    async def _entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
+        """Only what is not known yet is worth decoding and redacting."""
+        known = await self._ledger.known([execution.id for execution in failed])
+        return [self._shaper.shape(execution, feed, now) for execution in failed if execution.id not in known]
+
+    async def _record(self, feed: Feed, entries: list[Entry], moves_to: Checkpoint | None) -> int:
+        if not entries and moves_to is None:
+            return 0
+        new = await self._ledger.record(feed, entries, now=self._clock.now(), checkpoint=moves_to)
+        if new:
+            self._recorded()
+        return new
+
+    async def _page(self, feed: Feed, number: int) -> Page:
+        size = self._settings.page_size
+        try:
+            return await self._fetch(feed, number, size)
+        except PageUndecodable as error:
+            if size == 1:
+                raise
+            log.warning("page read record by record", feed=str(feed), page=number, why=error.message)
+            return await self._one_by_one(feed, number, size)
+
+    async def _one_by_one(self, feed: Feed, number: int, size: int) -> Page:
+        """The records of a page, each asked for alone.
+
+        Where pages 0 and 1 are the same page, page `number` stands one page higher than its number says, so both
+        places are read: a record read twice is recorded once.
+        """
+        executions: list[Execution] = []
+        refused: list[Refused] = []
+        api_now = None
+        for position in range(max(0, number - 1) * size, (number + 1) * size):
+            try:
+                page = await self._fetch(feed, position, 1)
+            except PageUndecodable as error:
+                refused.append(Refused(error.message, error.digest))
+                continue
+            api_now = api_now or page.api_now
+            if page.records.empty:
+                break
+            executions += page.records.executions
+            refused += page.records.refused
+        return Page(Records(executions, refused), api_now)
+
+    async def _fetch(self, feed: Feed, number: int, limit: int) -> Page:
+        """A transient error asks for the same page again: another page would be another place in the log."""
+        backoff = Backoff(base=0.5, cap=10)
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._source.page(feed, number, limit)
+            except SourceUnavailable as error:
+                if left == 0 or error.retry_after > LONGEST_WAIT:
+                    raise
+                if not error.retry_after:  # else the client itself holds the next request
+                    await self._clock.sleep(backoff.next())
+        raise AssertionError("the last try returns or raises")
+
+    def _is_deep_due(self, checkpoint: Checkpoint, now: datetime) -> bool:
+        return checkpoint.deep_at is None or not timedelta() <= now - checkpoint.deep_at < self._settings.deep_interval
+
+    def _tell_refused(self, feed: Feed, page: Page) -> int:
+        for refused in page.records.refused:
+            log.warning("record refused", feed=str(feed), why=refused.reason, digest=refused.digest)
+        return len(page.records.refused)
+
+    def _tell(self, feed: Feed, progress: Progress) -> None:
+        for execution_id in progress.given_up:
+            log.warning("open execution given up", feed=str(feed), execution_id=execution_id)
+        for status in progress.unknown:
+            if self._selection.is_new(status):
+                log.warning("unknown status", feed=str(feed), status=status, then=self._settings.unknown_status)

@@ -1,0 +1,144 @@
+"""Taking secrets and client addresses out of what is recorded, by name and by shape.
+
+It happens before anything is written to disk, and again nowhere: what is in the ledger is fit to be sent and shown.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+MAX_DEPTH = 200
+TOO_DEEP = "[nested too deep]"
+REDACTED = "[redacted]"
+
+# Compared in lower case without punctuation, so that X-Api-Key, apiKey and api_key are one name.
+_NAMES = frozenset(
+    "authorization cookie cookies setcookie credentials passwd pwd pass passphrase tokens secrets passwords apikeys "
+    "forwarded xforwardedfor xrealip xclientip clientip remoteip remoteaddr remoteaddress ip ipaddress "
+    "cfconnectingip trueclientip".split()
+)
+_ENDINGS = (
+    *("authorization", "token", "password", "passcode", "secret", "cookie"),
+    *("apikey", "accesskey", "accesskeyid", "secretkey", "privatekey", "signingkey", "encryptionkey", "masterkey"),
+    *("sharedkey", "subscriptionkey", "authkey", "sessionkey", "sessionid"),
+)
+_PUNCTUATION = re.compile(r"[\W_]+")
+
+_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,31}+://)[^/\s@\"'<>]{1,1024}@")
+_BEARER = re.compile(
+    r"(?i)\b(?P<scheme>bearer)(?P<gap>[\s:=]{1,8}+)(?!(?:tokens?|auth\w*|schemes?|headers?|realm)\b)[^\s\"',;<>]++"
+)
+_BASIC = re.compile(r"(?i)\b(?P<scheme>basic)(?P<gap>\s{1,8}+)(?P<value>[A-Za-z0-9+/_-]{4,}+={0,2}+)")
+_SHAPES = re.compile(
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}+"  # AWS key ids
+    r"|\beyJ[\w-]{5,}+\.[\w-]{2,}+(?:\.[\w-]*+)?+"  # JSON web tokens
+    r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[^-]*+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?+"
+)
+# name=value in queries, forms and cookies; "name": "value" in JSON and what resembles it; Name: value in header dumps.
+_PAIR = re.compile(r"(?P<name>[A-Za-z][\w.%-]{1,63}+)(?P<gap>\s?=\s?)(?P<value>[^&\s\"'<>;]++)")
+_QUOTED = re.compile(
+    r"(?P<start>\\*+[\"'](?P<name>[\w .-]{1,64}+)\\*+[\"']\s{0,8}+:\s{0,8}+)"
+    r"(?P<value>\"(?:[^\"\\]|\\.)*+\"?+|'(?:[^'\\]|\\.)*+'?+|\\++[\"'](?:[^\"'\\]|\\(?![\"']))*+|-?\d[\d.]*+)",
+    re.DOTALL,
+)
+_HEADER = re.compile(r"(?m)^(?P<start>[ \t]{0,8}+(?P<name>[A-Za-z][\w-]{1,63}+):[ \t]*+)(?P<value>\S.*+)$")
+
+# Longer texts are cut before they are searched: no event has room for more, so the cut never shows.
+LONGEST_TEXT = 1_200_000
+
+INT64 = range(-(2**63), 2**63)
+
+
+class Redactor:
+    """Redacts a tree of JSON. `redact` are further names, `reveal` names that are left alone."""
+
+    def __init__(self, redact: Collection[str] = (), reveal: Collection[str] = ()) -> None:
+        names = _NAMES | {_plain(name) for name in redact}
+        revealed = {_plain(name) for name in reveal}
+
+        @lru_cache(maxsize=4096)
+        def is_secret(name: str) -> bool:
+            plain = _plain(name[-64:])
+            return plain not in revealed and (plain in names or plain.endswith(_ENDINGS))
+
+        self._is_secret = is_secret
+
+    def tree(self, value: Any, depth: int = 0) -> Any:
+        """A copy without secrets, and within what EventBridge takes: no deeper than it says, integers of 64 bits."""
+        if isinstance(value, str):
+            return self.text(value, depth)
+        if depth > MAX_DEPTH and isinstance(value, (dict, list)):
+            return TOO_DEEP
+        if isinstance(value, dict):
+            return self._object(value, depth + 1)
+        if isinstance(value, list):
+            return [self.tree(item, depth + 1) for item in value]
+        if isinstance(value, int) and not INT64.start <= value < INT64.stop:
+            return str(value)
+        return value
+
+    def text(self, text: str, depth: int = 0) -> str:
+        text = text[:LONGEST_TEXT]
+        if len(text) < 4:
+            return text
+        if text[0] in "{[" and (inner := _json(text)) is not None:
+            redacted = self.tree(inner, depth + 1)
+            return text if redacted == inner else msgspec.json.encode(redacted).decode()
+        if "=" in text:
+            text = _PAIR.sub(self._pair, text)
+        if ":" in text:
+            text = _QUOTED.sub(self._valued, text)
+            text = _HEADER.sub(self._valued, text)
+            text = _USER_INFO.sub(rf"\g<scheme>{REDACTED}@", text)
+        text = _BEARER.sub(rf"\g<scheme>\g<gap>{REDACTED}", text)
+        text = _BASIC.sub(_basic, text)
+        return _SHAPES.sub(REDACTED, text)
+
+    def _object(self, fields: dict[str, Any], depth: int) -> dict[str, Any]:
+        # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
+        title = next((fields[key] for key in ("name", "key", "header") if isinstance(fields.get(key), str)), None)
+        hides_value = title is not None and "value" in fields and self._is_secret(title)
+        return {
+            self.text(name): self._hidden(value)
+            if self._is_secret(name) or (hides_value and name == "value")
+            else self.tree(value, depth)
+            for name, value in fields.items()
+        }
+
+    def _hidden(self, value: Any) -> Any:
+        return value if value is None or isinstance(value, bool) else REDACTED
+
+    def _pair(self, found: re.Match[str]) -> str:
+        return f"{found['name']}{found['gap']}{REDACTED}" if self._is_secret(found["name"]) else found[0]
+
+    def _valued(self, found: re.Match[str]) -> str:
+        if not self._is_secret(found["name"]):
+            return found[0]
+        quote = found["value"][: len(found["value"]) - len(found["value"].lstrip("\\\"'"))]
+        closing = quote if found["value"].endswith(quote[-1:]) else ""
+        return f"{found['start']}{quote}{REDACTED}{closing}"
+
+
+def _plain(name: str) -> str:
+    return _PUNCTUATION.sub("", name.lower())
+
+
+def _basic(found: re.Match[str]) -> str:
+    """RFC 7617: what follows is base64 of a name, a colon and a password; anything else is an English word."""
+    try:
+        is_secret = b":" in base64.b64decode(found["value"] + "===", altchars=b"-_" if "_" in found["value"] else None)
+    except binascii.Error:
+        is_secret = False
+    return f"{found['scheme']}{found['gap']}{REDACTED}" if is_secret else found[0]
+
+
+def _json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None

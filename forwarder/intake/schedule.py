@@ -1,0 +1,124 @@
+"""When each feed is read next: a busy one so often that one page suffices, a quiet one rarely."""
+
+import asyncio
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+
+from forwarder.backoff import ceiling_of, jittered
+from forwarder.clock import Clock
+from forwarder.model import Feed
+from forwarder.settings.fields import SourceSettings
+
+SLOWING = 1.5
+"""How much longer the next interval may be than the last, where nothing came."""
+
+@dataclass(slots=True)
+class _Pace:
+    """Seconds. `turn` is the feed's place in the heap that counts; older places are void."""
+
+    interval: float
+    turn: int
+    reading: bool = False
+    again: bool = False
+    read_at: float | None = None
+    failures: int = 0
+
+
+class Schedule:
+    """Hands out feeds as they fall due, each to one reader at a time."""
+
+    def __init__(self, settings: SourceSettings, clock: Clock) -> None:
+        self._shortest = settings.min_interval.total_seconds()
+        self._longest = settings.max_interval.total_seconds()
+        self._page = settings.page_size
+        self._clock = clock
+        self._paces: dict[Feed, _Pace] = {}
+        self._due: list[tuple[float, int, Feed]] = []
+        self._turns = count()
+        self._changed = asyncio.Event()
+
+    def watch(self, feeds: Iterable[Feed]) -> None:
+        """Read these from now on, new ones at once, and no others."""
+        wanted = dict.fromkeys(feeds)
+        for feed in [feed for feed in self._paces if feed not in wanted]:
+            del self._paces[feed]
+        for feed in wanted:
+            if feed not in self._paces:
+                self._paces[feed] = _Pace(self._shortest, turn=-1)
+                self._put(feed, 0)
+
+    @property
+    def feeds(self) -> list[Feed]:
+        return list(self._paces)
+
+    async def next(self) -> Feed:
+        """Wait until a feed is due, and take it until `done` or `failed` is told."""
+        while True:
+            self._changed.clear()
+            feed, wait = self._first_due()
+            if feed is not None:
+                self._paces[feed].reading = True
+                return feed
+            await self._clock.wait(self._changed, wait)
+
+    def done(self, feed: Feed, arrived: int) -> float | None:
+        """It was read. `arrived` were new; the next reading comes when half a page is expected."""
+        pace = self._paces.get(feed)
+        if pace is None:
+            return None
+        now = self._clock.monotonic()
+        longer = pace.interval * SLOWING
+        if arrived and pace.read_at is not None:
+            longer = min(longer, (now - pace.read_at) * self._page / 2 / arrived)
+        pace.interval = min(self._longest, max(self._shortest, longer))
+        pace.read_at, pace.failures = now, 0
+        # Spread, so that feeds that began together do not stay together.
+        return self._end(feed, pace, max(self._shortest, pace.interval - jittered(pace.interval / 5)))
+
+    def failed(self, feed: Feed) -> float | None:
+        """It could not be read; it alone is asked more and more rarely."""
+        pace = self._paces.get(feed)
+        if pace is None:
+            return None
+        ceiling = ceiling_of(pace.failures + 1, base=self._shortest, cap=self._longest)
+        pace.failures += 1
+        return self._end(feed, pace, ceiling / 2 + jittered(ceiling / 2))
+
+    def nudge(self, workflow_id: str) -> int:
+        """Make the feeds of a workflow due now; how many there are."""
+        feeds = [feed for feed in self._paces if feed.workflow_id == workflow_id]
+        for feed in feeds:
+            if self._paces[feed].reading:
+                self._paces[feed].again = True
+            else:
+                self._put(feed, 0)
+        return len(feeds)
+
+    def _end(self, feed: Feed, pace: _Pace, wait: float) -> float:
+        wait = 0.0 if pace.again else wait
+        pace.reading = pace.again = False
+        self._put(feed, wait)
+        return wait
+
+    def _put(self, feed: Feed, wait: float) -> None:
+        turn = next(self._turns)
+        self._paces[feed].turn = turn
+        heapq.heappush(self._due, (self._clock.monotonic() + wait, turn, feed))
+        self._changed.set()
+
+    def _first_due(self) -> tuple[Feed | None, float]:
+        """A feed that is due, or the seconds until one is."""
+        while self._due:
+            at, turn, feed = self._due[0]
+            pace = self._paces.get(feed)
+            if pace is None or pace.turn != turn:
+                heapq.heappop(self._due)
+                continue
+            wait = at - self._clock.monotonic()
+            if wait > 0:
+                return None, wait
+            heapq.heappop(self._due)
+            return feed, 0
+        return None, self._longest

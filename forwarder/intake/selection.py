@@ -1,0 +1,91 @@
+"""Which executions failed. The order of the tests matters and is this."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Self
+
+import msgspec
+
+from forwarder.alloy.mend import mend
+from forwarder.event.trim import is_failed_block
+from forwarder.model import Execution, Verdict
+from forwarder.settings.fields import SourceSettings
+
+_EMPTY = frozenset({b"", b"null", b'""', b"{}", b"[]", b"false"})
+
+FAILURE_MESSAGE = "executionError"
+
+
+class _Block(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw(b"")
+
+
+_blocks = msgspec.json.Decoder(list[_Block])
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the settings say about statuses; all in lower case."""
+
+    failure: Collection[str]
+    success: Collection[str]
+    running: Collection[str]
+    forward_unknown: bool
+    _met: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, settings: SourceSettings) -> Self:
+        return cls(
+            failure=frozenset(settings.failure_statuses),
+            success=frozenset(settings.success_statuses),
+            running=frozenset(settings.running_statuses),
+            forward_unknown=settings.unknown_status == "forward",
+        )
+
+    def judge(self, execution: Execution) -> Verdict:
+        status = (execution.status or "").strip().lower()
+        if status in self.failure or has_error(execution) or execution.message == FAILURE_MESSAGE:
+            return Verdict.FAILED
+        if execution.stop is None or status in self.running:
+            # A block's error may still be retried by the platform, or handled by the workflow.
+            return Verdict.RUNNING
+        if status in self.success:
+            return Verdict.SUCCEEDED
+        if has_block_error(execution):
+            return Verdict.FAILED
+        if execution.finished is True and not status:
+            return Verdict.SUCCEEDED
+        return Verdict.UNKNOWN
+
+    def is_new(self, status: str) -> bool:
+        """Whether this unknown status is met for the first time; past a hundred of them nothing is."""
+        if status in self._met or len(self._met) >= 100:
+            return False
+        self._met.add(status)
+        return True
+
+
+def has_error(execution: Execution) -> bool:
+    return bytes(execution.error).strip() not in _EMPTY
+
+
+def has_block_error(execution: Execution) -> bool:
+    """Whether any block says so. What cannot be looked into says nothing."""
+    raw = execution.results
+    # Most executions hold no such word at all, and a search is much quicker than a decoder.
+    if b'"error"' not in bytes(raw):
+        return False
+    try:
+        return any(bytes(block.error).strip() not in _EMPTY for block in _blocks.decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _has_block_error_patiently(bytes(raw))
+
+
+def _has_block_error_patiently(raw: bytes) -> bool:
+    """The same for results of another shape: an object of blocks, or a list with other things between them."""
+    try:
+        results = msgspec.json.decode(mend(raw))
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    blocks = list(results.values()) if isinstance(results, dict) else results
+    return isinstance(blocks, list) and any(is_failed_block(block) for block in blocks)

@@ -1,0 +1,137 @@
+"""From a failed execution to the entry owed for it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+import msgspec
+
+from forwarder import __version__
+from forwarder.alloy.mend import mend
+from forwarder.event.size import detail_room
+from forwarder.event.trim import Detail, fit, is_failed_block
+from forwarder.intake.redaction import Redactor
+from forwarder.intake.selection import FAILURE_MESSAGE
+from forwarder.model import Entry, Execution, Feed
+from forwarder.settings import Settings
+
+DETAIL_VERSION = "1"
+
+_MESSAGE_KEYS = ("message", "description", "reason", "detail", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Shaper:
+    """`payload` is the setting of that name, `room` how many bytes a detail may take."""
+
+    redactor: Redactor
+    payload: str
+    room: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        event = settings.event
+        return cls(
+            redactor=Redactor(event.redact, event.reveal),
+            payload=event.payload,
+            room=detail_room(event.source, event.detail_type, settings.destination.max_entry_bytes),
+        )
+
+    def shape(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
+        results = _decoded(execution.results)
+        detail: Detail = {
+            "version": DETAIL_VERSION,
+            "executionId": execution.id,
+            "workflowId": feed.workflow_id,
+            **({"userId": feed.user_id} if feed.user_id else {}),
+            "status": self.redactor.tree(execution.status),
+            "startedAt": _rfc3339(execution.start),
+            "stoppedAt": _rfc3339(execution.stop),
+            "durationMs": _duration_ms(execution),
+            "error": self.redactor.tree(_error(execution, results)),
+            **self._results(results),
+            "forwarder": {"version": __version__, "observedAt": _rfc3339(now)},
+        }
+        return Entry(execution.id, feed, time=ended_at(execution, now), detail=fit(detail, self.room))
+
+    def _results(self, results: Any) -> Detail:
+        match self.payload:
+            case "full" if results is not None:
+                return {"results": self.redactor.tree(results)}
+            case "errors":
+                failed = [
+                    {key: value for key, value in block.items() if key != "data"}
+                    for block in _blocks(results)
+                    if is_failed_block(block)
+                ]
+                return {"results": self.redactor.tree(failed)}
+            case _:
+                return {}
+
+
+def ended_at(execution: Execution, now: datetime) -> datetime:
+    """When it stopped, as well as it is known."""
+    return execution.stop or execution.start or now
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    body = bytes(raw)
+    if not body:
+        return None
+    for attempt in (lambda: body, lambda: mend(body)):
+        try:
+            return msgspec.json.decode(attempt())
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+    return "[not decodable]"
+
+
+def _blocks(results: Any) -> list[Any]:
+    if isinstance(results, dict):
+        return list(results.values())
+    return results if isinstance(results, list) else []
+
+
+def _error(execution: Execution, results: Any) -> Detail:
+    """Message, name, code and stack of the error that is told first, and the block it happened in."""
+    failed = next((block for block in _blocks(results) if is_failed_block(block)), None)
+    told = _decoded(execution.error) or (failed["error"] if failed else None)
+    block_id = (failed.get("blockId") or failed.get("connectorId")) if failed else None
+    if told:
+        parts = _parts(told)
+    elif execution.message and execution.message != FAILURE_MESSAGE:
+        parts = {"message": execution.message}
+    else:
+        parts = {"message": _without_error(execution)}
+    return {**parts, **({"blockId": str(block_id)} if block_id else {})}
+
+
+def _parts(told: Any) -> Detail:
+    """An error as the API tells it: a text, or an object that may wrap another."""
+    if isinstance(told, str):
+        return {"message": told}
+    if not isinstance(told, dict):
+        return {"message": _as_text(told)}
+    message = next((told[key] for key in _MESSAGE_KEYS if told.get(key)), None)
+    inner = _parts(message) if isinstance(message, dict) else {"message": _as_text(told if message is None else message)}
+    own = {key: _as_text(told[key]) for key in ("name", "code", "stack") if told.get(key) not in (None, "")}
+    return {**inner, **own}
+
+
+def _without_error(execution: Execution) -> str:
+    status = f"status {execution.status}" if execution.status else "no status"
+    return f"the execution failed without an error message ({status})"
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _rfc3339(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _duration_ms(execution: Execution) -> int | None:
+    if execution.start is None or execution.stop is None:
+        return None
+    return max(0, (execution.stop - execution.start) // timedelta(milliseconds=1))
