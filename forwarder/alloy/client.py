@@ -16,11 +16,11 @@ import msgspec
 from pydantic import SecretStr
 
 from forwarder import __version__
-from forwarder.alloy.dialect import Records, decode_page, digest_of
+from forwarder.alloy.body import BoundedBody
+from forwarder.alloy.dialect import Records, decode_page
 from forwarder.alloy.pace import Pace
 from forwarder.clock import Clock
 from forwarder.errors import (
-    PageTooLarge,
     PageUnreadable,
     SourceRefused,
     SourceUnavailable,
@@ -152,15 +152,10 @@ class LogsClient:
         self, client: httpx.AsyncClient, method: str, url: str, query: Mapping[str, Any]
     ) -> _Answer:
         async with client.stream(method, url, params=query) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > self._settings.max_body_bytes:
-                    raise PageTooLarge(
-                        f"an answer of the logs API is over {self._settings.max_body_bytes} bytes",
-                        digest=digest_of(bytes(body[:65536])),
-                    )
-            return _Answer(response.status_code, response.headers, bytes(body))
+            body = BoundedBody(self._settings.max_body_bytes, response.headers.get("content-encoding", ""))
+            async for chunk in response.aiter_raw():
+                body.add(chunk)
+            return _Answer(response.status_code, response.headers, body.whole())
 
     def _heed(self, answer: _Answer) -> None:
         """Raise for what stops every request alike, and slow the whole client where the API asks for it."""
@@ -257,5 +252,4 @@ def _fault(error: httpx.HTTPError) -> str:
         "ConnectError": "no connection",
         "RemoteProtocolError": "it broke off its answer",
         "ReadError": "the connection broke",
-        "DecodingError": "its answer is wrongly compressed",
     }.get(type(error).__name__, type(error).__name__)

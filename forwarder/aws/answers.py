@@ -72,7 +72,7 @@ _CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check
 def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
     """Of one entry of an understood answer."""
     code, reason = entry.get("ErrorCode"), str(entry.get("ErrorMessage") or "")
-    if code is None:
+    if not code:
         return Accepted(str(entry["EventId"]))
     if code in MALFORMED:
         return Rejected(code, reason)
@@ -88,8 +88,13 @@ def is_understood(answer: Mapping[str, Any], sent: int) -> bool:
     return (
         isinstance(entries, list)
         and len(entries) == sent
-        and all(isinstance(entry, dict) and bool(entry.get("EventId")) != bool(entry.get("ErrorCode")) for entry in entries)
+        and all(isinstance(entry, dict) and _says_one_thing(entry) for entry in entries)
     )
+
+
+def _says_one_thing(entry: Mapping[str, Any]) -> bool:
+    said = [entry.get("EventId"), entry.get("ErrorCode")]
+    return sum(bool(value) for value in said) == 1 and all(value is None or isinstance(value, str) for value in said)
 
 
 def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationRefused | None:
@@ -115,6 +120,8 @@ def request_error(error: Exception) -> DestinationError | Unknown:
             )
         case ParamValidationError():
             return RequestRefused("the request is not one that can be sent", code="ParamValidation", final=True)
+        case TimeoutError():
+            return Unknown("no whole answer in time")
         case _ if was_never_sent(error):
             hint = "check the region, endpoint_url and the network"
             return DestinationUnavailable(f"the bus cannot be reached: {_words(error)}", code="unreachable", hint=hint)
@@ -126,12 +133,12 @@ def was_never_sent(error: Exception) -> bool:
     """Whether the connection itself failed.
 
     EndpointConnectionError alone does not tell: it is raised, too, when a connection breaks after the bus has read
-    the whole request. Only the error beneath says which it was.
+    the whole request (then a plain ClientOSError is beneath). Only the error beneath says which it was.
     """
     if isinstance(error, (ConnectTimeoutError, SSLError, ProxyConnectionError)):
         return True
     beneath = error.kwargs.get("error") if isinstance(error, EndpointConnectionError) else None
-    return isinstance(beneath, (aiohttp.ClientConnectorError, aiohttp.ClientConnectorDNSError))
+    return isinstance(beneath, aiohttp.ClientConnectorError)
 
 
 def _client_error(error: ClientError) -> DestinationError | Unknown:

@@ -13,13 +13,17 @@ import structlog
 from forwarder.aws.answers import entry_outcome, is_understood, refusal_of_all, request_error
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.clock import Clock
-from forwarder.errors import BusMissing, DestinationError, DestinationRefused
+from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.model import Outcome, Unknown
 
 log = structlog.get_logger("bus")
 
 LOOK_EVERY = 60.0
 """Seconds for which the bus is taken to exist. PutEvents to a bus that does not answers 200 and drops the events."""
+
+
+PATIENCE = 3
+"""A request is given up after this many of its time-outs, whatever still trickles in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ class ClassicBus:
     async def put(self, events: Sequence[Event]) -> Answer:
         await self._require_bus()
         try:
-            said = await self._client.put_events(Entries=[self._entry(event) for event in events])
+            # The SDK's time-outs are between two bytes: an answer that trickles would hold the request for ever.
+            async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
+                said = await self._client.put_events(Entries=[self._entry(event) for event in events])
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table says what it means
             meant = request_error(error)
             if isinstance(meant, DestinationError):
@@ -97,8 +103,8 @@ class ClassicBus:
             if not self._may_look or (self._seen_at is not None and now - self._seen_at < LOOK_EVERY):
                 return
             try:
-                # The client's own check of the name is left to the service, which knows ARNs, too.
-                await self._client.describe_event_bus(Name=self._destination.event_bus)
+                async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
+                    await self._client.describe_event_bus(Name=self._destination.event_bus)
             except Exception as error:  # noqa: BLE001  # as above
                 self._cannot_look(error)
             self._seen_at = now
@@ -115,7 +121,7 @@ class ClassicBus:
             return
         if isinstance(meant, DestinationError):
             raise meant from None
-        raise BusMissing(f"whether the bus exists cannot be told: {meant.reason}", code="unreachable")
+        raise DestinationUnavailable(f"whether the bus exists cannot be told: {meant.reason}", code="unreachable")
 
     def _entry(self, event: Event) -> dict[str, Any]:
         return {

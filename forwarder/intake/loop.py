@@ -9,7 +9,7 @@ import structlog
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import discover
 from forwarder.clock import Clock
-from forwarder.errors import ForwarderError, LedgerError, SourceError, SourceRefused
+from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SourceError, SourceRefused
 from forwarder.health import Health
 from forwarder.intake.reading import Reader, ReadingDone
 from forwarder.intake.schedule import Schedule
@@ -101,6 +101,10 @@ class Intake:
             self._health.report("ledger", State.FAILED, error.message, error.hint)
             self.schedule.failed(feed)
             return error
+        except Exception as error:
+            # A fault of ours on what one feed holds must not end the reading of the others.
+            log.exception("reading failed", feed=str(feed), kind=type(error).__name__)
+            return self._cut_short(feed, PageUnreadable("a reading failed inside the forwarder"))
         self._complete(feed, done)
         return None
 

@@ -92,6 +92,11 @@ def _blocks(results: Any) -> list[Any]:
     return results if isinstance(results, list) else []
 
 
+def error_of(execution: Execution) -> Detail:
+    """What `shape` tells of the error, before redaction."""
+    return _error(execution, _decoded(execution.results))
+
+
 def _error(execution: Execution, results: Any) -> Detail:
     """Message, name, code and stack of the error that is told first, and the block it happened in."""
     failed = next((block for block in _blocks(results) if is_failed_block(block)), None)

@@ -14,7 +14,7 @@ from forwarder.ledger.contract import (
     Sent,
     Settlement,
 )
-from forwarder.ledger.lock import RunningLock
+from forwarder.ledger.lock import RunningLock, is_running
 from forwarder.ledger.sqlite import SqliteLedger
 from forwarder.settings import LocalSettings, Place
 
@@ -31,6 +31,7 @@ __all__ = [
     "Sent",
     "Settlement",
     "SqliteLedger",
+    "is_running",
     "ledger_file",
     "open_ledger",
 ]

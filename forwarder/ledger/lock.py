@@ -9,11 +9,30 @@ from typing import Self
 from forwarder.errors import LedgerLocked, LedgerUnavailable
 
 
+def lock_file(ledger: Path) -> Path:
+    return ledger.with_name(ledger.name + ".lock")
+
+
+def is_running(ledger: Path) -> bool:
+    """Whether a process holds the lock now."""
+    try:
+        descriptor = os.open(lock_file(ledger), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class RunningLock:
     """Held by `run` and `once`. The system lets go of it when the process ends, however it ends."""
 
     def __init__(self, ledger: Path) -> None:
-        self.file = ledger.with_name(ledger.name + ".lock")
+        self.file = lock_file(ledger)
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:

@@ -39,9 +39,16 @@ def here(file: str | os.PathLike[str] | None = None) -> Place:
     return Place(Path(name).absolute(), dict(os.environ))
 
 
-def load(place: Place) -> Settings:
-    """Raises SettingsError, which never holds a value: a secret may have been typed into the file by mistake."""
-    return _load(Settings, place, read_table(place.file))
+def load(place: Place, *, empty_is_valid: bool = True) -> Settings:
+    """Raises SettingsError, which never holds a value: a secret may have been typed into the file by mistake.
+
+    While a file is being replaced it may be empty for a moment. Where the environment holds the rest, that would be
+    valid, and would switch on what is switched off; so a reload does not take it.
+    """
+    table = read_table(place.file)
+    if not table and not empty_is_valid:
+        raise SettingsError(f"{place.file} is empty", hint="bring its content back")
+    return _load(Settings, place, table)
 
 
 def load_local(place: Place) -> LocalSettings:

@@ -1,7 +1,7 @@
 """Noticing that files changed: twice a second, by their identity, size and times."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from forwarder.clock import Clock
@@ -18,8 +18,8 @@ Look = tuple[tuple[int, ...] | None, ...]
 class FileWatch:
     """Looks at files by name, so that an editor's rename and a swapped link are changes like any other."""
 
-    def __init__(self, paths: Callable[[], Sequence[Path]]) -> None:
-        self._paths = paths
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
         self._seen = self._look()
 
     async def changed(self, clock: Clock) -> None:
@@ -35,7 +35,7 @@ class FileWatch:
         self._seen = look
 
     def _look(self) -> Look:
-        return tuple(_identity(path) for path in self._paths())
+        return tuple(_identity(path) for path in self._paths)
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:

@@ -1,0 +1,1 @@
+"""The logs API: its client, its dialects, its pace."""

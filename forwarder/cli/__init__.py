@@ -1,0 +1,67 @@
+"""The command line: `forwarder [-c FILE] VERB`, one module a verb."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forwarder import __version__
+from forwarder.cli import check, dead, demo, init, keys, logs, once, rerun, run, schema, status, switch
+from forwarder.cli.output import complain
+from forwarder.errors import ForwarderError
+from forwarder.settings import here
+
+app = typer.Typer(
+    name="forwarder",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,  # locals hold secrets
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"forwarder {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _settings_file(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", help="The settings file [default: $FORWARDER_CONFIG or forwarder.toml]."),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  # the callback of the option does it all
+        bool, typer.Option("--version", callback=lambda value: _show_version(wanted=value), is_eager=True)
+    ] = False,
+) -> None:
+    """Streams the failed executions of Alloy Embedded workflows to an AWS EventBridge bus."""
+    context.obj = here(config)
+
+
+app.command()(init.init)
+app.add_typer(keys.app)
+app.command()(run.run)
+app.command()(once.once)
+app.command()(check.check)
+app.command()(status.status)
+app.command()(switch.enable)
+app.command()(switch.disable)
+app.command()(logs.logs)
+app.command()(rerun.rerun)
+app.add_typer(dead.app)
+app.command()(schema.schema)
+app.command()(demo.demo)
+
+
+def main() -> None:
+    """Run a verb. An error is two lines for a person, and an exit code for a machine; never a traceback."""
+    try:
+        app()
+    except ForwarderError as error:
+        complain(error)
+        sys.exit(error.exit_code)

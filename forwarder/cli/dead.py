@@ -1,0 +1,120 @@
+"""`forwarder dead list | show | retry | purge`"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+
+from forwarder.cli.output import AsJson, print_json, print_table, printable, shown
+from forwarder.errors import UsageError
+from forwarder.ledger import DeadLetter, Ledger, open_ledger
+from forwarder.settings import Place, load_local
+
+app = typer.Typer(
+    name="dead", no_args_is_help=True, help="The dead letters: entries that the bus will not accept as they are."
+    "\n\nExample: forwarder dead list",
+)  # fmt: skip
+
+T = TypeVar("T")
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Their executionIds.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+@app.command("list")
+def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """All dead letters, oldest first.
+
+    Example: forwarder dead list --json
+    """
+    letters = _with_ledger(context, lambda ledger: ledger.dead_letters())
+    if as_json:
+        print_json([_summary(letter) for letter in letters])
+        return
+    if not letters:
+        typer.echo("no dead letters")
+        return
+    print_table(
+        ("execution", "workflow", "died at", "code", "reason"),
+        [
+            (letter.entry.execution_id, str(letter.entry.feed), shown(letter.died_at), letter.code, letter.reason)
+            for letter in letters
+        ],
+    )
+
+
+@app.command()
+def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """One dead letter whole, as JSON: its reason, its attempts and the event's detail.
+
+    Example: forwarder dead show 6daaa0cf1a3daa6c41b5-ef
+    """
+    letter = _with_ledger(context, lambda ledger: ledger.dead_letter(execution_id))
+    if letter is None:
+        raise UsageError(f"no dead letter has the executionId {execution_id}", hint="`forwarder dead list`")
+    print_json(
+        {
+            **_summary(letter),
+            "attempts": letter.attempts,
+            "time": letter.entry.time,
+            "detail": msgspec.Raw(letter.entry.detail),
+        }
+    )
+
+
+@app.command()
+def retry(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
+    """Owe them to the bus again. A running forwarder notices within a second.
+
+    Example: forwarder dead retry --all
+    """
+    chosen = _chosen(execution_ids, all_=all_)
+    count = _with_ledger(context, lambda ledger: ledger.retry_dead(chosen, now=datetime.now(UTC)))
+    _tell(count, chosen, "owed again")
+
+
+@app.command()
+def purge(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
+    """Drop them for good. Their executionIds stay known, so they are not sent again.
+
+    Example: forwarder dead purge 6daaa0cf1a3daa6c41b5-ef
+    """
+    chosen = _chosen(execution_ids, all_=all_)
+    _tell(_with_ledger(context, lambda ledger: ledger.purge_dead(chosen)), chosen, "purged")
+
+
+def _with_ledger(context: typer.Context, work: Callable[[Ledger], Awaitable[T]]) -> T:
+    place: Place = context.obj
+
+    async def open_and_work() -> T:
+        async with open_ledger(place, load_local(place)) as ledger:
+            return await work(ledger)
+
+    return asyncio.run(open_and_work())
+
+
+def _chosen(execution_ids: list[str] | None, *, all_: bool) -> list[str] | None:
+    if bool(execution_ids) == all_:
+        raise UsageError("name the executionIds, or say --all")
+    return None if all_ else execution_ids
+
+
+def _tell(count: int, chosen: list[str] | None, what: str) -> None:
+    typer.echo(f"{count} {what}")
+    if chosen is not None and count < len(set(chosen)):
+        raise UsageError(f"{len(set(chosen)) - count} of them are no dead letters", hint="`forwarder dead list`")
+
+
+def _summary(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "execution_id": letter.entry.execution_id,
+        "workflow_id": letter.entry.feed.workflow_id,
+        "user_id": letter.entry.feed.user_id,
+        "code": letter.code,
+        "reason": printable(letter.reason),
+        "recorded_at": letter.recorded_at,
+        "died_at": letter.died_at,
+        "attempted": letter.attempted,
+    }

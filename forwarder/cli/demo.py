@@ -1,0 +1,23 @@
+"""`forwarder demo`"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def demo(
+    *,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Stay up afterwards until Ctrl-C, and print the addresses.")
+    ] = False,
+) -> None:
+    """Watch it work on this machine, without an account: a local logs API, an emulated AWS, the real daemon.
+
+    Needs the package's extra named demo. Exits with 0 only when all numbers agree.
+
+    Example: forwarder demo --keep
+    """
+    from forwarder.demo.story import play  # noqa: PLC0415 - boto3 and a server that no other verb needs
+
+    raise typer.Exit(play(Console(), keep=keep))

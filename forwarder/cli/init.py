@@ -1,0 +1,29 @@
+"""`forwarder init`"""
+
+import typer
+
+from forwarder import files
+from forwarder.errors import UsageError
+from forwarder.settings import Place
+from forwarder.settings.fields import VaultSettings
+from forwarder.settings.reference import template
+from forwarder.vault import master_key
+
+
+def init(context: typer.Context) -> None:
+    """Make a commented settings file and a master key beside it. Nothing that is there is overwritten.
+
+    Example: forwarder -c /etc/forwarder/forwarder.toml init
+    """
+    place: Place = context.obj
+    key = place.path(VaultSettings().master_key_file)
+    there = [str(file) for file in (place.file, key) if file.exists()]
+    if there:
+        raise UsageError(f"{' and '.join(there)} exists already", hint="remove it, or name another place with -c")
+    try:
+        files.create(key, master_key.generate().encode(), mode=0o600)
+        files.create(place.file, template().encode(), mode=0o644)
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be made: {error.strerror}") from None
+    typer.echo(f"made {place.file}\nmade {key} (keep a copy in a safe place)")
+    typer.echo("next: fill in workflows, event_bus and region; then `forwarder keys set alloy-api-key`")

@@ -1,0 +1,17 @@
+"""`forwarder run`"""
+
+import asyncio
+
+import typer
+
+from forwarder.clock import SystemClock
+
+
+def run(context: typer.Context) -> None:
+    """The daemon: watch, record, publish, until SIGTERM or Ctrl-C. SIGHUP looks at the settings now.
+
+    Example: forwarder -c /etc/forwarder/forwarder.toml run
+    """
+    from forwarder import app  # noqa: PLC0415  # the AWS SDK takes a while to load, and few verbs need it
+
+    raise typer.Exit(asyncio.run(app.run(context.obj, SystemClock())))

@@ -1,0 +1,12 @@
+"""`forwarder schema`"""
+
+from forwarder.cli.output import print_json
+from forwarder.event.schema import schema as event_schema
+
+
+def schema() -> None:
+    """The JSON Schema of the event's detail.
+
+    Example: forwarder schema > detail.schema.json
+    """
+    print_json(event_schema())

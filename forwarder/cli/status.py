@@ -1,0 +1,97 @@
+"""`forwarder status`"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from forwarder.cli.output import AsJson, ago, print_json, print_table, shown
+from forwarder.errors import SettingsError
+from forwarder.ledger import is_running, ledger_file, open_ledger
+from forwarder.settings import LocalSettings, Place, load, load_local
+
+
+def status(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """How it does: the switch, the parts, the books, and when each feed was read last. Works while it runs.
+
+    Example: forwarder status --json
+    """
+    place: Place = context.obj
+    settings = load_local(place)
+    found = asyncio.run(_look(place, settings))
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+async def _look(place: Place, settings: LocalSettings) -> dict[str, Any]:
+    async with open_ledger(place, settings) as ledger:
+        pulse = await ledger.pulse()
+        feeds = await ledger.feeds()
+        oldest = await ledger.oldest_owed()
+        books = await ledger.books()
+    running = is_running(ledger_file(place, settings))
+    return {
+        "enabled": settings.enabled,
+        "settings_error": _settings_error(place),
+        "running": running,
+        "pid": pulse.pid if running and pulse else None,
+        "told_at": pulse.at if pulse else None,
+        "parts": pulse.parts if pulse and running else {},
+        "books": books,
+        "oldest_owed_at": oldest,
+        "last_reading_at": max((feed.reading.at for feed in feeds if feed.reading), default=None),
+        "feeds": [
+            {
+                "workflow_id": each.feed.workflow_id,
+                "user_id": each.feed.user_id,
+                "read_at": each.reading.at if each.reading else None,
+                "error": each.reading.error if each.reading else "",
+                "watermark": each.checkpoint.watermark,
+                "open": len(each.checkpoint.open),
+            }
+            for each in feeds
+        ],
+    }
+
+
+def _settings_error(place: Place) -> str:
+    try:
+        load(place)
+    except SettingsError as error:
+        return error.message
+    return ""
+
+
+def _print(found: dict[str, Any]) -> None:
+    now = datetime.now(UTC)
+    typer.echo(f"switched {'on' if found['enabled'] else 'off'}, {_process(found)}")
+    if found["settings_error"]:
+        typer.echo(f"settings not valid: {found['settings_error']}")
+    typer.echo(f"last reading {ago(found['last_reading_at'], now)}")
+    books = found["books"]
+    oldest = f", the oldest recorded {ago(found['oldest_owed_at'], now)}" if books.owed else ""
+    typer.echo(f"{books.owed} owed{oldest}; {books.sent} sent, {books.dead} dead, {books.recorded} ever recorded")
+    if found["parts"]:
+        typer.echo()
+        print_table(
+            ("part", "state", "why", "mend"),
+            [(name, part["state"], part["why"], part["mend"]) for name, part in found["parts"].items()],
+        )
+    typer.echo()
+    print_table(
+        ("workflow", "user", "last reading", "watermark", "open", "problem"),
+        [
+            (
+                *(feed["workflow_id"], feed["user_id"] or "", ago(feed["read_at"], now), shown(feed["watermark"])),
+                *(str(feed["open"]), feed["error"]),
+            )
+            for feed in found["feeds"]
+        ],
+    )
+
+
+def _process(found: dict[str, Any]) -> str:
+    return f"running as process {found['pid']}" if found["running"] else "not running"

@@ -1,0 +1,84 @@
+"""Packing owed entries into requests."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from forwarder.aws.bus import Event
+from forwarder.event.size import detail_room, entry_bytes
+from forwarder.event.trim import refit
+from forwarder.model import Entry, Owed
+from forwarder.settings import Settings
+
+MOST_ENTRIES = 10
+"""EventBridge refuses a request with more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the settings put on every event as it is published, so that a change serves what is already owed."""
+
+    source: str
+    detail_type: str
+    max_entry_bytes: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.event.source, settings.event.detail_type, settings.destination.max_entry_bytes)
+
+    def event(self, entry: Entry) -> Event:
+        room = detail_room(self.source, self.detail_type, self.max_entry_bytes)
+        return Event(self.source, self.detail_type, entry.time, refit(entry.detail, room))
+
+
+def event_bytes(event: Event) -> int:
+    return entry_bytes(event.source, event.detail_type, event.detail)
+
+
+@dataclass(slots=True)
+class Batch:
+    owed: list[Owed]
+    events: list[Event]
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        middle = len(self.owed) // 2
+        return (
+            Batch(self.owed[:middle], self.events[:middle]),
+            Batch(self.owed[middle:], self.events[middle:]),
+        )
+
+
+class Packer:
+    """Holds entries that were taken and not sent yet, and hands them out request by request, in order."""
+
+    def __init__(self, stamp: Stamp, max_request_bytes: int) -> None:
+        self._stamp = stamp
+        self._max_bytes = max_request_bytes
+        self._waiting: deque[tuple[Owed, Event]] = deque()
+
+    def add(self, entries: Iterable[Owed]) -> None:
+        self._waiting.extend((owed, self._stamp.event(owed.entry)) for owed in entries)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def next(self, most_entries: int = MOST_ENTRIES) -> Batch:
+        """The next request: full by number or by bytes, or all there is. An entry too large for any goes alone."""
+        batch = Batch([], [])
+        size = 0
+        while self._waiting and len(batch.owed) < most_entries:
+            owed, event = self._waiting[0]
+            size += event_bytes(event)
+            if batch.owed and size > self._max_bytes:
+                break
+            self._waiting.popleft()
+            batch.owed.append(owed)
+            batch.events.append(event)
+        return batch
+
+    def empty(self) -> list[Owed]:
+        """Take back everything that is waiting."""
+        left = [owed for owed, _ in self._waiting]
+        self._waiting.clear()
+        return left

@@ -1,0 +1,178 @@
+"""The delivery loop: what is owed is published, and each entry settled by its own outcome."""
+
+import asyncio
+from datetime import datetime
+
+import structlog
+
+from forwarder.aws.bus import Bus
+from forwarder.clock import Clock
+from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
+from forwarder.delivery.gate import Gate, Pass
+from forwarder.delivery.publish import Published, publish
+from forwarder.delivery.retry import decide
+from forwarder.delivery.settle import Settler
+from forwarder.errors import BusMissing, DestinationError, DestinationRefused, DestinationUnavailable, LedgerError
+from forwarder.health import Health
+from forwarder.ledger import Dead, Ledger, Postponed, Sent
+from forwarder.model import Accepted, Owed, State, Unknown
+from forwarder.settings import Settings
+
+log = structlog.get_logger("delivery")
+
+PART = "bus"
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks for what another process made owed."""
+
+AHEAD = 2
+"""Requests taken from the ledger for each one that may be in flight."""
+
+
+class Delivery:
+    """Publishes for one set of settings. `wake` tells it that something new is owed."""
+
+    def __init__(
+        self, bus: Bus, ledger: Ledger, settler: Settler, settings: Settings, clock: Clock, health: Health
+    ) -> None:
+        self._bus = bus
+        self._ledger = ledger
+        self._settler = settler
+        self._clock = clock
+        self._health = health
+        self._packer = Packer(Stamp.of(settings), settings.destination.max_request_bytes)
+        self._gate = Gate(settings.destination.concurrency, clock)
+        self._ahead = AHEAD * MOST_ENTRIES * settings.destination.concurrency
+        self._requests: set[asyncio.Task[None]] = set()
+        self._owed = asyncio.Event()
+        self.trouble: DestinationError | None = None
+        """What stands between the entries and the bus, until the next answer that is understood."""
+
+    def wake(self) -> None:
+        self._owed.set()
+
+    async def run(self, *, until_empty: bool = False) -> None:
+        """Until cancelled, or until nothing is owed or the bus refuses us; requests in flight go on, see `drain`."""
+        try:
+            while await self._fill(until_empty=until_empty):
+                leave = await self._leave_to_send()
+                self._start(leave, self._packer.next(1 if self._gate.uncertain else MOST_ENTRIES))
+        finally:
+            self._ledger.release([owed.token for owed in self._packer.empty()])
+
+    async def drain(self, grace: float) -> int:
+        """Let requests in flight end and be settled, at most `grace` seconds; how many were given up."""
+        if not self._requests:
+            return 0
+        _, late = await asyncio.wait(self._requests, timeout=grace)
+        for request in late:
+            request.cancel()
+        if late:
+            await asyncio.wait(late)
+        return len(late)
+
+    async def _fill(self, *, until_empty: bool) -> bool:
+        """Wait until there is something to send; False where nothing more is to be waited for."""
+        while not (until_empty and isinstance(self.trouble, (DestinationRefused, BusMissing))):
+            self._owed.clear()
+            if not self._packer:
+                self._packer.add(await self._take())
+            if self._packer:
+                return True
+            if until_empty and not self._requests and await self._ledger.next_due() is None:
+                return False
+            await self._clock.wait(self._owed, await self._until_due())
+        return False
+
+    async def _leave_to_send(self) -> Pass:
+        while True:
+            await self._settler.clear()
+            leave = await self._gate.enter()
+            if self._settler.is_clear:
+                return leave
+            self._gate.leave()
+
+    def _start(self, leave: Pass, batch: Batch) -> None:
+        request = asyncio.create_task(self._send(leave, batch))
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+        request.add_done_callback(lambda _: self.wake())
+
+    async def _send(self, leave: Pass, batch: Batch) -> None:
+        """One batch, from the bus's answer to the commit. What was not answered is owed as before."""
+        left = {owed.token for owed in batch.owed}
+        try:
+            async for published in publish(self._bus, batch):
+                left -= {owed.token for owed in published.batch.owed}
+                await self._book(leave, published)
+        except DestinationError as error:
+            self._hold(leave, error)
+        except Exception as error:
+            # A fault of ours in one request must not end the stream: the entries are owed, and tried again.
+            log.exception("request failed", kind=type(error).__name__)
+            self._hold(leave, DestinationUnavailable("a request failed inside the forwarder", code="internal"))
+        finally:
+            self._ledger.release(left)
+            self._gate.leave()
+
+    async def _book(self, leave: Pass, published: Published) -> None:
+        now = self._clock.now()
+        outcomes = published.answer.outcomes
+        settlements = [
+            decide(owed, outcome, now) for owed, outcome in zip(published.batch.owed, outcomes, strict=True)
+        ]
+        # The gate closes before the books are written: meanwhile another request could go out.
+        if unknown := next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), None):
+            wait = self._gate.unknown(leave)
+            self.trouble = DestinationUnavailable(f"what became of a request is unknown: {unknown.reason}", code="unknown")
+            self._health.report(PART, State.DEGRADED, self.trouble.message, "it is sent again; a duplicate is possible")
+            log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason, again_in=round(wait, 1))
+        elif published.answer.stop:
+            self._hold(leave, published.answer.stop)
+        else:
+            self._gate.understood(leave)
+            self.trouble = None
+            self._health.healthy(PART)
+        await self._settler.settle(settlements)
+        self._tell(published, settlements, now)
+
+    def _hold(self, leave: Pass, error: DestinationError) -> None:
+        self.trouble = error
+        if isinstance(error, (DestinationRefused, BusMissing)):
+            wait = self._gate.refused(leave)
+            self._health.report(PART, State.FAILED, error.message, error.hint)
+        else:
+            wait = self._gate.unavailable(leave, answered=error.code not in ("unreachable", "internal"))
+            self._health.report(PART, State.DEGRADED, error.message, error.hint)
+        log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
+
+    def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
+        """One line for a request; and one for each entry that was not simply accepted."""
+        owed = published.batch.owed
+        accepted = [entry for entry, outcome in zip(owed, published.answer.outcomes, strict=True) if isinstance(outcome, Accepted)]
+        if accepted:
+            lag = max(0.0, (now - min(entry.entry.time for entry in accepted)).total_seconds())
+            log.info("events sent", entries=len(accepted), oldest_stopped_ago=round(lag, 3))
+        for entry, settlement in zip(owed, settlements, strict=True):
+            match settlement:
+                case Dead(_, code, reason):
+                    log.error("entry dead", execution_id=entry.entry.execution_id, code=code, why=reason)
+                case Postponed(_, code, due_at):
+                    log.info("entry postponed", execution_id=entry.entry.execution_id, code=code, until=due_at.isoformat())
+                case Sent():
+                    pass
+
+    async def _take(self) -> list[Owed]:
+        try:
+            return await self._ledger.take(self._ahead, now=self._clock.now())
+        except LedgerError as error:
+            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            await self._clock.sleep(LOOK_EVERY)
+            return []
+
+    async def _until_due(self) -> float:
+        """Seconds; also the interval in which other processes are noticed."""
+        due = await self._ledger.next_due()
+        if due is None:
+            return LOOK_EVERY
+        return min(LOOK_EVERY, max(0.0, (due - self._clock.now()).total_seconds()))

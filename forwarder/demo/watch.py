@@ -1,0 +1,61 @@
+"""The far end: takes events out of the queue, shows them, and counts them."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from forwarder.demo.aws import EmulatedAws
+from forwarder.demo.process import Forwarder, StoryError
+from forwarder.demo.screen import Screen
+
+_LOOK_SECONDS = 0.03
+
+
+@dataclass(slots=True)
+class Watch:
+    """`arrived` counts the messages of each executionId; an event that holds `secret` has `leaked` it."""
+
+    aws: EmulatedAws
+    forwarder: Forwarder
+    screen: Screen
+    secret: str = field(repr=False)
+    arrived: Counter[str] = field(default_factory=Counter, init=False)
+    leaked: int = field(default=0, init=False)
+
+    @property
+    def duplicates(self) -> int:
+        return self.arrived.total() - len(self.arrived)
+
+    def until(self, done: Callable[[], bool], what: str, *, within: float = 15.0) -> float:
+        """Show what arrives until `done`; the seconds it took. Raises StoryError when it does not happen."""
+        began = time.monotonic()
+        while not done():
+            self.forwarder.ensure_running()
+            if time.monotonic() - began > within:
+                raise StoryError(f"{what} did not happen within {within:g} s")
+            if not self.look():
+                time.sleep(_LOOK_SECONDS)
+        return time.monotonic() - began
+
+    def during(self, seconds: float) -> int:
+        """Show what arrives for that long; how many did."""
+        before, end = self.arrived.total(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not self.look():
+                time.sleep(_LOOK_SECONDS)
+        return self.arrived.total() - before
+
+    def drain(self) -> None:
+        """Until the queue is empty."""
+        while self.look():
+            pass
+
+    def look(self) -> int:
+        """Show what is there now; how many there were."""
+        events = self.aws.receive(wait=0)
+        for event in events:
+            self.arrived[event.execution_id] += 1
+            self.leaked += self.secret in event.body
+            self.screen.event(event, again=self.arrived[event.execution_id] > 1)
+        return len(events)

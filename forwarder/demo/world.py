@@ -1,0 +1,155 @@
+"""What happens on Alloy's side in the demo, and the truth about it: what ran, and what failed."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from typing import Any
+
+from forwarder.demo.executions import (
+    FAILURES,
+    VARIANTS,
+    Failure,
+    Outcome,
+    Variant,
+    customer_order,
+    execution,
+    product_page_record,
+    rfc3339,
+)
+from forwarder.demo.logs_api import LogsApi
+
+BUSY = "sync-orders"
+COPY = "sync-orders-acme"
+SAMPLE = "managing-errors"
+OF_ONE_USER, USER = "update-contacts", "user-42"
+OF_VARIANT: dict[Variant, str] = {
+    "product-page": "issue-refunds",
+    "2024-03": "book-shipments",
+    "2025-09": "count-stock",
+}
+WORKFLOWS = (BUSY, COPY, *OF_VARIANT.values(), OF_ONE_USER, SAMPLE)
+
+_VARIANT_OF = {workflow: variant for variant, workflow in OF_VARIANT.items()}
+_BUSY_RUNS = 100
+_BUSY_EVERY = timedelta(seconds=30)
+_TOOK = timedelta(milliseconds=420)
+_SHOWN_RUNNING_FOR = timedelta(minutes=47)
+_MESSAGES = (
+    "the warehouse does not know sku TEA-001",
+    "the shop's API answered 503, twenty times in a row",
+    "customer 8817 does not exist",
+    "connect ETIMEDOUT erp.example:443",
+    "the order was refunded already",
+    "Unexpected token < in JSON at position 0",
+    "the carrier refuses parcels above 31.5 kg",
+)
+
+
+@dataclass(slots=True)
+class World:
+    """Everything listed so far. `secret` is planted in each execution's data and must never leave it."""
+
+    api: LogsApi
+    listed: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    secret: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
+    _forms: Iterator[Failure] = field(default_factory=lambda: cycle(FAILURES), init=False, repr=False)
+    _messages: Iterator[str] = field(default_factory=lambda: cycle(_MESSAGES), init=False, repr=False)
+
+    def begin(self) -> str:
+        """A history for every workflow; the id of a run that has been going on for long, and will fail."""
+        now = self.api.now()
+        self._sample()
+        for workflow, runs in ((BUSY, _BUSY_RUNS), (OF_ONE_USER, 3)):
+            for number in range(runs):
+                outcome: Outcome = next(self._forms) if number % 8 == 1 else "success"
+                self._add(workflow, outcome, at=now - number * _BUSY_EVERY)
+        for workflow in OF_VARIANT.values():
+            for number, form in enumerate(FAILURES):
+                self._add(workflow, form, at=now - number * _BUSY_EVERY)
+                self._add(workflow, "success", at=now - number * _BUSY_EVERY)
+            self._add(workflow, "running", at=now)
+        # A parent and its copy list the same execution: one failure, one event.
+        self._add(COPY, "success", at=now)
+        self._add(COPY, next(self._forms), at=now, also=BUSY)
+        return self._add(BUSY, "running", at=now - _SHOWN_RUNNING_FOR)
+
+    def fail(self, workflow: str, message: str = "") -> str:
+        """One more failed execution, at the top of its workflow; its id. Its form takes turns, unless a
+        message is given: that needs a form which has a place for one."""
+        return self._add(workflow, "failed-error-object" if message else next(self._forms), message=message)
+
+    def fail_running(self, execution_id: str) -> None:
+        self.failed.add(execution_id)
+        stop, error = rfc3339(self.api.now()), {"message": "no answer for 47 minutes"}
+        self.api.update(execution_id, stoppedAt=stop, error=error)
+
+    def _sample(self) -> None:
+        """The product page's own sample, a success: its workflow answers with that page byte for byte."""
+        raw = product_page_record()
+        record = json.loads(raw)
+        self.listed.add(record["executionId"])
+        self.api.add(SAMPLE, record, raw=raw)
+
+    def _add(
+        self,
+        workflow: str,
+        outcome: Outcome,
+        *,
+        message: str = "",
+        at: datetime | None = None,
+        also: str | None = None,
+    ) -> str:
+        variant = _VARIANT_OF.get(workflow, "2024-03")
+        execution_id = _new_id(variant)
+        stopped = at or self.api.now()
+        record = execution(
+            outcome,
+            id=execution_id,
+            started=stopped - _TOOK,
+            stopped=stopped,
+            variant=variant,
+            payload=self._order(execution_id),
+        )
+        _say(record, message or next(self._messages))
+        # The truth first: the forwarder may be quicker than this thread.
+        self.listed.add(execution_id)
+        if outcome in FAILURES:
+            self.failed.add(execution_id)
+        for name in filter(None, (workflow, also)):
+            self.api.add(name, record, user_id=USER if name == OF_ONE_USER else None)
+        return execution_id
+
+    def _order(self, execution_id: str) -> dict[str, Any]:
+        order = customer_order(execution_id)
+        order["headers"]["authorization"] = f"Bearer {self.secret}"
+        order["params"]["callback"] = f"https://shop.example/hook?api_key={self.secret}"
+        return order
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def _say(record: dict[str, Any], message: str) -> None:
+    """Put the message where the form of this failure has a place for one."""
+    for holder in (record, *record["results"]):
+        match holder.get("error"):
+            case dict() as error:
+                error["message"] = message
+            case str():
+                holder["error"] = message
+
+
+def _new_id(variant: Variant) -> str:
+    """Like the documented ids of that variant."""
+    match VARIANTS.index(variant):
+        case 0:
+            return f"{secrets.token_hex(10)}-{secrets.token_hex(1)}"
+        case 1:
+            return secrets.token_hex(12)
+        case _:
+            return secrets.token_urlsafe(16)[:21]

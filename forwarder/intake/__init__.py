@@ -1,0 +1,1 @@
+"""Intake: from the logs API to what is owed."""

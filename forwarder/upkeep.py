@@ -1,0 +1,80 @@
+"""The daemon's chores: word of how it does for `status`, and letting go of what is old."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from forwarder.clock import Clock
+from forwarder.errors import LedgerError
+from forwarder.health import Health
+from forwarder.ledger import Ledger, Pulse, Reading
+from forwarder.model import Feed, State
+from forwarder.settings import Settings
+
+log = structlog.get_logger("upkeep")
+
+PULSE_EVERY = 15.0
+SWEEP_EVERY = 60.0
+STEP = 1.0
+"""Seconds. A change of health is told with the next step, and time alone more rarely: each is a write to disk."""
+
+
+class Upkeep:
+    """`readings` gives the last reading of each feed."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Callable[[], Settings], readings: Callable[[], dict[Feed, Reading]],
+        clock: Clock, health: Health,
+    ) -> None:  # fmt: skip
+        self._ledger = ledger
+        self._settings = settings
+        self._readings = readings
+        self._clock = clock
+        self._health = health
+        self._told: dict[Feed, datetime] = {}
+
+    async def run(self) -> None:
+        next_pulse = next_sweep = 0.0
+        while True:
+            now = self._clock.monotonic()
+            is_news = self._health.changed.is_set() or any(feed not in self._told for feed in self._readings())
+            if is_news or now >= next_pulse or self._ledger_failed():
+                await self.tell()
+                next_pulse = now + PULSE_EVERY
+            if now >= next_sweep:
+                next_sweep = now + (0.0 if await self._sweep() else SWEEP_EVERY)
+            await self._clock.sleep(STEP)
+
+    async def tell(self) -> None:
+        """Write the pulse, which also proves that the ledger can be written."""
+        self._health.changed.clear()
+        readings = {
+            feed: reading for feed, reading in self._readings().items() if self._told.get(feed) != reading.at
+        }
+        parts = {
+            name: {"state": part.state.value, "since": part.since, "why": part.why, "mend": part.mend}
+            for name, part in self._health.parts.items()
+        }
+        try:
+            await self._ledger.note(Pulse(self._clock.now(), os.getpid(), parts), readings)
+        except LedgerError as error:
+            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            return
+        self._told.update({feed: reading.at for feed, reading in readings.items()})
+        self._health.healthy("ledger")
+
+    async def _sweep(self) -> bool:
+        ledger = self._settings().ledger
+        try:
+            return await self._ledger.sweep(
+                now=self._clock.now(), remember=ledger.remember, keep_payload=ledger.keep_payload
+            )
+        except LedgerError as error:
+            log.warning("sweep failed", why=error.message, mend=error.hint)
+            return False
+
+    def _ledger_failed(self) -> bool:
+        part = self._health.parts.get("ledger")
+        return part is not None and part.state is State.FAILED
