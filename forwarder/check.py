@@ -1,10 +1,9 @@
 """Trying every part once, in the order in which they depend on each other."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
-
-import asyncio
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -69,7 +68,9 @@ async def _logs_api(settings: Settings, vault: Vault, clock: Clock) -> Step:
             if settings.source.discover:
                 feeds += await discover(client)
             if not feeds:
-                raise SettingsError("there is nothing to watch", hint="list workflows in [source], or set discover = true")
+                raise SettingsError(
+                    "there is nothing to watch", hint="list workflows in [source], or set discover = true"
+                )
             page = await client.page(feeds[0], 0, settings.source.page_size)
     except ForwarderError as error:
         return Step(name, error=error)
@@ -99,9 +100,7 @@ def _caller(session: Any, identity: Identity) -> str:
 
 def _describe(session: Any, identity: Identity) -> str:
     destination = identity.destination
-    client = session.client(
-        "events", endpoint_url=destination.endpoint_url or None, config=config(destination)
-    )
+    client = session.client("events", endpoint_url=destination.endpoint_url or None, config=config(destination))
     return str(client.describe_event_bus(Name=destination.event_bus)["Arn"])
 
 
@@ -118,4 +117,7 @@ async def _books(place: Place, settings: Settings) -> Step:
             books = await ledger.audit()
     except ForwarderError as error:
         return Step("books", error=error)
-    return Step("books", f"balanced: {books.recorded} recorded, {books.owed} owed, {books.sent} sent, {books.dead} dead")
+    return Step(
+        "books",
+        f"balanced: {books.recorded} recorded, {books.owed} owed, {books.sent} sent, {books.dead} dead",
+    )

@@ -18,7 +18,11 @@ def configure(settings: RunSettings) -> None:
     ending: list[Processor] = (
         [structlog.processors.format_exc_info, _scrub, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if is_json
-        else [structlog.processors.format_exc_info, _scrub, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.processors.format_exc_info,
+            _scrub,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ]
     )
     structlog.configure(
         processors=[
@@ -31,7 +35,9 @@ def configure(settings: RunSettings) -> None:
         cache_logger_on_first_use=False,
     )
     # Libraries say at a lower level what they send, signatures included: that is nobody's business.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True)
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
+    )
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 

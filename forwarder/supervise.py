@@ -23,7 +23,12 @@ async def keep_running(name: str, loop: Callable[[], Awaitable[None]], clock: Cl
             await loop()
         except Exception as error:
             log.exception("loop died", loop=name)
-            health.report(name, State.FAILED, f"its loop died of {type(error).__name__}", "it is started again by itself")
+            health.report(
+                name,
+                State.FAILED,
+                f"its loop died of {type(error).__name__}",
+                "it is started again by itself",
+            )
         else:
             return
         if clock.monotonic() - began > CALM:

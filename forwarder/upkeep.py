@@ -50,9 +50,7 @@ class Upkeep:
     async def tell(self) -> None:
         """Write the pulse, which also proves that the ledger can be written."""
         self._health.changed.clear()
-        readings = {
-            feed: reading for feed, reading in self._readings().items() if self._told.get(feed) != reading.at
-        }
+        readings = {feed: reading for feed, reading in self._readings().items() if self._told.get(feed) != reading.at}
         parts = {
             name: {"state": part.state.value, "since": part.since, "why": part.why, "mend": part.mend}
             for name, part in self._health.parts.items()

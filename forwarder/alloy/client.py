@@ -148,9 +148,7 @@ class LogsClient:
         self._heed(answer)
         return answer
 
-    async def _exchange(
-        self, client: httpx.AsyncClient, method: str, url: str, query: Mapping[str, Any]
-    ) -> _Answer:
+    async def _exchange(self, client: httpx.AsyncClient, method: str, url: str, query: Mapping[str, Any]) -> _Answer:
         async with client.stream(method, url, params=query) as response:
             body = BoundedBody(self._settings.max_body_bytes, response.headers.get("content-encoding", ""))
             async for chunk in response.aiter_raw():
@@ -167,7 +165,8 @@ class LogsClient:
             raise SourceUnavailable(f"the logs API failed ({answer.status})")
         if answer.status in (401, 403):
             raise SourceRefused(
-                f"the logs API refuses the key ({answer.status})", hint="set it with `forwarder keys set alloy-api-key`"
+                f"the logs API refuses the key ({answer.status})",
+                hint="set it with `forwarder keys set alloy-api-key`",
             )
         self._pace.answered()
 

@@ -96,9 +96,9 @@ def _one_by_one(body: bytes) -> Records:
 
 
 def _raw_page(body: bytes) -> _RawPage:
-    for attempt in (lambda: body, lambda: mend(body)):
+    for form in (bytes, mend):
         try:
-            return _raw_pages.decode(attempt())
+            return _raw_pages.decode(form(body))
         except msgspec.ValidationError:
             raise PageUnreadable("the logs API answered with JSON that is no page of executions") from None
         except BROKEN:

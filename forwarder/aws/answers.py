@@ -116,7 +116,9 @@ def request_error(error: Exception) -> DestinationError | Unknown:
             return _client_error(error)
         case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
             return DestinationRefused(
-                f"there are no usable AWS keys: {type(error).__name__}", code=type(error).__name__, hint=_CHECK_KEYS
+                f"there are no usable AWS keys: {type(error).__name__}",
+                code=type(error).__name__,
+                hint=_CHECK_KEYS,
             )
         case ParamValidationError():
             return RequestRefused("the request is not one that can be sent", code="ParamValidation", final=True)
@@ -151,7 +153,9 @@ def _client_error(error: ClientError) -> DestinationError | Unknown:
     if code in _THROTTLED or status == 429:
         return DestinationUnavailable(f"the bus throttles: {told}", code="ThrottlingException")
     if code == "ResourceNotFoundException":
-        return BusMissing(f"the bus does not exist: {told}", code=code, hint="create it, or correct event_bus and region")
+        return BusMissing(
+            f"the bus does not exist: {told}", code=code, hint="create it, or correct event_bus and region"
+        )
     if code in _CLOCK:
         hint = "check this machine's clock, then the AWS keys: `forwarder check`"
         return DestinationRefused(f"the bus refuses the signature: {told}", code=code, hint=hint)

@@ -39,7 +39,13 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
     print_table(
         ("execution", "workflow", "died at", "code", "reason"),
         [
-            (letter.entry.execution_id, str(letter.entry.feed), shown(letter.died_at), letter.code, letter.reason)
+            (
+                letter.entry.execution_id,
+                str(letter.entry.feed),
+                shown(letter.died_at),
+                letter.code,
+                letter.reason,
+            )
             for letter in letters
         ],
     )

@@ -1,6 +1,6 @@
 """`forwarder logs`"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -62,7 +62,7 @@ async def _latest(
     return found
 
 
-async def _all(client: LogsClient, feed: Feed, size: int) -> AsyncIterator[tuple[Execution, Any]]:
+async def _all(client: LogsClient, feed: Feed, size: int) -> AsyncGenerator[tuple[Execution, Any], None]:
     """Each execution once, newest first, and as the API said it."""
     met: set[str] = set()
     for number in range(MOST_PAGES):

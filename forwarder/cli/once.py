@@ -38,6 +38,6 @@ def once(
     else:
         books = done.books
         typer.echo(f"{books.sent} sent, {books.owed} owed, {books.dead} dead, of {books.recorded} ever recorded")
-        for error in done.errors:
-            complain(error)
+        for problem in done.errors:
+            complain(problem)
     raise typer.Exit(done.exit_code)

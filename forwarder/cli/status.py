@@ -85,7 +85,12 @@ def _print(found: dict[str, Any]) -> None:
         ("workflow", "user", "last reading", "watermark", "open", "problem"),
         [
             (
-                *(feed["workflow_id"], feed["user_id"] or "", ago(feed["read_at"], now), shown(feed["watermark"])),
+                *(
+                    feed["workflow_id"],
+                    feed["user_id"] or "",
+                    ago(feed["read_at"], now),
+                    shown(feed["watermark"]),
+                ),
                 *(str(feed["open"]), feed["error"]),
             )
             for feed in found["feeds"]

@@ -12,7 +12,13 @@ from forwarder.delivery.gate import Gate, Pass
 from forwarder.delivery.publish import Published, publish
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settle import Settler
-from forwarder.errors import BusMissing, DestinationError, DestinationRefused, DestinationUnavailable, LedgerError
+from forwarder.errors import (
+    BusMissing,
+    DestinationError,
+    DestinationRefused,
+    DestinationUnavailable,
+    LedgerError,
+)
 from forwarder.health import Health
 from forwarder.ledger import Dead, Ledger, Postponed, Sent
 from forwarder.model import Accepted, Owed, State, Unknown
@@ -118,13 +124,13 @@ class Delivery:
     async def _book(self, leave: Pass, published: Published) -> None:
         now = self._clock.now()
         outcomes = published.answer.outcomes
-        settlements = [
-            decide(owed, outcome, now) for owed, outcome in zip(published.batch.owed, outcomes, strict=True)
-        ]
+        settlements = [decide(owed, outcome, now) for owed, outcome in zip(published.batch.owed, outcomes, strict=True)]
         # The gate closes before the books are written: meanwhile another request could go out.
         if unknown := next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), None):
             wait = self._gate.unknown(leave)
-            self.trouble = DestinationUnavailable(f"what became of a request is unknown: {unknown.reason}", code="unknown")
+            self.trouble = DestinationUnavailable(
+                f"what became of a request is unknown: {unknown.reason}", code="unknown"
+            )
             self._health.report(PART, State.DEGRADED, self.trouble.message, "it is sent again; a duplicate is possible")
             log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason, again_in=round(wait, 1))
         elif published.answer.stop:
@@ -149,7 +155,11 @@ class Delivery:
     def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
         """One line for a request; and one for each entry that was not simply accepted."""
         owed = published.batch.owed
-        accepted = [entry for entry, outcome in zip(owed, published.answer.outcomes, strict=True) if isinstance(outcome, Accepted)]
+        accepted = [
+            entry
+            for entry, outcome in zip(owed, published.answer.outcomes, strict=True)
+            if isinstance(outcome, Accepted)
+        ]
         if accepted:
             lag = max(0.0, (now - min(entry.entry.time for entry in accepted)).total_seconds())
             log.info("events sent", entries=len(accepted), oldest_stopped_ago=round(lag, 3))
@@ -158,7 +168,12 @@ class Delivery:
                 case Dead(_, code, reason):
                     log.error("entry dead", execution_id=entry.entry.execution_id, code=code, why=reason)
                 case Postponed(_, code, due_at):
-                    log.info("entry postponed", execution_id=entry.entry.execution_id, code=code, until=due_at.isoformat())
+                    log.info(
+                        "entry postponed",
+                        execution_id=entry.entry.execution_id,
+                        code=code,
+                        until=due_at.isoformat(),
+                    )
                 case Sent():
                     pass
 

@@ -88,9 +88,7 @@ class EmulatedAws:
 
     def receive(self, *, wait: int = 1) -> list[Event]:
         """Up to ten events, taken out of the queue; waits for the first of them at most `wait` seconds."""
-        answer = self._sqs.receive_message(
-            QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=wait
-        )
+        answer = self._sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=wait)
         messages = answer.get("Messages", [])
         if messages:
             receipts = [
@@ -132,9 +130,7 @@ def _moto() -> Iterator[str]:
     try:
         from moto.server import ThreadedMotoServer  # noqa: PLC0415 - an optional extra, and slow to import
     except ImportError as error:
-        raise UsageError(
-            "the demo needs moto, which is not installed", hint='pip install "forwarder[demo]"'
-        ) from error
+        raise UsageError("the demo needs moto, which is not installed", hint='pip install "forwarder[demo]"') from error
     with _quiet("werkzeug"), _quiet("moto"):
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()

@@ -24,9 +24,7 @@ Outcome: TypeAlias = Literal["success", "running"] | Failure
 VARIANTS: Final[tuple[Variant, ...]] = get_args(Variant)
 FAILURES: Final[tuple[Failure, ...]] = get_args(Failure)
 
-FAILURE_STATUSES: Final = frozenset(
-    {"error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"}
-)
+FAILURE_STATUSES: Final = frozenset({"error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"})
 SUCCESS_STATUSES: Final = frozenset({"success", "succeeded", "completed"})
 BLOCK_IDS: Final = ("f2eb053c-d04a-1a6c-8cd1-dbd6b8d016d0", "9b1c5e0a-3f1d-4c55-8d0e-6a2f7c1b9d34")
 PROBLEM: Final = "Request failed with status code 422: sku is not known to the warehouse"
@@ -107,9 +105,7 @@ def customer_order(id: str) -> dict[str, Any]:  # noqa: A002 - the word of the A
             "x-request-id": "0a2253180d67dd23f96d81f49bac",
             "user-agent": "Shop/7.28.4",
         },
-        "params": {
-            "callback": "https://shop:demo-hunter2@shop.example/hook?api_key=demo-api-key-31337&page=1"
-        },
+        "params": {"callback": "https://shop:demo-hunter2@shop.example/hook?api_key=demo-api-key-31337&page=1"},
         "body": {
             "order": {
                 "number": f"ORDER-{id}",

@@ -56,9 +56,7 @@ class Screen:
         self._line(Text.assemble(_MARGIN, ("$ ", "dim"), (words, "green")))
 
     def edit(self, file: str, before: str, after: str) -> None:
-        self._line(
-            Text.assemble(_MARGIN, (f"{file}  ", "dim"), (before, "red"), ("  →  ", "dim"), (after, "green"))
-        )
+        self._line(Text.assemble(_MARGIN, (f"{file}  ", "dim"), (before, "red"), ("  →  ", "dim"), (after, "green")))
 
     def result(self, text: str) -> None:
         self._sentence("", Text.assemble(("✓ ", "bold green"), text))

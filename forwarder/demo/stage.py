@@ -30,7 +30,7 @@ $workflows
 start_from = "beginning"
 min_interval = "200ms"
 max_interval = "500ms"
-deep_interval = "2s"
+deep_interval = "1s"
 requests_per_second = 200
 timeout = "5s"
 
@@ -74,9 +74,7 @@ def set_stage(screen: Screen) -> Iterator[Stage]:
         with screen.busy("Starting a logs API, an event bus and a queue on this machine …"):
             logs = closing.enter_context(LogsServer(api, fail=lambda query: _fail(world, query)))
             aws = closing.enter_context(EmulatedAws())
-        screen.flow(
-            ("logs API", _host(logs.base_url)), ("forwarder", ""), ("event bus", aws.event_bus), ("queue", "")
-        )
+        screen.flow(("logs API", _host(logs.base_url)), ("forwarder", ""), ("event bus", aws.event_bus), ("queue", ""))
         forwarder = Forwarder(Path(directory))
         closing.callback(forwarder.stop)
         _prepare(screen, forwarder, logs, aws)

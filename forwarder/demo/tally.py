@@ -67,9 +67,7 @@ class Tally:
             if number:
                 wrong.append(f"The books say {number} {name}, and there should be none.")
         if self.duplicates > MOST_DUPLICATES:
-            wrong.append(
-                f"{self.duplicates} duplicates are more than the {MOST_DUPLICATES} that were in flight."
-            )
+            wrong.append(f"{self.duplicates} duplicates are more than the {MOST_DUPLICATES} that were in flight.")
         if self.leaked:
             wrong.append(f"{self.leaked} events hold a secret.")
         return wrong

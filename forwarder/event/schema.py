@@ -13,7 +13,16 @@ def schema() -> dict[str, Any]:
         "title": "Workflow Execution Failed",
         "description": "The detail of an event that tells of one failed execution of an Alloy Embedded workflow.",
         "type": "object",
-        "required": ["version", "executionId", "workflowId", "status", "startedAt", "stoppedAt", "error", "forwarder"],
+        "required": [
+            "version",
+            "executionId",
+            "workflowId",
+            "status",
+            "startedAt",
+            "stoppedAt",
+            "error",
+            "forwarder",
+        ],
         "additionalProperties": False,
         "properties": {
             "version": {"const": "1", "description": "version of this schema"},

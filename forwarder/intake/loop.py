@@ -21,6 +21,8 @@ from forwarder.settings import Settings
 log = structlog.get_logger("intake")
 
 PART = "source"
+
+
 class Intake:
     """Reads every feed, over and over (`run`) or once (`run_once`)."""
 
@@ -116,8 +118,12 @@ class Intake:
         tell = log.info if done.recorded or done.refused else log.debug
         tell(
             "feed read",
-            **{"feed": str(feed), "pages": done.pages, "listed": done.listed, "failures": done.failures},
-            **{"recorded": done.recorded, "refused": done.refused},
+            feed=str(feed),
+            pages=done.pages,
+            listed=done.listed,
+            failures=done.failures,
+            recorded=done.recorded,
+            refused=done.refused,
         )
 
     def _cut_short(self, feed: Feed, error: SourceError) -> ForwarderError:

@@ -15,7 +15,7 @@ from forwarder.intake.progress import Progress
 from forwarder.intake.selection import Selection
 from forwarder.intake.shaping import Shaper
 from forwarder.ledger import Ledger
-from forwarder.model import Checkpoint, Entry, Execution, Feed, Verdict
+from forwarder.model import Checkpoint, Entry, Execution, Feed
 from forwarder.settings.fields import SourceSettings
 
 log = structlog.get_logger("intake")

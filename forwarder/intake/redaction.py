@@ -18,13 +18,46 @@ REDACTED = "[redacted]"
 
 # Compared in lower case without punctuation, so that X-Api-Key, apiKey and api_key are one name.
 _NAMES = frozenset(
-    "authorization cookie cookies setcookie credentials passwd pwd pass passphrase tokens secrets passwords apikeys "
-    "forwarded xforwardedfor xrealip xclientip clientip remoteip remoteaddr remoteaddress ip ipaddress "
-    "cfconnectingip trueclientip".split()
+    [
+        "authorization",
+        "cookie",
+        "cookies",
+        "setcookie",
+        "credentials",
+        "passwd",
+        "pwd",
+        "pass",
+        "passphrase",
+        "tokens",
+        "secrets",
+        "passwords",
+        "apikeys",
+        "forwarded",
+        "xforwardedfor",
+        "xrealip",
+        "xclientip",
+        "clientip",
+        "remoteip",
+        "remoteaddr",
+        "remoteaddress",
+        "ip",
+        "ipaddress",
+        "cfconnectingip",
+        "trueclientip",
+    ]
 )
 _ENDINGS = (
     *("authorization", "token", "password", "passcode", "secret", "cookie"),
-    *("apikey", "accesskey", "accesskeyid", "secretkey", "privatekey", "signingkey", "encryptionkey", "masterkey"),
+    *(
+        "apikey",
+        "accesskey",
+        "accesskeyid",
+        "secretkey",
+        "privatekey",
+        "signingkey",
+        "encryptionkey",
+        "masterkey",
+    ),
     *("sharedkey", "subscriptionkey", "authkey", "sessionkey", "sessionid"),
 )
 _PUNCTUATION = re.compile(r"[\W_]+")

@@ -14,6 +14,7 @@ from forwarder.settings.fields import SourceSettings
 SLOWING = 1.5
 """How much longer the next interval may be than the last, where nothing came."""
 
+
 @dataclass(slots=True)
 class _Pace:
     """Seconds. `turn` is the feed's place in the heap that counts; older places are void."""

@@ -78,9 +78,9 @@ def _decoded(raw: msgspec.Raw) -> Any:
     body = bytes(raw)
     if not body:
         return None
-    for attempt in (lambda: body, lambda: mend(body)):
+    for form in (bytes, mend):
         try:
-            return msgspec.json.decode(attempt())
+            return msgspec.json.decode(form(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return "[not decodable]"
@@ -118,7 +118,9 @@ def _parts(told: Any) -> Detail:
     if not isinstance(told, dict):
         return {"message": _as_text(told)}
     message = next((told[key] for key in _MESSAGE_KEYS if told.get(key)), None)
-    inner = _parts(message) if isinstance(message, dict) else {"message": _as_text(told if message is None else message)}
+    inner = (
+        _parts(message) if isinstance(message, dict) else {"message": _as_text(told if message is None else message)}
+    )
     own = {key: _as_text(told[key]) for key in ("name", "code", "stack") if told.get(key) not in (None, "")}
     return {**inner, **own}
 

@@ -109,7 +109,8 @@ def drop(db: Connection, entries: Sequence[tuple[int, int]], outcome: int) -> No
     db.executemany("DELETE FROM entries WHERE entry = ?", [(entry,) for entry, _ in entries])
     db.executemany("DELETE FROM details WHERE entry = ?", [(entry,) for entry, _ in entries])
     db.executemany(
-        "UPDATE executions SET entry = NULL, outcome = ? WHERE key = ?", [(outcome, key) for _, key in entries]
+        "UPDATE executions SET entry = NULL, outcome = ? WHERE key = ?",
+        [(outcome, key) for _, key in entries],
     )
 
 

@@ -43,9 +43,7 @@ def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
     return {execution_id for execution_id in execution_ids if _find(db, execution_id)[1]}
 
 
-def record(
-    db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, moved_to: Checkpoint | None
-) -> int:
+def record(db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, moved_to: Checkpoint | None) -> int:
     number = feed_number(db, feed)
     new = 0
     for entry in entries:

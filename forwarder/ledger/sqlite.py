@@ -45,10 +45,14 @@ class SqliteLedger:
 
     async def checkpoint(self, feed: Feed, *, new: Checkpoint) -> Checkpoint:
         found = await self._worker.read(partial(recording.checkpoint, feed=feed))
-        return found or await self._worker.write(partial(recording.begin, feed=feed, new=new))
+        if found is not None:
+            return found
+        return await self._worker.write(partial(recording.begin, feed=feed, new=new))
 
     async def known(self, execution_ids: Collection[str]) -> set[str]:
-        return await self._worker.read(partial(recording.known, execution_ids=execution_ids)) if execution_ids else set()
+        return (
+            await self._worker.read(partial(recording.known, execution_ids=execution_ids)) if execution_ids else set()
+        )
 
     async def record(
         self, feed: Feed, entries: Sequence[Entry], *, now: datetime, checkpoint: Checkpoint | None = None

@@ -24,9 +24,7 @@ def set_value(place: Place, key: str, value: bool | int | str) -> bool:
         with files.locked(place.file.resolve().parent):
             return _edit(place.file, key, value)
     except FileNotFoundError:
-        raise SettingsError(
-            f"there is no settings file {place.file}", hint="make one with `forwarder init`"
-        ) from None
+        raise SettingsError(f"there is no settings file {place.file}", hint="make one with `forwarder init`") from None
 
 
 def _edit(file: Path, key: str, value: bool | int | str) -> bool:
@@ -47,6 +45,7 @@ def _edit(file: Path, key: str, value: bool | int | str) -> bool:
         files.replace(file, after)
     except OSError as error:
         raise SettingsError(
-            f"{file} cannot be written: {error.strerror}", hint="edit it where it comes from, or mend its permissions"
+            f"{file} cannot be written: {error.strerror}",
+            hint="edit it where it comes from, or mend its permissions",
         ) from None
     return True

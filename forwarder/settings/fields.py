@@ -25,7 +25,7 @@ Word = Annotated[str, Field(pattern=r"^[\w.-]*$")]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SourceSettings(Section):
@@ -39,20 +39,20 @@ class SourceSettings(Section):
     )
     workflows: tuple[Workflow, ...] = Field((), description='what to watch: ids, or `{id = "…", user_id = "…"}`')
     discover: bool = Field(default=False, description="also watch every workflow of every user")
-    discover_interval: Interval = Field("10m", description="how often to look for new ones")
-    min_interval: Interval = Field("5s", description="shortest time between two readings of a feed")
-    max_interval: Interval = Field("2m", description="longest time between two readings of a feed")
-    overlap: Duration = Field("10m", description="how far below the watermark a reading goes")
-    late_window: Duration = Field("24h", description="how far below the watermark a deep reading goes")
-    deep_interval: Interval = Field("1h", description="how often a reading is a deep one")
-    retention: Interval = Field("7d", description="when a run that never ends is given up")
+    discover_interval: Interval = Field(timedelta(minutes=10), description="how often to look for new ones")
+    min_interval: Interval = Field(timedelta(seconds=5), description="shortest time between two readings of a feed")
+    max_interval: Interval = Field(timedelta(minutes=2), description="longest time between two readings of a feed")
+    overlap: Duration = Field(timedelta(minutes=10), description="how far below the watermark a reading goes")
+    late_window: Duration = Field(timedelta(hours=24), description="how far below the watermark a deep reading goes")
+    deep_interval: Interval = Field(timedelta(hours=1), description="how often a reading is a deep one")
+    retention: Interval = Field(timedelta(days=7), description="when a run that never ends is given up")
     start_from: StartFrom = Field(
         "now", description='where a new feed begins: `"now"`, `"beginning"`, a duration back, or a time'
     )
     concurrency: int = Field(8, ge=1, le=64, description="requests in flight")
     requests_per_second: float = Field(20, gt=0, le=1000, description="requests a second, all feeds together")
     page_size: int = Field(30, ge=1, le=1000, description="executions asked for a page; the API gives 30 at most")
-    timeout: Interval = Field("30s", description="longest silence in a request")
+    timeout: Interval = Field(timedelta(seconds=30), description="longest silence in a request")
     max_body_bytes: int = Field(67_108_864, ge=1024, description="largest answer read, unpacked")
     failure_statuses: Statuses = Field(
         ("error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"),
@@ -106,7 +106,7 @@ class DestinationSettings(Section):
         1_000_000, ge=SMALLEST_ENTRY_LIMIT, le=1_048_576, description="largest sum of events in a request"
     )
     concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
-    timeout: Interval = Field("10s", description="longest wait for an answer")
+    timeout: Interval = Field(timedelta(seconds=10), description="longest wait for an answer")
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
@@ -130,8 +130,8 @@ class LedgerSettings(Section):
     url: str = Field(
         "sqlite:///forwarder.db", pattern=r"^sqlite:///.+$", description="where it is, relative to this file"
     )
-    remember: Interval = Field("90d", description="how long an id is remembered")
-    keep_payload: Duration = Field("24h", description="how long a sent event is kept whole")
+    remember: Interval = Field(timedelta(days=90), description="how long an id is remembered")
+    keep_payload: Duration = Field(timedelta(hours=24), description="how long a sent event is kept whole")
 
 
 class WebSettings(Section):
@@ -143,7 +143,7 @@ class WebSettings(Section):
 class RunSettings(Section):
     """The process."""
 
-    shutdown_grace: Duration = Field("20s", description="how long requests in flight may take to end")
+    shutdown_grace: Duration = Field(timedelta(seconds=20), description="how long requests in flight may take to end")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="`auto`: JSON unless on a terminal")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
 
@@ -154,7 +154,6 @@ class LocalSettings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        validate_default=True,
         env_prefix=ENV_PREFIX,
         env_nested_delimiter=ENV_DELIMITER,
         env_nested_max_split=1,

@@ -103,7 +103,7 @@ def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
             return _Environment(settings_cls, place.environ), init_settings
 
     try:
-        return Bound(**table)  # type: ignore[no-any-return]  # as above
+        return Bound(**table)
     except ValidationError as error:
         faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
     except UnreadableVariable as error:

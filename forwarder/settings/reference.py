@@ -15,7 +15,12 @@ _OPENING = """\
 """
 
 # What a person has to fill in stands uncommented, so that a forgotten one is named.
-_TO_FILL = {"enabled": "true", "source.workflows": "[]", "destination.event_bus": '""', "destination.region": '""'}
+_TO_FILL = {
+    "enabled": "true",
+    "source.workflows": "[]",
+    "destination.event_bus": '""',
+    "destination.region": '""',
+}
 
 
 def table() -> str:

@@ -1,0 +1,186 @@
+"""What a server can do with a request: answer it, or fail in one of the ways of real networks.
+
+Each action does itself on a `Line` and says whether the connection may be used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import struct
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST instead of FIN
+KNOWN_STATUSES: Final = frozenset(HTTPStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connection to one client."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self.writer.transport.abort()
+
+    async def hangs_up(self, *, within: float) -> bool:
+        """Sit still for so many seconds; whether the client, silent while it waits, left meanwhile."""
+        try:
+            async with asyncio.timeout(within):
+                return not await self.reader.read(1)
+        except TimeoutError:
+            return False
+
+
+class Action(ABC):
+    @abstractmethod
+    async def perform(self, line: Line) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Answer(Action):
+    """A whole and honest answer."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    async def perform(self, line: Line) -> bool:
+        await line.send(self.head() + self.body)
+        return True
+
+    def head(self, framing: str = "") -> bytes:
+        """The status line and the headers, with another framing than the true Content-Length if told."""
+        phrase = HTTPStatus(self.status).phrase if self.status in KNOWN_STATUSES else "Unknown"
+        lines = [f"HTTP/1.1 {self.status} {phrase}", framing or f"Content-Length: {len(self.body)}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def zipped(self) -> Answer:
+        headers = {**self.headers, "Content-Encoding": "gzip"}
+        return replace(self, headers=headers, body=gzip.compress(self.body, mtime=0))
+
+
+@dataclass(frozen=True)
+class ResetBefore(Action):
+    """RST before the body is read: so when the server's `screen` says it, which sees the head alone."""
+
+    async def perform(self, line: Line) -> bool:
+        line.reset()
+        return False
+
+
+@dataclass(frozen=True)
+class ResetAfter(Action):
+    """RST once the whole request was read, without a byte of an answer."""
+
+    async def perform(self, line: Line) -> bool:
+        line.reset()
+        return False
+
+
+@dataclass(frozen=True)
+class Hang(Action):
+    """Silence, and after it `then`, or an orderly close. Over as soon as the client hangs up."""
+
+    seconds: float
+    then: Action | None = None
+
+    async def perform(self, line: Line) -> bool:
+        if await line.hangs_up(within=self.seconds) or self.then is None:
+            return False
+        return await self.then.perform(line)
+
+
+@dataclass(frozen=True)
+class Slow(Action):
+    """The answer, head included, drop by drop."""
+
+    answer: Answer
+    bytes_per_second: float
+
+    async def perform(self, line: Line) -> bool:
+        size = max(1, int(self.bytes_per_second / 20))
+        first, *rest = pieces(self.answer.head() + self.answer.body, size)
+        await line.send(first)
+        for drop in rest:
+            if await line.hangs_up(within=size / self.bytes_per_second):
+                return False
+            await line.send(drop)
+        return True
+
+
+@dataclass(frozen=True)
+class Cut(Action):
+    """The first `at` bytes of the body that Content-Length promises, then an orderly close, or RST."""
+
+    answer: Answer
+    at: int
+    reset: bool = False
+
+    async def perform(self, line: Line) -> bool:
+        await line.send(self.answer.head() + self.answer.body[: self.at])
+        if self.reset:
+            line.reset()
+        return False
+
+
+@dataclass(frozen=True)
+class WrongLength(Action):
+    """The whole body under a Content-Length off by `delta`; the connection stays open as if all were well.
+
+    Too long a promise leaves the client waiting; too short a one leaves rubbish in front of the next answer.
+    """
+
+    answer: Answer
+    delta: int
+
+    async def perform(self, line: Line) -> bool:
+        promise = f"Content-Length: {len(self.answer.body) + self.delta}"
+        await line.send(self.answer.head(promise) + self.answer.body)
+        return True
+
+
+@dataclass(frozen=True)
+class Chunked(Action):
+    """The answer in chunks of `size` bytes; unless it `ends`, closed before the last one."""
+
+    answer: Answer
+    size: int = 1024
+    ends: bool = True
+
+    async def perform(self, line: Line) -> bool:
+        await line.send(self.answer.head("Transfer-Encoding: chunked"))
+        for chunk in pieces(self.answer.body, self.size):
+            await line.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        if self.ends:
+            await line.send(b"0\r\n\r\n")
+        return self.ends
+
+
+@dataclass(frozen=True)
+class Raw(Action):
+    """These bytes and a close: for whatever is not HTTP."""
+
+    data: bytes
+
+    async def perform(self, line: Line) -> bool:
+        await line.send(self.data)
+        return False
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]

@@ -1,0 +1,224 @@
+"""A hostile Alloy: the model of its API behind a raw socket, and everything that may go wrong on the way.
+
+    with FakeAlloy() as alloy:
+        alloy.api.add("w", execution("failed-status", id="1", started=alloy.api.now()))
+        alloy.next(too_many_requests("2"), ResetAfter(), bad_gzip)
+        alloy.always(lambda request: slow(1000) if "page=3" in request.target else None)
+
+A fault is an action, or a function that spoils the honest answer. The bodies of Alloy's 403, 429 and 5xx are
+not documented: those here are only plausible. A page counts as listed even when a fault then damages it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from email.utils import format_datetime, parsedate_to_datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+
+from forwarder.demo.logs_api import LogsApi
+from tests.fakes.actions import Action, Answer, Cut, Hang, Slow, WrongLength
+from tests.fakes.plan import Plan
+from tests.fakes.wire import Request, WireServer, utc_now
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+API_KEY: Final = "alloy-k3y-planted-0001"
+MIB: Final = 1 << 20
+
+Fault: TypeAlias = Action | Callable[[Answer], Action]
+Rule: TypeAlias = Callable[[Request], Fault | None]
+
+
+class FakeAlloy:
+    """`api` is the model and its truth (`api.listed_ids`), `requests` what was asked of it."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str = API_KEY,
+        now: Callable[[], datetime] = utc_now,
+        compress: bool = False,
+        **options: Any,
+    ) -> None:
+        self.api = LogsApi(api_key=api_key, now=now, **options)
+        self.requests: list[Request] = []
+        self._plan: Plan[Fault] = Plan()
+        self._server = WireServer(self._handle, compress=compress, now=now)
+        self.wait_until = self._server.wait_until
+        self.always = self._plan.always
+        self.clear = self._plan.clear
+
+    @property
+    def url(self) -> str:
+        """The base URL, without the version."""
+        return self._server.url
+
+    @property
+    def max_in_flight(self) -> int:
+        return self._server.max_in_flight
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._server.__exit__(*raised)
+
+    def next(self, *faults: Fault, path_contains: str = "") -> None:
+        """One fault for each of the next requests whose path contains this."""
+        self._plan.next(*faults, when=lambda request: path_contains in request.path)
+
+    def answer(self, request: Request, **query: str) -> Answer:
+        """The honest answer to the request, or to the same with another query."""
+        reply = self.api.answer(request.method, request.path, request.query | query, request.headers)
+        return Answer(reply.status, reply.headers, reply.body)
+
+    def _handle(self, request: Request) -> Action:
+        self.requests.append(request)
+        fault = self._plan.pick(request)
+        if isinstance(fault, Action):
+            return fault
+        answer = self.answer(request)
+        return answer if fault is None else fault(answer)
+
+
+# Refusals. `Retry-After` is seconds or an HTTP date (RFC 9110, 10.2.3); anything else is a peer's bug.
+
+
+def too_many_requests(retry_after: str | None = None) -> Answer:
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return Answer(429, headers, b'{"message":"Too Many Requests"}')
+
+
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+def unavailable(status: int = 503, retry_after: str | None = None) -> Answer:
+    """A 5xx as a load balancer gives it: HTML."""
+    headers = {"Content-Type": "text/html"} | ({} if retry_after is None else {"Retry-After": retry_after})
+    return Answer(status, headers, b"<html><body><h1>Service Unavailable</h1></body></html>")
+
+
+def unauthorized() -> Answer:
+    return Answer(401, {}, b'{"message":"Unauthorized"}')
+
+
+def forbidden() -> Answer:
+    return Answer(403, {}, b'{"message":"Forbidden"}')
+
+
+# Bodies that are no page.
+
+
+def not_json() -> Answer:
+    return Answer(200, {"Content-Type": "text/html"}, b"<html><body>Please sign in</body></html>")
+
+
+def data_null() -> Answer:
+    return Answer(200, {}, b'{"data": null}')
+
+
+def other_shape(content: object = ("a", "list")) -> Answer:
+    return Answer(200, {}, json.dumps(content).encode())
+
+
+@cache
+def gzip_bomb(size: int = 128 * MIB) -> Answer:
+    """A few hundred KB that unpack to `size` bytes of a valid, empty page."""
+    packer = zlib.compressobj(9, wbits=31)
+    packed = [packer.compress(b'{"data": [')]
+    packed += [packer.compress(bytes(MIB).replace(b"\0", b" ")) for _ in range(size // MIB)]
+    packed += [packer.compress(b"]}"), packer.flush()]
+    return Answer(200, {"Content-Encoding": "gzip"}, b"".join(packed))
+
+
+# Damage to an honest answer.
+
+
+def bad_gzip(answer: Answer) -> Action:
+    """Says gzip, and is not."""
+    return replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"})
+
+
+def cut_gzip(answer: Answer) -> Action:
+    """Ends in the middle of the gzip stream, under a Content-Length that is right."""
+    packed = answer.zipped()
+    return replace(packed, body=packed.body[: len(packed.body) // 2])
+
+
+def slow(bytes_per_second: float) -> Callable[[Answer], Action]:
+    return lambda answer: Slow(answer, bytes_per_second)
+
+
+def late(seconds: float) -> Callable[[Answer], Action]:
+    return lambda answer: Hang(seconds, then=answer)
+
+
+def cut(at: int, *, reset: bool = False) -> Callable[[Answer], Action]:
+    return lambda answer: Cut(answer, at, reset)
+
+
+def wrong_length(delta: int) -> Callable[[Answer], Action]:
+    return lambda answer: WrongLength(answer, delta)
+
+
+def skewed(by: timedelta) -> Callable[[Answer], Action]:
+    """The API's clock is off: its Date header, not its records."""
+
+    def fault(answer: Answer) -> Action:
+        date = http_date(parsedate_to_datetime(answer.headers["Date"]) + by)
+        return replace(answer, headers={**answer.headers, "Date": date})
+
+    return fault
+
+
+def undated(answer: Answer) -> Action:
+    return replace(answer, headers={name: value for name, value in answer.headers.items() if name != "Date"})
+
+
+def out_of_order(seed: int) -> Callable[[Answer], Action]:
+    """The records of the page, shuffled."""
+
+    def fault(answer: Answer) -> Action:
+        content = json.loads(answer.body)
+        random.Random(seed).shuffle(content["data"])  # noqa: S311 - a seed is the point
+        return replace(answer, body=json.dumps(content).encode())
+
+    return fault
+
+
+# Listings that misbehave while they are read: rules for `always`.
+
+
+def shifting(api: LogsApi, workflow_id: str, newer: Callable[[], dict[str, Any]], *, times: int = 1) -> Rule:
+    """Before each page of a reading but the first, `times` new executions push the older ones down."""
+
+    def rule(request: Request) -> None:
+        if request.path.endswith("/logs") and int(request.query.get("page", api.page_base)) > api.page_base:
+            for _ in range(times):
+                api.add(workflow_id, newer())
+
+    return rule
+
+
+def repeating(alloy: FakeAlloy) -> Rule:
+    """Every page is the first page, for ever."""
+    first = str(alloy.api.page_base)
+    return lambda request: alloy.answer(request, page=first) if request.path.endswith("/logs") else None
+
+
+def short(alloy: FakeAlloy, limit: int) -> Rule:
+    """Pages of `limit` records at most, whatever was asked for."""
+
+    def rule(request: Request) -> Fault | None:
+        asked = int(request.query.get("limit", limit))
+        return alloy.answer(request, limit=str(min(asked, limit))) if request.path.endswith("/logs") else None
+
+    return rule

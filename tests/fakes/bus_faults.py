@@ -1,0 +1,189 @@
+"""What can go wrong with one request to EventBridge, and whether its events are delivered all the same.
+
+A fault strikes only a request that AWS would have accepted. With `delivered` true, what AWS accepts of it
+reaches the bus, and only the client's view is spoiled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.fakes.actions import Action, Answer, Cut, Hang, ResetAfter, ResetBefore, Slow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+JSON_HEADERS: Final = {"Content-Type": "application/x-amz-json-1.1"}
+HTML: Final = b"<html><body><h1>Bad Gateway</h1></body></html>"
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    delivered: bool
+    spoil: Callable[[Answer], Action]
+    codes: Mapping[int, str] = field(default_factory=dict)  # entries refused by their index
+    early: bool = False  # acts on the head, before the body is read
+
+    def __str__(self) -> str:
+        return f"{self.name}, {'delivered' if self.delivered else 'not delivered'}"
+
+
+def refusal(status: int, code: str, message: str) -> Answer:
+    return Answer(status, JSON_HEADERS, json.dumps({"__type": code, "message": message}).encode())
+
+
+# Some of the entries, or the whole request, are refused. Nothing that is refused is delivered.
+
+
+def entry_codes(codes: Mapping[int, str]) -> Fault:
+    """A 200 that refuses these entries with these codes; the others are delivered."""
+    return Fault(f"entry codes {dict(codes)}", delivered=True, spoil=lambda answer: answer, codes=codes)
+
+
+def refused(status: int, code: str, message: str = "") -> Fault:
+    return Fault(f"{status} {code}", delivered=False, spoil=lambda _: refusal(status, code, message))
+
+
+def throttled() -> Fault:
+    return refused(400, "ThrottlingException", "Rate exceeded")
+
+
+def internal_failure() -> Fault:
+    return refused(500, "InternalFailure", "An internal failure occurred.")
+
+
+def unavailable() -> Fault:
+    return refused(503, "ServiceUnavailable", "Service Unavailable")
+
+
+def access_denied() -> Fault:
+    return refused(400, "AccessDeniedException", "User is not authorized to perform: events:PutEvents")
+
+
+def too_large() -> Fault:
+    """413 with no body at all: what a request gets that is too large on the wire."""
+    return Fault("413", delivered=False, spoil=lambda _: Answer(413))
+
+
+def html(status: int = 200, *, delivered: bool) -> Fault:
+    """A proxy's page in place of the answer: 200, 502, 504."""
+    return Fault(f"{status} HTML", delivered, lambda _: Answer(status, {"Content-Type": "text/html"}, HTML))
+
+
+# A 200 that does not say what became of the entries.
+
+
+def empty(*, delivered: bool) -> Fault:
+    return Fault("200 empty", delivered, lambda answer: replace(answer, body=b""))
+
+
+def half_json(*, delivered: bool) -> Fault:
+    """Half the body, under a Content-Length that is right for the half."""
+    return Fault("200 half", delivered, lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]))
+
+
+def cut_off(*, delivered: bool, reset: bool = False) -> Fault:
+    """Half the body, under a Content-Length for the whole, then the connection ends."""
+    name = "200 reset half-way" if reset else "200 closed half-way"
+    return Fault(name, delivered, lambda answer: Cut(answer, len(answer.body) // 2, reset))
+
+
+def too_few(*, delivered: bool) -> Fault:
+    return Fault("200 an entry too few", delivered, entries_become(lambda entries: entries[:-1]))
+
+
+def too_many(*, delivered: bool) -> Fault:
+    return Fault("200 an entry too many", delivered, entries_become(lambda entries: [*entries, entries[-1]]))
+
+
+def both(index: int = 0, *, delivered: bool) -> Fault:
+    """One entry says that it was accepted and refused."""
+    extra = {"EventId": "e", "ErrorCode": "InternalFailure", "ErrorMessage": "Internal failure."}
+    return Fault("200 both", delivered, entries_become(lambda entries: swapped(entries, index, extra)))
+
+
+def neither(index: int = 0, *, delivered: bool) -> Fault:
+    """One entry says nothing."""
+    return Fault("200 neither", delivered, entries_become(lambda entries: swapped(entries, index, {})))
+
+
+# The connection.
+
+
+def reset_before() -> Fault:
+    return Fault("reset before", delivered=False, spoil=lambda _: ResetBefore(), early=True)
+
+
+def reset_after(*, delivered: bool) -> Fault:
+    """RST after the whole request was read."""
+    return Fault("reset after", delivered, lambda _: ResetAfter())
+
+
+def closed_after(*, delivered: bool) -> Fault:
+    """An orderly close after the whole request was read, without an answer."""
+    return Fault("closed after", delivered, lambda _: Hang(0))
+
+
+def hang(seconds: float, *, delivered: bool) -> Fault:
+    """Silence; the honest answer comes only then."""
+    return Fault("hang", delivered, lambda answer: Hang(seconds, then=answer))
+
+
+def slow(bytes_per_second: float, *, delivered: bool = True) -> Fault:
+    return Fault("slow", delivered, lambda answer: Slow(answer, bytes_per_second))
+
+
+def entries_become(change: Callable[[list[Any]], list[Any]]) -> Callable[[Answer], Action]:
+    def spoil(answer: Answer) -> Action:
+        content = json.loads(answer.body)
+        content["Entries"] = change(content["Entries"])
+        return replace(answer, body=json.dumps(content).encode())
+
+    return spoil
+
+
+def swapped(entries: list[Any], index: int, entry: dict[str, str]) -> list[Any]:
+    return [entry if place == index else other for place, other in enumerate(entries)]
+
+
+# What `StrictEventBridge.chaos` draws from. Whether a lost reply's events were delivered is drawn too.
+
+TRANSIENT: Final = ("ThrottlingException", "InternalFailure", "InternalException")
+PERMANENT: Final = ("MalformedDetail", "InvalidArgument")
+
+CHAOS: Final[Mapping[str, Callable[[Random], Fault]]] = {
+    "transient entries": lambda draw: entry_codes(some(draw, TRANSIENT)),
+    "permanent entries": lambda draw: entry_codes(some(draw, PERMANENT)),
+    "unknown entries": lambda draw: entry_codes(some(draw, ("BrandNewException",))),
+    "throttled": lambda _: throttled(),
+    "internal failure": lambda _: internal_failure(),
+    "unavailable": lambda _: unavailable(),
+    "too large": lambda _: too_large(),
+    "bad gateway": lambda draw: html(draw.choice((502, 504)), delivered=coin(draw)),
+    "html": lambda draw: html(delivered=coin(draw)),
+    "empty": lambda draw: empty(delivered=coin(draw)),
+    "half json": lambda draw: half_json(delivered=coin(draw)),
+    "cut off": lambda draw: cut_off(delivered=coin(draw), reset=coin(draw)),
+    "too few": lambda draw: too_few(delivered=coin(draw)),
+    "too many": lambda draw: too_many(delivered=coin(draw)),
+    "both": lambda draw: both(delivered=coin(draw)),
+    "neither": lambda draw: neither(delivered=coin(draw)),
+    "reset before": lambda _: reset_before(),
+    "reset after": lambda draw: reset_after(delivered=coin(draw)),
+    "closed after": lambda draw: closed_after(delivered=coin(draw)),
+    "hang": lambda draw: hang(60, delivered=coin(draw)),
+    "slow": lambda _: slow(20_000),
+}
+
+
+def coin(draw: Random) -> bool:
+    return draw.random() < 0.5
+
+
+def some(draw: Random, codes: tuple[str, ...]) -> dict[int, str]:
+    """One to three entries of ten; those beyond the end of a smaller request do not count."""
+    return {index: draw.choice(codes) for index in draw.sample(range(10), draw.randint(1, 3))}

@@ -1,0 +1,247 @@
+"""A strict EventBridge, and the STS beside it, on one socket: it refuses what AWS refuses.
+
+    with StrictEventBridge() as bridge:
+        bridge.next(throttled(), reset_after(delivered=True))
+        …
+        assert {event.detail["executionId"] for event in bridge.delivered} == {"1", "2"}
+
+Signatures are verified (`signing.py`), requests and entries judged (`put_events.py`); faults come from
+`bus_faults.py`. For a bus that does not exist AWS answers 200 with an id for each event and drops them all:
+only `DescribeEventBus` tells.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import parse_qsl
+
+from tests.fakes import put_events, sts
+from tests.fakes.actions import Action, Answer
+from tests.fakes.bus_faults import CHAOS, JSON_HEADERS, Fault, refusal
+from tests.fakes.plan import Plan
+from tests.fakes.signing import Key, Unsigned, verify
+from tests.fakes.wire import Request, WireServer, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
+    from random import Random
+
+REGION: Final = "eu-central-1"
+ACCOUNT: Final = "123456789012"
+BUS: Final = "failures"
+KEY: Final = Key("AKIAPLANTED000000001", "planted/secret+key/0001")
+TARGET: Final = "AWSEvents."
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One event that reached a bus."""
+
+    event_id: str
+    entry: Mapping[str, Any]
+    at: datetime
+    request_index: int
+
+    @property
+    def detail(self) -> Any:
+        return json.loads(self.entry["Detail"])
+
+
+@dataclass(frozen=True)
+class Served:
+    """One request and what became of it; `status` before its fault spoiled the answer."""
+
+    index: int
+    operation: str
+    fault: Fault | None
+    status: int
+    delivered: int
+
+
+class StrictEventBridge:
+    """Its books: `delivered` is the true list of what reached a bus, in order, whatever the client was told;
+    `dropped` is what was accepted for a bus that does not exist; `served` has a line for each request.
+
+    `buses`, `keys`, `roles` (ARN to external id) and `denied` (operations) may be changed at any time.
+    """
+
+    def __init__(
+        self,
+        *,
+        buses: Collection[str] = ("default", BUS),
+        key: Key = KEY,
+        region: str = REGION,
+        account: str = ACCOUNT,
+        max_request_bytes: int = put_events.MAX_REQUEST_BYTES,
+        now: Callable[[], datetime] = utc_now,
+        port: int = 0,
+    ) -> None:
+        self.buses, self.region, self.account = set(buses), region, account
+        self.keys = {key.id: key}
+        self.roles: dict[str, str | None] = {}
+        self.denied: set[str] = set()
+        self.max_request_bytes, self.now = max_request_bytes, now
+        self.delivered: list[Delivered] = []
+        self.dropped: list[Delivered] = []
+        self.served: list[Served] = []
+        self._plan: Plan[Fault] = Plan()
+        self._server = WireServer(
+            self._handle,
+            screen=self._screen,
+            counts=lambda request: operation_of(request) == "PutEvents",
+            now=now,
+            port=port,
+        )
+        self.wait_until = self._server.wait_until
+        self.always = self._plan.always
+        self.clear = self._plan.clear
+
+    @property
+    def url(self) -> str:
+        """For `endpoint_url`, of `events` and of `sts`."""
+        return self._server.url
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most `PutEvents` requests that were ever open at once."""
+        return self._server.max_in_flight
+
+    def bus_arn(self, name: str = BUS) -> str:
+        return f"arn:aws:events:{self.region}:{self.account}:event-bus/{name}"
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._server.__exit__(*raised)
+
+    def next(self, *faults: Fault, operation: str = "PutEvents") -> None:
+        """One fault for each of the next requests of this operation (`STS` is one for both of its own)."""
+        self._plan.next(*faults, when=lambda request: operation_of(request) == operation)
+
+    def chaos(self, draw: Random, rates: Mapping[str, float]) -> None:
+        """Strike `PutEvents` requests with the faults of `bus_faults.CHAOS`: name to rate, from 0 to 1."""
+        names, weights = [*rates, ""], [*rates.values(), 1 - sum(rates.values())]
+
+        def rule(request: Request) -> Fault | None:
+            if operation_of(request) != "PutEvents":
+                return None
+            name = draw.choices(names, weights)[0]
+            return CHAOS[name](draw) if name else None
+
+        self.always(rule)
+
+    def _screen(self, request: Request) -> Action | None:
+        request.fault = fault = self._plan.pick(request)
+        if fault is None or not fault.early:
+            return None
+        self.served.append(Served(request.index, operation_of(request), fault, 0, 0))
+        return fault.spoil(Answer())
+
+    def _handle(self, request: Request) -> Action:
+        operation = operation_of(request)
+        fault = request.fault if isinstance(request.fault, Fault) else None
+        before = len(self.delivered)
+        answer = self._sts(request) if operation == "STS" else self._events(operation, request, fault)
+        delivered = len(self.delivered) - before
+        self.served.append(Served(request.index, operation, fault, answer.status, delivered))
+        return answer if fault is None or answer.status != 200 else fault.spoil(answer)
+
+    def _events(self, operation: str, request: Request, fault: Fault | None) -> Answer:
+        try:
+            key = verify(request, self.keys, service="events", region=self.region, now=self.now())
+        except Unsigned as unsigned:
+            status, code, _, _ = unsigned.reason.value
+            return refusal(status, code, unsigned.message)
+        if operation in self.denied:
+            told = f"User: {key.arn} is not authorized to perform: events:{operation}"
+            return refusal(400, "AccessDeniedException", told)
+        content = json.loads(request.body)
+        match operation:
+            case "PutEvents":
+                return self._put_events(content, request, fault)
+            case "DescribeEventBus":
+                return self._describe(content)
+            case "PutRule":
+                return self._put_rule(content)
+            case _:
+                return refusal(400, "UnknownOperationException", "")
+
+    def _put_events(self, content: Any, request: Request, fault: Fault | None) -> Answer:
+        if refused := put_events.refused_request(content, max_request_bytes=self.max_request_bytes):
+            return refusal(400, refused.code, refused.message)
+        codes, delivers = (fault.codes, fault.delivered) if fault else ({}, True)
+        results = []
+        for index, entry in enumerate(content["Entries"]):
+            refused = put_events.coded(codes[index]) if index in codes else put_events.refused_entry(entry)
+            if refused:
+                results.append({"ErrorCode": refused.code, "ErrorMessage": refused.message})
+                continue
+            event = Delivered(event_id(request, index), entry, self.now(), request.index)
+            results.append({"EventId": event.event_id})
+            if delivers:
+                known = self._bus(entry.get("EventBusName", "default"))
+                (self.delivered if known else self.dropped).append(event)
+        return ok({"FailedEntryCount": sum("ErrorCode" in result for result in results), "Entries": results})
+
+    def _describe(self, content: Any) -> Answer:
+        named = content.get("Name", "default")
+        if not (name := self._bus(named)):
+            return refusal(400, "ResourceNotFoundException", f"Event bus {named} does not exist.")
+        return ok({"Name": name, "Arn": self.bus_arn(name)})
+
+    def _put_rule(self, content: Any) -> Answer:
+        named = content.get("EventBusName", "default")
+        if not (bus := self._bus(named)):
+            return refusal(400, "ResourceNotFoundException", f"Event bus {named} does not exist.")
+        place = content["Name"] if bus == "default" else f"{bus}/{content['Name']}"
+        return ok({"RuleArn": f"arn:aws:events:{self.region}:{self.account}:rule/{place}"})
+
+    def _bus(self, named: str) -> str | None:
+        """The name of the bus that a name or an ARN is for, if there is one."""
+        name = named.removeprefix(self.bus_arn(""))
+        return name if name in self.buses else None
+
+    def _sts(self, request: Request) -> Answer:
+        try:
+            key = verify(request, self.keys, service="sts", region=None, now=self.now())
+        except Unsigned as unsigned:
+            _, _, status, code = unsigned.reason.value
+            return sts.error(status, code, unsigned.message)
+        asked = dict(parse_qsl(request.body.decode()))
+        match asked.get("Action"):
+            case "GetCallerIdentity":
+                return sts.caller_identity(key, self.account)
+            case "AssumeRole":
+                return self._assume_role(key, asked)
+        return sts.error(400, "InvalidAction", "Could not find operation")
+
+    def _assume_role(self, key: Key, asked: dict[str, str]) -> Answer:
+        arn = asked["RoleArn"]
+        if arn not in self.roles or self.roles[arn] not in {None, asked.get("ExternalId")}:
+            told = f"User: {key.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+            return sts.error(403, "AccessDenied", told)
+        seconds = int(asked.get("DurationSeconds", sts.HOUR))
+        if seconds < sts.SHORTEST:
+            return sts.error(400, "ValidationError", "DurationSeconds must be at least 900.")
+        session = sts.role_key(arn, asked["RoleSessionName"], seconds, number=len(self.keys), now=self.now())
+        self.keys[session.id] = session
+        return sts.assumed_role(session)
+
+
+def operation_of(request: Request) -> str:
+    """`PutEvents` and the like, or `STS`, which names its action in the body only."""
+    target = request.headers.get("x-amz-target", "")
+    return target.removeprefix(TARGET) if target.startswith(TARGET) else "STS"
+
+
+def event_id(request: Request, index: int) -> str:
+    return f"{request.index:08x}-0000-4000-8000-{index:012x}"
+
+
+def ok(content: dict[str, Any]) -> Answer:
+    return Answer(200, JSON_HEADERS, json.dumps(content).encode())

@@ -1,0 +1,56 @@
+"""AWS STS over the query protocol, as much of it as proves keys and assumes a role."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+from xml.sax.saxutils import escape
+
+from tests.fakes.actions import Answer
+from tests.fakes.signing import Key
+
+NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
+XML: Final = {"Content-Type": "text/xml"}
+SHORTEST: Final = 900
+HOUR: Final = 3600
+
+
+def caller_identity(key: Key, account: str) -> Answer:
+    """Needs no permission: any key that signs well may ask."""
+    return result(
+        "GetCallerIdentity",
+        f"<Arn>{escape(key.arn)}</Arn><UserId>{key.id}</UserId><Account>{account}</Account>",
+    )
+
+
+def role_key(role_arn: str, session: str, seconds: int, *, number: int, now: datetime) -> Key:
+    """The temporary key of a session of a role."""
+    account, _, name = role_arn.removeprefix("arn:aws:iam::").partition(":role/")
+    return Key(
+        id=f"ASIAPLANTED{number:09}",
+        secret=f"planted/session+secret/{number:04}",
+        token=f"planted-session-token-{number:04}//==",
+        expires_at=now + timedelta(seconds=seconds),
+        arn=f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
+    )
+
+
+def assumed_role(key: Key) -> Answer:
+    credentials = (
+        f"<AccessKeyId>{key.id}</AccessKeyId><SecretAccessKey>{key.secret}</SecretAccessKey>"
+        f"<SessionToken>{key.token}</SessionToken><Expiration>{key.expires_at:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+    )
+    user = f"<AssumedRoleId>AROAPLANTED:x</AssumedRoleId><Arn>{escape(key.arn)}</Arn>"
+    return result("AssumeRole", f"<Credentials>{credentials}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>")
+
+
+def result(action: str, content: str) -> Answer:
+    result = f"<{action}Result>{content}</{action}Result>"
+    whole = result + "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
+    return Answer(200, XML, f'<{action}Response xmlns="{NAMESPACE}">{whole}</{action}Response>'.encode())
+
+
+def error(status: int, code: str, message: str) -> Answer:
+    content = f"<Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
+    whole = f"<Error>{content}</Error><RequestId>r</RequestId>"
+    return Answer(status, XML, f'<ErrorResponse xmlns="{NAMESPACE}">{whole}</ErrorResponse>'.encode())

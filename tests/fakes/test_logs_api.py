@@ -1,0 +1,164 @@
+"""The model of Alloy's API answers as its documentation says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from forwarder.demo.executions import (
+    FAILURES,
+    VARIANTS,
+    Outcome,
+    Variant,
+    execution,
+    looks_failed,
+    product_page_record,
+    product_page_sample,
+)
+from forwarder.demo.logs_api import LogsApi, Reply
+
+NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
+KEY = {"authorization": "bearer k3y"}
+SAMPLE_SHA256 = "fc72740690bb20fa6a258307a21f6428c69e7556b6db7d784f477cd74de7a73f"
+
+
+def an_api(**options: Any) -> LogsApi:
+    return LogsApi(api_key="k3y", now=lambda: NOW, **options)
+
+
+def a_run(number: int, outcome: Outcome = "success", variant: Variant = "2024-03") -> dict[str, Any]:
+    return execution(outcome, id=f"run-{number}", started=NOW + timedelta(seconds=number), variant=variant)
+
+
+def get(api: LogsApi, path: str, **query: str) -> Reply:
+    return api.answer("GET", path, query, KEY)
+
+
+def ids(reply: Reply) -> list[str]:
+    return [record["executionId"] for record in json.loads(reply.body)["data"]]
+
+
+def test_the_product_pages_sample_is_served_byte_for_byte() -> None:
+    api = an_api()
+    api.add("w", json.loads(product_page_record()), raw=product_page_record())
+    assert get(api, "/2024-03/workflow/w/logs").body == product_page_sample()
+    assert hashlib.sha256(product_page_sample()).hexdigest() == SAMPLE_SHA256
+
+
+def test_pages_are_newest_first_and_end_in_an_empty_one() -> None:
+    api = an_api()
+    for number in (2, 0, 3, 1):
+        api.add("w", a_run(number))
+    assert ids(get(api, "/2024-03/workflows/w/logs", page="0", limit="3")) == ["run-3", "run-2", "run-1"]
+    assert ids(get(api, "/2024-03/workflows/w/logs", page="1", limit="3")) == ["run-0"]
+    assert get(api, "/2024-03/workflows/w/logs", page="2", limit="3").body == b'{"data": []}'
+    assert ids(get(api, "/2024-03/workflows/w/logs", order="asc", limit="2")) == ["run-0", "run-1"]
+
+
+def test_a_page_holds_ten_unless_told_and_never_more_than_thirty() -> None:
+    api = an_api()
+    for number in range(40):
+        api.add("w", a_run(number))
+    assert len(ids(get(api, "/2024-03/workflow/w/logs"))) == 10
+    assert len(ids(get(api, "/2024-03/workflow/w/logs", limit="30"))) == 30
+    assert get(api, "/2024-03/workflow/w/logs", limit="31").status == 400
+
+
+def test_pages_may_be_counted_from_one() -> None:
+    api = an_api(page_base=1)
+    api.add("w", a_run(1))
+    assert (
+        get(api, "/2024-03/workflow/w/logs", page="0").status,
+        ids(get(api, "/2024-03/workflow/w/logs")),
+    ) == (
+        400,
+        ["run-1"],
+    )
+
+
+def test_a_noun_a_version_or_a_workflow_that_is_not_known_is_not_found() -> None:
+    api = an_api(nouns=frozenset({"workflows"}))
+    api.add("w", a_run(1))
+    for path in ("/2024-03/workflow/w/logs", "/2023-12/workflows/w/logs", "/2024-03/workflows/v/logs", "/"):
+        assert get(api, path).status == 404
+    assert get(api, "/2024-03/workflows/w/logs").status == 200
+
+
+def test_without_a_version_the_path_has_no_segment_for_it() -> None:
+    api = an_api(version="")
+    api.add("w", a_run(1))
+    assert ids(get(api, "/workflow/w/logs")) == ["run-1"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "bearer other"}, {"authorization": "Basic k3y"}])
+def test_a_wrong_key_is_unauthorized(headers: dict[str, str]) -> None:
+    reply = an_api().answer("GET", "/2024-03/users", {}, headers)
+    assert (reply.status, reply.body) == (401, b'{"message": "Unauthorized"}')
+
+
+def test_the_scheme_may_be_written_either_way_and_every_answer_has_a_date() -> None:
+    reply = an_api().answer("GET", "/2024-03/users", {}, {"Authorization": "Bearer k3y"})
+    assert (reply.status, reply.headers["Date"]) == (200, "Mon, 02 Nov 2026 12:00:00 GMT")
+
+
+def test_ids_are_decoded_segment_by_segment() -> None:
+    api = an_api()
+    api.add("a/b c🫖%2F", a_run(1))
+    assert ids(get(api, "/2024-03/workflow/a%2Fb%20c%F0%9F%AB%96%252F/logs")) == ["run-1"]
+
+
+def test_only_failures_that_a_page_showed_are_the_truth() -> None:
+    api = an_api()
+    for number in range(3):
+        api.add("w", a_run(number, "unfinished"))
+    api.add("w", a_run(9, "running"))
+    assert api.listed_ids == frozenset()
+    get(api, "/2024-03/workflow/w/logs", limit="2")
+    assert api.listed_ids == {"run-2"}
+    api.update("run-9", status="failed", stoppedAt="2026-11-02T12:01:00.000Z")
+    get(api, "/2024-03/workflow/w/logs", limit="2")
+    assert api.listed_ids == {"run-2", "run-9"}
+
+
+def test_a_users_executions_are_listed_apart() -> None:
+    api = an_api()
+    api.add("w", a_run(1), user_id="ada")
+    api.add("w", a_run(2))
+    assert ids(get(api, "/2024-03/workflow/w/logs", userId="ada")) == ["run-1"]
+    assert ids(get(api, "/2024-03/workflow/w/logs")) == ["run-2", "run-1"]
+
+
+def test_the_neighbours_answer_as_documented() -> None:
+    api = an_api()
+    api.add("w", a_run(1, "failed-status"), user_id="ada")
+    api.add_workflow("v")
+
+    def rows(path: str, **query: str) -> list[dict[str, Any]]:
+        return list(json.loads(get(api, path, **query).body)["data"])
+
+    assert [user["userId"] for user in rows("/2024-03/users")] == ["ada"]
+    listed = rows("/2024-03/workflows/", userId="ada")
+    assert [(row["workflowId"], row["installed"]) for row in listed] == [("w", True), ("v", False)]
+    assert get(api, "/2024-03/workflows/").status == 400
+    assert [row["workflowActive"] for row in rows("/2024-03/workflows/w/users/")] == [True]
+    assert get(api, "/2024-03/workflows/v/users/").status == 404
+    assert [row["workflowId"] for row in rows("/2024-03/workflows/w/errors")] == ["w"]
+
+
+def test_a_rerun_is_remembered() -> None:
+    api = an_api()
+    api.add("w", a_run(1))
+    reply = api.answer("POST", "/2024-03/workflows/w/rerun/run-1", {}, KEY)
+    assert json.loads(reply.body) == {"message": "success", "executionUuid": "37e974f0-00000001"}
+    assert api.answer("POST", "/2024-03/workflows/w/rerun/other", {}, KEY).status == 404
+    assert api.reruns == [("w", "run-1")]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("outcome", ["success", "running", *FAILURES])
+def test_every_outcome_looks_as_it_is_called(outcome: Outcome, variant: Variant) -> None:
+    assert looks_failed(a_run(1, outcome, variant)) == (outcome in FAILURES)

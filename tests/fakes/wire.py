@@ -1,0 +1,182 @@
+"""A raw HTTP/1.1 server on loopback that can misbehave in every way a real one does.
+
+A handler looks at a whole `Request` and returns an action (`actions.py`): an `Answer`, or a fault. Nothing
+here knows what is served: `alloy.py` and `eventbridge.py` put the two ends of the forwarder behind it.
+
+    with WireServer(lambda request: Answer(200, body=b"{}")) as server:
+        httpx.get(server.url)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Self, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.fakes.actions import Action, Answer, Line
+
+HEAD_LIMIT: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as it came; `path` and `target` still percent-encoded."""
+
+    index: int  # 0, 1, 2… in the order in which the heads arrived
+    method: str
+    target: str
+    headers: Mapping[str, str]  # names lower-cased
+    at: datetime
+    body: bytes = b""  # empty while only the head is known
+    fault: object = None  # what a plan chose at the head, for the handler to find
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True))
+
+
+Handler: TypeAlias = Callable[[Request], Action]
+Screen: TypeAlias = Callable[[Request], Action | None]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class WireServer:
+    """Serves `handler` on 127.0.0.1, from an event loop in a thread of its own, until the context ends.
+
+    `screen` sees each head first and may act on it before the body is read. `counts` says which requests
+    `max_in_flight` is about. What a handler raises is answered with 500, and raised on leaving the context.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        screen: Screen = lambda _: None,
+        counts: Callable[[Request], bool] = lambda _: True,
+        compress: bool = False,
+        now: Callable[[], datetime] = utc_now,
+        port: int = 0,
+    ) -> None:
+        self._handler, self._screen, self._counts = handler, screen, counts
+        self._compress, self._now, self._port = compress, now, port
+        self._ready = threading.Event()
+        self._talks: dict[asyncio.Task[None], Line] = {}
+        self._bugs: list[Exception] = []
+        self._in_flight = 0
+        self._changed = threading.Condition()
+        self.count = 0
+        self.max_in_flight = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def wait_until(self, true: Callable[[], bool], timeout: float = 10) -> bool:
+        """Wait for what requests bring about, looking as each is decided and as it ends; whether it came."""
+        with self._changed:
+            return self._changed.wait_for(true, timeout)
+
+    def __enter__(self) -> Self:
+        self._socket = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._socket.getsockname()[1]  # kept: entering again serves on the same port
+        self._ready.clear()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=f"wire:{self._port}")
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        if self._bugs:
+            raise ExceptionGroup("the handler is broken", self._bugs)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._greet, sock=self._socket, limit=HEAD_LIMIT)
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for _ in range(3):  # a connection accepted a moment ago is made first, so that it can be ended too
+            await asyncio.sleep(0)
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = Line(reader, writer)
+        talk = self._loop.create_task(self._converse(line))
+        self._talks[talk] = line
+        talk.add_done_callback(self._part)
+
+    def _part(self, talk: asyncio.Task[None]) -> None:
+        self._talks.pop(talk).writer.transport.abort()
+
+    async def _converse(self, line: Line) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._exchange(line):
+                pass
+            line.writer.close()
+            await line.writer.wait_closed()
+
+    async def _exchange(self, line: Line) -> bool:
+        """One request and what becomes of it; whether the connection lives on."""
+        request = self._parse(await line.reader.readuntil(b"\r\n\r\n"))
+        with self._in_flight_now(request):
+            action = self._ask(self._screen, request)
+            if action is None:
+                length = int(request.headers.get("content-length", "0"))
+                request.body = await line.reader.readexactly(length)
+                action = self._ask(self._handler, request)
+            if self._compress and isinstance(action, Answer) and accepts_gzip(request):
+                action = action.zipped()
+            kept = action is not None and await action.perform(line)
+        return kept and request.headers.get("connection", "").lower() != "close"
+
+    def _parse(self, head: bytes) -> Request:
+        first, *rest = head.decode("latin-1").split("\r\n")[:-2]
+        method, target, _version = first.split(" ", 2)
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+        self.count += 1
+        return Request(self.count - 1, method, target, headers, self._now())
+
+    def _ask(self, ask: Screen, request: Request) -> Action | None:
+        try:
+            return ask(request)
+        except Exception as bug:  # noqa: BLE001 - a bug of the fake must fail the test, not only the request
+            self._bugs.append(bug)
+            return Answer(500)
+        finally:
+            self._tell()
+
+    @contextlib.contextmanager
+    def _in_flight_now(self, request: Request) -> Iterator[None]:
+        counted = int(self._counts(request))
+        self._in_flight += counted
+        self.max_in_flight = max(self.max_in_flight, self._in_flight)
+        try:
+            yield
+        finally:
+            self._in_flight -= counted
+            self._tell()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
+def accepts_gzip(request: Request) -> bool:
+    return "gzip" in request.headers.get("accept-encoding", "")
