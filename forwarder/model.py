@@ -70,7 +70,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a feed was read. `since` waits to be translated to the API's clock, into the floor, at its next answer."""
+    """How far a feed was read.
+
+    `since` is on our clock, and waits to be translated to the API's, into the floor, at the next answer.
+    """
 
     watermark: datetime | None = None
     floor: datetime | None = None

@@ -1,6 +1,10 @@
-"""Keeping a loop going: one that dies is reported and started again, ever more slowly."""
+"""How loops are run: beside each other, until a signal, and again where one dies."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import structlog
 
@@ -16,6 +20,7 @@ CALM = 300.0
 
 
 async def keep_running(name: str, loop: Callable[[], Awaitable[None]], clock: Clock, health: Health) -> None:
+    """Report a loop that dies, and start it again, ever more slowly."""
     backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
     while True:
         began = clock.monotonic()
@@ -35,3 +40,30 @@ async def keep_running(name: str, loop: Callable[[], Awaitable[None]], clock: Cl
             backoff.reset()
         await clock.sleep(backoff.next())
         health.report(name, State.STARTING)
+
+
+@asynccontextmanager
+async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Tasks that run beside a block, and are cancelled at its end."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def on_signals(*, stop: Callable[[], object], reload: Callable[[], object] | None = None) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    if reload is not None:
+        handlers[signal.SIGHUP] = reload
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

@@ -158,10 +158,10 @@ class LogsClient:
     def _heed(self, answer: _Answer) -> None:
         """Raise for what stops every request alike, and slow the whole client where the API asks for it."""
         wait = retry_after(answer.headers, self._clock.now())
-        if answer.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and answer.status >= 500):
+        if answer.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and httpx.codes.is_server_error(answer.status)):
             paused = self._pace.pause(wait)
             raise SourceUnavailable(f"the logs API told us to wait ({answer.status})", retry_after=paused)
-        if answer.status >= 500 or answer.status in (408, 425):
+        if httpx.codes.is_server_error(answer.status) or answer.status in (408, 425):
             raise SourceUnavailable(f"the logs API failed ({answer.status})")
         if answer.status in (401, 403):
             raise SourceRefused(
@@ -173,8 +173,7 @@ class LogsClient:
     def _require_ok(self, answer: _Answer) -> None:
         if answer.status != httpx.codes.OK:
             raise PageUnreadable(
-                f"the logs API answered {answer.status}",
-                hint="check [source] base_url, version and path_noun" if answer.status < 500 else "",
+                f"the logs API answered {answer.status}", hint="check [source] base_url, version and path_noun"
             )
 
     def _headers(self) -> dict[str, str]:

@@ -47,6 +47,9 @@ _raw_pages = msgspec.json.Decoder(_RawPage)
 _records = msgspec.json.Decoder(Execution)
 _anything = msgspec.json.Decoder()
 
+LATEST_SECONDS = 1e11
+"""A Unix time above this is in milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973."""
+
 # msgspec reports invalid UTF-8 as UnicodeDecodeError and deep nesting as RecursionError.
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -115,16 +118,9 @@ def _patient(raw: bytes) -> Execution:
         return _records.decode(raw)
     except BROKEN:
         fields = _anything.decode(mend(raw))
-    if not isinstance(fields, dict):
-        raise ValueError("it is not an object")
-    execution_id = fields.get("executionId")
-    if isinstance(execution_id, int) and not isinstance(execution_id, bool):
-        execution_id = str(execution_id)
-    if not isinstance(execution_id, str):
-        raise ValueError("it has no executionId")
-    finished = fields.get("finished")
+    finished = fields.get("finished") if isinstance(fields, dict) else None
     return Execution(
-        id=execution_id,
+        id=_id(fields),
         started_at=_time(fields.get("startedAt")),
         stopped_at=_time(fields.get("stoppedAt")),
         completed_at=_time(fields.get("completedAt")),
@@ -136,10 +132,21 @@ def _patient(raw: bytes) -> Execution:
     )
 
 
+def _id(fields: Any) -> str:
+    if not isinstance(fields, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004  # of the record, not of a caller's argument
+    execution_id = fields.get("executionId")
+    if isinstance(execution_id, str):
+        return execution_id
+    if isinstance(execution_id, int) and not isinstance(execution_id, bool):
+        return str(execution_id)
+    raise ValueError("it has no executionId")
+
+
 def _time(value: Any) -> datetime | None:
     """RFC 3339, or a Unix time in seconds or milliseconds; None for what is neither."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = value / 1000 if abs(value) > 1e11 else value  # 1e11 s is the year 5138, 1e11 ms is 1973
+        value = value / 1000 if abs(value) > LATEST_SECONDS else value
     try:
         return msgspec.convert(value, datetime, strict=False)
     except (msgspec.ValidationError, OverflowError):

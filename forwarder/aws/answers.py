@@ -5,6 +5,7 @@ and aiobotocore make of broken answers.
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -143,14 +144,14 @@ def was_never_sent(error: Exception) -> bool:
     return isinstance(beneath, aiohttp.ClientConnectorError)
 
 
-def _client_error(error: ClientError) -> DestinationError | Unknown:
+def _client_error(error: ClientError) -> DestinationError | Unknown:  # noqa: PLR0911  # a table: one row, one return
     said = error.response.get("Error", {})
     code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
     told = f"{code}: {message}" if message else code
     # Where an answer is no error document, botocore gives the status for a code: then AWS itself did not speak.
     from_aws = not code.isdigit() and code not in ("", "Unknown")
-    if code in _THROTTLED or status == 429:
+    if code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
         return DestinationUnavailable(f"the bus throttles: {told}", code="ThrottlingException")
     if code == "ResourceNotFoundException":
         return BusMissing(
@@ -159,13 +160,14 @@ def _client_error(error: ClientError) -> DestinationError | Unknown:
     if code in _CLOCK:
         hint = "check this machine's clock, then the AWS keys: `forwarder check`"
         return DestinationRefused(f"the bus refuses the signature: {told}", code=code, hint=hint)
-    if code in _KEYS or (from_aws and status in (401, 403)):
+    if code in _KEYS or (from_aws and status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)):
         return DestinationRefused(f"the bus refuses the keys: {told}", code=code, hint=_CHECK_KEYS)
     if code in _TOO_LARGE_OR_WRONG:
         return RequestRefused(f"the bus refuses the request: {told}", code=code, final=True)
-    if status >= 500 and not from_aws and status != 503:
+    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_failure and not from_aws and status != HTTPStatus.SERVICE_UNAVAILABLE:
         return Unknown(f"status {status} from something that is not the bus")
-    if status >= 500:
+    if is_failure:
         return DestinationUnavailable(f"the bus fails: {told}", code=code if code in TRANSIENT else "InternalFailure")
     if from_aws:
         return RequestRefused(f"the bus refuses the request: {told}", code=code, final=False)

@@ -23,13 +23,13 @@ def once(
 
     Example: forwarder once --timeout 5m
     """
-    from forwarder import app  # noqa: PLC0415  # the AWS SDK takes a while to load, and few verbs need it
+    from forwarder.single_pass import once as pass_once  # noqa: PLC0415  # the AWS SDK takes a while to load, and few verbs need it
 
     try:
         seconds = parse_duration(timeout)
     except ValueError as error:
         raise UsageError(f"--timeout {error}") from None
-    done = asyncio.run(app.once(context.obj, SystemClock(), seconds))
+    done = asyncio.run(pass_once(context.obj, SystemClock(), seconds))
     if as_json:
         errors = [{"message": error.message, "mend": error.hint} for error in done.errors]
         print_json({"switched_off": done.switched_off, "books": done.books, "errors": errors})

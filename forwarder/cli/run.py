@@ -12,6 +12,6 @@ def run(context: typer.Context) -> None:
 
     Example: forwarder -c /etc/forwarder/forwarder.toml run
     """
-    from forwarder import app  # noqa: PLC0415  # the AWS SDK takes a while to load, and few verbs need it
+    from forwarder.daemon import run as run_daemon  # noqa: PLC0415  # the AWS SDK takes a while to load, and few verbs need it
 
-    raise typer.Exit(asyncio.run(app.run(context.obj, SystemClock())))
+    raise typer.Exit(asyncio.run(run_daemon(context.obj, SystemClock())))

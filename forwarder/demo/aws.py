@@ -86,6 +86,12 @@ class EmulatedAws:
         events.put_targets(Rule=name, EventBusName=name, Targets=[target])
         self.event_bus = name
 
+    def waiting(self) -> int:
+        """How many events the queue holds."""
+        name = "ApproximateNumberOfMessages"
+        answer = self._sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
     def receive(self, *, wait: int = 1) -> list[Event]:
         """Up to ten events, taken out of the queue; waits for the first of them at most `wait` seconds."""
         answer = self._sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=wait)

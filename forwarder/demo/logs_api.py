@@ -47,7 +47,7 @@ class _Listed:
 _OLDEST_FIRST: Final = attrgetter("order")
 
 
-class _Refusal(Exception):  # noqa: N818 - an answer, not an error of ours
+class _Refusal(Exception):
     def __init__(self, status: int, content: dict[str, Any]) -> None:
         super().__init__(status)
         self.reply = Reply(status, json.dumps(content).encode())
@@ -161,10 +161,7 @@ class LogsApi:
         if user_id := query.get("userId"):
             runs = [run for run in runs if run.user_id == user_id]
         first, last = page * limit, (page + 1) * limit
-        if order == "asc":
-            shown = runs[first:last]
-        else:
-            shown = runs[max(0, len(runs) - last) : max(0, len(runs) - first)][::-1]
+        shown = (runs if order == "asc" else runs[::-1])[first:last]
         failed = (run.record for run in shown if looks_failed(run.record))
         self._listed_ids |= {record["executionId"] for record in failed if "executionId" in record}
         if not shown:

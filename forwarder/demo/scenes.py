@@ -8,7 +8,7 @@ from forwarder.demo.world import BUSY, OF_VARIANT
 
 _SLIPPED_IN = 8
 _WHILE_OFF = 5
-_BURST, _AFTER_THE_KILL = 48, 12
+_BURST, _KILLED_AT, _AFTER_THE_KILL = 48, 12, 12
 _NOTHING_ARRIVES_SECONDS = 1.5
 _SILENCE_SECONDS = 0.8  # longer than the longest interval between two readings
 _WORKFLOWS = (BUSY, *OF_VARIANT.values())
@@ -69,17 +69,20 @@ def kill_in_a_burst(stage: Stage) -> frozenset[str]:
     """The executions that may have been on their way when the daemon was killed."""
     world, screen, watch = stage.world, stage.screen, stage.watch
     screen.step(f"{_BURST + _AFTER_THE_KILL} fail at once; the daemon is killed among them and started again.")
-    before, arrived = frozenset(world.failed), len(watch.arrived)
+    before = frozenset(world.failed)
     for number in range(_BURST):
         world.fail(_WORKFLOWS[number % len(_WORKFLOWS)])
-    watch.until(lambda: len(watch.arrived) > arrived, "the first arrival of the burst")
+    watch.until_waiting(_KILLED_AT, "the first arrivals of the burst")
     screen.command(f"kill -9 {stage.forwarder.kill()}")
     for number in range(_AFTER_THE_KILL):
         world.fail(_WORKFLOWS[number % len(_WORKFLOWS)])
+    there = len(watch.arrived)
+    books = stage.forwarder.books()
     watch.drain()
-    books, there = stage.forwarder.books(), len(watch.arrived)
-    screen.note(f"Its books at that moment: {books.recorded - len(before)} of the burst recorded, {books.owed} owed.")
+    recorded, came = books.recorded - len(before), len(watch.arrived) - there
+    screen.note(f"Its books: {recorded} of them recorded, {books.owed} still owed. In the queue: {came}.")
     screen.command("forwarder run")
+    there = len(watch.arrived)
     stage.forwarder.start()
     took = watch.until(stage.everything_arrived, "the arrival of what failed around the kill")
     screen.result(f"Nothing is lost: the other {len(watch.arrived) - there} arrived {took:.1f} s after the start.")

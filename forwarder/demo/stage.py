@@ -17,6 +17,9 @@ from forwarder.demo.serve import LogsServer
 from forwarder.demo.watch import Watch
 from forwarder.demo.world import BUSY, OF_ONE_USER, USER, WORKFLOWS, World
 
+# Few, so that a kill in a burst finds something to interrupt.
+REQUESTS_IN_FLIGHT = 2
+
 # Everything is read more often than it would be against the real API, so that the story is short.
 _SETTINGS = Template("""\
 # The settings of `forwarder demo`. Try it: turn the next line to false, and back.
@@ -38,6 +41,7 @@ timeout = "5s"
 event_bus = "$event_bus"
 region = "$region"
 endpoint_url = "$endpoint_url"
+concurrency = $concurrency
 timeout = "5s"
 
 [web]
@@ -106,6 +110,7 @@ def _settings(logs: LogsServer, aws: EmulatedAws) -> str:
         workflows="\n".join(lines.values()),
         event_bus=aws.event_bus,
         region=REGION,
+        concurrency=REQUESTS_IN_FLIGHT,
         endpoint_url=aws.endpoint_url,
     )
 

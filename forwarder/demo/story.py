@@ -12,7 +12,7 @@ from rich.console import Console
 from forwarder.demo import scenes
 from forwarder.demo.process import Books, StoryError
 from forwarder.demo.screen import Screen
-from forwarder.demo.stage import Stage, set_stage
+from forwarder.demo.stage import REQUESTS_IN_FLIGHT, Stage, set_stage
 from forwarder.demo.tally import Tally
 from forwarder.demo.world import BUSY, WORKFLOWS
 
@@ -71,6 +71,7 @@ def _count(stage: Stage, at_the_kill: frozenset[str]) -> Tally:
         failed=frozenset(stage.world.failed),
         arrived=dict(stage.watch.arrived),
         at_the_kill=at_the_kill,
+        requests_in_flight=REQUESTS_IN_FLIGHT,
         books=books,
         leaked=stage.watch.leaked,
     )

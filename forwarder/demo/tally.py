@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 from forwarder.demo.process import Books
 
-# What may have been accepted by the bus, and not yet written down, at a kill -9: the requests in flight.
-REQUESTS_IN_FLIGHT, ENTRIES_A_REQUEST = 8, 10
-MOST_DUPLICATES = REQUESTS_IN_FLIGHT * ENTRIES_A_REQUEST
+ENTRIES_A_REQUEST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """`listed` and `failed` are the truth, `arrived` counts messages by executionId.
 
-    `at_the_kill` are the executions that may have been in flight when the daemon was killed: they alone may
-    have arrived twice. `leaked` counts the events that hold a planted secret.
+    Some of `at_the_kill` were in flight, in at most `requests_in_flight`, when the daemon was killed: what the bus
+    accepted and nobody could write down any more arrives twice. `leaked` counts the events that hold a planted
+    secret.
     """
 
     listed: int
     failed: AbstractSet[str]
     arrived: Mapping[str, int]
     at_the_kill: AbstractSet[str]
+    requests_in_flight: int
     books: Books
     leaked: int
 
@@ -30,9 +30,13 @@ class Tally:
     def duplicates(self) -> int:
         return sum(self.arrived.values()) - len(self.arrived)
 
+    @property
+    def most_duplicates(self) -> int:
+        return self.requests_in_flight * ENTRIES_A_REQUEST
+
     def rows(self) -> list[tuple[str, int, str]]:
         """(name, number, meaning) of each line of the table."""
-        books, in_flight = self.books, f"{REQUESTS_IN_FLIGHT} requests of {ENTRIES_A_REQUEST}"
+        books, in_flight = self.books, f"{self.requests_in_flight} requests of {ENTRIES_A_REQUEST}"
         return [
             ("listed", self.listed, "executions that the logs API shows"),
             ("failed", len(self.failed), "of them"),
@@ -66,8 +70,8 @@ class Tally:
         for name, number in (("owed", books.owed), ("dead", books.dead)):
             if number:
                 wrong.append(f"The books say {number} {name}, and there should be none.")
-        if self.duplicates > MOST_DUPLICATES:
-            wrong.append(f"{self.duplicates} duplicates are more than the {MOST_DUPLICATES} that were in flight.")
+        if self.duplicates > self.most_duplicates:
+            wrong.append(f"{self.duplicates} duplicates are more than the {self.most_duplicates} that were in flight.")
         if self.leaked:
             wrong.append(f"{self.leaked} events hold a secret.")
         return wrong

@@ -31,12 +31,16 @@ class Watch:
         """Show what arrives until `done`; the seconds it took. Raises StoryError when it does not happen."""
         began = time.monotonic()
         while not done():
-            self.forwarder.ensure_running()
-            if time.monotonic() - began > within:
-                raise StoryError(f"{what} did not happen within {within:g} s")
+            self._check(began + within, what, within)
             if not self.look():
                 time.sleep(_LOOK_SECONDS)
         return time.monotonic() - began
+
+    def until_waiting(self, events: int, what: str, *, within: float = 15.0) -> None:
+        """Until so many are in the queue, which stay there: to act while others are on their way."""
+        deadline = time.monotonic() + within
+        while self.aws.waiting() < events:
+            self._check(deadline, what, within)
 
     def during(self, seconds: float) -> int:
         """Show what arrives for that long; how many did."""
@@ -59,3 +63,8 @@ class Watch:
             self.leaked += self.secret in event.body
             self.screen.event(event, again=self.arrived[event.execution_id] > 1)
         return len(events)
+
+    def _check(self, deadline: float, what: str, within: float) -> None:
+        self.forwarder.ensure_running()
+        if time.monotonic() > deadline:
+            raise StoryError(f"{what} did not happen within {within:g} s")

@@ -65,9 +65,7 @@ class Intake:
         left = iter(self.schedule.feeds)
 
         async def read_the_rest() -> None:
-            for feed in left:
-                if error := await self._read(feed, deep=True):
-                    errors.append(error)
+            errors.extend([error for feed in left if (error := await self._read(feed, deep=True))])
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._settings.concurrency):

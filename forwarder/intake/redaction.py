@@ -117,9 +117,7 @@ class Redactor:
 
     def text(self, text: str, depth: int = 0) -> str:
         text = text[:LONGEST_TEXT]
-        if len(text) < 4:
-            return text
-        if text[0] in "{[" and (inner := _json(text)) is not None:
+        if text.startswith(("{", "[")) and (inner := _json(text)) is not None:
             redacted = self.tree(inner, depth + 1)
             return text if redacted == inner else msgspec.json.encode(redacted).decode()
         if "=" in text:

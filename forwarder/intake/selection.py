@@ -15,6 +15,8 @@ _EMPTY = frozenset({b"", b"null", b'""', b"{}", b"[]", b"false"})
 
 FAILURE_MESSAGE = "executionError"
 
+MOST_STATUSES = 100
+
 
 class _Block(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"")
@@ -58,8 +60,8 @@ class Selection:
         return Verdict.UNKNOWN
 
     def is_new(self, status: str) -> bool:
-        """Whether this unknown status is met for the first time; past a hundred of them nothing is."""
-        if status in self._met or len(self._met) >= 100:
+        """Whether this unknown status is met for the first time; past MOST_STATUSES of them nothing is."""
+        if status in self._met or len(self._met) >= MOST_STATUSES:
             return False
         self._met.add(status)
         return True

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from sqlite3 import Connection
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -68,23 +68,26 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
 
 def dead_letters(db: Connection, execution_id: str | None = None) -> list[DeadLetter]:
     rows = db.execute(
-        """SELECT execution_id, workflow_id, user_id, time, body, answer, reason, recorded_at, settled_at, attempts, history
+        """SELECT execution_id, workflow_id, user_id, time, body,
+                  answer, reason, recorded_at, settled_at, attempts, history
            FROM entries JOIN details USING (entry) JOIN feeds USING (feed)
            WHERE state = 2 AND (? IS NULL OR execution_id = ?) ORDER BY settled_at, entry""",
         (execution_id, execution_id),
     )
-    return [
-        DeadLetter(
-            Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body)),
-            code=code,
-            reason=reason,
-            recorded_at=instant(recorded_at),
-            died_at=instant(settled_at),
-            attempted=attempts,
-            attempts=[Attempt(instant(at), code) for at, code in _history.decode(history or b"[]")],
-        )
-        for execution_id, workflow_id, user_id, time, body, code, reason, recorded_at, settled_at, attempts, history in rows
-    ]
+    return [_letter(row) for row in rows]
+
+
+def _letter(row: tuple[Any, ...]) -> DeadLetter:
+    execution_id, workflow_id, user_id, time, body, code, reason, recorded_at, settled_at, attempts, history = row
+    return DeadLetter(
+        Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body)),
+        code=code,
+        reason=reason,
+        recorded_at=instant(recorded_at),
+        died_at=instant(settled_at),
+        attempted=attempts,
+        attempts=[Attempt(instant(at), code) for at, code in _history.decode(history or b"[]")],
+    )
 
 
 def retry_dead(db: Connection, execution_ids: Collection[str] | None, now: datetime) -> int:

@@ -1,0 +1,145 @@
+"""The daemon: runs the two loops of one plan after another, as settings, vault, switch and signals ask.
+
+A changed plan cancels intake, which loses nothing since a page is recorded whole or not at all, lets what delivery
+has in flight end beside the new plan, and starts both anew on the same ledger.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+
+from forwarder import __version__, log
+from forwarder.app import App, Plan, opened
+from forwarder.backoff import Backoff
+from forwarder.clock import Clock
+from forwarder.delivery.loop import Delivery
+from forwarder.errors import ForwarderError, LedgerError
+from forwarder.model import State
+from forwarder.settings import Place, load
+from forwarder.settings.watch import FileWatch
+from forwarder.supervise import beside, keep_running, on_signals
+from forwarder.upkeep import Upkeep
+
+logger = structlog.get_logger("app")
+
+NEED_RESTART = ("ledger", "vault", "web")
+"""Sections that are read once, at the start."""
+
+
+async def run(place: Place, clock: Clock) -> int:
+    """The daemon: until SIGTERM or SIGINT, which end it with 0 once it has drained."""
+    async with opened(place, clock) as app:
+        daemon = Daemon(app)
+        with on_signals(stop=daemon.stop, reload=daemon.reload):
+            await daemon.run()
+    return 0
+
+
+class Daemon:
+    """Follows the settings file, the vault and the signals."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._at_start = app.plan.settings
+        self._stopping = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        app = self._app
+        logger.info("started", version=__version__, settings=str(app.place.file), enabled=app.plan.settings.enabled)
+        app.health.healthy("settings")
+        upkeep = Upkeep(app.ledger, lambda: app.plan.settings, app.readings, app.clock, app.health)
+        async with beside(
+            keep_running("upkeep", upkeep.run, app.clock, app.health),
+            keep_running("settings", self._watch, app.clock, app.health),
+        ):
+            while not self._stopping.is_set():
+                self._changed.clear()
+                await self._remember_switch()
+                if app.plan.settings.enabled:
+                    await self._forward()
+                else:
+                    self._pause()
+                    await self._changed.wait()
+            await asyncio.gather(*self._ending)
+        await upkeep.tell()
+        logger.info("stopped")
+
+    async def _forward(self) -> None:
+        """One plan, until the next. Its requests in flight end beside the next plan, on the same ledger."""
+        app = self._app
+        stack = AsyncExitStack()
+        loops = await stack.enter_async_context(app.forwarding())
+        try:
+            async with beside(
+                keep_running("source", loops.intake.run, app.clock, app.health),
+                keep_running("bus", loops.delivery.run, app.clock, app.health),
+            ):
+                await self._changed.wait()
+        finally:
+            ending = asyncio.create_task(self._end(stack, loops.delivery))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+    async def _end(self, stack: AsyncExitStack, delivery: Delivery) -> None:
+        async with stack:
+            if left := await delivery.drain(self._app.plan.settings.run.shutdown_grace.total_seconds()):
+                logger.warning("requests given up at the end of the grace", requests=left)
+
+    def _pause(self) -> None:
+        for part in ("source", "bus"):
+            self._app.health.report(part, State.PAUSED, "switched off", "`forwarder enable`")
+
+    async def _remember_switch(self) -> None:
+        backoff = Backoff(base=0.5, cap=10)
+        while True:
+            try:
+                return await self._app.remember_switch()
+            except LedgerError as error:
+                self._app.health.report("ledger", State.FAILED, error.message, error.hint)
+                await self._app.clock.sleep(backoff.next())
+
+    async def _watch(self) -> None:
+        watch = FileWatch(self._watched())
+        while True:
+            # At once for the first time: a change between the start and the first look would be missed.
+            self.reload()
+            await watch.changed(self._app.clock)
+
+    def reload(self) -> None:
+        """Take up what changed on disk; what is not valid changes nothing."""
+        app = self._app
+        try:
+            plan = self._plan()
+        except ForwarderError as error:
+            app.health.report("settings", State.FAILED, error.message, error.hint)
+            logger.error(  # noqa: TRY400  # a person mends this, and a traceback would not help
+                "settings not taken up: the last good ones stay", why=error.message, mend=error.hint
+            )
+            return
+        app.health.healthy("settings")
+        if plan != app.plan:
+            logger.info("settings taken up", enabled=plan.settings.enabled)
+            log.configure(plan.settings.run)
+            app.plan = plan
+            self._changed.set()
+
+    def _plan(self) -> Plan:
+        place = self._app.place
+        settings = load(place, empty_is_valid=False)
+        kept = {name: getattr(self._at_start, name) for name in NEED_RESTART}
+        if changed := [name for name in NEED_RESTART if getattr(settings, name) != kept[name]]:
+            logger.warning("these sections take effect with the next start", sections=changed)
+        return Plan.of(place, settings.model_copy(update=kept))
+
+    def _watched(self) -> list[Path]:
+        place, vault = self._app.place, self._at_start.vault
+        return [place.file, *(place.path(name) for name in (vault.file, vault.master_key_file) if name)]
+
+    def stop(self) -> None:
+        logger.info("stopping")
+        self._stopping.set()
+        self._changed.set()

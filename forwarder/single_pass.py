@@ -1,0 +1,57 @@
+"""One complete pass, by the parts of the daemon: read every feed, deliver what is owed, and say how it went."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from forwarder.app import Loops, opened
+from forwarder.clock import Clock
+from forwarder.errors import DestinationUnavailable, ForwarderError
+from forwarder.ledger import Books
+from forwarder.settings import Place
+from forwarder.supervise import beside, on_signals
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one complete pass came to. `errors` are what kept it from being complete."""
+
+    books: Books
+    errors: list[ForwarderError] = field(default_factory=list)
+    switched_off: bool = False
+    stopped: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """The worst of them: a refusal (77) over an outage (69)."""
+        return max((error.exit_code for error in self.errors), default=0)
+
+
+async def once(place: Place, clock: Clock, timeout: timedelta) -> Pass:  # noqa: ASYNC109  # how long to go on delivering
+    """One complete pass, by the same parts: read every feed, deliver what is owed until the time is up."""
+    async with opened(place, clock) as app:
+        await app.remember_switch()
+        if not app.plan.settings.enabled:
+            return Pass(await app.ledger.books(), switched_off=True)
+        async with app.forwarding() as loops:
+            errors: list[ForwarderError] = []
+            work = asyncio.create_task(_read_and_deliver(loops, timeout, errors))
+            with on_signals(stop=work.cancel):
+                await asyncio.wait([work])
+            await loops.delivery.drain(app.plan.settings.run.shutdown_grace.total_seconds())
+            if work.cancelled():
+                return Pass(await app.ledger.books(), stopped=True)
+            work.result()
+            books = await app.ledger.books()
+            if books.owed:
+                errors.append(loops.delivery.trouble or DestinationUnavailable("the time was up", code="timeout"))
+            return Pass(books, errors)
+
+
+async def _read_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> None:  # noqa: ASYNC109
+    async with beside(loops.delivery.run()):
+        errors += await loops.intake.run_once()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout.total_seconds()):
+            await loops.delivery.run(until_empty=True)
