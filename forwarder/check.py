@@ -95,7 +95,11 @@ async def _aws(identity: Identity) -> AsyncIterator[Step]:
 
 
 def _caller(session: Any, identity: Identity) -> str:
-    return str(session.client("sts", config=config(identity.destination)).get_caller_identity()["Arn"])
+    return str(
+        session.client("sts", **identity.sts_options(), config=config(identity.destination)).get_caller_identity()[
+            "Arn"
+        ]
+    )
 
 
 def _describe(session: Any, identity: Identity) -> str:

@@ -15,7 +15,7 @@ from forwarder.app import App, Plan, opened
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.delivery.loop import Delivery
-from forwarder.errors import ForwarderError, LedgerError
+from forwarder.errors import DestinationError, ForwarderError, LedgerError
 from forwarder.model import State
 from forwarder.settings import Place, load
 from forwarder.settings.watch import FileWatch
@@ -26,6 +26,9 @@ logger = structlog.get_logger("app")
 
 NEED_RESTART = ("ledger", "vault", "web")
 """Sections that are read once, at the start."""
+
+TRY_AGAIN = 30.0
+"""Seconds between two tries to make the clients, where the environment does not let us."""
 
 
 async def run(place: Place, clock: Clock) -> int:
@@ -72,7 +75,13 @@ class Daemon:
         """One plan, until the next. Its requests in flight end beside the next plan, on the same ledger."""
         app = self._app
         stack = AsyncExitStack()
-        loops = await stack.enter_async_context(app.forwarding())
+        try:
+            loops = await stack.enter_async_context(app.forwarding())
+        except ForwarderError as error:
+            part = "bus" if isinstance(error, DestinationError) else "source"
+            app.health.report(part, State.FAILED, error.message, error.hint)
+            await app.clock.wait(self._changed, TRY_AGAIN)
+            return
         try:
             async with beside(
                 keep_running("source", loops.intake.run, app.clock, app.health),

@@ -69,17 +69,25 @@ class LogsClient:
         self._first_page = 0
 
     async def __aenter__(self) -> Self:
-        trust = ssl.create_default_context()
-        for _ in range(self._settings.concurrency):
-            client = httpx.AsyncClient(
-                headers=self._headers(),
-                timeout=self._settings.timeout.total_seconds(),
-                limits=httpx.Limits(max_connections=1),
-                verify=trust,
-                follow_redirects=False,  # the key goes where the settings say and nowhere else
-            )
-            self._free.put_nowait(await self._open.enter_async_context(client))
+        """Raises SourceUnavailable where the environment names certificates or proxies that cannot be used."""
+        try:
+            trust = ssl.create_default_context()
+            for _ in range(self._settings.concurrency):
+                self._free.put_nowait(await self._open.enter_async_context(self._connection(trust)))
+        except (OSError, ValueError, httpx.InvalidURL) as error:
+            await self._open.aclose()
+            why = f"the client of the logs API cannot be made: {type(error).__name__}"
+            raise SourceUnavailable(why, hint="check the proxy and SSL_CERT_* variables") from None
         return self
+
+    def _connection(self, trust: ssl.SSLContext) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers=self._headers(),
+            timeout=self._settings.timeout.total_seconds(),
+            limits=httpx.Limits(max_connections=1),
+            verify=trust,
+            follow_redirects=False,  # the key goes where the settings say and nowhere else
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

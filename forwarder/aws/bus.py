@@ -50,7 +50,7 @@ class Bus(Protocol):
 
 
 class ClassicBus:
-    """Entered with `async with`, which does no I/O."""
+    """Entered with `async with`, which raises DestinationRefused where the SDK's own settings are wrong."""
 
     def __init__(self, identity: Identity, clock: Clock) -> None:
         self._identity = identity
@@ -71,7 +71,12 @@ class ClassicBus:
             config=aio_config(self._destination),
             **keys,
         )
-        self._client = await self._open.enter_async_context(client)
+        try:
+            self._client = await self._open.enter_async_context(client)
+        except Exception as error:  # noqa: BLE001  # it has a tree of its own for each of its parts
+            # The SDK's own settings: a profile that is not there, a file that cannot be read.
+            why = f"the AWS client cannot be made: {type(error).__name__}"
+            raise DestinationRefused(why, code="client", hint="check the AWS_* variables and ~/.aws") from None
         return self
 
     async def __aexit__(

@@ -5,6 +5,7 @@ Stored keys that are broken are an error, never a reason to try the ambient ones
 
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import boto3
 from aiobotocore.config import AioConfig
@@ -14,6 +15,7 @@ from botocore.config import Config
 from pydantic import SecretStr
 
 from forwarder.errors import VaultError
+from forwarder.settings.checks import is_loopback
 from forwarder.settings.fields import DestinationSettings
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, Vault
 
@@ -82,7 +84,9 @@ class Identity:
         session = boto3.Session(region_name=self.destination.region, **self._keys())
         if not self.destination.role_arn:
             return session
-        said = session.client("sts", config=config(self.destination)).assume_role(**self.role_request())
+        said = session.client("sts", **self.sts_options(), config=config(self.destination)).assume_role(
+            **self.role_request()
+        )
         keys = said["Credentials"]
         return boto3.Session(
             region_name=self.destination.region,
@@ -90,6 +94,12 @@ class Identity:
             aws_secret_access_key=keys["SecretAccessKey"],
             aws_session_token=keys["SessionToken"],
         )
+
+    def sts_options(self) -> dict[str, Any]:
+        """An emulator on this machine answers for every service; any other address is the bus's alone."""
+        address = self.destination.endpoint_url
+        is_emulator = bool(address) and is_loopback(urlsplit(address).hostname or "")
+        return {"region_name": self.destination.region, "endpoint_url": address if is_emulator else None}
 
     def role_request(self) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -122,7 +132,7 @@ class _RoleProvider:
         destination = self._identity.destination
         keys = self._identity.stored.arguments() if self._identity.stored else {}
         client = self._session.create_client(
-            "sts", region_name=destination.region, config=aio_config(destination), **keys
+            "sts", **self._identity.sts_options(), config=aio_config(destination), **keys
         )
         async with client as sts:
             said = await sts.assume_role(**self._identity.role_request())

@@ -8,7 +8,7 @@ import typer
 
 from forwarder.cli.output import AsJson, ago, print_json, print_table, shown
 from forwarder.errors import SettingsError
-from forwarder.ledger import is_running, ledger_file, open_ledger
+from forwarder.ledger import Books, FeedStatus, is_running, ledger_file, open_ledger
 from forwarder.settings import LocalSettings, Place, load, load_local
 
 
@@ -27,11 +27,13 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 async def _look(place: Place, settings: LocalSettings) -> dict[str, Any]:
-    async with open_ledger(place, settings) as ledger:
-        pulse = await ledger.pulse()
-        feeds = await ledger.feeds()
-        oldest = await ledger.oldest_owed()
-        books = await ledger.books()
+    pulse, feeds, oldest, books = None, list[FeedStatus](), None, Books()
+    if ledger_file(place, settings).exists():  # before the first run there is none, and that is no error
+        async with open_ledger(place, settings) as ledger:
+            pulse = await ledger.pulse()
+            feeds = await ledger.feeds()
+            oldest = await ledger.oldest_owed()
+            books = await ledger.books()
     running = is_running(ledger_file(place, settings))
     return {
         "enabled": settings.enabled,
@@ -80,6 +82,8 @@ def _print(found: dict[str, Any]) -> None:
             ("part", "state", "why", "mend"),
             [(name, part["state"], part["why"], part["mend"]) for name, part in found["parts"].items()],
         )
+    if not found["feeds"]:
+        return
     typer.echo()
     print_table(
         ("workflow", "user", "last reading", "watermark", "open", "problem"),

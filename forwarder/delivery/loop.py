@@ -31,6 +31,9 @@ PART = "bus"
 LOOK_EVERY = 1.0
 """Seconds between two looks for what another process made owed."""
 
+NOT_FROM_THE_BUS = ("unreachable", "not-aws", "internal")
+"""Codes of ours for outages of which the bus itself said nothing."""
+
 AHEAD = 2
 """Requests taken from the ledger for each one that may be in flight."""
 
@@ -148,8 +151,9 @@ class Delivery:
             wait = self._gate.refused(leave)
             self._health.report(PART, State.FAILED, error.message, error.hint)
         else:
-            wait = self._gate.unavailable(leave, answered=error.code not in ("unreachable", "internal"))
-            self._health.report(PART, State.DEGRADED, error.message, error.hint)
+            answered = error.code not in NOT_FROM_THE_BUS
+            wait = self._gate.unavailable(leave, answered=answered)
+            self._health.report(PART, State.DEGRADED if answered else State.FAILED, error.message, error.hint)
         log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
 
     def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:

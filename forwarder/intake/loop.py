@@ -8,6 +8,7 @@ import structlog
 
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import discover
+from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SourceError, SourceRefused
 from forwarder.health import Health
@@ -41,6 +42,7 @@ class Intake:
         self._health = health
         self._reader = Reader(source, ledger, settings.source, Shaper.of(settings), clock, recorded)
         self._cannot_read: dict[Feed, SourceError] = {}
+        self._cannot_discover: SourceError | None = None
         self.schedule = Schedule(settings.source, clock)
         self.readings: dict[Feed, Reading] = {}
 
@@ -78,12 +80,21 @@ class Intake:
             await self._read(feed)
 
     async def _discover_over_and_over(self) -> None:
+        every = self._settings.discover_interval.total_seconds()
+        backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=every, floor=1.0)
         while True:
             try:
-                self._watch(await discover(self._source))
+                found = await discover(self._source)
             except SourceError as error:
+                self._cannot_discover = error
+                self._report()
                 log.warning("discovery failed", why=error.message, mend=error.hint)
-            await self._clock.sleep(self._settings.discover_interval.total_seconds())
+                await self._clock.sleep(backoff.next())
+            else:
+                self._cannot_discover = None
+                backoff.reset()
+                self._watch(found)
+                await self._clock.sleep(every)
 
     def _watch(self, found: list[Feed]) -> None:
         feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
@@ -136,13 +147,15 @@ class Intake:
         """One feed that cannot be read is a loss of comfort; a refused key, or none that can be read, a failure."""
         feeds = self.schedule.feeds
         errors = [self._cannot_read[feed] for feed in feeds if feed in self._cannot_read]
+        if self._cannot_discover is not None:
+            errors.append(self._cannot_discover)
         if not errors:
             self._health.healthy(PART)
             return
         worst = next((error for error in errors if isinstance(error, SourceRefused)), errors[-1])
         watched = len(feeds)
         failed = isinstance(worst, SourceRefused) or len(errors) >= watched
-        why = worst.message if failed else f"{len(errors)} of {watched} feeds cannot be read: {worst.message}"
+        why = worst.message if failed else f"not all of {watched} feeds can be read: {worst.message}"
         self._health.report(PART, State.FAILED if failed else State.DEGRADED, why, worst.hint)
 
     def _begins(self, feed: Feed) -> Checkpoint:

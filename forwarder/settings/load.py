@@ -103,11 +103,14 @@ def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
             return _Environment(settings_cls, place.environ), init_settings
 
     try:
-        return Bound(**table)
+        bound = Bound(**table)
     except ValidationError as error:
         faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
     except UnreadableVariable as error:
         faults = [f"a variable of the environment is not JSON where a list is wanted: {_name_in(error)}"]
+    else:
+        # As its own kind again: two loads of the same settings must be equal.
+        return kind.model_validate({name: getattr(bound, name) for name in kind.model_fields})
     raise SettingsError("; ".join(dict.fromkeys(faults)), hint=f"mend {place.file}")
 
 
