@@ -5,7 +5,7 @@
 Intake and delivery live for one plan: settings, and the secrets they need. All else outlives it; see `daemon.py`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -30,6 +30,8 @@ from forwarder.settings.load import unknown_variables
 from forwarder.vault import ALLOY_API_KEY, Vault
 
 logger = structlog.get_logger("app")
+
+Through = Callable[[Ledger], Ledger]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,16 @@ class App:
         return self.loops.intake.readings if self.loops else {}
 
 
+def _itself(ledger: Ledger) -> Ledger:
+    return ledger
+
+
 @asynccontextmanager
-async def opened(place: Place, clock: Clock) -> AsyncIterator[App]:
-    """Raises SettingsError, VaultError, LedgerError: what is wrong at the start is for a person to mend."""
+async def opened(place: Place, clock: Clock, through: Through = _itself) -> AsyncIterator[App]:
+    """Raises SettingsError, VaultError, LedgerError: what is wrong at the start is for a person to mend.
+
+    `through` may put something between the loops and the ledger; the fault suite kills the process there.
+    """
     settings = load(place)
     log.configure(settings.run)
     for name in unknown_variables(place):
@@ -110,4 +119,5 @@ async def opened(place: Place, clock: Clock) -> AsyncIterator[App]:
     with RunningLock(ledger_file(place, settings)):
         async with open_ledger(place, settings, create=True) as ledger:
             health = Health(clock.now)
-            yield App(place, ledger, clock, health, Settler(ledger, clock, health), plan)
+            between = through(ledger)
+            yield App(place, between, clock, health, Settler(between, clock, health), plan)

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from forwarder import __version__, log
-from forwarder.app import App, Plan, opened
+from forwarder.app import App, Plan, Through, opened
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.delivery.loop import Delivery
@@ -31,9 +31,9 @@ TRY_AGAIN = 30.0
 """Seconds between two tries to make the clients, where the environment does not let us."""
 
 
-async def run(place: Place, clock: Clock) -> int:
-    """The daemon: until SIGTERM or SIGINT, which end it with 0 once it has drained."""
-    async with opened(place, clock) as app:
+async def run(place: Place, clock: Clock, *through: Through) -> int:
+    """The daemon: until SIGTERM or SIGINT, which end it with 0 once it has drained. For `through` see `opened`."""
+    async with opened(place, clock, *through) as app:
         daemon = Daemon(app)
         with on_signals(stop=daemon.stop, reload=daemon.reload):
             await daemon.run()

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from forwarder.cli.output import AsJson, ago, print_json, print_table, shown
+from forwarder.cli.output import AsJson, ago, print_json, print_table
 from forwarder.errors import SettingsError
 from forwarder.ledger import Books, FeedStatus, is_running, ledger_file, open_ledger
 from forwarder.settings import LocalSettings, Place, load, load_local

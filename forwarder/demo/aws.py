@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,6 @@ from datetime import datetime
 from typing import Any, Self
 
 import boto3
-import botocore.session
 from botocore.config import Config
 
 from forwarder.errors import UsageError
@@ -65,6 +65,7 @@ class EmulatedAws:
     def __enter__(self) -> Self:
         """Raises UsageError when moto is not installed."""
         with ExitStack() as opening:
+            opening.enter_context(_no_profile())
             self.endpoint_url = opening.enter_context(_moto())
             events = self._client("events", opening)
             self._sqs = self._client("sqs", opening)
@@ -105,14 +106,12 @@ class EmulatedAws:
         return [_event(message["Body"]) for message in messages]
 
     def _client(self, service: str, closing: ExitStack) -> _Client:
-        # Neither a profile nor a proxy of the caller's environment has a say in a demo on loopback.
-        core = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
         session = boto3.Session(
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             region_name=REGION,
-            botocore_session=core,
         )
+        # No proxies: a proxy of the caller's environment has no say on loopback.
         config = Config(retries={"total_max_attempts": _ATTEMPTS}, proxies={})
         client = session.client(service, endpoint_url=self.endpoint_url, config=config)
         closing.callback(client.close)
@@ -156,3 +155,13 @@ def _quiet(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _no_profile() -> Iterator[None]:
+    """An AWS profile that the caller has chosen, and that does not exist, would keep moto and boto3 from starting."""
+    chosen = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(chosen)

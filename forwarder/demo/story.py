@@ -50,7 +50,7 @@ def _perform(stage: Stage, *, keep: bool) -> int:
     screen.table(tally.rows())
     if wrong := tally.disagreements():
         raise StoryError(" ".join(wrong))
-    twice = f", {tally.duplicates} of them twice" if tally.duplicates else ""
+    twice = f", {tally.duplicates} twice because of the kill" if tally.duplicates else ""
     seconds = time.monotonic() - began
     screen.result(f"The numbers agree: every failure arrived{twice}, and nothing else. {seconds:.0f} s.")
     if keep:

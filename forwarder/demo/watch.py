@@ -27,7 +27,7 @@ class Watch:
     def duplicates(self) -> int:
         return self.arrived.total() - len(self.arrived)
 
-    def until(self, done: Callable[[], bool], what: str, *, within: float = 15.0) -> float:
+    def until(self, done: Callable[[], bool], what: str, *, within: float = 30.0) -> float:
         """Show what arrives until `done`; the seconds it took. Raises StoryError when it does not happen."""
         began = time.monotonic()
         while not done():
@@ -36,7 +36,7 @@ class Watch:
                 time.sleep(_LOOK_SECONDS)
         return time.monotonic() - began
 
-    def until_waiting(self, events: int, what: str, *, within: float = 15.0) -> None:
+    def until_waiting(self, events: int, what: str, *, within: float = 30.0) -> None:
         """Until so many are in the queue, which stay there: to act while others are on their way."""
         deadline = time.monotonic() + within
         while self.aws.waiting() < events:

@@ -37,6 +37,7 @@ _BUSY_RUNS = 100
 _BUSY_EVERY = timedelta(seconds=30)
 _TOOK = timedelta(milliseconds=420)
 _SHOWN_RUNNING_FOR = timedelta(minutes=47)
+_TELLING: tuple[Failure, ...] = ("failed-error-object", "failed-error-string", "failed-block")
 _MESSAGES = (
     "the warehouse does not know sku TEA-001",
     "the shop's API answered 503, twenty times in a row",
@@ -57,6 +58,7 @@ class World:
     failed: set[str] = field(default_factory=set)
     secret: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
     _forms: Iterator[Failure] = field(default_factory=lambda: cycle(FAILURES), init=False, repr=False)
+    _telling: Iterator[Failure] = field(default_factory=lambda: cycle(_TELLING), init=False, repr=False)
     _messages: Iterator[str] = field(default_factory=lambda: cycle(_MESSAGES), init=False, repr=False)
 
     def begin(self) -> str:
@@ -78,9 +80,8 @@ class World:
         return self._add(BUSY, "running", at=now - _SHOWN_RUNNING_FOR)
 
     def fail(self, workflow: str, message: str = "") -> str:
-        """One more failed execution, at the top of its workflow; its id. Its form takes turns, unless a
-        message is given: that needs a form which has a place for one."""
-        return self._add(workflow, "failed-error-object" if message else next(self._forms), message=message)
+        """One more failed execution, at the top of its workflow, in one of the forms that say why; its id."""
+        return self._add(workflow, next(self._telling), message=message)
 
     def fail_running(self, execution_id: str) -> None:
         self.failed.add(execution_id)
