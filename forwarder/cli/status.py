@@ -93,7 +93,7 @@ def _print(found: dict[str, Any]) -> None:
                     feed["workflow_id"],
                     feed["user_id"] or "",
                     ago(feed["read_at"], now),
-                    shown(feed["watermark"]),
+                    ago(feed["watermark"], now),
                 ),
                 *(str(feed["open"]), feed["error"]),
             )
