@@ -96,13 +96,15 @@ class Entry:
 class Owed:
     """An entry that delivery has taken from the ledger; `token` names it there.
 
-    `attempts` were made before; the `strikes` among them count towards giving up.
+    `attempts` were made before; the `strikes` among them count towards giving up. A `replay` was sent before, and is
+    to be sent again on purpose.
     """
 
     token: int
     entry: Entry
     attempts: int = 0
     strikes: int = 0
+    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

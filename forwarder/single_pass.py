@@ -49,6 +49,17 @@ async def once(place: Place, clock: Clock, timeout: timedelta) -> Pass:  # noqa:
             return Pass(books, errors)
 
 
+async def deliver(place: Place, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109  # as above
+    """Only deliver what is owed, until the time is up. Raises what stands in the way."""
+    async with opened(place, clock) as app, app.forwarding() as loops:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout.total_seconds()):
+                await loops.delivery.run(until_empty=True)
+        await loops.delivery.drain(app.plan.settings.run.shutdown_grace.total_seconds())
+        if loops.delivery.trouble is not None:
+            raise loops.delivery.trouble
+
+
 async def _read_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> None:  # noqa: ASYNC109
     async with beside(loops.delivery.run()):
         errors += await loops.intake.run_once()

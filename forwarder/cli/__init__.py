@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from forwarder import __version__
-from forwarder.cli import check, dead, demo, init, keys, logs, once, rerun, run, schema, status, switch
+from forwarder.cli import check, dead, demo, init, keys, logs, once, replay, rerun, run, schema, status, switch
 from forwarder.cli.output import complain
 from forwarder.errors import ForwarderError
 from forwarder.settings import here
@@ -54,6 +54,7 @@ app.command()(switch.disable)
 app.command()(logs.logs)
 app.command()(rerun.rerun)
 app.add_typer(dead.app)
+app.command()(replay.replay)
 app.command()(schema.schema)
 app.command()(demo.demo)
 

@@ -7,8 +7,8 @@ from typing import Self
 
 from forwarder.aws.bus import Event
 from forwarder.event.size import detail_room, entry_bytes
-from forwarder.event.trim import refit
-from forwarder.model import Entry, Owed
+from forwarder.event.trim import marked_as_replay, refit
+from forwarder.model import Owed
 from forwarder.settings import Settings
 
 MOST_ENTRIES = 10
@@ -27,9 +27,11 @@ class Stamp:
     def of(cls, settings: Settings) -> Self:
         return cls(settings.event.source, settings.event.detail_type, settings.destination.max_entry_bytes)
 
-    def event(self, entry: Entry) -> Event:
+    def event(self, owed: Owed) -> Event:
+        entry = owed.entry
+        detail = marked_as_replay(entry.detail) if owed.replay else entry.detail
         room = detail_room(self.source, self.detail_type, self.max_entry_bytes)
-        return Event(self.source, self.detail_type, entry.time, refit(entry.detail, room))
+        return Event(self.source, self.detail_type, entry.time, refit(detail, room))
 
 
 def event_bytes(event: Event) -> int:
@@ -58,7 +60,7 @@ class Packer:
         self._waiting: deque[tuple[Owed, Event]] = deque()
 
     def add(self, entries: Iterable[Owed]) -> None:
-        self._waiting.extend((owed, self._stamp.event(owed.entry)) for owed in entries)
+        self._waiting.extend((owed, self._stamp.event(owed)) for owed in entries)
 
     def __bool__(self) -> bool:
         return bool(self._waiting)

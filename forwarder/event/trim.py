@@ -40,6 +40,13 @@ def refit(encoded: bytes, room: int) -> bytes:
     return encoded if len(encoded) <= room else fit(msgspec.json.decode(encoded), room)
 
 
+def marked_as_replay(encoded: bytes) -> bytes:
+    """The same detail with `forwarder.replay`, so that whoever receives it twice knows that it was meant."""
+    detail = msgspec.json.decode(encoded)
+    detail["forwarder"]["replay"] = True
+    return msgspec.json.encode(detail)
+
+
 def is_failed_block(block: object) -> bool:
     return isinstance(block, dict) and block.get("error") not in (None, "", {}, [], False)
 

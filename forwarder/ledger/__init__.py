@@ -11,8 +11,10 @@ from forwarder.ledger.contract import (
     Postponed,
     Pulse,
     Reading,
+    Replayable,
     Sent,
     Settlement,
+    Window,
 )
 from forwarder.ledger.lock import RunningLock, is_running
 from forwarder.ledger.sqlite import SqliteLedger
@@ -27,10 +29,12 @@ __all__ = [
     "Postponed",
     "Pulse",
     "Reading",
+    "Replayable",
     "RunningLock",
     "Sent",
     "Settlement",
     "SqliteLedger",
+    "Window",
     "is_running",
     "ledger_file",
     "open_ledger",

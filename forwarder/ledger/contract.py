@@ -73,6 +73,23 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Executions that stopped from `start` to before `end`, of one workflow or of all."""
+
+    start: datetime
+    end: datetime
+    workflow_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayable:
+    """What was sent of a window: `held` can be sent again, `gone` cannot, by workflow."""
+
+    held: int
+    gone: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """How the last reading of a feed ended; `error` is empty where it was complete."""
 
@@ -142,6 +159,13 @@ class Ledger(Protocol):
 
     async def purge_dead(self, execution_ids: Collection[str] | None) -> int:
         """Drop dead letters, or all of them, keeping their ids; how many."""
+
+    async def replayable(self, window: Window) -> Replayable: ...
+
+    async def replay(self, window: Window, *, now: datetime) -> int:
+        """Owe what was sent of a window, and is held, to the bus again, marked as a replay; how many."""
+
+    async def replays_owed(self) -> int: ...
 
     async def sweep(self, *, now: datetime, remember: timedelta, keep_payload: timedelta) -> bool:
         """Drop a small number of details and ids that are old enough; whether there may be more."""

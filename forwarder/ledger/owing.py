@@ -21,7 +21,7 @@ _history = msgspec.json.Decoder(list[tuple[int, str]])
 
 def due(db: Connection, limit: int, now: datetime) -> list[Owed]:
     rows = db.execute(
-        """SELECT entry, execution_id, workflow_id, user_id, time, body, strikes, attempts
+        """SELECT entry, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay
            FROM entries JOIN details USING (entry) JOIN feeds USING (feed)
            WHERE state = 0 AND due_at <= ? ORDER BY due_at, entry LIMIT ?""",
         (micros(now), limit),
@@ -32,8 +32,9 @@ def due(db: Connection, limit: int, now: datetime) -> list[Owed]:
             Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body)),
             attempts=attempts,
             strikes=strikes,
+            replay=bool(replay),
         )
-        for token, execution_id, workflow_id, user_id, time, body, strikes, attempts in rows
+        for token, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay in rows
     ]
 
 

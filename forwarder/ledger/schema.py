@@ -30,7 +30,8 @@ CREATE TABLE entries (
     entry INTEGER PRIMARY KEY AUTOINCREMENT, key INTEGER NOT NULL, execution_id TEXT NOT NULL,
     feed INTEGER NOT NULL, state INTEGER NOT NULL, time INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
     due_at INTEGER NOT NULL, settled_at INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
-    strikes INTEGER NOT NULL DEFAULT 0, history BLOB, answer TEXT, reason TEXT
+    strikes INTEGER NOT NULL DEFAULT 0, replay INTEGER NOT NULL DEFAULT 0,
+    history BLOB, answer TEXT, reason TEXT
 );
 CREATE INDEX entries_owed ON entries (due_at) WHERE state = 0;
 CREATE INDEX entries_sent ON entries (settled_at) WHERE state = 1;

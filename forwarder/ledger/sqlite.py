@@ -7,14 +7,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from forwarder.ledger import books, notes, owing, recording, sweeping
+from forwarder.ledger import books, notes, owing, recording, replaying, sweeping
 from forwarder.ledger.contract import (
     Books,
     DeadLetter,
     FeedStatus,
     Pulse,
     Reading,
+    Replayable,
     Settlement,
+    Window,
 )
 from forwarder.ledger.worker import Worker
 from forwarder.model import Checkpoint, Entry, Feed, Owed
@@ -100,6 +102,15 @@ class SqliteLedger:
 
     async def purge_dead(self, execution_ids: Collection[str] | None) -> int:
         return await self._worker.write(partial(owing.purge_dead, execution_ids=execution_ids))
+
+    async def replayable(self, window: Window) -> Replayable:
+        return await self._worker.read(partial(replaying.replayable, window=window))
+
+    async def replay(self, window: Window, *, now: datetime) -> int:
+        return await self._worker.write(partial(replaying.replay, window=window, now=now))
+
+    async def replays_owed(self) -> int:
+        return await self._worker.read(replaying.owed)
 
     async def sweep(self, *, now: datetime, remember: timedelta, keep_payload: timedelta) -> bool:
         more = await self._worker.write(partial(sweeping.drop_details, now=now, keep_payload=keep_payload))

@@ -1,0 +1,122 @@
+"""`forwarder replay`"""
+
+import asyncio
+import contextlib
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from forwarder.cli.output import AsJson, print_json, printable
+from forwarder.clock import SystemClock
+from forwarder.errors import UsageError
+from forwarder.ledger import Ledger, Replayable, Window, is_running, ledger_file, open_ledger
+from forwarder.settings import LocalSettings, Place, load_local
+from forwarder.settings.duration import parse_duration, parse_start
+
+LOOK_EVERY = 0.2
+
+
+def replay(
+    context: typer.Context,
+    since: Annotated[str | None, typer.Option(help="From this long ago until now: 24h.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="From this time: 2026-11-20T00:00:00Z.")] = None,
+    to: Annotated[str | None, typer.Option(help="Until before this time [default: now].")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Of this workflow only.")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send again, on purpose, what stopped in a time and is still held: `keep_payload` says how long that is.
+
+    Each event is marked with detail.forwarder.replay = true. A running forwarder sends them; else this verb does.
+
+    Example: forwarder replay --since 24h --workflow 64f1a2 --dry-run
+    """
+    place: Place = context.obj
+    settings = load_local(place)
+    window = _window(since, from_, to, workflow, datetime.now(UTC))
+    found = asyncio.run(_look(place, settings, window))
+    if as_json:
+        print_json({"held": found.held, "gone": found.gone, "dry_run": dry_run})
+    else:
+        _tell(found, settings)
+    if dry_run or not found.held:
+        return
+    if not yes:
+        _confirm(found)
+    asyncio.run(_replay(place, settings, window))
+
+
+def _window(since: str | None, from_: str | None, to: str | None, workflow: str | None, now: datetime) -> Window:
+    if (since is None) == (from_ is None) or (since is not None and to is not None):
+        raise UsageError("name a time: --since 24h, or --from T with or without --to T")
+    try:
+        start = now - parse_duration(since) if since is not None else _time(from_)
+        end = now if to is None else _time(to)
+    except ValueError as error:
+        raise UsageError(f"the time {error}") from None
+    if start >= end:
+        raise UsageError("the time ends before it begins")
+    return Window(start, end, workflow)
+
+
+def _time(text: str | None) -> datetime:
+    if not isinstance(time := parse_start(f"{text}T00:00:00" if "T" not in str(text) else text), datetime):
+        raise ValueError("is not one such as 2026-11-20T00:00:00Z")  # noqa: TRY004  # a person's text, not a type
+    return time
+
+
+async def _look(place: Place, settings: LocalSettings, window: Window) -> Replayable:
+    async with open_ledger(place, settings) as ledger:
+        return await ledger.replayable(window)
+
+
+def _tell(found: Replayable, settings: LocalSettings) -> None:
+    typer.echo(f"{found.held} events can be sent again")
+    for workflow_id, count in found.gone.items():
+        kept = settings.ledger.keep_payload
+        typer.echo(f"not held any more (keep_payload is {kept}): {count} of workflow {printable(workflow_id)}")
+
+
+def _confirm(found: Replayable) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is here to confirm", hint="say --yes, or --dry-run to see what would be sent")
+    typer.confirm(f"send {found.held} events again?", abort=True)
+
+
+async def _replay(place: Place, settings: LocalSettings, window: Window) -> None:
+    async with open_ledger(place, settings) as ledger:
+        count = await ledger.replay(window, now=datetime.now(UTC))
+        if not settings.enabled:
+            typer.echo("switched off: they are owed, and sent when it is on again (`forwarder enable`)")
+            return
+        sending = None if is_running(ledger_file(place, settings)) else asyncio.create_task(_deliver(place))
+        try:
+            await _follow(ledger, count, sending)
+        finally:
+            if sending is not None:
+                await sending
+
+
+async def _deliver(place: Place) -> None:
+    from forwarder.single_pass import deliver  # noqa: PLC0415  # the AWS SDK takes a while to load
+
+    await deliver(place, SystemClock(), timedelta(hours=1))
+
+
+async def _follow(ledger: Ledger, count: int, sending: asyncio.Task[None] | None) -> None:
+    """Show how many are settled, until all are or nobody is sending."""
+    columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress, contextlib.suppress(KeyboardInterrupt):
+        bar = progress.add_task("", total=count)
+        while left := await ledger.replays_owed():
+            progress.update(bar, completed=count - left)
+            if sending is not None and sending.done():
+                break
+            await asyncio.sleep(LOOK_EVERY)
+        progress.update(bar, completed=count - left)
