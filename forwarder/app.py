@@ -116,8 +116,9 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
     for name in unknown_variables(place):
         logger.warning("this variable is no setting", variable=name)
     plan = Plan.of(place, settings)
-    with RunningLock(ledger_file(place, settings)):
+    with RunningLock(ledger_file(place, settings)) as lock:
         async with open_ledger(place, settings, create=True) as ledger:
+            lock.ledger_is_there()
             health = Health(clock.now)
             between = through(ledger)
             yield App(place, between, clock, health, Settler(between, clock, health), plan)

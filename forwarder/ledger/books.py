@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from forwarder.errors import LedgerError
 from forwarder.ledger.contract import Books
-from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT
+from forwarder.ledger.schema import DEAD, OWED, PURGED, REPAIR, SENT
 
 
 def count(db: Connection, **changes: int) -> None:
@@ -23,7 +23,7 @@ def audit(db: Connection) -> Books:
     """Raises LedgerError where the rows say otherwise than the books, or the file is damaged."""
     problems = [row[0] for row in db.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
     if problems:
-        raise LedgerError(f"the ledger is damaged: {problems[0]}", hint="restore it from a backup")
+        raise LedgerError(f"the ledger is damaged: {problems[0]}", hint=REPAIR)
     kept = books(db)
     held = dict(db.execute("SELECT state, count(*) FROM entries GROUP BY state"))
     ended = dict(db.execute("SELECT outcome, count(*) FROM executions WHERE entry IS NULL GROUP BY outcome"))

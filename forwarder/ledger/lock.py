@@ -6,7 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from forwarder.errors import LedgerLocked, LedgerUnavailable
+from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable
+
+HAD_LEDGER = "its ledger was made"
 
 
 def lock_file(ledger: Path) -> Path:
@@ -33,10 +35,11 @@ class RunningLock:
 
     def __init__(self, ledger: Path) -> None:
         self.file = lock_file(ledger)
+        self._ledger = ledger
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
-        """Raises LedgerLocked, which names the process that holds it."""
+        """Raises LedgerLocked, which names the process that holds it, and LedgerError where the ledger was lost."""
         try:
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -46,15 +49,33 @@ class RunningLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "another process"
+            holder = os.pread(descriptor, 100, 0).decode(errors="replace").partition("\n")[0] or "another process"
             os.close(descriptor)
             raise LedgerLocked(
                 f"a forwarder is running on this ledger already: {holder}", hint=f"it holds {self.file}"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+        self._require_ledger(descriptor)
         return self
+
+    def ledger_is_there(self) -> None:
+        """Remember that there is a ledger, so that its loss is noticed."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {os.getpid()}\n{HAD_LEDGER}\n".encode(), 0)
+
+    def _require_ledger(self, descriptor: int) -> None:
+        """A ledger that was there and is gone would be begun anew, and send again what it had sent."""
+        had_ledger = HAD_LEDGER.encode() in os.pread(descriptor, 200, 0)
+        if had_ledger and not self._ledger.exists():
+            self.__exit__(None, None, None)
+            raise LedgerError(
+                f"the ledger {self._ledger} is gone",
+                hint=f"bring it back; or remove {self.file} to begin a new one, which knows nothing of what was sent",
+            )
+        if not had_ledger:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

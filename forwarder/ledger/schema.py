@@ -11,6 +11,10 @@ APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
 
 BUSY_SECONDS = 5
 
+LARGEST_LOOKED_THROUGH = 16 * 1024 * 1024
+
+REPAIR = "restore it from a backup, or rescue what can be read: `forwarder check --repair`"
+
 OWED, SENT, DEAD = 0, 1, 2
 """States of an entry whose detail is held."""
 
@@ -66,6 +70,7 @@ def connect(file: Path, *, create: bool) -> sqlite3.Connection:
         # A settled entry must stay settled after a power cut, or it would be sent twice.
         connection.execute("PRAGMA synchronous = FULL")
         _prepare(connection, file)
+        _require_sound(connection, file)
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, file) from None
@@ -102,6 +107,15 @@ def _prepare(connection: sqlite3.Connection, file: Path) -> None:
         )
 
 
+def _require_sound(connection: sqlite3.Connection, file: Path) -> None:
+    """Look through a small ledger whole; a large one would take too long, and is looked through by `check`."""
+    if file.stat().st_size > LARGEST_LOOKED_THROUGH:
+        return
+    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise LedgerError(f"the ledger {file} is damaged: {problem}", hint=REPAIR)
+
+
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
@@ -119,5 +133,5 @@ def translated(error: sqlite3.Error, file: Path) -> LedgerError:
     if hint:
         return LedgerUnavailable(f"the ledger {file} cannot be written now: {error}", hint=hint)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LedgerError(f"the ledger {file} is damaged: {error}", hint="restore it from a backup")
+        return LedgerError(f"the ledger {file} is damaged: {error}", hint=REPAIR)
     return LedgerError(f"the ledger {file} failed: {error}")
