@@ -13,7 +13,7 @@ import structlog
 from forwarder.aws.answers import entry_outcome, is_understood, refusal_of_all, request_error
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.clock import Clock
-from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from forwarder.errors import BusMissing, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.model import Outcome, Unknown
 
 log = structlog.get_logger("bus")
@@ -60,6 +60,7 @@ class ClassicBus:
         self._client: Any = None
         self._looking = asyncio.Lock()
         self._seen_at: float | None = None
+        self._existed_at: datetime | None = None
         self._may_look = True
 
     async def __aenter__(self) -> Self:
@@ -104,7 +105,7 @@ class ClassicBus:
     async def _require_bus(self) -> None:
         """Raises BusMissing, or what else kept us from looking."""
         async with self._looking:
-            now = self._clock.monotonic()
+            now, began_at = self._clock.monotonic(), self._clock.now()
             if not self._may_look or (self._seen_at is not None and now - self._seen_at < LOOK_EVERY):
                 return
             try:
@@ -112,6 +113,8 @@ class ClassicBus:
                     await self._client.describe_event_bus(Name=self._destination.event_bus)
             except Exception as error:  # noqa: BLE001  # as above
                 self._cannot_look(error)
+            else:
+                self._existed_at = began_at
             self._seen_at = now
 
     def _cannot_look(self, error: Exception) -> None:
@@ -124,6 +127,8 @@ class ClassicBus:
                 mend="allow events:DescribeEventBus on the bus",
             )
             return
+        if isinstance(meant, BusMissing):
+            meant.seen_at, self._existed_at = self._existed_at, None
         if isinstance(meant, DestinationError):
             raise meant from None
         raise DestinationUnavailable(f"whether the bus exists cannot be told: {meant.reason}", code="unreachable")

@@ -57,23 +57,25 @@ class Gate:
             backoff.reset()
         self._changed.set()
 
-    def unavailable(self, leave: Pass, *, answered: bool) -> float:
+    def unavailable(self, leave: Pass, *, answered: bool) -> float | None:
         """Nothing was accepted. `answered` is whether the bus itself said so: then it is certain again."""
         self.uncertain = self.uncertain and not answered
         return self._close(leave, self._outage)
 
-    def refused(self, leave: Pass) -> float:
+    def refused(self, leave: Pass) -> float | None:
         self.uncertain = False
         return self._close(leave, self._refusal)
 
-    def unknown(self, leave: Pass) -> float:
+    def unknown(self, leave: Pass) -> float | None:
         self.uncertain = True
         return self._close(leave, self._unknown)
 
-    def _close(self, leave: Pass, backoff: Backoff) -> float:
-        """One step for all requests that were in flight together; the seconds until the next."""
-        if leave.epoch == self._epoch:
-            self._epoch += 1
-            self._width = 1
-            self._not_before = self._clock.monotonic() + backoff.next()
-        return max(0.0, self._not_before - self._clock.monotonic())
+    def _close(self, leave: Pass, backoff: Backoff) -> float | None:
+        """One step for all requests that were in flight together: its seconds for the first, None for the others."""
+        if leave.epoch != self._epoch:
+            return None
+        wait = backoff.next()
+        self._epoch += 1
+        self._width = 1
+        self._not_before = self._clock.monotonic() + wait
+        return wait

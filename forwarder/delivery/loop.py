@@ -116,6 +116,8 @@ class Delivery:
                 await self._book(leave, published)
         except DestinationError as error:
             self._hold(leave, error)
+            if isinstance(error, BusMissing) and error.seen_at is not None:
+                await self._take_back(error.seen_at)
         except Exception as error:
             # A fault of ours in one request must not end the stream: the entries are owed, and tried again.
             log.exception("request failed", kind=type(error).__name__)
@@ -130,12 +132,12 @@ class Delivery:
         settlements = [decide(owed, outcome, now) for owed, outcome in zip(published.batch.owed, outcomes, strict=True)]
         # The gate closes before the books are written: meanwhile another request could go out.
         if unknown := next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), None):
-            wait = self._gate.unknown(leave)
+            self._gate.unknown(leave)
             self.trouble = DestinationUnavailable(
                 f"what became of a request is unknown: {unknown.reason}", code="unknown"
             )
             self._health.report(PART, State.DEGRADED, self.trouble.message, "it is sent again; a duplicate is possible")
-            log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason, again_in=round(wait, 1))
+            log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason)
         elif published.answer.stop:
             self._hold(leave, published.answer.stop)
         else:
@@ -144,6 +146,14 @@ class Delivery:
             self._health.healthy(PART)
         await self._settler.settle(settlements)
         self._tell(published, settlements, now)
+
+    async def _take_back(self, seen_at: datetime) -> None:
+        """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
+        if others := self._requests - {asyncio.current_task()}:
+            await asyncio.wait(others)  # what they are told by it is to be taken back as well
+        dropped = await self._settler.owe_again(seen_at)
+        if dropped:
+            log.warning("the missing bus had accepted events; they are sent again", entries=dropped)
 
     def _hold(self, leave: Pass, error: DestinationError) -> None:
         self.trouble = error
@@ -154,7 +164,8 @@ class Delivery:
             answered = error.code not in NOT_FROM_THE_BUS
             wait = self._gate.unavailable(leave, answered=answered)
             self._health.report(PART, State.DEGRADED if answered else State.FAILED, error.message, error.hint)
-        log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
+        if wait is not None:
+            log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
 
     def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
         """One line for a request; and one for each entry that was not simply accepted."""

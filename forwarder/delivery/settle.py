@@ -1,9 +1,9 @@
 """Booking outcomes, without fail."""
 
 import asyncio
-from collections.abc import Sequence
-
-import structlog
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
 
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
@@ -12,7 +12,7 @@ from forwarder.health import Health
 from forwarder.ledger import Ledger, Settlement
 from forwarder.model import State
 
-log = structlog.get_logger("delivery")
+T = TypeVar("T")
 
 
 class Settler:
@@ -28,18 +28,23 @@ class Settler:
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Try until it is committed: what the bus has accepted must not be forgotten."""
+        await self._until_committed(lambda: self._ledger.settle(settlements, now=self._clock.now()))
+
+    async def owe_again(self, since: datetime) -> int:
+        """Owe what was settled as sent since then once more, likewise; how many."""
+        return await self._until_committed(lambda: self._ledger.owe_again(since=since, now=self._clock.now()))
+
+    async def _until_committed(self, book: Callable[[], Awaitable[T]]) -> T:
         backoff = Backoff(base=0.1, cap=5.0)
         self._unbooked += 1
         try:
             while True:
                 try:
-                    await self._ledger.settle(settlements, now=self._clock.now())
+                    return await book()
                 except LedgerError as error:
                     self._clear.clear()
                     self._health.report("ledger", State.FAILED, error.message, error.hint)
                     await self._clock.sleep(backoff.next())
-                else:
-                    return
         finally:
             self._unbooked -= 1
             if not self._unbooked:

@@ -139,6 +139,9 @@ class Ledger(Protocol):
     async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
         """Book the outcome of entries that were taken, in one commit. Settling an entry again changes nothing."""
 
+    async def owe_again(self, *, since: datetime, now: datetime) -> int:
+        """Owe what was settled as sent since then once more, for it was dropped after all; how many."""
+
     async def books(self) -> Books: ...
 
     async def oldest_owed(self) -> datetime | None:

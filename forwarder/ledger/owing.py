@@ -67,6 +67,15 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
     count(db, owed=-sent - dead, sent=sent, dead=dead)
 
 
+def owe_again(db: Connection, since: datetime, now: datetime) -> int:
+    changed = db.execute(
+        "UPDATE entries SET state = 0, due_at = ?, settled_at = NULL WHERE state = 1 AND settled_at >= ?",
+        (micros(now), micros(since)),
+    ).rowcount
+    count(db, sent=-changed, owed=changed)
+    return changed
+
+
 def dead_letters(db: Connection, execution_id: str | None = None) -> list[DeadLetter]:
     rows = db.execute(
         """SELECT execution_id, workflow_id, user_id, time, body,

@@ -25,6 +25,9 @@ ROWS_AT_ONCE = 500
 
 ENDINGS = ("", "-wal", "-shm")
 
+MOST_CUT = 1000
+"""Times its size that a file may have been longer; a header that says more is damaged itself."""
+
 _TABLES = {"feeds": "feed", "executions": "key", "entries": "entry", "details": "entry"}
 
 
@@ -76,7 +79,8 @@ def _open_copy(file: Path, copy: Path) -> sqlite3.Connection:
     with copy.open("r+b") as header:
         start = header.read(100)
         size = int.from_bytes(start[16:18]) * int.from_bytes(start[28:32])
-        if size > copy.stat().st_size:
+        is_header = start.startswith(b"SQLite format 3\0") and size < MOST_CUT * copy.stat().st_size
+        if is_header and size > copy.stat().st_size:
             header.truncate(size)
     source = sqlite3.connect(copy, isolation_level=None)
     try:

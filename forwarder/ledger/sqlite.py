@@ -78,6 +78,9 @@ class SqliteLedger:
         await self._worker.write(partial(owing.settle, settlements=settlements, now=now))
         self.release([settlement.token for settlement in settlements])
 
+    async def owe_again(self, *, since: datetime, now: datetime) -> int:
+        return await self._worker.write(partial(owing.owe_again, since=since, now=now))
+
     async def books(self) -> Books:
         return await self._worker.read(books.books)
 
