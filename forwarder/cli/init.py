@@ -19,7 +19,7 @@ def init(context: typer.Context) -> None:
     key = place.path(VaultSettings().master_key_file)
     there = [str(file) for file in (place.file, key) if file.exists()]
     if there:
-        raise UsageError(f"{' and '.join(there)} exists already", hint="remove it, or name another place with -c")
+        raise UsageError(f"not overwritten: {' and '.join(there)}", hint="name another place with -c, or remove it")
     try:
         files.create(key, master_key.generate().encode(), mode=0o600)
         files.create(place.file, template().encode(), mode=0o644)

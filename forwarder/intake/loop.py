@@ -10,7 +10,7 @@ from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import discover
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SourceError, SourceRefused
+from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SettingsError, SourceError, SourceRefused
 from forwarder.health import Health
 from forwarder.intake.reading import Reader, ReadingDone
 from forwarder.intake.schedule import Schedule
@@ -22,6 +22,9 @@ from forwarder.settings import Settings
 log = structlog.get_logger("intake")
 
 PART = "source"
+
+NOTHING_TO_WATCH = "there is nothing to watch"
+LIST_OR_DISCOVER = "list workflows in [source], or set discover = true"
 
 
 class Intake:
@@ -64,6 +67,8 @@ class Intake:
             except SourceError as error:
                 errors.append(error)
         self._watch(found)
+        if not self.schedule.feeds and not errors:
+            errors.append(SettingsError(NOTHING_TO_WATCH, hint=LIST_OR_DISCOVER))
         left = iter(self.schedule.feeds)
 
         async def read_the_rest() -> None:
@@ -100,8 +105,7 @@ class Intake:
         feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
         self.schedule.watch(feeds)
         if not feeds and not self._settings.discover:
-            why, mend = "there is nothing to watch", "list workflows in [source], or set discover = true"
-            self._health.report(PART, State.FAILED, why, mend)
+            self._health.report(PART, State.FAILED, NOTHING_TO_WATCH, LIST_OR_DISCOVER)
 
     async def _read(self, feed: Feed, *, deep: bool = False) -> ForwarderError | None:
         try:

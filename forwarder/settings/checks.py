@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from forwarder.model import MAX_ID_BYTES, Feed
 
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
 _BUS_ARN = re.compile(r"arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus/[\w./-]{1,256}", re.ASCII)
 
@@ -74,6 +75,12 @@ def bus(value: str) -> str:
         raise ValueError("is empty")
     if not (_BUS_NAME.fullmatch(value) or _BUS_ARN.fullmatch(value)):
         raise ValueError("is neither the name nor the ARN of an event bus")
+    return value
+
+
+def region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise ValueError("is not an AWS region such as eu-west-1")
     return value
 
 

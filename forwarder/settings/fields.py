@@ -93,7 +93,7 @@ class DestinationSettings(Section):
     """The event bus."""
 
     event_bus: Annotated[str, AfterValidator(checks.bus)] = Field(description="its name or ARN")
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$", description="its AWS region, e.g. `eu-west-1`")
+    region: Annotated[str, AfterValidator(checks.region)] = Field(description="its AWS region, e.g. `eu-west-1`")
     endpoint_url: OptionalAddress = Field("", description="another address for it: a VPC endpoint, an emulator")
     role_arn: str = Field(
         "", pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)?$", description="role to assume"

@@ -111,7 +111,7 @@ def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
     else:
         # As its own kind again: two loads of the same settings must be equal.
         return kind.model_validate({name: getattr(bound, name) for name in kind.model_fields})
-    raise SettingsError("; ".join(dict.fromkeys(faults)), hint=f"mend {place.file}")
+    raise SettingsError("; ".join(dict.fromkeys(faults)), hint=f"edit {place.file}")
 
 
 def _fault(details: ErrorDetails, place: Place) -> str:
