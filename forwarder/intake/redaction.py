@@ -72,13 +72,15 @@ _SHAPES = re.compile(
     r"|\beyJ[\w-]{5,}+\.[\w-]{2,}+(?:\.[\w-]*+)?+"  # JSON web tokens
     r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[^-]*+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?+"
 )
+_MARKS = ("AKIA", "ASIA", "eyJ", "PRIVATE KEY")
 # name=value in queries, forms and cookies; "name": "value" in JSON and what resembles it; Name: value in header dumps.
 _PAIR = re.compile(r"(?P<name>[A-Za-z][\w.%-]{1,63}+)(?P<gap>\s?=\s?)(?P<value>[^&\s\"'<>;]++)")
-_QUOTED = re.compile(
-    r"(?P<start>\\*+[\"'](?P<name>[\w .-]{1,64}+)\\*+[\"']\s{0,8}+:\s{0,8}+)"
-    r"(?P<value>\"(?:[^\"\\]|\\.)*+\"?+|'(?:[^'\\]|\\.)*+'?+|\\++[\"'](?:[^\"'\\]|\\(?![\"']))*+|-?\d[\d.]*+)",
-    re.DOTALL,
+_NAMED = re.compile(
+    # As often escaped as the JSON is quoted; never from within a row of backslashes, which would be tried n² times.
+    r"(?<!\\)(?P<slashes>\\*+)(?P<quote>[\"'])(?P<name>[\w .-]{1,64}+)(?P=slashes)(?P=quote)\s{0,8}+:\s{0,8}+"
 )
+_BOUNDARY = re.compile(r"(?<!\\)(?P<slashes>\\*+)(?P<quote>[\"'])|[\[\]{}]")
+_BARE = re.compile(r"-?\d[\d.eE+-]*+")
 _HEADER = re.compile(r"(?m)^(?P<start>[ \t]{0,8}+(?P<name>[A-Za-z][\w-]{1,63}+):[ \t]*+)(?P<value>\S.*+)$")
 
 # Longer texts are cut before they are searched: no event has room for more, so the cut never shows.
@@ -117,18 +119,26 @@ class Redactor:
 
     def text(self, text: str, depth: int = 0) -> str:
         text = text[:LONGEST_TEXT]
-        if text.startswith(("{", "[")) and (inner := _json(text)) is not None:
+        if text.startswith(("{", "[", '"')) and (inner := _json(text)) is not None:
             redacted = self.tree(inner, depth + 1)
             return text if redacted == inner else msgspec.json.encode(redacted).decode()
+        # A look for what a pattern cannot do without is much quicker than the pattern, and most texts have none of it.
         if "=" in text:
             text = _PAIR.sub(self._pair, text)
         if ":" in text:
-            text = _QUOTED.sub(self._valued, text)
-            text = _HEADER.sub(self._valued, text)
-            text = _USER_INFO.sub(rf"\g<scheme>{REDACTED}@", text)
-        text = _BEARER.sub(rf"\g<scheme>\g<gap>{REDACTED}", text)
-        text = _BASIC.sub(_basic, text)
-        return _SHAPES.sub(REDACTED, text)
+            if '"' in text or "'" in text:
+                text = self._named(text)
+            if "://" in text and "@" in text:
+                text = _USER_INFO.sub(rf"\g<scheme>{REDACTED}@", text)
+            text = _HEADER.sub(self._header, text)
+        lower = text.lower()
+        if "bearer" in lower:
+            text = _BEARER.sub(rf"\g<scheme>\g<gap>{REDACTED}", text)
+        if "basic" in lower:
+            text = _BASIC.sub(_basic, text)
+        if any(mark in text for mark in _MARKS):
+            text = _SHAPES.sub(REDACTED, text)
+        return text
 
     def _object(self, fields: dict[str, Any], depth: int) -> dict[str, Any]:
         # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
@@ -147,12 +157,47 @@ class Redactor:
     def _pair(self, found: re.Match[str]) -> str:
         return f"{found['name']}{found['gap']}{REDACTED}" if self._is_secret(found["name"]) else found[0]
 
-    def _valued(self, found: re.Match[str]) -> str:
-        if not self._is_secret(found["name"]):
-            return found[0]
-        quote = found["value"][: len(found["value"]) - len(found["value"].lstrip("\\\"'"))]
-        closing = quote if found["value"].endswith(quote[-1:]) else ""
-        return f"{found['start']}{quote}{REDACTED}{closing}"
+    def _header(self, found: re.Match[str]) -> str:
+        return f"{found['start']}{REDACTED}" if self._is_secret(found["name"]) else found[0]
+
+    def _named(self, text: str) -> str:
+        """JSON, or what resembles it, in the middle of a text: the value after each secret name is redacted."""
+        kept: list[str] = []
+        done = 0
+        while found := _NAMED.search(text, done):
+            if not self._is_secret(found["name"]):
+                kept.append(text[done : found.end("name")])
+                done = found.end("name")
+                continue
+            end = _end_of_value(text, found.end(), found["slashes"])
+            hides = end > found.end()
+            mark = f"{found['slashes']}{found['quote']}"
+            kept += text[done : found.end()], f"{mark}{REDACTED}{mark}" if hides else ""
+            done = max(end, found.end())
+        kept.append(text[done:])
+        return "".join(kept)
+
+
+def _end_of_value(text: str, start: int, slashes: str) -> int:
+    """Where a value ends whose quotes are escaped by `slashes`: to the end of the text where it is not closed."""
+    depth = 0
+    open_quote = ""
+    for boundary in _BOUNDARY.finditer(text, start):
+        if boundary["quote"]:
+            if depth == 0 and not open_quote and boundary.start() > start:
+                break
+            if boundary["slashes"] == slashes and open_quote in ("", boundary["quote"]):
+                open_quote = "" if open_quote else boundary["quote"]
+        elif not open_quote:
+            if depth == 0 and boundary.start() > start:
+                break
+            depth += 1 if boundary[0] in "[{" else -1
+        if depth <= 0 and not open_quote:
+            return boundary.end()
+    if depth > 0 or open_quote:
+        return len(text)
+    bare = _BARE.match(text, start)
+    return bare.end() if bare else start
 
 
 def _plain(name: str) -> str:
