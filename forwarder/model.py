@@ -8,7 +8,14 @@ from enum import Enum, StrEnum
 import msgspec
 
 MAX_ID_BYTES = 1024
-"""Ids longer than this are refused: no documented id comes near, and an event must always fit its limits."""
+"""Ids longer than this, as JSON, are refused: no documented one comes near, and an event must always fit its limits."""
+
+
+def is_id(text: object) -> bool:
+    # No character takes more than six bytes as JSON, so most ids are told without encoding them.
+    if not isinstance(text, str) or not text:
+        return False
+    return len(text) <= MAX_ID_BYTES // 6 or len(msgspec.json.encode(text)) - 2 <= MAX_ID_BYTES
 
 
 @dataclass(frozen=True, slots=True, order=True)

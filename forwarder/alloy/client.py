@@ -37,11 +37,21 @@ NOUNS = ("workflow", "workflows")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`api_now` is the API's own clock when it answered (whole seconds), or None where it named none."""
+    """`api_now` is the API's own clock when it answered (whole seconds), or None where it named none.
+
+    `as_asked` is False for one that was put together from records that were asked for alone; `ends` is whether the
+    listing was found to end with it.
+    """
 
     records: Records
     api_now: datetime | None = None
     body: bytes = field(default=b"", repr=False)
+    as_asked: bool = True
+    ends: bool = False
+
+    @property
+    def is_last(self) -> bool:
+        return self.ends or self.records.empty
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from forwarder.alloy.mend import mend
 from forwarder.errors import PageUndecodable, PageUnreadable
-from forwarder.model import MAX_ID_BYTES, Execution
+from forwarder.model import Execution, is_id
 
 
 class _Page(msgspec.Struct):
@@ -67,19 +67,14 @@ def digest_of(body: bytes) -> str:
 
 
 def _checked(executions: list[Execution]) -> Records:
-    if all(_has_id(execution) for execution in executions):
+    if all(is_id(execution.id) for execution in executions):
         return Records(executions, [])
     refused = [
         Refused("its executionId is empty or too long", digest_of(execution.id.encode()))
         for execution in executions
-        if not _has_id(execution)
+        if not is_id(execution.id)
     ]
-    return Records([execution for execution in executions if _has_id(execution)], refused)
-
-
-def _has_id(execution: Execution) -> bool:
-    # Characters bound the bytes from both sides, so most ids are told without encoding them.
-    return 0 < len(execution.id) <= MAX_ID_BYTES // 4 or 0 < len(execution.id.encode()) <= MAX_ID_BYTES
+    return Records([execution for execution in executions if is_id(execution.id)], refused)
 
 
 def _one_by_one(body: bytes) -> Records:

@@ -100,7 +100,8 @@ def _shed_stack(detail: Detail) -> Detail:
 def _shed_results(detail: Detail) -> Detail:
     results = detail.get("results")
     count = len(results) if isinstance(results, list) else 1
-    return {**_cut_all(detail | {"results": None}, SHORT_STRING), "results": count}
+    ids = {key: detail[key] for key in ("executionId", "workflowId", "userId") if key in detail}
+    return {**_cut_all(detail | {"results": None}, SHORT_STRING), **ids, "results": count}
 
 
 def _cut_all(value: Any, limit: int) -> Any:

@@ -29,12 +29,15 @@ class Progress:
     complete: bool = False
     listed: int = 0
     arrived: int = 0
+    largest: int = 1
     newest: datetime | None = None
     api_now: datetime | None = None
     still_open: dict[str, datetime] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     _ids: set[str] = field(default_factory=set)
+    _on_pages: set[str] = field(default_factory=set)
+    _alone: set[str] = field(default_factory=set)
     _repeats: int = 0
 
     @classmethod
@@ -61,15 +64,26 @@ class Progress:
     def follow(self, page: Page) -> None:
         """Take note of a page. Raises PageUnreadable where pages repeat, for then there is no way down."""
         executions = page.records.executions
-        ids = {execution.id for execution in executions}
-        self._repeats = 0 if ids - self._ids or page.records.empty else self._repeats + 1
-        if self._repeats == REPEATS:
-            raise PageUnreadable("the logs API gives the same page again and again")
+        self._require_new(page)
         fresh = [execution for execution in executions if execution.id not in self._ids]
-        self._ids |= ids
+        self._ids.update(execution.id for execution in executions)
         self.listed += len(fresh)
         self.arrived += sum(1 for execution in fresh if self._is_arrival(execution))
-        self.complete = page.records.empty or self._is_all_old(executions)
+        self.complete = page.is_last or self._is_all_old(executions)
+
+    def _require_new(self, page: Page) -> None:
+        """Records that were asked for alone reach into the pages below, which are no repetition for that."""
+        names = {execution.id for execution in page.records.executions}
+        names |= {refused.digest for refused in page.records.refused}
+        met = self._on_pages if page.as_asked else self._on_pages | self._alone
+        self._repeats = 0 if names - met or page.is_last else self._repeats + 1
+        if self._repeats == REPEATS:
+            raise PageUnreadable("the logs API gives the same page again and again")
+        if page.as_asked:
+            self._on_pages |= names
+            self.largest = max(self.largest, len(names))
+        else:
+            self._alone |= names
 
     def wanted(self, executions: Iterable[Execution], selection: Selection) -> list[Execution]:
         """Those to be forwarded. A running one is remembered as open, and one that ended is open no more."""

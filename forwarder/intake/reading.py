@@ -65,8 +65,9 @@ class Reader:
         Raises SourceError where it was cut short: what it recorded stays recorded, and the checkpoint where it was.
         """
         checkpoint = await self._ledger.checkpoint(feed, new=begins)
-        now = self._clock.now()
         page = await self._page(feed, 0)
+        # After the answer: the time it took must not be added to where a new feed begins.
+        now = self._clock.now()
         deep = deep or self._is_deep_due(checkpoint, now)
         progress = Progress.begin(checkpoint, self._settings, page, now=now, deep=deep)
         moves_to = progress.opening
@@ -84,7 +85,7 @@ class Reader:
             if progress.complete:
                 break
             moves_to = None
-            page = await self._page(feed, pages)
+            page = await self._page(feed, pages, largest=progress.largest)
         self._tell(feed, progress)
         return ReadingDone(pages, progress.listed, progress.arrived, failures, recorded, refused)
 
@@ -101,7 +102,8 @@ class Reader:
             self._recorded()
         return new
 
-    async def _page(self, feed: Feed, number: int) -> Page:
+    async def _page(self, feed: Feed, number: int, *, largest: int = 1) -> Page:
+        """`largest` is how many records a page of this reading has held."""
         size = self._settings.page_size
         try:
             return await self._fetch(feed, number, size)
@@ -109,29 +111,27 @@ class Reader:
             if size == 1:
                 raise
             log.warning("page read record by record", feed=str(feed), page=number, why=error.message)
-            return await self._one_by_one(feed, number, size)
+            # The API may hold fewer on a page than it is asked for, and pages 0 and 1 may be the same page: wherever
+            # the page begins, it is not above this, and a record that is read twice is recorded once.
+            return await self._one_by_one(feed, range(max(0, number - 1) * largest, (number + 1) * size))
 
-    async def _one_by_one(self, feed: Feed, number: int, size: int) -> Page:
-        """The records of a page, each asked for alone.
-
-        Where pages 0 and 1 are the same page, page `number` stands one page higher than its number says, so both
-        places are read: a record read twice is recorded once.
-        """
+    async def _one_by_one(self, feed: Feed, positions: range) -> Page:
+        """Records, each asked for alone."""
         executions: list[Execution] = []
         refused: list[Refused] = []
-        api_now = None
-        for position in range(max(0, number - 1) * size, (number + 1) * size):
+        api_now, ends = None, False
+        for position in positions:
             try:
                 page = await self._fetch(feed, position, 1)
             except PageUndecodable as error:
                 refused.append(Refused(error.message, error.digest))
                 continue
             api_now = api_now or page.api_now
-            if page.records.empty:
+            if ends := page.records.empty:
                 break
             executions += page.records.executions
             refused += page.records.refused
-        return Page(Records(executions, refused), api_now)
+        return Page(Records(executions, refused), api_now, as_asked=False, ends=ends)
 
     async def _fetch(self, feed: Feed, number: int, limit: int) -> Page:
         """A transient error asks for the same page again: another page would be another place in the log."""

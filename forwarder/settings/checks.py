@@ -6,7 +6,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from forwarder.model import MAX_ID_BYTES, Feed
+from forwarder.model import MAX_ID_BYTES, Feed, is_id
 
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
@@ -55,13 +55,9 @@ def feed(value: object) -> Feed:
     if not isinstance(value, dict) or not set(value) <= {"id", "user_id"}:
         raise ValueError('is neither a workflow id nor {id = "…", user_id = "…"}')
     workflow_id, user_id = value.get("id"), value.get("user_id")
-    if not _is_id(workflow_id) or not (user_id is None or _is_id(user_id)):
+    if not is_id(workflow_id) or not (user_id is None or is_id(user_id)):
         raise ValueError(f"has an id that is not a text of 1 to {MAX_ID_BYTES} bytes")
     return Feed(str(workflow_id), None if user_id is None else str(user_id))
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value.encode(errors="replace")) <= MAX_ID_BYTES
 
 
 def event_source(value: str) -> str:
