@@ -67,7 +67,7 @@ class Daemon:
                 else:
                     self._pause()
                     await self._changed.wait()
-            await asyncio.gather(*self._ending)
+            await self._drain()
         await upkeep.tell()
         logger.info("stopped")
 
@@ -95,8 +95,20 @@ class Daemon:
 
     async def _end(self, stack: AsyncExitStack, delivery: Delivery) -> None:
         async with stack:
-            if left := await delivery.drain(self._app.plan.settings.run.shutdown_grace.total_seconds()):
-                logger.warning("requests given up at the end of the grace", requests=left)
+            await delivery.drain()
+
+    async def _drain(self) -> None:
+        """What is in flight may end within the grace, and be booked."""
+        grace = self._app.plan.settings.run.shutdown_grace.total_seconds()
+        deadline = self._app.clock.monotonic() + grace
+        if self._ending:
+            _, late = await asyncio.wait(self._ending, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        left = await self._app.settler.close(max(0.0, deadline - self._app.clock.monotonic()))
+        if left:
+            logger.error("outcomes could not be booked: their entries are sent again", commits=left)
 
     def _pause(self) -> None:
         for part in ("source", "bus"):
@@ -104,12 +116,14 @@ class Daemon:
 
     async def _remember_switch(self) -> None:
         backoff = Backoff(base=0.5, cap=10)
-        while True:
+        while not self._stopping.is_set():
             try:
-                return await self._app.remember_switch()
+                await self._app.remember_switch()
             except LedgerError as error:
                 self._app.health.report("ledger", State.FAILED, error.message, error.hint)
-                await self._app.clock.sleep(backoff.next())
+                await self._app.clock.wait(self._stopping, backoff.next())
+            else:
+                return
 
     async def _watch(self) -> None:
         watch = FileWatch(self._watched())

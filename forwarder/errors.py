@@ -23,8 +23,6 @@ ForwarderError                  1
 A message names what is wrong and where, a hint says how to mend it; neither ever holds a secret.
 """
 
-from datetime import datetime
-
 
 class ForwarderError(Exception):
     """The root. `hint` is a sentence that says how to mend it, or empty."""
@@ -103,9 +101,7 @@ class DestinationUnavailable(DestinationError):
 
 
 class BusMissing(DestinationError):
-    """`seen_at` is when the bus was last known to exist: what it accepted since then it may have dropped."""
-
-    seen_at: datetime | None = None
+    pass
 
 
 class DestinationRefused(DestinationError):

@@ -38,13 +38,23 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     sync_folder(target.parent)
 
 
-def create(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file that must not be there yet. Raises FileExistsError, OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def create(path: Path, data: bytes, *, mode: int = 0o600, owner: os.stat_result | None = None) -> None:
+    """Write a file that must not be there yet, and is there whole or not at all.
+
+    `owner` gives it the owner of another, as far as we may. Raises FileExistsError, OSError.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            if owner is not None:
+                _keep_owner(file.fileno(), owner)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)  # which a rename would do, too, but over what is there
+    finally:
+        Path(temporary).unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
-from forwarder.intake.redaction import Redactor
+from forwarder.redaction import Redactor
 from forwarder.settings.fields import RunSettings
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -42,6 +42,13 @@ def configure(settings: RunSettings) -> None:
 
 
 _redactor = Redactor()
+
+
+class _Scrubbed(logging.Formatter):
+    """What libraries log goes through the same wall."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _redactor.text(super().format(record))
 
 
 def _scrub(_logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -11,6 +11,9 @@ MAX_ID_BYTES = 1024
 """Ids longer than this, as JSON, are refused: no documented one comes near, and an event must always fit its limits."""
 
 
+EARLIEST_YEAR = 1970
+
+
 def is_id(text: object) -> bool:
     # No character takes more than six bytes as JSON, so most ids are told without encoding them.
     if not isinstance(text, str) or not text:
@@ -160,8 +163,11 @@ class State(StrEnum):
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    """The API's times are RFC 3339 in UTC; one without an offset is taken as that, too."""
-    if time is None:
+    """The API's times are RFC 3339 in UTC; one without an offset is taken as that, too.
+
+    Before 1970 lies only what some systems write for no time at all.
+    """
+    if time is None or time.year < EARLIEST_YEAR:
         return None
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

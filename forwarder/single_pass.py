@@ -5,7 +5,7 @@ import contextlib
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from forwarder.app import Loops, opened
+from forwarder.app import App, Loops, opened
 from forwarder.clock import Clock
 from forwarder.errors import DestinationUnavailable, ForwarderError
 from forwarder.ledger import Books
@@ -14,7 +14,7 @@ from forwarder.supervise import beside, on_signals
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class PassDone:
     """What one complete pass came to. `errors` are what kept it from being complete."""
 
     books: Books
@@ -28,25 +28,25 @@ class Pass:
         return max((error.exit_code for error in self.errors), default=0)
 
 
-async def once(place: Place, clock: Clock, timeout: timedelta) -> Pass:  # noqa: ASYNC109  # how long to go on delivering
+async def once(place: Place, clock: Clock, timeout: timedelta) -> PassDone:  # noqa: ASYNC109  # how long to go on delivering
     """One complete pass, by the same parts: read every feed, deliver what is owed until the time is up."""
     async with opened(place, clock) as app:
         await app.remember_switch()
         if not app.plan.settings.enabled:
-            return Pass(await app.ledger.books(), switched_off=True)
+            return PassDone(await app.ledger.books(), switched_off=True)
         async with app.forwarding() as loops:
             errors: list[ForwarderError] = []
             work = asyncio.create_task(_read_and_deliver(loops, timeout, errors))
             with on_signals(stop=work.cancel):
                 await asyncio.wait([work])
-            await loops.delivery.drain(app.plan.settings.run.shutdown_grace.total_seconds())
+            await _drain(app, loops)
             if work.cancelled():
-                return Pass(await app.ledger.books(), stopped=True)
+                return PassDone(await app.ledger.books(), stopped=True)
             work.result()
             books = await app.ledger.books()
             if books.owed:
                 errors.append(loops.delivery.trouble or DestinationUnavailable("the time was up", code="timeout"))
-            return Pass(books, errors)
+            return PassDone(books, errors)
 
 
 async def deliver(place: Place, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109  # as above
@@ -55,9 +55,17 @@ async def deliver(place: Place, clock: Clock, timeout: timedelta) -> None:  # no
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout.total_seconds()):
                 await loops.delivery.run(until_empty=True)
-        await loops.delivery.drain(app.plan.settings.run.shutdown_grace.total_seconds())
+        await _drain(app, loops)
         if loops.delivery.trouble is not None:
             raise loops.delivery.trouble
+
+
+async def _drain(app: App, loops: Loops) -> None:
+    grace = app.plan.settings.run.shutdown_grace.total_seconds()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(grace):
+            await loops.delivery.drain()
+    await app.settler.close(grace)
 
 
 async def _read_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> None:  # noqa: ASYNC109

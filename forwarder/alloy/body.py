@@ -4,9 +4,9 @@ httpx unpacks a chunk whole before it hands it on, so a few kilobytes could fill
 at; and it takes a compressed stream that was cut for a short one.
 """
 
-import hashlib
 import zlib
 
+from forwarder.alloy.dialect import digest_of
 from forwarder.errors import PageTooLarge, PageUnreadable, SourceUnavailable
 
 GZIP = 16 + zlib.MAX_WBITS
@@ -37,7 +37,7 @@ class BoundedBody:
         if len(self._body) > self._limit:
             raise PageTooLarge(
                 f"an answer of the logs API is over {self._limit} bytes",
-                digest=hashlib.sha256(self._body).hexdigest()[:16],
+                digest=digest_of(self._body),
             )
 
     def whole(self) -> bytes:

@@ -26,7 +26,7 @@ from forwarder.errors import (
     SourceUnavailable,
     WorkflowNotFound,
 )
-from forwarder.model import Feed
+from forwarder.model import Feed, is_id
 from forwarder.settings.fields import SourceSettings
 
 # A request whose bytes trickle is given up after this many of its time-outs.
@@ -76,7 +76,7 @@ class LogsClient:
         self._open = AsyncExitStack()
         self._noun: str = settings.path_noun
         self._tried_both: set[Feed] = set()
-        self._first_page = 0
+        self._first_page: dict[Feed, int] = {}
 
     async def __aenter__(self) -> Self:
         """Raises SourceUnavailable where the environment names certificates or proxies that cannot be used."""
@@ -106,12 +106,16 @@ class LogsClient:
 
     async def page(self, feed: Feed, number: int, limit: int) -> Page:
         """The `number`-th page, counted from 0 whatever the API counts from, newest executions first."""
-        query = {"page": number + self._first_page, "limit": limit, "order": "desc"}
+        if number == 0:
+            # Anew for each reading: were it remembered, one stray refusal would hide the first page for good.
+            self._first_page.pop(feed, None)
+            self._tried_both.discard(feed)
+        query = {"page": number + self._first_page.get(feed, 0), "limit": limit, "order": "desc"}
         answer = await self._logs(feed, query)
         if answer.status in (400, 422) and query["page"] == 0:
             answer = await self._logs(feed, {**query, "page": 1})
             if answer.status == httpx.codes.OK:
-                self._first_page = 1
+                self._first_page[feed] = 1
         self._require_ok(answer)
         return Page(decode_page(answer.body), _date(answer.headers), answer.body)
 
@@ -120,8 +124,11 @@ class LogsClient:
         return _ids(await self._get("users", {}), "userId")
 
     async def workflows(self, user_id: str) -> list[str]:
-        """The ids of a user's workflows."""
-        return _ids(await self._get("workflows/", {"userId": user_id}), "workflowId")
+        """The ids of a user's workflows: none where the API does not know the user any more."""
+        try:
+            return _ids(await self._get("workflows/", {"userId": user_id}), "workflowId")
+        except WorkflowNotFound:
+            return []
 
     async def rerun(self, feed: Feed, execution_id: str) -> str:
         """Ask for another run of an execution; the id of the new one, or what the API said instead."""
@@ -148,6 +155,8 @@ class LogsClient:
 
     async def _get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
         answer = await self._send("GET", path, query)
+        if answer.status == httpx.codes.NOT_FOUND:
+            raise WorkflowNotFound(f"the logs API knows nothing under {path}")
         self._require_ok(answer)
         return _json(answer.body)
 
@@ -161,6 +170,8 @@ class LogsClient:
             raise SourceUnavailable("the logs API did not answer in time") from None
         except httpx.HTTPError as error:
             raise SourceUnavailable(f"the logs API cannot be reached: {_fault(error)}") from None
+        except httpx.InvalidURL:
+            raise PageUnreadable("the logs API names an id that no address can hold") from None
         finally:
             self._free.put_nowait(client)
         self._heed(answer)
@@ -259,7 +270,7 @@ def _ids(said: Mapping[str, Any], name: str) -> list[str]:
     if not isinstance(items, list):
         raise PageUnreadable(f"the logs API answered without a list of {name}s")
     ids = [item.get(name) for item in items if isinstance(item, dict)]
-    return list(dict.fromkeys(text for text in ids if isinstance(text, str) and text))
+    return list(dict.fromkeys(text for text in ids if isinstance(text, str) and is_id(text)))
 
 
 def _fault(error: httpx.HTTPError) -> str:

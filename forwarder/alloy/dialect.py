@@ -6,7 +6,7 @@ patience; only one without an id, or with one too long, is refused.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -62,7 +62,7 @@ def decode_page(body: bytes) -> Records:
         return _one_by_one(body)
 
 
-def digest_of(body: bytes) -> str:
+def digest_of(body: bytes | bytearray) -> str:
     return hashlib.sha256(body).hexdigest()[:16]
 
 
@@ -117,8 +117,7 @@ def _patient(raw: bytes) -> Execution:
     return Execution(
         id=_id(fields),
         started_at=_time(fields.get("startedAt")),
-        stopped_at=_time(fields.get("stoppedAt")),
-        completed_at=_time(fields.get("completedAt")),
+        stopped_at=_stop(fields),
         status=_text(fields.get("status")),
         finished=finished if isinstance(finished, bool) else None,
         message=_text(fields.get("message")),
@@ -139,13 +138,23 @@ def _id(fields: Any) -> str:
 
 
 def _time(value: Any) -> datetime | None:
-    """RFC 3339, or a Unix time in seconds or milliseconds; None for what is neither."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = value / 1000 if abs(value) > LATEST_SECONDS else value
+    """RFC 3339, another form of ISO 8601, or a Unix time in seconds or milliseconds; None for what is none of them."""
     try:
-        return msgspec.convert(value, datetime, strict=False)
-    except (msgspec.ValidationError, OverflowError):
+        if isinstance(value, str) and not value.strip().isdigit():
+            return datetime.fromisoformat(value)
+        seconds = float(value)
+        return datetime.fromtimestamp(seconds / 1000 if abs(seconds) > LATEST_SECONDS else seconds, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
         return None
+
+
+def _stop(fields: dict[str, Any]) -> datetime | None:
+    """A stop that is told in a form nobody reads is a stop all the same, not before the start."""
+    told = [value for key in ("stoppedAt", "completedAt") if (value := fields.get(key)) not in (None, "")]
+    times = [time for value in told if (time := _time(value)) is not None]
+    if times:
+        return times[0]
+    return _time(fields.get("startedAt")) if told else None
 
 
 def _text(value: Any) -> str | None:

@@ -17,8 +17,8 @@ _ESCAPE = re.compile(
     r"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
     r"|\\."
 )
-# Possessive, so that a string of many megabytes is one step without a way back.
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|(?P<open>[\[{])|(?P<close>[\]}])|(?P<number>-?\d[\d.eE+-]*+)', re.DOTALL)
+# Possessive, and to the end where it is not closed: a string of many megabytes is one step without a way back.
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?+|(?P<open>[\[{])|(?P<close>[\]}])|(?P<number>-?\d[\d.eE+-]*+)', re.DOTALL)
 
 
 def mend(body: bytes) -> bytes:

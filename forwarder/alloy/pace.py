@@ -33,8 +33,3 @@ class Pace:
 
     def answered(self) -> None:
         self._backoff.reset()
-
-    @property
-    def paused_for(self) -> float:
-        """Seconds until the next turn."""
-        return max(0.0, self._next - self._clock.monotonic())

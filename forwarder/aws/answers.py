@@ -31,6 +31,7 @@ from forwarder.errors import (
     RequestRefused,
 )
 from forwarder.model import Accepted, Outcome, Rejected, Retry, Unknown
+from forwarder.redaction import foreign
 
 TRANSIENT = frozenset({"InternalFailure", "InternalException", "ThrottlingException"})
 """Of an entry, or of a request: it was not accepted, and will be."""
@@ -72,9 +73,9 @@ _CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check
 
 def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
     """Of one entry of an understood answer."""
-    code, reason = entry.get("ErrorCode"), str(entry.get("ErrorMessage") or "")
+    code, reason = foreign(entry.get("ErrorCode") or ""), foreign(entry.get("ErrorMessage") or "")
     if not code:
-        return Accepted(str(entry["EventId"]))
+        return Accepted(foreign(entry["EventId"]))
     if code in MALFORMED:
         return Rejected(code, reason)
     return Retry(code, reason, strike=code not in TRANSIENT | REFUSED)
@@ -103,7 +104,7 @@ def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationRefused | Non
     for entry in entries:
         if (code := entry.get("ErrorCode")) in REFUSED:
             return DestinationRefused(
-                f"the bus refuses the event: {code}: {entry.get('ErrorMessage') or 'no reason given'}",
+                f"the bus refuses the event: {code}: {foreign(entry.get('ErrorMessage') or 'no reason given')}",
                 code=str(code),
                 hint="allow events:PutEvents on the bus for this source and detail type",
             )
@@ -146,7 +147,8 @@ def was_never_sent(error: Exception) -> bool:
 
 def _client_error(error: ClientError) -> DestinationError | Unknown:  # noqa: PLR0911  # a table: one row, one return
     said = error.response.get("Error", {})
-    code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
+    # AWS quotes the request it refuses, tokens included.
+    code, message = foreign(said.get("Code") or ""), foreign(said.get("Message") or "")
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
     told = f"{code}: {message}" if message else code
     # Where an answer is no error document, botocore gives the status for a code: then AWS itself did not speak.

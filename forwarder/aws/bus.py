@@ -13,7 +13,7 @@ import structlog
 from forwarder.aws.answers import entry_outcome, is_understood, refusal_of_all, request_error
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.clock import Clock
-from forwarder.errors import BusMissing, DestinationError, DestinationRefused, DestinationUnavailable
+from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.model import Outcome, Unknown
 
 log = structlog.get_logger("bus")
@@ -45,6 +45,13 @@ class Answer:
 
 
 class Bus(Protocol):
+    name: str
+    existed_at: datetime | None
+    """When it was last known to exist. What it accepts after that it may drop."""
+
+    async def look(self) -> None:
+        """Ask whether it exists, where that was not asked lately. Raises DestinationError."""
+
     async def put(self, events: Sequence[Event]) -> Answer:
         """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
 
@@ -57,10 +64,11 @@ class ClassicBus:
         self._destination = identity.destination
         self._clock = clock
         self._open = AsyncExitStack()
+        self.name = f"{identity.destination.region}/{identity.destination.event_bus}"
         self._client: Any = None
         self._looking = asyncio.Lock()
         self._seen_at: float | None = None
-        self._existed_at: datetime | None = None
+        self.existed_at: datetime | None = None
         self._may_look = True
 
     async def __aenter__(self) -> Self:
@@ -86,7 +94,7 @@ class ClassicBus:
         await self._open.aclose()
 
     async def put(self, events: Sequence[Event]) -> Answer:
-        await self._require_bus()
+        await self.look()
         try:
             # The SDK's time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
@@ -102,7 +110,7 @@ class ClassicBus:
         entries = said["Entries"]
         return Answer([entry_outcome(entry) for entry in entries], refusal_of_all(entries))
 
-    async def _require_bus(self) -> None:
+    async def look(self) -> None:
         """Raises BusMissing, or what else kept us from looking."""
         async with self._looking:
             now, began_at = self._clock.monotonic(), self._clock.now()
@@ -114,7 +122,7 @@ class ClassicBus:
             except Exception as error:  # noqa: BLE001  # as above
                 self._cannot_look(error)
             else:
-                self._existed_at = began_at
+                self.existed_at = began_at
             self._seen_at = now
 
     def _cannot_look(self, error: Exception) -> None:
@@ -127,8 +135,6 @@ class ClassicBus:
                 mend="allow events:DescribeEventBus on the bus",
             )
             return
-        if isinstance(meant, BusMissing):
-            meant.seen_at, self._existed_at = self._existed_at, None
         if isinstance(meant, DestinationError):
             raise meant from None
         raise DestinationUnavailable(f"whether the bus exists cannot be told: {meant.reason}", code="unreachable")

@@ -8,7 +8,7 @@ import structlog
 from forwarder.aws.bus import Bus
 from forwarder.clock import Clock
 from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
-from forwarder.delivery.gate import Gate, Pass
+from forwarder.delivery.gate import Gate, Ticket, Trouble
 from forwarder.delivery.publish import Published, publish
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settle import Settler
@@ -54,6 +54,8 @@ class Delivery:
         self._ahead = AHEAD * MOST_ENTRIES * settings.destination.concurrency
         self._requests: set[asyncio.Task[None]] = set()
         self._owed = asyncio.Event()
+        self._taking_back = False
+        self._noted_at: datetime | None = None
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
 
@@ -64,21 +66,23 @@ class Delivery:
         """Until cancelled, or until nothing is owed or the bus refuses us; requests in flight go on, see `drain`."""
         try:
             while await self._fill(until_empty=until_empty):
-                leave = await self._leave_to_send()
-                self._start(leave, self._packer.next(1 if self._gate.uncertain else MOST_ENTRIES))
+                ticket = await self._leave_to_send()
+                self._start(ticket, self._packer.next(1 if self._gate.uncertain else MOST_ENTRIES))
         finally:
             self._ledger.release([owed.token for owed in self._packer.empty()])
 
-    async def drain(self, grace: float) -> int:
-        """Let requests in flight end and be settled, at most `grace` seconds; how many were given up."""
-        if not self._requests:
-            return 0
-        _, late = await asyncio.wait(self._requests, timeout=grace)
-        for request in late:
-            request.cancel()
-        if late:
-            await asyncio.wait(late)
-        return len(late)
+    async def drain(self) -> None:
+        """Let requests in flight end and be settled. Cancelled, it gives them up: they are owed, and sent again."""
+        try:
+            while self._requests:
+                await asyncio.wait(self._requests)
+        except asyncio.CancelledError:
+            late = list(self._requests)
+            for request in late:
+                request.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            log.warning("requests given up", requests=len(late))
+            raise
 
     async def _fill(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send; False where nothing more is to be waited for."""
@@ -93,76 +97,87 @@ class Delivery:
             await self._clock.wait(self._owed, await self._until_due())
         return False
 
-    async def _leave_to_send(self) -> Pass:
+    async def _leave_to_send(self) -> Ticket:
         while True:
             await self._settler.clear()
-            leave = await self._gate.enter()
+            ticket = await self._gate.enter()
             if self._settler.is_clear:
-                return leave
+                return ticket
             self._gate.leave()
 
-    def _start(self, leave: Pass, batch: Batch) -> None:
-        request = asyncio.create_task(self._send(leave, batch))
+    def _start(self, ticket: Ticket, batch: Batch) -> None:
+        request = asyncio.create_task(self._send(ticket, batch))
         self._requests.add(request)
         request.add_done_callback(self._requests.discard)
         request.add_done_callback(lambda _: self.wake())
 
-    async def _send(self, leave: Pass, batch: Batch) -> None:
+    async def _send(self, ticket: Ticket, batch: Batch) -> None:
         """One batch, from the bus's answer to the commit. What was not answered is owed as before."""
         left = {owed.token for owed in batch.owed}
         try:
             async for published in publish(self._bus, batch):
                 left -= {owed.token for owed in published.batch.owed}
-                await self._book(leave, published)
+                await self._book(ticket, published)
         except DestinationError as error:
-            self._hold(leave, error)
-            if isinstance(error, BusMissing) and error.seen_at is not None:
-                await self._take_back(error.seen_at)
+            self._hold(ticket, error)
+            if isinstance(error, BusMissing):
+                await self._take_back()
         except Exception as error:
             # A fault of ours in one request must not end the stream: the entries are owed, and tried again.
             log.exception("request failed", kind=type(error).__name__)
-            self._hold(leave, DestinationUnavailable("a request failed inside the forwarder", code="internal"))
+            self._hold(ticket, DestinationUnavailable("a request failed inside the forwarder", code="internal"))
         finally:
             self._ledger.release(left)
             self._gate.leave()
 
-    async def _book(self, leave: Pass, published: Published) -> None:
+    async def _book(self, ticket: Ticket, published: Published) -> None:
         now = self._clock.now()
         outcomes = published.answer.outcomes
         settlements = [decide(owed, outcome, now) for owed, outcome in zip(published.batch.owed, outcomes, strict=True)]
         # The gate closes before the books are written: meanwhile another request could go out.
         if unknown := next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), None):
-            self._gate.unknown(leave)
+            self._gate.trouble(ticket, Trouble.UNKNOWN)
             self.trouble = DestinationUnavailable(
                 f"what became of a request is unknown: {unknown.reason}", code="unknown"
             )
             self._health.report(PART, State.DEGRADED, self.trouble.message, "it is sent again; a duplicate is possible")
             log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason)
         elif published.answer.stop:
-            self._hold(leave, published.answer.stop)
+            self._hold(ticket, published.answer.stop)
         else:
-            self._gate.understood(leave)
+            self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
+        if self._bus.existed_at != self._noted_at:
+            # Before what it accepted since: of a bus that turns out to be missing, that is what has to be sent again.
+            await self._settler.note_bus(self._bus)
+            self._noted_at = self._bus.existed_at
         await self._settler.settle(settlements)
         self._tell(published, settlements, now)
 
-    async def _take_back(self, seen_at: datetime) -> None:
+    async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
-        if others := self._requests - {asyncio.current_task()}:
-            await asyncio.wait(others)  # what they are told by it is to be taken back as well
-        dropped = await self._settler.owe_again(seen_at)
+        if self._taking_back:
+            return
+        self._taking_back = True
+        try:
+            # What the others are told by it is to be taken back as well.
+            if others := self._requests - {asyncio.current_task()}:
+                await asyncio.wait(others)
+            dropped = await self._settler.owe_again(self._bus)
+        finally:
+            self._taking_back = False
         if dropped:
             log.warning("the missing bus had accepted events; they are sent again", entries=dropped)
 
-    def _hold(self, leave: Pass, error: DestinationError) -> None:
+    def _hold(self, ticket: Ticket, error: DestinationError) -> None:
         self.trouble = error
         if isinstance(error, (DestinationRefused, BusMissing)):
-            wait = self._gate.refused(leave)
+            wait = self._gate.trouble(ticket, Trouble.REFUSAL)
             self._health.report(PART, State.FAILED, error.message, error.hint)
         else:
             answered = error.code not in NOT_FROM_THE_BUS
-            wait = self._gate.unavailable(leave, answered=answered)
+            wait = self._gate.trouble(ticket, Trouble.OUTAGE if answered else Trouble.SILENCE)
             self._health.report(PART, State.DEGRADED if answered else State.FAILED, error.message, error.hint)
         if wait is not None:
             log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from forwarder.aws.bus import Bus
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import LedgerError
@@ -16,39 +16,36 @@ T = TypeVar("T")
 
 
 class Settler:
-    """Outlives changes of settings, so that a ledger that cannot be written stops every publisher alike."""
+    """Owns every outcome from the bus's answer to the commit.
+
+    It outlives plans and requests, so that an outcome is booked although its request is given up, and so that a ledger
+    that cannot be written stops every publisher alike.
+    """
 
     def __init__(self, ledger: Ledger, clock: Clock, health: Health) -> None:
         self._ledger = ledger
         self._clock = clock
         self._health = health
-        self._unbooked = 0
+        self._booking: set[asyncio.Task[Any]] = set()
         self._clear = asyncio.Event()
         self._clear.set()
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Try until it is committed: what the bus has accepted must not be forgotten."""
-        await self._until_committed(lambda: self._ledger.settle(settlements, now=self._clock.now()))
-
-    async def owe_again(self, since: datetime) -> int:
-        """Owe what was settled as sent since then once more, likewise; how many."""
-        return await self._until_committed(lambda: self._ledger.owe_again(since=since, now=self._clock.now()))
-
-    async def _until_committed(self, book: Callable[[], Awaitable[T]]) -> T:
-        backoff = Backoff(base=0.1, cap=5.0)
-        self._unbooked += 1
+        """Returns once it is committed: what the bus has accepted must not be forgotten."""
         try:
-            while True:
-                try:
-                    return await book()
-                except LedgerError as error:
-                    self._clear.clear()
-                    self._health.report("ledger", State.FAILED, error.message, error.hint)
-                    await self._clock.sleep(backoff.next())
-        finally:
-            self._unbooked -= 1
-            if not self._unbooked:
-                self._clear.set()
+            await self._book(lambda: self._ledger.settle(settlements, now=self._clock.now()))
+        except Exception:
+            # A fault of ours: better sent again than held for ever.
+            self._ledger.release([settlement.token for settlement in settlements])
+            raise
+
+    async def note_bus(self, bus: Bus) -> None:
+        if (seen_at := bus.existed_at) is not None:
+            await self._book(lambda: self._ledger.note_bus(bus.name, seen_at))
+
+    async def owe_again(self, bus: Bus) -> int:
+        """Owe once more what a bus swallowed that is missing; how many."""
+        return await self._book(lambda: self._ledger.owe_again(bus.name, now=self._clock.now()))
 
     @property
     def is_clear(self) -> bool:
@@ -57,3 +54,33 @@ class Settler:
     async def clear(self) -> None:
         """Wait until no outcome is left that could not be booked: publishing more would risk more duplicates."""
         await self._clear.wait()
+
+    async def close(self, grace: float) -> int:
+        """Wait for what is not booked yet, at most `grace` seconds; how much had to be given up."""
+        if not self._booking:
+            return 0
+        _, late = await asyncio.wait(self._booking, timeout=grace)
+        for task in late:
+            task.cancel()
+        return len(late)
+
+    async def _book(self, book: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.create_task(self._until_committed(book))
+        self._booking.add(task)
+        task.add_done_callback(self._booked)
+        return await asyncio.shield(task)
+
+    def _booked(self, task: asyncio.Task[Any]) -> None:
+        self._booking.discard(task)
+        if not self._booking:
+            self._clear.set()
+
+    async def _until_committed(self, book: Callable[[], Awaitable[T]]) -> T:
+        backoff = Backoff(base=0.1, cap=5.0)
+        while True:
+            try:
+                return await book()
+            except LedgerError as error:
+                self._clear.clear()
+                self._health.report("ledger", State.FAILED, error.message, error.hint)
+                await self._clock.sleep(backoff.next())

@@ -15,6 +15,9 @@ from forwarder.settings.fields import SourceSettings
 # The same page may stand under 0 and under 1; one that comes a third time stands everywhere.
 REPEATS = 2
 
+# Bad records in a row must not hide what is below them; an API of which nothing can be read must end a reading.
+MOST_WITHOUT_IDS = 10
+
 
 @dataclass(slots=True)
 class Progress:
@@ -39,6 +42,7 @@ class Progress:
     _on_pages: set[str] = field(default_factory=set)
     _alone: set[str] = field(default_factory=set)
     _repeats: int = 0
+    _without_ids: int = 0
 
     @classmethod
     def begin(cls, checkpoint: Checkpoint, settings: SourceSettings, first: Page, *, now: datetime, deep: bool) -> Self:
@@ -73,17 +77,20 @@ class Progress:
 
     def _require_new(self, page: Page) -> None:
         """Records that were asked for alone reach into the pages below, which are no repetition for that."""
-        names = {execution.id for execution in page.records.executions}
-        names |= {refused.digest for refused in page.records.refused}
+        ids = {execution.id for execution in page.records.executions}
+        self._without_ids = 0 if ids or page.is_last else self._without_ids + 1
+        if self._without_ids == MOST_WITHOUT_IDS:
+            raise PageUnreadable(f"{MOST_WITHOUT_IDS} pages running of the logs API cannot be read")
         met = self._on_pages if page.as_asked else self._on_pages | self._alone
-        self._repeats = 0 if names - met or page.is_last else self._repeats + 1
+        if ids:
+            self._repeats = 0 if ids - met or page.is_last else self._repeats + 1
         if self._repeats == REPEATS:
             raise PageUnreadable("the logs API gives the same page again and again")
         if page.as_asked:
-            self._on_pages |= names
-            self.largest = max(self.largest, len(names))
+            self._on_pages |= ids
+            self.largest = max(self.largest, len(ids) + len(page.records.refused))
         else:
-            self._alone |= names
+            self._alone |= ids
 
     def wanted(self, executions: Iterable[Execution], selection: Selection) -> list[Execution]:
         """Those to be forwarded. A running one is remembered as open, and one that ended is open no more."""
@@ -96,6 +103,8 @@ class Progress:
             if verdict is Verdict.UNKNOWN:
                 self.unknown.add((execution.status or "")[:64])
             was_open = self.still_open.pop(execution.id, None) is not None or execution.id in self.before.open
+            # Where it does not say when it stopped, only its having been open tells that it was after the floor.
+            was_open = was_open and execution.stop is None
             is_failure = verdict is Verdict.FAILED or (verdict is Verdict.UNKNOWN and selection.forward_unknown)
             if is_failure and (was_open or self._is_above_floor(execution)):
                 chosen[execution.id] = execution

@@ -10,9 +10,9 @@ from forwarder import __version__
 from forwarder.alloy.mend import mend
 from forwarder.event.size import detail_room
 from forwarder.event.trim import Detail, fit, is_failed_block
-from forwarder.intake.redaction import Redactor
 from forwarder.intake.selection import FAILURE_MESSAGE
 from forwarder.model import Entry, Execution, Feed
+from forwarder.redaction import Redactor
 from forwarder.settings import Settings
 
 DETAIL_VERSION = "1"

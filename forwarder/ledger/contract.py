@@ -119,6 +119,12 @@ class Ledger(Protocol):
     async def checkpoint(self, feed: Feed, *, new: Checkpoint) -> Checkpoint:
         """The feed's; `new`, which is kept at once, where it has none yet."""
 
+    async def begin(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
+        """Keep where feeds begin that have no checkpoint yet; and, in the same commit, when they were discovered."""
+
+    async def discovered_at(self) -> datetime | None:
+        """When the last complete discovery began."""
+
     async def known(self, execution_ids: Collection[str]) -> set[str]:
         """Those of the ids that are recorded already."""
 
@@ -139,8 +145,11 @@ class Ledger(Protocol):
     async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
         """Book the outcome of entries that were taken, in one commit. Settling an entry again changes nothing."""
 
-    async def owe_again(self, *, since: datetime, now: datetime) -> int:
-        """Owe what was settled as sent since then once more, for it was dropped after all; how many."""
+    async def note_bus(self, name: str, seen_at: datetime) -> None:
+        """Remember when the bus was last known to exist."""
+
+    async def owe_again(self, bus: str, *, now: datetime) -> int:
+        """Owe once more what was settled as sent since a bus was last known to exist, for it was dropped; how many."""
 
     async def books(self) -> Books: ...
 

@@ -1,33 +1,74 @@
-"""What the daemon remembers of itself: the switch, and the word it leaves for `status`."""
+"""What the daemon remembers of itself, a few small values by name."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from sqlite3 import Connection
+from typing import Any
 
 import msgspec
 
-from forwarder.ledger import recording
-from forwarder.ledger.contract import Pulse, Reading
-from forwarder.model import Feed
+from forwarder.ledger.codec import instant, micros
+from forwarder.ledger.contract import Pulse
 
 _pulses = msgspec.json.Decoder(Pulse)
 
 
-def switch(db: Connection, enabled: bool, skip: bool, now: datetime) -> bool | None:
-    row = db.execute("SELECT value FROM notes WHERE name = 'enabled'").fetchone()
-    before = None if row is None else bool(row[0])
-    if before is not enabled:
-        db.execute("INSERT OR REPLACE INTO notes VALUES ('enabled', ?)", (enabled,))
-    if enabled and before is False and skip:
-        recording.begin_all(db, now)
-    return before
+def enabled(db: Connection) -> bool | None:
+    """How the switch stood last."""
+    value = _get(db, "enabled")
+    return None if value is None else bool(value)
 
 
-def note(db: Connection, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None:
-    db.execute("INSERT OR REPLACE INTO notes VALUES ('pulse', ?)", (msgspec.json.encode(pulse),))
-    recording.note_readings(db, readings)
+def note_enabled(db: Connection, value: bool) -> None:
+    _set(db, "enabled", int(value))
 
 
 def pulse(db: Connection) -> Pulse | None:
-    row = db.execute("SELECT value FROM notes WHERE name = 'pulse'").fetchone()
-    return None if row is None else _pulses.decode(row[0])
+    value = _get(db, "pulse")
+    return None if value is None else _pulses.decode(value)
+
+
+def note_pulse(db: Connection, value: Pulse) -> None:
+    _set(db, "pulse", msgspec.json.encode(value))
+
+
+def discovered_at(db: Connection) -> datetime | None:
+    value = _get(db, "discovered_at")
+    return None if value is None else instant(value)
+
+
+def note_discovery(db: Connection, at: datetime) -> None:
+    _set(db, "discovered_at", micros(at))
+
+
+def forgotten_floor(db: Connection) -> datetime | None:
+    """The last stop of an id that was forgotten: what stopped until then is not to be recorded as new."""
+    value = _get(db, "forgotten_floor")
+    return None if value is None else instant(value)
+
+
+def note_forgotten_floor(db: Connection, floor: datetime) -> None:
+    before = forgotten_floor(db)
+    _set(db, "forgotten_floor", micros(floor if before is None else max(before, floor)))
+
+
+def bus_seen_at(db: Connection, name: str) -> datetime | None:
+    """When a bus was last known to exist, if that is known of this one."""
+    value = _get(db, "bus")
+    known, at = msgspec.json.decode(value, type=tuple[str, int]) if value is not None else ("", 0)
+    return instant(at) if known == name else None
+
+
+def note_bus(db: Connection, name: str, seen_at: datetime | None) -> None:
+    if seen_at is None:
+        db.execute("DELETE FROM notes WHERE name = 'bus'")
+    else:
+        _set(db, "bus", msgspec.json.encode((name, micros(seen_at))))
+
+
+def _get(db: Connection, name: str) -> Any:
+    row = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+    return None if row is None else row[0]
+
+
+def _set(db: Connection, name: str, value: bytes | int) -> None:
+    db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))

@@ -1,5 +1,6 @@
 """The side of delivery: what is owed, and what became of it."""
 
+import zlib
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from sqlite3 import Connection
@@ -7,6 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from forwarder.ledger import notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import instant, micros, unpack
 from forwarder.ledger.contract import Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
@@ -16,26 +18,36 @@ from forwarder.model import Entry, Feed, Owed
 HISTORY = 20
 """Attempts that are kept of each entry: a bus that throttles for a day must not fill the disk with words about it."""
 
+MOST_BYTES = 32 * 1024 * 1024
+"""Of details that are taken at once."""
+
 _history = msgspec.json.Decoder(list[tuple[int, str]])
 
 
-def due(db: Connection, limit: int, now: datetime) -> list[Owed]:
+def due(db: Connection, limit: int, now: datetime, besides: Collection[int]) -> tuple[list[Owed], list[int]]:
+    """Entries that are due, as many as fit, and the tokens of those whose detail cannot be read."""
     rows = db.execute(
         """SELECT entry, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay
-           FROM entries JOIN details USING (entry) JOIN feeds USING (feed)
+           FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
            WHERE state = 0 AND due_at <= ? ORDER BY due_at, entry LIMIT ?""",
-        (micros(now), limit),
+        (micros(now), limit + len(besides)),
     )
-    return [
-        Owed(
-            token,
-            Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body)),
-            attempts=attempts,
-            strikes=strikes,
-            replay=bool(replay),
-        )
-        for token, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay in rows
-    ]
+    taken: list[Owed] = []
+    broken: list[int] = []
+    size = 0
+    for token, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay in rows:
+        if token in besides:
+            continue
+        try:
+            entry = Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body))
+        except (zlib.error, TypeError):
+            broken.append(token)
+            continue
+        size += len(entry.detail)
+        if len(taken) == limit or (taken and size > MOST_BYTES):
+            break
+        taken.append(Owed(token, entry, attempts=attempts, strikes=strikes, replay=bool(replay)))
+    return taken, broken
 
 
 def next_due(db: Connection, besides: Collection[int]) -> datetime | None:
@@ -67,12 +79,16 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
     count(db, owed=-sent - dead, sent=sent, dead=dead)
 
 
-def owe_again(db: Connection, since: datetime, now: datetime) -> int:
+def owe_again(db: Connection, bus: str, now: datetime) -> int:
+    seen_at = notes.bus_seen_at(db, bus)
+    if seen_at is None:
+        return 0
     changed = db.execute(
         "UPDATE entries SET state = 0, due_at = ?, settled_at = NULL WHERE state = 1 AND settled_at >= ?",
-        (micros(now), micros(since)),
+        (micros(now), micros(seen_at)),
     ).rowcount
     count(db, sent=-changed, owed=changed)
+    notes.note_bus(db, bus, None)
     return changed
 
 
@@ -80,7 +96,7 @@ def dead_letters(db: Connection, execution_id: str | None = None) -> list[DeadLe
     rows = db.execute(
         """SELECT execution_id, workflow_id, user_id, time, body,
                   answer, reason, recorded_at, settled_at, attempts, history
-           FROM entries JOIN details USING (entry) JOIN feeds USING (feed)
+           FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
            WHERE state = 2 AND (? IS NULL OR execution_id = ?) ORDER BY settled_at, entry""",
         (execution_id, execution_id),
     )
@@ -89,8 +105,12 @@ def dead_letters(db: Connection, execution_id: str | None = None) -> list[DeadLe
 
 def _letter(row: tuple[Any, ...]) -> DeadLetter:
     execution_id, workflow_id, user_id, time, body, code, reason, recorded_at, settled_at, attempts, history = row
+    try:
+        detail = unpack(body)
+    except (zlib.error, TypeError):
+        detail = b"null"
     return DeadLetter(
-        Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body)),
+        Entry(execution_id, Feed(workflow_id or "", user_id or None), instant(time), detail),
         code=code,
         reason=reason,
         recorded_at=instant(recorded_at),

@@ -1,9 +1,11 @@
 """The side of intake: feeds, checkpoints, and executions that become owed."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from sqlite3 import Connection
 
+from forwarder.ledger import notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import (
     checkpoint_of,
@@ -15,7 +17,7 @@ from forwarder.ledger.codec import (
     pack,
     seconds_up,
 )
-from forwarder.ledger.contract import FeedStatus, Reading
+from forwarder.ledger.contract import FeedStatus, Pulse, Reading
 from forwarder.ledger.schema import OWED
 from forwarder.model import Checkpoint, Entry, Feed
 
@@ -30,13 +32,19 @@ def checkpoint(db: Connection, feed: Feed) -> Checkpoint | None:
     return None if row is None else checkpoint_of(row)
 
 
-def begin(db: Connection, feed: Feed, new: Checkpoint) -> Checkpoint:
-    db.execute(
+def begin_new(db: Connection, new: Mapping[Feed, Checkpoint], discovered_at: datetime | None) -> None:
+    forgotten = notes.forgotten_floor(db)
+    rows = []
+    for feed, first in new.items():
+        floor = first.floor if forgotten is None else max(first.floor or forgotten, forgotten)
+        rows.append((feed.workflow_id, feed.user_id or "", *checkpoint_row(replace(first, floor=floor))))
+    db.executemany(
         f"INSERT INTO feeds (workflow_id, user_id, {_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # as above
         " ON CONFLICT DO NOTHING",
-        (feed.workflow_id, feed.user_id or "", *checkpoint_row(new)),
+        rows,
     )
-    return checkpoint(db, feed) or new
+    if discovered_at is not None:
+        notes.note_discovery(db, discovered_at)
 
 
 def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
@@ -79,9 +87,14 @@ def find(db: Connection, execution_id: str) -> Feed | None:
     return Feed(row[0], row[1] or None)
 
 
-def begin_all(db: Connection, since: datetime) -> None:
-    """Every feed begins at `since`: what stopped before is skipped once the API's clock has told when that was."""
-    db.execute("UPDATE feeds SET since = ?", (micros(since),))
+def switch(db: Connection, enabled: bool, skip: bool, now: datetime) -> bool | None:
+    """Off → on with `skip`: every feed begins now, once the API's clock has told when that was."""
+    before = notes.enabled(db)
+    if before is not enabled:
+        notes.note_enabled(db, enabled)
+    if enabled and before is False and skip:
+        db.execute("UPDATE feeds SET since = ?", (micros(now),))
+    return before
 
 
 def feeds(db: Connection) -> list[FeedStatus]:
@@ -98,7 +111,8 @@ def feeds(db: Connection) -> list[FeedStatus]:
     ]
 
 
-def note_readings(db: Connection, readings: Mapping[Feed, Reading]) -> None:
+def note(db: Connection, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None:
+    notes.note_pulse(db, pulse)
     db.executemany(
         "UPDATE feeds SET read_at = ?, read_error = ? WHERE workflow_id = ? AND user_id = ?",
         [

@@ -10,6 +10,7 @@ from typing import Self
 from forwarder.ledger import books, notes, owing, recording, replaying, sweeping
 from forwarder.ledger.contract import (
     Books,
+    Dead,
     DeadLetter,
     FeedStatus,
     Pulse,
@@ -49,7 +50,14 @@ class SqliteLedger:
         found = await self._worker.read(partial(recording.checkpoint, feed=feed))
         if found is not None:
             return found
-        return await self._worker.write(partial(recording.begin, feed=feed, new=new))
+        await self.begin({feed: new})
+        return await self._worker.read(partial(recording.checkpoint, feed=feed)) or new
+
+    async def begin(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
+        await self._worker.write(partial(recording.begin_new, new=new, discovered_at=discovered_at))
+
+    async def discovered_at(self) -> datetime | None:
+        return await self._worker.read(notes.discovered_at)
 
     async def known(self, execution_ids: Collection[str]) -> set[str]:
         return (
@@ -63,10 +71,13 @@ class SqliteLedger:
         return await self._worker.write(work)
 
     async def take(self, limit: int, *, now: datetime) -> list[Owed]:
-        due = await self._worker.read(partial(owing.due, limit=limit + len(self._taken), now=now))
-        free = [owed for owed in due if owed.token not in self._taken][:limit]
-        self._taken.update(owed.token for owed in free)
-        return free
+        due, broken = await self._worker.read(partial(owing.due, limit=limit, now=now, besides=frozenset(self._taken)))
+        if broken:
+            # One row that cannot be read must not stand before all others for ever.
+            reason = "its detail in the ledger cannot be read"
+            await self.settle([Dead(token, "Undecodable", reason) for token in broken], now=now)
+        self._taken.update(owed.token for owed in due)
+        return due
 
     def release(self, tokens: Collection[int]) -> None:
         self._taken.difference_update(tokens)
@@ -78,8 +89,11 @@ class SqliteLedger:
         await self._worker.write(partial(owing.settle, settlements=settlements, now=now))
         self.release([settlement.token for settlement in settlements])
 
-    async def owe_again(self, *, since: datetime, now: datetime) -> int:
-        return await self._worker.write(partial(owing.owe_again, since=since, now=now))
+    async def note_bus(self, name: str, seen_at: datetime) -> None:
+        await self._worker.write(partial(notes.note_bus, name=name, seen_at=seen_at))
+
+    async def owe_again(self, bus: str, *, now: datetime) -> int:
+        return await self._worker.write(partial(owing.owe_again, bus=bus, now=now))
 
     async def books(self) -> Books:
         return await self._worker.read(books.books)
@@ -125,13 +139,13 @@ class SqliteLedger:
         return more or self._forgetting is not None
 
     async def switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
-        return await self._worker.write(partial(notes.switch, enabled=enabled, skip=skip, now=now))
+        return await self._worker.write(partial(recording.switch, enabled=enabled, skip=skip, now=now))
 
     async def feeds(self) -> list[FeedStatus]:
         return await self._worker.read(recording.feeds)
 
     async def note(self, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None:
-        await self._worker.write(partial(notes.note, pulse=pulse, readings=readings))
+        await self._worker.write(partial(recording.note, pulse=pulse, readings=readings))
 
     async def pulse(self) -> Pulse | None:
         return await self._worker.read(notes.pulse)

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 
+from forwarder.ledger import notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import hours_down, instant, micros, seconds_up
 from forwarder.ledger.owing import drop
@@ -25,9 +26,9 @@ def drop_details(db: Connection, now: datetime, keep_payload: timedelta) -> bool
 def forget(db: Connection, now: datetime, remember: timedelta, after_key: int) -> int | None:
     """Look at the ids after a key, and forget those recorded and stopped longer ago than `remember`.
 
-    The floors rise in the same commit to the last stop forgotten: of every feed, for a copy of a workflow lists the
-    same executions. Ids have no index by age, since years of them must stay small; so a round looks at all, and the
-    key to go on from is returned, or None at the end of the round.
+    The floors rise in the same commit to the last stop forgotten: of every feed, and of those to come, for a copy of a
+    workflow lists the same executions. Ids have no index by age, since years of them must stay small; so a round looks
+    at all, and the key to go on from is returned, or None at the end of the round.
     """
     rows = db.execute(
         "SELECT key, entry, outcome, stopped, recorded FROM executions WHERE key > ? ORDER BY key LIMIT ?",
@@ -41,8 +42,9 @@ def forget(db: Connection, now: datetime, remember: timedelta, after_key: int) -
         if entry is None and stopped <= seconds_up(horizon) and recorded < hours_down(horizon)
     ]
     if old:
-        floor = micros(instant(max(stopped for _, _, stopped in old) * 1_000_000))
+        floor = max(stopped for _, _, stopped in old) * 1_000_000
         db.execute("UPDATE feeds SET floor = max(coalesce(floor, ?), ?)", (floor, floor))
+        notes.note_forgotten_floor(db, instant(floor))
         db.executemany("DELETE FROM executions WHERE key = ?", [(key,) for key, _, _ in old])
         purged = sum(outcome == PURGED for _, outcome, _ in old)
         count(db, forgotten=len(old), purged=-purged, sent=purged - len(old))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from forwarder.model import MAX_ID_BYTES, Feed, is_id
 
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
 _BUS_ARN = re.compile(r"arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus/[\w./-]{1,256}", re.ASCII)
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from forwarder.model import EARLIEST_YEAR
+
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),
@@ -46,12 +48,15 @@ def parse_start(value: object) -> object:
     if isinstance(value, str) and value in ("now", "beginning"):
         return value
     if isinstance(value, datetime):
+        if value.year < EARLIEST_YEAR:
+            raise ValueError(f"is before {EARLIEST_YEAR}")
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, str) and "T" in value:
         try:
-            return parse_start(datetime.fromisoformat(value))
+            time = datetime.fromisoformat(value)
         except ValueError:
             raise ValueError("is not a time such as 2026-01-31T00:00:00Z") from None
+        return parse_start(time)
     try:
         return parse_duration(value)
     except ValueError:

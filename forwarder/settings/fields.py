@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forwarder.model import Feed
 from forwarder.settings import checks
@@ -159,6 +159,15 @@ class LocalSettings(BaseSettings):
         env_nested_max_split=1,
     )
 
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # only the source that is used is named
+        cls,
+        init_settings: PydanticBaseSettingsSource,
+        **_: object,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed in and nothing else: `load` has read the file and the variables, of one place."""
+        return (init_settings,)
+
     enabled: bool = Field(default=True, description="the switch: off stops polling and publishing")
     on_enable: Literal["catch_up", "skip"] = Field(
         "catch_up", description="on again: what failed meanwhile is sent, or skipped"
@@ -175,6 +184,13 @@ class Settings(LocalSettings):
     event: EventSettings = Field(default_factory=EventSettings)
     destination: DestinationSettings
     web: WebSettings = Field(default_factory=WebSettings)
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Self:
+        """An id that is forgotten while the API may still list its execution would be sent again."""
+        if self.ledger.remember < self.source.retention + self.source.late_window:
+            raise ValueError("ledger.remember is shorter than source.retention and source.late_window together")
+        return self
 
 
 SECTIONS: tuple[tuple[str, type[Section]], ...] = (

@@ -1,5 +1,6 @@
 """From a file and an environment to Settings, or to one error that names every fault and its mend."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
@@ -66,6 +67,8 @@ def read_table(file: Path) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} cannot be read: {_cause(error)}") from None
+    except RecursionError:
+        raise SettingsError(f"{file} is not a settings file: it is nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {_place_in_toml(error)}") from None
 
@@ -94,24 +97,41 @@ class _Environment(EnvSettingsSource):
 
 
 def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
-    # The sources are chosen by a class method, so what they read has to be bound by a class.
-    class Bound(kind):  # type: ignore[misc,valid-type]  # a type variable as a base is beyond mypy
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return _Environment(settings_cls, place.environ), init_settings
-
     try:
-        bound = Bound(**table)
+        return kind(**_merged(table, _Environment(kind, place.environ)()))
     except ValidationError as error:
         faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
-    except UnreadableVariable as error:
-        faults = [f"a variable of the environment is not JSON where a list is wanted: {_name_in(error)}"]
-    else:
-        # As its own kind again: two loads of the same settings must be equal.
-        return kind.model_validate({name: getattr(bound, name) for name in kind.model_fields})
-    raise SettingsError("; ".join(dict.fromkeys(faults)), hint=f"edit {place.file}")
+    except UnreadableVariable:
+        faults = [f'{name} is not JSON, e.g. ["a", "b"]' for name in _unreadable(place)]
+    raise SettingsError("; ".join(dict.fromkeys(faults)), hint=f"edit {place.file}, or change the variable")
+
+
+def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    """A variable overrides its one line, not the section around it."""
+    merged = dict(table)
+    for key, value in variables.items():
+        own = merged.get(key, {})
+        merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _unreadable(place: Place) -> list[str]:
+    """The variables that set a list, and are none."""
+    names = []
+    for name, section in SECTIONS:
+        for key, field in section.model_fields.items():
+            text = place.environ.get(variable(f"{name}.{key}"))
+            if isinstance(field.default, tuple) and text is not None and not _is_json(text):
+                names.append(variable(f"{name}.{key}"))
+    return names
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _fault(details: ErrorDetails, place: Place) -> str:
@@ -126,7 +146,7 @@ def _fault(details: ErrorDetails, place: Place) -> str:
         case "extra_forbidden":
             return f"{key} is not a setting: did you mean {nearest(key)}?"
         case "value_error":
-            return f"{here} {details['msg'].removeprefix('Value error, ')}"
+            return f"{here} {details['msg'].removeprefix('Value error, ')}".strip()
         case "string_pattern_mismatch":
             return f"{here} has a form that is not possible there"
         case _:
@@ -155,9 +175,3 @@ def _place_in_toml(error: tomllib.TOMLDecodeError) -> str:
     """The parser's own words, unless they quote the file."""
     text = str(error)
     return text if "'" not in text and '"' not in text else f"syntax error {text[text.rfind('(') :]}"
-
-
-def _name_in(error: UnreadableVariable) -> str:
-    names = [variable(key) for key in keys()]
-    text = str(error).upper()
-    return next((name for name in names if name in text), "one that sets a list")

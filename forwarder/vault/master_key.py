@@ -63,11 +63,12 @@ def _candidates(place: Place, settings: LocalSettings) -> Iterator[MasterKey]:
         yield MasterKey(_read(file), f"the credential {CREDENTIAL}", file)
         return
     if settings.vault.master_key_file:
-        file = place.path(settings.vault.master_key_file)
-        files = [path for path in (file, beside(file)) if path.exists()]
-        if files:
-            for path in files:
-                yield MasterKey(_read(path), str(path), path, mutable=True)
+        file = place.path(settings.vault.master_key_file).resolve()
+        if file.exists():
+            yield MasterKey(_read(file), str(file), file, mutable=True)
+        if (new := beside(file)).exists():
+            yield MasterKey(_read(new), str(new), new, mutable=True)
+        if file.exists() or new.exists():
             return
     if text := place.environ.get(VARIABLE):
         yield MasterKey(decode(text, VARIABLE), f"the variable {VARIABLE}")

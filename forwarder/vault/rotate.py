@@ -4,6 +4,8 @@ The new key is written beside the old one, then the vault is sealed under it, th
 Opening tries both, so each point in between opens with one of them; the next rotation finishes a cut one first.
 """
 
+import stat
+
 from forwarder import files
 from forwarder.errors import VaultError
 from forwarder.settings import LocalSettings, Place
@@ -20,14 +22,15 @@ def rotate(place: Place, settings: LocalSettings) -> MasterKey:
             f"the master key comes from {vault.key.origin}, which the forwarder cannot write",
             hint="change it where it is kept: move it to [vault] master_key_file, rotate there, and move it back",
         )
-    file = place.path(settings.vault.master_key_file)
+    file = place.path(settings.vault.master_key_file).resolve()
     new = master_key.beside(file)
     try:
         if vault.key.file == new:
             files.rename(new, file)
         new.unlink(missing_ok=True)
         text = master_key.generate()
-        files.create(new, text.encode())
+        was = file.stat()
+        files.create(new, text.encode(), mode=stat.S_IMODE(was.st_mode), owner=was)
         vault.reseal(MasterKey(master_key.decode(text, str(new)), str(new), new, mutable=True))
         files.rename(new, file)
     except OSError as error:

@@ -74,7 +74,11 @@ _SHAPES = re.compile(
 )
 _MARKS = ("AKIA", "ASIA", "eyJ", "PRIVATE KEY")
 # name=value in queries, forms and cookies; "name": "value" in JSON and what resembles it; Name: value in header dumps.
-_PAIR = re.compile(r"(?P<name>[A-Za-z][\w.%-]{1,63}+)(?P<gap>\s?=\s?)(?P<value>[^&\s\"'<>;]++)")
+_PAIR = re.compile(
+    r"(?P<name>[A-Za-z](?:[\w.-]|%5[BD]|[\[\]]){1,63}+)(?P<gap>\s?=\s?|%3D)"
+    r"(?P<value>\"[^\"\n]*+\"?+|'[^'\n]*+'?+|[^&\s\"'<>;]++)",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(
     # As often escaped as the JSON is quoted; never from within a row of backslashes, which would be tried n² times.
     r"(?<!\\)(?P<slashes>\\*+)(?P<quote>[\"'])(?P<name>[\w .-]{1,64}+)(?P=slashes)(?P=quote)\s{0,8}+:\s{0,8}+"
@@ -85,6 +89,11 @@ _HEADER = re.compile(r"(?m)^(?P<start>[ \t]{0,8}+(?P<name>[A-Za-z][\w-]{1,63}+):
 
 # Longer texts are cut before they are searched: no event has room for more, so the cut never shows.
 LONGEST_TEXT = 1_200_000
+
+LONGEST_NAME = 64
+
+LONGEST_FOREIGN = 1024
+"""Characters of a text from outside that may stand in a log line, an error or the ledger."""
 
 INT64 = range(-(2**63), 2**63)
 
@@ -97,11 +106,18 @@ class Redactor:
         revealed = {_plain(name) for name in reveal}
 
         @lru_cache(maxsize=4096)
-        def is_secret(name: str) -> bool:
-            plain = _plain(name[-64:])
-            return plain not in revealed and (plain in names or plain.endswith(_ENDINGS))
+        def is_secret(ending: str) -> bool:
+            plain = _plain(ending)
+            if plain in revealed:
+                return False
+            singular = plain.removesuffix("s")
+            return plain in names or singular in names or plain.endswith(_ENDINGS) or singular.endswith(_ENDINGS)
 
-        self._is_secret = is_secret
+        self._is_secret_ending = is_secret
+
+    def _is_secret(self, name: str) -> bool:
+        # The end of a name tells, and names from outside may be of any length: what is remembered must not be.
+        return self._is_secret_ending(name[-LONGEST_NAME:])
 
     def tree(self, value: Any, depth: int = 0) -> Any:
         """A copy without secrets, and within what EventBridge takes: no deeper than it says, integers of 64 bits."""
@@ -112,7 +128,7 @@ class Redactor:
         if isinstance(value, dict):
             return self._object(value, depth + 1)
         if isinstance(value, list):
-            return [self.tree(item, depth + 1) for item in value]
+            return self._list(value, depth + 1)
         if isinstance(value, int) and not INT64.start <= value < INT64.stop:
             return str(value)
         return value
@@ -123,7 +139,7 @@ class Redactor:
             redacted = self.tree(inner, depth + 1)
             return text if redacted == inner else msgspec.json.encode(redacted).decode()
         # A look for what a pattern cannot do without is much quicker than the pattern, and most texts have none of it.
-        if "=" in text:
+        if "=" in text or "%3" in text:
             text = _PAIR.sub(self._pair, text)
         if ":" in text:
             if '"' in text or "'" in text:
@@ -150,6 +166,14 @@ class Redactor:
             else self.tree(value, depth)
             for name, value in fields.items()
         }
+
+    def _list(self, items: list[Any], depth: int) -> list[Any]:
+        """Headers are told as pairs, or as one flat list of names and values: what follows a name is its value."""
+        hidden = [
+            isinstance(before, str) and isinstance(item, str) and self._is_secret(before) and before != item
+            for before, item in zip([None, *items], items, strict=False)
+        ]
+        return [REDACTED if hide else self.tree(item, depth) for hide, item in zip(hidden, items, strict=True)]
 
     def _hidden(self, value: Any) -> Any:
         return value if value is None or isinstance(value, bool) else REDACTED
@@ -198,6 +222,15 @@ def _end_of_value(text: str, start: int, slashes: str) -> int:
         return len(text)
     bare = _BARE.match(text, start)
     return bare.end() if bare else start
+
+
+_redactor = Redactor()
+
+
+def foreign(text: object) -> str:
+    """A text from outside, fit for a log line, an error, a terminal and the ledger: redacted, printable, and short."""
+    shown = _redactor.text(str(text)[:LONGEST_TEXT])[:LONGEST_FOREIGN]
+    return "".join(character if character.isprintable() else " " for character in shown)
 
 
 def _plain(name: str) -> str:
