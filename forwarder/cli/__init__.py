@@ -16,7 +16,7 @@ app = typer.Typer(
     name="forwarder",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_show_locals=False,  # locals hold secrets
+    pretty_exceptions_enable=False,  # a frame shown with its locals would show secrets
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

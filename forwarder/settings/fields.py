@@ -162,6 +162,7 @@ class LocalSettings(BaseSettings):
     @classmethod
     def settings_customise_sources(  # type: ignore[override]  # only the source that is used is named
         cls,
+        _settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         **_: object,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
