@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from forwarder.alloy.client import LogsClient
-from forwarder.alloy.discovery import discover
+from forwarder.alloy.discovery import Discovery
 from forwarder.aws.answers import request_error
 from forwarder.aws.credentials import Identity, StoredKeys, config
 from forwarder.clock import Clock
@@ -66,7 +66,7 @@ async def _logs_api(settings: Settings, vault: Vault, clock: Clock) -> Step:
         async with LogsClient(settings.source, key, clock) as client:
             feeds: list[Feed] = list(settings.source.workflows)
             if settings.source.discover:
-                feeds += await discover(client)
+                feeds += (await Discovery(client).look()).feeds
             if not feeds:
                 raise SettingsError(
                     "there is nothing to watch", hint="list workflows in [source], or set discover = true"

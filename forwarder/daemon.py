@@ -82,6 +82,8 @@ class Daemon:
             app.health.report(part, State.FAILED, error.message, error.hint)
             await app.clock.wait(self._changed, TRY_AGAIN)
             return
+        for part in ("source", "bus"):
+            app.health.report(part, State.STARTING)
         try:
             async with beside(
                 keep_running("source", loops.intake.run, app.clock, app.health),

@@ -11,6 +11,7 @@ from forwarder.errors import DestinationUnavailable, ForwarderError
 from forwarder.ledger import Books
 from forwarder.settings import Place
 from forwarder.supervise import beside, on_signals
+from forwarder.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ async def once(place: Place, clock: Clock, timeout: timedelta) -> PassDone:  # n
             if work.cancelled():
                 return PassDone(await app.ledger.books(), stopped=True)
             work.result()
+            await Upkeep(app.ledger, lambda: app.plan.settings, app.readings, clock, app.health).finish()
             books = await app.ledger.books()
             if books.owed:
                 errors.append(loops.delivery.trouble or DestinationUnavailable("the time was up", code="timeout"))

@@ -63,6 +63,12 @@ class Upkeep:
         self._told.update({feed: reading.at for feed, reading in readings.items()})
         self._health.healthy("ledger")
 
+    async def finish(self) -> None:
+        """All chores at once, for a process that ends."""
+        await self.tell()
+        while await self._sweep():
+            pass
+
     async def _sweep(self) -> bool:
         ledger = self._settings().ledger
         try:

@@ -1,13 +1,39 @@
 """Finding what there is to watch: every workflow of every user."""
 
+from dataclasses import dataclass
+
 from forwarder.alloy.client import LogsClient
+from forwarder.errors import SourceError, SourceRefused
 from forwarder.model import Feed
 
 
-async def discover(client: LogsClient) -> list[Feed]:
-    """A feed for each user and workflow of theirs. Raises SourceError, rather than return some of them."""
-    return [
-        Feed(workflow_id, user_id)
-        for user_id in await client.users()
-        for workflow_id in await client.workflows(user_id)
-    ]
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`problem` is what kept it from being complete; then the feeds of some users are those of the time before."""
+
+    feeds: list[Feed]
+    problem: SourceError | None = None
+
+
+class Discovery:
+    """Remembers each user's workflows, so that one user who cannot be asked hides nobody else's, nor their own."""
+
+    def __init__(self, client: LogsClient) -> None:
+        self._client = client
+        self._workflows: dict[str, list[str]] = {}
+
+    async def look(self) -> Found:
+        """Raises SourceError where the users cannot be listed, or the key is refused."""
+        problem: SourceError | None = None
+        workflows: dict[str, list[str]] = {}
+        for user_id in await self._client.users():
+            try:
+                workflows[user_id] = await self._client.workflows(user_id)
+            except SourceRefused:
+                raise
+            except SourceError as error:
+                problem = error
+                workflows[user_id] = self._workflows.get(user_id, [])
+        self._workflows = workflows
+        feeds = [Feed(workflow_id, user_id) for user_id, ids in workflows.items() for workflow_id in ids]
+        return Found(feeds, problem)

@@ -68,7 +68,7 @@ _KEYS = frozenset(
         "UnrecognizedClientException",
     }
 )
-_CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
+CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
 
 
 def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
@@ -120,7 +120,7 @@ def request_error(error: Exception) -> DestinationError | Unknown:
             return DestinationRefused(
                 f"there are no usable AWS keys: {type(error).__name__}",
                 code=type(error).__name__,
-                hint=_CHECK_KEYS,
+                hint=CHECK_KEYS,
             )
         case ParamValidationError():
             return RequestRefused("the request is not one that can be sent", code="ParamValidation", final=True)
@@ -163,7 +163,7 @@ def _client_error(error: ClientError) -> DestinationError | Unknown:  # noqa: PL
         hint = "check this machine's clock, then the AWS keys: `forwarder check`"
         return DestinationRefused(f"the bus refuses the signature: {told}", code=code, hint=hint)
     if code in _KEYS or (from_aws and status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)):
-        return DestinationRefused(f"the bus refuses the keys: {told}", code=code, hint=_CHECK_KEYS)
+        return DestinationRefused(f"the bus refuses the keys: {told}", code=code, hint=CHECK_KEYS)
     if code in _TOO_LARGE_OR_WRONG:
         return RequestRefused(f"the bus refuses the request: {told}", code=code, final=True)
     is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import structlog
+from botocore.exceptions import NoCredentialsError
 
-from forwarder.aws.answers import entry_outcome, is_understood, refusal_of_all, request_error
-from forwarder.aws.credentials import Identity, aio_config
-from forwarder.clock import Clock
+from forwarder.aws.answers import CHECK_KEYS, entry_outcome, is_understood, refusal_of_all, request_error
+from forwarder.aws.credentials import aio_config
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.model import Outcome, Unknown
 
@@ -53,52 +51,12 @@ class Bus(Protocol):
         """Ask whether it exists, where that was not asked lately. Raises DestinationError."""
 
     async def put(self, events: Sequence[Event]) -> Answer:
-        """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
-
-
-class ClassicBus:
-    """Entered with `async with`, which raises DestinationRefused where the SDK's own settings are wrong."""
-
-    def __init__(self, identity: Identity, clock: Clock) -> None:
-        self._identity = identity
-        self._destination = identity.destination
-        self._clock = clock
-        self._open = AsyncExitStack()
-        self.name = f"{identity.destination.region}/{identity.destination.event_bus}"
-        self._client: Any = None
-        self._looking = asyncio.Lock()
-        self._seen_at: float | None = None
-        self.existed_at: datetime | None = None
-        self._may_look = True
-
-    async def __aenter__(self) -> Self:
-        session, keys = self._identity.session()
-        client = session.create_client(
-            "events",
-            region_name=self._destination.region,
-            endpoint_url=self._destination.endpoint_url or None,
-            config=aio_config(self._destination),
-            **keys,
-        )
-        try:
-            self._client = await self._open.enter_async_context(client)
-        except Exception as error:  # noqa: BLE001  # it has a tree of its own for each of its parts
-            # The SDK's own settings: a profile that is not there, a file that cannot be read.
-            why = f"the AWS client cannot be made: {type(error).__name__}"
-            raise DestinationRefused(why, code="client", hint="check the AWS_* variables and ~/.aws") from None
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._open.aclose()
-
-    async def put(self, events: Sequence[Event]) -> Answer:
         await self.look()
+        client = await self._ready()
         try:
             # The SDK's time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                said = await self._client.put_events(Entries=[self._entry(event) for event in events])
+                said = await client.put_events(Entries=[self._entry(event) for event in events])
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table says what it means
             meant = request_error(error)
             if isinstance(meant, DestinationError):
@@ -111,19 +69,46 @@ class ClassicBus:
         return Answer([entry_outcome(entry) for entry in entries], refusal_of_all(entries))
 
     async def look(self) -> None:
-        """Raises BusMissing, or what else kept us from looking."""
         async with self._looking:
             now, began_at = self._clock.monotonic(), self._clock.now()
             if not self._may_look or (self._seen_at is not None and now - self._seen_at < LOOK_EVERY):
                 return
+            client = await self._ready()
             try:
                 async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                    await self._client.describe_event_bus(Name=self._destination.event_bus)
+                    await client.describe_event_bus(Name=self._destination.event_bus)
             except Exception as error:  # noqa: BLE001  # as above
                 self._cannot_look(error)
             else:
                 self.existed_at = began_at
             self._seen_at = now
+
+    async def _ready(self) -> Any:
+        """A client whose keys can be had now: what fails before a request was never sent. Raises DestinationError."""
+        try:
+            keys = await self._session.get_credentials()
+            if keys is None:
+                raise NoCredentialsError
+            await keys.get_frozen_credentials()
+            # Only now, for a client that is made without keys stays without.
+            async with self._connecting:
+                if self._client is None:
+                    self._client = await self._open.enter_async_context(self._new_client())
+        except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
+            meant = request_error(error)
+            if isinstance(meant, DestinationError):
+                raise meant from None
+            why = f"the AWS keys cannot be had: {meant.reason}"
+            raise DestinationRefused(why, code="credentials", hint=CHECK_KEYS) from None
+        return self._client
+
+    def _new_client(self) -> Any:
+        return self._session.create_client(
+            "events",
+            region_name=self._destination.region,
+            endpoint_url=self._destination.endpoint_url or None,
+            config=aio_config(self._destination),
+        )
 
     def _cannot_look(self, error: Exception) -> None:
         """Go on without where it is only that we may not look; raise otherwise."""

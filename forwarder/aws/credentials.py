@@ -68,16 +68,17 @@ class Identity:
     def origin(self) -> str:
         return "the vault" if self.stored else "the ambient chain"
 
-    def session(self) -> tuple[AioSession, dict[str, str]]:
-        """A session of the asynchronous SDK, and the keys to give its clients."""
+    def session(self) -> AioSession:
+        """A session of the asynchronous SDK, whose clients use these keys."""
         session = AioSession()
+        if self.stored is not None:
+            session.set_credentials(*self.stored.arguments().values())
         if not self.destination.role_arn:
-            return session, self._keys()
-        # The session's own chain is replaced by one that knows this role alone, and renews it.
-        provider = _RoleProvider(self, session)
+            return session
+        # The outer session's chain has one link, which knows this role alone, and renews it.
         outer = AioSession()
-        outer.register_component("credential_provider", AioCredentialResolver([provider]))
-        return outer, {}
+        outer.register_component("credential_provider", AioCredentialResolver([_RoleProvider(self, session)]))
+        return outer
 
     def blocking_session(self) -> boto3.Session:
         """The same for the synchronous SDK, with the role's keys for an hour. Raises botocore's errors."""

@@ -64,12 +64,23 @@ class Delivery:
 
     async def run(self, *, until_empty: bool = False) -> None:
         """Until cancelled, or until nothing is owed or the bus refuses us; requests in flight go on, see `drain`."""
+        await self._look()
         try:
             while await self._fill(until_empty=until_empty):
                 ticket = await self._leave_to_send()
                 self._start(ticket, self._packer.next(1 if self._gate.uncertain else MOST_ENTRIES))
         finally:
             self._ledger.release([owed.token for owed in self._packer.empty()])
+
+    async def _look(self) -> None:
+        """Whether the bus is there, before anything is owed to it."""
+        try:
+            await self._bus.look()
+        except DestinationError as error:
+            self.trouble = error
+            self._health.report(PART, State.FAILED, error.message, error.hint)
+        else:
+            self._health.healthy(PART)
 
     async def drain(self) -> None:
         """Let requests in flight end and be settled. Cancelled, it gives them up: they are owed, and sent again."""

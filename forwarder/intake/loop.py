@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from forwarder.alloy.client import LogsClient
-from forwarder.alloy.discovery import discover
+from forwarder.alloy.discovery import Discovery
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SettingsError, SourceError, SourceRefused
@@ -39,7 +39,8 @@ class Intake:
         health: Health,
         recorded: Callable[[], None],
     ) -> None:
-        self._source = source
+        self._discovery = Discovery(source)
+        self._ledger = ledger
         self._settings = settings.source
         self._clock = clock
         self._health = health
@@ -50,7 +51,8 @@ class Intake:
         self.readings: dict[Feed, Reading] = {}
 
     async def run(self) -> None:
-        self._watch([])
+        self.schedule.restart()
+        await self._watch([])
         async with asyncio.TaskGroup() as tasks:
             if self._settings.discover:
                 tasks.create_task(self._discover_over_and_over())
@@ -60,13 +62,9 @@ class Intake:
     async def run_once(self) -> list[ForwarderError]:
         """Read every feed, going deep; what went wrong."""
         errors: list[ForwarderError] = []
-        found: list[Feed] = []
-        if self._settings.discover:
-            try:
-                found = await discover(self._source)
-            except SourceError as error:
-                errors.append(error)
-        self._watch(found)
+        await self._watch([])
+        if self._settings.discover and (problem := await self._discover()):
+            errors.append(problem)
         if not self.schedule.feeds and not errors:
             errors.append(SettingsError(NOTHING_TO_WATCH, hint=LIST_OR_DISCOVER))
         left = iter(self.schedule.feeds)
@@ -88,28 +86,40 @@ class Intake:
         every = self._settings.discover_interval.total_seconds()
         backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=every, floor=1.0)
         while True:
-            try:
-                found = await discover(self._source)
-            except SourceError as error:
-                self._cannot_discover = error
-                self._report()
-                log.warning("discovery failed", why=error.message, mend=error.hint)
-                await self._clock.sleep(backoff.next())
-            else:
-                self._cannot_discover = None
+            self._cannot_discover = await self._discover()
+            self._report()
+            if self._cannot_discover is None:
                 backoff.reset()
-                self._watch(found)
-                await self._clock.sleep(every)
+            await self._clock.sleep(backoff.next() if self._cannot_discover else every)
 
-    def _watch(self, found: list[Feed]) -> None:
+    async def _discover(self) -> SourceError | None:
+        """Watch what there is; what kept it from being complete."""
+        began_at = self._clock.now()
+        try:
+            found = await self._discovery.look()
+        except SourceError as error:
+            log.warning("discovery failed", why=error.message, mend=error.hint)
+            return error
+        await self._watch(found.feeds, discovered_at=None if found.problem else began_at)
+        if found.problem is not None:
+            log.warning("discovery is not complete", why=found.problem.message, mend=found.problem.hint)
+        return found.problem
+
+    async def _watch(self, found: list[Feed], *, discovered_at: datetime | None = None) -> None:
+        """Begin every feed before any is read: the last one would begin late, and miss what failed until then."""
         feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
+        before = await self._ledger.discovered_at()
+        now = self._clock.now()
+        begins = {feed: self._begins(feed, now, before) for feed in feeds if feed not in self.schedule}
+        if begins or discovered_at is not None:
+            await self._ledger.begin(begins, discovered_at=discovered_at)
         self.schedule.watch(feeds)
         if not feeds and not self._settings.discover:
             self._health.report(PART, State.FAILED, NOTHING_TO_WATCH, LIST_OR_DISCOVER)
 
     async def _read(self, feed: Feed, *, deep: bool = False) -> ForwarderError | None:
         try:
-            done = await self._reader.read(feed, begins=self._begins(feed), deep=deep)
+            done = await self._reader.read(feed, deep=deep)
         except SourceError as error:
             return self._cut_short(feed, error)
         except LedgerError as error:
@@ -162,15 +172,16 @@ class Intake:
         why = worst.message if failed else f"not all of {watched} feeds can be read: {worst.message}"
         self._health.report(PART, State.FAILED if failed else State.DEGRADED, why, worst.hint)
 
-    def _begins(self, feed: Feed) -> Checkpoint:
+    def _begins(self, feed: Feed, now: datetime, discovered_at: datetime | None) -> Checkpoint:
         """Where a feed starts that was never read."""
         start = self._settings.start_from
         if start == "beginning":
             return Checkpoint()
         if isinstance(start, datetime):
             return Checkpoint(floor=start)
-        back = start if isinstance(start, timedelta) else timedelta()
+        since = now - start if isinstance(start, timedelta) else now
         if feed not in self._settings.workflows:
-            # It may have run for a while before it was found.
-            back += self._settings.discover_interval
-        return Checkpoint(since=self._clock.now() - back)
+            # It may be as old as the last discovery that did not show it.
+            an_interval = now - self._settings.discover_interval
+            since -= now - (an_interval if discovered_at is None else min(an_interval, discovered_at))
+        return Checkpoint(since=since)

@@ -1,5 +1,6 @@
 """Reading one feed: down its pages, recording what failed on each, until it is known that nothing was missed."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,9 @@ log = structlog.get_logger("intake")
 
 TRIES = 4
 """How often a page is asked for before the reading is cut short."""
+
+LONG_WORK = 20_000
+"""Bytes of results from which shaping a page is worth a thread of its own."""
 
 LONGEST_WAIT = 120.0
 """Seconds. Told to wait longer, a reading is cut short and begins anew when the wait is over."""
@@ -59,12 +63,12 @@ class Reader:
         self._clock = clock
         self._recorded = recorded
 
-    async def read(self, feed: Feed, *, begins: Checkpoint, deep: bool = False) -> ReadingDone:
-        """One reading. `begins` is where a feed starts that was never read.
+    async def read(self, feed: Feed, *, deep: bool = False) -> ReadingDone:
+        """One reading of a feed that was begun in the ledger.
 
         Raises SourceError where it was cut short: what it recorded stays recorded, and the checkpoint where it was.
         """
-        checkpoint = await self._ledger.checkpoint(feed, new=begins)
+        checkpoint = await self._ledger.checkpoint(feed)
         page = await self._page(feed, 0)
         # After the answer: the time it took must not be added to where a new feed begins.
         now = self._clock.now()
@@ -92,7 +96,11 @@ class Reader:
     async def _entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
         """Only what is not known yet is worth decoding and redacting."""
         known = await self._ledger.known([execution.id for execution in failed])
-        return [self._shaper.shape(execution, feed, now) for execution in failed if execution.id not in known]
+        new = [execution for execution in failed if execution.id not in known]
+        if sum(len(bytes(execution.results)) for execution in new) < LONG_WORK:
+            return [self._shaper.shape(execution, feed, now) for execution in new]
+        # The other feeds, and delivery, must not wait for a large page.
+        return await asyncio.to_thread(lambda: [self._shaper.shape(execution, feed, now) for execution in new])
 
     async def _record(self, feed: Feed, entries: list[Entry], moves_to: Checkpoint | None) -> int:
         if not entries and moves_to is None:

@@ -50,6 +50,16 @@ class Schedule:
                 self._paces[feed] = _Pace(self._shortest, turn=-1)
                 self._put(feed, 0)
 
+    def restart(self) -> None:
+        """Nobody is reading any more: what was being read is due."""
+        for feed, pace in self._paces.items():
+            if pace.reading:
+                pace.reading = False
+                self._put(feed, 0)
+
+    def __contains__(self, feed: Feed) -> bool:
+        return feed in self._paces
+
     @property
     def feeds(self) -> list[Feed]:
         return list(self._paces)

@@ -116,8 +116,8 @@ class Pulse:
 class Ledger(Protocol):
     """Every method commits before it returns, and raises LedgerError where it could not."""
 
-    async def checkpoint(self, feed: Feed, *, new: Checkpoint) -> Checkpoint:
-        """The feed's; `new`, which is kept at once, where it has none yet."""
+    async def checkpoint(self, feed: Feed) -> Checkpoint:
+        """Of a feed that was begun."""
 
     async def begin(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
         """Keep where feeds begin that have no checkpoint yet; and, in the same commit, when they were discovered."""

@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable
+
+TRIES, BETWEEN_TRIES = 10, 0.05
 
 HAD_LEDGER = "its ledger was made"
 
@@ -30,6 +33,18 @@ def is_running(ledger: Path) -> bool:
     return False
 
 
+def _locked(descriptor: int) -> bool:
+    """Whether we have it now. One who only looks, see `is_running`, holds it for a moment and is not to be in the way."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(BETWEEN_TRIES)
+        else:
+            return True
+    return False
+
+
 class RunningLock:
     """Held by `run` and `once`. The system lets go of it when the process ends, however it ends."""
 
@@ -46,9 +61,7 @@ class RunningLock:
             raise LedgerUnavailable(
                 f"the lock {self.file} cannot be opened: {error.strerror}", hint="make its folder writable"
             ) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             holder = os.pread(descriptor, 100, 0).decode(errors="replace").partition("\n")[0] or "another process"
             os.close(descriptor)
             raise LedgerLocked(

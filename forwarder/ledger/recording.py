@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from sqlite3 import Connection
 
+from forwarder.errors import LedgerError
 from forwarder.ledger import notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import (
@@ -24,12 +25,14 @@ from forwarder.model import Checkpoint, Entry, Feed
 _CHECKPOINT = "watermark, floor, since, deep_at, open"
 
 
-def checkpoint(db: Connection, feed: Feed) -> Checkpoint | None:
+def checkpoint(db: Connection, feed: Feed) -> Checkpoint:
     row = db.execute(
         f"SELECT {_CHECKPOINT} FROM feeds WHERE workflow_id = ? AND user_id = ?",  # noqa: S608  # a constant of ours
         (feed.workflow_id, feed.user_id or ""),
     ).fetchone()
-    return None if row is None else checkpoint_of(row)
+    if row is None:
+        raise LedgerError(f"{feed} was never begun")
+    return checkpoint_of(row)
 
 
 def begin_new(db: Connection, new: Mapping[Feed, Checkpoint], discovered_at: datetime | None) -> None:
@@ -73,7 +76,7 @@ def feed_number(db: Connection, feed: Feed) -> int:
         "SELECT feed FROM feeds WHERE workflow_id = ? AND user_id = ?", (feed.workflow_id, feed.user_id or "")
     ).fetchone()
     if row is None:
-        raise LookupError(f"no checkpoint of {feed} was ever asked for")
+        raise LedgerError(f"{feed} was never begun")
     return int(row[0])
 
 

@@ -46,12 +46,8 @@ class SqliteLedger:
     ) -> None:
         await self._worker.stop()
 
-    async def checkpoint(self, feed: Feed, *, new: Checkpoint) -> Checkpoint:
-        found = await self._worker.read(partial(recording.checkpoint, feed=feed))
-        if found is not None:
-            return found
-        await self.begin({feed: new})
-        return await self._worker.read(partial(recording.checkpoint, feed=feed)) or new
+    async def checkpoint(self, feed: Feed) -> Checkpoint:
+        return await self._worker.read(partial(recording.checkpoint, feed=feed))
 
     async def begin(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
         await self._worker.write(partial(recording.begin_new, new=new, discovered_at=discovered_at))
