@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import structlog
 from botocore.exceptions import NoCredentialsError
 
 from forwarder.aws.answers import CHECK_KEYS, entry_outcome, is_understood, refusal_of_all, request_error
-from forwarder.aws.credentials import aio_config
+from forwarder.aws.credentials import Identity, aio_config
+from forwarder.clock import Clock
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.model import Outcome, Unknown
 
@@ -51,6 +54,35 @@ class Bus(Protocol):
         """Ask whether it exists, where that was not asked lately. Raises DestinationError."""
 
     async def put(self, events: Sequence[Event]) -> Answer:
+        """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
+
+
+class ClassicBus:
+    """Entered with `async with`, which does no I/O."""
+
+    def __init__(self, identity: Identity, clock: Clock) -> None:
+        self._identity = identity
+        self._destination = identity.destination
+        self._clock = clock
+        self._open = AsyncExitStack()
+        self.name = f"{identity.destination.region}/{identity.destination.event_bus}"
+        self._session = identity.session()
+        self._client: Any = None
+        self._connecting = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._seen_at: float | None = None
+        self.existed_at: datetime | None = None
+        self._may_look = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    async def put(self, events: Sequence[Event]) -> Answer:
         await self.look()
         client = await self._ready()
         try:
@@ -86,11 +118,8 @@ class Bus(Protocol):
     async def _ready(self) -> Any:
         """A client whose keys can be had now: what fails before a request was never sent. Raises DestinationError."""
         try:
-            keys = await self._session.get_credentials()
-            if keys is None:
-                raise NoCredentialsError
-            await keys.get_frozen_credentials()
-            # Only now, for a client that is made without keys stays without.
+            await self._find_keys()
+            # Only then, for a client that is made without keys stays without.
             async with self._connecting:
                 if self._client is None:
                     self._client = await self._open.enter_async_context(self._new_client())
@@ -101,6 +130,13 @@ class Bus(Protocol):
             why = f"the AWS keys cannot be had: {meant.reason}"
             raise DestinationRefused(why, code="credentials", hint=CHECK_KEYS) from None
         return self._client
+
+    async def _find_keys(self) -> None:
+        """In the ambient chain, or a role's, which are renewed where they are about to end."""
+        keys = await self._session.get_credentials()
+        if keys is None:
+            raise NoCredentialsError
+        await keys.get_frozen_credentials()
 
     def _new_client(self) -> Any:
         return self._session.create_client(

@@ -131,10 +131,8 @@ class _RoleProvider:
 
     async def _assume(self) -> dict[str, str]:
         destination = self._identity.destination
-        keys = self._identity.stored.arguments() if self._identity.stored else {}
-        client = self._session.create_client(
-            "sts", **self._identity.sts_options(), config=aio_config(destination), **keys
-        )
+        options = self._identity.sts_options()
+        client = self._session.create_client("sts", **options, config=aio_config(destination))
         async with client as sts:
             said = await sts.assume_role(**self._identity.role_request())
         given = said["Credentials"]

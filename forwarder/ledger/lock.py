@@ -34,7 +34,7 @@ def is_running(ledger: Path) -> bool:
 
 
 def _locked(descriptor: int) -> bool:
-    """Whether we have it now. One who only looks, see `is_running`, holds it for a moment and is not to be in the way."""
+    """Whether we have it now. `is_running` holds it for a moment, which is not to be in our way."""
     for _ in range(TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
