@@ -20,7 +20,7 @@ from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.clock import Clock
 from forwarder.delivery.loop import Delivery
 from forwarder.delivery.settle import Settler
-from forwarder.errors import VaultError
+from forwarder.errors import SettingsError, VaultError
 from forwarder.health import Health
 from forwarder.intake.loop import Intake
 from forwarder.ledger import Ledger, Reading, RunningLock, ledger_file, open_ledger
@@ -116,6 +116,10 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
     for name in unknown_variables(place):
         logger.warning("this variable is no setting", variable=name)
     plan = Plan.of(place, settings)
+    if not (folder := ledger_file(place, settings).parent).is_dir():
+        raise SettingsError(
+            f"ledger.url is in a folder that is not there: {folder}", hint="make it, or change ledger.url"
+        )
     with RunningLock(ledger_file(place, settings)) as lock:
         async with open_ledger(place, settings, create=True) as ledger:
             lock.ledger_is_there()

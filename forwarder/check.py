@@ -9,10 +9,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
-from forwarder.aws.answers import request_error
+from forwarder.aws.answers import MAY_NOT, request_error
 from forwarder.aws.credentials import Identity, StoredKeys, config
 from forwarder.clock import Clock
-from forwarder.errors import ForwarderError, SettingsError, VaultError
+from forwarder.errors import DestinationRefused, DestinationUnavailable, ForwarderError, SettingsError, VaultError
 from forwarder.ledger import ledger_file, open_ledger
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load
@@ -81,17 +81,22 @@ async def _aws(identity: Identity) -> AsyncIterator[Step]:
     """Through the synchronous SDK, in a thread: another way to the same bus than the daemon's own."""
     try:
         session = await asyncio.to_thread(identity.blocking_session)
+    except (BotoCoreError, ClientError) as error:
+        yield Step("AWS identity", error=_meant(error))
+        yield Step("event bus", error=_meant(error))
+        return
+    try:
         arn = await asyncio.to_thread(_caller, session, identity)
     except (BotoCoreError, ClientError) as error:
         yield Step("AWS identity", error=_meant(error))
-        return
-    yield Step("AWS identity", f"{arn}, with keys from {identity.origin}")
+    else:
+        yield Step("AWS identity", f"{arn}, with keys from {identity.origin}")
     try:
         bus = await asyncio.to_thread(_describe, session, identity)
     except (BotoCoreError, ClientError) as error:
-        yield Step("event bus", error=_meant(error))
-        return
-    yield Step("event bus", bus)
+        yield Step("event bus", error=_not_described(error))
+    else:
+        yield Step("event bus", bus)
 
 
 def _caller(session: Any, identity: Identity) -> str:
@@ -110,7 +115,17 @@ def _describe(session: Any, identity: Identity) -> str:
 
 def _meant(error: Exception) -> ForwarderError:
     meant = request_error(error)
-    return meant if isinstance(meant, ForwarderError) else ForwarderError(f"AWS did not answer: {meant.reason}")
+    if isinstance(meant, ForwarderError):
+        return meant
+    return DestinationUnavailable(f"AWS did not answer: {meant.reason}", code="unreachable")
+
+
+def _not_described(error: Exception) -> ForwarderError:
+    meant = request_error(error)
+    if isinstance(meant, DestinationRefused) and meant.code in MAY_NOT:
+        why = f"whether it exists cannot be told: {meant.code} for events:DescribeEventBus"
+        return DestinationRefused(why, code=meant.code, hint="allow events:DescribeEventBus on it")
+    return _meant(error)
 
 
 async def _books(place: Place, settings: Settings) -> Step:

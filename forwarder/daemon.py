@@ -33,20 +33,21 @@ TRY_AGAIN = 30.0
 
 async def run(place: Place, clock: Clock, *through: Through) -> int:
     """The daemon: until SIGTERM or SIGINT, which end it with 0 once it has drained. For `through` see `opened`."""
-    async with opened(place, clock, *through) as app:
-        daemon = Daemon(app)
-        with on_signals(stop=daemon.stop, reload=daemon.reload):
-            await daemon.run()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    with on_signals(stop=stop.set, reload=reload.set):  # before anything is opened, for a signal may come meanwhile
+        async with opened(place, clock, *through) as app:
+            await Daemon(app, stop, reload).run()
     return 0
 
 
 class Daemon:
     """Follows the settings file, the vault and the signals."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, stopping: asyncio.Event, reload: asyncio.Event) -> None:
         self._app = app
         self._at_start = app.plan.settings
-        self._stopping = asyncio.Event()
+        self._stopping = stopping
+        self._reload = reload
         self._changed = asyncio.Event()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -58,10 +59,13 @@ class Daemon:
         async with beside(
             keep_running("upkeep", upkeep.run, app.clock, app.health),
             keep_running("settings", self._watch, app.clock, app.health),
+            self._obey(),
         ):
             while not self._stopping.is_set():
                 self._changed.clear()
                 await self._remember_switch()
+                if self._stopping.is_set():
+                    break
                 if app.plan.settings.enabled:
                     await self._forward()
                 else:
@@ -131,10 +135,10 @@ class Daemon:
         watch = FileWatch(self._watched())
         while True:
             # At once for the first time: a change between the start and the first look would be missed.
-            self.reload()
-            await watch.changed(self._app.clock)
+            self._take_up()
+            await watch.changed(self._app.clock, or_when=self._reload)
 
-    def reload(self) -> None:
+    def _take_up(self) -> None:
         """Take up what changed on disk; what is not valid changes nothing."""
         app = self._app
         try:
@@ -164,7 +168,7 @@ class Daemon:
         place, vault = self._app.place, self._at_start.vault
         return [place.file, *(place.path(name) for name in (vault.file, vault.master_key_file) if name)]
 
-    def stop(self) -> None:
+    async def _obey(self) -> None:
+        await self._stopping.wait()
         logger.info("stopping")
-        self._stopping.set()
         self._changed.set()

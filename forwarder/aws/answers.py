@@ -49,6 +49,9 @@ REFUSED = frozenset(
 )
 """Of an entry, and sure to be of every other one too: somebody has to change a permission."""
 
+MAY_NOT = ("AccessDenied", "AccessDeniedException")
+"""Of a request: the keys are well, and may not do this."""
+
 _THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
 _TOO_LARGE_OR_WRONG = frozenset({"413", "ValidationException", "SerializationException", "RequestEntityTooLarge"})
 _CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"})

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import structlog
 from botocore.exceptions import NoCredentialsError
 
-from forwarder.aws.answers import CHECK_KEYS, entry_outcome, is_understood, refusal_of_all, request_error
+from forwarder.aws.answers import CHECK_KEYS, MAY_NOT, entry_outcome, is_understood, refusal_of_all, request_error
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.clock import Clock
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
@@ -149,7 +149,7 @@ class ClassicBus:
     def _cannot_look(self, error: Exception) -> None:
         """Go on without where it is only that we may not look; raise otherwise."""
         meant = request_error(error)
-        if isinstance(meant, DestinationRefused) and meant.code in ("AccessDenied", "AccessDeniedException"):
+        if isinstance(meant, DestinationRefused) and meant.code in MAY_NOT:
             self._may_look = False
             log.warning(
                 "may not look whether the bus exists, and publishing to one that does not looks like success",

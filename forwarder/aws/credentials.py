@@ -3,6 +3,7 @@
 Stored keys that are broken are an error, never a reason to try the ambient ones.
 """
 
+import os
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -99,7 +100,8 @@ class Identity:
     def sts_options(self) -> dict[str, Any]:
         """An emulator on this machine answers for every service; any other address is the bus's alone."""
         address = self.destination.endpoint_url
-        is_emulator = bool(address) and is_loopback(urlsplit(address).hostname or "")
+        is_set = any(name in os.environ for name in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"))
+        is_emulator = bool(address) and is_loopback(urlsplit(address).hostname or "") and not is_set
         return {"region_name": self.destination.region, "endpoint_url": address if is_emulator else None}
 
     def role_request(self) -> dict[str, Any]:

@@ -77,8 +77,9 @@ def retry(context: typer.Context, execution_ids: Ids = None, *, all_: All = Fals
     Example: forwarder dead retry --all
     """
     chosen = _chosen(execution_ids, all_=all_)
+    missing = _missing(context, chosen)
     count = _with_ledger(context, lambda ledger: ledger.retry_dead(chosen, now=datetime.now(UTC)))
-    _tell(count, chosen, "owed again")
+    _tell(count, missing, "owed again")
 
 
 @app.command()
@@ -88,7 +89,8 @@ def purge(context: typer.Context, execution_ids: Ids = None, *, all_: All = Fals
     Example: forwarder dead purge 6daaa0cf1a3daa6c41b5-ef
     """
     chosen = _chosen(execution_ids, all_=all_)
-    _tell(_with_ledger(context, lambda ledger: ledger.purge_dead(chosen)), chosen, "purged")
+    missing = _missing(context, chosen)
+    _tell(_with_ledger(context, lambda ledger: ledger.purge_dead(chosen)), missing, "purged")
 
 
 def _with_ledger(context: typer.Context, work: Callable[[Ledger], Awaitable[T]]) -> T:
@@ -107,10 +109,15 @@ def _chosen(execution_ids: list[str] | None, *, all_: bool) -> list[str] | None:
     return None if all_ else execution_ids
 
 
-def _tell(count: int, chosen: list[str] | None, what: str) -> None:
+def _missing(context: typer.Context, chosen: list[str] | None) -> list[str]:
+    dead = {letter.entry.execution_id for letter in _with_ledger(context, lambda ledger: ledger.dead_letters())}
+    return [execution_id for execution_id in dict.fromkeys(chosen or []) if execution_id not in dead]
+
+
+def _tell(count: int, missing: list[str], what: str) -> None:
     typer.echo(f"{count} {what}")
-    if chosen is not None and count < len(set(chosen)):
-        raise UsageError(f"{len(set(chosen)) - count} of them are no dead letters", hint="`forwarder dead list`")
+    if missing:
+        raise UsageError(f"no dead letter has the executionId {', '.join(missing)}", hint="`forwarder dead list`")
 
 
 def _summary(letter: DeadLetter) -> dict[str, Any]:

@@ -18,7 +18,10 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
     Example: forwarder status --json
     """
     place: Place = context.obj
-    settings = load_local(place)
+    try:
+        settings: LocalSettings | None = load_local(place)
+    except SettingsError:
+        settings = None
     found = asyncio.run(_look(place, settings))
     if as_json:
         print_json(found)
@@ -26,17 +29,20 @@ def status(context: typer.Context, *, as_json: AsJson = False) -> None:
         _print(found)
 
 
-async def _look(place: Place, settings: LocalSettings) -> dict[str, Any]:
-    pulse, feeds, oldest, books = None, list[FeedStatus](), None, Books()
+async def _look(place: Place, valid: LocalSettings | None) -> dict[str, Any]:
+    # A running forwarder goes on with its last good settings while the file is being mended, and so does this.
+    settings = valid or LocalSettings()
+    pulse, feeds, oldest, books, switched = None, list[FeedStatus](), None, Books(), None
     if ledger_file(place, settings).exists():  # before the first run there is none, and that is no error
         async with open_ledger(place, settings) as ledger:
             pulse = await ledger.pulse()
             feeds = await ledger.feeds()
             oldest = await ledger.oldest_owed()
             books = await ledger.books()
+            switched = await ledger.switched()
     running = is_running(ledger_file(place, settings))
     return {
-        "enabled": settings.enabled,
+        "enabled": settings.enabled if valid else switched,
         "settings_error": _settings_error(place),
         "running": running,
         "pid": pulse.pid if running and pulse else None,

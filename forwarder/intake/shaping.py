@@ -101,7 +101,7 @@ def _error(execution: Execution, results: Any) -> Detail:
     """Message, name, code and stack of the error that is told first, and the block it happened in."""
     failed = next((block for block in _blocks(results) if is_failed_block(block)), None)
     told = _decoded(execution.error) or (failed["error"] if failed else None)
-    block_id = (failed.get("blockId") or failed.get("connectorId")) if failed else None
+    block_id = _block_id(failed) or _block_id(told)
     if told:
         parts = _parts(told)
     elif execution.message and execution.message != FAILURE_MESSAGE:
@@ -109,6 +109,10 @@ def _error(execution: Execution, results: Any) -> Detail:
     else:
         parts = {"message": _without_error(execution)}
     return {**parts, **({"blockId": str(block_id)} if block_id else {})}
+
+
+def _block_id(told: Any) -> Any:
+    return (told.get("blockId") or told.get("connectorId")) if isinstance(told, dict) else None
 
 
 def _parts(told: Any) -> Detail:

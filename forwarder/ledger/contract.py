@@ -185,6 +185,9 @@ class Ledger(Protocol):
     async def switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
         """Remember the switch, and return what it was before. With `skip`, off → on begins every feed at `now`."""
 
+    async def switched(self) -> bool | None:
+        """How the switch stood last."""
+
     async def feeds(self) -> list[FeedStatus]: ...
 
     async def note(self, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None:

@@ -137,6 +137,9 @@ class SqliteLedger:
     async def switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
         return await self._worker.write(partial(recording.switch, enabled=enabled, skip=skip, now=now))
 
+    async def switched(self) -> bool | None:
+        return await self._worker.read(notes.enabled)
+
     async def feeds(self) -> list[FeedStatus]:
         return await self._worker.read(recording.feeds)
 

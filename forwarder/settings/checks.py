@@ -80,5 +80,11 @@ def region(value: str) -> str:
     return value
 
 
+def ledger(value: str) -> str:
+    if not value.removeprefix("sqlite:///") or not value.startswith("sqlite:///"):
+        raise ValueError("is not of the form sqlite:///forwarder.db")
+    return value
+
+
 def lower(values: object) -> object:
     return [str(value).lower() for value in values] if isinstance(values, (list, tuple)) else values

@@ -127,8 +127,8 @@ class VaultSettings(Section):
 class LedgerSettings(Section):
     """What was seen, is owed and was sent."""
 
-    url: str = Field(
-        "sqlite:///forwarder.db", pattern=r"^sqlite:///.+$", description="where it is, relative to this file"
+    url: Annotated[str, AfterValidator(checks.ledger)] = Field(
+        "sqlite:///forwarder.db", description="where it is, relative to this file"
     )
     remember: Interval = Field(timedelta(days=90), description="how long an id is remembered")
     keep_payload: Duration = Field(timedelta(hours=24), description="how long a sent event is kept whole")

@@ -1,5 +1,6 @@
 """Noticing that files changed: twice a second, by their identity, size and times."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,13 @@ class FileWatch:
         self._paths = tuple(paths)
         self._seen = self._look()
 
-    async def changed(self, clock: Clock) -> None:
-        """Wait until the files are not what they were at the last call, and have come to rest."""
+    async def changed(self, clock: Clock, *, or_when: asyncio.Event | None = None) -> None:
+        """Wait until the files are not what they were at the last call and have come to rest, or until an event."""
+        asked = or_when or asyncio.Event()
         while (look := self._look()) == self._seen:
-            await clock.sleep(LOOK_EVERY)
+            if await clock.wait(asked, LOOK_EVERY):
+                asked.clear()
+                return
         while True:
             await clock.sleep(SETTLE)
             again = self._look()
