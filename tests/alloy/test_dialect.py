@@ -67,9 +67,7 @@ not_records = st.sampled_from(
 
 @given(good, not_records, good)
 @examples(200)
-def test_a_record_without_an_id_is_refused_alone(
-    before: dict[str, Any], bad: bytes, after: dict[str, Any]
-) -> None:
+def test_a_record_without_an_id_is_refused_alone(before: dict[str, Any], bad: bytes, after: dict[str, Any]) -> None:
     records = decode_page(body([encoded(before), bad, encoded(after)]))
     assert sorted(ids(records)) == sorted([before["executionId"], after["executionId"]])
     (refused,) = records.refused
@@ -93,11 +91,15 @@ def test_any_json_is_a_page_or_refused_as_none(content: Any) -> None:
 
 @given(st.lists(good.map(encoded) | odd, min_size=1, max_size=3).map(body), st.data())
 @examples(500)
-def test_a_page_with_bytes_changed_lost_or_put_in_is_a_page_or_refused_as_none(page: bytes, data: st.DataObject) -> None:
+def test_a_page_with_bytes_changed_lost_or_put_in_is_a_page_or_refused_as_none(
+    page: bytes, data: st.DataObject
+) -> None:
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(page)))
         lost = data.draw(st.sampled_from([0, 1, 1, 5, 1000]))
-        put_in = data.draw(st.binary(max_size=3) | st.sampled_from([b'"', b"\\", b"[", b"]", b"{", b"}", b",", b"\xff"]))
+        put_in = data.draw(
+            st.binary(max_size=3) | st.sampled_from([b'"', b"\\", b"[", b"]", b"{", b"}", b",", b"\xff"])
+        )
         page = page[:at] + put_in + page[at + lost :]
     decoded_or_refused(page)
 
