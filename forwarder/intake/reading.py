@@ -98,9 +98,9 @@ class Reader:
         known = await self._ledger.known([execution.id for execution in failed])
         new = [execution for execution in failed if execution.id not in known]
         if sum(len(bytes(execution.results)) for execution in new) < LONG_WORK:
-            return [self._shaper.shape(execution, feed, now) for execution in new]
+            return [self._shaper.shape_anything(execution, feed, now) for execution in new]
         # The other feeds, and delivery, must not wait for a large page.
-        return await asyncio.to_thread(lambda: [self._shaper.shape(execution, feed, now) for execution in new])
+        return await asyncio.to_thread(lambda: [self._shaper.shape_anything(execution, feed, now) for execution in new])
 
     async def _record(self, feed: Feed, entries: list[Entry], moves_to: Checkpoint | None) -> int:
         if not entries and moves_to is None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 import msgspec
+import structlog
 
 from forwarder import __version__
 from forwarder.alloy.mend import mend
@@ -14,6 +15,8 @@ from forwarder.intake.selection import FAILURE_MESSAGE
 from forwarder.model import Entry, Execution, Feed
 from forwarder.redaction import Redactor
 from forwarder.settings import Settings
+
+log = structlog.get_logger("intake")
 
 DETAIL_VERSION = "1"
 
@@ -36,6 +39,15 @@ class Shaper:
             payload=event.payload,
             room=detail_room(event.source, event.detail_type, settings.destination.max_entry_bytes),
         )
+
+    def shape_anything(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
+        """As `shape`; where that fails by a fault of ours, an entry that tells of the failure and little more."""
+        try:
+            return self.shape(execution, feed, now)
+        except Exception as error:
+            log.exception("execution could not be shaped", execution_id=execution.id, kind=type(error).__name__)
+            bare = Execution(id=execution.id, started_at=execution.started_at, stopped_at=execution.stop)
+            return self.shape(bare, feed, now)
 
     def shape(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
         results = _decoded(execution.results)
