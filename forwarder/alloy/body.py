@@ -19,6 +19,7 @@ class BoundedBody:
         self._limit = limit
         self._body = bytearray()
         self._unpack = None
+        self._is_packed = False
         match encoding.strip().lower():
             case "" | "identity":
                 pass
@@ -29,6 +30,7 @@ class BoundedBody:
 
     def add(self, chunk: bytes) -> None:
         if self._unpack is not None:
+            self._is_packed = self._is_packed or bool(chunk)
             try:
                 chunk = self._unpack.decompress(chunk, self._limit + 1 - len(self._body))
             except zlib.error:
@@ -41,6 +43,6 @@ class BoundedBody:
             )
 
     def whole(self) -> bytes:
-        if self._unpack is not None and not self._unpack.eof and self._body:
+        if self._unpack is not None and not self._unpack.eof and self._is_packed:
             raise SourceUnavailable("the logs API broke off its answer")
         return bytes(self._body)

@@ -116,8 +116,6 @@ class Reader:
         try:
             return await self._fetch(feed, number, size)
         except PageUndecodable as error:
-            if size == 1:
-                raise
             log.warning("page read record by record", feed=str(feed), page=number, why=error.message)
             # The API may hold fewer on a page than it is asked for, and pages 0 and 1 may be the same page: wherever
             # the page begins, it is not above this, and a record that is read twice is recorded once.

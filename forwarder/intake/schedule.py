@@ -21,7 +21,6 @@ class _Pace:
 
     interval: float
     turn: int
-    reading: bool = False
     again: bool = False
     read_at: float | None = None
     failures: int = 0
@@ -36,6 +35,7 @@ class Schedule:
         self._page = settings.page_size
         self._clock = clock
         self._paces: dict[Feed, _Pace] = {}
+        self._reading: set[Feed] = set()
         self._due: list[tuple[float, int, Feed]] = []
         self._turns = count()
         self._changed = asyncio.Event()
@@ -48,14 +48,14 @@ class Schedule:
         for feed in wanted:
             if feed not in self._paces:
                 self._paces[feed] = _Pace(self._shortest, turn=-1)
-                self._put(feed, 0)
+                if feed not in self._reading:  # else it came back while its last reading goes on
+                    self._put(feed, 0)
 
     def restart(self) -> None:
         """Nobody is reading any more: what was being read is due."""
-        for feed, pace in self._paces.items():
-            if pace.reading:
-                pace.reading = False
-                self._put(feed, 0)
+        for feed in self._reading & self._paces.keys():
+            self._put(feed, 0)
+        self._reading.clear()
 
     def __contains__(self, feed: Feed) -> bool:
         return feed in self._paces
@@ -70,12 +70,13 @@ class Schedule:
             self._changed.clear()
             feed, wait = self._first_due()
             if feed is not None:
-                self._paces[feed].reading = True
+                self._reading.add(feed)
                 return feed
             await self._clock.wait(self._changed, wait)
 
     def done(self, feed: Feed, arrived: int) -> float | None:
         """It was read. `arrived` were new; the next reading comes when half a page is expected."""
+        self._reading.discard(feed)
         pace = self._paces.get(feed)
         if pace is None:
             return None
@@ -90,6 +91,7 @@ class Schedule:
 
     def failed(self, feed: Feed) -> float | None:
         """It could not be read; it alone is asked more and more rarely."""
+        self._reading.discard(feed)
         pace = self._paces.get(feed)
         if pace is None:
             return None
@@ -101,7 +103,7 @@ class Schedule:
         """Make the feeds of a workflow due now; how many there are."""
         feeds = [feed for feed in self._paces if feed.workflow_id == workflow_id]
         for feed in feeds:
-            if self._paces[feed].reading:
+            if feed in self._reading:
                 self._paces[feed].again = True
             else:
                 self._put(feed, 0)
@@ -109,7 +111,7 @@ class Schedule:
 
     def _end(self, feed: Feed, pace: _Pace, wait: float) -> float:
         wait = 0.0 if pace.again else wait
-        pace.reading = pace.again = False
+        pace.again = False
         self._put(feed, wait)
         return wait
 

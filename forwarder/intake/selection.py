@@ -68,7 +68,13 @@ class Selection:
 
 
 def has_error(execution: Execution) -> bool:
-    return bytes(execution.error).strip() not in _EMPTY
+    return _says_something(execution.error)
+
+
+def _says_something(raw: msgspec.Raw) -> bool:
+    """Whether JSON is more than an empty value, however that is spaced."""
+    text = bytes(raw).strip()
+    return (b"".join(text.split()) if text[:1] in (b"{", b"[") else text) not in _EMPTY
 
 
 def has_block_error(execution: Execution) -> bool:
@@ -78,7 +84,7 @@ def has_block_error(execution: Execution) -> bool:
     if b'"error"' not in bytes(raw):
         return False
     try:
-        return any(bytes(block.error).strip() not in _EMPTY for block in _blocks.decode(raw))
+        return any(_says_something(block.error) for block in _blocks.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _has_block_error_patiently(bytes(raw))
 

@@ -64,9 +64,12 @@ def record(db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, 
             new += 1
     count(db, recorded=new, owed=new)
     if moved_to is not None:
+        watermark, floor, since, deep_at, opens = checkpoint_row(moved_to)
+        # A floor only rises: forgetting may have raised it while the feed was being read.
         db.execute(
-            "UPDATE feeds SET watermark = ?, floor = ?, since = ?, deep_at = ?, open = ? WHERE feed = ?",
-            (*checkpoint_row(moved_to), number),
+            """UPDATE feeds SET watermark = ?, floor = max(coalesce(floor, ?), coalesce(?, floor)), since = ?,
+                                deep_at = ?, open = ? WHERE feed = ?""",
+            (watermark, floor, floor, since, deep_at, opens, number),
         )
     return new
 
