@@ -107,8 +107,7 @@ def test_a_page_with_bytes_changed_lost_or_put_in_is_a_page_or_refused_as_none(
 def decoded_or_refused(page: bytes) -> Records | None:
     try:
         records = decode_page(page)
-    except PageUnreadable as error:  # PageUndecodable is one
-        assert error.message
+    except PageUnreadable:  # PageUndecodable is one
         return None
     assert all(0 < len(execution.id.encode()) <= MAX_ID_BYTES for execution in records.executions)
     return records

@@ -1,0 +1,31 @@
+"""The real client before a hostile Alloy."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic import SecretStr
+
+from forwarder.alloy.client import LogsClient
+from forwarder.model import Feed
+from tests.clocks import QuickClock
+from tests.fakes.alloy import API_KEY, MIB, FakeAlloy
+from tests.samples import some_settings
+
+FEED = Feed("w")
+
+
+@asynccontextmanager
+async def connected(
+    alloy: FakeAlloy, clock: QuickClock | None = None, *, key: str = API_KEY, **source: Any
+) -> AsyncIterator[LogsClient]:
+    settings = some_settings(
+        source={"base_url": alloy.url, "timeout": "300ms", "max_body_bytes": MIB, "requests_per_second": 1000, **source}
+    ).source
+    async with LogsClient(settings, SecretStr(key), clock or QuickClock()) as client:
+        yield client
+
+
+async def ids(client: LogsClient, number: int = 0, limit: int = 2, feed: Feed = FEED) -> str:
+    page = await client.page(feed, number, limit)
+    return "".join(each.id for each in page.records.executions)

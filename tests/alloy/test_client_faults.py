@@ -1,0 +1,139 @@
+"""Each fault of the network and each refusal of the API is told as what it is."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from forwarder.alloy.client import retry_after
+from forwarder.errors import (
+    PageTooLarge,
+    PageUnreadable,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+)
+from tests.alloy.doors import FEED, connected, ids
+from tests.clocks import NOON, QuickClock
+from tests.fakes import alloy as faults
+from tests.fakes.actions import Answer, Chunked, Hang, ResetAfter, ResetBefore
+from tests.fakes.alloy import API_KEY, MIB, FakeAlloy
+from tests.loops import looped
+
+Fault = faults.Fault
+
+BROKEN: list[tuple[Fault, type[SourceError]]] = [
+    (faults.unauthorized(), SourceRefused),
+    (faults.forbidden(), SourceRefused),
+    (faults.unavailable(500), SourceUnavailable),
+    (faults.unavailable(503), SourceUnavailable),
+    (faults.too_many_requests(), SourceUnavailable),
+    (Answer(408), SourceUnavailable),
+    (Answer(425), SourceUnavailable),
+    (Answer(302, {"Location": "/elsewhere"}), PageUnreadable),
+    (Answer(418), PageUnreadable),
+    (Answer(204), PageUnreadable),
+    (faults.not_json(), PageUnreadable),
+    (faults.data_null(), PageUnreadable),
+    (faults.other_shape(), PageUnreadable),
+    (Answer(200), PageUnreadable),
+    (faults.gzip_bomb(8 * MIB), PageTooLarge),
+    (Answer(200, {}, b'{"data": [' + b" " * MIB + b"]}"), PageTooLarge),
+    (faults.bad_gzip, SourceUnavailable),
+    (faults.cut_gzip, SourceUnavailable),
+    (faults.cut(20), SourceUnavailable),
+    (faults.cut(20, reset=True), SourceUnavailable),
+    (faults.wrong_length(5), SourceUnavailable),
+    (lambda answer: Chunked(answer, ends=False), SourceUnavailable),
+    (faults.late(5), SourceUnavailable),
+    (faults.slow(100), SourceUnavailable),
+    (Hang(60), SourceUnavailable),
+    (ResetAfter(), SourceUnavailable),
+    (ResetBefore(), SourceUnavailable),
+    (Answer(200, {"Content-Encoding": "br"}, b"x"), PageUnreadable),
+]
+
+
+@pytest.mark.parametrize(("fault", "kind"), BROKEN)
+@looped
+async def test_each_fault_is_told_as_what_it_is_and_the_next_request_is_well(
+    alloy: FakeAlloy, fault: Fault, kind: type[SourceError]
+) -> None:
+    alloy.next(fault)
+    async with connected(alloy) as client:
+        with pytest.raises(SourceError) as raised:
+            await ids(client)
+        assert type(raised.value) is kind
+        assert not [secret for secret in (API_KEY, alloy.url, "/w/") if secret in f"{raised.value} {raised.value!r}"]
+        assert await ids(client) == "43"
+
+
+@looped
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with FakeAlloy() as alloy:
+        pass
+    async with connected(alloy) as client:
+        with pytest.raises(SourceUnavailable):
+            await ids(client)
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("7", 7), ("0", None), ("soon", None), (None, None), ("-3", None), ("99999999", 3600),
+     (faults.http_date(NOON + timedelta(minutes=1)), 60), (faults.http_date(NOON - timedelta(minutes=1)), None)],
+)  # fmt: skip
+@looped
+async def test_a_throttled_client_holds_every_request_as_long_as_it_is_told(
+    alloy: FakeAlloy, told: str | None, seconds: float | None
+) -> None:
+    clock = QuickClock(NOON + timedelta(days=3))  # our own clock has no say in it
+    alloy.next(faults.too_many_requests(told) if told is None or "," not in told else dated(told))
+    async with connected(alloy, clock) as client:
+        with pytest.raises(SourceUnavailable) as raised:
+            await ids(client)
+        assert raised.value.retry_after > 0
+        assert seconds is None or raised.value.retry_after == seconds
+        before = clock.monotonic()
+        assert await ids(client, feed=FEED) == "43"
+        assert clock.monotonic() - before >= raised.value.retry_after - 1e-6
+
+
+def dated(told: str) -> Answer:
+    throttled = faults.too_many_requests(told)
+    return Answer(throttled.status, {**throttled.headers, "Date": faults.http_date(NOON)}, throttled.body)
+
+
+@looped
+async def test_an_outage_that_names_its_end_holds_every_request_and_one_that_does_not_holds_none(
+    alloy: FakeAlloy,
+) -> None:
+    clock = QuickClock()
+    alloy.next(faults.unavailable(503, "40"), faults.unavailable(503))
+    async with connected(alloy, clock) as client:
+        for least, most, told in ((0, 1, 40), (40, 41, 0)):
+            before = clock.monotonic()
+            with pytest.raises(SourceUnavailable) as raised:
+                await ids(client)
+            assert raised.value.retry_after == told
+            assert least <= clock.monotonic() - before <= most
+
+
+MOMENT = datetime(2026, 11, 2, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0),
+        ({"retry-after": " 12 "}, 12),
+        ({"retry-after": "9" * 500}, 999_999_999),
+        ({"retry-after": "1.5"}, 0),
+        ({"retry-after": "²"}, 0),
+        ({"retry-after": "Mon, 02 Nov 2026 12:01:00 GMT"}, 60),
+        ({"retry-after": "Mon, 02 Nov 2026 12:01:00 GMT", "date": "Mon, 02 Nov 2026 12:00:50 GMT"}, 10),
+        ({"retry-after": "Mon, 02 Nov 2026 12:01:00 GMT", "date": "nonsense"}, 60),
+        ({"retry-after": "Mon, 02 Nov 0000 12:01:00 GMT"}, 0),
+        ({"retry-after": "Mon, 99 Nov 2026 12:01:00 GMT"}, 0),
+    ],
+)
+def test_retry_after_is_read_in_both_its_forms_and_nonsense_is_nothing(headers: dict[str, str], seconds: float) -> None:
+    assert retry_after(headers, MOMENT) == seconds

@@ -1,0 +1,56 @@
+"""The real bus of the forwarder before a strict EventBridge."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from forwarder.aws.bus import Answer, ClassicBus, Event
+from forwarder.aws.credentials import Identity, StoredKeys
+from tests.clocks import NOON, QuickClock
+from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
+from tests.fakes.signing import Key
+from tests.samples import some_settings
+
+
+def stored(key: Key = KEY) -> StoredKeys:
+    return StoredKeys(SecretStr(key.id), SecretStr(key.secret), None if key.token is None else SecretStr(key.token))
+
+
+def identity(bridge: StrictEventBridge, key: Key | None = KEY, **destination: Any) -> Identity:
+    settings = {"event_bus": BUS, "region": REGION, "endpoint_url": bridge.url, "timeout": "300ms", **destination}
+    return Identity(some_settings(destination=settings).destination, None if key is None else stored(key))
+
+
+@asynccontextmanager
+async def a_bus(
+    bridge: StrictEventBridge, key: Key | None = KEY, clock: QuickClock | None = None, **destination: Any
+) -> AsyncIterator[ClassicBus]:
+    async with ClassicBus(identity(bridge, key, **destination), clock or QuickClock()) as bus:
+        yield bus
+
+
+def events(ids: str = "ab") -> list[Event]:
+    return [Event("alloy.embedded", "Failed", NOON, b'{"executionId":"%s"}' % each.encode()) for each in ids]
+
+
+def delivered(bridge: StrictEventBridge) -> str:
+    return "".join(event.detail["executionId"] for event in bridge.delivered)
+
+
+async def answer_to(bridge: StrictEventBridge, ids: str = "ab", **options: Any) -> Answer:
+    async with a_bus(bridge, **options) as bus:
+        return await bus.put(events(ids))
+
+
+async def raised_by(kind: type[Exception], call: Callable[[], Any]) -> Any:
+    with pytest.raises(kind) as raised:
+        await call()
+    assert type(raised.value) is kind
+    return raised.value
+
+
+def served(bridge: StrictEventBridge) -> list[str]:
+    return [request.operation for request in bridge.served]

@@ -1,0 +1,105 @@
+"""The table of answers, in its corners."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+    SSLError,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwarder.aws.answers import entry_outcome, is_understood, refusal_of_all, request_error
+from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable, RequestRefused
+from forwarder.model import Accepted, Rejected, Retry, Unknown
+from tests.samples import examples, texts, trees
+
+URL = "https://events.eu-central-1.amazonaws.com/?planted-secret=1"
+
+
+@pytest.mark.parametrize(
+    ("entries", "is_one"),
+    [
+        ([{"EventId": "a"}, {"ErrorCode": "X", "ErrorMessage": "m"}], True),
+        ([{"EventId": "a"}], False),
+        ([{"EventId": "a"}, {"EventId": "b"}, {"EventId": "c"}], False),
+        ([{"EventId": "a"}, {}], False),
+        ([{"EventId": "a"}, {"EventId": "b", "ErrorCode": "X"}], False),
+        ([{"EventId": "a"}, {"EventId": ""}], False),
+        ([{"EventId": "a"}, {"EventId": 7}], False),
+        ([{"EventId": "a"}, None], False),
+        (None, False),
+        ("ab", False),
+    ],
+)
+def test_an_answer_counts_only_when_it_says_one_thing_of_each_entry(entries: Any, is_one: bool) -> None:
+    assert is_understood({"FailedEntryCount": 0, "Entries": entries}, 2) == is_one
+
+
+@given(st.dictionaries(st.sampled_from(["Entries", "FailedEntryCount"]), trees | st.lists(trees)), st.integers(0, 3))
+@examples(200)
+def test_no_answer_breaks_the_table(answer: dict[str, Any], sent: int) -> None:
+    if is_understood(answer, sent):
+        outcomes = [entry_outcome(entry) for entry in answer["Entries"]]
+        assert all(isinstance(outcome, (Accepted, Rejected, Retry)) for outcome in outcomes)
+
+
+@given(texts, st.integers(0, 700), texts)
+@examples(300)
+def test_no_error_of_the_bus_breaks_the_table_and_none_is_taken_for_success(
+    code: str, status: int, message: str
+) -> None:
+    response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert isinstance(request_error(ClientError(response, "PutEvents")), (DestinationError, Unknown))
+
+
+def test_a_refusal_that_holds_for_all_is_found_among_others() -> None:
+    entries: list[Any] = [
+        {"EventId": "a"},
+        {"ErrorCode": "ThrottlingException"},
+        {"ErrorCode": "NotAuthorizedForSourceException"},
+    ]
+    stop = refusal_of_all(entries)
+    assert stop is not None
+    assert (stop.code, bool(stop.hint)) == ("NotAuthorizedForSourceException", True)
+    assert refusal_of_all(entries[:2]) is None
+
+
+def connector_error() -> aiohttp.ClientConnectorError:
+    return aiohttp.ClientConnectorError(None, OSError(111, "refused"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NoCredentialsError(), DestinationRefused),
+        (PartialCredentialsError(provider="p", cred_var="v"), DestinationRefused),
+        (CredentialRetrievalError(provider="p", error_msg="m"), DestinationRefused),
+        (ParamValidationError(report="r"), RequestRefused),
+        (ConnectTimeoutError(endpoint_url=URL), DestinationUnavailable),
+        (SSLError(endpoint_url=URL, error=OSError()), DestinationUnavailable),
+        (EndpointConnectionError(endpoint_url=URL, error=connector_error()), DestinationUnavailable),
+        (EndpointConnectionError(endpoint_url=URL, error=aiohttp.ClientOSError(104, "reset")), Unknown),
+        (EndpointConnectionError(endpoint_url=URL), Unknown),
+        (ConnectionClosedError(endpoint_url=URL), Unknown),
+        (ReadTimeoutError(endpoint_url=URL), Unknown),
+        (TimeoutError(), Unknown),
+        (AttributeError("x"), Unknown),
+        (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), Unknown),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_only_what_was_certainly_not_sent_is_told_so(error: Exception, kind: type) -> None:
+    meant = request_error(error)
+    assert type(meant) is kind
+    assert "planted-secret" not in f"{meant} {meant!r}"

@@ -1,0 +1,135 @@
+"""Whose keys are used: the stored ones, else the ambient ones, and a role on top of either."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from forwarder.aws.credentials import StoredKeys
+from forwarder.errors import DestinationRefused, VaultError
+from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+from tests.aws.doors import a_bus, answer_to, delivered, events, identity, raised_by, stored
+from tests.clocks import NOON
+from tests.fakes.eventbridge import KEY, StrictEventBridge
+from tests.fakes.signing import Key
+from tests.fakes.wire import utc_now
+from tests.loops import looped
+from tests.vault.homes import Home
+
+ROLE = "arn:aws:iam::123456789012:role/publisher"
+VARIABLES = {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
+
+
+@pytest.fixture
+def bridge() -> Iterator[StrictEventBridge]:
+    with StrictEventBridge() as bridge:
+        yield bridge
+
+
+@pytest.fixture(autouse=True)
+def no_ambient_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+
+
+@looped
+async def test_without_stored_keys_the_ambient_ones_are_used(
+    bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    await answer_to(bridge, key=None)
+    assert delivered(bridge) == "ab"
+
+
+@looped
+async def test_broken_stored_keys_are_never_replaced_by_ambient_ones(
+    bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    async with a_bus(bridge, Key("AKIABROKEN0000000001", "broken")) as bus:
+        await raised_by(DestinationRefused, lambda: bus.put(events()))
+    assert delivered(bridge) == ""
+
+
+@looped
+async def test_without_any_keys_delivery_is_refused_with_the_mend(bridge: StrictEventBridge) -> None:
+    async with a_bus(bridge, None) as bus:
+        error = await raised_by(DestinationRefused, lambda: bus.put(events()))
+    assert (error.exit_code, bool(error.hint)) == (77, True)
+
+
+@pytest.mark.parametrize("external_id", ["", "shared"])
+@looped
+async def test_a_role_is_assumed_on_top(bridge: StrictEventBridge, external_id: str) -> None:
+    bridge.roles[ROLE] = external_id or None
+    await answer_to(bridge, role_arn=ROLE, external_id=external_id)
+    assert delivered(bridge) == "ab"
+    (session,) = [key for key in bridge.keys.values() if key.token]
+    assert session.arn.endswith(":assumed-role/publisher/forwarder")
+
+
+@pytest.mark.parametrize("external_id", ["", "wrong"])
+@looped
+async def test_a_role_that_may_not_be_assumed_is_refused(bridge: StrictEventBridge, external_id: str) -> None:
+    bridge.roles[ROLE] = "shared"
+    async with a_bus(bridge, role_arn=ROLE, external_id=external_id) as bus:
+        await raised_by(DestinationRefused, lambda: bus.put(events()))
+    assert delivered(bridge) == ""
+
+
+@looped
+async def test_a_role_is_assumed_once_for_many_requests(bridge: StrictEventBridge) -> None:
+    bridge.roles[ROLE] = None
+    async with a_bus(bridge, role_arn=ROLE) as bus:
+        for each in "abcd":
+            await bus.put(events(each))
+    assert [request.operation for request in bridge.served].count("STS") == 1
+
+
+@looped
+async def test_a_session_that_ended_is_refused(bridge: StrictEventBridge) -> None:
+    old = Key("ASIAOLD0000000000001", "secret", "token", utc_now() - timedelta(seconds=1))
+    bridge.keys[old.id] = old
+    async with a_bus(bridge, old) as bus:
+        assert (await raised_by(DestinationRefused, lambda: bus.put(events()))).code == "ExpiredTokenException"
+
+
+def test_the_blocking_session_is_the_same_one(bridge: StrictEventBridge) -> None:
+    bridge.roles[ROLE] = None
+    who = identity(bridge, role_arn=ROLE)
+    session = who.blocking_session()
+    caller = session.client("sts", endpoint_url=bridge.url).get_caller_identity()
+    assert caller["Arn"].endswith(":assumed-role/publisher/forwarder")
+
+
+def test_keys_come_from_the_vault_whole_or_not_at_all(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.make_key()
+    vault = home.open()
+    assert StoredKeys.of(vault) is None
+    vault.set(AWS_SESSION_TOKEN, "planted-token", NOON)
+    for name in (AWS_SECRET_ACCESS_KEY, AWS_ACCESS_KEY_ID):
+        with pytest.raises(VaultError, match="missing") as raised:
+            StoredKeys.of(vault)
+        assert "keys set" in raised.value.hint
+        vault.set(name, f"planted-{name}", NOON)
+    keys = StoredKeys.of(vault)
+    assert keys is not None
+    assert keys.arguments() == {
+        "aws_access_key_id": f"planted-{AWS_ACCESS_KEY_ID}",
+        "aws_secret_access_key": f"planted-{AWS_SECRET_ACCESS_KEY}",
+        "aws_session_token": "planted-token",
+    }
+
+
+def test_nothing_shows_a_key(bridge: StrictEventBridge) -> None:
+    key = Key("AKIAPLANTED000000009", "planted-secret", "planted-token")
+    who = identity(bridge, key)
+    shown = f"{who} {who!r} {who.stored!r} {stored(key)} {who.origin}"
+    assert not [secret for secret in (key.id, key.secret, key.token) if str(secret) in shown]

@@ -1,0 +1,215 @@
+"""What is owed reaches the bus or the dead letters, whatever the bus answers: the real parts, on a real socket."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from forwarder.aws.bus import ClassicBus
+from forwarder.delivery.loop import Delivery
+from forwarder.delivery.settle import Settler
+from forwarder.errors import BusMissing, DestinationRefused
+from forwarder.health import Health
+from forwarder.ledger import Books, SqliteLedger
+from forwarder.model import Checkpoint, State
+from tests.aws.doors import identity, stored
+from tests.clocks import NOON, QuickClock
+from tests.fakes import bus_faults
+from tests.fakes.eventbridge import BUS, REGION, StrictEventBridge
+from tests.fakes.signing import Key
+from tests.loops import looped
+from tests.samples import FEED, entry, some_settings
+
+
+@pytest.fixture
+def bridge() -> Iterator[StrictEventBridge]:
+    with StrictEventBridge() as bridge:
+        yield bridge
+
+
+@dataclass
+class Sender:
+    ledger: SqliteLedger
+    delivery: Delivery
+    health: Health
+
+    async def owe(self, ids: str | list[str], **options: Any) -> None:
+        await self.ledger.begin({FEED: Checkpoint()})
+        await self.ledger.record(FEED, [entry(each, **options) for each in ids], now=NOON)
+
+    async def send(self) -> Books:
+        """Until nothing is owed, or the bus refuses us."""
+        async with asyncio.timeout(20):
+            await self.delivery.run(until_empty=True)
+            await self.delivery.drain()
+        return await self.ledger.audit()
+
+    async def letters(self) -> dict[str, str]:
+        return {letter.entry.execution_id: letter.code for letter in await self.ledger.dead_letters()}
+
+
+@asynccontextmanager
+async def a_sender(
+    bridge: StrictEventBridge, folder: Path, key: Key | None = None, **destination: Any
+) -> AsyncIterator[Sender]:
+    clock = QuickClock()
+    health = Health(clock.now)
+    who = identity(bridge, **destination)
+    if key is not None:
+        who = type(who)(who.destination, stored(key))
+    settings = some_settings(destination={"event_bus": BUS, "region": REGION, **destination})
+    async with SqliteLedger(folder / "ledger.db", create=True) as ledger, ClassicBus(who, clock) as bus:
+        settler = Settler(ledger, clock, health)
+        yield Sender(ledger, Delivery(bus, ledger, settler, settings, clock, health), health)
+
+
+def delivered(bridge: StrictEventBridge) -> list[str]:
+    return [event.detail["executionId"] for event in bridge.delivered]
+
+
+def requests(bridge: StrictEventBridge) -> list[int]:
+    """How many events of each request were delivered."""
+    return [served.delivered for served in bridge.served if served.operation == "PutEvents"]
+
+
+@looped
+async def test_what_is_owed_is_sent_once_ten_at_a_time(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    ids = [f"e-{number}" for number in range(95)]
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe(ids)
+        assert await sender.send() == Books(recorded=95, sent=95)
+        assert sender.health.parts["bus"].state is State.HEALTHY
+    assert sorted(delivered(bridge)) == sorted(ids)
+    assert sorted(requests(bridge)) == [5, *[10] * 9]
+
+
+@looped
+async def test_several_requests_are_in_flight_and_no_more_than_the_settings_say(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    bridge.always(lambda _: bus_faults.slow(10_000))
+    async with a_sender(bridge, tmp_path, concurrency=3, timeout="2s") as sender:
+        await sender.owe([f"e-{number}" for number in range(100)])
+        assert (await sender.send()).sent == 100
+    assert bridge.max_in_flight == 3
+
+
+@looped
+async def test_each_entry_is_settled_by_its_own_outcome(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    bridge.next(bus_faults.entry_codes({0: "ThrottlingException", 2: "MalformedDetail", 3: "InternalFailure"}))
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("abcde")
+        assert await sender.send() == Books(recorded=5, sent=4, dead=1)
+        assert await sender.letters() == {"c": "MalformedDetail"}
+    assert Counter(delivered(bridge)) == Counter("abde")
+
+
+@looped
+async def test_a_code_that_nobody_documented_ends_in_the_dead_letters(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    bridge.always(lambda _: bus_faults.entry_codes({0: "BrandNewException"}))
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("a")
+        assert await sender.send() == Books(recorded=1, dead=1)
+        letter = await sender.ledger.dead_letter("a")
+        assert letter is not None
+        assert (letter.code, letter.attempted) == ("BrandNewException", 10)
+
+
+@looped
+async def test_a_request_that_is_too_large_is_halved_until_one_entry_is_to_blame(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    bridge.max_request_bytes = 5000
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("abc")
+        await sender.owe("X", detail=json.dumps({"executionId": "X", "a": "x" * 6000}).encode())
+        await sender.owe("def")
+        assert await sender.send() == Books(recorded=7, sent=6, dead=1)
+        assert await sender.letters() == {"X": "ValidationException"}
+    assert sorted(delivered(bridge)) == list("abcdef")
+
+
+@looped
+async def test_after_a_lost_reply_entries_go_alone_until_an_answer_is_understood(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    bridge.next(bus_faults.reset_after(delivered=True), bus_faults.empty(delivered=True))
+    ids = [f"e-{number}" for number in range(30)]
+    async with a_sender(bridge, tmp_path, concurrency=1) as sender:
+        await sender.owe(ids)
+        assert (await sender.send()).sent == 30
+    assert requests(bridge)[:3] == [10, 1, 1]
+    assert set(delivered(bridge)) == set(ids)
+    assert len(delivered(bridge)) - 30 <= 11
+
+
+@pytest.mark.parametrize("trouble", ["bus", "keys", "source"])
+@looped
+async def test_a_refusal_of_everything_keeps_everything_owed_and_tells_why(
+    bridge: StrictEventBridge, tmp_path: Path, trouble: str
+) -> None:
+    if trouble == "bus":
+        bridge.buses.clear()
+    elif trouble == "source":
+        bridge.always(lambda _: bus_faults.entry_codes(dict.fromkeys(range(10), "NotAuthorizedForSourceException")))
+    key = Key("AKIAWRONG00000000001", "planted-secret") if trouble == "keys" else None
+    async with a_sender(bridge, tmp_path, key) as sender:
+        await sender.owe("abc")
+        assert await sender.send() == Books(recorded=3, owed=3)
+        assert isinstance(sender.delivery.trouble, BusMissing if trouble == "bus" else DestinationRefused)
+        part = sender.health.parts["bus"]
+        assert (part.state, bool(part.mend), "planted-secret" in part.why) == (State.FAILED, True, False)
+    bridge.buses.add(BUS)
+    bridge.clear()
+    async with a_sender(bridge, tmp_path) as sender:
+        assert await sender.send() == Books(recorded=3, sent=3)
+    assert sorted(delivered(bridge)) == list("abc")
+
+
+@looped
+async def test_delivery_resumes_by_itself_when_the_bus_is_mended(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    bridge.buses.clear()
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("abc")
+        running = asyncio.create_task(sender.delivery.run())
+        await asyncio.to_thread(bridge.wait_until, lambda: len(bridge.served) >= 3)
+        bridge.buses.add(BUS)
+        assert await asyncio.to_thread(bridge.wait_until, lambda: len(bridge.delivered) == 3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await sender.delivery.drain()
+        assert await sender.ledger.audit() == Books(recorded=3, sent=3)
+
+
+CHAOS = {name: 0.03 for name in bus_faults.CHAOS if name not in ("hang", "slow")}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@looped
+async def test_in_chaos_every_entry_arrives_or_is_dead_and_is_sent_twice_only_where_a_reply_was_lost(
+    bridge: StrictEventBridge, tmp_path: Path, seed: int
+) -> None:
+    bridge.chaos(Random(seed), CHAOS)  # noqa: S311  # to be repeatable is the point
+    ids = [f"e-{number}" for number in range(150)]
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe(ids)
+        books = await sender.send()
+        dead = await sender.letters()
+    assert (books.owed, books.sent + books.dead) == (0, 150)
+    counts = Counter(delivered(bridge))
+    assert set(ids) == set(counts) | set(dead)
+    lost = sum(
+        served.delivered
+        for served in bridge.served
+        if served.fault and served.fault.delivered and not served.fault.codes
+    )
+    assert sum(counts.values()) - len(counts) <= lost

@@ -1,0 +1,44 @@
+"""The schema that is part of the product."""
+
+import json
+
+import jsonschema
+import pytest
+
+from forwarder.demo.executions import product_page_sample
+from forwarder.event.schema import schema
+from tests.event.test_trim import a_detail
+
+
+def test_it_is_a_schema_and_json() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert json.loads(json.dumps(schema())) == schema()
+
+
+@pytest.mark.parametrize("missing", sorted(set(a_detail()) - {"durationMs"}))
+def test_what_a_consumer_relies_on_is_required(missing: str) -> None:
+    detail = {name: value for name, value in a_detail().items() if name != missing}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(detail, schema())
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"version": "2"},
+        {"extra": 1},
+        {"durationMs": -1},
+        {"error": {"name": "n"}},
+        {"error": {"message": "m", "extra": 1}},
+        {"trimmed": {"shed": ["anything"], "originalBytes": 1}},
+        {"executionId": 7},
+    ],
+)
+def test_what_is_promised_is_checked(spoilt: dict[str, object]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(a_detail(**spoilt), schema())
+
+
+def test_the_sample_of_the_product_page_is_no_detail() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(product_page_sample()), schema())

@@ -1,0 +1,190 @@
+"""When each feed is read next."""
+
+import asyncio
+
+import pytest
+
+from forwarder.intake.schedule import Schedule
+from forwarder.model import Feed
+from tests.clocks import QuickClock
+from tests.loops import looped
+from tests.samples import some_settings
+
+A, B, C = Feed("a"), Feed("b"), Feed("c")
+SHORTEST, LONGEST = 5, 120
+
+
+def scheduled(*feeds: Feed) -> tuple[Schedule, QuickClock]:
+    clock = QuickClock()
+    schedule = Schedule(some_settings().source, clock)
+    schedule.watch(feeds)
+    return schedule, clock
+
+
+async def waited(schedule: Schedule, clock: QuickClock) -> tuple[Feed, float]:
+    """The next feed, and how long it took."""
+    before = clock.monotonic()
+    return await schedule.next(), clock.monotonic() - before
+
+
+async def nothing_is_due(schedule: Schedule) -> bool:
+    waiting = asyncio.create_task(schedule.next())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    is_waiting = not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    return is_waiting
+
+
+async def intervals(schedule: Schedule, clock: QuickClock, arrived: list[int]) -> list[float]:
+    """The waits after readings in which so many were new."""
+    waits = []
+    for new in arrived:
+        feed, wait = await waited(schedule, clock)
+        waits.append(wait)
+        schedule.done(feed, new)
+    return waits
+
+
+@looped
+async def test_every_feed_is_due_at_once_and_each_has_one_reader() -> None:
+    schedule, clock = scheduled(A, B, C, A)
+    assert [(await waited(schedule, clock)) for _ in range(3)] == [(A, 0), (B, 0), (C, 0)]
+    assert await nothing_is_due(schedule)
+
+
+@looped
+async def test_a_quiet_feed_is_read_ever_more_rarely() -> None:
+    schedule, clock = scheduled(A)
+    waits = await intervals(schedule, clock, [0] * 20)
+    assert waits[1] <= 2 * SHORTEST
+    assert min(waits[1:]) >= SHORTEST
+    assert max(waits) <= LONGEST
+    assert min(waits[-5:]) >= 0.8 * LONGEST - 1e-6
+
+
+@looped
+async def test_a_busy_feed_is_read_so_often_that_a_page_suffices() -> None:
+    schedule, clock = scheduled(A)
+    await intervals(schedule, clock, [0] * 20)
+    rate = 0.5  # executions a second: a page of 30 in a minute
+    arrived = rate * 100
+    waits = []
+    for _ in range(20):
+        feed, wait = await waited(schedule, clock)
+        waits.append(wait)
+        schedule.done(feed, round(rate * wait) if waits[1:] else round(arrived))
+    assert max(wait * rate for wait in waits[5:]) <= 30
+    assert min(waits[5:]) >= SHORTEST
+
+
+@looped
+async def test_a_flood_is_read_no_more_often_than_the_shortest_interval() -> None:
+    schedule, clock = scheduled(A)
+    waits = await intervals(schedule, clock, [10_000] * 10)
+    assert min(waits[1:]) >= SHORTEST - 1e-6
+    assert max(waits[3:]) <= 2 * SHORTEST
+
+
+@looped
+async def test_feeds_that_began_together_do_not_stay_together() -> None:
+    schedule, clock = scheduled(*(Feed(f"w-{number}") for number in range(20)))
+    due = []
+    for _ in range(200):
+        feed, _ = await waited(schedule, clock)
+        due.append(clock.monotonic())
+        schedule.done(feed, 0)
+    assert len(set(due[-20:])) == 20
+
+
+@looped
+async def test_a_feed_that_fails_backs_off_alone_and_recovers_at_once() -> None:
+    schedule, clock = scheduled(A, B)
+    times: dict[Feed, list[float]] = {A: [], B: []}
+    while len(times[A]) < 8:
+        feed, _ = await waited(schedule, clock)
+        times[feed].append(clock.monotonic())
+        if feed == A:
+            schedule.failed(feed)
+        else:
+            schedule.done(feed, 1000)
+    waits = [after - before for before, after in zip(times[A], times[A][1:], strict=False)]
+    assert waits[0] <= 2 * SHORTEST
+    assert max(waits) <= LONGEST
+    assert min(waits[-2:]) >= LONGEST / 2
+    assert len(times[B]) > 20
+    while (await waited(schedule, clock))[0] != A:
+        schedule.done(B, 0)
+    wait = schedule.done(A, 0)
+    assert wait is not None
+    assert wait <= 2 * SHORTEST
+
+
+@looped
+async def test_a_nudge_makes_every_feed_of_the_workflow_due_now() -> None:
+    schedule, clock = scheduled(A, Feed("a", "u"), B)
+    for _ in range(3):
+        schedule.done(await schedule.next(), 0)
+    assert schedule.nudge("a") == 2
+    assert schedule.nudge("unknown") == 0
+    nudged = [await waited(schedule, clock) for _ in range(2)]
+    assert nudged == [(A, 0), (Feed("a", "u"), 0)]
+    assert await nothing_is_due(schedule)
+
+
+@looped
+async def test_a_nudge_while_a_feed_is_read_has_it_read_again_at_once() -> None:
+    schedule, clock = scheduled(A)
+    await schedule.next()
+    schedule.nudge("a")
+    schedule.nudge("a")
+    assert await nothing_is_due(schedule)
+    assert schedule.done(A, 0) == 0
+    assert await waited(schedule, clock) == (A, 0)
+    assert (schedule.done(A, 0) or 0) >= SHORTEST
+
+
+@looped
+async def test_a_nudge_wakes_a_reader_that_waits() -> None:
+    schedule, clock = scheduled(A)
+    schedule.done(await schedule.next(), 0)
+    waiting = asyncio.create_task(waited(schedule, clock))
+    await asyncio.sleep(0)
+    schedule.nudge("a")
+    feed, wait = await waiting
+    assert feed == A
+    assert wait < SHORTEST
+
+
+@looped
+async def test_a_feed_that_is_found_later_is_read_at_once_and_others_keep_their_turn() -> None:
+    schedule, clock = scheduled(A)
+    wait = schedule.done(await schedule.next(), 0)
+    schedule.watch([A, B])
+    assert await waited(schedule, clock) == (B, 0)
+    feed, waited_for = await waited(schedule, clock)
+    assert feed == A
+    assert waited_for == pytest.approx(wait)
+
+
+@pytest.mark.parametrize("end", ["done", "failed"])
+@looped
+async def test_a_feed_that_is_watched_no_more_is_not_read_again(end: str) -> None:
+    schedule, _ = scheduled(A, B)
+    assert {await schedule.next(), await schedule.next()} == {A, B}
+    schedule.watch([B])
+    assert (schedule.done(A, 0) if end == "done" else schedule.failed(A)) is None
+    assert (schedule.feeds, await nothing_is_due(schedule)) == ([B], True)
+
+
+@looped
+async def test_a_feed_that_goes_and_comes_while_it_is_read_still_has_one_reader() -> None:
+    schedule, _ = scheduled(A)
+    await schedule.next()
+    schedule.watch([])
+    schedule.watch([A])
+    assert await nothing_is_due(schedule)
+    schedule.done(A, 0)
+    assert schedule.feeds == [A]
+    assert not await nothing_is_due(schedule) or schedule.nudge("a") == 1

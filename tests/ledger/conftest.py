@@ -1,0 +1,3 @@
+import pytest
+
+pytest.register_assert_rewrite("tests.ledger.contract", "tests.ledger.forgetting", "tests.ledger.walk")

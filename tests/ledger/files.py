@@ -1,0 +1,30 @@
+"""Ledger files, filled and read from outside of any loop."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from forwarder.ledger import Books, SqliteLedger
+from forwarder.model import Checkpoint
+from tests.clocks import NOON
+from tests.samples import FEED, entry
+
+
+def books(file: Path) -> Books:
+    """Opened, and counted anew."""
+
+    async def read() -> Books:
+        async with SqliteLedger(file) as ledger:
+            return await ledger.audit()
+
+    return asyncio.run(read())
+
+
+def filled(file: Path, entries: int = 50) -> None:
+    async def fill() -> None:
+        async with SqliteLedger(file, create=True) as ledger:
+            await ledger.begin({FEED: Checkpoint()})
+            owed = [entry(f"e-{number}", detail=os.urandom(2000)) for number in range(entries)]
+            await ledger.record(FEED, owed, now=NOON)
+
+    asyncio.run(fill())

@@ -1,0 +1,57 @@
+"""One running process a ledger."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forwarder.errors import LedgerLocked, LedgerUnavailable
+from forwarder.ledger import RunningLock, is_running
+
+HOLDER = """
+import sys
+from pathlib import Path
+from forwarder.ledger import RunningLock
+with RunningLock(Path(sys.argv[1])):
+    print(1, flush=True)
+    input()
+"""
+
+
+def test_a_second_process_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
+    assert not is_running(ledger)
+    command = [sys.executable, "-c", HOLDER, str(ledger)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:  # noqa: S603
+        assert first.stdout is not None
+        first.stdout.readline()
+        assert is_running(ledger)
+        with pytest.raises(LedgerLocked, match=str(first.pid)) as raised, RunningLock(ledger):
+            pass
+        assert raised.value.exit_code == 75
+        assert is_running(ledger)
+        first.kill()
+    assert not is_running(ledger)
+    with RunningLock(ledger):
+        assert is_running(ledger)
+
+
+def test_a_lock_is_let_go_at_the_end_and_can_be_held_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with RunningLock(tmp_path / "ledger.db"):
+            pass
+
+
+def test_looking_who_runs_does_not_keep_anybody_from_running(tmp_path: Path) -> None:
+    with RunningLock(tmp_path / "ledger.db"):
+        pass
+    for _ in range(3):
+        assert not is_running(tmp_path / "ledger.db")
+    with RunningLock(tmp_path / "ledger.db"):
+        pass
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable), RunningLock(tmp_path / "none" / "ledger.db"):
+        pass

@@ -1,0 +1,18 @@
+"""The ledger in a SQLite file keeps the contract."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from forwarder.ledger import SqliteLedger
+from tests.ledger.contract import Open
+from tests.ledger.forgetting import ForgettingContract
+from tests.ledger.walk import WalkContract
+
+
+class TestSqliteLedger(ForgettingContract, WalkContract):
+    @contextmanager
+    def place(self) -> Iterator[Open]:
+        with TemporaryDirectory() as folder:
+            yield lambda: SqliteLedger(Path(folder) / "ledger.db", create=True)

@@ -1,0 +1,81 @@
+"""What many tests need: settings, entries, and JSON of every kind."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from time import process_time
+from typing import Any
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from forwarder.ledger import Ledger
+from forwarder.model import Checkpoint, Entry, Execution, Feed
+from forwarder.settings import Settings
+from tests.clocks import NOON
+
+FEED = Feed("w-1")
+
+DESTINATION = {"event_bus": "failures", "region": "eu-central-1"}
+
+
+def examples(number: int) -> settings:
+    """How many examples a property is tried on. Time is no part of any property here."""
+    return settings(max_examples=number, deadline=None)
+
+
+def some_settings(**sections: Any) -> Settings:
+    """The defaults, but for these."""
+    return Settings(**{**sections, "destination": {**DESTINATION, **sections.get("destination", {})}})
+
+
+def entry(execution_id: str, *, feed: Feed = FEED, time: datetime = NOON, detail: bytes | None = None) -> Entry:
+    return Entry(execution_id, feed, time, detail or msgspec.json.encode({"executionId": execution_id}))
+
+
+def a_failure(execution_id: str = "e-1", **fields: Any) -> Execution:
+    """A failed execution that ran for a second; `results` and `error` as values."""
+    defaults: dict[str, Any] = {"status": "failed", "started_at": NOON - timedelta(seconds=1), "stopped_at": NOON}
+    return Execution(id=execution_id, **(defaults | encoded(fields)))
+
+
+def encoded(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of an execution, with `results` and `error` as they are kept: undecoded."""
+    raw = ("results", "error")
+    return {key: msgspec.Raw(msgspec.json.encode(value)) if key in raw else value for key, value in fields.items()}
+
+
+# Text as it can stand in a decoded page: everything but halves of surrogate pairs.
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(min_value=-(10**25), max_value=10**25)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
+
+trees = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
+    max_leaves=25,
+)
+
+
+def time_of(work: Callable[[], object]) -> float:
+    began = process_time()
+    work()
+    return process_time() - began
+
+
+def is_linear(work: Callable[[str], object], bit: str) -> bool:
+    """Whether eight times as much of the same takes nowhere near sixty-four times as long."""
+    short, long = bit * (4096 // len(bit)), bit * (32_768 // len(bit))
+    return time_of(lambda: work(long)) < 0.3 + 25 * time_of(lambda: work(short))
+
+
+async def begun(ledger: Ledger, feed: Feed, at: Checkpoint) -> Checkpoint:
+    """Where a feed stands: where it was begun before, else here."""
+    await ledger.begin({feed: at})
+    return await ledger.checkpoint(feed)

@@ -1,0 +1,171 @@
+"""The settings and their defaults, as the design's table has them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from forwarder.model import Feed
+from forwarder.settings.fields import SECTIONS, SWITCHES, keys, variable
+from tests.samples import some_settings
+
+S, M, H, D = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+
+DEFAULTS: dict[str, Any] = {
+    "enabled": True,
+    "on_enable": "catch_up",
+    "source.base_url": "https://embedded.runalloy.com",
+    "source.version": "2024-03",
+    "source.version_header": "",
+    "source.path_noun": "workflow",
+    "source.workflows": (),
+    "source.discover": False,
+    "source.discover_interval": 10 * M,
+    "source.min_interval": 5 * S,
+    "source.max_interval": 2 * M,
+    "source.overlap": 10 * M,
+    "source.late_window": 24 * H,
+    "source.deep_interval": 1 * H,
+    "source.retention": 7 * D,
+    "source.start_from": "now",
+    "source.concurrency": 8,
+    "source.requests_per_second": 20,
+    "source.page_size": 30,
+    "source.timeout": 30 * S,
+    "source.max_body_bytes": 67_108_864,
+    "source.failure_statuses": ("error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"),
+    "source.success_statuses": ("success", "succeeded"),
+    "source.running_statuses": ("running", "waiting", "pending", "queued", "new"),
+    "source.unknown_status": "forward",
+    "event.source": "alloy.embedded",
+    "event.detail_type": "Workflow Execution Failed",
+    "event.payload": "full",
+    "event.redact": (),
+    "event.reveal": (),
+    "destination.event_bus": "failures",
+    "destination.region": "eu-central-1",
+    "destination.endpoint_url": "",
+    "destination.role_arn": "",
+    "destination.external_id": "",
+    "destination.max_entry_bytes": 262_144,
+    "destination.max_request_bytes": 1_000_000,
+    "destination.concurrency": 8,
+    "destination.timeout": 10 * S,
+    "vault.file": "forwarder.keys",
+    "vault.master_key_file": "forwarder.master-key",
+    "ledger.url": "sqlite:///forwarder.db",
+    "ledger.remember": 90 * D,
+    "ledger.keep_payload": 24 * H,
+    "web.listen": "127.0.0.1:8787",
+    "run.shutdown_grace": 20 * S,
+    "run.log_format": "auto",
+    "run.log_level": "info",
+}
+
+
+def value(settings: Any, key: str) -> Any:
+    for name in key.split("."):
+        settings = getattr(settings, name)
+    return settings
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    settings = some_settings()
+    assert {key: value(settings, key) for key in keys()} == DEFAULTS
+
+
+def test_every_setting_has_a_sentence() -> None:
+    described = [field.description for _, section in SECTIONS for field in section.model_fields.values()]
+    assert len(described) == len(DEFAULTS) - len(SWITCHES)
+    assert all(described)
+
+
+def test_the_variable_of_a_setting_is_its_name() -> None:
+    assert (variable("enabled"), variable("source.base_url")) == ("FORWARDER_ENABLED", "FORWARDER_SOURCE__BASE_URL")
+
+
+def test_settings_are_frozen() -> None:
+    settings = some_settings()
+    for part, name in ((settings, "enabled"), (settings.source, "page_size")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(part, name, 1)
+
+
+ACCEPTED = [
+    ("source.base_url", "http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
+    ("source.base_url", "http://localhost:1", "http://localhost:1"),
+    ("source.base_url", "http://[::1]:1", "http://[::1]:1"),
+    ("source.base_url", "https://eu-embedded.runalloy.com/", "https://eu-embedded.runalloy.com"),
+    ("source.version", "", ""),
+    ("source.workflows", ["w", {"id": "w", "user_id": "u"}], (Feed("w"), Feed("w", "u"))),
+    ("source.failure_statuses", ["FAILED", "Kaputt"], ("failed", "kaputt")),
+    ("source.start_from", "24h", 24 * H),
+    ("destination.event_bus", "arn:aws:events:eu-west-1:123456789012:event-bus/a/b", None),
+    ("destination.event_bus", "arn:aws-us-gov:events:us-gov-west-1:123456789012:event-bus/default", None),
+    ("destination.region", "us-gov-west-1", None),
+    ("destination.region", "ap-southeast-2", None),
+    ("destination.role_arn", "arn:aws:iam::123456789012:role/path/name", None),
+    ("destination.max_entry_bytes", 16_384, None),
+    ("event.source", "awsome.source", None),
+    ("event.detail_type", "d" * 128, None),
+]
+
+
+def with_value(key: str, given: Any) -> Any:
+    section, name = key.split(".")
+    return some_settings(**{section: {name: given}})
+
+
+@pytest.mark.parametrize(("key", "given", "kept"), ACCEPTED)
+def test_what_is_possible_is_taken(key: str, given: Any, kept: Any) -> None:
+    assert value(with_value(key, given), key) == (given if kept is None else kept)
+
+
+REFUSED = [
+    ("source.base_url", "http://example.com"),
+    ("source.base_url", "http://127.0.0.1.example.com"),
+    ("source.base_url", "ftp://example.com"),
+    ("source.base_url", "https://user:planted-secret@example.com"),
+    ("source.base_url", "example.com"),
+    ("source.base_url", ""),
+    ("source.base_url", "https://[bad"),
+    ("source.version", "a/b"),
+    ("source.path_noun", "flow"),
+    ("source.workflows", [""]),
+    ("source.workflows", [{"id": "w", "user": "u"}]),
+    ("source.workflows", ["w" * 1025]),
+    ("source.workflows", [7]),
+    ("source.min_interval", "3m"),
+    ("source.min_interval", "0s"),
+    ("source.page_size", 0),
+    ("source.concurrency", 65),
+    ("source.requests_per_second", 0),
+    ("source.timeout", "soon"),
+    ("source.unknown_status", "drop"),
+    ("event.source", "aws.events"),
+    ("event.source", "AWS.events"),
+    ("event.source", ""),
+    ("event.source", "s" * 257),
+    ("event.detail_type", "d" * 129),
+    ("event.detail_type", ""),
+    ("event.payload", "some"),
+    ("destination.event_bus", ""),
+    ("destination.event_bus", "bus with spaces"),
+    ("destination.event_bus", "arn:aws:sqs:eu-west-1:123456789012:queue"),
+    ("destination.region", "Frankfurt"),
+    ("destination.endpoint_url", "http://example.com"),
+    ("destination.role_arn", "arn:aws:iam::12:role/x"),
+    ("destination.max_entry_bytes", 16_383),
+    ("destination.max_entry_bytes", 1_048_577),
+    ("destination.max_request_bytes", 100_000),
+    ("ledger.url", "postgres://x"),
+    ("ledger.url", "sqlite:///"),
+    ("run.log_level", "loud"),
+]
+
+
+@pytest.mark.parametrize(("key", "given"), REFUSED)
+def test_what_is_impossible_is_refused(key: str, given: Any) -> None:
+    with pytest.raises(ValidationError):
+        with_value(key, given)

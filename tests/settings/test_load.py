@@ -1,0 +1,162 @@
+"""From a file and an environment to settings, or to one error that names every fault and its mend."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forwarder.errors import SettingsError
+from forwarder.settings import Place, Settings, load, load_local
+from forwarder.settings.fields import keys
+from forwarder.settings.load import nearest, unknown_variables
+from forwarder.settings.reference import table, template
+
+GOOD = '[destination]\nevent_bus = "failures"\nregion = "eu-central-1"\n'
+PLANTED = "planted-secret-0001"
+
+
+def place(folder: Path, text: str | bytes = GOOD, **environ: str) -> Place:
+    file = folder / "forwarder.toml"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return Place(file, environ)
+
+
+def loaded(folder: Path, text: str = GOOD, **environ: str) -> Settings:
+    return load(place(folder, text, **environ))
+
+
+def refused(folder: Path, text: str | bytes, **environ: str) -> SettingsError:
+    with pytest.raises(SettingsError) as raised:
+        load(place(folder, text, **environ))
+    assert raised.value.exit_code == 78
+    assert PLANTED not in f"{raised.value} {raised.value!r}"
+    return raised.value
+
+
+def test_the_least_file_is_enough(tmp_path: Path) -> None:
+    assert loaded(tmp_path).destination.event_bus == "failures"
+
+
+def test_a_variable_goes_before_the_file_and_the_file_before_the_default(tmp_path: Path) -> None:
+    text = GOOD + "[source]\npage_size = 10\noverlap = '1m'\n"
+    settings = loaded(tmp_path, text, FORWARDER_SOURCE__PAGE_SIZE="20", FORWARDER_ENABLED="false")
+    assert (settings.source.page_size, settings.enabled) == (20, False)
+    assert (settings.source.overlap.total_seconds(), settings.source.concurrency) == (60, 8)
+
+
+def test_lists_are_json_in_a_variable(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, FORWARDER_SOURCE__WORKFLOWS='["a", {"id": "b", "user_id": "u"}]')
+    assert [str(feed) for feed in settings.source.workflows] == ["a", "b (user u)"]
+    assert "FORWARDER_SOURCE__WORKFLOWS" in str(refused(tmp_path, GOOD, FORWARDER_SOURCE__WORKFLOWS=PLANTED))
+
+
+def test_all_of_it_may_come_from_variables(tmp_path: Path) -> None:
+    environ = {"FORWARDER_DESTINATION__EVENT_BUS": "b", "FORWARDER_DESTINATION__REGION": "eu-west-1"}
+    assert loaded(tmp_path, "", **environ).destination.event_bus == "b"
+    # But not on a reload: a file that is being replaced is empty for a moment.
+    with pytest.raises(SettingsError, match="empty"):
+        load(place(tmp_path, "", **environ), empty_is_valid=False)
+
+
+def test_variables_of_others_are_told_and_change_nothing(tmp_path: Path) -> None:
+    others = {
+        "FORWARDER_PORT": "tcp://1",
+        "FORWARDER_SOURCE__PAGESIZE": "7",
+        "FORWARDER_SOURCE": "{}",
+        "forwarder_enabled": "false",
+    }
+    here = place(tmp_path, GOOD, FORWARDER_CONFIG="x", FORWARDER_MASTER_KEY="x", FORWARDER_ENABLED="true", **others)
+    assert load(here).enabled
+    assert unknown_variables(here) == ["FORWARDER_PORT", "FORWARDER_SOURCE", "FORWARDER_SOURCE__PAGESIZE"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "[source]\npagesize = 3", ["source.pagesize", "source.page_size"]),
+        ("enbled = true\n" + GOOD, ["enbled", "enabled"]),
+        ("[sauce]\na = 1\n" + GOOD, ["sauce", "[source]"]),
+        (GOOD + "overlap = '5m'", ["destination.overlap", "source.overlap"]),
+        ("", ["destination", "event_bus", "region"]),
+        ("[destination]\nregion = 'eu-west-1'", ["destination.event_bus", "FORWARDER_DESTINATION__EVENT_BUS"]),
+        (GOOD + f"[source]\ntimeout = '{PLANTED}'", ["source.timeout", "duration"]),
+        (GOOD + f"[source]\nbase_url = 'https://u:{PLANTED}@x'", ["source.base_url", "vault"]),
+        (GOOD + f"[source]\npage_size = '{PLANTED}'", ["source.page_size"]),
+        (GOOD + f"[event]\npayload = '{PLANTED}'", ["event.payload", "full", "none"]),
+        (GOOD + f"[event]\nsource = 'aws.{PLANTED}'", ["event.source"]),
+        (GOOD + f"[event]\ndetail_type = '{PLANTED * 10}'", ["event.detail_type", "128"]),
+        (GOOD + f"[source]\nversion = '{PLANTED}/x'", ["source.version"]),
+        (GOOD + f"[source]\nworkflows = [{{id = '', x = '{PLANTED}'}}]", ["source.workflows"]),
+        (GOOD + f"role_arn = '{PLANTED}'", ["destination.role_arn"]),
+        (GOOD + "max_entry_bytes = 500000\nmax_request_bytes = 400000", ["destination", "max_entry_bytes"]),
+        (GOOD + f"key = {PLANTED}", ["TOML"]),
+        (GOOD + f"key = '{PLANTED}", ["TOML"]),
+        (b"\xff\xfe", ["UTF-8"]),
+    ],
+)
+def test_each_fault_is_told_with_its_field_and_never_with_its_value(
+    tmp_path: Path, text: str | bytes, words: list[str]
+) -> None:
+    told = str(refused(tmp_path, text))
+    assert [word for word in words if word not in told] == []
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    told = str(refused(tmp_path, "[source]\npage_size = 0\n[event]\npayload = 'x'\n[destination]\nregion = 'x'\n"))
+    assert all(
+        key in told for key in ("source.page_size", "event.payload", "destination.region", "destination.event_bus")
+    )
+
+
+def test_a_fault_in_a_variable_names_the_variable(tmp_path: Path) -> None:
+    told = str(refused(tmp_path, GOOD, FORWARDER_SOURCE__TIMEOUT=PLANTED, FORWARDER_SOURCE__PAGE_SIZE="0"))
+    assert "FORWARDER_SOURCE__TIMEOUT" in told
+    assert "FORWARDER_SOURCE__PAGE_SIZE" in told
+
+
+def test_a_file_that_is_not_there_is_told_with_the_mend(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no settings file") as raised:
+        load(Place(tmp_path / "none.toml", {}))
+    assert "forwarder init" in raised.value.hint
+    with pytest.raises(SettingsError):
+        load(Place(tmp_path, {}))
+
+
+def test_what_concerns_this_machine_can_be_had_without_the_rest(tmp_path: Path) -> None:
+    settings = load_local(place(tmp_path, "[vault]\nfile = 'x.keys'\n[source]\nnonsense = 1\n"))
+    assert settings.vault.file == "x.keys"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("source.pagesize", "source.page_size"), ("page_size", "source.page_size"), ("event.overlap", "source.overlap"),
+     ("enable", "enabled"), ("destination.bus", "destination.event_bus")],
+)  # fmt: skip
+def test_the_nearest_known_key_is_named(wrong: str, right: str) -> None:
+    assert nearest(wrong) == right
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    here = place(tmp_path)
+    assert (here.path("a/b"), here.path("/c")) == (tmp_path / "a/b", Path("/c"))
+
+
+def test_the_template_is_valid_once_it_is_filled_in_and_says_what_the_defaults_are(tmp_path: Path) -> None:
+    text = template().replace('event_bus = ""', 'event_bus = "b"').replace('region = ""', 'region = "eu-west-1"')
+    expected: Any = loaded(tmp_path, text)
+    uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
+    assert loaded(tmp_path, uncommented) == expected
+    assert expected == loaded(tmp_path, '[destination]\nevent_bus = "b"\nregion = "eu-west-1"\n')
+    assert [key for key in keys() if f"{key.rpartition('.')[2]} = " not in text] == []
+
+
+def test_the_template_unfilled_is_refused_with_what_is_to_be_filled_in(tmp_path: Path) -> None:
+    told = str(refused(tmp_path, template()))
+    assert "event_bus" in told
+    assert "region" in told
+
+
+def test_the_table_has_a_line_for_each_setting() -> None:
+    lines = table().splitlines()[2:]
+    assert len(lines) == len(keys())
+    assert all(f"`{key.rpartition('.')[2]}`" in line for key, line in zip(keys(), lines, strict=True))
