@@ -1,7 +1,11 @@
 """Logs: one line for a unit of work, on standard error, for a person or a machine; never a secret."""
 
+import contextlib
+import io
 import logging
+import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -31,14 +35,47 @@ def configure(settings: RunSettings) -> None:
             *ending,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Unfailing()),
         cache_logger_on_first_use=False,
     )
     # Libraries say at a lower level what they send, signatures included: that is nobody's business.
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler(_Unfailing())
+    handler.setFormatter(_Scrubbed("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _unfailing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # Nobody will read again; what is left in the buffer must not spoil the exit code at the end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        return
+
+
+class _Unfailing(io.TextIOWrapper):
+    """Standard error; a log that nobody reads any more, or whose disk is full, ends no work."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr.buffer, encoding="utf-8", errors="replace", write_through=True)
+
+    def write(self, text: str) -> int:
+        with _unfailing():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with _unfailing():
+            super().flush()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self.detach()  # standard error is not ours to close
 
 
 _redactor = Redactor()

@@ -34,6 +34,9 @@ PATIENCE = 10
 
 NOUNS = ("workflow", "workflows")
 
+PAGE_REFUSED = (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY)
+"""How a page number is refused of a workflow that is there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -112,7 +115,7 @@ class LogsClient:
             self._tried_both.discard(feed)
         query = {"page": number + self._first_page.get(feed, 0), "limit": limit, "order": "desc"}
         answer = await self._logs(feed, query)
-        if answer.status in (400, 422) and query["page"] == 0:
+        if answer.status in PAGE_REFUSED and query["page"] == 0:
             answer = await self._logs(feed, {**query, "page": 1})
             if answer.status == httpx.codes.OK:
                 self._first_page[feed] = 1
@@ -147,7 +150,7 @@ class LogsClient:
             self._tried_both.add(feed)
             other = next(noun for noun in NOUNS if noun != self._noun)
             answer = await self._send("GET", f"{other}/{_segment(feed.workflow_id)}/logs", {**query, **_user(feed)})
-            if answer.status == httpx.codes.OK:
+            if answer.status in (httpx.codes.OK, *PAGE_REFUSED):
                 self._noun = other
         if answer.status == httpx.codes.NOT_FOUND:
             raise WorkflowNotFound(f"the logs API knows no workflow {feed}", hint="check its id and the user's")
