@@ -20,7 +20,7 @@ async def connected(
     alloy: FakeAlloy, clock: QuickClock | None = None, *, key: str = API_KEY, **source: Any
 ) -> AsyncIterator[LogsClient]:
     settings = some_settings(
-        source={"base_url": alloy.url, "timeout": "300ms", "max_body_bytes": MIB, "requests_per_second": 1000, **source}
+        source={"base_url": alloy.url, "timeout": "3s", "max_body_bytes": MIB, "requests_per_second": 1000, **source}
     ).source
     async with LogsClient(settings, SecretStr(key), clock or QuickClock()) as client:
         yield client

@@ -20,7 +20,7 @@ def stored(key: Key = KEY) -> StoredKeys:
 
 
 def identity(bridge: StrictEventBridge, key: Key | None = KEY, **destination: Any) -> Identity:
-    settings = {"event_bus": BUS, "region": REGION, "endpoint_url": bridge.url, "timeout": "300ms", **destination}
+    settings = {"event_bus": BUS, "region": REGION, "endpoint_url": bridge.url, "timeout": "1s", **destination}
     return Identity(some_settings(destination=settings).destination, None if key is None else stored(key))
 
 

@@ -58,7 +58,7 @@ rooms = st.sampled_from([SMALLEST, SMALLEST + 1, 20_000, 65_536, 262_087])
 
 
 @given(details, rooms)
-@examples(250)
+@examples(150)
 def test_any_detail_fits_any_room_and_says_what_was_left_out(detail: dict[str, Any], room: int) -> None:
     whole = len(json.dumps(detail, ensure_ascii=False, separators=(",", ":")).encode())
     fitted = fit(detail, room)

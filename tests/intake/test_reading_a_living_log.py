@@ -74,7 +74,7 @@ worlds = given(st.randoms(use_true_random=False), traits, st.lists(st.sampled_fr
 
 
 @worlds
-@examples(60)
+@examples(40)
 def test_every_failure_that_was_listed_is_recorded_once(draw: Random, traits: Traits, jumps: list[timedelta]) -> None:
     asyncio.run(live(draw, traits, jumps))
 

@@ -52,7 +52,7 @@ statuses = st.none() | texts | st.sampled_from(["failed", "x" * 5000, "Bearer ab
 
 
 @given(results, errors, statuses, st.none() | texts, ids, ids, st.sampled_from(["full", "errors", "none"]))
-@examples(200)
+@examples(120)
 def test_any_json_becomes_an_event(
     results: Any, error: Any, status: str | None, message: str | None, execution_id: str, user: str, payload: str
 ) -> None:
@@ -63,7 +63,7 @@ def test_any_json_becomes_an_event(
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
-@examples(200)
+@examples(120)
 def test_what_is_no_json_becomes_an_event_too(results: bytes, error: bytes) -> None:
     detail_of(Execution(id="e", error=msgspec.Raw(error), results=msgspec.Raw(results)))
 

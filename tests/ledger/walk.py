@@ -143,7 +143,7 @@ class Walk:
 
 class WalkContract(LedgerContract):
     @given(st.lists(steps, max_size=40))
-    @examples(300)
+    @examples(120)
     def test_the_books_balance_after_anything_and_nothing_is_lost_or_owed_twice(
         self, path: list[tuple[str, Any]]
     ) -> None:

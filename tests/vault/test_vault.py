@@ -64,7 +64,7 @@ def test_the_same_secret_is_sealed_differently_each_time(home: Home) -> None:
 
 
 @given(st.sampled_from(sorted(SECRETS)), st.integers(0, 10_000), FLIPS)
-@examples(200)
+@examples(80)
 def test_a_changed_byte_of_any_box_opens_nothing(name: str, at: int, flip: int) -> None:
     with TemporaryDirectory() as folder:
         home = filled(Path(folder))
@@ -80,7 +80,7 @@ def test_a_changed_byte_of_any_box_opens_nothing(name: str, at: int, flip: int) 
 
 
 @given(st.integers(0, 100_000), FLIPS)
-@examples(300)
+@examples(120)
 def test_a_changed_byte_anywhere_gives_an_error_or_the_true_secrets(at: int, flip: int) -> None:
     with TemporaryDirectory() as folder:
         home = filled(Path(folder))

@@ -1,0 +1,46 @@
+"""The two fakes and a forwarder between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Home
+from tests.fakes.alloy import API_KEY, FakeAlloy
+from tests.fakes.eventbridge import KEY, StrictEventBridge
+
+
+@pytest.fixture
+def alloy() -> Iterator[FakeAlloy]:
+    with FakeAlloy() as alloy:
+        alloy.api.add_workflow("w")
+        yield alloy
+
+
+@pytest.fixture
+def bus() -> Iterator[StrictEventBridge]:
+    with StrictEventBridge() as bus:
+        yield bus
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vault with the keys of both fakes, made by the real verbs once: each test takes a copy."""
+    place = tmp_path_factory.mktemp("sealed")
+    maker = Home(place, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
+    maker.file.unlink()
+    assert maker("init").code == 0
+    secrets = {"alloy-api-key": API_KEY, "aws-access-key-id": KEY.id, "aws-secret-access-key": KEY.secret}
+    for name, secret in secrets.items():
+        done = maker("keys", "set", name, stdin=secret + "\n")
+        assert done.code == 0, done.said
+    return place
+
+
+@pytest.fixture
+def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, bus: StrictEventBridge) -> Home:
+    home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
+    home.adopt(sealed)
+    return home

@@ -1,0 +1,173 @@
+"""What is in an event, how much of it, and that each is as the schema says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from forwarder.demo.executions import FAILURES, VARIANTS, execution
+from tests.e2e.harness import Home, detail, fail, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.fakes.put_events import entry_bytes
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    home = Home(tmp_path_factory.mktemp("schema"), alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
+    home.file.unlink()
+    done = home("schema")
+    assert done.code == 0, "it needs no settings"
+    return done.json()
+
+
+def valid(bus: StrictEventBridge, schema: Any) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    for event in bus.delivered:
+        validator.validate(event.detail)
+
+
+def test_every_event_of_every_variant_is_as_the_schema_says(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
+) -> None:
+    for variant in VARIANTS:
+        for sign in FAILURES:
+            fail(alloy, f"{variant} {sign}", outcome=sign, variant=variant)
+    home.change("source", workflows=["w", {"id": "v", "user_id": "u"}])
+    alloy.api.add("v", execution("unfinished", id="of-user", started=alloy.api.now()), user_id="u")
+    assert home("once").code == 0
+    assert len(sent(bus)) == len(VARIANTS) * len(FAILURES) + 1
+    valid(bus, schema)
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "no times": {"startedAt": None, "stoppedAt": None},
+    "times that are none": {"startedAt": "yesterday", "stoppedAt": 12},
+    "an error that is a list": {"error": ["a", {"b": 1}]},
+    "an error that is a number": {"error": 500},
+    "an error code that is a number": {"error": {"code": 500, "message": "m"}},
+    "a message that is an object": {"error": {"message": {"text": "m"}}},
+    "a status that is a number": {"status": 500, "error": "x"},
+    "no results": {"results": None},
+    "results an object": {"results": {"a": 1}},
+    "stopped before it started": {"startedAt": "2026-06-01T00:00:00Z", "stoppedAt": "2026-01-01T00:00:00Z"},
+    "a time with an offset": {"startedAt": "2026-06-01T00:00:00+02:00", "stoppedAt": "2026-06-01T01:00:00+02:00"},
+}
+
+
+def test_odd_executions_are_as_the_schema_says_too(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
+) -> None:
+    for id_, fields in ODD.items():
+        alloy.api.add("w", execution("failed-status", id=id_, started=alloy.api.now()) | fields)
+    assert home("once").code == 0
+    assert sent(bus) == sorted(ODD)
+    valid(bus, schema)
+
+
+def test_full_has_the_results_of_every_block(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    fail(alloy, "a", outcome="failed-block")
+    home("once")
+    results = detail(bus, "a")["results"]
+    assert len(results) == 2
+    assert "Earl Grey" in json.dumps(results)
+
+
+def test_errors_has_only_the_blocks_that_failed_without_their_data(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
+) -> None:
+    home.change("event", payload="errors")
+    fail(alloy, "a", outcome="failed-block", payload={"order": "the-customers-own"})
+    home("once")
+    (block,) = detail(bus, "a")["results"]
+    assert "422" in json.dumps(block["error"])
+    assert not block.get("data")
+    assert "the-customers-own" not in str(bus.delivered[0].entry)
+    valid(bus, schema)
+
+
+def test_none_has_no_results(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any) -> None:
+    home.change("event", payload="none")
+    fail(alloy, "a", outcome="failed-block", payload={"order": "the-customers-own"})
+    home("once")
+    assert "results" not in detail(bus, "a")
+    assert "422" in detail(bus, "a")["error"]["message"]
+    assert "the-customers-own" not in str(bus.delivered[0].entry)
+    valid(bus, schema)
+
+
+LIMIT = 20_000
+
+
+@pytest.fixture(scope="module")
+def trimmed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[StrictEventBridge]:
+    """Executions that are too large for different reasons, by their ids."""
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
+        home = Home(tmp_path_factory.mktemp("trimmed"), alloy=alloy.url, bus=bus.url)
+        home.adopt(sealed)
+        home.change("destination", max_entry_bytes=LIMIT)
+        started = alloy.api.now()
+        fail(alloy, "fits")
+        fail(alloy, "other block", outcome="failed-block", payload={"text": "x" * LIMIT})
+        large = execution("failed-block", id="failed block", started=started)
+        large["results"][1]["data"] = [{"json": {"text": "y" * LIMIT}}]
+        alloy.api.add("w", large)
+        fail(alloy, "message")
+        alloy.api.update("message", error={"message": "m" * LIMIT, "stack": "s" * 100})
+        fail(alloy, "stack")
+        alloy.api.update("stack", error={"message": "short", "stack": "s" * 1000 + "\n" * LIMIT})
+        fail(alloy, "blocks")
+        alloy.api.update("blocks", results=[{"blockId": f"b{number}"} for number in range(3000)])
+        fail(alloy, "wide 🫖", payload={"text": "🫖" * (LIMIT // 4)})
+        done = home("once")
+        assert done.code == 0, done.said
+        yield bus
+
+
+TOO_LARGE = ["other block", "failed block", "message", "stack", "blocks", "wide 🫖"]
+
+
+@pytest.mark.parametrize("id_", ["fits", *TOO_LARGE])
+def test_no_event_is_larger_than_the_limit_and_none_is_dropped(trimmed: StrictEventBridge, id_: str) -> None:
+    (event,) = [event for event in trimmed.delivered if event.detail["executionId"] == id_]
+    assert entry_bytes(dict(event.entry)) <= LIMIT
+
+
+@pytest.mark.parametrize("id_", TOO_LARGE)
+def test_an_event_says_what_was_shed_and_how_large_it_was(trimmed: StrictEventBridge, schema: Any, id_: str) -> None:
+    told = detail(trimmed, id_)["trimmed"]
+    assert told["shed"]
+    assert told["originalBytes"] > LIMIT
+    valid(trimmed, schema)
+
+
+def test_an_event_that_fits_sheds_nothing(trimmed: StrictEventBridge) -> None:
+    assert "trimmed" not in detail(trimmed, "fits")
+
+
+def test_the_data_of_the_other_blocks_goes_first(trimmed: StrictEventBridge) -> None:
+    told = detail(trimmed, "other block")
+    assert told["trimmed"]["shed"] == ["data of other blocks"]
+    assert told["error"]["stack"]
+
+
+def test_the_error_is_kept_to_the_last(trimmed: StrictEventBridge) -> None:
+    assert detail(trimmed, "blocks")["error"]["message"]
+    assert detail(trimmed, "message")["error"]["message"].startswith("m" * 500)
+
+
+def test_a_smaller_limit_also_serves_what_is_already_owed(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    bus.buses.clear()
+    fail(alloy, "a", outcome="failed-block", payload={"text": "x" * 50_000})
+    home("once", "--timeout", "300ms")
+    bus.buses.add("failures")
+    home.change("destination", max_entry_bytes=LIMIT)
+    assert home("once").code == 0
+    assert entry_bytes(dict(bus.delivered[0].entry)) <= LIMIT
+    assert detail(bus, "a")["trimmed"]["shed"] == ["data of other blocks"]

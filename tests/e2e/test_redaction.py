@@ -1,0 +1,201 @@
+"""A secret planted anywhere in an execution is in no event, no log line, no ledger file and no output."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forwarder.demo.executions import execution
+from tests.e2e.harness import Home, detail, fail, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.bus_faults import entry_codes
+from tests.fakes.eventbridge import StrictEventBridge
+
+
+def plant(number: int) -> str:
+    return f"pl4nted{number:03}Zq"
+
+
+def token(number: int) -> str:
+    """A JWT whose signature carries the mark; its parts are real base64url."""
+    head, claims = (
+        base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b'{"alg":"HS256"}', b'{"sub":"1"}')
+    )
+    return f"{head}.{claims}.{plant(number)}{'x' * 30}"
+
+
+BY_NAME = [
+    "authorization", "Authorization", "AUTHORIZATION", "proxy-authorization", "cookie", "Set-Cookie", "set_cookie",
+    "token", "accessToken", "access_token", "refresh-token", "idToken", "postman-token", "x-csrf-token",
+    "apiKey", "api_key", "X-Api-Key", "apikey", "privateKey", "private_key", "secretKey", "aws_secret_access_key",
+    "password", "Password", "userPassword", "passwd", "passphrase", "secret", "clientSecret", "client_secret",
+    "x-forwarded-for", "X-Forwarded-For", "x-real-ip", "x-amz-security-token", "session_token", "credentials",
+]  # fmt: skip
+BY_SHAPE = [
+    "sent Authorization: Bearer {}",
+    "bearer {}",
+    "curl -H 'authorization: BEARER {}' https://x.example",
+    "https://user:{}@shop.example/hook",
+    "postgres://admin:{}@db.internal:5432/x",
+    "https://x.example/a?api_key={}&page=1",
+    "GET /hook?page=1&access_token={} HTTP/1.1",
+    "https://x.example/?token={}#top",
+    "https://x.example/?client_secret={}",
+    "https://x.example/?PASSWORD={}",
+]
+AWS_IDS = ["AKIAPLANTEDKEY000123", "ASIAPLANTEDKEY000456"]
+
+
+@dataclass
+class Planted:
+    """What was planted, by the place where it was."""
+
+    marks: dict[str, str]
+    record: dict[str, Any]
+
+
+def planted(id_: str, moment: str) -> Planted:
+    marks: dict[str, str] = {}
+
+    def mark(place: str) -> str:
+        marks[place] = plant(len(marks))
+        return marks[place]
+
+    named: dict[str, Any] = {name: mark(f"name {name}") for name in BY_NAME}
+    for kind, value in (("a list", [mark("a list")]), ("an object", {"a": {"b": mark("an object")}})):
+        named[f"under {kind}"] = {"password": value}
+    shaped = [text.format(mark(f"shape {text}")) for text in BY_SHAPE]
+    shaped.append(f"jwt={token(len(marks))} in a text")
+    marks["jwt"] = plant(len(marks))
+    marks["basic"] = base64.b64encode(f"user:{plant(len(marks))}".encode()).decode()
+    shaped.append(f"Authorization: Basic {marks['basic']}")
+    marks |= {key: key for key in AWS_IDS}
+    shaped += [f"key {key}, used" for key in AWS_IDS]
+    where = {
+        place: f"it said Bearer {mark(place)}"
+        for place in ("message", "stack", "name", "code", "block error", "block text", "status", "a name")
+    }
+    error = {name: where[name] for name in ("message", "stack", "name", "code")}
+    blocks = [
+        {"blockId": "b1", "data": [{"json": named, "meta": dict(named)}], "displayName": where["block text"]},
+        {"blockId": "b2", "data": [[{"json": shaped, "id": "0"}]], "error": {"message": where["block error"]}},
+        {"connectorId": "b3", "data": [{"json": json.dumps("https://u:" + mark("in JSON in a text") + "@x.example")}]},
+        {"blockId": "b4", "data": {"deep": [[[{"x": [{"Cookie": mark("deep")}]}]]]}, where["a name"]: 1},
+    ]
+    record = {"executionId": id_, "startedAt": moment, "stoppedAt": moment, "status": where["status"]}
+    return Planted(marks, record | {"error": error, "results": blocks, "inputs": [{"blockId": "b1", "data": named}]})
+
+
+@dataclass
+class Scene:
+    """Two executions with the same plants, one sent and one dead, and everything that the program wrote or said."""
+
+    marks: dict[str, str]
+    texts: dict[str, bytes]
+
+
+def unpacked(ledger: Path) -> bytes:
+    """Every value of every table, unpacked where it is packed."""
+    found = []
+    with sqlite3.connect(ledger) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - names from the schema itself
+                for value in row:
+                    data = value if isinstance(value, bytes) else str(value).encode()
+                    found.append(data)
+                    try:
+                        found.append(zlib.decompress(data))
+                    except zlib.error:
+                        continue
+    connection.close()
+    return b"\n".join(found)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[Scene]:
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
+        home = Home(tmp_path_factory.mktemp("planted"), alloy=alloy.url, bus=bus.url)
+        home.adopt(sealed)
+        home.change("run", log_level="debug")
+        plants = planted("sent", alloy.api.now().isoformat())
+        alloy.api.add("w", plants.record)
+        alloy.api.add("w", plants.record | {"executionId": "dead"})
+        bus.next(entry_codes({0: "MalformedDetail"}))
+        with home.daemon() as daemon:
+            daemon.until(lambda: len(bus.delivered) == 1)
+            daemon.logs("entry dead")
+            files = {path.name: path.read_bytes() for path in home.place.glob("forwarder.db*")}
+            assert daemon.stop() == 0
+        (letter,) = home.dead()
+        verbs = {"once": ["once"], "status": ["status"], "status --json": ["status", "--json"]}
+        verbs |= {"dead list": ["dead", "list"], "dead show": ["dead", "show", str(letter["execution_id"])]}
+        done = {name: home(*words) for name, words in verbs.items()}
+        assert {verb.code for verb in done.values()} == {0}, done
+        texts = {name: verb.said.encode() for name, verb in done.items()}
+        texts |= {"log": daemon.log.encode(), "events": "".join(str(e.entry) for e in bus.delivered).encode()}
+        files |= {f"{path.name}, at rest": path.read_bytes() for path in home.place.glob("forwarder.db*")}
+        texts |= files | {"ledger": unpacked(home.place / "forwarder.db")}
+        yield Scene(plants.marks, texts)
+
+
+MARKS = planted("x", "")
+
+
+@pytest.mark.parametrize("place", MARKS.marks)
+def test_a_planted_secret_is_nowhere(scene: Scene, place: str) -> None:
+    mark = scene.marks[place].encode()
+    assert [name for name, text in scene.texts.items() if mark in text] == []
+
+
+def test_what_was_not_secret_is_there(scene: Scene) -> None:
+    """Else an empty event would pass all the others."""
+    for name in ("events", "dead show", "ledger"):
+        for word in (b"shop.example/hook", b"page=1", b"[redacted]", b"used"):
+            assert word in scene.texts[name], (name, word)
+    assert b"executionId" not in scene.texts["forwarder.db, at rest"], "details are packed"
+
+
+def test_further_names_can_be_redacted(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    home.change("event", redact=["email", "Phone"])
+    fail(alloy, "a")
+    home("once")
+    text = json.dumps(detail(bus, "a"))
+    assert "zoe@shop.example" not in text
+    assert "5550100" not in text
+    assert "Earl Grey" in text
+
+
+def test_a_name_can_be_taken_out_of_redaction(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    home.change("event", reveal=["x-forwarded-for"])
+    fail(alloy, "a")
+    home("once")
+    headers = detail(bus, "a")["results"][0]["data"][0][0]["json"]["headers"]
+    assert headers["x-forwarded-for"] == "203.0.113.70"
+    assert headers["x-real-ip"] == headers["authorization"] == "[redacted]"
+
+
+def test_credentials_in_the_address_of_the_source_are_not_told(home: Home, alloy: FakeAlloy) -> None:
+    home.change("source", base_url=alloy.url.replace("://", f"://user:{plant(0)}@"))
+    done = home("once", "--timeout", "500ms")
+    assert plant(0) not in done.said + home("check").said + home("status").said
+
+
+def test_a_secret_cut_in_two_by_trimming_is_still_none(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """Redaction comes before trimming: a string cut in the middle of a token must not save its first half."""
+    home.change("destination", max_entry_bytes=16_384)
+    text = "x" * 1015 + " Bearer " + plant(7) * 100
+    started = alloy.api.now()
+    record = execution("unfinished", id="a", started=started, payload={"text": text})
+    alloy.api.add("w", record | {"error": {"message": text, "stack": text * 10}})
+    home("once")
+    assert sent(bus) == ["a"]
+    assert plant(7)[:6] not in json.dumps(detail(bus, "a"))

@@ -1,0 +1,109 @@
+"""Answers that are no page: the reading is cut short, other feeds go on, the watermark stays."""
+
+from __future__ import annotations
+
+from tests.e2e.harness import Home, fail, numbered, pages, polls, sent, watermark
+from tests.fakes.actions import Answer
+from tests.fakes.alloy import MIB, FakeAlloy, data_null, gzip_bomb, not_json, other_shape
+from tests.fakes.eventbridge import StrictEventBridge
+
+JSON = {"Content-Type": "application/json"}
+NO_PAGE: dict[str, Answer] = {
+    "html": not_json(),
+    "data-null": data_null(),
+    "a-list": other_shape(["x"]),
+    "a-text": other_shape("x"),
+    "no-data": other_shape({"items": []}),
+    "data-an-object": other_shape({"data": {"a": 1}}),
+    "nothing": Answer(200, JSON),
+    "null": other_shape(None),
+    "half": Answer(200, JSON, b'{"data": ['),
+    "no-text": Answer(200, JSON, b"\xff\xfe\x00"),
+}
+
+
+def body_for(target: str) -> Answer | None:
+    return next((answer for name, answer in NO_PAGE.items() if f"/{name}/" in target), None)
+
+
+def test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("source", workflows=[*NO_PAGE, "w"])
+    fail(alloy, "other")
+    alloy.always(lambda request: body_for(request.target))
+    done = home("once", "--timeout", "1s")
+    assert (done.code, sent(bus)) == (69, ["other"])
+    assert {line["feed"] for line in done.log if "cut short" in line["event"]} == {*NO_PAGE}
+    feeds = home("status", "--json").json()["feeds"]
+    assert {feed["workflow_id"] for feed in feeds if feed["watermark"]} == {"w"}
+
+
+def test_a_feed_that_answered_with_rubbish_is_read_again_once_it_is_mended(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    fail(alloy, "a")
+    alloy.always(lambda _: not_json())
+    with home.daemon() as daemon:
+        daemon.logs("cut short")
+        alloy.clear()
+        daemon.until(lambda: sent(bus) == ["a"])
+
+
+def test_rubbish_on_the_second_page_keeps_the_first_and_leaves_the_watermark(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    fail(alloy, *numbered(40))
+    alloy.always(lambda request: data_null() if request.query["page"] == "1" else None)
+    assert home("once", "--timeout", "1s").code == 69
+    assert sent(bus) == numbered(40)[10:]
+    assert watermark(home) is None
+    alloy.clear()
+    assert home("once").code == 0
+    assert sent(bus) == numbered(40)
+
+
+def test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("source", max_body_bytes=100_000)
+    fail(alloy, *numbered(5, "before"))
+    fail(alloy, "huge", payload={"text": "x" * 120_000})
+    fail(alloy, *numbered(5, "after"))
+    done = home("once")
+    assert sent(bus) == numbered(5, "after") + numbered(5, "before"), done.err
+    assert "1" in {query["limit"] for query in pages(alloy)}
+    assert [line["refused"] for line in done.log if line["event"] == "feed read"] == [1]
+    assert watermark(home) is not None, "one bad record never wedges a feed"
+
+
+def test_a_page_over_the_limit_whose_records_are_under_it_loses_nothing(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("source", max_body_bytes=100_000)
+    fail(alloy, *numbered(35), payload={"text": "x" * 9_000})
+    done = home("once")
+    assert (done.code, sent(bus)) == (0, numbered(35))
+
+
+def test_an_api_whose_every_answer_is_too_large_leaves_the_watermark_and_is_soon_left_alone(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("source", max_body_bytes=4_000)
+    fail(alloy, *numbered(3))
+    alloy.always(lambda _: other_shape({"data": [], "advertisement": "x" * 5_000}))
+    done = home("once", "--timeout", "1s")
+    assert (done.code, sent(bus)) == (69, [])
+    assert watermark(home) is None
+    assert polls(alloy) < 500, "at 20 requests a second, more than that would hold up the other feeds for long"
+
+
+def test_a_gzip_bomb_is_refused_unpacked_and_its_records_are_read_one_by_one(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("source", max_body_bytes=1_000_000)
+    fail(alloy, "a", "b")
+    alloy.always(lambda request: gzip_bomb(8 * MIB) if request.query["limit"] != "1" else None)
+    done = home("once")
+    assert sent(bus) == ["a", "b"]
+    assert "1000000 bytes" in done.err

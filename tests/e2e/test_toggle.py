@@ -1,0 +1,169 @@
+"""The switch, thrown while the daemon runs, and across a restart of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.harness import Daemon, Home, eventually, fail, never, numbered, polls, publishing, sent
+from tests.fakes.alloy import FakeAlloy, late
+from tests.fakes.bus_faults import slow, throttled
+from tests.fakes.eventbridge import StrictEventBridge
+
+
+@pytest.fixture
+def daemon(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> Iterator[Daemon]:
+    """It runs, and has sent one event."""
+    fail(alloy, "first")
+    with home.daemon() as daemon:
+        daemon.until(lambda: sent(bus) == ["first"])
+        yield daemon
+
+
+def off(home: Home, daemon: Daemon) -> None:
+    home.change(enabled=False)
+    daemon.logs("switched off")
+
+
+def on(home: Home, daemon: Daemon) -> None:
+    home.change(enabled=True)
+    daemon.logs("switched on")
+
+
+def test_off_takes_effect_within_a_second(home: Home, daemon: Daemon) -> None:
+    home.change(enabled=False)
+    began = time.monotonic()
+    daemon.logs("switched off")
+    assert time.monotonic() - began < 1.2
+
+
+def test_off_nothing_is_polled_and_nothing_published(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    off(home, daemon)
+    asked, served = polls(alloy), len(bus.served)
+    fail(alloy, "meanwhile")
+    assert never(lambda: polls(alloy) > asked or len(bus.served) > served, within=1)
+    assert daemon.alive
+
+
+def test_the_verbs_throw_the_same_switch(home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    home("disable")
+    daemon.logs("switched off")
+    fail(alloy, "meanwhile")
+    home("enable")
+    daemon.until(lambda: sent(bus) == ["first", "meanwhile"])
+
+
+def test_on_again_catches_up(home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    off(home, daemon)
+    fail(alloy, *numbered(40), ago=30)
+    on(home, daemon)
+    daemon.until(lambda: sent(bus) == ["first", *numbered(40)])
+
+
+def test_on_again_with_skip_leaves_out_what_failed_meanwhile(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change(on_enable="skip")
+    off(home, daemon)
+    fail(alloy, "meanwhile", ago=5)
+    on(home, daemon)
+    asked = polls(alloy)
+    daemon.until(lambda: polls(alloy) > asked + 4)
+    fail(alloy, "after", ago=-2)
+    daemon.until(lambda: "after" in sent(bus))
+    assert sent(bus) == ["after", "first"]
+
+
+def test_what_was_owed_is_sent_even_with_skip(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change(on_enable="skip")
+    bus.always(publishing(throttled()))
+    fail(alloy, "owed")
+    daemon.until(lambda: home.books()["owed"] == 1)
+    off(home, daemon)
+    bus.clear()
+    on(home, daemon)
+    daemon.until(lambda: sent(bus) == ["first", "owed"])
+
+
+def test_off_nothing_that_is_owed_is_published(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    bus.always(publishing(throttled()))
+    fail(alloy, *numbered(20))
+    daemon.until(lambda: home.books()["owed"] == 20)
+    off(home, daemon)
+    bus.clear()
+    assert never(lambda: len(bus.delivered) > 1, within=1.5)
+    assert home.books()["owed"] == 20
+
+
+def test_requests_in_flight_end_and_are_settled(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    bus.next(slow(500))
+    fail(alloy, "in-flight")
+    daemon.until(lambda: len(bus.delivered) == 2)
+    off(home, daemon)
+    daemon.until(lambda: home.books()["sent"] == 2)
+    assert sent(bus) == ["first", "in-flight"]
+
+
+@pytest.mark.parametrize(("on_enable", "expected"), [("catch_up", ["first", "x"]), ("skip", ["first"])])
+def test_a_toggle_across_a_restart_means_the_same(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge, on_enable: str, expected: list[str]
+) -> None:
+    home.change(on_enable=on_enable)
+    off(home, daemon)
+    assert daemon.stop() == 0
+    fail(alloy, "x", ago=5)
+    home.change(enabled=True)
+    with home.daemon() as second:
+        asked = polls(alloy)
+        second.until(lambda: polls(alloy) > asked + 6)
+        second.until(lambda: sent(bus) == expected)
+        assert second.stop() == 0
+    assert sent(bus) == expected
+
+
+def test_a_daemon_that_starts_switched_off_waits(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    home.change(enabled=False)
+    fail(alloy, "a")
+    with home.daemon() as daemon:
+        daemon.until(lambda: home("status", "--json").json()["running"])
+        assert (polls(alloy), bus.served) == (0, [])
+        home.change(enabled=True)
+        daemon.until(lambda: sent(bus) == ["a"])
+
+
+def test_quick_toggles_lose_and_double_nothing(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    for round_ in range(8):
+        fail(alloy, f"x{round_}")
+        home.change(enabled=round_ % 2 == 1)
+        eventually(lambda: False, within=0.3)  # sometimes seen, sometimes not: that is the point
+    daemon.until(lambda: sent(bus) == ["first", *(f"x{round_}" for round_ in range(8))])
+
+
+def test_off_in_the_middle_of_a_reading_keeps_what_was_recorded_and_reads_the_rest_later(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    alloy.always(lambda request: late(0.3) if "page=0" not in request.target else None)
+    fail(alloy, *numbered(90))
+    daemon.until(lambda: len(sent(bus)) > 1)
+    off(home, daemon)
+    on(home, daemon)
+    alloy.clear()
+    daemon.until(lambda: sent(bus) == ["first", *numbered(90)])
+
+
+def test_off_is_seen_in_status_and_a_drain_still_exits_0(home: Home, daemon: Daemon) -> None:
+    off(home, daemon)
+    assert home("status", "--json").json()["enabled"] is False
+    assert daemon.stop() == 0

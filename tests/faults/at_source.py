@@ -1,0 +1,165 @@
+"""Steps that strike the logs API: what happens there, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Final
+from urllib.parse import quote
+
+from tests.fakes import alloy as faults
+from tests.fakes.actions import Action, Answer, Hang, Raw, ResetAfter
+from tests.fakes.alloy import MIB, Fault, Rule
+from tests.fakes.wire import Request
+from tests.faults.scene import Scene
+from tests.faults.world import USERS, WORKFLOWS
+
+LOGS: Final = "/logs"
+BOMB: Final = 8 * MIB
+
+REFUSALS: Final[tuple[Callable[[], Answer], ...]] = (
+    faults.unauthorized,
+    faults.forbidden,
+    faults.not_json,
+    faults.data_null,
+    faults.other_shape,
+)
+
+
+def fail(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.fail(draw, draw.choice([1, 1, 1, 2, 3, 12]))
+
+
+def succeed(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.succeed(draw, draw.randint(1, 4))
+
+
+def start(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.start(draw)
+
+
+def start_unlisted(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.start(draw, listed=False, ago=timedelta(hours=draw.uniform(0, 20)))
+
+
+def finish(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.finish(draw)
+
+
+def fail_a_day_late(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.fail_a_day_late(draw)
+
+
+def fail_twice(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.fail_twice(draw)
+
+
+def spoil_a_record(scene: Scene, draw: Random, _: str) -> None:
+    scene.world.spoil_a_record(draw)
+
+
+def fault(scene: Scene, draw: Random, _: str) -> None:
+    """The next few pages fail, each in its own way."""
+    drawn = [_some_fault(scene, draw) for _ in range(draw.choice([1, 1, 2, 3, 8]))]
+    scene.alloy.next(*drawn, path_contains=LOGS)
+
+
+def rule(scene: Scene, draw: Random, _: str) -> None:
+    """The listing misbehaves for a while."""
+    workflow = draw.choice([name for name in WORKFLOWS if name not in USERS])
+    newer = scene.world.newer(Random(draw.random()))  # noqa: S311 - a seed is the point
+    chosen = draw.choice(
+        [
+            faults.shifting(scene.alloy.api, workflow, newer),
+            faults.repeating(scene.alloy),
+            faults.short(scene.alloy, draw.randint(3, 9)),
+        ]
+    )
+    scene.alloy.always(_for_a_while(chosen, draw.randint(10, 60)))
+
+
+def vanishes(scene: Scene, draw: Random, _: str) -> None:
+    """One workflow is not known for a while."""
+    place = f"/{quote(draw.choice(WORKFLOWS), safe='')}{LOGS}"
+    not_found = Answer(404, {}, b'{"message":"Not Found"}')
+    scene.alloy.always(
+        _for_a_while(lambda request: not_found if request.path.endswith(place) else None, draw.randint(5, 30))
+    )
+
+
+def refuses(scene: Scene, draw: Random, _: str) -> None:
+    """The key is refused, until all is mended."""
+    scene.alloy.always(
+        _for_a_while(
+            lambda request: faults.unauthorized() if request.path.endswith(LOGS) else None, draw.randint(5, 30)
+        )
+    )
+
+
+def _some_fault(scene: Scene, draw: Random) -> Fault:
+    return draw.choice(FAULTS)(draw, scene.sim.now())
+
+
+def _wait(draw: Random, now: datetime) -> Fault:
+    soon = faults.http_date(now + timedelta(seconds=20))
+    refusal = faults.too_many_requests(draw.choice([None, "2", "30", soon, "soon", "-5", "1e9", ""]))
+    return replace(refusal, headers={**refusal.headers, "Date": faults.http_date(now)})
+
+
+FAULTS: Final[tuple[Callable[[Random, datetime], Fault], ...]] = (
+    *(_wait, _wait),
+    *[lambda draw, _: faults.unavailable(draw.choice([500, 502, 503, 504]), draw.choice([None, "5", "0.5"]))] * 2,
+    lambda draw, _: draw.choice(REFUSALS)(),
+    lambda *_: faults.gzip_bomb(BOMB),
+    lambda draw, _: draw.choice([faults.bad_gzip, faults.cut_gzip]),
+    lambda draw, _: faults.slow(draw.choice([20_000, 200_000])),
+    lambda draw, _: faults.late(draw.choice([0.1, 1.5])),
+    lambda draw, _: faults.cut(draw.randrange(0, 4000), reset=draw.random() < 0.5),
+    lambda draw, _: faults.wrong_length(draw.choice([-10, -1, 1, 10])),
+    lambda draw, _: _of_a_page(faults.skewed(timedelta(hours=draw.uniform(-6, 6)))),
+    lambda *_: faults.undated,
+    lambda draw, _: _of_a_page(faults.out_of_order(draw.randrange(1000))),
+    lambda draw, _: draw.choice([ResetAfter(), Hang(0), Hang(1.5), Raw(b"SSH-2.0-OpenSSH_9.6\r\n")]),
+)
+
+
+def _of_a_page(damage: Callable[[Answer], Action]) -> Callable[[Answer], Action]:
+    """Damage that only a whole page can take."""
+    return lambda answer: damage(answer) if answer.status == 200 and _is_json(answer.body) else answer
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def _for_a_while(rule: Rule, requests: int) -> Rule:
+    left = iter(range(requests))
+
+    def limited(request: Request) -> Fault | None:
+        return rule(request) if next(left, None) is not None else None
+
+    return limited
+
+
+ACTS: Final[dict[str, Callable[[Scene, Random, str], None]]] = {
+    "pause": lambda *_: None,
+    "fail": fail,
+    "succeed": succeed,
+    "start": start,
+    "start unlisted": start_unlisted,
+    "finish": finish,
+    "fail a day late": fail_a_day_late,
+    "fail twice": fail_twice,
+    "spoil a record": spoil_a_record,
+    "source fault": fault,
+    "source rule": rule,
+    "source vanishes": vanishes,
+    "source refuses": refuses,
+}

@@ -1,0 +1,106 @@
+"""What must hold at the end, seen from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from tests.fakes.alloy import API_KEY
+from tests.fakes.eventbridge import KEY
+from tests.faults.crash import IN_FLIGHT, spoiled_requests
+from tests.faults.scene import Scene
+from tests.faults.world import CANARY
+
+PLANTED: Final = (
+    *(CANARY, API_KEY, KEY.secret),
+    *("demo.customer.token", "demo-session", "demo-hunter2", "demo-api-key", "203.0.113.70"),
+)
+
+
+def lost(scene: Scene, dead: set[str]) -> set[str]:
+    """Failures that the logs API showed, and that reached neither the bus nor the dead letters."""
+    return set(scene.alloy.api.listed_ids) - set(deliveries(scene)) - dead
+
+
+def dropped(scene: Scene, dead: set[str]) -> set[str]:
+    """Of those that are lost, what a bus that was missing had accepted."""
+    return lost(scene, dead) & {event.detail["executionId"] for event in list(scene.bridge.dropped)}
+
+
+def unread(scene: Scene) -> set[str]:
+    """Failures that were never even asked for, although every feed was read to the bottom."""
+    return scene.world.failed - set(scene.alloy.api.listed_ids)
+
+
+def invented(scene: Scene, dead: set[str]) -> set[str]:
+    """What was sent, or is dead, and never failed."""
+    return (set(deliveries(scene)) | dead) - scene.world.failed
+
+
+def deliveries(scene: Scene) -> Counter[str]:
+    return Counter(event.detail["executionId"] for event in list(scene.bridge.delivered))
+
+
+def unexplained(scene: Scene) -> dict[str, int]:
+    """Duplicates beyond those that a lost reply, a crash or a bus that went missing may cost: of each, how many."""
+    allowed: Counter[str] = Counter()
+    spoiled = spoiled_requests(scene.bridge)
+    for event in list(scene.bridge.delivered):
+        id_ = event.detail["executionId"]
+        allowed[id_] += event.request_index in spoiled
+        allowed[id_] += scene.is_taken_back(event.request_index)
+    for crash in scene.crashes:
+        allowed.update(crash.unsettled)
+    more = {id_: count - 1 - allowed[id_] for id_, count in deliveries(scene).items()}
+    return {id_: count for id_, count in more.items() if count > 0}
+
+
+def too_many_in_flight(scene: Scene) -> list[int]:
+    """Crashes that left more requests in doubt than may be in flight: those of one plan, and of the one before it."""
+    return [len(crash.requests) for crash in scene.crashes if len(crash.requests) > IN_FLIGHT]
+
+
+def leaks(scene: Scene) -> list[str]:
+    """Where a planted secret turned up."""
+    planted = [*PLANTED, scene.home.master_key.read_text().strip()]
+    return [f"{place}: {secret}" for place, text in _told(scene) for secret in planted if secret in text]
+
+
+def _told(scene: Scene) -> Iterator[tuple[str, str]]:
+    for log in scene.home.logs():
+        yield log.name, log.read_text(errors="replace")
+    for event in [*scene.bridge.delivered, *scene.bridge.dropped]:
+        yield f"event {event.event_id}", json.dumps(event.entry, ensure_ascii=False)
+    for number, text in enumerate(scene.said):
+        yield f"verb {number}", text
+    yield from _held(scene.home.ledger)
+
+
+def _held(ledger: Path) -> Iterator[tuple[str, str]]:
+    """All that the ledger holds, unpacked."""
+    with closing(sqlite3.connect(ledger)) as db:
+        for (table,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608 - a name of the ledger's own
+                yield f"ledger, {table}", " ".join(map(_text, row))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    with contextlib.suppress(zlib.error):
+        return zlib.decompress(value).decode(errors="replace")
+    return value.decode(errors="replace")
+
+
+def told(found: Mapping[str, object]) -> Iterator[str]:
+    """What is not empty, as problems; never at full length."""
+    for what, which in found.items():
+        if which:
+            yield f"{what}: {str(which)[:600]}"

@@ -1,0 +1,88 @@
+"""What the driver tells the process under test while it runs: a file, since nothing else outlives a SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+CONTROL: Final = "SIMULATION_CONTROL"
+
+POINTS: Final = (
+    *("begin:before", "begin:after"),
+    *("record:before", "record:during", "record:after"),
+    *("checkpoint:before", "checkpoint:during", "checkpoint:after"),
+    *("take:after", "settle:before", "settle:during", "settle:after"),
+    *("note_bus:before", "note_bus:after", "owe_again:before", "owe_again:after"),
+    *("switch:before", "switch:after", "note:before", "note:after", "sweep:before", "sweep:after"),
+)
+"""Every step between two writes. `take:after` is before a request is published, `settle:before` after its answer."""
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """`jump` is in seconds; `point` is where to die, or empty."""
+
+    jump: float = 0.0
+    point: str = ""
+
+
+class Driver:
+    """The driver's end."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._reached = file.with_suffix(".reached")
+        self._reached.touch()
+        self._orders = Orders()
+        self._write()
+
+    @property
+    def jump(self) -> float:
+        return self._orders.jump
+
+    @property
+    def armed(self) -> str:
+        return self._orders.point
+
+    def set_clock(self, jump: float) -> None:
+        self._orders = msgspec.structs.replace(self._orders, jump=jump)
+        self._write()
+
+    def arm(self, point: str) -> None:
+        self._orders = msgspec.structs.replace(self._orders, point=point)
+        self._write()
+
+    def reached(self) -> list[str]:
+        """The points where the process died, in order."""
+        return self._reached.read_text().split()
+
+    def _write(self) -> None:
+        fresh = self.file.with_suffix(".fresh")
+        fresh.write_bytes(msgspec.json.encode(self._orders))
+        fresh.replace(self.file)
+
+
+class Control:
+    """The process's end. A look costs one stat."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen = (0, 0)
+        self._orders = Orders()
+
+    @property
+    def orders(self) -> Orders:
+        stat = self._file.stat()
+        seen = (stat.st_ino, stat.st_mtime_ns)
+        if seen != self._seen:
+            self._orders, self._seen = msgspec.json.decode(self._file.read_bytes(), type=Orders), seen
+        return self._orders
+
+    def die(self, point: str) -> None:
+        """Leave word of where, and die without any."""
+        with self._file.with_suffix(".reached").open("a") as file:
+            file.write(f"{point}\n")
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,250 @@
+"""The forwarder between its two ends, as the driver holds them: what a step may do, and what is known afterwards."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from forwarder.errors import ForwarderError
+from forwarder.ledger import Books, FeedStatus
+from forwarder.ledger.schema import SENT
+from tests.fakes.alloy import MIB, FakeAlloy
+from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
+from tests.faults import ledgers
+from tests.faults.clock import SimTime
+from tests.faults.control import CONTROL, Driver
+from tests.faults.crash import Crash, in_state, since_a_look
+from tests.faults.home import UNDER_TEST, Daemon, Home, eventually, faults_in, is_complaint
+from tests.faults.world import FEEDS, World
+
+FACTOR: Final = 100.0
+
+LONGEST_STEP: Final = 450.0
+"""Simulated seconds in which delivery must be through: 300 after unknown outcomes, 60 of an entry, and the work."""
+
+MARGIN: Final = 6.0
+"""Seconds that the machine itself may take, a request that hangs included."""
+
+LONGEST_TRUST: Final = 61.0
+"""Simulated seconds after which the forwarder looks again whether the bus exists."""
+
+INVALID_SETTINGS: Final = 78
+
+SOURCE: Final = {
+    "workflows": FEEDS,
+    "min_interval": "10s",
+    "max_interval": "1m",
+    "deep_interval": "5m",
+    "requests_per_second": 4,
+    "timeout": "1s",
+    "max_body_bytes": 4 * MIB,
+    "discover_interval": "5m",
+    "discover": False,
+    "page_size": 30,
+    "overlap": "10m",
+    "concurrency": 8,
+}
+
+
+@dataclass
+class Scene:
+    sim: SimTime
+    alloy: FakeAlloy
+    bridge: StrictEventBridge
+    home: Home
+    driver: Driver
+    world: World
+    daemon: Daemon
+    settings_broken: bool = False
+    problems: list[str] = field(default_factory=list)
+    crashes: list[Crash] = field(default_factory=list)
+    in_doubt: list[range] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which whatever was held up must be through, once all is mended."""
+        return self.sim.real(LONGEST_STEP) + MARGIN
+
+    def problem(self, what: str) -> None:
+        self.problems.append(f"after {self.sim.passed():.0f} s: {what}")
+
+    # The process.
+
+    def start(self) -> None:
+        """With settings that are broken it does not; then they are mended."""
+        if self.settings_broken:
+            self._require_refusal()
+            self.write_settings("rename")
+        self.daemon = spawned(self.home, self.sim, self.driver)
+        self.counts["starts"] += 1
+        if not eventually(lambda: self.daemon.started() or self.daemon.ended is not None) or not self.daemon.started():
+            self.problem(f"it does not start ({self.daemon.ended}): {self.daemon.log.read_text()[-2000:]}")
+
+    def _require_refusal(self) -> None:
+        with spawned(self.home, self.sim, self.driver) as daemon:
+            code = daemon.wait(within=self.patience)
+        told = daemon.log.read_text(errors="replace")
+        daemon.log.unlink()
+        self.said.append(told)
+        if code != INVALID_SETTINGS or not is_complaint(told):
+            self.problem(f"with broken settings it ended with {code}: {told[-2000:]}")
+
+    def stop(self) -> None:
+        code = self.daemon.stop()
+        if code != 0:
+            self.problem(f"after SIGTERM it ended with {code}: {self.daemon.log.read_text()[-2000:]}")
+            self.daemon.kill()
+        self.audit()
+
+    def send(self, number: signal.Signals) -> None:
+        self.daemon.send(number)
+
+    def revive(self) -> None:
+        """After a death by SIGKILL: see what it left behind, and start it again."""
+        code = self.daemon.wait(within=self.patience)
+        if code != -signal.SIGKILL:
+            self.problem(f"it should have been killed and ended with {code}")
+        self.driver.arm("")
+        with ledgers.copied(self.home.ledger) as ledger:
+            if ledger is not None:
+                self._require_balance(ledger)
+                self.crashes.append(Crash.seen(ledger, self.bridge, self.is_taken_back))
+        self.start()
+
+    def look(self) -> None:
+        """It runs, or it was killed at a point where it was meant to be."""
+        if self.daemon.ended is None:
+            return
+        if self.daemon.ended == -signal.SIGKILL and self.driver.armed:
+            self.revive()
+            return
+        self.problem(f"it ended by itself with {self.daemon.ended}: {self.daemon.log.read_text()[-2000:]}")
+        self.start()
+
+    def verb(self, *words: str, stdin: str = "") -> str:
+        """What a verb prints, run beside the daemon."""
+        try:
+            done = self.home.verb(*words, stdin=stdin)
+        except subprocess.TimeoutExpired:
+            self.problem(f"{words} hangs")
+            return ""
+        self.said.append(done.stdout + done.stderr)
+        if done.returncode:
+            self.problem(f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    # What is set, and set right again.
+
+    def write_settings(self, how: str, **top: Any) -> None:
+        self.home.settings |= top
+        self.home.write(self.home.text(), how)
+        self.settings_broken = False
+
+    def lose_bus(self) -> None:
+        if BUS in self.bridge.buses:
+            self.bridge.buses.discard(BUS)
+            self.in_doubt.append(range(*since_a_look(self.bridge)))
+
+    def make_bus_missed(self) -> None:
+        """What is published now is dropped, and what is published after the longest trust in the bus finds that out."""
+        draw = Random(len(self.in_doubt))  # noqa: S311 - a seed is the point
+        self.world.fail(draw, 3)
+        time.sleep(self.sim.real(LONGEST_TRUST))
+        self.world.fail(draw)
+
+    def is_taken_back(self, request_index: int) -> bool:
+        """Whether a request came after the last look before the bus was lost: what it brought may be owed again."""
+        return any(request_index in requests for requests in self.in_doubt)
+
+    def mend(self) -> None:
+        """Everything that anybody could set right is set right. The clock stays as it is."""
+        self.alloy.clear()
+        self.bridge.clear()
+        self.bridge.keys[KEY.id] = KEY
+        self.bridge.denied.clear()
+        if self.settings_broken or not self.home.settings["enabled"]:
+            self.write_settings("rename", enabled=True)
+        if BUS not in self.bridge.buses:
+            self._restore_bus()
+
+    def _restore_bus(self) -> None:
+        """Not before it was missed: nobody could tell that a bus was away that is back when it is looked for."""
+        if not self._is_missed():
+            self.make_bus_missed()
+            if not eventually(lambda: self._is_missed() or self.daemon.ended is not None, within=self.patience):
+                self.problem("nobody misses the bus")
+            if self.daemon.ended is not None:
+                return
+        self.bridge.buses.add(BUS)
+
+    def _is_missed(self) -> bool:
+        """Whether nothing that it dropped is taken for sent."""
+        dropped = {event.detail["executionId"] for event in list(self.bridge.dropped)}
+        delivered = {event.detail["executionId"] for event in list(self.bridge.delivered)}
+        return not (dropped - delivered) & in_state(self.home.ledger, SENT)
+
+    # What the ledger says.
+
+    def require_recovery(self) -> None:
+        """What is owed goes out, without a restart."""
+        if not self.until_owed_nothing():
+            self.problem(f"{self.books().owed} entries stay owed although all is well: {self.parts()}")
+
+    def parts(self) -> dict[str, str]:
+        """How each part does, by its own word; and each feed that cannot be read."""
+        status = json.loads(self.verb("status", "--json") or "{}")
+        parts = {name: f"{part['state']} {part['why']}".strip() for name, part in status["parts"].items()}
+        return parts | {feed["workflow_id"]: feed["error"] for feed in status["feeds"] if feed["error"]}
+
+    def until_owed_nothing(self) -> bool:
+        return eventually(lambda: self.books().owed == 0, within=self.patience)
+
+    def books(self) -> Books:
+        return ledgers.books(self.home.ledger)
+
+    def feeds(self) -> list[FeedStatus]:
+        return ledgers.feeds(self.home.ledger)
+
+    def audit(self) -> None:
+        self._require_balance(self.home.ledger)
+
+    def _require_balance(self, ledger: Path) -> None:
+        self.counts["audits"] += 1
+        try:
+            ledgers.audit(ledger)
+        except ForwarderError as error:
+            self.problem(f"the books: {error}")
+
+    def log_faults(self) -> Sequence[str]:
+        return [fault for log in self.home.logs() for fault in faults_in(log.read_text(errors="replace").splitlines())]
+
+
+@contextmanager
+def on_stage(place: Path, **api: Any) -> Iterator[Scene]:
+    """`api` is what Alloy's documentation leaves open; see `LogsApi`."""
+    sim = SimTime.begin(FACTOR)
+    with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge() as bridge:
+        home = Home(place, alloy=alloy.url, bus=bridge.url, **SOURCE)
+        driver = Driver(place / "control")
+        scene = Scene(sim, alloy, bridge, home, driver, World(alloy.api), spawned(home, sim, driver))
+        try:
+            scene.counts["starts"] += 1
+            scene.daemon.until(scene.daemon.started)
+            yield scene
+        finally:
+            scene.daemon.kill()
+
+
+def spawned(home: Home, sim: SimTime, driver: Driver) -> Daemon:
+    return home.start(module=UNDER_TEST, environ=sim.environ() | {CONTROL: str(driver.file)})

@@ -1,0 +1,45 @@
+"""The promise, held to in short runs of the simulation; `soak.py` makes longer ones, from any seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.faults.control import POINTS
+from tests.faults.plan import CARE, TRAFFIC, TROUBLE, calm_plan, deadly_plan, full_plan
+from tests.faults.simulation import ACTS, simulate
+
+
+def test_a_plan_is_made_by_its_seed_alone() -> None:
+    assert full_plan(7, 200) == full_plan(7, 200)
+    assert full_plan(7, 200) != full_plan(8, 200)
+    assert set(TRAFFIC | CARE | TROUBLE) == set(ACTS)
+
+
+def test_without_faults_nothing_is_lost_and_nothing_sent_twice(tmp_path: Path) -> None:
+    result = simulate(1, calm_plan(1, 150), tmp_path)
+    assert not result.problems, str(result)
+    assert result.figures["duplicates"] == 0
+
+
+@pytest.mark.parametrize("points", [POINTS[::2], POINTS[1::2]], ids=["one half", "the other"])
+def test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes(
+    points: Sequence[str], tmp_path: Path
+) -> None:
+    result = simulate(2, deadly_plan(2, points), tmp_path)
+    assert not result.problems, str(result)
+    assert set(result.reached) == set(points)
+
+
+def test_nothing_is_lost_while_everything_goes_wrong(tmp_path: Path) -> None:
+    result = simulate(3, full_plan(3, 100), tmp_path)
+    assert not result.problems, str(result)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [101, 102, 103, 104])
+def test_nothing_is_lost_for_longer(seed: int, tmp_path: Path) -> None:
+    result = simulate(seed, full_plan(seed, 1000), tmp_path)
+    assert not result.problems, str(result)

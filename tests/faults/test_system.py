@@ -1,0 +1,193 @@
+"""What the operating system can do to a forwarder: no room, no rights, no descriptors, nobody who reads its log.
+
+The daemon is the real one, on the machine's clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.fakes import bus_faults
+from tests.fakes.actions import Hang
+from tests.faults.home import FORWARDER, ROOT, Daemon, eventually
+from tests.faults.stage import Stage, numbered, staged
+
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    if LIBC.mount(b"tmpfs", bytes(place), b"tmpfs", 0, b"size=8m") != 0:
+        pytest.skip(f"a small file system cannot be mounted: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield place
+    finally:
+        LIBC.umount2(bytes(place), 2)
+
+
+# No room.
+
+
+def test_a_full_disk_loses_nothing_and_sends_nothing_twice(small_disk: Path) -> None:
+    """The log is on it as well, and cannot be written either."""
+    ids = numbered(30)
+    with staged(small_disk) as stage, stage.home.start() as daemon:
+        stage.fail("before")
+        daemon.until(stage.has("before"))
+        filler = small_disk / "filler"
+        fill(filler)
+        stage.fail(*ids, size=60_000)
+        before = len(stage.alloy.requests)
+        daemon.until(lambda: len(stage.alloy.requests) > before + 8)
+        filler.unlink()
+        daemon.until(stage.has(*ids))
+        assert stage.sent() == sorted(["before", *ids])
+        assert daemon.stop() == 0
+
+
+def fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+
+
+def test_files_that_may_not_grow_lose_nothing_and_send_nothing_twice(stage: Stage, running: Daemon) -> None:
+    ids = numbered(20)
+    stage.fail("before")
+    running.until(stage.has("before"))
+    with limited(running, resource.RLIMIT_FSIZE, 4096):
+        stage.fail(*ids, size=20_000)
+        running.until(lambda: running.says("ledger", "FAILED"))
+    running.until(stage.has(*ids))
+    assert stage.sent() == sorted(["before", *ids])
+
+
+def test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again(stage: Stage, running: Daemon) -> None:
+    stage.bridge.next(bus_faults.hang(0.5, delivered=True))
+    stage.fail("x", size=2000)
+    running.until(stage.has("x"))
+    with limited(running, resource.RLIMIT_FSIZE, 4096):
+        running.until(lambda: running.says("ledger", "FAILED"))
+        stage.fail("y")
+    running.until(stage.has("x", "y"))
+    assert stage.sent() == ["x", "y"]
+
+
+# No rights.
+
+
+@pytest.fixture
+def unprivileged() -> tuple[str, ...]:
+    """What a process is started through that permissions hold for. For root they do only without this privilege."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("we are root, and there is no setpriv to be less")
+    return "setpriv", "--bounding-set=-dac_override,-dac_read_search"
+
+
+@contextlib.contextmanager
+def read_only(place: Path) -> Iterator[None]:
+    place.chmod(0o555)
+    try:
+        yield
+    finally:
+        place.chmod(0o755)
+
+
+def test_a_read_only_folder_stops_the_start_with_a_hint(stage: Stage, unprivileged: tuple[str, ...]) -> None:
+    with read_only(stage.home.place):
+        done = stage.home.verb("run", through=unprivileged)
+    assert done.returncode == 75, done.stderr
+    assert "Permission denied" in done.stderr
+    assert "mend:" in done.stderr
+
+
+def test_a_switch_in_a_read_only_folder_is_refused_and_changes_nothing(
+    stage: Stage, unprivileged: tuple[str, ...]
+) -> None:
+    before = stage.home.file.read_bytes()
+    with read_only(stage.home.place):
+        done = stage.home.verb("disable", through=unprivileged)
+    assert done.returncode == 78, done.stderr
+    assert "cannot be written" in done.stderr
+    assert stage.home.file.read_bytes() == before
+
+
+def test_a_folder_that_becomes_read_only_ends_nothing(stage: Stage, unprivileged: tuple[str, ...]) -> None:
+    with stage.home.start(through=unprivileged) as daemon:
+        stage.fail("before")
+        daemon.until(stage.has("before"))
+        with read_only(stage.home.place):
+            stage.fail("after")
+            daemon.until(stage.has("after"))
+        assert daemon.stop() == 0
+    assert stage.sent() == ["after", "before"]
+
+
+# No descriptors.
+
+
+def test_running_out_of_descriptors_ends_nothing_and_passes(stage: Stage, running: Daemon) -> None:
+    stage.fail("before")
+    running.until(stage.has("before"))
+    with limited(running, resource.RLIMIT_NOFILE, 5):
+        # Connections that are closed have to be opened anew, and cannot be.
+        stage.alloy.next(*[Hang(0)] * 8)
+        stage.bridge.next(bus_faults.closed_after(delivered=False))
+        running.until(lambda: running.says("reading cut short"))
+        stage.fail("after")
+    running.until(stage.has("after"))
+    assert stage.sent() == ["after", "before"]
+
+
+@contextlib.contextmanager
+def limited(daemon: Daemon, what: int, soft: int) -> Iterator[None]:
+    """The limit while the context lasts, on a process that runs."""
+    before = resource.prlimit(daemon.pid, what)
+    resource.prlimit(daemon.pid, what, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(daemon.pid, what, before)
+
+
+# Nobody who reads.
+
+
+def test_a_log_that_nobody_reads_any_more_ends_nothing(stage: Stage) -> None:
+    reads, writes = os.pipe()
+    process = subprocess.Popen(  # noqa: S603 - the program under test
+        [sys.executable, "-m", FORWARDER, "-c", str(stage.home.file), "run"],
+        stderr=writes,
+        env=stage.home.environ({}),
+        cwd=ROOT,
+    )
+    daemon = Daemon(process, stage.home.place / "no-log")
+    os.close(writes)
+    with daemon:
+        stage.fail("heard")
+        assert eventually(stage.has("heard"))
+        os.close(reads)
+        stage.fail("unheard")
+        assert eventually(stage.has("unheard"), within=5)
+        stage.home.change("event", detail_type="Changed")
+        time.sleep(1.5)  # what a change may take
+        stage.fail("changed")
+        assert eventually(stage.has("changed"), within=5)
+        assert stage.bridge.delivered[-1].entry["DetailType"] == "Changed"
+        assert daemon.stop(within=5) == 0

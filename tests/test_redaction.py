@@ -1,0 +1,139 @@
+"""No planted secret survives, and nothing else is lost."""
+
+import base64
+import json
+from typing import Any
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from forwarder.redaction import Redactor
+from tests.samples import examples, texts, trees
+
+# In its letters no shape, name or scheme can hide, and no other text holds it.
+SECRET = "s3cr3tQzXwVvKkJjYy"
+
+NAMES = [
+    *("authorization", "Authorization", "Proxy-Authorization", "X-Api-Key", "api_key", "apiKey", "API-KEY"),
+    *("cookie", "Set-Cookie", "set_cookie", "password", "user_password", "newPassword", "passwd", "pwd", "secret"),
+    *("client_secret", "clientSecret", "token", "access_token", "refreshToken", "id-token", "X-Amz-Security-Token"),
+    *("private_key", "secretKey", "aws_secret_access_key", "AccessKeyId", "signing key", "session_id", "credentials"),
+    *("x-forwarded-for", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP", "remoteAddress", "ip", "ip_address"),
+    *("accessKey", "encryption_key", "Ocp-Apim-Subscription-Key", "passphrase", "Forwarded"),
+]
+IN_QUERIES = [name for name in NAMES if " " not in name]
+
+BASIC = base64.b64encode(b"user:" + SECRET.encode()).decode()
+KEY_ID = "AKIAQZXWVVKKJJYYQZXW"
+SESSION_KEY_ID = "ASIAQZXWVVKKJJYYQZXW"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJRelh3VnZLayJ9.c2lnbmF0dXJlUXpYd1Z2S2s"  # gitleaks:allow
+PLANTED = (SECRET, BASIC, KEY_ID, SESSION_KEY_ID, TOKEN, "QZXWVVKK", "QzXwVvKk")
+
+# Words that are around a secret and must not keep it from being seen.
+prose = st.sampled_from(
+    ["", " ", "call failed: ", "GET ", "\n", "- ", "Grüße, 🫖 ", "x=1 ", '"', "'", "(", "error at "]
+)
+endings = st.sampled_from(["", " ", " and more", "\n", " 🫖", '"', "'", ")", ", next", "&page=2", " HTTP/1.1"])
+
+
+def spellings(name: str) -> list[str]:
+    return [
+        f"{name}={SECRET}",
+        f"https://shop.example/hook?page=1&{name}={SECRET}&q=2",
+        f"https://shop.example/hook?{name}={SECRET}",
+        f"{name}={SECRET}; Path=/",
+    ]
+
+
+def quoted(value: object, times: int) -> str:
+    """JSON, quoted as a string of JSON `times` - 1 times."""
+    text = json.dumps(value)
+    for _ in range(times - 1):
+        text = json.dumps(text)
+    return text
+
+
+shapes = st.sampled_from(
+    [
+        f"Bearer {SECRET}",
+        f"bearer {SECRET}",
+        f"BEARER  {SECRET}",
+        f"Authorization: Bearer {SECRET}",
+        f"authorization: bearer {SECRET}",
+        f"Basic {BASIC}",
+        f"basic {BASIC}",
+        f"https://user:{SECRET}@shop.example/path",
+        f"postgres://{SECRET}@db.example:5432/orders",
+        f"amqps://user:{SECRET}@queue",
+        KEY_ID,
+        SESSION_KEY_ID,
+        TOKEN,
+        f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
+    ]
+) | st.sampled_from(IN_QUERIES).flatmap(lambda name: st.sampled_from(spellings(name)))
+
+# JSON told in the middle of a text, as when an error quotes a body or headers; once more escaped as part of another.
+quoted_json = st.builds(
+    lambda name, value, times: quoted({"a": 1, name: value, "b": [2]}, times),
+    st.sampled_from(NAMES),
+    st.sampled_from([SECRET, f"Bearer {SECRET}", f'{SECRET}", "x', [SECRET], ["a", f"b={SECRET}"]]),
+    st.integers(1, 3),
+)
+
+strings = st.builds(lambda before, shape, after: before + shape + after, prose, shapes | quoted_json, endings)
+
+secrets = st.sampled_from([SECRET, [SECRET], {"inner": SECRET}, {"a": [{"b": SECRET}]}])
+
+by_name = st.builds(lambda name, value: {name: value}, st.sampled_from(NAMES), secrets)
+by_pair = st.builds(
+    lambda name, key, value, more: {key: name, "value": value, **more},
+    st.sampled_from(NAMES),
+    st.sampled_from(["name", "key", "header"]),
+    secrets,
+    st.dictionaries(st.sampled_from(["id", "enabled", "note"]), texts, max_size=2),
+)
+
+# What hides a secret: by its name, by its shape, or either of them in JSON that is itself a string.
+plants = st.recursive(
+    by_name | by_pair | strings,
+    lambda inner: (
+        st.builds(json.dumps, inner)
+        | st.builds(lambda item, others: {**others, "kept": item}, inner, st.dictionaries(texts, texts, max_size=2))
+        | st.builds(lambda item, others: [*others, item], inner, st.lists(texts, max_size=2))
+    ),
+    max_leaves=3,
+)
+
+
+def surviving(value: Any) -> list[str]:
+    """The planted secrets that are still there, in any layer of escaping."""
+    text = json.dumps(value, ensure_ascii=False)
+    return [planted for planted in PLANTED if planted in text]
+
+
+@given(plants)
+@examples(600)
+def test_no_planted_secret_survives(tree: Any) -> None:
+    assert surviving(tree)
+    assert surviving(Redactor().tree(tree)) == []
+
+
+@given(plants, trees)
+@examples(150)
+def test_a_secret_is_found_beside_anything(tree: Any, other: Any) -> None:
+    assert surviving(Redactor().tree({"a": other, "b": [tree, other], "c": {"d": tree}})) == []
+
+
+@given(trees)
+@examples(150)
+def test_redacting_again_changes_nothing(tree: Any) -> None:
+    once = Redactor().tree(tree)
+    assert Redactor().tree(once) == once
+
+
+@given(strings, st.sampled_from(IN_QUERIES))
+@examples(100)
+def test_a_secret_hides_in_no_name_of_a_field_either(text: str, name: str) -> None:
+    assume(name not in text)
+    assert surviving(Redactor().tree({text: 1})) == []
