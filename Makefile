@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test test-all check lint types imports format lock clean
+.PHONY: help setup demo test test-all soak check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -26,6 +26,14 @@ test: setup  ## the test suite
 
 test-all: setup  ## the test suite and its long runs
 	$(BIN)/python -m pytest --long $(ARGS)
+
+SEED ?=
+STEPS ?= 2000
+SEEDS ?= 1
+JOBS ?= 1
+
+soak: setup  ## the fault simulation; SEED=… STEPS=… SEEDS=… JOBS=…
+	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) --steps $(STEPS) --seeds $(SEEDS) --jobs $(JOBS)
 
 check: lint types imports test  ## all that main must pass
 

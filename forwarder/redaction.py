@@ -72,6 +72,7 @@ _SHAPES = re.compile(
     r"|\beyJ[\w-]{5,}+\.[\w-]{2,}+(?:\.[\w-]*+)?+"  # JSON web tokens
     r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[^-]*+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?+"
 )
+_TITLES = ("name", "key", "header")
 _MARKS = ("AKIA", "ASIA", "eyJ", "PRIVATE KEY")
 # name=value in queries, forms and cookies; "name": "value" in JSON and what resembles it; Name: value in header dumps.
 _PAIR = re.compile(
@@ -158,11 +159,11 @@ class Redactor:
 
     def _object(self, fields: dict[str, Any], depth: int) -> dict[str, Any]:
         # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
-        title = next((fields[key] for key in ("name", "key", "header") if isinstance(fields.get(key), str)), None)
-        hides_value = title is not None and "value" in fields and self._is_secret(title)
+        titles = [value for name, value in fields.items() if name.lower() in _TITLES and isinstance(value, str)]
+        hides_value = any(self._is_secret(title) for title in titles)
         return {
             self.text(name): self._hidden(value)
-            if self._is_secret(name) or (hides_value and name == "value")
+            if self._is_secret(name) or (hides_value and name.lower() == "value")
             else self.tree(value, depth)
             for name, value in fields.items()
         }

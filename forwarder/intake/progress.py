@@ -16,7 +16,8 @@ from forwarder.settings.fields import SourceSettings
 REPEATS = 2
 
 # Bad records in a row must not hide what is below them; an API of which nothing can be read must end a reading.
-MOST_WITHOUT_IDS = 10
+MOST_PAGES_WITHOUT_IDS = 10
+MOST_REFUSED_RUNNING = 250
 
 
 @dataclass(slots=True)
@@ -42,7 +43,8 @@ class Progress:
     _on_pages: set[str] = field(default_factory=set)
     _alone: set[str] = field(default_factory=set)
     _repeats: int = 0
-    _without_ids: int = 0
+    _pages_without_ids: int = 0
+    _refused_running: int = 0
 
     @classmethod
     def begin(cls, checkpoint: Checkpoint, settings: SourceSettings, first: Page, *, now: datetime, deep: bool) -> Self:
@@ -78,9 +80,10 @@ class Progress:
     def _require_new(self, page: Page) -> None:
         """Records that were asked for alone reach into the pages below, which are no repetition for that."""
         ids = {execution.id for execution in page.records.executions}
-        self._without_ids = 0 if ids or page.is_last else self._without_ids + 1
-        if self._without_ids == MOST_WITHOUT_IDS:
-            raise PageUnreadable(f"{MOST_WITHOUT_IDS} pages running of the logs API cannot be read")
+        self._pages_without_ids = 0 if ids or page.is_last else self._pages_without_ids + 1
+        self._refused_running = 0 if ids else self._refused_running + len(page.records.refused)
+        if self._pages_without_ids == MOST_PAGES_WITHOUT_IDS or self._refused_running > MOST_REFUSED_RUNNING:
+            raise PageUnreadable("nothing that the logs API lists can be read")
         met = self._on_pages if page.as_asked else self._on_pages | self._alone
         if ids:
             self._repeats = 0 if ids - met or page.is_last else self._repeats + 1

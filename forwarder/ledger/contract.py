@@ -19,9 +19,15 @@ class Sent:
     event_id: str
 
 
+LONGEST_POSTPONEMENT = timedelta(minutes=2)
+
+
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Still owed, not before `due_at`. A strike is an attempt that counts towards giving up."""
+    """Still owed, not before `due_at`, which is at most LONGEST_POSTPONEMENT from now.
+
+    A strike is an attempt that counts towards giving up.
+    """
 
     token: int
     code: str

@@ -11,7 +11,7 @@ import msgspec
 from forwarder.ledger import notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import instant, micros, unpack
-from forwarder.ledger.contract import Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
+from forwarder.ledger.contract import LONGEST_POSTPONEMENT, Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
 from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT
 from forwarder.model import Entry, Feed, Owed
 
@@ -25,12 +25,15 @@ _history = msgspec.json.Decoder(list[tuple[int, str]])
 
 
 def due(db: Connection, limit: int, now: datetime, besides: Collection[int]) -> tuple[list[Owed], list[int]]:
-    """Entries that are due, as many as fit, and the tokens of those whose detail cannot be read."""
+    """Entries that are due, as many as fit, and the tokens of those whose detail cannot be read.
+
+    What is due further ahead than anything is ever postponed was written before the clock was set back.
+    """
     rows = db.execute(
         """SELECT entry, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay
            FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
-           WHERE state = 0 AND due_at <= ? ORDER BY due_at, entry LIMIT ?""",
-        (micros(now), limit + len(besides)),
+           WHERE state = 0 AND (due_at <= ? OR due_at > ?) ORDER BY due_at, entry LIMIT ?""",
+        (micros(now), micros(now + LONGEST_POSTPONEMENT), limit + len(besides)),
     )
     taken: list[Owed] = []
     broken: list[int] = []

@@ -12,6 +12,8 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Path:

@@ -16,6 +16,8 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.put_events import entry_bytes
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.e2e.harness import Home
 
+pytestmark = pytest.mark.long
+
 VERBS = (
     "init",
     "run",

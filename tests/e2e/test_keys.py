@@ -15,6 +15,8 @@ from tests.e2e.harness import PROGRAM, Home, fail, sent
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 
+pytestmark = pytest.mark.long
+
 NAMES = ("alloy-api-key", "aws-access-key-id", "aws-secret-access-key", "aws-session-token")
 
 

@@ -13,6 +13,8 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import utc_now
 
+pytestmark = pytest.mark.long
+
 NARROW = {"overlap": "1s", "deep_interval": "1h", "late_window": "24h"}
 
 

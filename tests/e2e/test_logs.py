@@ -7,6 +7,8 @@ import pytest
 from tests.e2e.harness import Home, fail, numbered, polls
 from tests.fakes.alloy import FakeAlloy, unauthorized, unavailable
 
+pytestmark = pytest.mark.long
+
 
 def test_logs_has_a_line_for_each_execution(home: Home, alloy: FakeAlloy) -> None:
     fail(alloy, "bad", outcome="failed-error-string")

@@ -11,6 +11,8 @@ from tests.e2e.harness import Home, detail, fail, numbered, pages, polls, sent
 from tests.fakes.alloy import FakeAlloy, out_of_order, repeating, shifting, short
 from tests.fakes.eventbridge import StrictEventBridge
 
+pytestmark = pytest.mark.long
+
 
 def test_pages_that_shift_while_they_are_read_lose_and_double_nothing(
     home: Home, alloy: FakeAlloy, bus: StrictEventBridge

@@ -19,6 +19,8 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
 
+pytestmark = pytest.mark.long
+
 
 def plant(number: int) -> str:
     return f"pl4nted{number:03}Zq"

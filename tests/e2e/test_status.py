@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.e2e.harness import Home, eventually, fail, sent
 from tests.fakes.alloy import FakeAlloy, unauthorized
 from tests.fakes.eventbridge import BUS, StrictEventBridge
+
+pytestmark = pytest.mark.long
 
 
 def test_status_has_its_promised_keys(home: Home, alloy: FakeAlloy) -> None:

@@ -55,7 +55,7 @@ class Reason(Enum):
     SIGNATURE = 403, "InvalidSignatureException", 403, "SignatureDoesNotMatch"
 
 
-class Unsigned(Exception):  # noqa: N818 - an answer, not an error of ours
+class Unsigned(Exception):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason, self.message = reason, message

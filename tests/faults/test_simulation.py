@@ -24,6 +24,7 @@ def test_without_faults_nothing_is_lost_and_nothing_sent_twice(tmp_path: Path) -
     assert result.figures["duplicates"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("points", [POINTS[::2], POINTS[1::2]], ids=["one half", "the other"])
 def test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes(
     points: Sequence[str], tmp_path: Path
