@@ -30,7 +30,7 @@ def play(console: Console, *, keep: bool) -> int:
     screen.title(_TITLE, _SUBTITLE)
     try:
         with _every_end_like_ctrl_c(), set_stage(screen) as stage, _log_shown_on_failure(stage):
-            return _perform(stage, keep=keep)
+            return perform(stage, keep=keep)
     except StoryError as error:
         screen.wrong(error.message)
         return 1
@@ -39,7 +39,8 @@ def play(console: Console, *, keep: bool) -> int:
         return _INTERRUPTED
 
 
-def _perform(stage: Stage, *, keep: bool) -> int:
+def perform(stage: Stage, *, keep: bool) -> int:
+    """The scenes on a stage that is set; 0. Raises StoryError where something is not as it should be."""
     began, screen = time.monotonic(), stage.screen
     late = stage.world.begin()
     scenes.find_what_is_there(stage)

@@ -14,13 +14,16 @@ _LOOK_SECONDS = 0.03
 
 @dataclass(slots=True)
 class Watch:
-    """`arrived` counts the messages of each executionId; an event that holds `secret` has `leaked` it."""
+    """`arrived` counts the messages of each executionId, `bodies` are the messages whole; an event that holds `secret`
+    has `leaked` it.
+    """
 
     aws: EmulatedAws
     forwarder: Forwarder
     screen: Screen
     secret: str = field(repr=False)
     arrived: Counter[str] = field(default_factory=Counter, init=False)
+    bodies: list[str] = field(default_factory=list, init=False)
     leaked: int = field(default=0, init=False)
 
     @property
@@ -60,6 +63,7 @@ class Watch:
         events = self.aws.receive(wait=0)
         for event in events:
             self.arrived[event.execution_id] += 1
+            self.bodies.append(event.body)
             self.leaked += self.secret in event.body
             self.screen.event(event, again=self.arrived[event.execution_id] > 1)
         return len(events)
