@@ -152,7 +152,7 @@ class Ledger(Protocol):
         """Book the outcome of entries that were taken, in one commit. Settling an entry again changes nothing."""
 
     async def note_bus(self, name: str, seen_at: datetime) -> None:
-        """Remember when the bus was last known to exist."""
+        """Remember that the bus was seen; the same sight again changes nothing."""
 
     async def owe_again(self, bus: str, *, now: datetime) -> int:
         """Owe once more what was settled as sent since a bus was last known to exist, for it was dropped; how many."""

@@ -51,18 +51,28 @@ def note_forgotten_floor(db: Connection, floor: datetime) -> None:
     _set(db, "forgotten_floor", micros(floor if before is None else max(before, floor)))
 
 
-def bus_seen_at(db: Connection, name: str) -> datetime | None:
-    """When a bus was last known to exist, if that is known of this one."""
+def next_settle(db: Connection) -> int:
+    number = (_get(db, "settles") or 0) + 1
+    _set(db, "settles", number)
+    return int(number)
+
+
+def bus_seen(db: Connection, name: str) -> int | None:
+    """The last settle before a bus was last known to exist, if that is known of this one."""
     value = _get(db, "bus")
-    known, at = msgspec.json.decode(value, type=tuple[str, int]) if value is not None else ("", 0)
-    return instant(at) if known == name else None
+    known, _, settle = msgspec.json.decode(value, type=tuple[str, int, int]) if value is not None else ("", 0, 0)
+    return settle if known == name else None
 
 
-def note_bus(db: Connection, name: str, seen_at: datetime | None) -> None:
-    if seen_at is None:
-        db.execute("DELETE FROM notes WHERE name = 'bus'")
-    else:
-        _set(db, "bus", msgspec.json.encode((name, micros(seen_at))))
+def note_bus(db: Connection, name: str, seen_at: datetime) -> None:
+    """The same sight again changes nothing: what was settled since then stays in doubt."""
+    value = _get(db, "bus")
+    if value is None or msgspec.json.decode(value, type=tuple[str, int, int])[:2] != (name, micros(seen_at)):
+        _set(db, "bus", msgspec.json.encode((name, micros(seen_at), _get(db, "settles") or 0)))
+
+
+def forget_bus(db: Connection) -> None:
+    db.execute("DELETE FROM notes WHERE name = 'bus'")
 
 
 def _get(db: Connection, name: str) -> Any:

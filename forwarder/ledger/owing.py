@@ -65,12 +65,13 @@ def oldest(db: Connection) -> datetime | None:
 
 def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
     sent = dead = 0
+    number = notes.next_settle(db)
     for settlement in settlements:
         match settlement:
             case Sent(token, event_id):
-                sent += _end(db, token, SENT, "", event_id, None, now)
+                sent += _end(db, token, SENT, "", event_id, None, now, number)
             case Dead(token, code, reason):
-                dead += _end(db, token, DEAD, code, code, reason, now)
+                dead += _end(db, token, DEAD, code, code, reason, now, number)
             case Postponed(token, code, due_at, strike):
                 db.execute(
                     """UPDATE entries SET due_at = ?, attempts = attempts + 1, strikes = strikes + ?, history = ?
@@ -83,15 +84,15 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
 
 
 def owe_again(db: Connection, bus: str, now: datetime) -> int:
-    seen_at = notes.bus_seen_at(db, bus)
-    if seen_at is None:
+    seen = notes.bus_seen(db, bus)
+    if seen is None:
         return 0
     changed = db.execute(
-        "UPDATE entries SET state = 0, due_at = ?, settled_at = NULL WHERE state = 1 AND settled_at >= ?",
-        (micros(now), micros(seen_at)),
+        "UPDATE entries SET state = 0, due_at = ?, settled_at = NULL WHERE state = 1 AND settle > ?",
+        (micros(now), seen),
     ).rowcount
     count(db, sent=-changed, owed=changed)
-    notes.note_bus(db, bus, None)
+    notes.forget_bus(db)
     return changed
 
 
@@ -161,13 +162,14 @@ def _dead(db: Connection, execution_ids: Collection[str] | None) -> list[tuple[i
 
 
 def _end(
-    db: Connection, token: int, state: int, code: str, answer: str, reason: str | None, now: datetime
-) -> int:  # fmt: skip
+    db: Connection, token: int, state: int, code: str, answer: str, reason: str | None, now: datetime, settle: int
+) -> int:
     """1 where the entry was owed, 0 where it had been settled before."""
     changed = db.execute(
-        """UPDATE entries SET state = ?, settled_at = ?, attempts = attempts + 1, answer = ?, reason = ?, history = ?
+        """UPDATE entries SET state = ?, settled_at = ?, settle = ?, attempts = attempts + 1,
+                              answer = ?, reason = ?, history = ?
            WHERE entry = ? AND state = ?""",
-        (state, micros(now), answer, reason, _longer(db, token, code, now) if code else None, token, OWED),
+        (state, micros(now), settle, answer, reason, _longer(db, token, code, now) if code else None, token, OWED),
     )
     return changed.rowcount
 

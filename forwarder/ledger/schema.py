@@ -30,10 +30,11 @@ CREATE TABLE executions (
     entry INTEGER, outcome INTEGER, stopped INTEGER NOT NULL, recorded INTEGER NOT NULL
 );
 -- What is owed, was sent lately, or is dead, in the order of recording. Times are microseconds since 1970.
+-- settle: the number of the commit that settled it, an order that no clock can disturb.
 CREATE TABLE entries (
     entry INTEGER PRIMARY KEY AUTOINCREMENT, key INTEGER NOT NULL, execution_id TEXT NOT NULL,
     feed INTEGER NOT NULL, state INTEGER NOT NULL, time INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
-    due_at INTEGER NOT NULL, settled_at INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    due_at INTEGER NOT NULL, settled_at INTEGER, settle INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
     strikes INTEGER NOT NULL DEFAULT 0, replay INTEGER NOT NULL DEFAULT 0,
     history BLOB, answer TEXT, reason TEXT
 );

@@ -197,6 +197,24 @@ class LedgerContract(ABC):
             assert await ledger.audit() == Books(recorded=3, owed=3)
 
     @looped
+    async def test_what_a_missing_bus_accepted_since_it_was_seen_is_owed_again_whatever_the_clock_did(
+        self, opened: Open
+    ) -> None:
+        async with opened() as ledger:
+            await owe(ledger, *"abc")
+            token = await taken(ledger)
+            await ledger.settle([Sent(token["a"], "e-a")], now=NOON + HOUR)
+            await ledger.note_bus("eu-west-1/failures", NOON)
+            await ledger.settle([Sent(token["b"], "e-b")], now=NOON - HOUR)
+            await ledger.note_bus("eu-west-1/failures", NOON)
+            await ledger.settle([Sent(token["c"], "e-c")], now=NOON + DAY)
+            assert await ledger.owe_again("eu-west-1/another", now=NOON) == 0
+            assert await ledger.owe_again("eu-west-1/failures", now=NOON) == 2
+            assert sorted(await taken(ledger)) == ["b", "c"]
+            assert await ledger.owe_again("eu-west-1/failures", now=NOON) == 0
+            assert await ledger.audit() == Books(recorded=3, owed=2, sent=1)
+
+    @looped
     async def test_the_purged_are_gone_but_for_their_ids(self, opened: Open) -> None:
         async with opened() as ledger:
             await self._bury(ledger, "abc")
