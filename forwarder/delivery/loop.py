@@ -159,12 +159,15 @@ class Delivery:
             self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
-        if self._bus.existed_at != self._noted_at:
-            # Before what it accepted since: of a bus that turns out to be missing, that is what has to be sent again.
-            await self._settler.note_bus(self._bus)
-            self._noted_at = self._bus.existed_at
+        await self._note_sight()
         await self._settler.settle(settlements)
         self._tell(published, settlements, now)
+
+    async def _note_sight(self) -> None:
+        """Before what the bus accepted since: should it turn out to be missing, that is what has to be sent again."""
+        if self._bus.existed_at != self._noted_at:
+            await self._settler.note_bus(self._bus)
+            self._noted_at = self._bus.existed_at
 
     async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
@@ -175,6 +178,7 @@ class Delivery:
             # What the others are told by it is to be taken back as well.
             if others := self._requests - {asyncio.current_task()}:
                 await asyncio.wait(others)
+            await self._note_sight()
             dropped = await self._settler.owe_again(self._bus)
         finally:
             self._taking_back = False
