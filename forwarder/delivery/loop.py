@@ -175,8 +175,9 @@ class Delivery:
             return
         self._taking_back = True
         try:
-            # What the others are told by it is to be taken back as well.
-            if others := self._requests - {asyncio.current_task()}:
+            # What the others are told by it is to be taken back as well, unless nothing was sent since we look for it.
+            others = self._requests - {asyncio.current_task()}
+            if others and self._bus.existed_at is not None:
                 await asyncio.wait(others)
             await self._note_sight()
             dropped = await self._settler.owe_again(self._bus)
