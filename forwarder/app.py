@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from forwarder import log
 from forwarder.alloy.client import LogsClient
+from forwarder.aws.answers import CODES
 from forwarder.aws.bus import ClassicBus
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.clock import Clock
@@ -24,6 +25,7 @@ from forwarder.errors import SettingsError, VaultError
 from forwarder.health import Health
 from forwarder.intake.loop import Intake
 from forwarder.ledger import Ledger, Reading, RunningLock, ledger_file, open_ledger
+from forwarder.metrics import Metrics
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load
 from forwarder.settings.load import unknown_variables
@@ -70,6 +72,7 @@ class App:
     ledger: Ledger
     clock: Clock
     health: Health
+    metrics: Metrics
     settler: Settler
     plan: Plan
     loops: Loops | None = None
@@ -82,11 +85,11 @@ class App:
             raise ValueError("a plan that is switched off forwards nothing")
         identity = Identity(settings.destination, self.plan.stored_keys)
         async with (
-            LogsClient(settings.source, key, self.clock) as source,
-            ClassicBus(identity, self.clock) as bus,
+            LogsClient(settings.source, key, self.clock, self.metrics) as source,
+            ClassicBus(identity, self.clock, self.metrics) as bus,
         ):
-            delivery = Delivery(bus, self.ledger, self.settler, settings, self.clock, self.health)
-            intake = Intake(source, self.ledger, settings, self.clock, self.health, delivery.wake)
+            delivery = Delivery(bus, self.ledger, self.settler, settings, self.clock, self.health, self.metrics)
+            intake = Intake(source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake)
             self.loops = Loops(intake, delivery)
             yield self.loops
 
@@ -125,4 +128,5 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
             lock.ledger_is_there()
             health = Health(clock.now)
             between = through(ledger)
-            yield App(place, between, clock, health, Settler(between, clock, health), plan)
+            settler = Settler(between, clock, health)
+            yield App(place, between, clock, health, Metrics(CODES), settler, plan)
