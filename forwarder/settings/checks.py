@@ -3,10 +3,12 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from forwarder.model import MAX_ID_BYTES, Feed, is_id
+
+LAST_PORT = 65_535
 
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
@@ -45,6 +47,47 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def origin(value: str) -> str:
+    """The address of a server, not of a page of it."""
+    parts = urlsplit(value)
+    if parts.path or parts.query or parts.fragment:
+        raise ValueError("is longer than a server's address, e.g. https://forwarder.example.com")
+    return value
+
+
+def listen(value: str) -> str:
+    if value:
+        host_and_port(value)
+    return value
+
+
+def host_and_port(value: str) -> tuple[str, int]:
+    """`127.0.0.1:8787`, `localhost:8787` or `[::1]:8787`: another name could mean another address tomorrow."""
+    host, colon, port = value.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
+            raise ValueError
+        if host != "localhost":
+            ip_address(host)
+    except ValueError:
+        raise ValueError("is not an IP address and a port, e.g. 127.0.0.1:8787") from None
+    return host, int(port)
+
+
+def is_private(listens: str) -> bool:
+    """Whether nobody beyond this machine can come in."""
+    return not listens or is_loopback(host_and_port(listens)[0])
+
+
+def network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError:
+        raise ValueError("has an entry that is no IP address or network, e.g. 10.0.0.0/8") from None
+    return value
 
 
 def feed(value: object) -> Feed:
