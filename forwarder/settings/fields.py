@@ -166,6 +166,8 @@ class WebSettings(Section):
                 "listen is open to a network without TLS: set tls_cert and tls_key, or trusted_proxies and public_url,"
                 " or listen on 127.0.0.1"
             )
+        if checks.is_everywhere(self.listen) and not self.public_url:
+            raise ValueError("listen is every address of this machine: public_url has to say by which one people come")
         return self
 
 

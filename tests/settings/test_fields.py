@@ -185,10 +185,12 @@ REFUSED = [
 
 
 OPEN = "0.0.0.0:8787"
-BEHIND = {"trusted_proxies": ["10.0.0.0/8"], "public_url": "https://forwarder.example.com"}
+TLS = {"tls_cert": "cert.pem", "tls_key": "key.pem"}
+HERE = {"public_url": "https://forwarder.example.com"}
+BEHIND = {"trusted_proxies": ["10.0.0.0/8"], **HERE}
 
 
-@pytest.mark.parametrize("web", [{"tls_cert": "cert.pem", "tls_key": "key.pem"}, BEHIND])
+@pytest.mark.parametrize("web", [{**TLS, **HERE}, BEHIND])
 def test_the_page_may_be_open_to_a_network_under_tls(web: dict[str, Any]) -> None:
     assert some_settings(web={"listen": OPEN, **web}).web.listen == OPEN
 
@@ -200,6 +202,7 @@ def test_the_page_may_be_open_to_a_network_under_tls(web: dict[str, Any]) -> Non
         ({"listen": "[::]:8787"}, "open to a network without TLS: set tls_cert"),
         ({"listen": OPEN, "tls_cert": "cert.pem"}, "tls_cert and tls_key go together"),
         ({"listen": OPEN, "trusted_proxies": ["10.0.0.5"]}, "https address that people know the proxy by"),
+        ({"listen": OPEN, **TLS}, "every address of this machine: public_url"),
     ],
 )
 def test_otherwise_it_is_not_and_the_mend_is_told(web: dict[str, Any], words: str) -> None:
