@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from forwarder.ledger import notes
+from forwarder.ledger import minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import instant, micros, unpack
 from forwarder.ledger.contract import LONGEST_POSTPONEMENT, Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
@@ -59,8 +59,12 @@ def next_due(db: Connection, besides: Collection[int]) -> datetime | None:
 
 
 def oldest(db: Connection) -> datetime | None:
-    row = db.execute("SELECT min(recorded_at) FROM entries WHERE state = 0").fetchone()
-    return None if row[0] is None else instant(row[0])
+    """Entries are numbered as they are recorded, so the index of what is owed knows it without reading the rows."""
+    row = db.execute(
+        """SELECT recorded_at FROM entries
+           WHERE entry = (SELECT min(entry) FROM entries INDEXED BY entries_owed WHERE state = 0)"""
+    ).fetchone()
+    return None if row is None else instant(row[0])
 
 
 def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
@@ -81,6 +85,7 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
             case _:
                 assert_never(settlement)
     count(db, owed=-sent - dead, sent=sent, dead=dead)
+    minutes.count_sent(db, [each.token for each in settlements if isinstance(each, Sent)], number, now)
 
 
 def owe_again(db: Connection, bus: str, now: datetime) -> int:
