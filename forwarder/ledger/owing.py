@@ -59,12 +59,8 @@ def next_due(db: Connection, besides: Collection[int]) -> datetime | None:
 
 
 def oldest(db: Connection) -> datetime | None:
-    """Entries are numbered as they are recorded, so the index of what is owed knows it without reading the rows."""
-    row = db.execute(
-        """SELECT recorded_at FROM entries
-           WHERE entry = (SELECT min(entry) FROM entries INDEXED BY entries_owed WHERE state = 0)"""
-    ).fetchone()
-    return None if row is None else instant(row[0])
+    row = db.execute("SELECT min(recorded_at) FROM entries WHERE state = 0").fetchone()
+    return None if row[0] is None else instant(row[0])
 
 
 def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
