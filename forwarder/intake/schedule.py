@@ -99,9 +99,13 @@ class Schedule:
         pace.failures += 1
         return self._end(feed, pace, ceiling / 2 + jittered(ceiling / 2))
 
-    def nudge(self, workflow_id: str) -> int:
-        """Make the feeds of a workflow due now; how many there are."""
-        feeds = [feed for feed in self._paces if feed.workflow_id == workflow_id]
+    def nudge(self, workflow_id: str, user_id: str | None = None) -> int:
+        """Make the feeds of a workflow due now, those that show a user's executions where one is named; how many."""
+        feeds = [
+            feed
+            for feed in self._paces
+            if feed.workflow_id == workflow_id and (user_id is None or feed.user_id in (None, user_id))
+        ]
         for feed in feeds:
             if feed in self._reading:
                 self._paces[feed].again = True
