@@ -114,7 +114,7 @@ class App:
         """How many feeds are due now for it: none while switched off."""
         if self.loops is None or not self.plan.settings.enabled:
             return 0
-        return self.loops.intake.schedule.nudge(workflow_id, user_id)
+        return self.loops.intake.nudges.nudge(workflow_id, user_id)
 
     def desk(self, stopping: asyncio.Event) -> Desk:
         """What the page may touch."""
