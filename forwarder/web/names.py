@@ -34,7 +34,7 @@ class Names:
         host, _ = host_and_port(settings.listen)
         scheme = "https" if settings.tls_cert else "http"
         local = ("127.0.0.1", "localhost", "[::1]") if is_loopback(host) or ip_address(host).is_unspecified else ()
-        own = _bracketed(host)
+        own = bracketed(host)
         origins = [f"{scheme}://{name}:{port}" for name in dict.fromkeys([own, *local])]
         public = [settings.public_url] if settings.public_url else []
         all_of_them = frozenset(_as_browsers_write(each) for each in [*origins, *public])
@@ -84,7 +84,7 @@ def _peer(request: web.Request) -> str:
     return str(peer[0]) if peer else ""
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -12,13 +13,14 @@ from forwarder.errors import SettingsError
 from forwarder.settings.checks import host_and_port
 from forwarder.settings.fields import WebSettings
 from forwarder.vault import WEB_TOKEN
-from forwarder.web import doors, login, overview, pages
+from forwarder.web import doors, hook, login, overview, pages
 from forwarder.web.allowance import Allowance
 from forwarder.web.desk import DESK, Desk
 from forwarder.web.guard import DIGESTS, LARGEST_BODY, MIDDLEWARES, SESSIONS, add_headers
-from forwarder.web.names import NAMES, Names
+from forwarder.web.names import NAMES, Names, bracketed
 from forwarder.web.pages import PAGES, Pages
 from forwarder.web.sessions import Sessions
+from forwarder.web.signature import Signatures
 from forwarder.web.tokens import Digests
 
 log = structlog.get_logger("web")
@@ -26,13 +28,21 @@ log = structlog.get_logger("web")
 GRACE = 1.0
 """Seconds that answers under way may take when the server ends; streams end as the daemon begins to drain."""
 
-ROUTES = (*overview.ROUTES, *login.ROUTES, *pages.ROUTES, *doors.ROUTES)
+ROUTES = (*overview.ROUTES, *login.ROUTES, *pages.ROUTES, *doors.ROUTES, *hook.ROUTES)
+
+
+@dataclass(slots=True)
+class Served:
+    """The addresses that were bound, empty where none was asked for."""
+
+    page: str = ""
+    doors: str = ""
 
 
 @asynccontextmanager
-async def serving(desk: Desk) -> AsyncIterator[None]:
+async def serving(desk: Desk) -> AsyncIterator[Served]:
     """Serve what the settings ask for, until the end of the block. Raises SettingsError."""
-    settings = desk.settings().web
+    settings, served = desk.settings().web, Served()
     async with AsyncExitStack() as stack:
         if settings.listen:
             bound = stack.enter_context(_bound("listen", settings.listen))
@@ -42,16 +52,18 @@ async def serving(desk: Desk) -> AsyncIterator[None]:
             await stack.enter_async_context(_running(app, bound, tls))
             has_token = app[DIGESTS].get(WEB_TOKEN) is not None
             mend = {} if has_token else {"mend": "`forwarder web token` makes the token that lets in"}
-            log.info("page", address=settings.public_url or names.first, **mend)
+            served.page = names.first
+            log.info("page", address=settings.public_url or served.page, **mend)
         if settings.health_listen:
             bound = stack.enter_context(_bound("health_listen", settings.health_listen))
             await stack.enter_async_context(_running(doors_app(desk), bound, None))
-            log.info("health doors", address="http://{}:{}".format(*bound.getsockname()))
-        yield
+            served.doors = f"http://{bracketed(bound.getsockname()[0])}:{bound.getsockname()[1]}"
+            log.info("health doors", address=served.doors)
+        yield served
 
 
 def page_app(desk: Desk, names: Names) -> web.Application:
-    """All of it."""
+    """All of it. Raises SettingsError."""
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=LARGEST_BODY)
     app[DESK] = desk
     app[NAMES] = names
@@ -59,6 +71,9 @@ def page_app(desk: Desk, names: Names) -> web.Application:
     app[SESSIONS] = Sessions(desk.clock)
     app[DIGESTS] = Digests(desk.place, desk.settings())
     app[login.LOGINS] = Allowance(desk.clock, burst=login.BURST, every=login.EVERY)
+    app[hook.HOOK_CALLS] = Allowance(desk.clock, burst=hook.BURST, every=hook.EVERY)
+    if public_key := desk.settings().web.alloy_public_key:
+        app[hook.SIGNATURES] = Signatures.of(desk.place, public_key)
     app.on_response_prepare.append(add_headers)
     app.add_routes(ROUTES)
     return app
