@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiohttp import ClientResponse, ClientSession, CookieJar
+from aiohttp import ClientResponse, ClientSession, CookieJar, TCPConnector
 from aiohttp.web import AbstractRouteDef, RouteDef
 
 from forwarder.aws.answers import CODES
@@ -92,9 +92,7 @@ class Visit:
 
 
 @asynccontextmanager
-async def visit(
-    folder: Path, *, has_token: bool = True, settings: Settings | None = None, **web: Any
-) -> AsyncIterator[Visit]:
+async def visit(folder: Path, *, has_token: bool = True, **web: Any) -> AsyncIterator[Visit]:
     """A page that listens on any free port, unless told otherwise."""
     home = filled(folder)
     settings = some_settings(web={"listen": "127.0.0.1:0", **web})
@@ -135,4 +133,5 @@ def a_desk(
 
 
 def browser(address: str) -> ClientSession:
-    return ClientSession(address, cookie_jar=CookieJar(unsafe=True))
+    """One that trusts whoever certified the page, and keeps cookies of an address without a name."""
+    return ClientSession(address, cookie_jar=CookieJar(unsafe=True), connector=TCPConnector(ssl=False))
