@@ -50,8 +50,8 @@ class Bus(Protocol):
     existed_at: datetime | None
     """When it was last known to exist. What it accepts after that it may drop."""
 
-    async def look(self) -> None:
-        """Ask whether it exists, where that was not asked lately. Raises DestinationError."""
+    async def look(self, *, anew: bool = False) -> None:
+        """Ask whether it exists, where that was not asked lately, or `anew`. Raises DestinationError."""
 
     async def put(self, events: Sequence[Event]) -> Answer:
         """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
@@ -100,10 +100,11 @@ class ClassicBus:
         entries = said["Entries"]
         return Answer([entry_outcome(entry) for entry in entries], refusal_of_all(entries))
 
-    async def look(self) -> None:
+    async def look(self, *, anew: bool = False) -> None:
         async with self._looking:
             now, began_at = self._clock.monotonic(), self._clock.now()
-            if not self._may_look or (self._seen_at is not None and now - self._seen_at < LOOK_EVERY):
+            is_fresh = self._seen_at is not None and now - self._seen_at < LOOK_EVERY
+            if not self._may_look or (is_fresh and not anew):
                 return
             client = await self._ready()
             try:

@@ -34,6 +34,9 @@ LOOK_EVERY = 1.0
 NOT_FROM_THE_BUS = ("unreachable", "not-aws", "internal")
 """Codes of ours for outages of which the bus itself said nothing."""
 
+LOOK_BACK = 60.0
+"""Seconds after the last answer, until the bus is asked whether it was there to give it."""
+
 AHEAD = 2
 """Requests taken from the ledger for each one that may be in flight."""
 
@@ -56,6 +59,7 @@ class Delivery:
         self._owed = asyncio.Event()
         self._taking_back = False
         self._noted_at: datetime | None = None
+        self._look_back_at: float | None = None
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
 
@@ -80,10 +84,14 @@ class Delivery:
             self.trouble = error
             self._health.report(PART, State.FAILED, error.message, error.hint)
         else:
+            self.trouble = None
             self._health.healthy(PART)
 
     async def drain(self) -> None:
-        """Let requests in flight end and be settled. Cancelled, it gives them up: they are owed, and sent again."""
+        """Let requests in flight end, be settled, and be the bus's for certain.
+
+        Cancelled, it gives them up: they are owed, and sent again.
+        """
         try:
             while self._requests:
                 await asyncio.wait(self._requests)
@@ -94,6 +102,7 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
             log.warning("requests given up", requests=len(late))
             raise
+        await self._look_back()
 
     async def _fill(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send; False where nothing more is to be waited for."""
@@ -105,6 +114,8 @@ class Delivery:
                 return True
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
+            if self._look_back_at is not None and self._clock.monotonic() >= self._look_back_at:
+                await self._look_back()
             await self._clock.wait(self._owed, await self._until_due())
         return False
 
@@ -159,6 +170,7 @@ class Delivery:
             self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
+        self._look_back_at = self._clock.monotonic() + LOOK_BACK
         await self._note_sight()
         await self._settler.settle(settlements)
         self._tell(published, settlements, now)
@@ -168,6 +180,23 @@ class Delivery:
         if self._bus.existed_at != self._noted_at:
             await self._settler.note_bus(self._bus)
             self._noted_at = self._bus.existed_at
+
+    async def _look_back(self) -> None:
+        """See whether the bus was there for what it accepted last, for nothing may be sent for hours, or ever again."""
+        if self._look_back_at is None:
+            return
+        self._look_back_at = None
+        try:
+            await self._bus.look(anew=True)
+        except BusMissing as error:
+            self.trouble = error
+            self._health.report(PART, State.FAILED, error.message, error.hint)
+            await self._take_back()
+        except DestinationError as error:
+            self._look_back_at = self._clock.monotonic() + LOOK_BACK
+            log.warning("cannot tell whether the bus has what it accepted", why=error.message, mend=error.hint)
+        else:
+            await self._note_sight()
 
     async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
