@@ -21,6 +21,7 @@ from forwarder.errors import (
 )
 from forwarder.health import Health
 from forwarder.ledger import Dead, Ledger, Postponed, Sent
+from forwarder.metrics import Metrics
 from forwarder.model import Accepted, Owed, State, Unknown
 from forwarder.settings import Settings
 
@@ -45,13 +46,21 @@ class Delivery:
     """Publishes for one set of settings. `wake` tells it that something new is owed."""
 
     def __init__(
-        self, bus: Bus, ledger: Ledger, settler: Settler, settings: Settings, clock: Clock, health: Health
+        self,
+        bus: Bus,
+        ledger: Ledger,
+        settler: Settler,
+        settings: Settings,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
     ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._settler = settler
         self._clock = clock
         self._health = health
+        self._metrics = metrics
         self._packer = Packer(Stamp.of(settings), settings.destination.max_request_bytes)
         self._gate = Gate(settings.destination.concurrency, clock)
         self._ahead = AHEAD * MOST_ENTRIES * settings.destination.concurrency
@@ -141,6 +150,7 @@ class Delivery:
                 left -= {owed.token for owed in published.batch.owed}
                 await self._book(ticket, published)
         except DestinationError as error:
+            self._metrics.retried(error.code, len(left))
             self._hold(ticket, error)
             if isinstance(error, BusMissing):
                 await self._take_back()
@@ -163,6 +173,7 @@ class Delivery:
                 f"what became of a request is unknown: {unknown.reason}", code="unknown"
             )
             self._health.report(PART, State.DEGRADED, self.trouble.message, "it is sent again; a duplicate is possible")
+            self._metrics.became_unknown(len(outcomes))
             log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason)
         elif published.answer.stop:
             self._hold(ticket, published.answer.stop)
@@ -228,7 +239,7 @@ class Delivery:
             log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
 
     def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
-        """One line for a request; and one for each entry that was not simply accepted."""
+        """One line for a request; and one for each entry that was not simply accepted. Both are counted."""
         owed = published.batch.owed
         accepted = [
             entry
@@ -238,11 +249,16 @@ class Delivery:
         if accepted:
             lag = max(0.0, (now - min(entry.entry.time for entry in accepted)).total_seconds())
             log.info("events sent", entries=len(accepted), oldest_stopped_ago=round(lag, 3))
+            lags = ((now - each.entry.time).total_seconds() for each in accepted if not each.replay)
+            self._metrics.sent(len(accepted), lags)
+            self._metrics.succeeded(PART, now)
         for entry, settlement in zip(owed, settlements, strict=True):
             match settlement:
                 case Dead(_, code, reason):
+                    self._metrics.died(code)
                     log.error("entry dead", execution_id=entry.entry.execution_id, code=code, why=reason)
                 case Postponed(_, code, due_at):
+                    self._metrics.retried(code)
                     log.info(
                         "entry postponed",
                         execution_id=entry.entry.execution_id,

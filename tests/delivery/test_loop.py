@@ -18,6 +18,7 @@ from forwarder.delivery.settle import Settler
 from forwarder.errors import BusMissing, DestinationRefused
 from forwarder.health import Health
 from forwarder.ledger import Books, SqliteLedger
+from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, State
 from tests.aws.doors import identity, stored
 from tests.clocks import NOON, QuickClock
@@ -69,7 +70,7 @@ async def a_sender(
     settings = some_settings(destination={"event_bus": BUS, "region": REGION, **destination})
     async with SqliteLedger(folder / "ledger.db", create=True) as ledger, ClassicBus(who, clock) as bus:
         settler = Settler(ledger, clock, health)
-        yield Sender(ledger, Delivery(bus, ledger, settler, settings, clock, health), health, clock)
+        yield Sender(ledger, Delivery(bus, ledger, settler, settings, clock, health, Metrics()), health, clock)
 
 
 def vanish_at_the_next_request(bridge: StrictEventBridge) -> None:
