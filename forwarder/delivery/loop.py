@@ -35,6 +35,9 @@ LOOK_EVERY = 1.0
 NOT_FROM_THE_BUS = ("unreachable", "not-aws", "internal")
 """Codes of ours for outages of which the bus itself said nothing."""
 
+LOOK_BACK = 60.0
+"""Seconds after the last answer, until the bus is asked whether it was there to give it."""
+
 AHEAD = 2
 """Requests taken from the ledger for each one that may be in flight."""
 
@@ -65,6 +68,7 @@ class Delivery:
         self._owed = asyncio.Event()
         self._taking_back = False
         self._noted_at: datetime | None = None
+        self._look_back_at: float | None = None
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
 
@@ -89,10 +93,30 @@ class Delivery:
             self.trouble = error
             self._health.report(PART, State.FAILED, error.message, error.hint)
         else:
+            self.trouble = None
             self._health.healthy(PART)
+        for name in await self._settler.buses_in_doubt():
+            if name != self._bus.name:
+                await self._look_for(name)
+
+    async def _look_for(self, name: str) -> None:
+        """Another bus was set until now, and nobody has seen yet whether it was there to the last."""
+        seen_at = self._clock.now()
+        try:
+            await self._bus.look_for(name)
+        except BusMissing:
+            dropped = await self._settler.owe_again(name)
+            log.warning("a missing bus had accepted events; they are sent again", bus=name, entries=dropped)
+        except DestinationError as error:
+            log.warning("cannot tell whether a bus has what it accepted last", bus=name, why=error.message)
+        else:
+            await self._settler.note_bus(name, seen_at)
 
     async def drain(self) -> None:
-        """Let requests in flight end and be settled. Cancelled, it gives them up: they are owed, and sent again."""
+        """Let requests in flight end, be settled, and be the bus's for certain.
+
+        Cancelled, it gives them up: they are owed, and sent again.
+        """
         try:
             while self._requests:
                 await asyncio.wait(self._requests)
@@ -103,6 +127,7 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
             log.warning("requests given up", requests=len(late))
             raise
+        await self._look_back()
 
     async def _fill(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send; False where nothing more is to be waited for."""
@@ -114,6 +139,8 @@ class Delivery:
                 return True
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
+            if self._look_back_at is not None and self._clock.monotonic() >= self._look_back_at:
+                await self._look_back()
             await self._clock.wait(self._owed, await self._until_due())
         return False
 
@@ -170,15 +197,34 @@ class Delivery:
             self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
+        self._look_back_at = self._clock.monotonic() + LOOK_BACK
         await self._note_sight()
-        await self._settler.settle(settlements)
+        await self._settler.settle(settlements, self._bus.name)
         self._tell(published, settlements, now)
 
     async def _note_sight(self) -> None:
         """Before what the bus accepted since: should it turn out to be missing, that is what has to be sent again."""
-        if self._bus.existed_at != self._noted_at:
-            await self._settler.note_bus(self._bus)
-            self._noted_at = self._bus.existed_at
+        seen_at = self._bus.existed_at
+        if seen_at is not None and seen_at != self._noted_at:
+            await self._settler.note_bus(self._bus.name, seen_at)
+            self._noted_at = seen_at
+
+    async def _look_back(self) -> None:
+        """See whether the bus was there for what it accepted last, for nothing may be sent for hours, or ever again."""
+        if self._look_back_at is None:
+            return
+        self._look_back_at = None
+        try:
+            await self._bus.look(anew=True)
+        except BusMissing as error:
+            self.trouble = error
+            self._health.report(PART, State.FAILED, error.message, error.hint)
+            await self._take_back()
+        except DestinationError as error:
+            self._look_back_at = self._clock.monotonic() + LOOK_BACK
+            log.warning("cannot tell whether the bus has what it accepted", why=error.message, mend=error.hint)
+        else:
+            await self._note_sight()
 
     async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
@@ -191,7 +237,7 @@ class Delivery:
             if others and self._bus.existed_at is not None:
                 await asyncio.wait(others)
             await self._note_sight()
-            dropped = await self._settler.owe_again(self._bus)
+            dropped = await self._settler.owe_again(self._bus.name)
         finally:
             self._taking_back = False
         if dropped:

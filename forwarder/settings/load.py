@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
+from forwarder.settings import form
 from forwarder.settings.fields import ENV_PREFIX, SECTIONS, LocalSettings, Settings, keys, variable
 
 # Variables of ours that are not settings.
@@ -64,8 +65,9 @@ def load_local(place: Place) -> LocalSettings:
 
 
 def read_table(file: Path) -> dict[str, Any]:
+    """In the format in force, whatever the file's own. Raises SettingsError."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {file}", hint="make one with `forwarder init`, or name it with -c"
@@ -76,6 +78,7 @@ def read_table(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not a settings file: it is nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {_place_in_toml(error)}") from None
+    return form.brought_up(table, file)
 
 
 def overridden(place: Place, key: str) -> str | None:
