@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -23,6 +23,9 @@ log = structlog.get_logger("bus")
 LOOK_EVERY = 60.0
 """Seconds for which the bus is taken to exist. PutEvents to a bus that does not answers 200 and drops the events."""
 
+
+CANNOT_TELL = (*MAY_NOT, "region")
+"""Codes of a look that will never tell whether a bus exists."""
 
 PATIENCE = 3
 """A request is given up after this many of its time-outs, whatever still trickles in."""
@@ -49,7 +52,7 @@ class Answer:
 class Bus(Protocol):
     name: str
     existed_at: datetime | None
-    """When it was last known to exist. What it accepts after that it may drop."""
+    """When it was last known to exist, another instant for each look. What it accepts after that it may drop."""
 
     async def look(self, *, anew: bool = False) -> None:
         """Ask whether it exists, where that was not asked lately, or `anew`. Raises DestinationError."""
@@ -125,7 +128,7 @@ class ClassicBus:
                     mend="allow events:DescribeEventBus on the bus",
                 )
             else:
-                self.existed_at = began_at
+                self.existed_at = _after(self.existed_at, began_at)
             self._seen_at = now
 
     async def look_for(self, name: str) -> None:
@@ -185,3 +188,8 @@ class ClassicBus:
             "Detail": event.detail.decode(),
             "EventBusName": self._destination.event_bus,
         }
+
+
+def _after(before: datetime | None, now: datetime) -> datetime:
+    """Now, or the least moment later than before, should a clock stand still or be set back."""
+    return now if before is None else max(now, before + timedelta(microseconds=1))
