@@ -27,6 +27,8 @@ from tests.fakes.signing import Key
 from tests.loops import looped
 from tests.samples import FEED, entry, some_settings
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 
 @pytest.fixture
 def bridge() -> Iterator[StrictEventBridge]:
