@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test test-all soak check lint types imports format lock clean
+.PHONY: help setup demo test test-all soak bench check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -34,6 +34,12 @@ JOBS ?= 1
 
 soak: setup  ## the fault simulation; SEED=… STEPS=… SEEDS=… JOBS=…
 	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) --steps $(STEPS) --seeds $(SEEDS) --jobs $(JOBS)
+
+QUICK ?=
+ONLY ?=
+
+bench: setup  ## the benchmarks, into build/bench; QUICK=1 in two minutes, ONLY=publishing
+	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 check: lint types imports test  ## all that main must pass
 

@@ -17,6 +17,7 @@ from forwarder import log
 from forwarder.alloy import client as alloy
 from forwarder.alloy.client import LogsClient
 from forwarder.aws import bus
+from forwarder.aws.answers import CODES
 from forwarder.aws.bus import ClassicBus
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.beats import Beats, WatchedClock
@@ -27,6 +28,7 @@ from forwarder.errors import SettingsError, VaultError
 from forwarder.health import Health
 from forwarder.intake.loop import Intake
 from forwarder.ledger import Ledger, Reading, RunningLock, ledger_file, open_ledger
+from forwarder.metrics import Metrics
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load
 from forwarder.settings.load import unknown_variables
@@ -74,6 +76,7 @@ class App:
     clock: Clock
     health: Health
     beats: Beats
+    metrics: Metrics
     settler: Settler
     plan: Plan
     loops: Loops | None = None
@@ -87,11 +90,11 @@ class App:
         self.beats.longest_work = longest_work(settings)
         identity = Identity(settings.destination, self.plan.stored_keys)
         async with (
-            LogsClient(settings.source, key, self.clock) as source,
-            ClassicBus(identity, self.clock) as destination,
+            LogsClient(settings.source, key, self.clock, self.metrics) as source,
+            ClassicBus(identity, self.clock, self.metrics) as destination,
         ):
-            delivery = Delivery(destination, self.ledger, self.settler, settings, self.clock, self.health)
-            intake = Intake(source, self.ledger, settings, self.clock, self.health, delivery.wake)
+            delivery = Delivery(destination, self.ledger, self.settler, settings, self.clock, self.health, self.metrics)
+            intake = Intake(source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake)
             self.loops = Loops(intake, delivery)
             yield self.loops
 
@@ -139,4 +142,5 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
             lock.ledger_is_there()
             health = Health(watched.now)
             between = through(ledger)
-            yield App(place, between, watched, health, beats, Settler(between, watched, health), plan)
+            settler = Settler(between, watched, health)
+            yield App(place, between, watched, health, beats, Metrics(CODES), settler, plan)

@@ -59,7 +59,7 @@ class Daemon:
         app = self._app
         logger.info("started", version=__version__, settings=str(app.place.file), enabled=app.plan.settings.enabled)
         app.health.healthy("settings")
-        upkeep = Upkeep(app.ledger, lambda: app.plan.settings, app.readings, app.clock, app.health)
+        upkeep = Upkeep(app.ledger, lambda: app.plan.settings, app.readings, app.clock, app.health, app.metrics)
         async with beside(
             self._keep_running("upkeep", upkeep.run),
             self._keep_running("settings", self._watch),

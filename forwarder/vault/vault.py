@@ -34,6 +34,11 @@ AWS_SESSION_TOKEN = "aws-session-token"  # noqa: S105  # the name of a secret
 NAMES = (ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
 
 
+SHOWN_CHARACTERS = 4
+SHORTEST_SHOWN = 16
+"""Four characters of a shorter secret would be too much of it."""
+
+
 class Sealed(msgspec.Struct, frozen=True):
     """`box` is base64 of nonce and ciphertext."""
 
@@ -83,6 +88,12 @@ class Vault:
         """The secret, or None where none is set. Raises VaultError where it does not open."""
         sealed = self._sealed.get(name)
         return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
+
+    def ending(self, name: str) -> str:
+        """The last characters of a secret, which may be shown; empty where there is none, or it is too short."""
+        secret = self.reveal(name)
+        value = secret.get_secret_value() if secret else ""
+        return value[-SHOWN_CHARACTERS:] if len(value) >= SHORTEST_SHOWN else ""
 
     def set_at(self, name: str) -> datetime | None:
         sealed = self._sealed.get(name)
