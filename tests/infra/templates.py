@@ -64,9 +64,10 @@ class Aws:
     """A moto server of its own. All servers of a process share one account, so each test names its own bus."""
 
     url: str
+    region: str = REGION
 
     def client(self, service: str) -> Any:
-        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=REGION)
+        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=self.region)
         return session.client(service, endpoint_url=self.url)
 
     @cached_property
