@@ -71,6 +71,12 @@ _KEYS = frozenset(
         "UnrecognizedClientException",
     }
 )
+_OURS = frozenset(
+    {"unreachable", "not-aws", "internal", "credentials", "Unknown", "ParamValidation", "ResourceNotFoundException"}
+)
+CODES = TRANSIENT | MALFORMED | REFUSED | _THROTTLED | _TOO_LARGE_OR_WRONG | _CLOCK | _KEYS | _OURS
+"""All that have a row here: what the bus may answer beside them is without limit."""
+
 CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
 
 

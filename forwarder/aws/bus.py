@@ -15,6 +15,7 @@ from forwarder.aws.answers import CHECK_KEYS, MAY_NOT, entry_outcome, is_underst
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.clock import Clock
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from forwarder.metrics import Metrics
 from forwarder.model import Outcome, Unknown
 
 log = structlog.get_logger("bus")
@@ -50,8 +51,8 @@ class Bus(Protocol):
     existed_at: datetime | None
     """When it was last known to exist. What it accepts after that it may drop."""
 
-    async def look(self) -> None:
-        """Ask whether it exists, where that was not asked lately. Raises DestinationError."""
+    async def look(self, *, anew: bool = False) -> None:
+        """Ask whether it exists, where that was not asked lately, or `anew`. Raises DestinationError."""
 
     async def put(self, events: Sequence[Event]) -> Answer:
         """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
@@ -60,10 +61,11 @@ class Bus(Protocol):
 class ClassicBus:
     """Entered with `async with`, which does no I/O."""
 
-    def __init__(self, identity: Identity, clock: Clock) -> None:
+    def __init__(self, identity: Identity, clock: Clock, metrics: Metrics | None = None) -> None:
         self._identity = identity
         self._destination = identity.destination
         self._clock = clock
+        self._metrics = metrics or Metrics()
         self._open = AsyncExitStack()
         self.name = f"{identity.destination.region}/{identity.destination.event_bus}"
         self._session = identity.session()
@@ -85,6 +87,7 @@ class ClassicBus:
     async def put(self, events: Sequence[Event]) -> Answer:
         await self.look()
         client = await self._ready()
+        began = self._clock.monotonic()
         try:
             # The SDK's time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
@@ -95,15 +98,18 @@ class ClassicBus:
                 self._seen_at = None
                 raise meant from None
             return Answer([meant] * len(events))
+        finally:
+            self._metrics.put(self._clock.monotonic() - began)
         if not is_understood(said, len(events)):
             return Answer([Unknown("the answer of the bus cannot be understood")] * len(events))
         entries = said["Entries"]
         return Answer([entry_outcome(entry) for entry in entries], refusal_of_all(entries))
 
-    async def look(self) -> None:
+    async def look(self, *, anew: bool = False) -> None:
         async with self._looking:
             now, began_at = self._clock.monotonic(), self._clock.now()
-            if not self._may_look or (self._seen_at is not None and now - self._seen_at < LOOK_EVERY):
+            is_fresh = self._seen_at is not None and now - self._seen_at < LOOK_EVERY
+            if not self._may_look or (is_fresh and not anew):
                 return
             client = await self._ready()
             try:

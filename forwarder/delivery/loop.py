@@ -21,6 +21,7 @@ from forwarder.errors import (
 )
 from forwarder.health import Health
 from forwarder.ledger import Dead, Ledger, Postponed, Sent
+from forwarder.metrics import Metrics
 from forwarder.model import Accepted, Owed, State, Unknown
 from forwarder.settings import Settings
 
@@ -34,6 +35,9 @@ LOOK_EVERY = 1.0
 NOT_FROM_THE_BUS = ("unreachable", "not-aws", "internal")
 """Codes of ours for outages of which the bus itself said nothing."""
 
+LOOK_BACK = 60.0
+"""Seconds after the last answer, until the bus is asked whether it was there to give it."""
+
 AHEAD = 2
 """Requests taken from the ledger for each one that may be in flight."""
 
@@ -42,13 +46,21 @@ class Delivery:
     """Publishes for one set of settings. `wake` tells it that something new is owed."""
 
     def __init__(
-        self, bus: Bus, ledger: Ledger, settler: Settler, settings: Settings, clock: Clock, health: Health
+        self,
+        bus: Bus,
+        ledger: Ledger,
+        settler: Settler,
+        settings: Settings,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
     ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._settler = settler
         self._clock = clock
         self._health = health
+        self._metrics = metrics
         self._packer = Packer(Stamp.of(settings), settings.destination.max_request_bytes)
         self._gate = Gate(settings.destination.concurrency, clock)
         self._ahead = AHEAD * MOST_ENTRIES * settings.destination.concurrency
@@ -56,6 +68,7 @@ class Delivery:
         self._owed = asyncio.Event()
         self._taking_back = False
         self._noted_at: datetime | None = None
+        self._look_back_at: float | None = None
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
 
@@ -80,10 +93,14 @@ class Delivery:
             self.trouble = error
             self._health.report(PART, State.FAILED, error.message, error.hint)
         else:
+            self.trouble = None
             self._health.healthy(PART)
 
     async def drain(self) -> None:
-        """Let requests in flight end and be settled. Cancelled, it gives them up: they are owed, and sent again."""
+        """Let requests in flight end, be settled, and be the bus's for certain.
+
+        Cancelled, it gives them up: they are owed, and sent again.
+        """
         try:
             while self._requests:
                 await asyncio.wait(self._requests)
@@ -94,6 +111,7 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
             log.warning("requests given up", requests=len(late))
             raise
+        await self._look_back()
 
     async def _fill(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send; False where nothing more is to be waited for."""
@@ -105,6 +123,8 @@ class Delivery:
                 return True
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
+            if self._look_back_at is not None and self._clock.monotonic() >= self._look_back_at:
+                await self._look_back()
             await self._clock.wait(self._owed, await self._until_due())
         return False
 
@@ -130,6 +150,7 @@ class Delivery:
                 left -= {owed.token for owed in published.batch.owed}
                 await self._book(ticket, published)
         except DestinationError as error:
+            self._metrics.retried(error.code, len(left))
             self._hold(ticket, error)
             if isinstance(error, BusMissing):
                 await self._take_back()
@@ -152,6 +173,7 @@ class Delivery:
                 f"what became of a request is unknown: {unknown.reason}", code="unknown"
             )
             self._health.report(PART, State.DEGRADED, self.trouble.message, "it is sent again; a duplicate is possible")
+            self._metrics.became_unknown(len(outcomes))
             log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason)
         elif published.answer.stop:
             self._hold(ticket, published.answer.stop)
@@ -159,6 +181,7 @@ class Delivery:
             self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
+        self._look_back_at = self._clock.monotonic() + LOOK_BACK
         await self._note_sight()
         await self._settler.settle(settlements)
         self._tell(published, settlements, now)
@@ -168,6 +191,23 @@ class Delivery:
         if self._bus.existed_at != self._noted_at:
             await self._settler.note_bus(self._bus)
             self._noted_at = self._bus.existed_at
+
+    async def _look_back(self) -> None:
+        """See whether the bus was there for what it accepted last, for nothing may be sent for hours, or ever again."""
+        if self._look_back_at is None:
+            return
+        self._look_back_at = None
+        try:
+            await self._bus.look(anew=True)
+        except BusMissing as error:
+            self.trouble = error
+            self._health.report(PART, State.FAILED, error.message, error.hint)
+            await self._take_back()
+        except DestinationError as error:
+            self._look_back_at = self._clock.monotonic() + LOOK_BACK
+            log.warning("cannot tell whether the bus has what it accepted", why=error.message, mend=error.hint)
+        else:
+            await self._note_sight()
 
     async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
@@ -199,7 +239,7 @@ class Delivery:
             log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
 
     def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
-        """One line for a request; and one for each entry that was not simply accepted."""
+        """One line for a request; and one for each entry that was not simply accepted. Both are counted."""
         owed = published.batch.owed
         accepted = [
             entry
@@ -209,11 +249,16 @@ class Delivery:
         if accepted:
             lag = max(0.0, (now - min(entry.entry.time for entry in accepted)).total_seconds())
             log.info("events sent", entries=len(accepted), oldest_stopped_ago=round(lag, 3))
+            lags = ((now - each.entry.time).total_seconds() for each in accepted if not each.replay)
+            self._metrics.sent(len(accepted), lags)
+            self._metrics.succeeded(PART, now)
         for entry, settlement in zip(owed, settlements, strict=True):
             match settlement:
                 case Dead(_, code, reason):
+                    self._metrics.died(code)
                     log.error("entry dead", execution_id=entry.entry.execution_id, code=code, why=reason)
                 case Postponed(_, code, due_at):
+                    self._metrics.retried(code)
                     log.info(
                         "entry postponed",
                         execution_id=entry.entry.execution_id,

@@ -14,6 +14,9 @@ from forwarder.model import State
 
 T = TypeVar("T")
 
+LOOK_EVERY = 60.0
+"""Seconds. Whoever waits is heard of, for that is not hanging."""
+
 
 class Settler:
     """Owns every outcome from the bus's answer to the commit.
@@ -53,7 +56,8 @@ class Settler:
 
     async def clear(self) -> None:
         """Wait until no outcome is left that could not be booked: publishing more would risk more duplicates."""
-        await self._clear.wait()
+        while not await self._clock.wait(self._clear, LOOK_EVERY):
+            pass
 
     async def close(self, grace: float) -> int:
         """Wait for what is not booked yet, at most `grace` seconds; how much had to be given up."""

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from forwarder.ledger import notes
+from forwarder.ledger import minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import instant, micros, unpack
 from forwarder.ledger.contract import LONGEST_POSTPONEMENT, Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
@@ -81,6 +81,7 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
             case _:
                 assert_never(settlement)
     count(db, owed=-sent - dead, sent=sent, dead=dead)
+    minutes.count_sent(db, [each.token for each in settlements if isinstance(each, Sent)], number, now)
 
 
 def owe_again(db: Connection, bus: str, now: datetime) -> int:

@@ -7,16 +7,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from forwarder.ledger import books, notes, owing, recording, replaying, sweeping
+from forwarder.ledger import books, minutes, notes, owing, recording, replaying, sweeping, telling
 from forwarder.ledger.contract import (
     Books,
     Dead,
     DeadLetter,
     FeedStatus,
+    Held,
     Pulse,
     Reading,
     Replayable,
     Settlement,
+    Traffic,
     Window,
 )
 from forwarder.ledger.worker import Worker
@@ -125,8 +127,18 @@ class SqliteLedger:
     async def replays_owed(self) -> int:
         return await self._worker.read(replaying.owed)
 
+    async def latest(self, limit: int, *, dead: bool = False) -> list[Held]:
+        return await self._worker.read(partial(telling.latest, limit=limit, dead=dead))
+
+    async def held(self, execution_id: str) -> Held | None:
+        return await self._worker.read(partial(telling.held, execution_id=execution_id))
+
+    async def traffic(self, *, now: datetime) -> Traffic:
+        return await self._worker.read(partial(minutes.traffic, now=now))
+
     async def sweep(self, *, now: datetime, remember: timedelta, keep_payload: timedelta) -> bool:
         more = await self._worker.write(partial(sweeping.drop_details, now=now, keep_payload=keep_payload))
+        await self._worker.write(partial(minutes.drop_old, now=now))
         if self._forgetting is None and (self._forgot_at is None or now - self._forgot_at >= FORGET_EVERY):
             self._forgetting = BEFORE_ALL_KEYS
         if self._forgetting is not None:
