@@ -54,6 +54,9 @@ class Bus(Protocol):
     async def look(self, *, anew: bool = False) -> None:
         """Ask whether it exists, where that was not asked lately, or `anew`. Raises DestinationError."""
 
+    async def look_for(self, name: str) -> None:
+        """Ask whether another bus exists, by the name that it has here. Raises DestinationError."""
+
     async def put(self, events: Sequence[Event]) -> Answer:
         """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
 
@@ -111,15 +114,37 @@ class ClassicBus:
             is_fresh = self._seen_at is not None and now - self._seen_at < LOOK_EVERY
             if not self._may_look or (is_fresh and not anew):
                 return
-            client = await self._ready()
             try:
-                async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                    await client.describe_event_bus(Name=self._destination.event_bus)
-            except Exception as error:  # noqa: BLE001  # as above
-                self._cannot_look(error)
+                await self._describe(self._destination.event_bus)
+            except DestinationRefused as error:
+                if error.code not in MAY_NOT:
+                    raise
+                self._may_look = False
+                log.warning(
+                    "may not look whether the bus exists, and publishing to one that does not looks like success",
+                    mend="allow events:DescribeEventBus on the bus",
+                )
             else:
                 self.existed_at = began_at
             self._seen_at = now
+
+    async def look_for(self, name: str) -> None:
+        region, _, event_bus = name.partition("/")
+        if region != self._destination.region:
+            raise DestinationRefused(f"{name} is in another region", code="region")
+        await self._describe(event_bus)
+
+    async def _describe(self, event_bus: str) -> None:
+        client = await self._ready()
+        try:
+            async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
+                await client.describe_event_bus(Name=event_bus)
+        except Exception as error:  # noqa: BLE001  # as above
+            meant = request_error(error)
+            if isinstance(meant, DestinationError):
+                raise meant from None
+            why = f"whether the bus exists cannot be told: {meant.reason}"
+            raise DestinationUnavailable(why, code="unreachable") from None
 
     async def _ready(self) -> Any:
         """A client whose keys can be had now: what fails before a request was never sent. Raises DestinationError."""
@@ -151,20 +176,6 @@ class ClassicBus:
             endpoint_url=self._destination.endpoint_url or None,
             config=aio_config(self._destination),
         )
-
-    def _cannot_look(self, error: Exception) -> None:
-        """Go on without where it is only that we may not look; raise otherwise."""
-        meant = request_error(error)
-        if isinstance(meant, DestinationRefused) and meant.code in MAY_NOT:
-            self._may_look = False
-            log.warning(
-                "may not look whether the bus exists, and publishing to one that does not looks like success",
-                mend="allow events:DescribeEventBus on the bus",
-            )
-            return
-        if isinstance(meant, DestinationError):
-            raise meant from None
-        raise DestinationUnavailable(f"whether the bus exists cannot be told: {meant.reason}", code="unreachable")
 
     def _entry(self, event: Event) -> dict[str, Any]:
         return {

@@ -95,6 +95,22 @@ class Delivery:
         else:
             self.trouble = None
             self._health.healthy(PART)
+        for name in await self._settler.buses_in_doubt():
+            if name != self._bus.name:
+                await self._look_for(name)
+
+    async def _look_for(self, name: str) -> None:
+        """Another bus was set until now, and nobody has seen yet whether it was there to the last."""
+        seen_at = self._clock.now()
+        try:
+            await self._bus.look_for(name)
+        except BusMissing:
+            dropped = await self._settler.owe_again(name)
+            log.warning("a missing bus had accepted events; they are sent again", bus=name, entries=dropped)
+        except DestinationError as error:
+            log.warning("cannot tell whether a bus has what it accepted last", bus=name, why=error.message)
+        else:
+            await self._settler.note_bus(name, seen_at)
 
     async def drain(self) -> None:
         """Let requests in flight end, be settled, and be the bus's for certain.
@@ -183,14 +199,15 @@ class Delivery:
             self._health.healthy(PART)
         self._look_back_at = self._clock.monotonic() + LOOK_BACK
         await self._note_sight()
-        await self._settler.settle(settlements)
+        await self._settler.settle(settlements, self._bus.name)
         self._tell(published, settlements, now)
 
     async def _note_sight(self) -> None:
         """Before what the bus accepted since: should it turn out to be missing, that is what has to be sent again."""
-        if self._bus.existed_at != self._noted_at:
-            await self._settler.note_bus(self._bus)
-            self._noted_at = self._bus.existed_at
+        seen_at = self._bus.existed_at
+        if seen_at is not None and seen_at != self._noted_at:
+            await self._settler.note_bus(self._bus.name, seen_at)
+            self._noted_at = seen_at
 
     async def _look_back(self) -> None:
         """See whether the bus was there for what it accepted last, for nothing may be sent for hours, or ever again."""
@@ -220,7 +237,7 @@ class Delivery:
             if others and self._bus.existed_at is not None:
                 await asyncio.wait(others)
             await self._note_sight()
-            dropped = await self._settler.owe_again(self._bus)
+            dropped = await self._settler.owe_again(self._bus.name)
         finally:
             self._taking_back = False
         if dropped:
