@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
@@ -11,6 +12,8 @@ from aiohttp import web
 from markupsafe import Markup
 
 from forwarder import __version__
+from forwarder.web import words
+from forwarder.web.details import error_of
 from forwarder.web.sessions import Session
 
 SESSION = web.RequestKey("session", Session)
@@ -49,6 +52,11 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals |= {"version": __version__, "static": self._address}
+        self._templates.filters |= {**words.FILTERS, "error": error_of}
+
+    def render(self, template: str, **values: Any) -> str:
+        """A template that is the same for everybody."""
+        return self._templates.get_template(template).render(values)
 
     def text(self, request: web.Request, template: str, **values: Any) -> str:
         """A template, which may call `form_token()` in each of its forms."""
@@ -67,6 +75,11 @@ PAGES = web.AppKey("pages", Pages)
 def page(request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:
     text = request.app[PAGES].text(request, template, **values)
     return web.Response(text=text, status=status, content_type="text/html")
+
+
+def go_to(address: str) -> web.Response:
+    """After a change: the browser asks for a page anew, and a reload does not change it again."""
+    return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": address})
 
 
 def form_token_field(session: Session | None) -> Markup:

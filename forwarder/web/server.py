@@ -13,8 +13,9 @@ from forwarder.errors import SettingsError
 from forwarder.settings.checks import host_and_port
 from forwarder.settings.fields import WebSettings
 from forwarder.vault import WEB_TOKEN
-from forwarder.web import doors, hook, login, overview, pages
+from forwarder.web import doors, hook, letters, login, pages, settings_page, status_page, trials
 from forwarder.web.allowance import Allowance
+from forwarder.web.board import BOARD, Board
 from forwarder.web.desk import DESK, Desk
 from forwarder.web.guard import DIGESTS, LARGEST_BODY, MIDDLEWARES, SESSIONS, add_headers
 from forwarder.web.names import NAMES, Names, bracketed
@@ -28,7 +29,10 @@ log = structlog.get_logger("web")
 GRACE = 1.0
 """Seconds that answers under way may take when the server ends; streams end as the daemon begins to drain."""
 
-ROUTES = (*overview.ROUTES, *login.ROUTES, *pages.ROUTES, *doors.ROUTES, *hook.ROUTES)
+ROUTES = (
+    *(*status_page.ROUTES, *letters.ROUTES, *settings_page.ROUTES, *trials.ROUTES),
+    *(*login.ROUTES, *pages.ROUTES, *doors.ROUTES, *hook.ROUTES),
+)
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ def page_app(desk: Desk, names: Names) -> web.Application:
     app[DESK] = desk
     app[NAMES] = names
     app[PAGES] = Pages()
+    app[BOARD] = Board(desk, app[PAGES])
     app[SESSIONS] = Sessions(desk.clock)
     app[DIGESTS] = Digests(desk.place, desk.settings())
     app[login.LOGINS] = Allowance(desk.clock, burst=login.BURST, every=login.EVERY)

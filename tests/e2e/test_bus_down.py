@@ -14,6 +14,8 @@ from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 Change = Callable[[StrictEventBridge], None]
 
 
