@@ -127,7 +127,8 @@ class Vault:
         self._write()
 
     def warnings(self) -> list[str]:
-        paths = [self.file] if self.key.file is None else [self.file, self.key.file]
+        # A credential has its modes from whoever hands it over: systemd and Kubernetes open it to a group of our own.
+        paths = [self.file, self.key.file] if self.key.file and self.key.mutable else [self.file]
         return [f"{path} is open to its group" for path in paths if master_key.is_open_to_group(path)]
 
     def _write(self) -> None:
