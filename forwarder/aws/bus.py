@@ -106,10 +106,12 @@ class ClassicBus:
         return Answer([entry_outcome(entry) for entry in told], refusal_of_all(told))
 
     async def look(self) -> None:
+        if not self._is_to_look():
+            return
         async with self._looking:
-            now, began_at = self._clock.monotonic(), self._clock.now()
-            if not self._may_look or (self._seen_at is not None and now - self._seen_at < LOOK_EVERY):
+            if not self._is_to_look():
                 return
+            now, began_at = self._clock.monotonic(), self._clock.now()
             await self._ready()
             try:
                 async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
@@ -119,6 +121,9 @@ class ClassicBus:
             else:
                 self.existed_at = began_at
             self._seen_at = now
+
+    def _is_to_look(self) -> bool:
+        return self._may_look and (self._seen_at is None or self._clock.monotonic() - self._seen_at >= LOOK_EVERY)
 
     async def _ready(self) -> tuple[FrozenKeys, PutEvents]:
         """Keys that can be had now, and what is called with them: what fails before a request was never sent.
