@@ -72,6 +72,11 @@ _KEYS = frozenset(
         "UnrecognizedClientException",
     }
 )
+_OURS = frozenset(
+    {"unreachable", "not-aws", "internal", "credentials", "Unknown", "ParamValidation", "ResourceNotFoundException"}
+)
+CODES = TRANSIENT | MALFORMED | REFUSED | _THROTTLED | _TOO_LARGE_OR_WRONG | _CLOCK | _KEYS | _OURS
+"""All that have a row here: what the bus may answer beside them is without limit."""
 _PLAIN_ID = re.compile(r"[0-9a-f]{1,12}(-[0-9a-f]{1,12}){4}")
 """Ids as EventBridge gives them: there is nothing in them to redact."""
 

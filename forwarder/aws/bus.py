@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -16,12 +16,16 @@ from forwarder.aws.credentials import Identity, aio_config
 from forwarder.aws.put import DirectClient, FrozenKeys
 from forwarder.clock import Clock
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from forwarder.metrics import Metrics
 from forwarder.model import Outcome, Unknown
 
 log = structlog.get_logger("bus")
 
 LOOK_EVERY = 60.0
 """Seconds for which the bus is taken to exist. PutEvents to a bus that does not answers 200 and drops the events."""
+
+CANNOT_TELL = (*MAY_NOT, "region")
+"""Codes of a look that will never tell whether a bus exists."""
 
 PATIENCE = 3
 """A request is given up after this many of its time-outs, whatever still trickles in."""
@@ -51,10 +55,13 @@ class Answer:
 class Bus(Protocol):
     name: str
     existed_at: datetime | None
-    """When it was last known to exist. What it accepts after that it may drop."""
+    """When it was last known to exist, another instant for each look. What it accepts after that it may drop."""
 
-    async def look(self) -> None:
-        """Ask whether it exists, where that was not asked lately. Raises DestinationError."""
+    async def look(self, *, anew: bool = False) -> None:
+        """Ask whether it exists, where that was not asked lately, or `anew`. Raises DestinationError."""
+
+    async def look_for(self, name: str) -> None:
+        """Ask whether another bus exists, by the name that it has here. Raises DestinationError."""
 
     async def put(self, events: Sequence[Event]) -> Answer:
         """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
@@ -63,10 +70,11 @@ class Bus(Protocol):
 class ClassicBus:
     """Entered with `async with`, which does no I/O."""
 
-    def __init__(self, identity: Identity, clock: Clock) -> None:
+    def __init__(self, identity: Identity, clock: Clock, metrics: Metrics | None = None) -> None:
         self._identity = identity
         self._destination = identity.destination
         self._clock = clock
+        self._metrics = metrics or Metrics()
         self._open = AsyncExitStack()
         self.name = f"{identity.destination.region}/{identity.destination.event_bus}"
         self._session = identity.session()
@@ -90,6 +98,7 @@ class ClassicBus:
         await self.look()
         keys, put_events = await self._ready()
         entries = [self._entry(event) for event in events]
+        began = self._clock.monotonic()
         try:
             # The clients' time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
@@ -100,30 +109,55 @@ class ClassicBus:
                 self._seen_at = None
                 raise meant from None
             return Answer([meant] * len(events))
+        finally:
+            self._metrics.put(self._clock.monotonic() - began)
         if not is_understood(said, len(events)):
             return Answer([Unknown("the answer of the bus cannot be understood")] * len(events))
         told = said["Entries"]
         return Answer([entry_outcome(entry) for entry in told], refusal_of_all(told))
 
-    async def look(self) -> None:
-        if not self._is_to_look():
+    async def look(self, *, anew: bool = False) -> None:
+        if not self._is_to_look(anew):
             return
         async with self._looking:
-            if not self._is_to_look():
+            if not self._is_to_look(anew):
                 return
             now, began_at = self._clock.monotonic(), self._clock.now()
-            await self._ready()
             try:
-                async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                    await self._client.describe_event_bus(Name=self._destination.event_bus)
-            except Exception as error:  # noqa: BLE001  # as above
-                self._cannot_look(error)
+                await self._describe(self._destination.event_bus)
+            except DestinationRefused as error:
+                if error.code not in MAY_NOT:
+                    raise
+                self._may_look = False
+                log.warning(
+                    "may not look whether the bus exists, and publishing to one that does not looks like success",
+                    mend="allow events:DescribeEventBus on the bus",
+                )
             else:
-                self.existed_at = began_at
+                self.existed_at = _after(self.existed_at, began_at)
             self._seen_at = now
 
-    def _is_to_look(self) -> bool:
-        return self._may_look and (self._seen_at is None or self._clock.monotonic() - self._seen_at >= LOOK_EVERY)
+    def _is_to_look(self, anew: bool) -> bool:
+        is_fresh = self._seen_at is not None and self._clock.monotonic() - self._seen_at < LOOK_EVERY
+        return self._may_look and (anew or not is_fresh)
+
+    async def look_for(self, name: str) -> None:
+        region, _, event_bus = name.partition("/")
+        if region != self._destination.region:
+            raise DestinationRefused(f"{name} is in another region", code="region")
+        await self._describe(event_bus)
+
+    async def _describe(self, event_bus: str) -> None:
+        await self._ready()
+        try:
+            async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
+                await self._client.describe_event_bus(Name=event_bus)
+        except Exception as error:  # noqa: BLE001  # as above
+            meant = request_error(error)
+            if isinstance(meant, DestinationError):
+                raise meant from None
+            why = f"whether the bus exists cannot be told: {meant.reason}"
+            raise DestinationUnavailable(why, code="unreachable") from None
 
     async def _ready(self) -> tuple[FrozenKeys, PutEvents]:
         """Keys that can be had now, and what is called with them: what fails before a request was never sent.
@@ -174,20 +208,6 @@ class ClassicBus:
         )
         return (await self._open.enter_async_context(direct)).put_events
 
-    def _cannot_look(self, error: Exception) -> None:
-        """Go on without where it is only that we may not look; raise otherwise."""
-        meant = request_error(error)
-        if isinstance(meant, DestinationRefused) and meant.code in MAY_NOT:
-            self._may_look = False
-            log.warning(
-                "may not look whether the bus exists, and publishing to one that does not looks like success",
-                mend="allow events:DescribeEventBus on the bus",
-            )
-            return
-        if isinstance(meant, DestinationError):
-            raise meant from None
-        raise DestinationUnavailable(f"whether the bus exists cannot be told: {meant.reason}", code="unreachable")
-
     def _entry(self, event: Event) -> dict[str, Any]:
         return {
             "Time": int(event.time.timestamp()),
@@ -196,3 +216,8 @@ class ClassicBus:
             "Detail": event.detail.decode(),
             "EventBusName": self._destination.event_bus,
         }
+
+
+def _after(before: datetime | None, now: datetime) -> datetime:
+    """Now, or the least moment later than before, should a clock stand still or be set back."""
+    return now if before is None else max(now, before + timedelta(microseconds=1))

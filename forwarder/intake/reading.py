@@ -16,6 +16,7 @@ from forwarder.intake.progress import Progress
 from forwarder.intake.selection import Selection
 from forwarder.intake.shaping import Shaper
 from forwarder.ledger import Ledger
+from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Entry, Execution, Feed
 from forwarder.settings.fields import SourceSettings
 
@@ -53,6 +54,7 @@ class Reader:
         settings: SourceSettings,
         shaper: Shaper,
         clock: Clock,
+        metrics: Metrics,
         recorded: Callable[[], None],
     ) -> None:
         self._source = source
@@ -61,6 +63,7 @@ class Reader:
         self._selection = Selection.of(settings)
         self._shaper = shaper
         self._clock = clock
+        self._metrics = metrics
         self._recorded = recorded
 
     async def read(self, feed: Feed, *, deep: bool = False) -> ReadingDone:
@@ -86,6 +89,7 @@ class Reader:
             new = await self._record(feed, entries, moves_to if moves_to != checkpoint else None)
             pages, failures, recorded = pages + 1, failures + len(failed), recorded + new
             refused += self._tell_refused(feed, page)
+            self._metrics.page_recorded(listed=len(page.records.executions), failed=len(failed), new=new)
             if progress.complete:
                 break
             moves_to = None

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from forwarder.ledger import notes
+from forwarder.ledger import minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import instant, micros, unpack
 from forwarder.ledger.contract import LONGEST_POSTPONEMENT, Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
@@ -63,15 +63,15 @@ def oldest(db: Connection) -> datetime | None:
     return None if row[0] is None else instant(row[0])
 
 
-def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
+def settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: datetime) -> None:
     sent = dead = 0
     number = notes.next_settle(db)
     for settlement in settlements:
         match settlement:
             case Sent(token, event_id):
-                sent += _end(db, token, SENT, "", event_id, None, now, number)
+                sent += _end(db, token, SENT, "", event_id, None, now, number, bus)
             case Dead(token, code, reason):
-                dead += _end(db, token, DEAD, code, code, reason, now, number)
+                dead += _end(db, token, DEAD, code, code, reason, now, number, bus)
             case Postponed(token, code, due_at, strike):
                 db.execute(
                     """UPDATE entries SET due_at = ?, attempts = attempts + 1, strikes = strikes + ?, history = ?
@@ -81,6 +81,12 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
             case _:
                 assert_never(settlement)
     count(db, owed=-sent - dead, sent=sent, dead=dead)
+    minutes.count_sent(db, [each.token for each in settlements if isinstance(each, Sent)], number, now)
+
+
+def buses_in_doubt(db: Connection) -> list[str]:
+    in_doubt = "SELECT 1 FROM entries WHERE state = 1 AND settle > ? AND bus = ? LIMIT 1"
+    return [bus for bus, seen in notes.buses_seen(db).items() if db.execute(in_doubt, (seen, bus)).fetchone()]
 
 
 def owe_again(db: Connection, bus: str, now: datetime) -> int:
@@ -88,11 +94,11 @@ def owe_again(db: Connection, bus: str, now: datetime) -> int:
     if seen is None:
         return 0
     changed = db.execute(
-        "UPDATE entries SET state = 0, due_at = ?, settled_at = NULL WHERE state = 1 AND settle > ?",
-        (micros(now), seen),
+        "UPDATE entries SET state = 0, due_at = ?, settled_at = NULL WHERE state = 1 AND settle > ? AND bus = ?",
+        (micros(now), seen, bus),
     ).rowcount
     count(db, sent=-changed, owed=changed)
-    notes.forget_bus(db)
+    notes.forget_bus(db, bus)
     return changed
 
 
@@ -162,14 +168,22 @@ def _dead(db: Connection, execution_ids: Collection[str] | None) -> list[tuple[i
 
 
 def _end(
-    db: Connection, token: int, state: int, code: str, answer: str, reason: str | None, now: datetime, settle: int
+    db: Connection,
+    token: int,
+    state: int,
+    code: str,
+    answer: str,
+    reason: str | None,
+    now: datetime,
+    settle: int,
+    bus: str,
 ) -> int:
     """1 where the entry was owed, 0 where it had been settled before."""
     changed = db.execute(
-        """UPDATE entries SET state = ?, settled_at = ?, settle = ?, attempts = attempts + 1,
+        """UPDATE entries SET state = ?, settled_at = ?, settle = ?, bus = ?, attempts = attempts + 1,
                               answer = ?, reason = ?, history = ?
            WHERE entry = ? AND state = ?""",
-        (state, micros(now), settle, answer, reason, _longer(db, token, code, now) if code else None, token, OWED),
+        (state, micros(now), settle, bus, answer, reason, _longer(db, token, code, now) if code else None, token, OWED),
     )
     return changed.rowcount
 

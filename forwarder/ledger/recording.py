@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlite3 import Connection
 
 from forwarder.errors import LedgerError
-from forwarder.ledger import notes
+from forwarder.ledger import minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import (
     checkpoint_of,
@@ -51,18 +51,19 @@ def begin_new(db: Connection, new: Mapping[Feed, Checkpoint], discovered_at: dat
 
 
 def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
-    return {execution_id for execution_id in execution_ids if _find(db, execution_id)[1]}
+    return {execution_id for execution_id in execution_ids if look_up(db, execution_id)[1]}
 
 
 def record(db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, moved_to: Checkpoint | None) -> int:
     number = feed_number(db, feed)
     new = 0
     for entry in entries:
-        key, is_known = _find(db, entry.execution_id)
+        key, is_known = look_up(db, entry.execution_id)
         if not is_known:
             _insert(db, key, number, entry, now)
             new += 1
     count(db, recorded=new, owed=new)
+    minutes.count_recorded(db, new, now)
     if moved_to is not None:
         watermark, floor, since, deep_at, opens = checkpoint_row(moved_to)
         # A floor only rises: forgetting may have raised it while the feed was being read.
@@ -84,7 +85,7 @@ def feed_number(db: Connection, feed: Feed) -> int:
 
 
 def find(db: Connection, execution_id: str) -> Feed | None:
-    key, is_known = _find(db, execution_id)
+    key, is_known = look_up(db, execution_id)
     if not is_known:
         return None
     row = db.execute(
@@ -128,7 +129,7 @@ def note(db: Connection, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None
     )
 
 
-def _find(db: Connection, execution_id: str) -> tuple[int, bool]:
+def look_up(db: Connection, execution_id: str) -> tuple[int, bool]:
     """The key under which an id is kept, or would be: the next free one should two ids ever share 64 bits."""
     key, proof = digest(execution_id)
     while True:

@@ -34,6 +34,11 @@ AWS_SESSION_TOKEN = "aws-session-token"  # noqa: S105  # the name of a secret
 NAMES = (ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
 
 
+SHOWN_CHARACTERS = 4
+SHORTEST_SHOWN = 16
+"""Four characters of a shorter secret would be too much of it."""
+
+
 class Sealed(msgspec.Struct, frozen=True):
     """`box` is base64 of nonce and ciphertext."""
 
@@ -70,7 +75,7 @@ class Vault:
         content = _read(file)
         for key in keys:
             if key.id == content.master_key:
-                vault = cls(file, key, content.sealed)
+                vault = cls(file, key, _brought_up(key, content, file))
                 for name in content.sealed:
                     vault.reveal(name)
                 return vault
@@ -83,6 +88,12 @@ class Vault:
         """The secret, or None where none is set. Raises VaultError where it does not open."""
         sealed = self._sealed.get(name)
         return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
+
+    def ending(self, name: str) -> str:
+        """The last characters of a secret, which may be shown; empty where there is none, or it is too short."""
+        secret = self.reveal(name)
+        value = secret.get_secret_value() if secret else ""
+        return value[-SHOWN_CHARACTERS:] if len(value) >= SHORTEST_SHOWN else ""
 
     def set_at(self, name: str) -> datetime | None:
         sealed = self._sealed.get(name)
@@ -144,20 +155,31 @@ def _read(file: Path) -> VaultFile:
     return content
 
 
-def _bound_to(name: str, set_at: datetime) -> bytes:
-    return f"forwarder vault {FORMAT}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
+def _brought_up(key: MasterKey, content: VaultFile, file: Path) -> dict[str, Sealed]:
+    """Sealed as in the format in force, which is written with the next change."""
+    if content.format == FORMAT:
+        return content.sealed
+    return {
+        name: _seal(key, name, _unseal(key, name, sealed, file, content.format), sealed.set_at)
+        for name, sealed in content.sealed.items()
+    }
+
+
+def _bound_to(name: str, set_at: datetime, form: int) -> bytes:
+    return f"forwarder vault {form}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
 
 
 def _seal(key: MasterKey, name: str, value: str, set_at: datetime) -> Sealed:
     nonce = secrets.token_bytes(NONCE_BYTES)
-    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _bound_to(name, set_at))
+    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _bound_to(name, set_at, FORMAT))
     return Sealed(set_at=set_at, box=base64.b64encode(box).decode())
 
 
-def _unseal(key: MasterKey, name: str, sealed: Sealed, file: Path) -> str:
+def _unseal(key: MasterKey, name: str, sealed: Sealed, file: Path, form: int | None = None) -> str:
+    """`form` is that of the file it stands in, where that is an older one."""
     try:
         box = base64.b64decode(sealed.box, validate=True)
-        bound_to = _bound_to(name, sealed.set_at)
+        bound_to = _bound_to(name, sealed.set_at, form or FORMAT)
         return AESGCM(key.key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound_to).decode()
     except (InvalidTag, ValueError, binascii.Error):
         raise VaultError(
