@@ -121,7 +121,7 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
             f"ledger.url is in a folder that is not there: {folder}", hint="make it, or change ledger.url"
         )
     with RunningLock(ledger_file(place, settings)) as lock:
-        async with open_ledger(place, settings, create=True) as ledger:
+        async with open_ledger(place, settings, create=not lock.had_ledger) as ledger:
             lock.ledger_is_there()
             health = Health(clock.now)
             between = through(ledger)
