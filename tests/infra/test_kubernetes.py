@@ -91,7 +91,7 @@ def test_what_is_written_is_in_the_volume_and_what_is_read_is_brought_up_to_date
         assert PurePosixPath(written).parent == state
     assert PurePosixPath(ENVIRONMENT["FORWARDER_CONFIG"]).parent == PurePosixPath(MOUNTS["settings"]["mountPath"])
     assert "subPath" not in MOUNTS["settings"]
-    assert [text for text in words("VOLUME")] == [str(state)]
+    assert words("VOLUME") == [str(state)]
 
 
 def test_a_person_who_would_try_a_network_volume_is_told() -> None:
