@@ -5,6 +5,7 @@
 Intake and delivery live for one plan: settings, and the secrets they need. All else outlives it; see `daemon.py`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load
 from forwarder.settings.load import unknown_variables
 from forwarder.vault import ALLOY_API_KEY, Vault
+from forwarder.web.desk import Desk
 
 logger = structlog.get_logger("app")
 
@@ -107,6 +109,27 @@ class App:
 
     def readings(self) -> dict[Feed, Reading]:
         return self.loops.intake.readings if self.loops else {}
+
+    def nudge(self, workflow_id: str, user_id: str | None) -> int:
+        """How many feeds are due now for it: none while switched off."""
+        if self.loops is None or not self.plan.settings.enabled:
+            return 0
+        return self.loops.intake.nudges.nudge(workflow_id, user_id)
+
+    def desk(self, stopping: asyncio.Event) -> Desk:
+        """What the page may touch."""
+        return Desk(
+            self.place,
+            self.clock,
+            self.ledger,
+            self.health,
+            self.beats,
+            self.metrics,
+            settings=lambda: self.plan.settings,
+            readings=self.readings,
+            nudge=self.nudge,
+            stopping=stopping,
+        )
 
 
 def longest_work(settings: Settings) -> float:

@@ -1,7 +1,7 @@
-"""What an answer of PutEvents means: one table, for entries and for whole requests.
+"""What an answer of PutEvents means: one table, for entries and for whole requests, whichever client was asked.
 
-Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore
-and aiobotocore make of broken answers.
+Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore,
+aiobotocore and aiohttp make of broken answers.
 """
 
 from collections.abc import Mapping
@@ -133,25 +133,31 @@ def request_error(error: Exception) -> DestinationError | Unknown:
             )
         case ParamValidationError():
             return RequestRefused("the request is not one that can be sent", code="ParamValidation", final=True)
-        case TimeoutError():
-            return Unknown("no whole answer in time")
         case _ if was_never_sent(error):
             hint = "check the region, endpoint_url and the network"
             return DestinationUnavailable(f"the bus cannot be reached: {_words(error)}", code="unreachable", hint=hint)
+        case TimeoutError():
+            return Unknown("no whole answer in time")
         case _:
             return Unknown(_words(error))
 
 
 def was_never_sent(error: Exception) -> bool:
-    """Whether the connection itself failed.
+    """Whether the connection itself failed: no other error can tell.
 
-    EndpointConnectionError alone does not tell: it is raised, too, when a connection breaks after the bus has read
-    the whole request (then a plain ClientOSError is beneath). Only the error beneath says which it was.
+    A connection that ends while, or before, an answer comes may have carried the whole request, even where writing to
+    it is what failed. EndpointConnectionError is raised for both: only the error beneath says which it was.
     """
-    if isinstance(error, (ConnectTimeoutError, SSLError, ProxyConnectionError)):
-        return True
-    beneath = error.kwargs.get("error") if isinstance(error, EndpointConnectionError) else None
-    return isinstance(beneath, aiohttp.ClientConnectorError)
+    if isinstance(error, EndpointConnectionError):
+        error = error.kwargs.get("error")
+    return isinstance(
+        error,
+        (
+            # The SDK's, and then those of the HTTP client beneath it and beneath our own.
+            *(ConnectTimeoutError, SSLError, ProxyConnectionError),
+            *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError),
+        ),
+    )
 
 
 def _client_error(error: ClientError) -> DestinationError | Unknown:  # noqa: PLR0911  # a table: one row, one return

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from forwarder import __version__
-from forwarder.cli import check, dead, demo, init, keys, logs, once, replay, rerun, run, schema, status, switch
+from forwarder.cli import check, dead, demo, init, keys, logs, once, replay, rerun, run, schema, status, switch, web
 from forwarder.cli.output import complain
 from forwarder.errors import ForwarderError
 from forwarder.settings import here
@@ -61,6 +61,7 @@ app.command()(rerun.rerun)
 app.add_typer(dead.app)
 app.command()(replay.replay)
 app.command()(schema.schema)
+app.add_typer(web.app)
 app.command()(demo.demo)
 
 

@@ -12,6 +12,7 @@ from forwarder.delivery.gate import Gate, Ticket, Trouble
 from forwarder.delivery.publish import Published, publish
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settle import Settler
+from forwarder.delivery.sight import Sight
 from forwarder.errors import (
     BusMissing,
     DestinationError,
@@ -34,9 +35,6 @@ LOOK_EVERY = 1.0
 
 NOT_FROM_THE_BUS = ("unreachable", "not-aws", "internal")
 """Codes of ours for outages of which the bus itself said nothing."""
-
-LOOK_BACK = 60.0
-"""Seconds after the last answer, until the bus is asked whether it was there to give it."""
 
 AHEAD = 2
 """Requests taken from the ledger for each one that may be in flight."""
@@ -66,9 +64,8 @@ class Delivery:
         self._ahead = AHEAD * MOST_ENTRIES * settings.destination.concurrency
         self._requests: set[asyncio.Task[None]] = set()
         self._owed = asyncio.Event()
+        self._sight = Sight(bus, settler, clock)
         self._taking_back = False
-        self._noted_at: datetime | None = None
-        self._look_back_at: float | None = None
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
 
@@ -121,10 +118,10 @@ class Delivery:
                 self._packer.add(await self._take())
             if self._packer:
                 return True
+            if self._sight.is_due:
+                await self._look_back()
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
-            if self._look_back_at is not None and self._clock.monotonic() >= self._look_back_at:
-                await self._look_back()
             await self._clock.wait(self._owed, await self._until_due())
         return False
 
@@ -181,33 +178,16 @@ class Delivery:
             self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
-        self._look_back_at = self._clock.monotonic() + LOOK_BACK
-        await self._note_sight()
-        await self._settler.settle(settlements)
+        self._sight.answered()
+        await self._sight.note()
+        await self._settler.settle(settlements, self._bus.name)
         self._tell(published, settlements, now)
 
-    async def _note_sight(self) -> None:
-        """Before what the bus accepted since: should it turn out to be missing, that is what has to be sent again."""
-        if self._bus.existed_at != self._noted_at:
-            await self._settler.note_bus(self._bus)
-            self._noted_at = self._bus.existed_at
-
     async def _look_back(self) -> None:
-        """See whether the bus was there for what it accepted last, for nothing may be sent for hours, or ever again."""
-        if self._look_back_at is None:
-            return
-        self._look_back_at = None
-        try:
-            await self._bus.look(anew=True)
-        except BusMissing as error:
-            self.trouble = error
-            self._health.report(PART, State.FAILED, error.message, error.hint)
+        if missing := await self._sight.look_back():
+            self.trouble = missing
+            self._health.report(PART, State.FAILED, missing.message, missing.hint)
             await self._take_back()
-        except DestinationError as error:
-            self._look_back_at = self._clock.monotonic() + LOOK_BACK
-            log.warning("cannot tell whether the bus has what it accepted", why=error.message, mend=error.hint)
-        else:
-            await self._note_sight()
 
     async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
@@ -219,12 +199,10 @@ class Delivery:
             others = self._requests - {asyncio.current_task()}
             if others and self._bus.existed_at is not None:
                 await asyncio.wait(others)
-            await self._note_sight()
-            dropped = await self._settler.owe_again(self._bus)
+            await self._sight.note()
+            await self._sight.owe_again(self._bus.name)
         finally:
             self._taking_back = False
-        if dropped:
-            log.warning("the missing bus had accepted events; they are sent again", entries=dropped)
 
     def _hold(self, ticket: Ticket, error: DestinationError) -> None:
         self.trouble = error

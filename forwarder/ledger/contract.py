@@ -190,14 +190,20 @@ class Ledger(Protocol):
     async def next_due(self) -> datetime | None:
         """When the first entry that is not taken falls due, or None where nothing is owed."""
 
-    async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
-        """Book the outcome of entries that were taken, in one commit. Settling an entry again changes nothing."""
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> None:
+        """Book what a bus answered of entries that were taken, in one commit.
+
+        Settling an entry again changes nothing.
+        """
 
     async def note_bus(self, name: str, seen_at: datetime) -> None:
         """Remember that the bus was seen; the same sight again changes nothing."""
 
+    async def buses_in_doubt(self) -> list[str]:
+        """Those that were not seen since they last accepted something."""
+
     async def owe_again(self, bus: str, *, now: datetime) -> int:
-        """Owe once more what was settled as sent since a bus was last known to exist, for it was dropped; how many."""
+        """Owe once more what a bus accepted since it was last known to exist, for it was dropped; how many."""
 
     async def books(self) -> Books: ...
 

@@ -63,7 +63,13 @@ CREATE TABLE lags (
 ) WITHOUT ROWID;
 """
 
-STEPS = (_TABLES, _MINUTES)
+_BUSES = """
+-- bus: which one a sent entry was sent to, so that it can be sent again should that one turn out to have been missing.
+ALTER TABLE entries ADD COLUMN bus TEXT;
+DELETE FROM notes WHERE name = 'bus';
+"""
+
+STEPS = (_TABLES, _MINUTES, _BUSES)
 """Each makes a ledger of the version before it, from 0, one of its own. A step that was released stays as it is."""
 
 VERSION = len(STEPS)

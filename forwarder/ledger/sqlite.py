@@ -83,12 +83,15 @@ class SqliteLedger:
     async def next_due(self) -> datetime | None:
         return await self._worker.read(partial(owing.next_due, besides=frozenset(self._taken)))
 
-    async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
-        await self._worker.write(partial(owing.settle, settlements=settlements, now=now))
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> None:
+        await self._worker.write(partial(owing.settle, settlements=settlements, bus=bus, now=now))
         self.release([settlement.token for settlement in settlements])
 
     async def note_bus(self, name: str, seen_at: datetime) -> None:
         await self._worker.write(partial(notes.note_bus, name=name, seen_at=seen_at))
+
+    async def buses_in_doubt(self) -> list[str]:
+        return await self._worker.read(owing.buses_in_doubt)
 
     async def owe_again(self, bus: str, *, now: datetime) -> int:
         return await self._worker.write(partial(owing.owe_again, bus=bus, now=now))

@@ -29,6 +29,8 @@ from tests.fakes.wire import Request
 from tests.loops import looped, until
 from tests.samples import FEED, entry, some_settings
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 
 @pytest.fixture
 def bridge() -> Iterator[StrictEventBridge]:
@@ -292,3 +294,39 @@ async def test_who_cannot_ask_whether_the_bus_was_there_asks_again(bridge: Stric
         running.cancel()
         await asyncio.wait({running})
         assert delivered(bridge) == ["a"]
+
+
+@looped
+async def test_what_a_bus_swallowed_that_is_no_more_set_is_missed_by_the_next_process(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    bridge.buses.add("another")
+    async with a_sender(bridge, tmp_path) as dies:
+        await dies.owe("a")
+        await dies.send()
+        vanish_at_the_next_request(bridge)
+        await dies.owe("b")
+        await dies.delivery.run(until_empty=True)  # and nothing more: no last look
+    bridge.clear()
+    async with a_sender(bridge, tmp_path, event_bus="another") as sender:
+        books = await sender.send()
+    assert (books.sent, books.owed) == (2, 0)
+    assert delivered(bridge) == ["a", "b"]
+
+
+@looped
+async def test_a_bus_that_was_there_to_the_last_and_is_deleted_later_costs_no_duplicate(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    bridge.buses.add("another")
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("a")
+        await sender.send()
+    async with a_sender(bridge, tmp_path, event_bus="another") as sender:
+        await sender.owe("b")
+        await sender.send()
+    bridge.buses.remove(BUS)
+    async with a_sender(bridge, tmp_path, event_bus="another") as sender:
+        await sender.owe("c")
+        await sender.send()
+    assert delivered(bridge) == ["a", "b", "c"]
