@@ -99,7 +99,7 @@ async def visit(folder: Path, *, has_token: bool = True, **web: Any) -> AsyncIte
     token = renew(home.place, settings, WEB_TOKEN, NOON) if has_token else ""
     async with SqliteLedger(folder / "forwarder.db", create=True) as ledger:
         desk, clock, nudged = a_desk(home.place, ledger, settings)
-        async with serving(desk) as served, browser(served.page or served.doors) as session:
+        async with serving(desk) as served, browser(served.page or served.doors or None) as session:
             yield Visit(session, served, desk, clock, token, nudged)
 
 
@@ -132,6 +132,6 @@ def a_desk(
     return desk, clock, nudged
 
 
-def browser(address: str) -> ClientSession:
+def browser(address: str | None) -> ClientSession:
     """One that trusts whoever certified the page, and keeps cookies of an address without a name."""
     return ClientSession(address, cookie_jar=CookieJar(unsafe=True), connector=TCPConnector(ssl=False))
