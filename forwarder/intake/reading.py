@@ -25,8 +25,8 @@ log = structlog.get_logger("intake")
 TRIES = 4
 """How often a page is asked for before the reading is cut short."""
 
-LONG_WORK = 20_000
-"""Bytes of results from which shaping a page is worth a thread of its own."""
+LONG_WORK = 100_000
+"""Bytes of results that are shaped without a pause; one execution with more is worth a thread of its own."""
 
 LONGEST_WAIT = 120.0
 """Seconds. Told to wait longer, a reading is cut short and begins anew when the wait is over."""
@@ -101,10 +101,21 @@ class Reader:
         """Only what is not known yet is worth decoding and redacting."""
         known = await self._ledger.known([execution.id for execution in failed])
         new = [execution for execution in failed if execution.id not in known]
-        if sum(len(bytes(execution.results)) for execution in new) < LONG_WORK:
-            return [self._shaper.shape_anything(execution, feed, now) for execution in new]
-        # The other feeds, and delivery, must not wait for a large page.
-        return await asyncio.to_thread(lambda: [self._shaper.shape_anything(execution, feed, now) for execution in new])
+        entries: list[Entry] = []
+        since_pause = 0
+        for execution in new:
+            size = len(execution.results)
+            # The other feeds, and delivery, must not wait for a large page. A thread is for the largest only: two that
+            # compute take turns of milliseconds, and so would the ledger's between them.
+            if size > LONG_WORK:
+                entries.append(await asyncio.to_thread(self._shaper.shape_anything, execution, feed, now))
+                continue
+            since_pause += size
+            if since_pause > LONG_WORK:
+                since_pause = size
+                await asyncio.sleep(0)
+            entries.append(self._shaper.shape_anything(execution, feed, now))
+        return entries
 
     async def _record(self, feed: Feed, entries: list[Entry], moves_to: Checkpoint | None) -> int:
         if not entries and moves_to is None:

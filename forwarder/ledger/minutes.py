@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from math import log
 from sqlite3 import Connection
 
+import msgspec
+
 from forwarder.ledger.codec import instant, micros
 from forwarder.ledger.contract import Lag, Minute, Traffic
 
@@ -30,13 +32,11 @@ def count_recorded(db: Connection, new: int, now: datetime) -> None:
 
 def count_sent(db: Connection, tokens: Sequence[int], settle: int, now: datetime) -> None:
     """Those of the entries that this settle has made sent, and not an earlier one."""
-    rows = [
-        row
-        for token in tokens
-        for row in db.execute(
-            "SELECT time, replay FROM entries WHERE entry = ? AND state = 1 AND settle = ?", (token, settle)
-        )
-    ]
+    rows = db.execute(
+        """SELECT time, replay FROM entries
+           WHERE entry IN (SELECT value FROM json_each(?)) AND state = 1 AND settle = ?""",
+        (msgspec.json.encode(tokens).decode(), settle),
+    ).fetchall()
     if not rows:
         return
     minute, at = _minute(now), micros(now)
