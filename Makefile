@@ -70,6 +70,11 @@ format: setup  ## the layout of the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+dist: setup  ## the sdist, and the wheel made from it, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
 COMPILE := .venv/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
   --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 # What goes into the container is a part of what is tested, version by version.
