@@ -65,7 +65,7 @@ class Standing:
             case State.STARTING:
                 return "Starting"
             case State.HEALTHY:
-                return "All is well"
+                return "All is well, but for dead letters" if self.books.dead else "All is well"
 
     @property
     def sentence(self) -> str:
@@ -75,6 +75,8 @@ class Standing:
             return f"Nothing is read and nothing is sent.{kept}"
         if owed:
             return f"{_failures(owed)} to be sent to {bus}. Nothing is lost meanwhile."
+        if self.books.dead:
+            return f"{_letters(self.books.dead)} The other failures that were found have been sent to {bus}."
         if self.books.recorded:
             return f"Every failure that was found has been sent to {bus}."
         return f"Failures will be sent to {bus} as they are found."
@@ -82,6 +84,10 @@ class Standing:
 
 def _failures(count: int) -> str:
     return f"{number(count)} {'failure waits' if count == 1 else 'failures wait'}"
+
+
+def _letters(count: int) -> str:
+    return f"{number(count)} {'event was' if count == 1 else 'events were'} refused by the bus for good."
 
 
 def blank(settings: Settings, now: datetime) -> Standing:

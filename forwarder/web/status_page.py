@@ -1,17 +1,22 @@
 """The status page: how everything stands, kept fresh; and one event whole."""
 
+from contextlib import suppress
+
 import msgspec
 from aiohttp import web
 
 from forwarder.ledger import Held
-from forwarder.web.board import BOARD
-from forwarder.web.desk import DESK
+from forwarder.web.board import BOARD, Board
+from forwarder.web.desk import DESK, Desk
 from forwarder.web.details import error_of, readable, sent_detail
 from forwarder.web.pages import page
 
 LOOK_EVERY = 1.0
 QUIET = 15.0
 """Seconds between two signs of life on a stream without news, so that nobody between takes it for dead."""
+
+LONGEST = 60.0
+"""Seconds of a stream. The browser asks for the next one by itself, if its session still lasts."""
 
 
 async def status(request: web.Request) -> web.Response:
@@ -25,21 +30,24 @@ async def stream(request: web.Request) -> web.StreamResponse:
     desk, board = request.app[DESK], request.app[BOARD]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    seen: dict[str, str] = {}
-    quiet_since = desk.clock.monotonic()
-    stopping = False
-    while not stopping:
-        sections = await board.sections()
-        news = {name: html for name, html in sections.items() if seen.get(name) is not html}
-        now = desk.clock.monotonic()
-        if news:
-            await response.write(b"data: " + msgspec.json.encode(news) + b"\n\n")
-            seen, quiet_since = dict(sections), now
-        elif now - quiet_since >= QUIET:
-            await response.write(b": still here\n\n")
-            quiet_since = now
-        stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
+    with suppress(ConnectionError):  # the reader goes away, as readers do
+        await _tell_news(response, board, desk)
     return response
+
+
+async def _tell_news(response: web.StreamResponse, board: Board, desk: Desk) -> None:
+    seen: dict[str, str] = {}
+    began = told_at = desk.clock.monotonic()
+    stopping = False
+    while not stopping and desk.clock.monotonic() - began < LONGEST:
+        sections, now = await board.sections(), desk.clock.monotonic()
+        if news := {name: html for name, html in sections.items() if seen.get(name) is not html}:
+            await response.write(b"data: " + msgspec.json.encode(news) + b"\n\n")
+            seen, told_at = dict(sections), now
+        elif now - told_at >= QUIET:
+            await response.write(b": still here\n\n")
+            told_at = now
+        stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
 
 
 async def event(request: web.Request) -> web.Response:
