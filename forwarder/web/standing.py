@@ -12,7 +12,7 @@ from forwarder.web import plots
 from forwarder.web.plots import Plot
 from forwarder.web.words import number
 
-LATEST = 25
+LATEST = 15
 """Entries, and dead letters, that are shown; the command line tells all of them."""
 
 NAMES = {"source": "The logs API", "bus": "The event bus", "ledger": "The ledger", "settings": "The settings file"}
