@@ -5,6 +5,7 @@
 Intake and delivery live for one plan: settings, and the secrets they need. All else outlives it; see `daemon.py`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,9 +15,13 @@ import structlog
 from pydantic import SecretStr
 
 from forwarder import log
+from forwarder.alloy import client as alloy
 from forwarder.alloy.client import LogsClient
+from forwarder.aws import bus
+from forwarder.aws.answers import CODES
 from forwarder.aws.bus import ClassicBus
 from forwarder.aws.credentials import Identity, StoredKeys
+from forwarder.beats import Beats, WatchedClock
 from forwarder.clock import Clock
 from forwarder.delivery.loop import Delivery
 from forwarder.delivery.settle import Settler
@@ -24,10 +29,12 @@ from forwarder.errors import SettingsError, VaultError
 from forwarder.health import Health
 from forwarder.intake.loop import Intake
 from forwarder.ledger import Ledger, Reading, RunningLock, ledger_file, open_ledger
+from forwarder.metrics import Metrics
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load
 from forwarder.settings.load import unknown_variables
 from forwarder.vault import ALLOY_API_KEY, Vault
+from forwarder.web.desk import Desk
 
 logger = structlog.get_logger("app")
 
@@ -70,6 +77,8 @@ class App:
     ledger: Ledger
     clock: Clock
     health: Health
+    beats: Beats
+    metrics: Metrics
     settler: Settler
     plan: Plan
     loops: Loops | None = None
@@ -80,13 +89,14 @@ class App:
         settings, key = self.plan.settings, self.plan.alloy_key
         if key is None:
             raise ValueError("a plan that is switched off forwards nothing")
+        self.beats.longest_work = longest_work(settings)
         identity = Identity(settings.destination, self.plan.stored_keys)
         async with (
-            LogsClient(settings.source, key, self.clock) as source,
-            ClassicBus(identity, self.clock) as bus,
+            LogsClient(settings.source, key, self.clock, self.metrics) as source,
+            ClassicBus(identity, self.clock, self.metrics) as destination,
         ):
-            delivery = Delivery(bus, self.ledger, self.settler, settings, self.clock, self.health)
-            intake = Intake(source, self.ledger, settings, self.clock, self.health, delivery.wake)
+            delivery = Delivery(destination, self.ledger, self.settler, settings, self.clock, self.health, self.metrics)
+            intake = Intake(source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake)
             self.loops = Loops(intake, delivery)
             yield self.loops
 
@@ -99,6 +109,34 @@ class App:
 
     def readings(self) -> dict[Feed, Reading]:
         return self.loops.intake.readings if self.loops else {}
+
+    def nudge(self, workflow_id: str, user_id: str | None) -> int:
+        """How many feeds are due now for it: none while switched off."""
+        if self.loops is None or not self.plan.settings.enabled:
+            return 0
+        return self.loops.intake.nudges.nudge(workflow_id, user_id)
+
+    def desk(self, stopping: asyncio.Event) -> Desk:
+        """What the page may touch."""
+        return Desk(
+            self.place,
+            self.clock,
+            self.ledger,
+            self.health,
+            self.beats,
+            self.metrics,
+            settings=lambda: self.plan.settings,
+            readings=self.readings,
+            nudge=self.nudge,
+            stopping=stopping,
+        )
+
+
+def longest_work(settings: Settings) -> float:
+    """Seconds that a task may take between two looks at its clock: a request with all its patience, and some more."""
+    request = alloy.PATIENCE * settings.source.timeout.total_seconds()
+    publishing = 2 * bus.PATIENCE * settings.destination.timeout.total_seconds()  # asks for the bus first
+    return 60 + max(request, publishing)
 
 
 def _itself(ledger: Ledger) -> Ledger:
@@ -120,9 +158,12 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
         raise SettingsError(
             f"ledger.url is in a folder that is not there: {folder}", hint="make it, or change ledger.url"
         )
+    beats = Beats()
+    watched = WatchedClock(clock, beats)
     with RunningLock(ledger_file(place, settings)) as lock:
         async with open_ledger(place, settings, create=not lock.had_ledger) as ledger:
             lock.ledger_is_there()
-            health = Health(clock.now)
+            health = Health(watched.now)
             between = through(ledger)
-            yield App(place, between, clock, health, Settler(between, clock, health), plan)
+            settler = Settler(between, watched, health)
+            yield App(place, between, watched, health, beats, Metrics(CODES), settler, plan)

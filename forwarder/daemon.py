@@ -5,22 +5,26 @@ has in flight end beside the new plan, and starts both anew on the same ledger.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
 
-from forwarder import __version__, log
+from forwarder import __version__, log, notify
 from forwarder.app import App, Plan, Through, opened
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.delivery.loop import Delivery
 from forwarder.errors import DestinationError, ForwarderError, LedgerError
 from forwarder.model import State
+from forwarder.notify import ServiceManager
 from forwarder.settings import Place, load
 from forwarder.settings.watch import FileWatch
 from forwarder.supervise import beside, keep_running, on_signals
 from forwarder.upkeep import Upkeep
+from forwarder.watchdog import Watchdog
+from forwarder.web.server import serving
 
 logger = structlog.get_logger("app")
 
@@ -49,18 +53,24 @@ class Daemon:
         self._stopping = stopping
         self._reload = reload
         self._changed = asyncio.Event()
+        self._manager = ServiceManager.of(app.place.environ)
         self._ending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         app = self._app
         logger.info("started", version=__version__, settings=str(app.place.file), enabled=app.plan.settings.enabled)
         app.health.healthy("settings")
-        upkeep = Upkeep(app.ledger, lambda: app.plan.settings, app.readings, app.clock, app.health)
-        async with beside(
-            keep_running("upkeep", upkeep.run, app.clock, app.health),
-            keep_running("settings", self._watch, app.clock, app.health),
-            self._obey(),
+        upkeep = Upkeep(app.ledger, lambda: app.plan.settings, app.readings, app.clock, app.health, app.metrics)
+        async with (
+            serving(app.desk(self._stopping)),
+            beside(
+                self._keep_running("upkeep", upkeep.run),
+                self._keep_running("settings", self._watch),
+                Watchdog(self._manager, app.beats, app.health).run(),
+                self._obey(),
+            ),
         ):
+            self._manager.tell(notify.READY)
             while not self._stopping.is_set():
                 self._changed.clear()
                 await self._remember_switch()
@@ -74,6 +84,9 @@ class Daemon:
             await self._drain()
         await upkeep.tell()
         logger.info("stopped")
+
+    async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        await keep_running(name, loop, self._app.clock, self._app.health, self._app.beats)
 
     async def _forward(self) -> None:
         """One plan, until the next. Its requests in flight end beside the next plan, on the same ledger."""
@@ -90,8 +103,8 @@ class Daemon:
             app.health.report(part, State.STARTING)
         try:
             async with beside(
-                keep_running("source", loops.intake.run, app.clock, app.health),
-                keep_running("bus", loops.delivery.run, app.clock, app.health),
+                self._keep_running("source", loops.intake.run),
+                self._keep_running("bus", loops.delivery.run),
             ):
                 await self._changed.wait()
         finally:
@@ -135,7 +148,9 @@ class Daemon:
         watch = FileWatch(self._watched())
         while True:
             # At once for the first time: a change between the start and the first look would be missed.
+            self._manager.tell(notify.reloading())
             self._take_up()
+            self._manager.tell(notify.READY)
             await watch.changed(self._app.clock, or_when=self._reload)
 
     def _take_up(self) -> None:
@@ -170,5 +185,6 @@ class Daemon:
 
     async def _obey(self) -> None:
         await self._stopping.wait()
+        self._manager.tell(notify.STOPPING)
         logger.info("stopping")
         self._changed.set()

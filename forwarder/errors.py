@@ -23,6 +23,8 @@ ForwarderError                  1
 A message names what is wrong and where, a hint says how to mend it; neither ever holds a secret.
 """
 
+from collections.abc import Mapping
+
 
 class ForwarderError(Exception):
     """The root. `hint` is a sentence that says how to mend it, or empty."""
@@ -43,7 +45,13 @@ class UsageError(ForwarderError):
 
 
 class SettingsError(ForwarderError):
+    """`faults` says what is wrong with each setting, by its dotted name, where it is known which ones they are."""
+
     exit_code = 78
+
+    def __init__(self, message: str, *, hint: str = "", faults: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.faults = dict(faults or {})
 
 
 class VaultError(ForwarderError):

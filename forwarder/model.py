@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -11,14 +12,16 @@ MAX_ID_BYTES = 1024
 """Ids longer than this, as JSON, are refused: no documented one comes near, and an event must always fit its limits."""
 
 
+SHORT_ID = MAX_ID_BYTES // 6
+"""Characters. No character takes more than six bytes as JSON, so ids up to this need no encoding to be told."""
+
 EARLIEST_YEAR = 1970
 
 
 def is_id(text: object) -> bool:
-    # No character takes more than six bytes as JSON, so most ids are told without encoding them.
     if not isinstance(text, str) or not text:
         return False
-    return len(text) <= MAX_ID_BYTES // 6 or len(msgspec.json.encode(text)) - 2 <= MAX_ID_BYTES
+    return len(text) <= SHORT_ID or len(msgspec.json.encode(text)) - 2 <= MAX_ID_BYTES
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,6 +38,7 @@ class Feed:
 class Execution(
     msgspec.Struct,
     frozen=True,
+    gc=False,  # it holds nothing that could lead back to it, and a page of them would set off the collector
     rename={
         "id": "executionId",
         "started_at": "startedAt",
@@ -44,10 +48,11 @@ class Execution(
 ):
     """One record of the logs API, in any of its three documented variants.
 
-    `error` and `results` stay undecoded JSON: most executions succeeded, and nobody will look into them.
+    `error` and `results` stay undecoded JSON: most executions succeeded, and nobody will look into them. The decoder
+    itself passes short ids only; `is_id` has the last word on others.
     """
 
-    id: str
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT_ID)]
     started_at: datetime | None = None
     stopped_at: datetime | None = None
     completed_at: datetime | None = None
@@ -67,8 +72,11 @@ class Execution(
 
     def is_older_than(self, horizon: datetime) -> bool:
         """Old only when its start and its stop are; one without either is never old."""
-        times = [time for time in (self.start, self.stop) if time is not None]
-        return bool(times) and max(times) < horizon
+        start, stop = self.start, self.stop
+        if start is None or stop is None:
+            latest = start or stop
+            return latest is not None and latest < horizon
+        return start < horizon and stop < horizon
 
 
 class Verdict(Enum):
@@ -169,6 +177,8 @@ def _utc(time: datetime | None) -> datetime | None:
     """
     if time is None or time.year < EARLIEST_YEAR:
         return None
+    if time.tzinfo is UTC:
+        return time
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError:  # an offset that leads out of the calendar: no time that could be compared

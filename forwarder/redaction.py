@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -73,12 +74,13 @@ _SHAPES = re.compile(
     r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[^-]*+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?+"
 )
 _TITLES = ("name", "key", "header")
-_MARKS = ("AKIA", "ASIA", "eyJ", "PRIVATE KEY")
+# Without one of these signs there is no JSON, no name with its value and no address, so only words and shapes can tell.
+_telling = re.compile(r"[=:%\"{\[]").search
+SHORTEST_WORDS = len("bearer x")
 # name=value in queries, forms and cookies; "name": "value" in JSON and what resembles it; Name: value in header dumps.
 _PAIR = re.compile(
-    r"(?P<name>[A-Za-z](?:[\w.-]|%5[BD]|[\[\]]){1,63}+)(?P<gap>\s?=\s?|%3D)"
-    r"(?P<value>\"[^\"\n]*+\"?+|'[^'\n]*+'?+|[^&\s\"'<>;]++)",
-    re.IGNORECASE,
+    r"(?P<name>[A-Za-z](?:[\w.\[\]-]|%5[BDbd]){1,63}+)(?P<gap>\s?=\s?|%3[Dd])"
+    r"(?P<value>\"[^\"\n]*+\"?+|'[^'\n]*+'?+|[^&\s\"'<>;]++)"
 )
 _NAMED = re.compile(
     # As often escaped as the JSON is quoted; never from within a row of backslashes, which would be tried n² times.
@@ -92,11 +94,21 @@ _HEADER = re.compile(r"(?m)^(?P<start>[ \t]{0,8}+(?P<name>[A-Za-z][\w-]{1,63}+):
 LONGEST_TEXT = 1_200_000
 
 LONGEST_NAME = 64
+MOST_NAMES = 4096
 
 LONGEST_FOREIGN = 1024
 """Characters of a text from outside that may stand in a log line, an error or the ledger."""
 
 INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What there is to know of a field's name. A title names the field whose value stands beside it."""
+
+    shown: str
+    is_secret: bool
+    is_title: bool
 
 
 class Redactor:
@@ -115,6 +127,7 @@ class Redactor:
             return plain in names or singular in names or plain.endswith(_ENDINGS) or singular.endswith(_ENDINGS)
 
         self._is_secret_ending = is_secret
+        self._known: dict[str, _Name] = {}
 
     def _is_secret(self, name: str) -> bool:
         # The end of a name tells, and names from outside may be of any length: what is remembered must not be.
@@ -124,17 +137,19 @@ class Redactor:
         """A copy without secrets, and within what EventBridge takes: no deeper than it says, integers of 64 bits."""
         if isinstance(value, str):
             return self.text(value, depth)
-        if depth > MAX_DEPTH and isinstance(value, (dict, list)):
-            return TOO_DEEP
-        if isinstance(value, dict):
-            return self._object(value, depth + 1)
-        if isinstance(value, list):
-            return self._list(value, depth + 1)
+        if isinstance(value, (dict, list)):
+            if depth > MAX_DEPTH:
+                return TOO_DEEP
+            return self._object(value, depth + 1) if isinstance(value, dict) else self._list(value, depth + 1)
         if isinstance(value, int) and not INT64.start <= value < INT64.stop:
             return str(value)
         return value
 
     def text(self, text: str, depth: int = 0) -> str:
+        return text if says_nothing(text) else self.searched(text, depth)
+
+    def searched(self, text: str, depth: int = 0) -> str:
+        """The same, whatever a glance says."""
         text = text[:LONGEST_TEXT]
         if text.startswith(("{", "[", '"')) and (inner := _json(text)) is not None:
             redacted = self.tree(inner, depth + 1)
@@ -153,28 +168,41 @@ class Redactor:
             text = _BEARER.sub(rf"\g<scheme>\g<gap>{REDACTED}", text)
         if "basic" in lower:
             text = _BASIC.sub(_basic, text)
-        if any(mark in text for mark in _MARKS):
+        if "eyJ" in text or "AKIA" in text or "ASIA" in text or "PRIVATE KEY" in text:
             text = _SHAPES.sub(REDACTED, text)
         return text
 
     def _object(self, fields: dict[str, Any], depth: int) -> dict[str, Any]:
-        # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
-        titles = [value for name, value in fields.items() if name.lower() in _TITLES and isinstance(value, str)]
-        hides_value = any(self._is_secret(title) for title in titles)
-        return {
-            self.text(name): self._hidden(value)
-            if self._is_secret(name) or (hides_value and name.lower() == "value")
-            else self.tree(value, depth)
-            for name, value in fields.items()
-        }
+        shown: dict[str, Any] = {}
+        hides_value = False
+        for name, value in fields.items():
+            told = self._known.get(name) or self._name(name)
+            shown[told.shown] = self._hidden(value) if told.is_secret else self.tree(value, depth)
+            # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
+            if told.is_title and isinstance(value, str) and self._is_secret(value):
+                hides_value = True
+        if hides_value:
+            shown.update({name: self._hidden(value) for name, value in fields.items() if name.lower() == "value"})
+        return shown
+
+    def _name(self, name: str) -> _Name:
+        told = _Name(self.text(name), self._is_secret(name), is_title=name.lower() in _TITLES)
+        # Names come again and again, in every record of a page; those that never do must not fill the memory.
+        if len(name) <= LONGEST_NAME:
+            if len(self._known) >= MOST_NAMES:
+                self._known.clear()
+            self._known[name] = told
+        return told
 
     def _list(self, items: list[Any], depth: int) -> list[Any]:
         """Headers are told as pairs, or as one flat list of names and values: what follows a name is its value."""
-        hidden = [
-            isinstance(before, str) and isinstance(item, str) and self._is_secret(before) and before != item
-            for before, item in zip([None, *items], items, strict=False)
-        ]
-        return [REDACTED if hide else self.tree(item, depth) for hide, item in zip(hidden, items, strict=True)]
+        shown: list[Any] = []
+        before = None
+        for item in items:
+            is_told = isinstance(before, str) and isinstance(item, str) and before != item and self._is_secret(before)
+            shown.append(REDACTED if is_told else self.tree(item, depth))
+            before = item
+        return shown
 
     def _hidden(self, value: Any) -> Any:
         return value if value is None or isinstance(value, bool) else REDACTED
@@ -232,6 +260,18 @@ def foreign(text: object) -> str:
     """A text from outside, fit for a log line, an error, a terminal and the ledger: redacted, printable, and short."""
     shown = _redactor.text(str(text)[:LONGEST_TEXT])[:LONGEST_FOREIGN]
     return "".join(character if character.isprintable() else " " for character in shown)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a glance tells that `text` would be left as it is: so are most, and this is much quicker than to try."""
+    if _telling(text) is not None or len(text) > LONGEST_TEXT:
+        return False
+    if len(text) < SHORTEST_WORDS:
+        return True
+    if "eyJ" in text or "AKIA" in text or "ASIA" in text or "PRIVATE KEY" in text:
+        return False
+    lower = text.lower()
+    return "bearer" not in lower and "basic" not in lower
 
 
 def _plain(name: str) -> str:

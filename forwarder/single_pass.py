@@ -44,7 +44,7 @@ async def once(place: Place, clock: Clock, timeout: timedelta) -> PassDone:  # n
             if work.cancelled():
                 return PassDone(await app.ledger.books(), stopped=True)
             work.result()
-            await Upkeep(app.ledger, lambda: app.plan.settings, app.readings, clock, app.health).finish()
+            await Upkeep(app.ledger, lambda: app.plan.settings, app.readings, clock, app.health, app.metrics).finish()
             books = await app.ledger.books()
             if books.owed:
                 errors.append(loops.delivery.trouble or DestinationUnavailable("the time was up", code="timeout"))

@@ -1,4 +1,4 @@
-"""How loops are run: beside each other, until a signal, and again where one dies."""
+"""How loops are run: beside each other, until a signal, and again where one dies or hangs."""
 
 import asyncio
 import signal
@@ -9,37 +9,68 @@ from typing import Any
 import structlog
 
 from forwarder.backoff import Backoff
+from forwarder.beats import Beats
 from forwarder.clock import Clock
 from forwarder.health import Health
 from forwarder.model import State
+from forwarder.watchdog import end_process
 
 log = structlog.get_logger("app")
 
 CALM = 300.0
 """Seconds after which a loop that ran is taken for a healthy one, and its next death for the first."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether a loop gets on."""
 
-async def keep_running(name: str, loop: Callable[[], Awaitable[None]], clock: Clock, health: Health) -> None:
-    """Report a loop that dies, and start it again, ever more slowly."""
+CANCELLING = 30.0
+"""Seconds that a loop may take to end once it is told to."""
+
+
+class LoopHangs(Exception):
+    """A loop did not get on, and was ended."""
+
+
+async def keep_running(
+    name: str, loop: Callable[[], Awaitable[None]], clock: Clock, health: Health, beats: Beats
+) -> None:
+    """Report a loop that dies or hangs, and start it again, ever more slowly."""
     backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
     while True:
         began = clock.monotonic()
         try:
-            await loop()
+            await _watched(name, loop, beats)
         except Exception as error:
-            log.exception("loop died", loop=name)
-            health.report(
-                name,
-                State.FAILED,
-                f"its loop died of {type(error).__name__}",
-                "it is started again by itself",
-            )
+            if isinstance(error, LoopHangs):
+                log.critical("loop hangs", loop=name, where=str(error))
+                why = "its loop did not get on"
+            else:
+                log.exception("loop died", loop=name)
+                why = f"its loop died of {type(error).__name__}"
+            health.report(name, State.FAILED, why, "it is started again by itself")
         else:
             return
         if clock.monotonic() - began > CALM:
             backoff.reset()
         await clock.sleep(backoff.next())
         health.report(name, State.STARTING)
+
+
+async def _watched(name: str, loop: Callable[[], Awaitable[None]], beats: Beats) -> None:
+    """A loop until it ends. Raises LoopHangs, and what the loop raises."""
+    task = beats.begin(name, loop)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LOOK_EVERY)
+            if where := beats.late().get(name):
+                raise LoopHangs(", ".join(where))
+    finally:
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCELLING)
+        beats.end(name)
+        if not task.done():
+            end_process(f"the loop {name} does not end, so it cannot be started again")
+    task.result()
 
 
 @asynccontextmanager

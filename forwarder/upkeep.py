@@ -10,6 +10,7 @@ from forwarder.clock import Clock
 from forwarder.errors import LedgerError
 from forwarder.health import Health
 from forwarder.ledger import Ledger, Pulse, Reading
+from forwarder.metrics import Metrics
 from forwarder.model import Feed, State
 from forwarder.settings import Settings
 
@@ -26,13 +27,14 @@ class Upkeep:
 
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], readings: Callable[[], dict[Feed, Reading]],
-        clock: Clock, health: Health,
+        clock: Clock, health: Health, metrics: Metrics,
     ) -> None:  # fmt: skip
         self._ledger = ledger
         self._settings = settings
         self._readings = readings
         self._clock = clock
         self._health = health
+        self._metrics = metrics
         self._told: dict[Feed, datetime] = {}
 
     async def run(self) -> None:
@@ -62,6 +64,7 @@ class Upkeep:
             return
         self._told.update({feed: reading.at for feed, reading in readings.items()})
         self._health.healthy("ledger")
+        self._metrics.succeeded("ledger", self._clock.now())
 
     async def finish(self) -> None:
         """All chores at once, for a process that ends."""

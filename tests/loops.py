@@ -16,3 +16,10 @@ def looped(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
         asyncio.run(test(*args, **kwargs))
 
     return run
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for a condition that the parts under test bring about; fail where it does not come."""
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110  # what is waited for is at the other end of a socket
+            await asyncio.sleep(0.001)

@@ -26,6 +26,7 @@ from forwarder.errors import (
     SourceUnavailable,
     WorkflowNotFound,
 )
+from forwarder.metrics import Metrics
 from forwarder.model import Feed, is_id
 from forwarder.settings.fields import SourceSettings
 
@@ -70,10 +71,11 @@ class LogsClient:
     Each connection has an httpx client of its own: requests that share one pool slow each other down as they wait.
     """
 
-    def __init__(self, settings: SourceSettings, key: SecretStr, clock: Clock) -> None:
+    def __init__(self, settings: SourceSettings, key: SecretStr, clock: Clock, metrics: Metrics | None = None) -> None:
         self._settings = settings
         self._key = key
         self._clock = clock
+        self._metrics = metrics or Metrics()
         self._pace = Pace(clock, settings.requests_per_second)
         self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
         self._open = AsyncExitStack()
@@ -165,10 +167,12 @@ class LogsClient:
 
     async def _send(self, method: str, path: str, query: Mapping[str, Any]) -> _Answer:
         client = await self._free.get()
+        status = None
         try:
             await self._pace.turn()
             async with asyncio.timeout(PATIENCE * self._settings.timeout.total_seconds()):
                 answer = await self._exchange(client, method, self._url(path), query)
+            status = answer.status
         except (TimeoutError, httpx.TimeoutException):
             raise SourceUnavailable("the logs API did not answer in time") from None
         except httpx.HTTPError as error:
@@ -177,6 +181,7 @@ class LogsClient:
             raise PageUnreadable("the logs API names an id that no address can hold") from None
         finally:
             self._free.put_nowait(client)
+            self._metrics.answered(status)
         self._heed(answer)
         return answer
 
@@ -192,6 +197,7 @@ class LogsClient:
         wait = retry_after(answer.headers, self._clock.now())
         if answer.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and httpx.codes.is_server_error(answer.status)):
             paused = self._pace.pause(wait)
+            self._metrics.told_to_wait(paused)
             raise SourceUnavailable(f"the logs API told us to wait ({answer.status})", retry_after=paused)
         if httpx.codes.is_server_error(answer.status) or answer.status in (408, 425):
             raise SourceUnavailable(f"the logs API failed ({answer.status})")

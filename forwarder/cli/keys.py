@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 
 from forwarder import files
 from forwarder.cli.output import AsJson, print_json, print_table, shown
@@ -17,11 +16,9 @@ from forwarder.vault.vault import check
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="The sealed secrets.\n\nExample: forwarder keys show")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")]
-
-SHOWN_CHARACTERS = 4
-# Four characters of a short secret would be too much of it.
-SHORTEST_SHOWN = 16
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.", autocompletion=lambda: list(NAMES))
+]
 
 
 @app.command("set")
@@ -48,18 +45,18 @@ def show(context: typer.Context, *, as_json: AsJson = False) -> None:
     """
     place: Place = context.obj
     vault = Vault.open(place, load_local(place))
-    rows = [(name, vault.reveal(name), vault.set_at(name)) for name in NAMES]
+    rows = [(name, vault.set_at(name), vault.ending(name)) for name in NAMES]
     if as_json:
         print_json(
             [
-                {"name": name, "set": secret is not None, "set_at": set_at, "ends_with": _end(secret) or None}
-                for name, secret, set_at in rows
+                {"name": name, "set": set_at is not None, "set_at": set_at, "ends_with": ending or None}
+                for name, set_at, ending in rows
             ]
         )
         return
     print_table(
         ("name", "value", "set at"),
-        [(name, f"…{_end(secret)}" if secret else "not set", shown(set_at)) for name, secret, set_at in rows],
+        [(name, f"…{ending}" if set_at else "not set", shown(set_at)) for name, set_at, ending in rows],
     )
 
 
@@ -100,8 +97,3 @@ def _piped() -> str:
         return sys.stdin.read().strip()
     except UnicodeDecodeError:
         return "\0"  # which `check` refuses, without showing anything
-
-
-def _end(secret: SecretStr | None) -> str:
-    value = secret.get_secret_value() if secret else ""
-    return value[-SHOWN_CHARACTERS:] if len(value) >= SHORTEST_SHOWN else ""

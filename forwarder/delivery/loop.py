@@ -1,17 +1,18 @@
 """The delivery loop: what is owed is published, and each entry settled by its own outcome."""
 
 import asyncio
-from datetime import datetime
 
 import structlog
 
 from forwarder.aws.bus import Bus
 from forwarder.clock import Clock
+from forwarder.delivery.account import PART, Account
 from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
 from forwarder.delivery.gate import Gate, Ticket, Trouble
 from forwarder.delivery.publish import Published, publish
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settle import Settler
+from forwarder.delivery.sight import Sight
 from forwarder.errors import (
     BusMissing,
     DestinationError,
@@ -20,13 +21,12 @@ from forwarder.errors import (
     LedgerError,
 )
 from forwarder.health import Health
-from forwarder.ledger import Dead, Ledger, Postponed, Sent
-from forwarder.model import Accepted, Owed, State, Unknown
+from forwarder.ledger import UNDECODABLE, Dead, Ledger
+from forwarder.metrics import Metrics
+from forwarder.model import Owed, State, Unknown
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
-
-PART = "bus"
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for what another process made owed."""
@@ -42,20 +42,29 @@ class Delivery:
     """Publishes for one set of settings. `wake` tells it that something new is owed."""
 
     def __init__(
-        self, bus: Bus, ledger: Ledger, settler: Settler, settings: Settings, clock: Clock, health: Health
+        self,
+        bus: Bus,
+        ledger: Ledger,
+        settler: Settler,
+        settings: Settings,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
     ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._settler = settler
         self._clock = clock
         self._health = health
+        self._metrics = metrics
         self._packer = Packer(Stamp.of(settings), settings.destination.max_request_bytes)
         self._gate = Gate(settings.destination.concurrency, clock)
         self._ahead = AHEAD * MOST_ENTRIES * settings.destination.concurrency
         self._requests: set[asyncio.Task[None]] = set()
         self._owed = asyncio.Event()
+        self._sight = Sight(bus, settler, clock)
+        self._account = Account(clock, metrics)
         self._taking_back = False
-        self._noted_at: datetime | None = None
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
 
@@ -80,10 +89,14 @@ class Delivery:
             self.trouble = error
             self._health.report(PART, State.FAILED, error.message, error.hint)
         else:
+            self.trouble = None
             self._health.healthy(PART)
 
     async def drain(self) -> None:
-        """Let requests in flight end and be settled. Cancelled, it gives them up: they are owed, and sent again."""
+        """Let requests in flight end, be settled, and be the bus's for certain.
+
+        Cancelled, it gives them up: they are owed, and sent again.
+        """
         try:
             while self._requests:
                 await asyncio.wait(self._requests)
@@ -94,19 +107,30 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
             log.warning("requests given up", requests=len(late))
             raise
+        self._account.tell()
+        await self._look_back()
 
     async def _fill(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send; False where nothing more is to be waited for."""
         while not (until_empty and isinstance(self.trouble, (DestinationRefused, BusMissing))):
             self._owed.clear()
-            if not self._packer:
-                self._packer.add(await self._take())
+            if not self._packer and (unfit := self._packer.add(await self._take())):
+                await self._bury(unfit)
             if self._packer:
                 return True
+            if self._sight.is_due:
+                await self._look_back()
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
+            self._account.tell()
             await self._clock.wait(self._owed, await self._until_due())
         return False
+
+    async def _bury(self, unfit: list[Owed]) -> None:
+        """Dead letters at once: they must not stand before the others."""
+        dead = [Dead(owed.token, UNDECODABLE, "no event can be made of its detail") for owed in unfit]
+        await self._settler.settle(dead, self._bus.name)
+        self._account.buried(unfit, dead)
 
     async def _leave_to_send(self) -> Ticket:
         while True:
@@ -130,6 +154,7 @@ class Delivery:
                 left -= {owed.token for owed in published.batch.owed}
                 await self._book(ticket, published)
         except DestinationError as error:
+            self._metrics.retried(error.code, len(left))
             self._hold(ticket, error)
             if isinstance(error, BusMissing):
                 await self._take_back()
@@ -152,6 +177,7 @@ class Delivery:
                 f"what became of a request is unknown: {unknown.reason}", code="unknown"
             )
             self._health.report(PART, State.DEGRADED, self.trouble.message, "it is sent again; a duplicate is possible")
+            self._metrics.became_unknown(len(outcomes))
             log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason)
         elif published.answer.stop:
             self._hold(ticket, published.answer.stop)
@@ -159,15 +185,16 @@ class Delivery:
             self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
-        await self._note_sight()
-        await self._settler.settle(settlements)
-        self._tell(published, settlements, now)
+        self._sight.answered()
+        await self._sight.note()
+        await self._settler.settle(settlements, self._bus.name)
+        self._account.booked(published, settlements, now)
 
-    async def _note_sight(self) -> None:
-        """Before what the bus accepted since: should it turn out to be missing, that is what has to be sent again."""
-        if self._bus.existed_at != self._noted_at:
-            await self._settler.note_bus(self._bus)
-            self._noted_at = self._bus.existed_at
+    async def _look_back(self) -> None:
+        if missing := await self._sight.look_back():
+            self.trouble = missing
+            self._health.report(PART, State.FAILED, missing.message, missing.hint)
+            await self._take_back()
 
     async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
@@ -179,12 +206,10 @@ class Delivery:
             others = self._requests - {asyncio.current_task()}
             if others and self._bus.existed_at is not None:
                 await asyncio.wait(others)
-            await self._note_sight()
-            dropped = await self._settler.owe_again(self._bus)
+            await self._sight.note()
+            await self._sight.owe_again(self._bus.name)
         finally:
             self._taking_back = False
-        if dropped:
-            log.warning("the missing bus had accepted events; they are sent again", entries=dropped)
 
     def _hold(self, ticket: Ticket, error: DestinationError) -> None:
         self.trouble = error
@@ -197,31 +222,6 @@ class Delivery:
             self._health.report(PART, State.DEGRADED if answered else State.FAILED, error.message, error.hint)
         if wait is not None:
             log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
-
-    def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
-        """One line for a request; and one for each entry that was not simply accepted."""
-        owed = published.batch.owed
-        accepted = [
-            entry
-            for entry, outcome in zip(owed, published.answer.outcomes, strict=True)
-            if isinstance(outcome, Accepted)
-        ]
-        if accepted:
-            lag = max(0.0, (now - min(entry.entry.time for entry in accepted)).total_seconds())
-            log.info("events sent", entries=len(accepted), oldest_stopped_ago=round(lag, 3))
-        for entry, settlement in zip(owed, settlements, strict=True):
-            match settlement:
-                case Dead(_, code, reason):
-                    log.error("entry dead", execution_id=entry.entry.execution_id, code=code, why=reason)
-                case Postponed(_, code, due_at):
-                    log.info(
-                        "entry postponed",
-                        execution_id=entry.entry.execution_id,
-                        code=code,
-                        until=due_at.isoformat(),
-                    )
-                case Sent():
-                    pass
 
     async def _take(self) -> list[Owed]:
         try:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
-from forwarder.aws.bus import Bus
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import LedgerError
@@ -13,6 +13,9 @@ from forwarder.ledger import Ledger, Settlement
 from forwarder.model import State
 
 T = TypeVar("T")
+
+LOOK_EVERY = 60.0
+"""Seconds. Whoever waits is heard of, for that is not hanging."""
 
 
 class Settler:
@@ -30,22 +33,24 @@ class Settler:
         self._clear = asyncio.Event()
         self._clear.set()
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
+    async def settle(self, settlements: Sequence[Settlement], bus: str) -> None:
         """Returns once it is committed: what the bus has accepted must not be forgotten."""
         try:
-            await self._book(lambda: self._ledger.settle(settlements, now=self._clock.now()))
+            await self._book(lambda: self._ledger.settle(settlements, now=self._clock.now(), bus=bus))
         except Exception:
             # A fault of ours: better sent again than held for ever.
             self._ledger.release([settlement.token for settlement in settlements])
             raise
 
-    async def note_bus(self, bus: Bus) -> None:
-        if (seen_at := bus.existed_at) is not None:
-            await self._book(lambda: self._ledger.note_bus(bus.name, seen_at))
+    async def note_bus(self, bus: str, seen_at: datetime) -> None:
+        await self._book(lambda: self._ledger.note_bus(bus, seen_at))
 
-    async def owe_again(self, bus: Bus) -> int:
+    async def owe_again(self, bus: str) -> int:
         """Owe once more what a bus swallowed that is missing; how many."""
-        return await self._book(lambda: self._ledger.owe_again(bus.name, now=self._clock.now()))
+        return await self._book(lambda: self._ledger.owe_again(bus, now=self._clock.now()))
+
+    async def buses_in_doubt(self) -> list[str]:
+        return await self._book(self._ledger.buses_in_doubt)
 
     @property
     def is_clear(self) -> bool:
@@ -53,7 +58,8 @@ class Settler:
 
     async def clear(self) -> None:
         """Wait until no outcome is left that could not be booked: publishing more would risk more duplicates."""
-        await self._clear.wait()
+        while not (self.is_clear or await self._clock.wait(self._clear, LOOK_EVERY)):
+            pass
 
     async def close(self, grace: float) -> int:
         """Wait for what is not booked yet, at most `grace` seconds; how much had to be given up."""

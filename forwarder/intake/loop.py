@@ -12,10 +12,12 @@ from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SettingsError, SourceError, SourceRefused
 from forwarder.health import Health
+from forwarder.intake.nudges import Nudges
 from forwarder.intake.reading import Reader, ReadingDone
 from forwarder.intake.schedule import Schedule
 from forwarder.intake.shaping import Shaper
 from forwarder.ledger import Ledger, Reading
+from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
 from forwarder.settings import Settings
 
@@ -37,6 +39,7 @@ class Intake:
         settings: Settings,
         clock: Clock,
         health: Health,
+        metrics: Metrics,
         recorded: Callable[[], None],
     ) -> None:
         self._discovery = Discovery(source)
@@ -44,16 +47,19 @@ class Intake:
         self._settings = settings.source
         self._clock = clock
         self._health = health
-        self._reader = Reader(source, ledger, settings.source, Shaper.of(settings), clock, recorded)
+        self._metrics = metrics
+        self._reader = Reader(source, ledger, settings.source, Shaper.of(settings), clock, metrics, recorded)
         self._cannot_read: dict[Feed, SourceError] = {}
         self._cannot_discover: SourceError | None = None
         self.schedule = Schedule(settings.source, clock)
+        self.nudges = Nudges(self.schedule, clock)
         self.readings: dict[Feed, Reading] = {}
 
     async def run(self) -> None:
         self.schedule.restart()
         await self._watch([])
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.nudges.run())
             if self._settings.discover:
                 tasks.create_task(self._discover_over_and_over())
             for _ in range(self._settings.concurrency):
@@ -118,6 +124,7 @@ class Intake:
             self._health.report(PART, State.FAILED, NOTHING_TO_WATCH, LIST_OR_DISCOVER)
 
     async def _read(self, feed: Feed, *, deep: bool = False) -> ForwarderError | None:
+        began = self._clock.monotonic()
         try:
             done = await self._reader.read(feed, deep=deep)
         except SourceError as error:
@@ -131,6 +138,10 @@ class Intake:
             log.exception("reading failed", feed=str(feed), kind=type(error).__name__)
             return self._cut_short(feed, PageUnreadable("a reading failed inside the forwarder"))
         self._complete(feed, done)
+        if done.recorded:
+            self.nudges.appeared(feed, began)
+        self._metrics.feed_read(self._clock.monotonic() - began)
+        self._metrics.succeeded(PART, self._clock.now())
         return None
 
     def _complete(self, feed: Feed, done: ReadingDone) -> None:

@@ -1,6 +1,6 @@
 """One reading of a feed as it goes down the pages: how far it must go, and what it will leave behind."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
@@ -58,7 +58,7 @@ class Progress:
         progress = cls(checkpoint, now, deep, floor, horizon, settings.retention)
         progress.still_open.update(checkpoint.open)
         progress.api_now = first.api_now or now
-        starts = [execution.start for execution in first.records.executions if execution.start is not None]
+        starts = [start for execution in first.records.executions if (start := execution.start) is not None]
         progress.newest = max(starts, default=None)
         return progress
 
@@ -70,16 +70,17 @@ class Progress:
     def follow(self, page: Page) -> None:
         """Take note of a page. Raises PageUnreadable where pages repeat, for then there is no way down."""
         executions = page.records.executions
-        self._require_new(page)
-        fresh = [execution for execution in executions if execution.id not in self._ids]
-        self._ids.update(execution.id for execution in executions)
+        ids = {execution.id for execution in executions}
+        self._require_new(page, ids)
+        fresh = ids - self._ids
+        self._ids |= fresh
         self.listed += len(fresh)
-        self.arrived += sum(1 for execution in fresh if self._is_arrival(execution))
+        if fresh:
+            self.arrived += len(fresh.intersection(self._arrivals(executions)))
         self.complete = page.is_last or self._is_all_old(executions)
 
-    def _require_new(self, page: Page) -> None:
+    def _require_new(self, page: Page, ids: set[str]) -> None:
         """Records that were asked for alone reach into the pages below, which are no repetition for that."""
-        ids = {execution.id for execution in page.records.executions}
         self._pages_without_ids = 0 if ids or page.is_last else self._pages_without_ids + 1
         self._refused_running = 0 if ids else self._refused_running + len(page.records.refused)
         if self._pages_without_ids == MOST_PAGES_WITHOUT_IDS or self._refused_running > MOST_REFUSED_RUNNING:
@@ -95,10 +96,15 @@ class Progress:
         else:
             self._alone |= ids
 
-    def wanted(self, executions: Iterable[Execution], selection: Selection) -> list[Execution]:
+    def wanted(self, executions: Sequence[Execution], selection: Selection) -> list[Execution]:
         """Those to be forwarded. A running one is remembered as open, and one that ended is open no more."""
         chosen: dict[str, Execution] = {}
-        for execution in executions:
+        in_question = selection.in_question(executions)
+        if self.still_open:
+            succeeded = {execution.id for execution in executions} - {execution.id for execution in in_question}
+            for execution_id in succeeded & self.still_open.keys():
+                del self.still_open[execution_id]
+        for execution in in_question:
             verdict = selection.judge(execution)
             if verdict is Verdict.RUNNING:
                 self._keep_open(execution)
@@ -139,9 +145,11 @@ class Progress:
     def _is_above_floor(self, execution: Execution) -> bool:
         return self.floor is None or ended_at(execution, self.started_at) > self.floor
 
-    def _is_arrival(self, execution: Execution) -> bool:
+    def _arrivals(self, executions: Iterable[Execution]) -> Iterable[str]:
         watermark = self.before.watermark
-        return watermark is None or (execution.start is not None and execution.start > watermark)
+        for execution in executions:
+            if watermark is None or ((start := execution.start) is not None and start > watermark):
+                yield execution.id
 
     def _is_all_old(self, executions: list[Execution]) -> bool:
         if self.horizon is None or not executions:

@@ -16,6 +16,7 @@ from forwarder.intake.progress import Progress
 from forwarder.intake.selection import Selection
 from forwarder.intake.shaping import Shaper
 from forwarder.ledger import Ledger
+from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Entry, Execution, Feed
 from forwarder.settings.fields import SourceSettings
 
@@ -24,8 +25,8 @@ log = structlog.get_logger("intake")
 TRIES = 4
 """How often a page is asked for before the reading is cut short."""
 
-LONG_WORK = 20_000
-"""Bytes of results from which shaping a page is worth a thread of its own."""
+LONG_WORK = 100_000
+"""Bytes of results that are shaped without a pause; one execution with more is worth a thread of its own."""
 
 LONGEST_WAIT = 120.0
 """Seconds. Told to wait longer, a reading is cut short and begins anew when the wait is over."""
@@ -53,6 +54,7 @@ class Reader:
         settings: SourceSettings,
         shaper: Shaper,
         clock: Clock,
+        metrics: Metrics,
         recorded: Callable[[], None],
     ) -> None:
         self._source = source
@@ -61,6 +63,7 @@ class Reader:
         self._selection = Selection.of(settings)
         self._shaper = shaper
         self._clock = clock
+        self._metrics = metrics
         self._recorded = recorded
 
     async def read(self, feed: Feed, *, deep: bool = False) -> ReadingDone:
@@ -86,6 +89,7 @@ class Reader:
             new = await self._record(feed, entries, moves_to if moves_to != checkpoint else None)
             pages, failures, recorded = pages + 1, failures + len(failed), recorded + new
             refused += self._tell_refused(feed, page)
+            self._metrics.page_recorded(listed=len(page.records.executions), failed=len(failed), new=new)
             if progress.complete:
                 break
             moves_to = None
@@ -97,10 +101,21 @@ class Reader:
         """Only what is not known yet is worth decoding and redacting."""
         known = await self._ledger.known([execution.id for execution in failed])
         new = [execution for execution in failed if execution.id not in known]
-        if sum(len(bytes(execution.results)) for execution in new) < LONG_WORK:
-            return [self._shaper.shape_anything(execution, feed, now) for execution in new]
-        # The other feeds, and delivery, must not wait for a large page.
-        return await asyncio.to_thread(lambda: [self._shaper.shape_anything(execution, feed, now) for execution in new])
+        entries: list[Entry] = []
+        since_pause = 0
+        for execution in new:
+            size = len(execution.results)
+            # The other feeds, and delivery, must not wait for a large page. A thread is for the largest only: two that
+            # compute take turns of milliseconds, and so would the ledger's between them.
+            if size > LONG_WORK:
+                entries.append(await asyncio.to_thread(self._shaper.shape_anything, execution, feed, now))
+                continue
+            since_pause += size
+            if since_pause > LONG_WORK:
+                since_pause = size
+                await asyncio.sleep(0)
+            entries.append(self._shaper.shape_anything(execution, feed, now))
+        return entries
 
     async def _record(self, feed: Feed, entries: list[Entry], moves_to: Checkpoint | None) -> int:
         if not entries and moves_to is None:

@@ -3,17 +3,22 @@
 from pathlib import Path
 
 from forwarder.ledger.contract import (
+    UNDECODABLE,
     Books,
     Dead,
     DeadLetter,
     FeedStatus,
+    Held,
+    Lag,
     Ledger,
+    Minute,
     Postponed,
     Pulse,
     Reading,
     Replayable,
     Sent,
     Settlement,
+    Traffic,
     Window,
 )
 from forwarder.ledger.lock import RunningLock, is_running
@@ -21,11 +26,15 @@ from forwarder.ledger.sqlite import SqliteLedger
 from forwarder.settings import LocalSettings, Place
 
 __all__ = [
+    "UNDECODABLE",
     "Books",
     "Dead",
     "DeadLetter",
     "FeedStatus",
+    "Held",
+    "Lag",
     "Ledger",
+    "Minute",
     "Postponed",
     "Pulse",
     "Reading",
@@ -34,6 +43,7 @@ __all__ = [
     "Sent",
     "Settlement",
     "SqliteLedger",
+    "Traffic",
     "Window",
     "is_running",
     "ledger_file",

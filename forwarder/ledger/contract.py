@@ -8,7 +8,7 @@ recorded = owed + sent + dead + purged + forgotten.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from forwarder.model import Checkpoint, Entry, Feed, Owed
 
@@ -33,6 +33,10 @@ class Postponed:
     code: str
     due_at: datetime
     strike: bool = False
+
+
+UNDECODABLE = "Undecodable"
+"""The code of an entry of whose detail no event can be made any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,48 @@ class DeadLetter:
     def left_out(self) -> int:
         """Attempts between the first and the last ones, of which neither code nor time is kept."""
         return self.attempted - len(self.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An entry whose detail is held. `answer` is the event's id where it was sent, and the code where it is dead."""
+
+    entry: Entry
+    state: Literal["owed", "sent", "dead"]
+    recorded_at: datetime
+    settled_at: datetime | None
+    attempts: int = 0
+    answer: str = ""
+    reason: str = ""
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """How many executions were recorded, and events sent, in the minute that begins at `at`."""
+
+    at: datetime
+    recorded: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """From the stop of an execution to the acceptance of its event: half came sooner than `p50`, 95 of 100 than `p95`.
+
+    Within 5 %. Replays do not count.
+    """
+
+    p50: timedelta
+    p95: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The minutes of the last day in which there was something, oldest first, and the lag of the last hour."""
+
+    minutes: Sequence[Minute]
+    lag: Lag | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +203,20 @@ class Ledger(Protocol):
     async def next_due(self) -> datetime | None:
         """When the first entry that is not taken falls due, or None where nothing is owed."""
 
-    async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
-        """Book the outcome of entries that were taken, in one commit. Settling an entry again changes nothing."""
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> None:
+        """Book what a bus answered of entries that were taken, in one commit.
+
+        Settling an entry again changes nothing.
+        """
 
     async def note_bus(self, name: str, seen_at: datetime) -> None:
         """Remember that the bus was seen; the same sight again changes nothing."""
 
+    async def buses_in_doubt(self) -> list[str]:
+        """Those that were not seen since they last accepted something."""
+
     async def owe_again(self, bus: str, *, now: datetime) -> int:
-        """Owe once more what was settled as sent since a bus was last known to exist, for it was dropped; how many."""
+        """Owe once more what a bus accepted since it was last known to exist, for it was dropped; how many."""
 
     async def books(self) -> Books: ...
 
@@ -193,6 +245,13 @@ class Ledger(Protocol):
         """Owe what was sent of a window, and is held, to the bus again, marked as a replay; how many."""
 
     async def replays_owed(self) -> int: ...
+
+    async def latest(self, limit: int, *, dead: bool = False) -> list[Held]:
+        """What was recorded last, or what died last; newest first."""
+
+    async def held(self, execution_id: str) -> Held | None: ...
+
+    async def traffic(self, *, now: datetime) -> Traffic: ...
 
     async def sweep(self, *, now: datetime, remember: timedelta, keep_payload: timedelta) -> bool:
         """Drop a small number of details and ids that are old enough; whether there may be more."""

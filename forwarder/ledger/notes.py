@@ -11,6 +11,11 @@ from forwarder.ledger.contract import Pulse
 
 _pulses = msgspec.json.Decoder(Pulse)
 
+BUS = "bus:"
+"""What the names of the notes of each bus begin with. Their value is when it was seen, and the last settle by then."""
+
+_sights = msgspec.json.Decoder(tuple[int, int])
+
 
 def enabled(db: Connection) -> bool | None:
     """How the switch stood last."""
@@ -59,20 +64,25 @@ def next_settle(db: Connection) -> int:
 
 def bus_seen(db: Connection, name: str) -> int | None:
     """The last settle before a bus was last known to exist, if that is known of this one."""
-    value = _get(db, "bus")
-    known, _, settle = msgspec.json.decode(value, type=tuple[str, int, int]) if value is not None else ("", 0, 0)
-    return settle if known == name else None
+    value = _get(db, BUS + name)
+    return None if value is None else _sights.decode(value)[1]
 
 
 def note_bus(db: Connection, name: str, seen_at: datetime) -> None:
     """The same sight again changes nothing: what was settled since then stays in doubt."""
-    value = _get(db, "bus")
-    if value is None or msgspec.json.decode(value, type=tuple[str, int, int])[:2] != (name, micros(seen_at)):
-        _set(db, "bus", msgspec.json.encode((name, micros(seen_at), _get(db, "settles") or 0)))
+    value = _get(db, BUS + name)
+    if value is None or _sights.decode(value)[0] != micros(seen_at):
+        _set(db, BUS + name, msgspec.json.encode((micros(seen_at), _get(db, "settles") or 0)))
 
 
-def forget_bus(db: Connection) -> None:
-    db.execute("DELETE FROM notes WHERE name = 'bus'")
+def forget_bus(db: Connection, name: str) -> None:
+    db.execute("DELETE FROM notes WHERE name = ?", (BUS + name,))
+
+
+def buses_seen(db: Connection) -> dict[str, int]:
+    """Every bus that was seen, and the last settle before that."""
+    rows = db.execute("SELECT name, value FROM notes WHERE substr(name, 1, ?) = ?", (len(BUS), BUS))
+    return {name.removeprefix(BUS): _sights.decode(value)[1] for name, value in rows}
 
 
 def _get(db: Connection, name: str) -> Any:
@@ -94,8 +104,8 @@ def is_sound(name: object, value: object) -> bool:
                 return instant(value) is not None
             case "pulse", bytes():
                 return _pulses.decode(value) is not None
-            case "bus", bytes():
-                return msgspec.json.decode(value, type=tuple[str, int, int]) is not None
+            case str(), bytes() if name.startswith(BUS):
+                return _sights.decode(value) is not None
             case _:
                 return False
     except (ValueError, OverflowError, msgspec.MsgspecError):

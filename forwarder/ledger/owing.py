@@ -1,14 +1,14 @@
 """The side of delivery: what is owed, and what became of it."""
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 from typing import Any, assert_never
 
 import msgspec
 
-from forwarder.ledger import notes
+from forwarder.ledger import minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import instant, micros, unpack
 from forwarder.ledger.contract import LONGEST_POSTPONEMENT, Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
@@ -70,15 +70,17 @@ def oldest(db: Connection) -> datetime | None:
     return None if row[0] is None else instant(row[0])
 
 
-def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
-    sent = dead = 0
+def settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: datetime) -> None:
+    dead = 0
     number = notes.next_settle(db)
+    accepted = {settlement.token: settlement.event_id for settlement in settlements if isinstance(settlement, Sent)}
+    sent = _send(db, accepted, now, number, bus) if accepted else 0
     for settlement in settlements:
         match settlement:
-            case Sent(token, event_id):
-                sent += _end(db, token, SENT, "", event_id, None, now, number)
+            case Sent():
+                pass
             case Dead(token, code, reason):
-                dead += _end(db, token, DEAD, code, code, reason, now, number)
+                dead += _die(db, token, code, reason, now, number, bus)
             case Postponed(token, code, due_at, strike):
                 db.execute(
                     """UPDATE entries SET due_at = ?, attempts = attempts + 1, strikes = strikes + ?, history = ?
@@ -88,6 +90,12 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: datetime) -> 
             case _:
                 assert_never(settlement)
     count(db, owed=-sent - dead, sent=sent, dead=dead)
+    minutes.count_sent(db, [each.token for each in settlements if isinstance(each, Sent)], number, now)
+
+
+def buses_in_doubt(db: Connection) -> list[str]:
+    in_doubt = "SELECT 1 FROM entries WHERE state = 1 AND settle > ? AND bus = ? LIMIT 1"
+    return [bus for bus, seen in notes.buses_seen(db).items() if db.execute(in_doubt, (seen, bus)).fetchone()]
 
 
 def owe_again(db: Connection, bus: str, now: datetime) -> int:
@@ -96,11 +104,11 @@ def owe_again(db: Connection, bus: str, now: datetime) -> int:
         return 0
     changed = db.execute(
         f"""UPDATE entries SET state = 0, due_at = ?, settled_at = NULL, history = {WITH_THE_ACCEPTED}
-            WHERE state = 1 AND settle > ?""",  # noqa: S608  # a text of ours
-        (micros(now), seen),
+            WHERE state = 1 AND settle > ? AND bus = ?""",  # noqa: S608  # a text of ours
+        (micros(now), seen, bus),
     ).rowcount
     count(db, sent=-changed, owed=changed)
-    notes.forget_bus(db)
+    notes.forget_bus(db, bus)
     return changed
 
 
@@ -169,15 +177,24 @@ def _dead(db: Connection, execution_ids: Collection[str] | None) -> list[tuple[i
     return [row for row in found if row is not None]
 
 
-def _end(
-    db: Connection, token: int, state: int, code: str, answer: str, reason: str | None, now: datetime, settle: int
-) -> int:
+def _send(db: Connection, accepted: Mapping[int, str], now: datetime, settle: int, bus: str) -> int:
+    """How many of them were owed, and not settled before. One statement for all: most settlements are these."""
+    changed = db.execute(
+        """UPDATE entries SET state = ?, settled_at = ?, settle = ?, bus = ?, attempts = attempts + 1,
+                              answer = accepted.value, reason = NULL
+           FROM json_each(?) AS accepted WHERE entry = CAST(accepted.key AS INTEGER) AND state = ?""",
+        (SENT, micros(now), settle, bus, msgspec.json.encode(accepted).decode(), OWED),
+    )
+    return changed.rowcount
+
+
+def _die(db: Connection, token: int, code: str, reason: str, now: datetime, settle: int, bus: str) -> int:
     """1 where the entry was owed, 0 where it had been settled before."""
     changed = db.execute(
-        """UPDATE entries SET state = ?, settled_at = ?, settle = ?, attempts = attempts + 1,
+        """UPDATE entries SET state = ?, settled_at = ?, settle = ?, bus = ?, attempts = attempts + 1,
                               answer = ?, reason = ?, history = coalesce(?, history)
            WHERE entry = ? AND state = ?""",
-        (state, micros(now), settle, answer, reason, _longer(db, token, code, now) if code else None, token, OWED),
+        (DEAD, micros(now), settle, bus, code, reason, _longer(db, token, code, now), token, OWED),
     )
     return changed.rowcount
 

@@ -1,12 +1,14 @@
 """The side of intake: feeds, checkpoints, and executions that become owed."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from sqlite3 import Connection
 
+import msgspec
+
 from forwarder.errors import LedgerError
-from forwarder.ledger import notes
+from forwarder.ledger import minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import (
     checkpoint_of,
@@ -23,6 +25,18 @@ from forwarder.ledger.schema import OWED
 from forwarder.model import Checkpoint, Entry, Feed
 
 _CHECKPOINT = "watermark, floor, since, deep_at, open"
+
+MOST_ROWS = 100
+"""Of one statement. SQLite takes 32,766 values, and keeps the statements of the numbers that were seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an id is kept, or would be."""
+
+    key: int
+    proof: int
+    is_known: bool
 
 
 def checkpoint(db: Connection, feed: Feed) -> Checkpoint:
@@ -51,18 +65,18 @@ def begin_new(db: Connection, new: Mapping[Feed, Checkpoint], discovered_at: dat
 
 
 def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
-    return {execution_id for execution_id in execution_ids if _find(db, execution_id)[1]}
+    return {execution_id for execution_id, place in look_up_all(db, execution_ids).items() if place.is_known}
 
 
 def record(db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, moved_to: Checkpoint | None) -> int:
     number = feed_number(db, feed)
-    new = 0
-    for entry in entries:
-        key, is_known = _find(db, entry.execution_id)
-        if not is_known:
-            _insert(db, key, number, entry, now)
-            new += 1
-    count(db, recorded=new, owed=new)
+    by_id = {entry.execution_id: entry for entry in entries}
+    places = look_up_all(db, by_id)
+    new = [(by_id[execution_id], place) for execution_id, place in places.items() if not place.is_known]
+    for start in range(0, len(new), MOST_ROWS):
+        _insert(db, number, new[start : start + MOST_ROWS], now)
+    count(db, recorded=len(new), owed=len(new))
+    minutes.count_recorded(db, len(new), now)
     if moved_to is not None:
         watermark, floor, since, deep_at, opens = checkpoint_row(moved_to)
         # A floor only rises: forgetting may have raised it while the feed was being read.
@@ -71,7 +85,7 @@ def record(db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, 
                                 deep_at = ?, open = ? WHERE feed = ?""",
             (watermark, floor, floor, since, deep_at, opens, number),
         )
-    return new
+    return len(new)
 
 
 def feed_number(db: Connection, feed: Feed) -> int:
@@ -84,7 +98,7 @@ def feed_number(db: Connection, feed: Feed) -> int:
 
 
 def find(db: Connection, execution_id: str) -> Feed | None:
-    key, is_known = _find(db, execution_id)
+    key, is_known = look_up(db, execution_id)
     if not is_known:
         return None
     row = db.execute(
@@ -128,26 +142,62 @@ def note(db: Connection, pulse: Pulse, readings: Mapping[Feed, Reading]) -> None
     )
 
 
-def _find(db: Connection, execution_id: str) -> tuple[int, bool]:
-    """The key under which an id is kept, or would be: the next free one should two ids ever share 64 bits."""
-    key, proof = digest(execution_id)
-    while True:
-        row = db.execute("SELECT proof FROM executions WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return key, False
-        if row[0] == proof:
-            return key, True
-        key += 1
+def look_up(db: Connection, execution_id: str) -> tuple[int, bool]:
+    """The key under which an id is kept, or would be, and whether it is."""
+    place = look_up_all(db, [execution_id])[execution_id]
+    return place.key, place.is_known
 
 
-def _insert(db: Connection, key: int, feed: int, entry: Entry, now: datetime) -> None:
-    at = micros(now)
-    row = db.execute(
-        "INSERT INTO entries (key, execution_id, feed, state, time, recorded_at, due_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (key, entry.execution_id, feed, OWED, micros(entry.time), at, at),
+def look_up_all(db: Connection, execution_ids: Iterable[str]) -> dict[str, Place]:
+    """Where ids are kept, or would be: under the next free key should two of them ever share 64 bits."""
+    digests = {execution_id: digest(execution_id) for execution_id in execution_ids}
+    held = dict(
+        db.execute(
+            "SELECT key, proof FROM executions WHERE key IN (SELECT value FROM json_each(?))",
+            (msgspec.json.encode([key for key, _ in digests.values()]).decode(),),
+        ).fetchall()
     )
-    db.execute("INSERT INTO details VALUES (?, ?)", (row.lastrowid, pack(entry.detail)))
+    places: dict[str, Place] = {}
+    for execution_id, (key, proof) in digests.items():
+        while held.get(key, proof) != proof:
+            key += 1  # noqa: PLW2901  # the place that was meant is another's
+            row = db.execute("SELECT proof FROM executions WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                held[key] = row[0]
+        places[execution_id] = Place(key, proof, is_known=key in held)
+        # Those that are new go in together: the next must see the place of this one as taken.
+        held[key] = proof
+    return places
+
+
+def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, Place]], now: datetime) -> None:
+    """A statement for each table, however many rows: beside so little work for each, statements are what costs."""
+    at, hour = micros(now), hours_down(now)
+    last = db.execute(
+        f"""INSERT INTO entries (key, execution_id, feed, state, time, recorded_at, due_at)
+            VALUES {_rows("(?, ?, ?, ?, ?, ?, ?)", new)}""",  # noqa: S608  # marks only
+        [
+            value
+            for entry, place in new
+            for value in (place.key, entry.execution_id, feed, OWED, micros(entry.time), at, at)
+        ],
+    ).lastrowid
+    # Numbers are given in order and never again, and nobody else writes meanwhile.
+    first = (last or 0) - len(new) + 1
+    numbered = list(enumerate(new, first))
     db.execute(
-        "INSERT INTO executions VALUES (?, ?, ?, ?, NULL, ?, ?)",
-        (key, digest(entry.execution_id)[1], feed, row.lastrowid, seconds_up(entry.time), hours_down(now)),
+        f"INSERT INTO details VALUES {_rows('(?, ?)', new)}",  # noqa: S608  # as above
+        [value for number, (entry, _) in numbered for value in (number, pack(entry.detail))],
     )
+    db.execute(
+        f"INSERT INTO executions VALUES {_rows('(?, ?, ?, ?, NULL, ?, ?)', new)}",  # noqa: S608  # as above
+        [
+            value
+            for number, (entry, place) in numbered
+            for value in (place.key, place.proof, feed, number, seconds_up(entry.time), hour)
+        ],
+    )
+
+
+def _rows(marks: str, rows: Sequence[object]) -> str:
+    return ", ".join([marks] * len(rows))

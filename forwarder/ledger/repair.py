@@ -138,7 +138,10 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, ke
     rules = Rules(target, table)
     insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(rules.columns))})"  # noqa: S608  # names of ours
     rescued = lost = 0
-    for found in readable(source, table, key, rules.columns):
+    there = {name for _, name, *_ in source.execute(f"PRAGMA table_info({table})")}
+    # What an older forwarder did not write yet is as it would have been after the upgrade.
+    columns = [name if name in there else f"NULL AS {name}" for name in rules.columns]
+    for found in readable(source, table, key, columns):
         admitted = [row for row in found.rows if rules.admit(row)]
         kept = max(0, target.executemany(insert, admitted).rowcount)
         rescued += kept

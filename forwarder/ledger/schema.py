@@ -6,7 +6,6 @@ from pathlib import Path
 
 from forwarder.errors import LedgerError, LedgerUnavailable
 
-VERSION = 1
 APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
 
 BUSY_SECONDS = 5
@@ -22,7 +21,7 @@ OWED, SENT, DEAD = 0, 1, 2
 PURGED = 2
 """With SENT, the outcomes of an execution whose detail is not held any more."""
 
-SCHEMA = """
+_TABLES = """
 -- Every id ever recorded and not forgotten. The key and the proof are 128 bits of a digest of the id.
 -- entry: its row in entries while the detail is held, else NULL, and outcome says how it ended.
 -- stopped: seconds, rounded up; recorded: hours; both since 1970.
@@ -55,6 +54,26 @@ CREATE TABLE notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES
     ('recorded', 0), ('owed', 0), ('sent', 0), ('dead', 0), ('purged', 0), ('forgotten', 0);
 """
+
+_MINUTES = """
+-- How many were recorded, and sent, in a minute since 1970; those of the last day are kept.
+CREATE TABLE minutes (minute INTEGER PRIMARY KEY, recorded INTEGER NOT NULL, sent INTEGER NOT NULL);
+-- How many of those sent came how late; see minutes.py for what a step is.
+CREATE TABLE lags (
+    minute INTEGER NOT NULL, step INTEGER NOT NULL, sent INTEGER NOT NULL, PRIMARY KEY (minute, step)
+) WITHOUT ROWID;
+"""
+
+_BUSES = """
+-- bus: which one a sent entry was sent to, so that it can be sent again should that one turn out to have been missing.
+ALTER TABLE entries ADD COLUMN bus TEXT;
+DELETE FROM notes WHERE name = 'bus';
+"""
+
+STEPS = (_TABLES, _MINUTES, _BUSES)
+"""Each makes a ledger of the version before it, from 0, one of its own. A step that was released stays as it is."""
+
+VERSION = len(STEPS)
 
 
 def connect(file: Path, *, create: bool) -> sqlite3.Connection:
@@ -106,14 +125,15 @@ def _emptied(file: Path) -> LedgerError:
 
 
 def _prepare(connection: sqlite3.Connection, file: Path) -> None:
-    if version(connection) == 0:
+    """Make the tables, or those that came later. An upgrade is whole or not at all, and one process does it."""
+    if version(connection) < VERSION:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if version(connection) == 0:  # else another process made the tables while we waited
-                for statement in SCHEMA.split(";\n"):
+            for step in STEPS[version(connection) :]:  # asked anew: another process may have done it while we waited
+                for statement in step.split(";\n"):
                     connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {max(VERSION, version(connection))}")
         except BaseException:
             connection.execute("ROLLBACK")
             raise

@@ -7,16 +7,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from forwarder.ledger import books, notes, owing, recording, replaying, sweeping
+from forwarder.ledger import books, minutes, notes, owing, recording, replaying, sweeping, telling
 from forwarder.ledger.contract import (
+    UNDECODABLE,
     Books,
     Dead,
     DeadLetter,
     FeedStatus,
+    Held,
     Pulse,
     Reading,
     Replayable,
     Settlement,
+    Traffic,
     Window,
 )
 from forwarder.ledger.worker import Worker
@@ -71,7 +74,7 @@ class SqliteLedger:
         if broken:
             # One row that cannot be read must not stand before all others for ever.
             reason = "its detail in the ledger cannot be read"
-            await self.settle([Dead(token, "Undecodable", reason) for token in broken], now=now)
+            await self.settle([Dead(token, UNDECODABLE, reason) for token in broken], now=now)
         self._taken.update(owed.token for owed in due)
         return due
 
@@ -81,12 +84,15 @@ class SqliteLedger:
     async def next_due(self) -> datetime | None:
         return await self._worker.read(partial(owing.next_due, besides=frozenset(self._taken)))
 
-    async def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> None:
-        await self._worker.write(partial(owing.settle, settlements=settlements, now=now))
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> None:
+        await self._worker.write(partial(owing.settle, settlements=settlements, bus=bus, now=now))
         self.release([settlement.token for settlement in settlements])
 
     async def note_bus(self, name: str, seen_at: datetime) -> None:
         await self._worker.write(partial(notes.note_bus, name=name, seen_at=seen_at))
+
+    async def buses_in_doubt(self) -> list[str]:
+        return await self._worker.read(owing.buses_in_doubt)
 
     async def owe_again(self, bus: str, *, now: datetime) -> int:
         return await self._worker.write(partial(owing.owe_again, bus=bus, now=now))
@@ -125,8 +131,18 @@ class SqliteLedger:
     async def replays_owed(self) -> int:
         return await self._worker.read(replaying.owed)
 
+    async def latest(self, limit: int, *, dead: bool = False) -> list[Held]:
+        return await self._worker.read(partial(telling.latest, limit=limit, dead=dead))
+
+    async def held(self, execution_id: str) -> Held | None:
+        return await self._worker.read(partial(telling.held, execution_id=execution_id))
+
+    async def traffic(self, *, now: datetime) -> Traffic:
+        return await self._worker.read(partial(minutes.traffic, now=now))
+
     async def sweep(self, *, now: datetime, remember: timedelta, keep_payload: timedelta) -> bool:
         more = await self._worker.write(partial(sweeping.drop_details, now=now, keep_payload=keep_payload))
+        await self._worker.write(partial(minutes.drop_old, now=now))
         if self._forgetting is None and (self._forgot_at is None or now - self._forgot_at >= FORGET_EVERY):
             self._forgetting = BEFORE_ALL_KEYS
         if self._forgetting is not None:

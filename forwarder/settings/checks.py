@@ -3,10 +3,14 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from forwarder.model import MAX_ID_BYTES, Feed, is_id
+
+_LISTEN = re.compile(r"(?:(?P<name>localhost|[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\]):(?P<port>[0-9]{1,5})")
+
+LAST_PORT = 65_535
 
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
@@ -38,13 +42,58 @@ def optional_address(value: str) -> str:
     return address(value) if value else value
 
 
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _is_ip(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+
+
+def origin(value: str) -> str:
+    """The address of a server, not of a page of it."""
+    parts = urlsplit(value)
+    if parts.path or parts.query or parts.fragment:
+        raise ValueError("is longer than a server's address, e.g. https://forwarder.example.com")
+    return value
+
+
+def listen(value: str) -> str:
+    if value:
+        host_and_port(value)
+    return value
+
+
+def host_and_port(value: str) -> tuple[str, int]:
+    """`127.0.0.1:8787`, `localhost:8787` or `[::1]:8787`: another name could mean another address tomorrow."""
+    found = _LISTEN.fullmatch(value)
+    host, port = (found["name"] or found["six"], int(found["port"])) if found else ("", 0)
+    if port > LAST_PORT or not (host == "localhost" or _is_ip(host)):
+        raise ValueError("is not an IP address and a port, e.g. 127.0.0.1:8787")
+    return host, port
+
+
+def is_everywhere(listens: str) -> bool:
+    """Whether it means every address of this machine, so that it does not say by which one people come."""
+    host = host_and_port(listens)[0] if listens else "localhost"
+    return host != "localhost" and ip_address(host).is_unspecified
+
+
+def is_private(listens: str) -> bool:
+    """Whether nobody beyond this machine can come in."""
+    return not listens or is_loopback(host_and_port(listens)[0])
+
+
+def network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError:
+        raise ValueError("has an entry that is no IP address or network, e.g. 10.0.0.0/8") from None
+    return value
 
 
 def feed(value: object) -> Feed:

@@ -19,6 +19,8 @@ SMALLEST_ENTRY_LIMIT = 16_384
 Interval = Annotated[Duration, AfterValidator(checks.at_least(timedelta(milliseconds=1)))]
 Address = Annotated[str, AfterValidator(checks.address)]
 OptionalAddress = Annotated[str, AfterValidator(checks.optional_address)]
+Listen = Annotated[str, AfterValidator(checks.listen)]
+Network = Annotated[str, AfterValidator(checks.network)]
 Statuses = Annotated[tuple[str, ...], BeforeValidator(checks.lower)]
 Workflow = Annotated[Feed, BeforeValidator(checks.feed)]
 Word = Annotated[str, Field(pattern=r"^[\w.-]*$")]
@@ -107,6 +109,9 @@ class DestinationSettings(Section):
     )
     concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
     timeout: Interval = Field(timedelta(seconds=10), description="longest wait for an answer")
+    client: Literal["direct", "sdk"] = Field(
+        "direct", description="who calls PutEvents: a fast client of our own, or the AWS SDK's"
+    )
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:
@@ -135,9 +140,38 @@ class LedgerSettings(Section):
 
 
 class WebSettings(Section):
-    """The page and the health doors."""
+    """The page, the doors for machines, and the nudge."""
 
-    listen: str = Field("127.0.0.1:8787", description="their address; empty: none")
+    listen: Listen = Field("127.0.0.1:8787", description="their address; empty: none; port 0: any that is free")
+    public_url: Annotated[OptionalAddress, AfterValidator(checks.origin)] = Field(
+        "", description="the address people and Alloy know it by, where that is another one"
+    )
+    tls_cert: str = Field("", description="PEM file of its certificate and of those that signed it")
+    tls_key: str = Field("", description="PEM file of the key to it")
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="addresses or networks of proxies before it that add TLS and `X-Forwarded-For`"
+    )
+    health_listen: Listen = Field(
+        "", description="a second address, of `/livez`, `/readyz` and `/metrics` alone, that may be open to a network"
+    )
+    alloy_public_key: str = Field(
+        "", description="PEM file of the key that Alloy signs with; then a nudge must be signed"
+    )
+
+    @model_validator(mode="after")
+    def _check_who_may_come_in(self) -> Self:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.trusted_proxies and not self.public_url.startswith("https://"):
+            raise ValueError("trusted_proxies need the https address that people know the proxy by, as public_url")
+        if not (checks.is_private(self.listen) or self.tls_cert or self.trusted_proxies):
+            raise ValueError(
+                "listen is open to a network without TLS: set tls_cert and tls_key, or trusted_proxies and public_url,"
+                " or listen on 127.0.0.1"
+            )
+        if checks.is_everywhere(self.listen) and not self.public_url:
+            raise ValueError("listen is every address of this machine: public_url has to say by which one people come")
+        return self
 
 
 class RunSettings(Section):

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
+from forwarder.settings import form
 from forwarder.settings.fields import ENV_PREFIX, SECTIONS, LocalSettings, Settings, keys, variable
 
 # Variables of ours that are not settings.
@@ -52,6 +53,11 @@ def load(place: Place, *, empty_is_valid: bool = True) -> Settings:
     return _load(Settings, place, table)
 
 
+def validated(place: Place, table: dict[str, Any]) -> Settings:
+    """As `load`, of a table that stands in no file yet. Raises SettingsError, with its faults."""
+    return _load(Settings, place, table)
+
+
 def load_local(place: Place) -> LocalSettings:
     """Those of this machine, whether the rest is valid or not. Raises SettingsError."""
     table = read_table(place.file)
@@ -59,8 +65,9 @@ def load_local(place: Place) -> LocalSettings:
 
 
 def read_table(file: Path) -> dict[str, Any]:
+    """In the format in force, whatever the file's own. Raises SettingsError."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {file}", hint="make one with `forwarder init`, or name it with -c"
@@ -71,6 +78,7 @@ def read_table(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not a settings file: it is nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file} is not valid TOML: {_place_in_toml(error)}") from None
+    return form.brought_up(table, file)
 
 
 def overridden(place: Place, key: str) -> str | None:
@@ -102,8 +110,9 @@ def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
     except ValidationError as error:
         faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
     except UnreadableVariable:
-        faults = [f'{name} is not JSON, e.g. ["a", "b"]' for name in _unreadable(place)]
-    raise SettingsError("; ".join(dict.fromkeys(faults)), hint=f"edit {place.file}, or change the variable")
+        faults = [(name, f'{name} is not JSON, e.g. ["a", "b"]') for name in _unreadable(place)]
+    hint = f"edit {place.file}, or change the variable"
+    raise SettingsError("; ".join(dict.fromkeys(told for _, told in faults)), hint=hint, faults=dict(faults))
 
 
 def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
@@ -134,10 +143,14 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _fault(details: ErrorDetails, place: Place) -> str:
+def _fault(details: ErrorDetails, place: Place) -> tuple[str, str]:
+    """The setting, and a sentence that names it."""
     path = [str(part) for part in details["loc"] if not str(part).startswith(("function-", "literal["))]
     key = ".".join(path[:2])
-    here = f"{key} (from {variable(key)})" if overridden(place, key) else key
+    return key, _told(details, key, f"{key} (from {variable(key)})" if overridden(place, key) else key)
+
+
+def _told(details: ErrorDetails, key: str, here: str) -> str:
     match details["type"]:
         case "missing" | "extra_forbidden" if key in dict(SECTIONS):
             return f"[{key}] is missing: set {key}.event_bus and {key}.region"

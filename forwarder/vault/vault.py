@@ -33,6 +33,17 @@ AWS_SECRET_ACCESS_KEY = "aws-secret-access-key"  # noqa: S105  # the name of a s
 AWS_SESSION_TOKEN = "aws-session-token"  # noqa: S105  # the name of a secret
 NAMES = (ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
 
+WEB_TOKEN = "web-token-sha256"  # noqa: S105  # as above
+HOOK_TOKEN = "hook-token-sha256"  # noqa: S105  # as above
+DIGESTS = (WEB_TOKEN, HOOK_TOKEN)
+"""Digests of tokens that we make ourselves. They are sealed like secrets, so that only who has the master key can set
+one; a program that does not know these names opens, keeps and rotates them all the same."""
+
+
+SHOWN_CHARACTERS = 4
+SHORTEST_SHOWN = 16
+"""Four characters of a shorter secret would be too much of it."""
+
 
 class Sealed(msgspec.Struct, frozen=True):
     """`box` is base64 of nonce and ciphertext."""
@@ -70,7 +81,7 @@ class Vault:
         content = _read(file)
         for key in keys:
             if key.id == content.master_key:
-                vault = cls(file, key, content.sealed)
+                vault = cls(file, key, _brought_up(key, content, file))
                 for name in content.sealed:
                     vault.reveal(name)
                 return vault
@@ -83,6 +94,12 @@ class Vault:
         """The secret, or None where none is set. Raises VaultError where it does not open."""
         sealed = self._sealed.get(name)
         return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
+
+    def ending(self, name: str) -> str:
+        """The last characters of a secret, which may be shown; empty where there is none, or it is too short."""
+        secret = self.reveal(name)
+        value = secret.get_secret_value() if secret else ""
+        return value[-SHOWN_CHARACTERS:] if len(value) >= SHORTEST_SHOWN else ""
 
     def set_at(self, name: str) -> datetime | None:
         sealed = self._sealed.get(name)
@@ -110,7 +127,8 @@ class Vault:
         self._write()
 
     def warnings(self) -> list[str]:
-        paths = [self.file] if self.key.file is None else [self.file, self.key.file]
+        # A credential has its modes from whoever hands it over: systemd and Kubernetes open it to a group of our own.
+        paths = [self.file, self.key.file] if self.key.file and self.key.mutable else [self.file]
         return [f"{path} is open to its group" for path in paths if master_key.is_open_to_group(path)]
 
     def _write(self) -> None:
@@ -124,7 +142,7 @@ class Vault:
 
 def check(name: str, value: str) -> None:
     """Raises VaultError for a value that could be no such secret; never with the value."""
-    if name not in NAMES:
+    if name not in NAMES + DIGESTS:
         raise VaultError(f"there is no secret of that name; there are {', '.join(NAMES)}")
     if not value:
         raise VaultError(f"{name} is empty")
@@ -144,20 +162,31 @@ def _read(file: Path) -> VaultFile:
     return content
 
 
-def _bound_to(name: str, set_at: datetime) -> bytes:
-    return f"forwarder vault {FORMAT}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
+def _brought_up(key: MasterKey, content: VaultFile, file: Path) -> dict[str, Sealed]:
+    """Sealed as in the format in force, which is written with the next change."""
+    if content.format == FORMAT:
+        return content.sealed
+    return {
+        name: _seal(key, name, _unseal(key, name, sealed, file, content.format), sealed.set_at)
+        for name, sealed in content.sealed.items()
+    }
+
+
+def _bound_to(name: str, set_at: datetime, form: int) -> bytes:
+    return f"forwarder vault {form}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
 
 
 def _seal(key: MasterKey, name: str, value: str, set_at: datetime) -> Sealed:
     nonce = secrets.token_bytes(NONCE_BYTES)
-    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _bound_to(name, set_at))
+    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _bound_to(name, set_at, FORMAT))
     return Sealed(set_at=set_at, box=base64.b64encode(box).decode())
 
 
-def _unseal(key: MasterKey, name: str, sealed: Sealed, file: Path) -> str:
+def _unseal(key: MasterKey, name: str, sealed: Sealed, file: Path, form: int | None = None) -> str:
+    """`form` is that of the file it stands in, where that is an older one."""
     try:
         box = base64.b64decode(sealed.box, validate=True)
-        bound_to = _bound_to(name, sealed.set_at)
+        bound_to = _bound_to(name, sealed.set_at, form or FORMAT)
         return AESGCM(key.key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound_to).decode()
     except (InvalidTag, ValueError, binascii.Error):
         raise VaultError(

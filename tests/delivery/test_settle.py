@@ -12,6 +12,8 @@ from forwarder.model import State
 from tests.clocks import NOON, QuickClock
 from tests.loops import looped
 
+BUS = "eu-west-1/failures"
+
 
 class FailingLedger:
     """Fails a number of times before it books."""
@@ -20,8 +22,8 @@ class FailingLedger:
         self.failures = failures
         self.booked: list[Any] = []
 
-    async def settle(self, settlements: Any, *, now: datetime) -> None:
-        assert now >= NOON
+    async def settle(self, settlements: Any, *, now: datetime, bus: str) -> None:
+        assert (now >= NOON, bus) == (True, BUS)
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
@@ -34,7 +36,7 @@ async def test_an_outcome_is_booked_in_the_end_and_meanwhile_nothing_is_clear() 
     clock, ledger = QuickClock(), FailingLedger(failures=30)
     health = Health(clock.now)
     settler = Settler(cast("Ledger", ledger), clock, health)
-    waiting = asyncio.create_task(settler.settle([Sent(1, "e")]))
+    waiting = asyncio.create_task(settler.settle([Sent(1, "e")], BUS))
     for _ in range(100):
         await asyncio.sleep(0)
     clear_meanwhile = settler.is_clear
@@ -50,6 +52,6 @@ async def test_an_outcome_is_booked_in_the_end_and_meanwhile_nothing_is_clear() 
 async def test_it_is_clear_only_when_the_last_of_them_is_booked() -> None:
     clock, ledger = QuickClock(), FailingLedger(failures=20)
     settler = Settler(cast("Ledger", ledger), clock, Health(clock.now))
-    await asyncio.gather(*(settler.settle([Sent(token, "e")]) for token in range(5)))
+    await asyncio.gather(*(settler.settle([Sent(token, "e")], BUS) for token in range(5)))
     assert sorted(settlement.token for settlement in ledger.booked) == [0, 1, 2, 3, 4]
     assert settler.is_clear

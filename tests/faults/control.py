@@ -11,6 +11,9 @@ import msgspec
 
 CONTROL: Final = "SIMULATION_CONTROL"
 
+WORK: Final = "SIMULATION_LONGEST_WORK"
+"""Seconds, of the machine's clock, after which a loop hangs that was not heard of."""
+
 POINTS: Final = (
     *("begin:before", "begin:after"),
     *("record:before", "record:during", "record:after"),
@@ -23,10 +26,11 @@ POINTS: Final = (
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """`jump` is in seconds; `point` is where to die, or empty."""
+    """`jump` is in seconds; `point` is where to die, and `stuck` where to hang for ever, or empty."""
 
     jump: float = 0.0
     point: str = ""
+    stuck: str = ""
 
 
 class Driver:
@@ -53,6 +57,11 @@ class Driver:
 
     def arm(self, point: str) -> None:
         self._orders = msgspec.structs.replace(self._orders, point=point)
+        self._write()
+
+    def hang(self, point: str) -> None:
+        """What comes to this point never goes on, until another is told."""
+        self._orders = msgspec.structs.replace(self._orders, stuck=point)
         self._write()
 
     def reached(self) -> list[str]:

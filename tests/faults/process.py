@@ -2,7 +2,8 @@
 
     python -m tests.faults.process -c FILE run
 
-It is composed as `forwarder run` composes it, but for these two parts.
+It is composed as `forwarder run` composes it, but for these two parts, and for how soon a loop is taken to hang where
+a test says so.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
+from forwarder import app
 from forwarder.cli.output import complain
 from forwarder.daemon import run
 from forwarder.errors import ForwarderError
 from forwarder.ledger import Ledger
 from forwarder.settings import here
 from tests.faults.clock import FastClock, sim_time
-from tests.faults.control import CONTROL, Control
+from tests.faults.control import CONTROL, WORK, Control
 
 LONGEST_COMMIT: Final = 0.002
 """Seconds. About what a commit takes: a kill `during` one comes at any moment of it."""
@@ -43,6 +45,7 @@ class KillingLedger:
     def _around(self, name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **named: Any) -> Any:
             acts = list(acts_of(name, args, named))
+            await self._hang_at("before", acts)
             self._die_at("before", acts)
             if self._dies_at("during", acts):
                 _ = asyncio.ensure_future(method(*args, **named))  # noqa: RUF006 - the loop is about to die
@@ -51,10 +54,15 @@ class KillingLedger:
                 self._die_at("during", acts)
             result = await method(*args, **named)
             if name != "take" or result:
+                await self._hang_at("after", acts)
                 self._die_at("after", acts)
             return result
 
         return call
+
+    async def _hang_at(self, when: str, acts: list[str]) -> None:
+        if self._control.orders.stuck in {f"{act}:{when}" for act in acts}:
+            await asyncio.Event().wait()
 
     def _dies_at(self, when: str, acts: list[str]) -> bool:
         return self._control.orders.point in {f"{act}:{when}" for act in acts}
@@ -81,6 +89,8 @@ def main(arguments: list[str]) -> int:
     if (flag, verb) != ("-c", "run"):
         raise SystemExit(__doc__)
     control = Control(Path(os.environ[CONTROL]))
+    if WORK in os.environ:
+        app.longest_work = lambda settings: float(os.environ[WORK])  # noqa: ARG005  # its name is part of the type
     clock = FastClock(sim_time(), lambda: timedelta(seconds=control.orders.jump))
     try:
         return asyncio.run(run(here(file), clock, lambda ledger: cast("Ledger", KillingLedger(ledger, control))))

@@ -14,6 +14,7 @@ from forwarder.demo.executions import execution
 from forwarder.intake.reading import Reader
 from forwarder.intake.shaping import Shaper
 from forwarder.ledger import SqliteLedger
+from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint
 from tests.clocks import QuickClock
 from tests.fakes.alloy import API_KEY, FakeAlloy
@@ -79,5 +80,6 @@ async def desk(alloy: FakeAlloy, folder: Path, begins: Checkpoint | None = None,
         LogsClient(settings.source, SecretStr(API_KEY), clock) as client,
     ):
         await begun(ledger, FEED, begins or Checkpoint())
-        reader = Reader(client, ledger, settings.source, Shaper.of(settings), clock, lambda: woken.append(None))
+        shaper = Shaper.of(settings)
+        reader = Reader(client, ledger, settings.source, shaper, clock, Metrics(), lambda: woken.append(None))
         yield Desk(alloy, clock, reader, ledger, woken)

@@ -17,6 +17,7 @@ from forwarder.errors import SourceError
 from forwarder.intake.reading import Reader, ReadingDone
 from forwarder.intake.shaping import Shaper
 from forwarder.ledger import SqliteLedger
+from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint
 from tests.clocks import QuickClock
 from tests.intake.world import WORKFLOW, Crash, Traits, World
@@ -56,6 +57,7 @@ class Life:
                 self.settings.source,
                 Shaper.of(self.settings),
                 world.clock,
+                Metrics(),
                 lambda: None,
             )
             done = None

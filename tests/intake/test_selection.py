@@ -114,6 +114,45 @@ def test_results_that_are_no_json_say_nothing(results: bytes) -> None:
     assert selection().judge(Execution(id="e", stopped_at=NOON, results=msgspec.Raw(results))) in (UNKNOWN, FAILED)
 
 
+instants = st.sampled_from(
+    ["", "2022-10-04T01:12:59.508Z", "2022-10-04T01:12:59", "1969-12-31T23:59:59Z"]
+) | st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "2022-10-04T03:12:59+02:00", 7, None, "soon"])
+records = st.fixed_dictionaries(
+    {"executionId": st.sampled_from(["e-1", "", "é" * 170, "e" * 171, "e" * 1025, 7])},
+    optional={
+        "stoppedAt": instants,
+        "completedAt": instants,
+        "status": st.sampled_from(["success", "Succeeded ", "succeeded", "failed", "running", "odd", "", None]),
+        "finished": st.none() | st.booleans(),
+        "message": st.sampled_from([None, "", "done", "executionError"]),
+        "error": st.sampled_from([None, "", {}, "x", {"message": "x"}, 0]),
+        "results": st.sampled_from(
+            [[], None, [{"data": 1}], BLOCK_ERROR, {"b": {"error": "x"}}, [{"error": None}], "error"]
+        ),
+    },
+)
+
+
+@given(st.lists(records, max_size=6), st.booleans())
+@examples(500)
+def test_only_what_succeeded_is_passed_over_at_a_glance(page: list[Any], overlapping: bool) -> None:
+    chosen = selection(failure_statuses=["failed", "succeeded"]) if overlapping else selection()
+    executions = decode_page(json.dumps({"data": page}).encode()).executions
+    in_question = chosen.in_question(executions)
+    passed_over = [execution for execution in executions if execution not in in_question]
+    assert {chosen.judge(execution) for execution in passed_over} <= {SUCCEEDED}
+    # Else nothing is gained: these two are what most logs are made of.
+    plain = [a_run(status="success", results=BLOCK_ERROR), a_run(finished=True, results=[{"data": 1}], error=None)]
+    assert chosen.in_question(plain) == []
+
+
+def test_an_error_whose_name_is_spelled_with_escapes_is_not_passed_over() -> None:
+    results = msgspec.Raw(rb'[{"\u0065rror": "x"}]')
+    execution = Execution(id="e", stopped_at=NOON, finished=True, results=results)
+    assert selection().in_question([execution]) == [execution]
+    assert selection().judge(execution) is FAILED
+
+
 def test_the_sets_of_statuses_are_settings() -> None:
     chosen = selection(failure_statuses=["Kaputt"], success_statuses=["Gut"], running_statuses=["Noch"])
     told = [chosen.judge(a_run(status=status)) for status in ("KAPUTT", "gut", "noch", "failed", "success")]

@@ -1,3 +1,5 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.ledger.contract", "tests.ledger.forgetting", "tests.ledger.walk")
+pytest.register_assert_rewrite(
+    "tests.ledger.contract", "tests.ledger.forgetting", "tests.ledger.telling", "tests.ledger.walk"
+)

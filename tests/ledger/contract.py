@@ -18,6 +18,7 @@ Open: TypeAlias = Callable[[], AbstractAsyncContextManager[Ledger]]
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 OTHER = Feed("w-2", "u-1")
+BUS, ANOTHER_BUS = "eu-west-1/failures", "eu-west-1/another"
 
 
 async def owe(ledger: Ledger, *ids: str, feed: Feed = FEED) -> int:
@@ -219,16 +220,35 @@ class LedgerContract(ABC):
         async with opened() as ledger:
             await owe(ledger, *"abc")
             token = await taken(ledger)
-            await ledger.settle([Sent(token["a"], "e-a")], now=NOON + HOUR)
-            await ledger.note_bus("eu-west-1/failures", NOON)
-            await ledger.settle([Sent(token["b"], "e-b")], now=NOON - HOUR)
-            await ledger.note_bus("eu-west-1/failures", NOON)
-            await ledger.settle([Sent(token["c"], "e-c")], now=NOON + DAY)
-            assert await ledger.owe_again("eu-west-1/another", now=NOON) == 0
-            assert await ledger.owe_again("eu-west-1/failures", now=NOON) == 2
+            await ledger.settle([Sent(token["a"], "e-a")], now=NOON + HOUR, bus=BUS)
+            await ledger.note_bus(BUS, NOON)
+            assert await ledger.buses_in_doubt() == []
+            await ledger.settle([Sent(token["b"], "e-b")], now=NOON - HOUR, bus=BUS)
+            await ledger.note_bus(BUS, NOON)
+            await ledger.settle([Sent(token["c"], "e-c")], now=NOON + DAY, bus=BUS)
+            assert await ledger.buses_in_doubt() == [BUS]
+            assert await ledger.owe_again(ANOTHER_BUS, now=NOON) == 0
+            assert await ledger.owe_again(BUS, now=NOON) == 2
             assert sorted(await taken(ledger)) == ["b", "c"]
-            assert await ledger.owe_again("eu-west-1/failures", now=NOON) == 0
+            assert await ledger.owe_again(BUS, now=NOON) == 0
+            assert await ledger.buses_in_doubt() == []
             assert await ledger.audit() == Books(recorded=3, owed=2, sent=1)
+
+    @looped
+    async def test_what_one_bus_accepted_is_not_owed_again_because_another_was_missing(self, opened: Open) -> None:
+        async with opened() as ledger:
+            await owe(ledger, *"ab")
+            token = await taken(ledger)
+            await ledger.note_bus(BUS, NOON)
+            await ledger.note_bus(ANOTHER_BUS, NOON)
+            await ledger.settle([Sent(token["a"], "e-a")], now=NOON, bus=BUS)
+            await ledger.settle([Sent(token["b"], "e-b")], now=NOON, bus=ANOTHER_BUS)
+        async with opened() as ledger:
+            assert sorted(await ledger.buses_in_doubt()) == [ANOTHER_BUS, BUS]
+            assert await ledger.owe_again(BUS, now=NOON) == 1
+            assert list(await taken(ledger)) == ["a"]
+            await ledger.note_bus(ANOTHER_BUS, NOON + HOUR)
+            assert await ledger.buses_in_doubt() == []
 
     @looped
     async def test_the_purged_are_gone_but_for_their_ids(self, opened: Open) -> None:

@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 from forwarder.ledger import SqliteLedger
 from tests.ledger.contract import Open
 from tests.ledger.forgetting import ForgettingContract
+from tests.ledger.telling import TellingContract
 from tests.ledger.walk import WalkContract
 
 
-class TestSqliteLedger(ForgettingContract, WalkContract):
+class TestSqliteLedger(ForgettingContract, TellingContract, WalkContract):
     @contextmanager
     def place(self) -> Iterator[Open]:
         with TemporaryDirectory() as folder:

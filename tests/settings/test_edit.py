@@ -6,8 +6,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from forwarder.errors import SettingsError
-from forwarder.settings import Place
-from forwarder.settings.edit import set_value
+from forwarder.model import Feed
+from forwarder.settings import Place, load
+from forwarder.settings.edit import Value, set_value, set_values
 from tests.disks import unprivileged
 
 TEXT = """\
@@ -121,3 +122,60 @@ def test_a_read_only_file_is_told() -> None:
             set_value(Place(file, {}), "enabled", value=False)
         assert raised.value.hint
         assert file.read_text() == TEXT
+
+
+def test_several_values_are_written_in_one_edit(place: Place) -> None:
+    changed: dict[str, Value] = {
+        "enabled": False,
+        "destination.region": "us-east-1",
+        "event.detail_type": "Failed",
+        "source.workflows": ["a", {"id": "b", "user_id": "u"}, {"id": "c", "user_id": "ü"}, "d"],
+    }
+    assert set_values(place, changed)
+    settings = load(place)
+    assert (settings.enabled, settings.destination.region, settings.event.detail_type) == (False, "us-east-1", "Failed")
+    assert settings.source.workflows == (Feed("a"), Feed("b", "u"), Feed("c", "ü"), Feed("d"))
+    for kept in ("# The settings of the shop.  äöü 🫖", "# the switch", "# no space", '    "a",  # orders'):
+        assert kept in text(place)
+    assert not set_values(place, changed)
+
+
+def test_items_taken_out_of_a_list_leave_the_others_as_they_were(place: Place) -> None:
+    set_values(place, {"source.workflows": ["a"]})
+    assert '    "a",  # orders\n' in text(place)
+    assert load(place).source.workflows == (Feed("a"),)
+    set_values(place, {"source.workflows": []})
+    assert load(place).source.workflows == ()
+
+
+def test_a_list_in_another_order_is_written_in_that_order(place: Place) -> None:
+    set_values(place, {"source.workflows": ["z", {"id": "b", "user_id": "u"}, "a"]})
+    assert load(place).source.workflows == (Feed("z"), Feed("b", "u"), Feed("a"))
+
+
+def test_a_list_that_was_not_there_is_added(place: Place) -> None:
+    place.file.write_text("[destination]\nevent_bus = 'b'\nregion = 'eu-west-1'\n")
+    set_values(place, {"source.workflows": ["a", {"id": "b", "user_id": "u"}]})
+    assert load(place).source.workflows == (Feed("a"), Feed("b", "u"))
+
+
+def test_values_that_are_not_valid_change_nothing_and_are_told_one_by_one(place: Place) -> None:
+    wrong: dict[str, Value] = {
+        "destination.region": "Mars",
+        "destination.event_bus": "",
+        "event.source": "aws.mine",
+        "enabled": False,
+    }
+    with pytest.raises(SettingsError) as raised:
+        set_values(place, wrong)
+    assert set(raised.value.faults) == {"destination.region", "destination.event_bus", "event.source"}
+    assert "not an AWS region" in raised.value.faults["destination.region"]
+    assert "Mars" not in str(raised.value)
+    assert text(place) == TEXT
+
+
+def test_none_of_several_values_is_written_where_the_environment_overrides_one(place: Place) -> None:
+    overridden = Place(place.file, {"FORWARDER_DESTINATION__REGION": "eu-west-1"})
+    with pytest.raises(SettingsError, match="FORWARDER_DESTINATION__REGION"):
+        set_values(overridden, {"enabled": False, "destination.region": "us-east-1"})
+    assert text(place) == TEXT

@@ -52,12 +52,19 @@ DEFAULTS: dict[str, Any] = {
     "destination.max_request_bytes": 1_000_000,
     "destination.concurrency": 8,
     "destination.timeout": 10 * S,
+    "destination.client": "direct",
     "vault.file": "forwarder.keys",
     "vault.master_key_file": "forwarder.master-key",
     "ledger.url": "sqlite:///forwarder.db",
     "ledger.remember": 90 * D,
     "ledger.keep_payload": 24 * H,
     "web.listen": "127.0.0.1:8787",
+    "web.public_url": "",
+    "web.tls_cert": "",
+    "web.tls_key": "",
+    "web.trusted_proxies": (),
+    "web.health_listen": "",
+    "web.alloy_public_key": "",
     "run.shutdown_grace": 20 * S,
     "run.log_format": "auto",
     "run.log_level": "info",
@@ -109,6 +116,11 @@ ACCEPTED = [
     ("destination.max_entry_bytes", 16_384, None),
     ("event.source", "awsome.source", None),
     ("event.detail_type", "d" * 128, None),
+    ("web.listen", "", None),
+    ("web.listen", "localhost:0", None),
+    ("web.listen", "[::1]:8787", None),
+    ("web.health_listen", "0.0.0.0:9090", None),
+    ("web.public_url", "https://forwarder.example.com/", "https://forwarder.example.com"),
 ]
 
 
@@ -162,7 +174,41 @@ REFUSED = [
     ("ledger.url", "postgres://x"),
     ("ledger.url", "sqlite:///"),
     ("run.log_level", "loud"),
+    ("web.listen", "8787"),
+    ("web.listen", "127.0.0.1"),
+    ("web.listen", "127.0.0.1:65536"),
+    ("web.listen", "forwarder.example.com:80"),
+    ("web.listen", "::1:x"),
+    ("web.public_url", "http://forwarder.example.com"),
+    ("web.public_url", "https://forwarder.example.com/page"),
+    ("web.trusted_proxies", ["proxy.example.com"]),
 ]
+
+
+OPEN = "0.0.0.0:8787"
+TLS = {"tls_cert": "cert.pem", "tls_key": "key.pem"}
+HERE = {"public_url": "https://forwarder.example.com"}
+BEHIND = {"trusted_proxies": ["10.0.0.0/8"], **HERE}
+
+
+@pytest.mark.parametrize("web", [{**TLS, **HERE}, BEHIND])
+def test_the_page_may_be_open_to_a_network_under_tls(web: dict[str, Any]) -> None:
+    assert some_settings(web={"listen": OPEN, **web}).web.listen == OPEN
+
+
+@pytest.mark.parametrize(
+    ("web", "words"),
+    [
+        ({"listen": OPEN}, "open to a network without TLS: set tls_cert"),
+        ({"listen": "[::]:8787"}, "open to a network without TLS: set tls_cert"),
+        ({"listen": OPEN, "tls_cert": "cert.pem"}, "tls_cert and tls_key go together"),
+        ({"listen": OPEN, "trusted_proxies": ["10.0.0.5"]}, "https address that people know the proxy by"),
+        ({"listen": OPEN, **TLS}, "every address of this machine: public_url"),
+    ],
+)
+def test_otherwise_it_is_not_and_the_mend_is_told(web: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        some_settings(web=web)
 
 
 @pytest.mark.parametrize(("key", "given"), REFUSED)

@@ -1,0 +1,99 @@
+"""Counts of each minute of the last day, booked with the rows they tell of: cheap to read, however many entries.
+
+A lag is kept as the number of a step on a scale on which each is a tenth longer than the one before.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import log
+from sqlite3 import Connection
+
+import msgspec
+
+from forwarder.ledger.codec import instant, micros
+from forwarder.ledger.contract import Lag, Minute, Traffic
+
+KEPT = timedelta(days=1)
+LAG_OVER = timedelta(hours=1)
+
+MICROS = 60_000_000
+
+SHORTEST = 1000
+"""Microseconds, of step 0: nobody can tell lags apart that are shorter."""
+
+RATIO = 1.1
+
+
+def count_recorded(db: Connection, new: int, now: datetime) -> None:
+    if new:
+        _add(db, _minute(now), recorded=new)
+
+
+def count_sent(db: Connection, tokens: Sequence[int], settle: int, now: datetime) -> None:
+    """Those of the entries that this settle has made sent, and not an earlier one."""
+    rows = db.execute(
+        """SELECT time, replay FROM entries
+           WHERE entry IN (SELECT value FROM json_each(?)) AND state = 1 AND settle = ?""",
+        (msgspec.json.encode(tokens).decode(), settle),
+    ).fetchall()
+    if not rows:
+        return
+    minute, at = _minute(now), micros(now)
+    _add(db, minute, sent=len(rows))
+    lags = Counter(_step(at - time) for time, replay in rows if not replay)
+    db.executemany(
+        "INSERT INTO lags VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET sent = sent + excluded.sent",
+        [(minute, step, count) for step, count in lags.items()],
+    )
+
+
+def traffic(db: Connection, now: datetime) -> Traffic:
+    rows = db.execute(
+        "SELECT minute, recorded, sent FROM minutes WHERE minute > ? AND minute <= ? ORDER BY minute",
+        (_minute(now - KEPT), _minute(now)),
+    )
+    minutes = [Minute(instant(minute * MICROS), recorded, sent) for minute, recorded, sent in rows]
+    return Traffic(minutes, _lag(db, now))
+
+
+def drop_old(db: Connection, now: datetime) -> None:
+    before = _minute(now - KEPT)
+    db.execute("DELETE FROM minutes WHERE minute < ?", (before,))
+    db.execute("DELETE FROM lags WHERE minute < ?", (before,))
+
+
+def _lag(db: Connection, now: datetime) -> Lag | None:
+    rows = db.execute(
+        "SELECT step, sum(sent) FROM lags WHERE minute > ? AND minute <= ? GROUP BY step ORDER BY step",
+        (_minute(now - LAG_OVER), _minute(now)),
+    ).fetchall()
+    return Lag(_percentile(rows, 50), _percentile(rows, 95)) if rows else None
+
+
+def _percentile(steps: Sequence[tuple[int, int]], percent: int) -> timedelta:
+    """The lag that so many of a hundred do not exceed. `steps` are (step, count), shortest first."""
+    total = sum(count for _, count in steps)
+    below = 0
+    for step, count in steps:
+        below += count
+        if 100 * below >= percent * total:
+            return timedelta(microseconds=SHORTEST * RATIO**step)
+    raise ValueError("no percentile of nothing")
+
+
+def _step(lag: int) -> int:
+    """Of a lag in microseconds. A clock that is behind the API's would make it negative."""
+    return round(log(max(lag, SHORTEST) / SHORTEST, RATIO))
+
+
+def _minute(time: datetime) -> int:
+    return micros(time) // MICROS
+
+
+def _add(db: Connection, minute: int, *, recorded: int = 0, sent: int = 0) -> None:
+    db.execute(
+        """INSERT INTO minutes VALUES (?, ?, ?)
+           ON CONFLICT DO UPDATE SET recorded = recorded + excluded.recorded, sent = sent + excluded.sent""",
+        (minute, recorded, sent),
+    )

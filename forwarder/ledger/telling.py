@@ -1,0 +1,53 @@
+"""Telling of single entries, for whoever looks: what came last, what died, and one of them whole."""
+
+import zlib
+from sqlite3 import Connection
+from typing import Any, Final, Literal
+
+from forwarder.ledger.codec import instant, optional_instant, unpack
+from forwarder.ledger.contract import Held
+from forwarder.ledger.recording import look_up
+from forwarder.ledger.schema import DEAD, OWED, SENT
+from forwarder.model import Entry, Feed
+
+_STATES: Final[dict[int, Literal["owed", "sent", "dead"]]] = {OWED: "owed", SENT: "sent", DEAD: "dead"}
+
+_HELD = """
+    SELECT execution_id, workflow_id, user_id, time, body, state, recorded_at, settled_at, attempts, answer, reason,
+           replay
+    FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
+"""
+
+
+def latest(db: Connection, limit: int, *, dead: bool) -> list[Held]:
+    order = "WHERE state = 2 ORDER BY settled_at DESC, entry DESC" if dead else "ORDER BY entry DESC"
+    return [_held(row) for row in db.execute(f"{_HELD} {order} LIMIT ?", (limit,))]
+
+
+def held(db: Connection, execution_id: str) -> Held | None:
+    key, is_known = look_up(db, execution_id)
+    if not is_known:
+        return None
+    of_key = f"{_HELD} WHERE entry = (SELECT entry FROM executions WHERE key = ?)"  # noqa: S608  # a text of ours
+    row = db.execute(of_key, (key,)).fetchone()
+    return None if row is None else _held(row)
+
+
+def _held(row: tuple[Any, ...]) -> Held:
+    """An entry that is owed has an answer only where it was sent before, and is owed once more: it counts no more."""
+    execution_id, workflow_id, user_id, time, body, state, recorded_at, settled_at, attempts, *ended, replay = row
+    answer, reason = ended if state != OWED else ("", "")
+    try:
+        detail = unpack(body)
+    except (zlib.error, TypeError):  # `take` finds this out, too, and makes it a dead letter
+        detail = b"null"
+    return Held(
+        Entry(execution_id, Feed(workflow_id or "", user_id or None), instant(time), detail),
+        _STATES[state],
+        recorded_at=instant(recorded_at),
+        settled_at=optional_instant(settled_at),
+        attempts=attempts,
+        answer=answer or "",
+        reason=reason or "",
+        replay=bool(replay),
+    )

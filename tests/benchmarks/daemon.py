@@ -1,0 +1,143 @@
+"""The real daemon as a process beside the benchmark, watched from inside: how long its event loop was blocked.
+
+    with daemon(home, api.url, bus.url, workflows=api.workflows) as it:
+        it.until_settled(100_000)
+        it.blocked()      # milliseconds, the worst
+
+As a process it takes the settings file, prints its process number, and answers each line of its input with the longest
+time, in milliseconds, that a task which was due had to wait since the last such line.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from forwarder.clock import SystemClock
+from forwarder.daemon import run
+from forwarder.ledger import Books, SqliteLedger
+from forwarder.settings import Place, load_local
+from forwarder.vault import ALLOY_API_KEY, Vault, master_key
+from tests.benchmarks.peer import Peer, peer
+
+TICK = 0.002
+SECRETS = {
+    ALLOY_API_KEY: "planted-alloy-key",
+    "aws-access-key-id": "AKIAPLANTED000000001",
+    "aws-secret-access-key": "planted/secret+key/0001",
+}
+STORM: dict[str, dict[str, Any]] = {
+    "source": {"start_from": "beginning", "requests_per_second": 1000.0, "min_interval": "1h", "max_interval": "1h"},
+    "destination": {"event_bus": "bench", "region": "eu-central-1"},
+    "web": {"listen": ""},
+    "run": {"log_level": "warning"},
+}
+"""Settings to read each feed once, as fast as it goes."""
+
+
+class Daemon:
+    """The daemon, seen from the benchmark."""
+
+    def __init__(self, process: Peer, ledger: Path) -> None:
+        self._process = process
+        self._ledger = ledger
+        self.pid = int(process.read())
+
+    def blocked(self) -> float:
+        """Milliseconds: the longest that its event loop was blocked since this was asked last."""
+        return float(self._process.ask("blocked"))
+
+    def books(self) -> Books:
+        return asyncio.run(_books(self._ledger)) if self._ledger.exists() else Books()
+
+    def until_settled(self, failures: int, *, within: float = 600.0) -> None:
+        """Wait until so many are recorded, and none is owed. Raises TimeoutError."""
+        self.until(lambda books: books.recorded == failures and books.owed == 0, within=within)
+
+    def until(self, true: Any, *, within: float) -> Books:
+        end = time.monotonic() + within
+        while not true(books := self.books()):
+            if time.monotonic() > end:
+                raise TimeoutError(f"not within {within:.0f} s: {books}")
+            time.sleep(0.02)
+        return books
+
+    def memory(self, what: str = "VmRSS") -> float:
+        """MiB. VmHWM is the most there ever was."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition(f"{what}:")[2].split()[0]) / 1024
+
+    def cpu(self) -> float:
+        """Seconds of processor time used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def written(self) -> int:
+        """Bytes that it made the system write to the disk so far."""
+        io = Path(f"/proc/{self.pid}/io").read_text()
+        return int(io.partition("write_bytes:")[2].split()[0])
+
+
+async def _books(file: Path) -> Books:
+    async with SqliteLedger(file) as ledger:
+        return await ledger.books()
+
+
+def settled_home(place: Path, api: str, bus: str, workflows: Sequence[str], **changes: dict[str, Any]) -> Path:
+    """A settings file, and its keys beside it."""
+    settings = {name: section | changes.get(name, {}) for name, section in {"ledger": {}, **STORM}.items()}
+    settings["source"] |= {"base_url": api, "workflows": list(workflows)}
+    settings["destination"] |= {"endpoint_url": bus}
+    file = place / "forwarder.toml"
+    file.write_text(tomlkit.dumps(settings))
+    (place / "forwarder.master-key").write_text(master_key.generate())
+    (place / "forwarder.master-key").chmod(0o600)
+    vault = Vault.open(Place(file, {}), load_local(Place(file, {})))
+    for name, secret in SECRETS.items():
+        vault.set(name, secret, datetime.now(UTC))
+    return file
+
+
+@contextmanager
+def daemon(place: Path, api: str, bus: str, *, workflows: Sequence[str], **changes: dict[str, Any]) -> Iterator[Daemon]:
+    """`changes` are of the settings, by section."""
+    file = settled_home(place, api, bus, workflows, **changes)
+    with peer([sys.executable, "-m", __name__, str(file)]) as process:
+        yield Daemon(process, place / "forwarder.db")
+
+
+async def _watched(file: Path) -> None:
+    worst = 0.0
+
+    async def tick() -> None:
+        nonlocal worst
+        while True:
+            due = time.perf_counter() + TICK
+            await asyncio.sleep(TICK)
+            worst = max(worst, time.perf_counter() - due)
+
+    ticking = asyncio.create_task(tick())
+    running = asyncio.create_task(run(Place(file, {}), SystemClock()))
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    while await lines.readline():
+        sys.stdout.write(f"{worst * 1000:.3f}\n")
+        sys.stdout.flush()
+        worst = 0.0
+    os.kill(os.getpid(), 15)  # as whoever runs a daemon ends it: it drains
+    await running
+    ticking.cancel()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    sys.setswitchinterval(0.0005)
+    asyncio.run(_watched(Path(sys.argv[1])))

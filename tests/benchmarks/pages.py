@@ -1,0 +1,49 @@
+"""Records and pages as Alloy lists them, of a size that is asked for."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from forwarder.demo.executions import Outcome, Variant, execution
+
+NEWEST = datetime(2026, 11, 20, 12, tzinfo=UTC)
+TOOK = timedelta(milliseconds=730)
+LINE = {
+    "sku": "ORG-0042",
+    "title": "Walnut desk organiser",
+    "quantity": 3,
+    "price": "19.50",
+    "note": "left at the door",
+}
+
+
+def record(
+    execution_id: str, *, size: int, failed: bool, started: datetime = NEWEST, variant: Variant = "product-page"
+) -> bytes:
+    """One execution of about `size` bytes; a customer's order in its first block, as long as it takes."""
+    outcome: Outcome = "failed-block" if failed else "success"
+    told = execution(outcome, id=execution_id, started=started, stopped=started + TOOK, variant=variant)
+    missing = size - len(encoded(told))
+    if missing > 0:
+        lines = [LINE] * round(missing / (len(encoded(LINE)) + 1))
+        told["results"][1]["data"] = [{"json": {"lineItems": lines}}]
+    return encoded(told)
+
+
+def page(records: int, *, size: int, failing: int, variant: Variant = "product-page") -> bytes:
+    """Newest first; one in `failing` failed."""
+    listed = [
+        record(
+            f"{number:06d}aa0cf1a3daa6c41b5-ef",
+            size=size,
+            failed=number % failing == failing // 2,
+            started=NEWEST - number * timedelta(seconds=1),
+            variant=variant,
+        )
+        for number in range(records)
+    ]
+    return b'{"data":[%b]}' % b",".join(listed)
+
+
+def encoded(value: object) -> bytes:
+    """As JavaScript writes it: without spaces, and every character as it is."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,58 @@
+"""A loop that hangs on something that never comes is ended and started again, without a restart and without loss."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.faults.clock import SimTime
+from tests.faults.control import CONTROL, WORK, Driver
+from tests.faults.home import UNDER_TEST, Daemon, Home
+from tests.faults.stage import QUICK, Stage
+
+LONGEST_WORK = "3"
+
+
+@contextmanager
+def hanging(place: Path, point: str) -> Iterator[tuple[Stage, Daemon, Driver]]:
+    sim = SimTime.begin(1.0)
+    with FakeAlloy(now=sim.now) as alloy, StrictEventBridge() as bridge:
+        alloy.api.add_workflow("w-1")
+        driver = Driver(place / "control")
+        stage = Stage(alloy, bridge, Home(place, alloy=alloy.url, bus=bridge.url, **QUICK))
+        driver.hang(point)
+        environ = sim.environ() | {CONTROL: str(driver.file), WORK: LONGEST_WORK}
+        with stage.home.start(module=UNDER_TEST, environ=environ) as daemon:
+            daemon.until(daemon.started)
+            yield stage, daemon, driver
+
+
+@pytest.mark.parametrize(
+    ("part", "point"), [("source", "record:before"), ("source", "known:after"), ("bus", "take:before")]
+)
+def test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing(part: str, point: str, tmp_path: Path) -> None:
+    with hanging(tmp_path, point) as (stage, daemon, driver):
+        stage.fail("a", "b")
+        daemon.until(lambda: daemon.says("loop hangs", f'"loop": "{part}"'), within=60)
+        assert daemon.says("part changed", f'"part": "{part}"', "FAILED", "it is started again by itself")
+        driver.hang("")
+        daemon.until(stage.has("a", "b"), within=60)
+        assert stage.sent() == ["a", "b"]
+        assert daemon.stop() == 0
+
+
+def test_a_process_that_was_stopped_and_goes_on_takes_no_loop_for_hanging(tmp_path: Path) -> None:
+    with hanging(tmp_path, "") as (stage, daemon, _):
+        daemon.send(signal.SIGSTOP)
+        time.sleep(2 * float(LONGEST_WORK))  # the stop itself is what is tested
+        daemon.send(signal.SIGCONT)
+        stage.fail("a")
+        daemon.until(stage.has("a"))
+        assert not daemon.says("loop hangs")

@@ -1,0 +1,77 @@
+"""A ledger of every earlier version becomes one of today's as it is opened."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from forwarder.errors import LedgerError
+from forwarder.ledger import Books, Minute, SqliteLedger
+from forwarder.ledger.schema import STEPS, VERSION, connect
+from tests.clocks import NOON
+from tests.ledger.files import books, filled
+from tests.samples import FEED, entry
+
+OPENS = """
+import sys
+from pathlib import Path
+from forwarder.ledger.schema import connect
+
+connect(Path(sys.argv[1]), create=False)
+"""
+
+
+def made_as(file: Path, version: int) -> None:
+    """What a forwarder of that version would have made, with one entry."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        for step in STEPS[:version]:
+            db.executescript(step)
+        db.execute("INSERT INTO feeds (workflow_id, user_id) VALUES (?, '')", (FEED.workflow_id,))
+        db.execute(f"PRAGMA user_version = {version}")
+
+
+def tables(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as db:
+        return [row[0] for row in db.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")]
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_an_earlier_ledger_is_upgraded_with_what_is_in_it(tmp_path: Path, version: int) -> None:
+    file, fresh = tmp_path / "old.db", tmp_path / "fresh.db"
+    made_as(file, version)
+    connect(fresh, create=True).close()
+
+    async def goes_on() -> None:
+        async with SqliteLedger(file) as ledger:
+            assert await ledger.record(FEED, [entry("a")], now=NOON) == 1
+            assert (await ledger.traffic(now=NOON)).minutes == [Minute(NOON, 1, 0)]
+
+    asyncio.run(goes_on())
+    assert books(file) == Books(recorded=1, owed=1)
+    assert tables(file) == tables(fresh)
+
+
+def test_of_several_processes_that_open_an_old_ledger_one_upgrades_it(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    made_as(file, 1)
+    openers = [subprocess.Popen([sys.executable, "-c", OPENS, str(file)]) for _ in range(4)]  # noqa: S603  # ours
+    assert [opener.wait(60) for opener in openers] == [0, 0, 0, 0]
+    assert books(file) == Books()
+
+
+def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ledger.db"
+    filled(file, 1)
+    before = tables(file)
+    broken = (*STEPS, "CREATE TABLE more (a);\nCREATE TABLE more (a);\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("forwarder.ledger.schema.STEPS", broken)
+        patched.setattr("forwarder.ledger.schema.VERSION", len(broken))
+        with pytest.raises(LedgerError):
+            connect(file, create=False)
+    assert tables(file) == before
+    assert books(file) == Books(recorded=1, owed=1)

@@ -1,0 +1,157 @@
+"""A loop that hangs is told from one that works, one that waits, and one that was stopped with its process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from forwarder.beats import Beats, WatchedClock
+from tests.clocks import QuickClock
+from tests.loops import looped
+
+WORK = 60.0
+
+
+class Stand:
+    """Beats in a time of the test's own, and a clock for loops."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.beats = Beats(lambda: self.now)
+        self.beats.longest_work = WORK
+        self.clock = WatchedClock(QuickClock(), self.beats)
+        self.never = asyncio.Event()
+
+    async def begin(self, loop: Callable[[], Awaitable[None]], name: str = "source") -> asyncio.Task[None]:
+        task = self.beats.begin(name, loop)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return task
+
+    async def after(self, seconds: float) -> dict[str, list[str]]:
+        """The loops that are late, with a look every few seconds until then, and turns for all."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 5)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            self.beats.late()
+        return self.beats.late()
+
+
+@looped
+async def test_a_loop_that_never_comes_back_is_late_after_the_longest_work_and_not_before() -> None:
+    stand = Stand()
+
+    async def hangs() -> None:
+        stand.clock.now()
+        await stand.never.wait()
+
+    task = await stand.begin(hangs)
+    assert await stand.after(WORK - 1) == {}
+    assert list(await stand.after(2)) == ["source"]
+    task.cancel()
+
+
+@looped
+async def test_a_late_loop_is_named_with_the_line_where_it_stands() -> None:
+    stand = Stand()
+
+    async def hangs() -> None:
+        await stand.never.wait()
+
+    task = await stand.begin(hangs)
+    (where,) = (await stand.after(WORK + 1))["source"]
+    assert "named" in where or "hangs" in where
+    assert where.rpartition(":")[2].isdigit()
+    task.cancel()
+
+
+@looped
+async def test_who_waits_on_the_clock_is_not_late_before_the_wait_is_over() -> None:
+    stand = Stand()
+    asleep = asyncio.Event()
+
+    class Slow(QuickClock):
+        async def sleep(self, seconds: float) -> None:
+            assert seconds == 3600
+            await asleep.wait()
+
+    clock = WatchedClock(Slow(), stand.beats)
+
+    async def backs_off() -> None:
+        await clock.sleep(3600)
+
+    task = await stand.begin(backs_off)
+    assert await stand.after(3600) == {}
+    assert list(await stand.after(WORK + 1)) == ["source"]
+    task.cancel()
+
+
+@looped
+async def test_a_loop_may_wait_for_its_tasks_but_one_task_that_hangs_is_not_hidden_by_the_others() -> None:
+    stand = Stand()
+    turn = asyncio.Event()
+
+    async def works() -> None:
+        while True:
+            await turn.wait()
+            stand.clock.now()
+            await asyncio.sleep(0)
+
+    async def hangs() -> None:
+        stand.clock.now()
+        await stand.never.wait()
+
+    async def root(*tasks: Callable[[], Awaitable[None]]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for each in tasks:
+                group.create_task(each())  # type: ignore[arg-type]  # coroutine functions, both
+
+    turn.set()
+    well = await stand.begin(lambda: root(works, works), "bus")
+    ill = await stand.begin(lambda: root(works, hangs), "source")
+    late = await stand.after(2 * WORK)
+    assert list(late) == ["source"]
+    assert len(late["source"]) == 1
+    well.cancel()
+    ill.cancel()
+
+
+@looped
+async def test_a_process_that_was_stopped_for_an_hour_finds_no_loop_late() -> None:
+    stand = Stand()
+
+    async def hangs() -> None:
+        await stand.never.wait()
+
+    task = await stand.begin(hangs)
+    stand.beats.late()
+    stand.now += 3600
+    assert stand.beats.late() == {}
+    assert list(await stand.after(WORK + 1)) == ["source"]
+    task.cancel()
+
+
+@looped
+async def test_a_loop_that_ended_is_expected_no_more() -> None:
+    stand = Stand()
+
+    async def hangs() -> None:
+        await stand.never.wait()
+
+    task = await stand.begin(hangs)
+    stand.beats.end("source")
+    assert await stand.after(10 * WORK) == {}
+    task.cancel()
+
+
+@looped
+async def test_a_thread_that_asks_for_the_time_is_nobody() -> None:
+    stand = Stand()
+
+    async def works_in_a_thread() -> None:
+        await asyncio.to_thread(stand.clock.now)
+        await stand.never.wait()
+
+    task = await stand.begin(works_in_a_thread)
+    assert list(await stand.after(WORK + 1)) == ["source"]
+    task.cancel()

@@ -1,0 +1,108 @@
+"""What the README says happens when something breaks is what a test of that name makes break."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+PROOFS = {
+    "the bus is down or throttles": [
+        "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
+        "e2e/test_bus_down.py::test_a_bus_that_nobody_answers_for_is_tried_until_it_is_up",
+        "delivery/test_retry.py::test_a_known_transient_code_is_tried_without_end_and_ever_more_rarely",
+        "delivery/test_loop.py::test_delivery_resumes_by_itself_when_the_bus_is_mended",
+    ],
+    "the bus is missing, which AWS answers with success": [
+        "delivery/test_loop.py::test_what_a_missing_bus_swallowed_last_is_missed_although_nothing_more_is_sent",
+        "delivery/test_loop.py::test_what_a_missing_bus_swallowed_is_missed_when_the_loop_ends",
+        "aws/test_looking.py::test_whether_the_bus_exists_is_asked_again_from_time_to_time",
+        "e2e/test_bus_down.py::test_the_watching_goes_on_while_the_bus_is_missing",
+    ],
+    "AWS refuses the keys, the source or the clock": [
+        "e2e/test_bus_down.py::test_delivery_stops_says_why_keeps_what_is_owed_and_resumes_by_itself",
+        "delivery/test_loop.py::test_a_refusal_of_everything_keeps_everything_owed_and_tells_why",
+        "aws/test_bus.py::test_a_clock_that_is_off_is_told",
+    ],
+    "one entry is refused for good (`MalformedDetail`, too large alone)": [
+        "delivery/test_loop.py::test_each_entry_is_settled_by_its_own_outcome",
+        "delivery/test_loop.py::test_a_request_that_is_too_large_is_halved_until_one_entry_is_to_blame",
+    ],
+    "the bus answers with a code nobody documented": [
+        "delivery/test_retry.py::test_a_code_that_nobody_documented_has_ten_attempts",
+        "delivery/test_loop.py::test_a_code_that_nobody_documented_ends_in_the_dead_letters",
+    ],
+    "a reply is lost or cannot be understood": [
+        "delivery/test_loop.py::test_after_a_lost_reply_entries_go_alone_until_an_answer_is_understood",
+        "aws/test_bus.py::test_an_answer_that_cannot_be_understood_is_unknown_for_every_entry",
+    ],
+    "the logs API is down, slow, or says 429": [
+        "e2e/test_source_refusals.py::test_a_throttled_feed_slows_the_whole_client",
+        "e2e/test_source_refusals.py::test_a_page_that_stays_broken_leaves_the_watermark_and_keeps_what_was_recorded",
+        "e2e/test_source_refusals.py::test_a_source_that_is_slow_but_alive_is_waited_for",
+        "alloy/test_client_faults.py::test_a_throttled_client_holds_every_request_as_long_as_it_is_told",
+    ],
+    "the logs API refuses the key (401, 403)": [
+        "e2e/test_once.py::test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on",
+        "e2e/test_source_refusals.py::test_a_refused_key_is_not_asked_with_again_and_again",
+        "e2e/test_source_refusals.py::test_a_refused_key_fails_the_intake_and_mends_by_itself",
+    ],
+    "a page is no page, or pages repeat": [
+        "e2e/test_source_bodies.py::test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on",
+        "intake/test_reading_trouble.py::test_pages_that_repeat_for_ever_cut_the_reading_short",
+    ],
+    "a page is broken inside, or too large": [
+        "intake/test_reading_trouble.py::test_a_broken_record_is_refused_alone_however_few_a_page_holds",
+        "e2e/test_source_bodies.py::test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one",
+    ],
+    "an execution fails hours after it started": [
+        "e2e/test_late.py::test_a_run_never_seen_running_that_started_long_ago_is_found_by_the_deep_reading",
+        "intake/test_reading.py::test_a_run_seen_while_it_ran_is_found_however_late_it_fails",
+    ],
+    "`kill -9`, a crash, a power cut": [
+        "faults/test_simulation.py::test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes",
+        "e2e/test_stopping.py::test_killed_again_and_again_it_still_gets_there",
+    ],
+    "a part of the program dies or hangs": [
+        "test_supervise.py::test_a_loop_that_dies_is_reported_and_started_again",
+        "faults/test_hanging.py::test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing",
+        "test_watchdog.py::test_a_process_whose_event_loop_stands_still_ends_with_the_stacks_and_without_values",
+    ],
+    "the ledger is damaged, or gone": [
+        "faults/test_files.py::test_a_ledger_with_damaged_pages_stops_the_start_with_a_hint",
+        "faults/test_files.py::test_a_ledger_that_is_gone_stops_the_start_rather_than_send_history_again",
+        "ledger/test_repair.py::test_what_is_owed_survives_the_loss_of_a_whole_table",
+        "ledger/test_repair.py::test_a_hole_in_the_details_names_what_cannot_be_sent_and_keeps_the_rest",
+    ],
+    "the disk is full": [
+        "faults/test_system.py::test_a_full_disk_loses_nothing_and_sends_nothing_twice",
+        "faults/test_system.py::test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again",
+    ],
+    "the settings file is broken by an edit": [
+        "e2e/test_reload.py::test_a_wrong_file_keeps_the_last_good_settings_and_is_reported",
+        "faults/test_files.py::test_settings_that_are_none_change_nothing",
+    ],
+    "the master key is lost": ["e2e/test_vault.py::test_a_missing_master_key_is_refused"],
+    "a second process is started on the ledger": [
+        "e2e/test_stopping.py::test_a_second_daemon_exits_75_and_names_the_first"
+    ],
+}
+"""Each row of the table, by its first cell, and the tests that hold it."""
+
+
+def rows() -> list[str]:
+    table = (ROOT / "README.md").read_text().split("## If this breaks, then that")[1].split("\n## ")[0]
+    return [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")][2:]
+
+
+def test_every_row_of_the_table_has_its_proof_and_every_proof_its_row() -> None:
+    assert rows() == list(PROOFS)
+
+
+@pytest.mark.parametrize("proof", [proof for proofs in PROOFS.values() for proof in proofs])
+def test_every_proof_is_a_test(proof: str) -> None:
+    file, _, name = proof.partition("::")
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+    names = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    assert name in names

@@ -1,0 +1,78 @@
+"""A loop that dies or hangs is reported and started again, and its neighbours go on."""
+
+import asyncio
+
+import pytest
+
+from forwarder.beats import Beats
+from forwarder.clock import SystemClock
+from forwarder.health import Health
+from forwarder.model import State
+from forwarder.supervise import keep_running
+from tests.clocks import QuickClock
+from tests.loops import looped
+
+
+@looped
+async def test_a_loop_that_dies_is_reported_and_started_again() -> None:
+    clock, starts = QuickClock(), 0
+    health = Health(clock.now)
+
+    async def dies_twice() -> None:
+        nonlocal starts
+        starts += 1
+        if starts < 3:
+            raise OSError("secret words")
+
+    await keep_running("source", dies_twice, clock, health, Beats())
+    assert starts == 3
+    assert health.parts["source"].state is State.STARTING
+    assert len(clock.slept) == 2
+    assert all(0.5 <= seconds <= 2 for seconds in clock.slept)
+
+
+@looped
+async def test_a_loop_that_hangs_is_ended_reported_and_started_again() -> None:
+    clock, beats = SystemClock(), Beats()
+    beats.longest_work = 0.1
+    health = Health(clock.now)
+    starts = ended = 0
+    well = asyncio.Event()
+
+    async def hangs_once() -> None:
+        nonlocal starts, ended
+        starts += 1
+        try:
+            if starts == 1:
+                await asyncio.Event().wait()
+            well.set()
+        finally:
+            ended += 1
+
+    running = asyncio.create_task(keep_running("source", hangs_once, clock, health, beats))
+    async with asyncio.timeout(20):
+        await health.changed.wait()
+        assert health.parts["source"].state is State.FAILED
+        assert health.parts["source"].why == "its loop did not get on"
+        await well.wait()
+        await running
+    assert (starts, ended) == (2, 2)
+
+
+@looped
+async def test_whoever_cancels_a_loop_ends_it() -> None:
+    ended = asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    running = asyncio.create_task(keep_running("source", waits, SystemClock(), Health(SystemClock().now), Beats()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended.is_set()
