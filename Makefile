@@ -57,12 +57,22 @@ format: setup  ## the layout of the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+dist: setup  ## the sdist, and the wheel made from it, in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
+COMPILE := .venv/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+# What goes into the container is a part of what is tested, version by version.
+AS_LOCKED := --constraint requirements.lock
+
 lock: setup  ## resolve the dependencies anew; uv reads pyproject.toml
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/python -m pip install --quiet uv
-	.venv/lock/bin/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
-	  --upgrade --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra demo --group dev --upgrade --output-file requirements.lock
+	$(COMPILE) pyproject.toml $(AS_LOCKED) --output-file infra/container/requirements.lock
+	$(COMPILE) --group build $(AS_LOCKED) --output-file infra/container/build.lock
 
 clean:  ## what can be made again
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

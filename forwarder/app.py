@@ -5,6 +5,7 @@
 Intake and delivery live for one plan: settings, and the secrets they need. All else outlives it; see `daemon.py`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load
 from forwarder.settings.load import unknown_variables
 from forwarder.vault import ALLOY_API_KEY, Vault
+from forwarder.web.desk import Desk
 
 logger = structlog.get_logger("app")
 
@@ -108,6 +110,27 @@ class App:
     def readings(self) -> dict[Feed, Reading]:
         return self.loops.intake.readings if self.loops else {}
 
+    def nudge(self, workflow_id: str, user_id: str | None) -> int:
+        """How many feeds are due now for it: none while switched off."""
+        if self.loops is None or not self.plan.settings.enabled:
+            return 0
+        return self.loops.intake.nudges.nudge(workflow_id, user_id)
+
+    def desk(self, stopping: asyncio.Event) -> Desk:
+        """What the page may touch."""
+        return Desk(
+            self.place,
+            self.clock,
+            self.ledger,
+            self.health,
+            self.beats,
+            self.metrics,
+            settings=lambda: self.plan.settings,
+            readings=self.readings,
+            nudge=self.nudge,
+            stopping=stopping,
+        )
+
 
 def longest_work(settings: Settings) -> float:
     """Seconds that a task may take between two looks at its clock: a request with all its patience, and some more."""
@@ -138,7 +161,7 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
     beats = Beats()
     watched = WatchedClock(clock, beats)
     with RunningLock(ledger_file(place, settings)) as lock:
-        async with open_ledger(place, settings, create=True) as ledger:
+        async with open_ledger(place, settings, create=not lock.had_ledger) as ledger:
             lock.ledger_is_there()
             health = Health(watched.now)
             between = through(ledger)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
@@ -28,6 +29,19 @@ class Step:
     error: ForwarderError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a connection is tried with: settings, and the secrets that go with them."""
+
+    settings: Settings
+    alloy_key: SecretStr | None
+    stored_keys: StoredKeys | None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.settings.destination, self.stored_keys)
+
+
 async def steps(place: Place, clock: Clock) -> AsyncIterator[Step]:
     """Each as soon as it is known; those that need what failed are left out."""
     try:
@@ -43,11 +57,16 @@ async def steps(place: Place, clock: Clock) -> AsyncIterator[Step]:
         yield Step("vault", error=error)
         return
     yield _vault(vault)
-    yield await _logs_api(settings, vault, clock)
-    identity = Identity(settings.destination, stored)
-    async for step in _aws(identity):
+    async for step in connection(Trial(settings, vault.reveal(ALLOY_API_KEY), stored), clock):
         yield step
     yield await _books(place, settings)
+
+
+async def connection(trial: Trial, clock: Clock) -> AsyncIterator[Step]:
+    """Those of both ends, logs API and AWS."""
+    yield await _logs_api(trial, clock)
+    async for step in _aws(trial.identity):
+        yield step
 
 
 def _vault(vault: Vault) -> Step:
@@ -57,9 +76,8 @@ def _vault(vault: Vault) -> Step:
     return Step("vault", f"{vault.file}, opened with {vault.key.origin}")
 
 
-async def _logs_api(settings: Settings, vault: Vault, clock: Clock) -> Step:
-    name = "logs API"
-    key = vault.reveal(ALLOY_API_KEY)
+async def _logs_api(trial: Trial, clock: Clock) -> Step:
+    name, settings, key = "logs API", trial.settings, trial.alloy_key
     try:
         if key is None:
             raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")

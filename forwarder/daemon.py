@@ -24,6 +24,7 @@ from forwarder.settings.watch import FileWatch
 from forwarder.supervise import beside, keep_running, on_signals
 from forwarder.upkeep import Upkeep
 from forwarder.watchdog import Watchdog
+from forwarder.web.server import serving
 
 logger = structlog.get_logger("app")
 
@@ -60,11 +61,14 @@ class Daemon:
         logger.info("started", version=__version__, settings=str(app.place.file), enabled=app.plan.settings.enabled)
         app.health.healthy("settings")
         upkeep = Upkeep(app.ledger, lambda: app.plan.settings, app.readings, app.clock, app.health, app.metrics)
-        async with beside(
-            self._keep_running("upkeep", upkeep.run),
-            self._keep_running("settings", self._watch),
-            Watchdog(self._manager, app.beats, app.health).run(),
-            self._obey(),
+        async with (
+            serving(app.desk(self._stopping)),
+            beside(
+                self._keep_running("upkeep", upkeep.run),
+                self._keep_running("settings", self._watch),
+                Watchdog(self._manager, app.beats, app.health).run(),
+                self._obey(),
+            ),
         ):
             self._manager.tell(notify.READY)
             while not self._stopping.is_set():

@@ -74,8 +74,10 @@ class _Unfailing(io.TextIOWrapper):
             super().flush()
 
     def __del__(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        try:  # noqa: SIM105  # as the process ends, even `contextlib` may be gone
             self.detach()  # standard error is not ours to close
+        except (OSError, ValueError):
+            pass
 
 
 _redactor = Redactor()

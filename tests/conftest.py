@@ -1,5 +1,13 @@
 import pytest
 
+from forwarder.settings.fields import variable
+
+
+@pytest.fixture(params=["direct", "sdk"])
+def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs with either client of the bus."""
+    monkeypatch.setenv(variable("destination.client"), request.param)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked long")

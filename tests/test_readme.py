@@ -24,7 +24,7 @@ def test_the_readme_names_every_verb() -> None:
         for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]  # a group has them
         for inner in getattr(command, "commands", {"": None})
     }
-    named = set(re.findall(r"`((?:keys |dead )?[a-z]+)[^`]*`", README.split("## Verbs")[1].split("## ")[0]))
+    named = set(re.findall(r"`((?:keys |dead |web )?[a-z]+)[^`]*`", README.split("## Verbs")[1].split("## ")[0]))
     assert verbs <= named
 
 

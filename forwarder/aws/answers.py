@@ -1,9 +1,10 @@
-"""What an answer of PutEvents means: one table, for entries and for whole requests.
+"""What an answer of PutEvents means: one table, for entries and for whole requests, whichever client was asked.
 
-Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore
-and aiobotocore make of broken answers.
+Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore,
+aiobotocore and aiohttp make of broken answers.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -76,15 +77,18 @@ _OURS = frozenset(
 )
 CODES = TRANSIENT | MALFORMED | REFUSED | _THROTTLED | _TOO_LARGE_OR_WRONG | _CLOCK | _KEYS | _OURS
 """All that have a row here: what the bus may answer beside them is without limit."""
+_PLAIN_ID = re.compile(r"[0-9a-f]{1,12}(-[0-9a-f]{1,12}){4}")
+"""Ids as EventBridge gives them: there is nothing in them to redact."""
 
 CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
 
 
 def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
     """Of one entry of an understood answer."""
-    code, reason = foreign(entry.get("ErrorCode") or ""), foreign(entry.get("ErrorMessage") or "")
-    if not code:
-        return Accepted(foreign(entry["EventId"]))
+    if not entry.get("ErrorCode"):
+        event_id = entry["EventId"]
+        return Accepted(event_id if _PLAIN_ID.fullmatch(event_id) else foreign(event_id))
+    code, reason = foreign(entry["ErrorCode"]), foreign(entry.get("ErrorMessage") or "")
     if code in MALFORMED:
         return Rejected(code, reason)
     return Retry(code, reason, strike=code not in TRANSIENT | REFUSED)
@@ -104,8 +108,9 @@ def is_understood(answer: Mapping[str, Any], sent: int) -> bool:
 
 
 def _says_one_thing(entry: Mapping[str, Any]) -> bool:
-    said = [entry.get("EventId"), entry.get("ErrorCode")]
-    return sum(bool(value) for value in said) == 1 and all(value is None or isinstance(value, str) for value in said)
+    event_id, code = entry.get("EventId"), entry.get("ErrorCode")
+    says, is_silent = (event_id, code) if event_id else (code, event_id)
+    return isinstance(says, str) and bool(says) and is_silent in (None, "")
 
 
 def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationRefused | None:
@@ -133,25 +138,31 @@ def request_error(error: Exception) -> DestinationError | Unknown:
             )
         case ParamValidationError():
             return RequestRefused("the request is not one that can be sent", code="ParamValidation", final=True)
-        case TimeoutError():
-            return Unknown("no whole answer in time")
         case _ if was_never_sent(error):
             hint = "check the region, endpoint_url and the network"
             return DestinationUnavailable(f"the bus cannot be reached: {_words(error)}", code="unreachable", hint=hint)
+        case TimeoutError():
+            return Unknown("no whole answer in time")
         case _:
             return Unknown(_words(error))
 
 
 def was_never_sent(error: Exception) -> bool:
-    """Whether the connection itself failed.
+    """Whether the connection itself failed: no other error can tell.
 
-    EndpointConnectionError alone does not tell: it is raised, too, when a connection breaks after the bus has read
-    the whole request (then a plain ClientOSError is beneath). Only the error beneath says which it was.
+    A connection that ends while, or before, an answer comes may have carried the whole request, even where writing to
+    it is what failed. EndpointConnectionError is raised for both: only the error beneath says which it was.
     """
-    if isinstance(error, (ConnectTimeoutError, SSLError, ProxyConnectionError)):
-        return True
-    beneath = error.kwargs.get("error") if isinstance(error, EndpointConnectionError) else None
-    return isinstance(beneath, aiohttp.ClientConnectorError)
+    if isinstance(error, EndpointConnectionError):
+        error = error.kwargs.get("error")
+    return isinstance(
+        error,
+        (
+            # The SDK's, and then those of the HTTP client beneath it and beneath our own.
+            *(ConnectTimeoutError, SSLError, ProxyConnectionError),
+            *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError),
+        ),
+    )
 
 
 def _client_error(error: ClientError) -> DestinationError | Unknown:  # noqa: PLR0911  # a table: one row, one return

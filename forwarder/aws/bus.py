@@ -1,10 +1,10 @@
-"""The classic event bus, through aiobotocore."""
+"""The classic event bus, through aiobotocore; and its one call that has to be fast through a client of our own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -13,6 +13,7 @@ from botocore.exceptions import NoCredentialsError
 
 from forwarder.aws.answers import CHECK_KEYS, MAY_NOT, entry_outcome, is_understood, refusal_of_all, request_error
 from forwarder.aws.credentials import Identity, aio_config
+from forwarder.aws.put import DirectClient, FrozenKeys
 from forwarder.clock import Clock
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.metrics import Metrics
@@ -23,9 +24,14 @@ log = structlog.get_logger("bus")
 LOOK_EVERY = 60.0
 """Seconds for which the bus is taken to exist. PutEvents to a bus that does not answers 200 and drops the events."""
 
+CANNOT_TELL = (*MAY_NOT, "region")
+"""Codes of a look that will never tell whether a bus exists."""
 
 PATIENCE = 3
 """A request is given up after this many of its time-outs, whatever still trickles in."""
+
+Entries = Sequence[dict[str, Any]]
+PutEvents = Callable[[FrozenKeys, Entries], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class Answer:
 class Bus(Protocol):
     name: str
     existed_at: datetime | None
-    """When it was last known to exist. What it accepts after that it may drop."""
+    """When it was last known to exist, another instant for each look. What it accepts after that it may drop."""
 
     async def look(self, *, anew: bool = False) -> None:
         """Ask whether it exists, where that was not asked lately, or `anew`. Raises DestinationError."""
@@ -73,6 +79,7 @@ class ClassicBus:
         self.name = f"{identity.destination.region}/{identity.destination.event_bus}"
         self._session = identity.session()
         self._client: Any = None
+        self._put_events: PutEvents | None = None
         self._connecting = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._seen_at: float | None = None
@@ -89,12 +96,13 @@ class ClassicBus:
 
     async def put(self, events: Sequence[Event]) -> Answer:
         await self.look()
-        client = await self._ready()
+        keys, put_events = await self._ready()
+        entries = [self._entry(event) for event in events]
         began = self._clock.monotonic()
         try:
-            # The SDK's time-outs are between two bytes: an answer that trickles would hold the request for ever.
+            # The clients' time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                said = await client.put_events(Entries=[self._entry(event) for event in events])
+                said = await put_events(keys, entries)
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table says what it means
             meant = request_error(error)
             if isinstance(meant, DestinationError):
@@ -105,15 +113,16 @@ class ClassicBus:
             self._metrics.put(self._clock.monotonic() - began)
         if not is_understood(said, len(events)):
             return Answer([Unknown("the answer of the bus cannot be understood")] * len(events))
-        entries = said["Entries"]
-        return Answer([entry_outcome(entry) for entry in entries], refusal_of_all(entries))
+        told = said["Entries"]
+        return Answer([entry_outcome(entry) for entry in told], refusal_of_all(told))
 
     async def look(self, *, anew: bool = False) -> None:
+        if not self._is_to_look(anew):
+            return
         async with self._looking:
-            now, began_at = self._clock.monotonic(), self._clock.now()
-            is_fresh = self._seen_at is not None and now - self._seen_at < LOOK_EVERY
-            if not self._may_look or (is_fresh and not anew):
+            if not self._is_to_look(anew):
                 return
+            now, began_at = self._clock.monotonic(), self._clock.now()
             try:
                 await self._describe(self._destination.event_bus)
             except DestinationRefused as error:
@@ -125,8 +134,12 @@ class ClassicBus:
                     mend="allow events:DescribeEventBus on the bus",
                 )
             else:
-                self.existed_at = began_at
+                self.existed_at = _after(self.existed_at, began_at)
             self._seen_at = now
+
+    def _is_to_look(self, anew: bool) -> bool:
+        is_fresh = self._seen_at is not None and self._clock.monotonic() - self._seen_at < LOOK_EVERY
+        return self._may_look and (anew or not is_fresh)
 
     async def look_for(self, name: str) -> None:
         region, _, event_bus = name.partition("/")
@@ -135,10 +148,10 @@ class ClassicBus:
         await self._describe(event_bus)
 
     async def _describe(self, event_bus: str) -> None:
-        client = await self._ready()
+        await self._ready()
         try:
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                await client.describe_event_bus(Name=event_bus)
+                await self._client.describe_event_bus(Name=event_bus)
         except Exception as error:  # noqa: BLE001  # as above
             meant = request_error(error)
             if isinstance(meant, DestinationError):
@@ -146,42 +159,65 @@ class ClassicBus:
             why = f"whether the bus exists cannot be told: {meant.reason}"
             raise DestinationUnavailable(why, code="unreachable") from None
 
-    async def _ready(self) -> Any:
-        """A client whose keys can be had now: what fails before a request was never sent. Raises DestinationError."""
+    async def _ready(self) -> tuple[FrozenKeys, PutEvents]:
+        """Keys that can be had now, and what is called with them: what fails before a request was never sent.
+
+        Raises DestinationError.
+        """
         try:
-            await self._find_keys()
+            keys = await self._find_keys()
             # Only then, for a client that is made without keys stays without.
             async with self._connecting:
-                if self._client is None:
-                    self._client = await self._open.enter_async_context(self._new_client())
+                if self._put_events is None:
+                    self._put_events = await self._connect()
         except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
             meant = request_error(error)
             if isinstance(meant, DestinationError):
                 raise meant from None
             why = f"the AWS keys cannot be had: {meant.reason}"
             raise DestinationRefused(why, code="credentials", hint=CHECK_KEYS) from None
-        return self._client
+        return keys, self._put_events
 
-    async def _find_keys(self) -> None:
+    async def _find_keys(self) -> FrozenKeys:
         """In the ambient chain, or a role's, which are renewed where they are about to end."""
         keys = await self._session.get_credentials()
         if keys is None:
             raise NoCredentialsError
-        await keys.get_frozen_credentials()
+        frozen: FrozenKeys = await keys.get_frozen_credentials()
+        return frozen
 
-    def _new_client(self) -> Any:
-        return self._session.create_client(
-            "events",
-            region_name=self._destination.region,
-            endpoint_url=self._destination.endpoint_url or None,
-            config=aio_config(self._destination),
+    async def _connect(self) -> PutEvents:
+        """Make the SDK's client, for all calls or for all but one."""
+        destination = self._destination
+        self._client = client = await self._open.enter_async_context(
+            self._session.create_client(
+                "events",
+                region_name=destination.region,
+                endpoint_url=destination.endpoint_url or None,
+                config=aio_config(destination),
+            )
         )
+        if destination.client == "sdk":
+            return lambda _, entries: client.put_events(Entries=entries)
+        direct = DirectClient(
+            client.meta.endpoint_url,
+            destination.region,
+            seconds=destination.timeout.total_seconds(),
+            connections=destination.concurrency,
+            bundle=self._session.get_config_variable("ca_bundle") or "",
+        )
+        return (await self._open.enter_async_context(direct)).put_events
 
     def _entry(self, event: Event) -> dict[str, Any]:
         return {
-            "Time": event.time,
+            "Time": int(event.time.timestamp()),
             "Source": event.source,
             "DetailType": event.detail_type,
             "Detail": event.detail.decode(),
             "EventBusName": self._destination.event_bus,
         }
+
+
+def _after(before: datetime | None, now: datetime) -> datetime:
+    """Now, or the least moment later than before, should a clock stand still or be set back."""
+    return now if before is None else max(now, before + timedelta(microseconds=1))

@@ -5,7 +5,7 @@ Stored keys that are broken are an error, never a reason to try the ambient ones
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 import boto3
@@ -18,12 +18,18 @@ from pydantic import SecretStr
 from forwarder.errors import VaultError
 from forwarder.settings.checks import is_loopback
 from forwarder.settings.fields import DestinationSettings
-from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, Vault
+from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 
 ROLE_SECONDS = 3600
 """The SDK renews a quarter of an hour before the end, so anything shorter would renew all the time."""
 
 SESSION_NAME = "forwarder"
+
+
+class Secrets(Protocol):
+    """A vault, or what it would be with a change."""
+
+    def reveal(self, name: str) -> SecretStr | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class StoredKeys:
     session_token: SecretStr | None = None
 
     @classmethod
-    def of(cls, vault: Vault) -> Self | None:
+    def of(cls, vault: Secrets) -> Self | None:
         """None where there are none. Raises VaultError where some are missing."""
         key_id, secret = vault.reveal(AWS_ACCESS_KEY_ID), vault.reveal(AWS_SECRET_ACCESS_KEY)
         token = vault.reveal(AWS_SESSION_TOKEN)

@@ -11,19 +11,22 @@ from forwarder.vault import master_key
 
 
 def init(context: typer.Context) -> None:
-    """Make a commented settings file and a master key beside it. Nothing that is there is overwritten.
+    """Make a commented settings file, and a master key beside it unless one is handed over. Nothing is overwritten.
 
     Example: forwarder -c /etc/forwarder/forwarder.toml init
     """
     place: Place = context.obj
-    key = place.path(VaultSettings().master_key_file)
-    there = [str(file) for file in (place.file, key) if file.exists()]
+    key = None if master_key.is_handed_over(place) else place.path(VaultSettings().master_key_file)
+    there = [str(file) for file in (place.file, key) if file and file.exists()]
     if there:
         raise UsageError(f"not overwritten: {' and '.join(there)}", hint="name another place with -c, or remove it")
     try:
-        files.create(key, master_key.generate().encode(), mode=0o600)
+        if key:
+            files.create(key, master_key.generate().encode(), mode=0o600)
         files.create(place.file, template().encode(), mode=0o644)
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be made: {error.strerror}") from None
-    typer.echo(f"made {place.file}\nmade {key} (keep a copy in a safe place)")
+    typer.echo(f"made {place.file}")
+    if key:
+        typer.echo(f"made {key} (keep a copy in a safe place)")
     typer.echo("next: fill in workflows, event_bus and region; then `forwarder keys set alloy-api-key`")

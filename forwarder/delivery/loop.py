@@ -1,17 +1,18 @@
 """The delivery loop: what is owed is published, and each entry settled by its own outcome."""
 
 import asyncio
-from datetime import datetime
 
 import structlog
 
 from forwarder.aws.bus import Bus
 from forwarder.clock import Clock
+from forwarder.delivery.account import PART, Account
 from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
 from forwarder.delivery.gate import Gate, Ticket, Trouble
 from forwarder.delivery.publish import Published, publish
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settle import Settler
+from forwarder.delivery.sight import Sight
 from forwarder.errors import (
     BusMissing,
     DestinationError,
@@ -20,23 +21,18 @@ from forwarder.errors import (
     LedgerError,
 )
 from forwarder.health import Health
-from forwarder.ledger import Dead, Ledger, Postponed, Sent
+from forwarder.ledger import Ledger
 from forwarder.metrics import Metrics
-from forwarder.model import Accepted, Owed, State, Unknown
+from forwarder.model import Owed, State, Unknown
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
-
-PART = "bus"
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for what another process made owed."""
 
 NOT_FROM_THE_BUS = ("unreachable", "not-aws", "internal")
 """Codes of ours for outages of which the bus itself said nothing."""
-
-LOOK_BACK = 60.0
-"""Seconds after the last answer, until the bus is asked whether it was there to give it."""
 
 AHEAD = 2
 """Requests taken from the ledger for each one that may be in flight."""
@@ -66,9 +62,9 @@ class Delivery:
         self._ahead = AHEAD * MOST_ENTRIES * settings.destination.concurrency
         self._requests: set[asyncio.Task[None]] = set()
         self._owed = asyncio.Event()
+        self._sight = Sight(bus, settler, clock)
+        self._account = Account(clock, metrics)
         self._taking_back = False
-        self._noted_at: datetime | None = None
-        self._look_back_at: float | None = None
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
 
@@ -95,22 +91,6 @@ class Delivery:
         else:
             self.trouble = None
             self._health.healthy(PART)
-        for name in await self._settler.buses_in_doubt():
-            if name != self._bus.name:
-                await self._look_for(name)
-
-    async def _look_for(self, name: str) -> None:
-        """Another bus was set until now, and nobody has seen yet whether it was there to the last."""
-        seen_at = self._clock.now()
-        try:
-            await self._bus.look_for(name)
-        except BusMissing:
-            dropped = await self._settler.owe_again(name)
-            log.warning("a missing bus had accepted events; they are sent again", bus=name, entries=dropped)
-        except DestinationError as error:
-            log.warning("cannot tell whether a bus has what it accepted last", bus=name, why=error.message)
-        else:
-            await self._settler.note_bus(name, seen_at)
 
     async def drain(self) -> None:
         """Let requests in flight end, be settled, and be the bus's for certain.
@@ -127,6 +107,7 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
             log.warning("requests given up", requests=len(late))
             raise
+        self._account.tell()
         await self._look_back()
 
     async def _fill(self, *, until_empty: bool) -> bool:
@@ -137,10 +118,11 @@ class Delivery:
                 self._packer.add(await self._take())
             if self._packer:
                 return True
+            if self._sight.is_due:
+                await self._look_back()
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
-            if self._look_back_at is not None and self._clock.monotonic() >= self._look_back_at:
-                await self._look_back()
+            self._account.tell()
             await self._clock.wait(self._owed, await self._until_due())
         return False
 
@@ -197,34 +179,16 @@ class Delivery:
             self._gate.understood(ticket)
             self.trouble = None
             self._health.healthy(PART)
-        self._look_back_at = self._clock.monotonic() + LOOK_BACK
-        await self._note_sight()
+        self._sight.answered()
+        await self._sight.note()
         await self._settler.settle(settlements, self._bus.name)
-        self._tell(published, settlements, now)
-
-    async def _note_sight(self) -> None:
-        """Before what the bus accepted since: should it turn out to be missing, that is what has to be sent again."""
-        seen_at = self._bus.existed_at
-        if seen_at is not None and seen_at != self._noted_at:
-            await self._settler.note_bus(self._bus.name, seen_at)
-            self._noted_at = seen_at
+        self._account.booked(published, settlements, now)
 
     async def _look_back(self) -> None:
-        """See whether the bus was there for what it accepted last, for nothing may be sent for hours, or ever again."""
-        if self._look_back_at is None:
-            return
-        self._look_back_at = None
-        try:
-            await self._bus.look(anew=True)
-        except BusMissing as error:
-            self.trouble = error
-            self._health.report(PART, State.FAILED, error.message, error.hint)
+        if missing := await self._sight.look_back():
+            self.trouble = missing
+            self._health.report(PART, State.FAILED, missing.message, missing.hint)
             await self._take_back()
-        except DestinationError as error:
-            self._look_back_at = self._clock.monotonic() + LOOK_BACK
-            log.warning("cannot tell whether the bus has what it accepted", why=error.message, mend=error.hint)
-        else:
-            await self._note_sight()
 
     async def _take_back(self) -> None:
         """A bus that does not exist answers as if it did: what it accepted since it was last seen is owed again."""
@@ -236,12 +200,10 @@ class Delivery:
             others = self._requests - {asyncio.current_task()}
             if others and self._bus.existed_at is not None:
                 await asyncio.wait(others)
-            await self._note_sight()
-            dropped = await self._settler.owe_again(self._bus.name)
+            await self._sight.note()
+            await self._sight.owe_again(self._bus.name)
         finally:
             self._taking_back = False
-        if dropped:
-            log.warning("the missing bus had accepted events; they are sent again", entries=dropped)
 
     def _hold(self, ticket: Ticket, error: DestinationError) -> None:
         self.trouble = error
@@ -254,36 +216,6 @@ class Delivery:
             self._health.report(PART, State.DEGRADED if answered else State.FAILED, error.message, error.hint)
         if wait is not None:
             log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
-
-    def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
-        """One line for a request; and one for each entry that was not simply accepted. Both are counted."""
-        owed = published.batch.owed
-        accepted = [
-            entry
-            for entry, outcome in zip(owed, published.answer.outcomes, strict=True)
-            if isinstance(outcome, Accepted)
-        ]
-        if accepted:
-            lag = max(0.0, (now - min(entry.entry.time for entry in accepted)).total_seconds())
-            log.info("events sent", entries=len(accepted), oldest_stopped_ago=round(lag, 3))
-            lags = ((now - each.entry.time).total_seconds() for each in accepted if not each.replay)
-            self._metrics.sent(len(accepted), lags)
-            self._metrics.succeeded(PART, now)
-        for entry, settlement in zip(owed, settlements, strict=True):
-            match settlement:
-                case Dead(_, code, reason):
-                    self._metrics.died(code)
-                    log.error("entry dead", execution_id=entry.entry.execution_id, code=code, why=reason)
-                case Postponed(_, code, due_at):
-                    self._metrics.retried(code)
-                    log.info(
-                        "entry postponed",
-                        execution_id=entry.entry.execution_id,
-                        code=code,
-                        until=due_at.isoformat(),
-                    )
-                case Sent():
-                    pass
 
     async def _take(self) -> list[Owed]:
         try:

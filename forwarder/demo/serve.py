@@ -20,12 +20,13 @@ class LogsServer:
 
     `before_answer(path, query)` is called in the server's thread ahead of each answer, and may change the
     API: so pages shift while they are read. `fail(query)` answers `POST /demo/fail` with what it returns, or
-    with a 400 when it raises ValueError.
+    with a 400 when it raises ValueError. Port 0 is any that is free.
     """
 
     api: LogsApi
     before_answer: Callable[[str, Mapping[str, str]], None] | None = None
     fail: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
+    port: int = 0
     base_url: str = field(default="", init=False)
     requests: int = field(default=0, init=False)
     last_request: float = field(default=0.0, init=False)
@@ -68,7 +69,7 @@ class LogsServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", self.port).start()
             host, port = runner.addresses[0][:2]
             self.base_url = f"http://{host}:{port}"
             self._loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SettingsError, SourceError, SourceRefused
 from forwarder.health import Health
+from forwarder.intake.nudges import Nudges
 from forwarder.intake.reading import Reader, ReadingDone
 from forwarder.intake.schedule import Schedule
 from forwarder.intake.shaping import Shaper
@@ -51,12 +52,14 @@ class Intake:
         self._cannot_read: dict[Feed, SourceError] = {}
         self._cannot_discover: SourceError | None = None
         self.schedule = Schedule(settings.source, clock)
+        self.nudges = Nudges(self.schedule, clock)
         self.readings: dict[Feed, Reading] = {}
 
     async def run(self) -> None:
         self.schedule.restart()
         await self._watch([])
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.nudges.run())
             if self._settings.discover:
                 tasks.create_task(self._discover_over_and_over())
             for _ in range(self._settings.concurrency):
@@ -135,6 +138,8 @@ class Intake:
             log.exception("reading failed", feed=str(feed), kind=type(error).__name__)
             return self._cut_short(feed, PageUnreadable("a reading failed inside the forwarder"))
         self._complete(feed, done)
+        if done.recorded:
+            self.nudges.appeared(feed, began)
         self._metrics.feed_read(self._clock.monotonic() - began)
         self._metrics.succeeded(PART, self._clock.now())
         return None

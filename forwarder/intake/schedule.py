@@ -14,13 +14,27 @@ from forwarder.settings.fields import SourceSettings
 SLOWING = 1.5
 """How much longer the next interval may be than the last, where nothing came."""
 
+NUDGED_SHARE = 0.5
+"""Of all requests: what nudges may take at most, so that a storm of them leaves the other feeds their turns."""
+
+NUDGES_AT_ONCE = 8
+"""Feeds that may be brought forward together, before that share counts."""
+
+NUDGE_GAP = 1.0
+"""Seconds between two readings of a feed that is nudged all the time; less where `min_interval` is."""
+
 
 @dataclass(slots=True)
 class _Pace:
-    """Seconds. `turn` is the feed's place in the heap that counts; older places are void."""
+    """Seconds. `turn` is the feed's place in the heap that counts; older places are void.
+
+    `again` is that it was nudged while it is read, `taken_at` when that reading began.
+    """
 
     interval: float
     turn: int
+    due_at: float = 0.0
+    taken_at: float = float("-inf")
     again: bool = False
     read_at: float | None = None
     failures: int = 0
@@ -33,6 +47,9 @@ class Schedule:
         self._shortest = settings.min_interval.total_seconds()
         self._longest = settings.max_interval.total_seconds()
         self._page = settings.page_size
+        self._nudge_every = 1 / (NUDGED_SHARE * settings.requests_per_second)
+        self._nudge_gap = min(NUDGE_GAP, self._shortest)
+        self._nudged_until = 0.0
         self._clock = clock
         self._paces: dict[Feed, _Pace] = {}
         self._reading: set[Feed] = set()
@@ -71,6 +88,7 @@ class Schedule:
             feed, wait = self._first_due()
             if feed is not None:
                 self._reading.add(feed)
+                self._paces[feed].taken_at = self._clock.monotonic()
                 return feed
             await self._clock.wait(self._changed, wait)
 
@@ -97,28 +115,47 @@ class Schedule:
             return None
         ceiling = ceiling_of(pace.failures + 1, base=self._shortest, cap=self._longest)
         pace.failures += 1
+        pace.again = False
         return self._end(feed, pace, ceiling / 2 + jittered(ceiling / 2))
 
-    def nudge(self, workflow_id: str) -> int:
-        """Make the feeds of a workflow due now; how many there are."""
-        feeds = [feed for feed in self._paces if feed.workflow_id == workflow_id]
+    def nudge(self, workflow_id: str, user_id: str | None = None) -> list[Feed]:
+        """Bring the feeds of a workflow forward, those that show a user's executions where one is named; which."""
+        feeds = [
+            feed
+            for feed in self._paces
+            if feed.workflow_id == workflow_id and (user_id is None or feed.user_id in (None, user_id))
+        ]
         for feed in feeds:
-            if feed in self._reading:
-                self._paces[feed].again = True
-            else:
-                self._put(feed, 0)
-        return len(feeds)
+            self.bring_forward(feed)
+        return feeds
+
+    def bring_forward(self, feed: Feed) -> None:
+        """Make a feed due now, or as soon as nudges may have another request; not one that cannot be read."""
+        pace = self._paces.get(feed)
+        if pace is None or pace.failures or pace.again:
+            return
+        now = self._clock.monotonic()
+        at = max(now, self._nudged_until - NUDGES_AT_ONCE * self._nudge_every, pace.taken_at + self._nudge_gap)
+        if feed in self._reading:
+            pace.again = True
+        elif at < pace.due_at:
+            self._put(feed, at - now)
+        else:
+            return
+        self._nudged_until = max(now, self._nudged_until) + self._nudge_every
 
     def _end(self, feed: Feed, pace: _Pace, wait: float) -> float:
-        wait = 0.0 if pace.again else wait
+        if pace.again:
+            wait = min(wait, max(0.0, pace.taken_at + self._nudge_gap - self._clock.monotonic()))
         pace.again = False
         self._put(feed, wait)
         return wait
 
     def _put(self, feed: Feed, wait: float) -> None:
-        turn = next(self._turns)
-        self._paces[feed].turn = turn
-        heapq.heappush(self._due, (self._clock.monotonic() + wait, turn, feed))
+        turn, due_at = next(self._turns), self._clock.monotonic() + wait
+        pace = self._paces[feed]
+        pace.turn, pace.due_at = turn, due_at
+        heapq.heappush(self._due, (due_at, turn, feed))
         self._changed.set()
 
     def _first_due(self) -> tuple[Feed | None, float]:

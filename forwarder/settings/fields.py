@@ -109,6 +109,9 @@ class DestinationSettings(Section):
     )
     concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
     timeout: Interval = Field(timedelta(seconds=10), description="longest wait for an answer")
+    client: Literal["direct", "sdk"] = Field(
+        "direct", description="who calls PutEvents: a fast client of our own, or the AWS SDK's"
+    )
 
     @model_validator(mode="after")
     def _check_limits(self) -> Self:

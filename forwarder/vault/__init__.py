@@ -5,7 +5,10 @@ from forwarder.vault.vault import (
     AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY,
     AWS_SESSION_TOKEN,
+    DIGESTS,
+    HOOK_TOKEN,
     NAMES,
+    WEB_TOKEN,
     Vault,
 )
 
@@ -14,6 +17,9 @@ __all__ = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "DIGESTS",
+    "HOOK_TOKEN",
     "NAMES",
+    "WEB_TOKEN",
     "Vault",
 ]

@@ -57,9 +57,19 @@ def beside(file: Path) -> Path:
     return file.with_name(file.name + ".new")
 
 
-def _candidates(place: Place, settings: LocalSettings) -> Iterator[MasterKey]:
+def is_handed_over(place: Place) -> bool:
+    """Whether somebody else keeps the key: systemd, an orchestrator, or whoever set the variable."""
+    return _credential(place) is not None or bool(place.environ.get(VARIABLE))
+
+
+def _credential(place: Place) -> Path | None:
     folder = place.environ.get("CREDENTIALS_DIRECTORY")
-    if folder and (file := Path(folder) / CREDENTIAL).exists():
+    file = Path(folder) / CREDENTIAL if folder else None
+    return file if file and file.exists() else None
+
+
+def _candidates(place: Place, settings: LocalSettings) -> Iterator[MasterKey]:
+    if file := _credential(place):
         yield MasterKey(_read(file), f"the credential {CREDENTIAL}", file)
         return
     if settings.vault.master_key_file:

@@ -33,6 +33,12 @@ AWS_SECRET_ACCESS_KEY = "aws-secret-access-key"  # noqa: S105  # the name of a s
 AWS_SESSION_TOKEN = "aws-session-token"  # noqa: S105  # the name of a secret
 NAMES = (ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
 
+WEB_TOKEN = "web-token-sha256"  # noqa: S105  # as above
+HOOK_TOKEN = "hook-token-sha256"  # noqa: S105  # as above
+DIGESTS = (WEB_TOKEN, HOOK_TOKEN)
+"""Digests of tokens that we make ourselves. They are sealed like secrets, so that only who has the master key can set
+one; a program that does not know these names opens, keeps and rotates them all the same."""
+
 
 SHOWN_CHARACTERS = 4
 SHORTEST_SHOWN = 16
@@ -121,7 +127,8 @@ class Vault:
         self._write()
 
     def warnings(self) -> list[str]:
-        paths = [self.file] if self.key.file is None else [self.file, self.key.file]
+        # A credential has its modes from whoever hands it over: systemd and Kubernetes open it to a group of our own.
+        paths = [self.file, self.key.file] if self.key.file and self.key.mutable else [self.file]
         return [f"{path} is open to its group" for path in paths if master_key.is_open_to_group(path)]
 
     def _write(self) -> None:
@@ -135,7 +142,7 @@ class Vault:
 
 def check(name: str, value: str) -> None:
     """Raises VaultError for a value that could be no such secret; never with the value."""
-    if name not in NAMES:
+    if name not in NAMES + DIGESTS:
         raise VaultError(f"there is no secret of that name; there are {', '.join(NAMES)}")
     if not value:
         raise VaultError(f"{name} is empty")

@@ -1,5 +1,6 @@
 """The real bus of the forwarder before a strict EventBridge."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from forwarder.aws.bus import Answer, ClassicBus, Event
 from forwarder.aws.credentials import Identity, StoredKeys
+from forwarder.settings.fields import variable
 from tests.clocks import NOON, QuickClock
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
 from tests.fakes.signing import Key
@@ -20,7 +22,9 @@ def stored(key: Key = KEY) -> StoredKeys:
 
 
 def identity(bridge: StrictEventBridge, key: Key | None = KEY, **destination: Any) -> Identity:
-    settings = {"event_bus": BUS, "region": REGION, "endpoint_url": bridge.url, "timeout": "1s", **destination}
+    settings = {"event_bus": BUS, "region": REGION, "endpoint_url": bridge.url, "timeout": "1s"}
+    settings["client"] = os.environ.get(variable("destination.client"), "direct")
+    settings |= destination
     return Identity(some_settings(destination=settings).destination, None if key is None else stored(key))
 
 

@@ -94,6 +94,15 @@ def connector_error() -> aiohttp.ClientConnectorError:
         (ConnectionClosedError(endpoint_url=URL), Unknown),
         (ReadTimeoutError(endpoint_url=URL), Unknown),
         (TimeoutError(), Unknown),
+        (connector_error(), DestinationUnavailable),
+        (aiohttp.ClientConnectorDNSError(None, OSError(-2, "no such name")), DestinationUnavailable),  # type: ignore[arg-type]
+        (aiohttp.ConnectionTimeoutError(URL), DestinationUnavailable),
+        (aiohttp.ClientHttpProxyError(None, (), status=407), DestinationUnavailable),  # type: ignore[arg-type]
+        (aiohttp.SocketTimeoutError(URL), Unknown),
+        (aiohttp.ClientOSError(104, "reset"), Unknown),
+        (aiohttp.ClientConnectionResetError("Cannot write to closing transport"), Unknown),
+        (aiohttp.ServerDisconnectedError(), Unknown),
+        (aiohttp.ClientPayloadError(), Unknown),
         (AttributeError("x"), Unknown),
         (UnicodeDecodeError("utf-8", b"", 0, 1, "x"), Unknown),
     ],

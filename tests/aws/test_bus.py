@@ -22,6 +22,8 @@ from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 from tests.loops import looped
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 
 @pytest.fixture
 def bridge() -> Iterator[StrictEventBridge]:

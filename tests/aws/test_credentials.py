@@ -17,6 +17,8 @@ from tests.fakes.wire import utc_now
 from tests.loops import looped
 from tests.vault.homes import Home
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 ROLE = "arn:aws:iam::123456789012:role/publisher"
 VARIABLES = {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
 

@@ -12,6 +12,8 @@ from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.loops import looped
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 
 @pytest.fixture
 def bridge() -> Iterator[StrictEventBridge]:

@@ -10,6 +10,7 @@ GOALS = {
     5: "latency, from visible in the API to accepted by the bus",
     6: "idle feeds cost next to nothing",
     7: "growth",
+    8: "the page: nudges arrive at once, and readers cost delivery little",
 }
 
 

@@ -9,11 +9,14 @@ from tests.benchmarks.report import number
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, LEFT, RIGHT, TOP = 720, 70, 20, 40
+WIDTH, LEFT, RIGHT, TOP = 720, 70, 40, 40
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a")
 STYLE = "font-family:sans-serif;font-size:12px"
 DOTS = 200
 """Points that a distribution is drawn with."""
+
+MOST_MARKS = 8
+"""Labels that fit beside one another."""
 
 
 def bars(title: str, unit: str, values: Mapping[str, tuple[float, float, float]]) -> str:
@@ -52,7 +55,7 @@ def lines(title: str, x: str, y: str, points: Mapping[str, Points], *, logarithm
         value = top * part / 4
         shapes += [_line(LEFT, up(value), WIDTH - RIGHT, up(value), "#d0d7de")]
         shapes += [_text(LEFT - 6, up(value) + 4, number(value), "end")]
-    for size in _marks([size for line in points.values() for size, _ in line]):
+    for size in _marks([size for line in points.values() for size, _ in line], logarithmic=logarithmic):
         shapes.append(_text(across(size), TOP + high + 18, number(size), "middle"))
     for index, ((name, line), colour) in enumerate(zip(points.items(), cycle(COLOURS), strict=False)):
         path = " ".join(f"{across(size):.1f},{up(value):.1f}" for size, value in line)
@@ -68,9 +71,12 @@ def distribution(values: Sequence[float]) -> Points:
     return [(value, 100 * (index + 1) / len(ordered)) for index, value in enumerate(ordered)][::-step][::-1]
 
 
-def _marks(sizes: Sequence[float]) -> list[float]:
+def _marks(sizes: Sequence[float], *, logarithmic: bool) -> list[float]:
+    """Where the axis is labelled: at the sizes themselves, or at equal steps."""
     distinct = sorted(set(sizes))
-    return distinct if len(distinct) <= 8 else distinct[:: len(distinct) // 6]  # what fits beside one another
+    if not logarithmic:
+        return [distinct[0] + (distinct[-1] - distinct[0]) * part / 4 for part in range(5)]
+    return distinct if len(distinct) <= MOST_MARKS else distinct[:: len(distinct) // MOST_MARKS + 1]
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", *, bold: bool = False, colour: str = "#1f2328") -> str:

@@ -29,6 +29,8 @@ from tests.fakes.wire import Request
 from tests.loops import looped, until
 from tests.samples import FEED, entry, some_settings
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 
 @pytest.fixture
 def bridge() -> Iterator[StrictEventBridge]:

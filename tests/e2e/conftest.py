@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Home
+from tests.e2e.harness import CLIENT, Home
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, StrictEventBridge
+
+
+@pytest.fixture(params=["direct", pytest.param("sdk", marks=pytest.mark.long)])
+def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test runs with either client of the bus: with the one that is not the default, in the long run."""
+    monkeypatch.setenv(CLIENT, request.param)
 
 
 @pytest.fixture

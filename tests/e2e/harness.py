@@ -31,6 +31,7 @@ from tests.fakes.wire import Request
 PROGRAM: Final = (sys.executable, "-m", "forwarder")
 VERB_TIMEOUT: Final = 60.0
 DEADLINE: Final = 20.0
+CLIENT: Final = "FORWARDER_DESTINATION__CLIENT"  # set by a test that runs with either client of the bus
 SEALED: Final = ("forwarder.keys", "forwarder.master-key")
 
 
@@ -103,6 +104,7 @@ class Home:
     def environment(self) -> dict[str, str]:
         """No AWS key of whoever runs the tests, no network to ask for one, a wide terminal."""
         bare = {"PATH": os.environ["PATH"], "HOME": str(self.place), "LANG": "C.UTF-8", "COLUMNS": "160"}
+        bare |= {name: value for name, value in os.environ.items() if name == CLIENT}
         return bare | {"AWS_EC2_METADATA_DISABLED": "true"} | self.env
 
     def __call__(self, *verb: str, stdin: str = "", timeout: float = VERB_TIMEOUT) -> Done:

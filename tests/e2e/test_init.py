@@ -63,6 +63,17 @@ def test_init_seals_the_master_key_file_from_other_users(bare: Home) -> None:
     assert len(base64.b64decode(key.read_text().strip(), validate=True)) == 32
 
 
+def test_init_makes_no_master_key_where_one_is_handed_over(bare: Home) -> None:
+    handed = bare.place / "credentials"
+    handed.mkdir()
+    (handed / "forwarder-master-key").write_text(base64.b64encode(bytes(32)).decode())
+    (handed / "forwarder-master-key").chmod(0o400)
+    bare.env["CREDENTIALS_DIRECTORY"] = str(handed)
+    assert bare("init").code == 0
+    assert not (bare.place / "forwarder.master-key").exists()
+    assert bare("keys", "set", "alloy-api-key", stdin="planted\n").code == 0
+
+
 def test_two_inits_make_two_master_keys(bare: Home) -> None:
     bare("init")
     key = bare.place / "forwarder.master-key"

@@ -27,6 +27,8 @@ from tests.fakes.bus_faults import (
 )
 from tests.fakes.eventbridge import StrictEventBridge
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 
 def sizes(bus: StrictEventBridge) -> list[int]:
     """How many entries each request that was answered delivered."""

@@ -60,7 +60,7 @@ def test_status_knows_the_last_reading_of_a_once(home: Home, alloy: FakeAlloy) -
 def test_status_tells_what_is_owed_and_since_when(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     bus.buses.discard(BUS)
     fail(alloy, "a", "b")
-    home("once", "--timeout", "500ms")
+    home("once", "--timeout", "5s")
     told = home("status", "--json").json()
     age = datetime.now(UTC) - datetime.fromisoformat(told["oldest_owed_at"])
     assert told["books"]["owed"] == 2

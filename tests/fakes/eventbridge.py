@@ -52,13 +52,14 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Served:
-    """One request and what became of it; `status` before its fault spoiled the answer."""
+    """One request and what became of it; `status` before its fault spoiled the answer; `bus` is the one asked for."""
 
     index: int
     operation: str
     fault: Fault | None
     status: int
     delivered: int
+    bus: str = ""
 
 
 class StrictEventBridge:
@@ -148,7 +149,8 @@ class StrictEventBridge:
         before = len(self.delivered)
         answer = self._sts(request) if operation == "STS" else self._events(operation, request, fault)
         delivered = len(self.delivered) - before
-        self.served.append(Served(request.index, operation, fault, answer.status, delivered))
+        asked = json.loads(request.body)["Name"] if operation == "DescribeEventBus" else ""
+        self.served.append(Served(request.index, operation, fault, answer.status, delivered, asked))
         return answer if fault is None or answer.status != 200 else fault.spoil(answer)
 
     def _events(self, operation: str, request: Request, fault: Fault | None) -> Answer:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ class WireServer:
         compress: bool = False,
         now: Callable[[], datetime] = utc_now,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._handler, self._screen, self._counts = handler, screen, counts
         self._compress, self._now, self._port = compress, now, port
         self._ready = threading.Event()
@@ -82,7 +85,7 @@ class WireServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def wait_until(self, true: Callable[[], bool], timeout: float = 10) -> bool:
         """Wait for what requests bring about, looking as each is decided and as it ends; whether it came."""
@@ -106,7 +109,7 @@ class WireServer:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._greet, sock=self._socket, limit=HEAD_LIMIT)
+        server = await asyncio.start_server(self._greet, sock=self._socket, limit=HEAD_LIMIT, ssl=self._tls)
         self._ready.set()
         await self._stop.wait()
         server.close()

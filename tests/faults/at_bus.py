@@ -43,6 +43,11 @@ def missing(scene: Scene, _: Random, __: str) -> None:
     scene.lose_bus()
 
 
+def moves(scene: Scene, _: Random, __: str) -> None:
+    """The settings name another bus."""
+    scene.move_bus()
+
+
 def refuses(scene: Scene, draw: Random, _: str) -> None:
     """The keys, or what they may do, are taken away until all is mended."""
     if draw.random() < 0.5:
@@ -66,5 +71,6 @@ ACTS: Final[dict[str, Callable[[Scene, Random, str], None]]] = {
     "bus fault": fault,
     "bus chaos": chaos,
     "bus missing": missing,
+    "another bus": moves,
     "bus refuses": refuses,
 }

@@ -50,10 +50,10 @@ def spoiled_requests(bridge: StrictEventBridge) -> frozenset[int]:
     return frozenset(served.index for served in list(bridge.served) if _is_spoiled(served))
 
 
-def since_a_look(bridge: StrictEventBridge) -> tuple[int, int]:
-    """The requests since the forwarder saw the bus for the last time that it surely remembers."""
+def since_a_look(bridge: StrictEventBridge, bus: str) -> tuple[int, int]:
+    """The requests since the forwarder saw a bus for the last time that it surely remembers."""
     served = list(bridge.served)
-    looks = [each.index for each in served if each.operation == "DescribeEventBus" and each.status == SEEN]
+    looks = [each.index for each in served if each.bus == bus and each.status == SEEN]
     last = max((each.index for each in served), default=0)
     return max(0, looks[-2] - IN_FLIGHT) if len(looks) > 1 else 0, last + IN_FLIGHT
 

@@ -40,6 +40,7 @@ TROUBLE: Final[dict[str, float]] = {
     "bus fault": 8,
     "bus chaos": 1,
     "bus missing": 0.7,
+    "another bus": 0.7,
     "bus refuses": 0.7,
     "break settings": 1.5,
     "set clock": 1.2,

@@ -37,6 +37,8 @@ MARGIN: Final = 6.0
 LONGEST_TRUST: Final = 61.0
 """Simulated seconds after which the forwarder looks again whether the bus exists."""
 
+BUSES: Final = (BUS, "failures-too")
+
 INVALID_SETTINGS: Final = 78
 
 SOURCE: Final = {
@@ -151,10 +153,20 @@ class Scene:
         self.home.write(self.home.text(), how)
         self.settings_broken = False
 
+    @property
+    def bus(self) -> str:
+        """The one that the settings name."""
+        return str(self.home.settings["destination"]["event_bus"])
+
+    def move_bus(self) -> None:
+        """Another one is named from now on. What the one before dropped has to be missed all the same."""
+        self.home.settings["destination"]["event_bus"] = next(bus for bus in BUSES if bus != self.bus)
+        self.write_settings("rename")
+
     def lose_bus(self) -> None:
-        if BUS in self.bridge.buses:
-            self.bridge.buses.discard(BUS)
-            self.in_doubt.append(range(*since_a_look(self.bridge)))
+        if self.bus in self.bridge.buses:
+            self.bridge.buses.discard(self.bus)
+            self.in_doubt.append(range(*since_a_look(self.bridge, self.bus)))
 
     def make_bus_missed(self) -> None:
         """What is published now is dropped, and what is published after the longest trust in the bus finds that out."""
@@ -175,18 +187,18 @@ class Scene:
         self.bridge.denied.clear()
         if self.settings_broken or not self.home.settings["enabled"]:
             self.write_settings("rename", enabled=True)
-        if BUS not in self.bridge.buses:
-            self._restore_bus()
+        if not set(BUSES) <= self.bridge.buses:
+            self._restore_buses()
 
-    def _restore_bus(self) -> None:
-        """Not before it was missed: nobody could tell that a bus was away that is back when it is looked for."""
+    def _restore_buses(self) -> None:
+        """Not before they were missed: nobody could tell that a bus was away that is back when it is looked for."""
         if not self._is_missed():
             self.make_bus_missed()
             if not eventually(lambda: self._is_missed() or self.daemon.ended is not None, within=self.patience):
                 self.problem("nobody misses the bus")
             if self.daemon.ended is not None:
                 return
-        self.bridge.buses.add(BUS)
+        self.bridge.buses |= set(BUSES)
 
     def _is_missed(self) -> bool:
         """Whether nothing that it dropped is taken for sent."""
@@ -234,7 +246,7 @@ class Scene:
 def on_stage(place: Path, **api: Any) -> Iterator[Scene]:
     """`api` is what Alloy's documentation leaves open; see `LogsApi`."""
     sim = SimTime.begin(FACTOR)
-    with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge() as bridge:
+    with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge(buses=BUSES) as bridge:
         home = Home(place, alloy=alloy.url, bus=bridge.url, **SOURCE)
         driver = Driver(place / "control")
         scene = Scene(sim, alloy, bridge, home, driver, World(alloy.api), spawned(home, sim, driver))

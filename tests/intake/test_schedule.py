@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from forwarder.intake.schedule import Schedule
+from forwarder.intake.schedule import NUDGE_GAP, NUDGED_SHARE, NUDGES_AT_ONCE, Schedule
 from forwarder.model import Feed
 from tests.clocks import QuickClock
 from tests.loops import looped
@@ -126,17 +126,19 @@ async def test_a_nudge_makes_every_feed_of_the_workflow_due_now() -> None:
     schedule, clock = scheduled(A, Feed("a", "u"), B)
     for _ in range(3):
         schedule.done(await schedule.next(), 0)
-    assert schedule.nudge("a") == 2
-    assert schedule.nudge("unknown") == 0
+    clock.advance(NUDGE_GAP)
+    assert schedule.nudge("a") == [A, Feed("a", "u")]
+    assert schedule.nudge("unknown") == []
     nudged = [await waited(schedule, clock) for _ in range(2)]
     assert nudged == [(A, 0), (Feed("a", "u"), 0)]
     assert await nothing_is_due(schedule)
 
 
 @looped
-async def test_a_nudge_while_a_feed_is_read_has_it_read_again_at_once() -> None:
+async def test_a_nudge_while_a_feed_is_read_has_it_read_again_soon() -> None:
     schedule, clock = scheduled(A)
     await schedule.next()
+    clock.advance(NUDGE_GAP)
     schedule.nudge("a")
     schedule.nudge("a")
     assert await nothing_is_due(schedule)
@@ -155,6 +157,71 @@ async def test_a_nudge_wakes_a_reader_that_waits() -> None:
     feed, wait = await waiting
     assert feed == A
     assert wait < SHORTEST
+
+
+@looped
+async def test_a_nudge_for_a_user_leaves_the_feeds_of_other_users_alone() -> None:
+    schedule, _ = scheduled(A, Feed("a", "u"), Feed("a", "v"))
+    assert schedule.nudge("a", "u") == [A, Feed("a", "u")]
+
+
+@looped
+async def test_a_feed_that_is_nudged_all_the_time_is_read_once_a_second() -> None:
+    schedule, clock = scheduled(A)
+    waits = []
+    for _ in range(5):
+        feed, wait = await waited(schedule, clock)
+        waits.append(wait)
+        schedule.nudge("a")
+        schedule.done(feed, 0)
+        schedule.nudge("a")
+    assert waits == [0, *[NUDGE_GAP] * 4]
+
+
+@looped
+async def test_a_storm_of_nudges_takes_half_of_the_requests_at_most() -> None:
+    many = [Feed("a", f"user-{number}") for number in range(100)]
+    schedule, clock = scheduled(*many)
+    for _ in many:
+        schedule.done(await schedule.next(), 0)
+    clock.advance(NUDGE_GAP)
+    began = clock.monotonic()
+    schedule.nudge("a")
+    taken: list[float] = []
+    while len(taken) < 30:
+        await schedule.next()
+        taken.append(clock.monotonic() - began)
+    gap = 1 / (some_settings().source.requests_per_second * NUDGED_SHARE)
+    assert taken == pytest.approx([max(0.0, (number - NUDGES_AT_ONCE) * gap) for number in range(30)])
+
+
+@looped
+async def test_a_storm_of_nudges_keeps_no_other_feed_waiting() -> None:
+    schedule, clock = scheduled(A, B)
+    read = []
+    while clock.monotonic() < 1000 + 2 * LONGEST:
+        feed, _ = await waited(schedule, clock)
+        read.append(feed)
+        schedule.nudge("a")
+        schedule.done(feed, 0)
+    alone, quiet = scheduled(B)
+    undisturbed = 0
+    while quiet.monotonic() < 1000 + 2 * LONGEST:
+        await waited(alone, quiet)
+        alone.done(B, 0)
+        undisturbed += 1
+    assert read.count(B) >= undisturbed - 1
+
+
+@looped
+async def test_a_nudge_does_not_hurry_what_cannot_be_read() -> None:
+    schedule, clock = scheduled(A)
+    wait = schedule.failed(await schedule.next())
+    schedule.nudge("a")
+    assert (await waited(schedule, clock))[1] == pytest.approx(wait)
+    schedule.nudge("a")
+    again = schedule.failed(A)
+    assert (await waited(schedule, clock))[1] == pytest.approx(again)
 
 
 @looped
@@ -187,4 +254,4 @@ async def test_a_feed_that_goes_and_comes_while_it_is_read_still_has_one_reader(
     assert await nothing_is_due(schedule)
     schedule.done(A, 0)
     assert schedule.feeds == [A]
-    assert not await nothing_is_due(schedule) or schedule.nudge("a") == 1
+    assert not await nothing_is_due(schedule) or schedule.nudge("a") == [A]

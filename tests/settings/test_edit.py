@@ -8,7 +8,7 @@ import pytest
 from forwarder.errors import SettingsError
 from forwarder.model import Feed
 from forwarder.settings import Place, load
-from forwarder.settings.edit import set_value, set_values
+from forwarder.settings.edit import Value, set_value, set_values
 from tests.disks import unprivileged
 
 TEXT = """\
@@ -125,7 +125,7 @@ def test_a_read_only_file_is_told() -> None:
 
 
 def test_several_values_are_written_in_one_edit(place: Place) -> None:
-    changed = {
+    changed: dict[str, Value] = {
         "enabled": False,
         "destination.region": "us-east-1",
         "event.detail_type": "Failed",
@@ -160,7 +160,12 @@ def test_a_list_that_was_not_there_is_added(place: Place) -> None:
 
 
 def test_values_that_are_not_valid_change_nothing_and_are_told_one_by_one(place: Place) -> None:
-    wrong = {"destination.region": "Mars", "destination.event_bus": "", "event.source": "aws.mine", "enabled": False}
+    wrong: dict[str, Value] = {
+        "destination.region": "Mars",
+        "destination.event_bus": "",
+        "event.source": "aws.mine",
+        "enabled": False,
+    }
     with pytest.raises(SettingsError) as raised:
         set_values(place, wrong)
     assert set(raised.value.faults) == {"destination.region", "destination.event_bus", "event.source"}

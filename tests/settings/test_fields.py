@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "destination.max_request_bytes": 1_000_000,
     "destination.concurrency": 8,
     "destination.timeout": 10 * S,
+    "destination.client": "direct",
     "vault.file": "forwarder.keys",
     "vault.master_key_file": "forwarder.master-key",
     "ledger.url": "sqlite:///forwarder.db",

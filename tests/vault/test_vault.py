@@ -209,3 +209,13 @@ def test_nothing_shows_a_secret_or_a_master_key(home: Home) -> None:
     assert text not in shown
     assert repr(base64.b64decode(text)) not in shown
     assert base64.b64decode(text).hex()[:16] not in shown
+
+
+def test_a_credential_that_its_group_may_open_is_not_warned_about(tmp_path: Path) -> None:
+    """systemd hands it over with an access list, and Kubernetes with a group of the pod's: both look like this."""
+    home = filled(tmp_path)
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    (handed / master_key.CREDENTIAL).write_bytes(home.key_file.read_bytes())
+    (handed / master_key.CREDENTIAL).chmod(0o440)
+    assert Home(tmp_path, {"CREDENTIALS_DIRECTORY": str(handed)}).open().warnings() == []

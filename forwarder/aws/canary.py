@@ -1,0 +1,40 @@
+"""A test event: the only proof that events can be published, for PutEvents has no dry run."""
+
+from typing import assert_never
+
+import msgspec
+
+from forwarder import __version__
+from forwarder.aws.bus import ClassicBus, Event
+from forwarder.aws.credentials import Identity
+from forwarder.clock import Clock
+from forwarder.errors import DestinationUnavailable, RequestRefused
+from forwarder.model import Accepted, Rejected, Retry, Unknown
+
+DETAIL_TYPE = "Forwarder Test"
+"""Its own, so that no rule for failed executions takes it for one."""
+
+
+async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
+    """Publish a test event; its EventId. Raises DestinationError."""
+    now = clock.now()
+    sent_at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    detail = {"version": "1", "test": True, "sentAt": sent_at, "forwarder": {"version": __version__}}
+    async with ClassicBus(identity, clock) as bus:
+        answer = await bus.put([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])
+    if answer.stop is not None:
+        raise answer.stop
+    (outcome,) = answer.outcomes
+    match outcome:
+        case Accepted(event_id):
+            return event_id
+        case Rejected(code, reason) | Retry(code, reason):
+            raise RequestRefused(_told(code, reason), code=code, final=isinstance(outcome, Rejected))
+        case Unknown(reason):
+            raise DestinationUnavailable(f"whether it was sent is unknown: {reason}", code="unknown")
+        case _:
+            assert_never(outcome)
+
+
+def _told(code: str, reason: str) -> str:
+    return f"the bus refuses it with {code}" + (f": {reason}" if reason else "")

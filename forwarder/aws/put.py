@@ -1,0 +1,188 @@
+"""PutEvents without the SDK's layers between: the one call that a storm of failures is made of.
+
+It sends what the SDK would send, signed alike, over the HTTP client that the SDK uses too, and fails with the SDK's own
+errors, so that one table (`answers.py`) says what either means. All other calls, the keys, the address and the proxy
+are the SDK's.
+"""
+
+import asyncio
+import hmac
+import os
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from http import HTTPStatus
+from io import BytesIO
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import msgspec
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import ClientError
+from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.parsers import create_parser
+from botocore.utils import get_environ_proxies
+from yarl import URL
+
+from forwarder import __version__
+
+OPERATION = "PutEvents"
+SERVICE = "events"
+ALGORITHM = "AWS4-HMAC-SHA256"
+CONTENT_TYPE = "application/x-amz-json-1.1"
+TARGET = f"AWSEvents.{OPERATION}"
+HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"forwarder/{__version__}"}
+"""Not signed: what stands between may change them."""
+
+KEEP_ALIVE = 12.0
+"""Seconds for which an idle connection is kept. AWS closes one after 20, and what became of a request that crosses the
+close on its way nobody could say."""
+
+LARGE = 1 << 20
+"""Bytes of a body from which on aiohttp wants to send it in pieces, so that it holds nobody else up."""
+
+_json = msgspec.json.Encoder()
+_answer = msgspec.json.Decoder(dict[str, Any])
+_refusal = create_parser("json")
+
+
+class FrozenKeys(Protocol):
+    """What the SDK gives of its credentials: three that belong together."""
+
+    @property
+    def access_key(self) -> str: ...
+    @property
+    def secret_key(self) -> str: ...
+    @property
+    def token(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # for it holds keys
+class _Second:
+    """What all requests of one second and of one pair of keys have in common."""
+
+    at: int
+    keys: FrozenKeys
+    headers: Mapping[str, str]
+    canonical: str
+    to_sign: str
+    authorization: str
+    signing_key: bytes
+
+
+class Signer:
+    """AWS Signature Version 4 for one address. Source: "Create a signed AWS API request" (AWS IAM).
+
+    What stays the same from request to request is worked out once, and what is about the address by the SDK's signer.
+    """
+
+    def __init__(self, url: str, region: str) -> None:
+        request, sdk = AWSRequest("POST", url), SigV4Auth(None, SERVICE, region)
+        method, path, query, *_ = sdk.canonical_request(request).split("\n")
+        self._start = f"{method}\n{path}\n{query}\n"
+        self._host = str(sdk.headers_to_sign(request)["host"])
+        self._region = region
+        self._second: _Second | None = None
+
+    def headers(self, keys: FrozenKeys, body: bytes, at: int) -> dict[str, str]:
+        """Those that have to go with the body, the signature among them. `at` is in seconds since 1970."""
+        second = self._second
+        if second is None or second.at != at or second.keys != keys:
+            second = self._second = self._common(keys, at)
+        canonical = f"{second.canonical}{sha256(body).hexdigest()}"
+        to_sign = f"{second.to_sign}{sha256(canonical.encode()).hexdigest()}"
+        signature = hmac.digest(second.signing_key, to_sign.encode(), "sha256").hex()
+        return {**second.headers, "authorization": f"{second.authorization}{signature}"}
+
+    def _common(self, keys: FrozenKeys, at: int) -> _Second:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+        scope = f"{stamp[:8]}/{self._region}/{SERVICE}/aws4_request"
+        headers = {"content-type": CONTENT_TYPE, "host": self._host, "x-amz-date": stamp}
+        if keys.token:
+            headers["x-amz-security-token"] = keys.token
+        headers["x-amz-target"] = TARGET
+        names = ";".join(headers)
+        lines = "".join(f"{name}:{' '.join(value.split())}\n" for name, value in headers.items())
+        return _Second(
+            at=at,
+            keys=keys,
+            headers=headers,
+            canonical=f"{self._start}{lines}\n{names}\n",
+            to_sign=f"{ALGORITHM}\n{stamp}\n{scope}\n",
+            authorization=f"{ALGORITHM} Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature=",
+            signing_key=self._signing_key(keys.secret_key, stamp[:8]),
+        )
+
+    def _signing_key(self, secret: str, day: str) -> bytes:
+        key = f"AWS4{secret}".encode()
+        for part in (day, self._region, SERVICE, "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        return key
+
+
+class DirectClient:
+    """Entered with `async with`, which reads the certificates to trust.
+
+    `url` is the SDK's endpoint, `seconds` the longest wait to be connected and then between two bytes of an answer, and
+    `bundle` a file of certificates, or empty for what the SDK trusts. Proxies are those of the environment.
+    """
+
+    def __init__(self, url: str, region: str, *, seconds: float, connections: int, bundle: str = "") -> None:
+        place = urlsplit(url)
+        self._url = URL(urlunsplit(place._replace(path=place.path or "/")), encoded=True)
+        self._signer = Signer(url, region)
+        self._proxy = ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url)
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=seconds, sock_read=seconds)
+        self._connections = connections
+        self._bundle = bundle
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        trusted = await asyncio.to_thread(_trusted, self._bundle) if self._url.scheme == "https" else True
+        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE, ssl=trusted)
+        self._http = await self._open.enter_async_context(
+            aiohttp.ClientSession(
+                connector=connector,
+                timeout=self._timeout,
+                headers=HEADERS,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=self._proxy,
+            )
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    async def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The answer, as the SDK gives it: one that cannot be parsed has no entries.
+
+        Raises the SDK's ClientError where it is a refusal, and aiohttp's errors where there is none.
+        """
+        body = _json.encode({"Entries": entries})
+        return await self.send(body, self._signer.headers(keys, body, int(time.time())))
+
+    async def send(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Once. No redirect is followed: whoever answers with one may have taken the events, or be anybody."""
+        data = BytesIO(body) if len(body) > LARGE else body
+        async with self._http.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
+            said = await response.read()
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            told = {"status_code": response.status, "headers": response.headers, "body": said}
+            raise ClientError(_refusal.parse(told, None), OPERATION)
+        try:
+            return _answer.decode(said)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return {}
+
+
+def _trusted(bundle: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=get_cert_path(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True))

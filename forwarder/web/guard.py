@@ -1,0 +1,148 @@
+"""What stands before every handler: who may come in, from where, and what each answer tells the browser.
+
+Closed unless named open here: a route that is added needs a session, and a form token for a change.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from forwarder.vault import WEB_TOKEN
+from forwarder.web.names import NAMES
+from forwarder.web.pages import FORM_TOKEN, PAGES, SESSION, page
+from forwarder.web.sessions import Sessions
+from forwarder.web.tokens import Digests
+
+log = structlog.get_logger("web")
+
+OPEN = frozenset({"login", "static", "livez", "readyz", "metrics", "nudge"})
+"""Routes that need no session. Of these, `nudge` has a token of its own."""
+
+FOR_MACHINES = frozenset({"livez", "readyz", "metrics", "nudge"})
+"""Callers that are no browser, and name no origin."""
+
+SAFE = frozenset({"GET", "HEAD"})
+
+LARGEST_BODY = 64 * 1024
+
+HEADERS = {
+    "Server": "forwarder",
+    # No script or style but from files of ours: markup that got in by mistake could not run any.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # Not `no-referrer`: with that, browsers send the origin of a form as `null`.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+SESSIONS = web.AppKey("sessions", Sessions)
+DIGESTS = web.AppKey("digests", Digests)
+
+CHANGED = web.RequestKey("changed", tuple[str, ...])
+"""Set by the handler of a change: the fields it changed, for the audit line. Never a value."""
+
+
+def cookie_name(request: web.Request) -> str:
+    """Under TLS with the prefix that keeps other hosts and paths from setting it."""
+    return "__Host-forwarder" if request.app[NAMES].is_secure(request) else "forwarder"
+
+
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """To every answer, streams included."""
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    response.headers.setdefault("Cache-Control", "no-store")
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal is a page that a person can read; a fault of ours tells nothing of itself but in the log."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < web.HTTPBadRequest.status_code:
+            raise
+        answer = _refusal(request, error.status, error.reason)
+        answer.headers.extend({name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers})
+        return answer
+    except Exception as error:
+        log.exception("request failed", route=_route(request), kind=type(error).__name__)
+        return _refusal(request, web.HTTPInternalServerError.status_code, "the forwarder failed here; its log says why")
+
+
+@web.middleware
+async def check_caller(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A stranger's page can make a browser call us, under a name that leads here or across origins; it says so."""
+    names = request.app[NAMES]
+    if not names.may_come(request):
+        raise web.HTTPForbidden(reason="come through the proxy")
+    if request.headers.get("Host", "").lower() not in names.hosts:
+        raise web.HTTPMisdirectedRequest(reason="not an address of this page: see [web] public_url")
+    origin = request.headers.get("Origin")
+    is_machine = _route(request) in FOR_MACHINES
+    if origin not in names.origins and not (origin is None and (request.method in SAFE or is_machine)):
+        raise web.HTTPForbidden(reason="this came from another page")
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise web.HTTPRequestEntityTooLarge(LARGEST_BODY, request.content_length or 0)
+    return await handler(request)
+
+
+@web.middleware
+async def check_session(request: web.Request, handler: Handler) -> web.StreamResponse:
+    token = request.app[DIGESTS].get(WEB_TOKEN)
+    session = request.app[SESSIONS].find(request.cookies.get(cookie_name(request), ""), token)
+    if session is not None:
+        request[SESSION] = session
+    if session is not None or _route(request) in OPEN:
+        return await handler(request)
+    if request.method in SAFE:
+        raise web.HTTPSeeOther("/login")
+    raise web.HTTPUnauthorized(reason="log in first")
+
+
+@web.middleware
+async def check_change(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A change comes from a form of this session, and once; the log says who changed what."""
+    if request.method in SAFE or _route(request) in OPEN:
+        return await handler(request)
+    session = request[SESSION]
+    form = await request.post()
+    given = form.get(FORM_TOKEN) or request.headers.get("X-Form-Token", "")
+    if not isinstance(given, str) or not session.spend(given):
+        raise web.HTTPForbidden(reason="this form was sent before, or is too old: load the page again")
+    status = web.HTTPInternalServerError.status_code
+    try:
+        answer = await handler(request)
+        status = answer.status
+    except web.HTTPException as error:
+        status = error.status
+        raise
+    finally:
+        log.info(
+            "changed from the page",
+            route=_route(request),
+            fields=list(request.get(CHANGED, ())),
+            session=session.name,
+            caller=request.app[NAMES].caller(request),
+            status=status,
+        )
+    return answer
+
+
+MIDDLEWARES: Sequence[Middleware] = (answer_errors, check_caller, check_session, check_change)
+"""From the outside in."""
+
+
+def _route(request: web.Request) -> str:
+    return request.match_info.route.name or ""
+
+
+def _refusal(request: web.Request, status: int, reason: str) -> web.Response:
+    if _route(request) in FOR_MACHINES or PAGES not in request.app:
+        return web.Response(text=f"{reason}\n", status=status)
+    return page(request, "refusal.html", status=status, reason=reason)

@@ -1,0 +1,31 @@
+"""What is done to dead letters from the page: they are retried, or dropped."""
+
+from aiohttp import web
+
+from forwarder.errors import LedgerError
+from forwarder.web.desk import DESK
+from forwarder.web.guard import CHANGED
+from forwarder.web.pages import go_to
+
+ACTIONS = ("retry", "purge", "retry_all", "purge_all")
+"""Names of the buttons. The first two carry an executionId."""
+
+
+async def act(request: web.Request) -> web.Response:
+    desk, form = request.app[DESK], await request.post()
+    asked = [name for name in ACTIONS if name in form]
+    if len(asked) != 1:
+        raise web.HTTPBadRequest(reason="one thing at a time")
+    chosen = None if asked[0].endswith("_all") else [str(form[asked[0]])]
+    try:
+        if asked[0].startswith("retry"):
+            await desk.ledger.retry_dead(chosen, now=desk.clock.now())
+        else:
+            await desk.ledger.purge_dead(chosen)
+    except LedgerError as error:
+        raise web.HTTPServiceUnavailable(reason=error.message) from None
+    request[CHANGED] = (asked[0], *(chosen or ()))
+    return go_to("/#dead")
+
+
+ROUTES = [web.post("/dead", act, name="dead")]

@@ -1,0 +1,248 @@
+"""The client of our own for PutEvents: it signs as the SDK does, and sends each request once."""
+
+import datetime as dt
+import ssl
+import string
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, ReadOnlyCredentials
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwarder.aws.answers import request_error
+from forwarder.aws.bus import Event
+from forwarder.aws.put import CONTENT_TYPE, TARGET, DirectClient, Signer
+from forwarder.errors import DestinationUnavailable
+from forwarder.model import Accepted, Unknown
+from tests.aws.doors import a_bus, delivered, events, raised_by, served
+from tests.clocks import NOON
+from tests.fakes.actions import Action, Answer, Line
+from tests.fakes.bus_faults import Fault
+from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
+from tests.fakes.wire import Request, WireServer
+from tests.loops import looped
+from tests.samples import examples
+
+KEYS = ReadOnlyCredentials(KEY.id, KEY.secret, None, None)
+ENTRIES = [{"Source": "alloy.embedded", "Detail": "{}"}]
+ACCEPTED = Answer(200, {}, b'{"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}')
+
+
+@pytest.fixture
+def bridge() -> Iterator[StrictEventBridge]:
+    with StrictEventBridge() as bridge:
+        yield bridge
+
+
+@asynccontextmanager
+async def a_client(url: str, **options: Any) -> AsyncIterator[DirectClient]:
+    async with DirectClient(url, REGION, seconds=1, connections=2, **options) as client:
+        yield client
+
+
+# Signatures.
+
+secrets = st.text(string.ascii_letters + string.digits + "/+=", min_size=1, max_size=60)
+tokens = st.none() | st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=200)
+hosts = st.sampled_from(["events.eu-west-1.amazonaws.com", "Vpce-1.Events.example", "127.0.0.1", "[::1]", "localhost"])
+ports = st.sampled_from(["", ":80", ":443", ":4566"])
+paths = st.text("/abc.-_~%20é+&=", max_size=20).map(lambda text: f"/{text}" if text else "")
+queries = st.sampled_from(["", "?", "?b=2&a=1", "?a", "?a=1&a=0"])
+urls = st.builds(
+    str.__add__, st.builds("{}://{}{}{}".format, st.sampled_from(["http", "https"]), hosts, ports, paths), queries
+)
+seconds = st.integers(0, 4_102_444_800)
+
+
+@given(
+    urls, st.sampled_from(["eu-west-1", "us-gov-east-1"]), secrets, secrets, tokens, st.binary(max_size=200), seconds
+)
+@examples(300)
+def test_a_request_is_signed_as_the_sdk_would_sign_it(
+    url: str, region: str, key: str, secret: str, token: str | None, body: bytes, at: int
+) -> None:
+    headers = Signer(url, region).headers(ReadOnlyCredentials(key, secret, token, None), body, at)
+    signer = SigV4Auth(Credentials(key, secret, token), "events", region)
+    request = AWSRequest("POST", url, {"Content-Type": CONTENT_TYPE, "X-Amz-Target": TARGET}, body)
+    stamp = dt.datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%SZ")
+    request.context["timestamp"] = request.headers["X-Amz-Date"] = stamp
+    if token:
+        request.headers["X-Amz-Security-Token"] = token
+    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
+    signer._inject_signature_to_request(request, signature)  # noqa: SLF001  # what `add_auth` does, at another time
+    assert headers.pop("host") == signer.headers_to_sign(request)["host"]
+    assert headers == {name.lower(): value for name, value in request.headers.items()}
+
+
+def test_what_is_kept_from_one_request_to_the_next_is_never_another_key_or_second() -> None:
+    signer = Signer("https://events.eu-west-1.amazonaws.com", "eu-west-1")
+    others = [ReadOnlyCredentials("A", "1", None, None), ReadOnlyCredentials("A", "2", None, None), KEYS]
+    requests = [(keys, at) for at in (0, 86_400, 86_401) for keys in others] * 2
+    told = [signer.headers(keys, b"{}", at)["authorization"] for keys, at in requests]
+    fresh = [Signer("https://events.eu-west-1.amazonaws.com", "eu-west-1") for _ in requests]
+    assert told == [
+        new.headers(keys, b"{}", at)["authorization"] for new, (keys, at) in zip(fresh, requests, strict=True)
+    ]
+    assert len(set(told)) == len(requests) / 2
+
+
+def test_nothing_shows_a_key() -> None:
+    signer = Signer("https://events.eu-west-1.amazonaws.com", "eu-west-1")
+    signer.headers(KEYS, b"{}", 0)
+    assert KEY.secret not in f"{vars(signer)}"
+
+
+# What is sent.
+
+
+@looped
+async def test_any_detail_arrives_as_it_is(bridge: StrictEventBridge) -> None:
+    texts = ['"', "\\", '\\\\"', "é", "😀", "\u2028", "\x7f", "\n\t\x01", "</script>", "x" * 1000]
+    details = [msgspec.json.encode({"executionId": text}) for text in texts]
+    async with a_bus(bridge) as bus:
+        await bus.put([Event("alloy.embedded", "Échec", NOON, detail) for detail in details])
+    assert [event.entry["Detail"].encode() for event in bridge.delivered] == details
+    assert [event.detail["executionId"] for event in bridge.delivered] == texts
+    assert {(event.entry["DetailType"], event.entry["Time"]) for event in bridge.delivered} == {
+        ("Échec", int(NOON.timestamp()))
+    }
+
+
+@looped
+async def test_a_request_that_grows_beyond_a_mebibyte_by_its_quotes_is_sent(bridge: StrictEventBridge) -> None:
+    detail = msgspec.json.encode({"executionId": "a", "quotes": ["'\"" * 20_000]})
+    async with a_bus(bridge, timeout="10s") as bus:
+        answer = await bus.put([Event("alloy.embedded", "Failed", NOON, detail)] * 10)
+    assert [type(outcome) for outcome in answer.outcomes] == [Accepted] * 10
+    assert delivered(bridge) == "a" * 10
+
+
+# Where it is sent.
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@looped
+async def test_a_redirect_is_not_followed(bridge: StrictEventBridge, status: int) -> None:
+    with StrictEventBridge() as elsewhere:
+        bridge.next(Fault(str(status), delivered=False, spoil=lambda _: Answer(status, {"Location": elsewhere.url})))
+        async with a_bus(bridge) as bus:
+            error = await raised_by(DestinationUnavailable, lambda: bus.put(events()))
+            assert error.code == "not-aws"
+            await bus.put(events("c"))
+        assert (delivered(bridge), elsewhere.served) == ("c", [])
+
+
+class LastAnswer(Action):
+    """The honest answer, and an orderly close that no header announced."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def perform(self, line: Line) -> bool:
+        await self._answer.perform(line)
+        return False
+
+
+@looped
+async def test_a_connection_that_the_bus_has_closed_since_never_makes_a_request_go_twice(
+    bridge: StrictEventBridge,
+) -> None:
+    bridge.always(lambda request: Fault("last", delivered=True, spoil=LastAnswer) if request.index else None)
+    async with a_bus(bridge) as bus:
+        outcomes = [(await bus.put(events(each))).outcomes[0] for each in "abcdefgh"]
+    assert all(isinstance(outcome, (Accepted, Unknown)) for outcome in outcomes)
+    accepted = "".join(
+        each for each, outcome in zip("abcdefgh", outcomes, strict=True) if isinstance(outcome, Accepted)
+    )
+    assert delivered(bridge) == accepted
+    assert served(bridge).count("PutEvents") == len(accepted)
+
+
+@pytest.mark.parametrize(("exempt", "through"), [("", True), ("127.0.0.1", False)])
+@looped
+async def test_the_proxy_of_the_environment_is_used_as_the_sdk_uses_it(
+    monkeypatch: pytest.MonkeyPatch, exempt: str, through: bool
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def note(who: str) -> Any:
+        def handle(request: Request) -> Action:
+            seen.append((who, request.target))
+            return ACCEPTED
+
+        return handle
+
+    with WireServer(note("proxy")) as proxy, WireServer(note("bus")) as bus:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", exempt)
+        async with a_client(bus.url) as client:
+            assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
+        assert seen == ([("proxy", f"{bus.url}/")] if through else [("bus", "/")])
+
+
+# Whom it trusts.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 127.0.0.1, by itself: a file with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bus")])
+    now = dt.datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "bus.pem"
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+def sealed(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.mark.parametrize("how", ["told", "REQUESTS_CA_BUNDLE", "not at all", "another host"])
+@looped
+async def test_only_a_bus_with_a_certificate_that_is_trusted_gets_anything(
+    monkeypatch: pytest.MonkeyPatch, certificate: Path, how: str
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    if how == "REQUESTS_CA_BUNDLE":
+        monkeypatch.setenv(how, str(certificate))
+    bundle = str(certificate) if how in ("told", "another host") else ""
+    with WireServer(lambda _: ACCEPTED, tls=sealed(certificate)) as server:
+        url = server.url.replace("127.0.0.1", "localhost") if how == "another host" else server.url
+        async with a_client(url, bundle=bundle) as client:
+            if how in ("told", "REQUESTS_CA_BUNDLE"):
+                assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
+            else:
+                with pytest.raises(Exception, match="certificate") as refused:
+                    await client.put_events(KEYS, ENTRIES)
+                assert isinstance(request_error(refused.value), DestinationUnavailable)
+                assert server.count == 0

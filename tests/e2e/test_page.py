@@ -1,0 +1,200 @@
+"""The page, the doors and the nudge of the real daemon."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from tests.e2e.harness import Daemon, Home, fail, numbered, polls, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.bus_faults import slow
+from tests.fakes.eventbridge import StrictEventBridge
+
+LONG = {"min_interval": "1h", "max_interval": "1h"}
+
+
+@pytest.fixture
+def daemon(home: Home) -> Iterator[Daemon]:
+    home.change("web", listen="127.0.0.1:0")
+    with home.daemon() as daemon:
+        yield daemon
+
+
+def address(daemon: Daemon) -> str:
+    """Of the page, as the log tells it."""
+    daemon.logs('"event": "page"')
+    (line,) = [line for line in daemon.log.splitlines() if '"event": "page"' in line]
+    return str(json.loads(line)["address"])
+
+
+def ask(url: str, method: str = "GET", body: str = "", headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+    """Status and text, or the location where it leads elsewhere."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    try:
+        connection.request(method, parts.path, body or None, dict(headers or {}))
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        return answer.status, text or answer.headers.get("Location")
+    finally:
+        connection.close()
+
+
+def log_in(page: str, token: str) -> str:
+    """The cookie."""
+    parts = urlsplit(page)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    headers = {"Origin": page, "Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", "/login", urlencode({"token": token}), headers)
+    answer = connection.getresponse()
+    connection.close()
+    assert answer.status == 303, answer.status
+    return answer.headers["Set-Cookie"].partition(";")[0]
+
+
+def hook(home: Home, page: str) -> str:
+    """The address that Alloy is given, on this page."""
+    made = home("web", "hook").out.strip()
+    return page + urlsplit(made).path
+
+
+def metric(page: str, name: str) -> float:
+    _, text = ask(f"{page}/metrics")
+    return float(re.findall(rf"^forwarder_{name} (\S+)$", text, re.MULTILINE)[0])
+
+
+def test_the_token_that_the_verb_makes_opens_the_page_while_it_runs(home: Home, daemon: Daemon) -> None:
+    page = address(daemon)
+    assert ask(f"{page}/")[0] == 303
+    cookie = log_in(page, home("web", "token").out.strip())
+    assert ask(f"{page}/", headers={"Cookie": cookie})[0] == 200
+
+
+def test_the_page_works_while_switched_off_and_outlives_the_switch(home: Home, daemon: Daemon) -> None:
+    page = address(daemon)
+    cookie = log_in(page, home("web", "token").out.strip())
+    for enabled in (False, True, False):
+        home.change(enabled=enabled)
+        daemon.until(lambda: metric(page, "enabled") == enabled)  # noqa: B023  # it is asked in this turn alone
+        daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
+        assert ask(f"{page}/", headers={"Cookie": cookie})[0] == 200
+
+
+def test_the_metrics_count_what_happened_and_name_no_one(
+    daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy
+) -> None:
+    page = address(daemon)
+    fail(alloy, *numbered(12, "planted"))
+    daemon.until(lambda: len(sent(bus)) == 12)
+    daemon.until(lambda: metric(page, "events_sent_total") == 12)
+    daemon.until(lambda: metric(page, "duplicates_total") >= 12)
+    assert metric(page, "failures_found_total") == 12
+    assert metric(page, "executions_listed_total") >= 24
+    assert metric(page, "owed") == 0
+    assert metric(page, "delivery_lag_seconds_count") == 12
+    _, text = ask(f"{page}/metrics")
+    assert "planted" not in text
+    assert 'forwarder_source_responses_total{code="200"}' in text
+    for part in ("source", "bus", "ledger"):
+        assert f'forwarder_last_success_timestamp_seconds{{part="{part}"}}' in text
+
+
+def test_draining_is_not_ready_and_the_doors_answer_until_the_end(
+    daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy
+) -> None:
+    page = address(daemon)
+    daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
+    bus.next(slow(1500))
+    fail(alloy, "in-flight")
+    daemon.until(lambda: len(bus.delivered) == 1)
+    daemon.send(signal.SIGTERM)
+    daemon.logs('"event": "stopping"')
+    status, text = ask(f"{page}/readyz")
+    assert (status, json.loads(text)["draining"]) == (503, True)
+    assert ask(f"{page}/livez")[0] == 200
+    assert daemon.stop() == 0
+    assert sent(bus) == ["in-flight"]
+
+
+def test_a_nudge_has_a_quiet_workflow_read_at_once(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    home.change("web", listen="127.0.0.1:0")
+    home.change("source", **LONG)
+    with home.daemon() as daemon:
+        door = hook(home, address(daemon))
+        daemon.until(lambda: metric(address(daemon), "poll_seconds_count") == 1)
+        fail(alloy, "real-time")
+        assert ask(door, "POST", json.dumps({"workflowId": "w", "executionId": "real-time"}))[0] == 202
+        daemon.until(lambda: sent(bus) == ["real-time"])
+        assert ask(door, "POST", json.dumps({"workflowId": "elsewhere"}))[0] == 204
+        assert ask(door[:-1], "POST")[0] == 404
+
+
+def test_a_nudge_that_comes_before_the_log_is_looked_after(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("web", listen="127.0.0.1:0")
+    home.change("source", **LONG)
+    with home.daemon() as daemon:
+        door = hook(home, address(daemon))
+        daemon.until(lambda: metric(address(daemon), "poll_seconds_count") == 1)
+        ask(door, "POST", json.dumps({"workflowId": "w"}))
+        daemon.until(lambda: polls(alloy) >= 2)
+        fail(alloy, "listed-later")
+        daemon.until(lambda: sent(bus) == ["listed-later"])
+
+
+def test_switched_off_a_nudge_reads_nothing(home: Home, daemon: Daemon, alloy: FakeAlloy) -> None:
+    page = address(daemon)
+    door = hook(home, page)
+    home.change(enabled=False)
+    daemon.logs("switched off")
+    asked = polls(alloy)
+    assert ask(door, "POST", json.dumps({"workflowId": "w"}))[0] == 204
+    assert polls(alloy) == asked
+
+
+def test_an_address_in_use_ends_the_start_with_the_mend(home: Home) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        home.change("web", listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        done = home("run")
+    assert done.code == 78
+    assert "web.listen" in done.err
+    assert "mend:" in done.err
+
+
+def test_an_address_open_to_a_network_without_tls_ends_the_start_with_the_mend(home: Home) -> None:
+    home.change("web", listen="0.0.0.0:0")
+    done = home("run")
+    assert done.code == 78
+    assert "tls_cert" in done.err
+
+
+def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
+    done = home("web", "token")
+    token = done.out.strip()
+    assert re.fullmatch(r"[\w-]{43}", token)
+    assert token not in done.err
+    assert token not in (home.place / "forwarder.keys").read_text()
+    assert home("web", "token").out.strip() != token
+    assert "web-token" not in home("keys", "show").out
+    assert home("keys", "set", "web-token-sha256", stdin="x").code == 2
+
+
+def test_the_address_for_alloy_is_the_public_one(home: Home) -> None:
+    home.change("web", listen="127.0.0.1:8787", public_url="https://forwarder.example.com")
+    assert re.fullmatch(r"https://forwarder\.example\.com/hooks/alloy/[\w-]{43}", home("web", "hook").out.strip())
+
+
+def test_a_new_master_key_keeps_the_tokens(home: Home, daemon: Daemon) -> None:
+    page = address(daemon)
+    token = home("web", "token").out.strip()
+    assert home("keys", "rotate").code == 0
+    assert log_in(page, token)

@@ -1,0 +1,81 @@
+"""A Dockerfile's steps, run in a folder that stands for the images: no container engine is needed.
+
+RUN and COPY are done, with the images' absolute paths moved into the folder. Each stage has its own Python, a fresh
+virtual environment. Not proved: the base image, the order of layers, users, and what ENV, USER, VOLUME and
+HEALTHCHECK make of it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MOVED = ("/src", "/build", "/opt", "/var/lib")
+CHANGES_THE_MACHINE = ("groupadd ",)
+"""Steps that would make users here are left out; and `install -o` loses its owner."""
+
+
+@dataclass(frozen=True)
+class Step:
+    word: str
+    text: str
+
+
+def steps(dockerfile: Path) -> list[Step]:
+    text = re.sub(r"\\\n\s*", "", dockerfile.read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [Step(*line.split(" ", 1)) for line in lines]
+
+
+@dataclass
+class Images:
+    """Where the steps are done. `left_out` names those that were not."""
+
+    folder: Path
+    context: Path
+    left_out: list[str] = field(default_factory=list)
+
+    def build(self, dockerfile: Path) -> None:
+        python = Path()
+        for number, step in enumerate(steps(dockerfile)):
+            match step.word:
+                case "FROM":
+                    python = self._base(number)
+                case "COPY" if not step.text.startswith("--from"):
+                    self._copy(step.text.split())
+                case "RUN" if step.text.startswith(CHANGES_THE_MACHINE):
+                    self.left_out.append(step.text)
+                case "RUN":
+                    self._run(step.text, python)
+
+    def moved(self, text: str) -> str:
+        roots = "|".join(MOVED)
+        return re.sub(rf"(?<![\w/.])({roots})(?=[/\s]|$)", lambda found: f"{self.folder}{found[1]}", text)
+
+    def _base(self, number: int) -> Path:
+        base = self.folder / f"base-{number}"
+        venv.create(base, with_pip=True, symlinks=True)
+        return base / "bin"
+
+    def _copy(self, words: list[str]) -> None:
+        *sources, target = words
+        for source in sources:
+            found, goes_to = self.context / source, Path(self.moved(target))
+            if found.is_dir():
+                shutil.copytree(found, goes_to, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                goes_to.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(found, goes_to)
+
+    def _run(self, command: str, python: Path) -> None:
+        command = re.sub(r" -o \d+ -g \d+", "", self.moved(command))
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        environment = kept | {"PATH": f"{python}:/usr/bin:/bin"}
+        done = subprocess.run(  # noqa: S603  # the Dockerfile's own words, as a build would run them
+            ["/bin/sh", "-euc", command], capture_output=True, text=True, check=False, env=environment, cwd=self.folder
+        )
+        if done.returncode:
+            raise AssertionError(f"{command}\n{done.stdout}{done.stderr}")

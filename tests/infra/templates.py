@@ -1,0 +1,109 @@
+"""The CloudFormation templates: read as text, and deployed on moto."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+from moto.server import ThreadedMotoServer
+
+INFRA = Path(__file__).parents[2] / "infra"
+REGION = "eu-central-1"
+
+NOT_MADE_BY_MOTO = {
+    "AWS::CloudWatch::Alarm",
+    "AWS::EventSchemas::Registry",
+    "AWS::EventSchemas::Schema",
+    "AWS::Events::ApiDestination",
+    "AWS::Events::Connection",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+}
+"""Of these the tests read the template's text."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short forms: `!GetAtt Bus.Arn` is `{"Fn::GetAtt": "Bus.Arn"}`."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
+    match node:
+        case yaml.ScalarNode():
+            return {name: loader.construct_scalar(node)}
+        case yaml.SequenceNode():
+            return {name: loader.construct_sequence(node, deep=True)}
+        case yaml.MappingNode():
+            return {name: loader.construct_mapping(node, deep=True)}
+    raise TypeError(node)
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+def template(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((INFRA / name).read_text(), Loader=_Loader)  # noqa: S506  # a safe one
+    return loaded
+
+
+def resources(name: str, kind: str) -> dict[str, Any]:
+    """The properties of each resource of a kind, by its logical name."""
+    found = template(name)["Resources"].items()
+    return {logical: resource.get("Properties", {}) for logical, resource in found if resource["Type"] == kind}
+
+
+@dataclass(frozen=True)
+class Aws:
+    """A moto server of its own. All servers of a process share one account, so each test names its own bus."""
+
+    url: str
+    region: str = REGION
+
+    def client(self, service: str) -> Any:
+        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=self.region)
+        return session.client(service, endpoint_url=self.url)
+
+    @cached_property
+    def cloudformation(self) -> Any:
+        return self.client("cloudformation")
+
+    def deploy(self, name: str, **parameters: str) -> dict[str, str]:
+        """The outputs of the stack."""
+        stack = f"{Path(name).stem}-{secrets.token_hex(3)}"
+        self.cloudformation.create_stack(
+            StackName=stack,
+            TemplateBody=(INFRA / name).read_text(),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        (made,) = self.cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        assert made["StackStatus"] == "CREATE_COMPLETE"
+        return {output["OutputKey"]: output["OutputValue"] for output in made.get("Outputs", [])}
+
+    def messages(self, queue: str) -> list[Any]:
+        """All that is in a queue, taken out."""
+        sqs, found = self.client("sqs"), []
+        url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            found += [json.loads(message["Body"]) for message in batch]
+            for message in batch:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+
+@contextmanager
+def moto() -> Iterator[Aws]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield Aws(f"http://{host}:{port}")
+    finally:
+        server.stop()

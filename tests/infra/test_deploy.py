@@ -1,0 +1,168 @@
+"""The templates deployed on moto, and the real forwarder run against what they made: bus → rule → queue."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft4Validator
+
+from tests.e2e.conftest import alloy, sealed
+from tests.e2e.harness import Home, fail, numbered
+from tests.fakes.alloy import FakeAlloy
+from tests.infra.registry import registered
+from tests.infra.templates import NOT_MADE_BY_MOTO, REGION, Aws, moto, template
+
+__all__ = ["alloy", "sealed"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto:UserWarning")
+
+WITHOUT_API = {"FailureEmail": "team@shop.example", "AlarmEmail": "on-call@shop.example", "SilenceHours": "24"}
+
+
+@pytest.fixture
+def aws() -> Iterator[Aws]:
+    with moto() as aws:
+        yield aws
+
+
+@pytest.fixture
+def name() -> str:
+    return f"failures-{secrets.token_hex(3)}"
+
+
+@pytest.fixture
+def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, aws: Aws) -> Home:
+    home = Home(tmp_path, alloy=alloy.url, bus=aws.url)
+    home.adopt(sealed)
+    home.env["AWS_ENDPOINT_URL_STS"] = aws.url
+    return home
+
+
+def test_what_the_forwarder_sends_is_in_the_queue_the_log_and_the_archive_that_the_template_made(
+    home: Home, alloy: FakeAlloy, aws: Aws, name: str
+) -> None:
+    # Without the mail: moto fills its template in as EventBridge does not.
+    made = aws.deploy("bus.yaml", EventBusName=name)
+    home.change("destination", event_bus=made["EventBus"], region=made["Region"])
+    fail(alloy, *numbered(25))
+    assert home("once").code == 0
+    events = aws.messages(name)
+    assert sorted(event["detail"]["executionId"] for event in events) == numbered(25)
+    assert {(event["source"], event["detail-type"]) for event in events} == {(made["EventSource"], made["DetailType"])}
+    registry = Draft4Validator(registered())
+    assert [
+        error.message for event in events for error in registry.iter_errors({"account": "moto has none", **event})
+    ] == []
+    logged = aws.client("logs").filter_log_events(logGroupName=made["LogGroup"])["events"]
+    assert sorted(json.loads(line["message"])["detail"]["executionId"] for line in logged) == numbered(25)
+    assert aws.client("events").describe_archive(ArchiveName=name)["EventCount"] == 25
+
+
+def test_check_finds_the_bus_that_the_template_made(home: Home, alloy: FakeAlloy, aws: Aws, name: str) -> None:
+    fail(alloy, "a")
+    home.change("destination", event_bus=aws.deploy("bus.yaml", EventBusName=name)["EventBus"], region=REGION)
+    done = home("check")
+    assert done.code == 0, done.said
+    assert f"event-bus/{name}" in done.out
+
+
+def test_an_event_of_another_kind_is_logged_and_not_queued(aws: Aws, name: str) -> None:
+    made = aws.deploy("bus.yaml", EventBusName=name)
+    entry = {"EventBusName": name, "Source": made["EventSource"], "DetailType": "Forwarder Test", "Detail": "{}"}
+    aws.client("events").put_events(Entries=[entry])
+    assert aws.messages(name) == []
+    assert len(aws.client("logs").filter_log_events(logGroupName=made["LogGroup"])["events"]) == 1
+
+
+def test_what_the_consumer_fails_on_is_set_aside_after_five_times(aws: Aws, name: str) -> None:
+    aws.deploy("bus.yaml", EventBusName=name)
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    policy = json.loads(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]["RedrivePolicy"])
+    assert policy["deadLetterTargetArn"].endswith(f":{name}-set-aside")
+    assert int(policy["maxReceiveCount"]) == 5
+
+
+def test_every_rule_has_the_targets_of_the_template(aws: Aws, name: str) -> None:
+    aws.deploy("bus.yaml", EventBusName=name, **WITHOUT_API)
+    events = aws.client("events")
+    rules = events.list_rules(EventBusName=name)["Rules"]
+    targets = {
+        rule["Name"].removeprefix(f"{name}-"): [
+            target["Arn"].split(":")[2]
+            for target in events.list_targets_by_rule(Rule=rule["Name"], EventBusName=name)["Targets"]
+        ]
+        for rule in rules
+        if not rule.get("ManagedBy")
+    }
+    assert targets == {"everything-to-log": ["logs"], "to-queue": ["sqs"], "to-mail": ["sns"]}
+
+
+def test_the_identity_is_made_and_its_outputs_are_the_settings(home: Home, aws: Aws, name: str) -> None:
+    bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
+    trusted, external = "arn:aws:iam::123456789012:root", "the-word"
+    made = aws.deploy("identity.yaml", EventBusArn=bus, TrustedPrincipal=trusted, ExternalId=external)
+    assert {key for key in made if key not in {"UserName", "MakeKeys", "PolicyArn"}} == {
+        "EventBus",
+        "Region",
+        "EventSource",
+        "DetailType",
+        "RoleArn",
+        "ExternalId",
+    }
+    assert made["UserName"] in made["MakeKeys"]
+    home.change("destination", event_bus=made["EventBus"], region=made["Region"])
+    home.change("destination", role_arn=made["RoleArn"], external_id=made["ExternalId"])
+    home.change("event", source=made["EventSource"], detail_type=made["DetailType"])
+    done = home("once")
+    assert done.code == 0, done.said
+
+
+def test_the_forwarder_publishes_as_the_role_that_the_template_made(
+    home: Home, alloy: FakeAlloy, aws: Aws, name: str
+) -> None:
+    bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
+    made = aws.deploy(
+        "identity.yaml", EventBusArn=bus, TrustedPrincipal="arn:aws:iam::123456789012:root", ExternalId="the-word"
+    )
+    home.change("destination", event_bus=bus, region=REGION, role_arn=made["RoleArn"], external_id="the-word")
+    fail(alloy, "a")
+    done = home("once")
+    assert done.code == 0, done.said
+    assert [event["detail"]["executionId"] for event in aws.messages(name)] == ["a"]
+    (role,) = [role for role in aws.client("iam").list_roles()["Roles"] if role["Arn"] == made["RoleArn"]]
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "the-word"}}
+
+
+def test_an_identity_without_a_role_or_without_a_user_is_made_too(aws: Aws, name: str) -> None:
+    bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
+    assert "RoleArn" not in aws.deploy("identity.yaml", EventBusArn=bus)
+    assert "UserName" not in aws.deploy("identity.yaml", EventBusArn=bus, MakeUser="no")
+
+
+def test_what_moto_does_not_make_is_known(aws: Aws, name: str) -> None:
+    """So that what is only read is said, and what moto learns is noticed."""
+    aws.deploy("bus.yaml", EventBusName=name, **WITHOUT_API)
+    kinds = {
+        resource["Type"]
+        for stack in ("bus.yaml", "identity.yaml")
+        for resource in template(stack)["Resources"].values()
+    }
+    made = {
+        "AWS::Events::EventBus",
+        "AWS::Events::Rule",
+        "AWS::Events::Archive",
+        "AWS::SQS::Queue",
+        "AWS::Logs::LogGroup",
+        "AWS::Logs::ResourcePolicy",
+        "AWS::SNS::Topic",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::IAM::Role",
+        "AWS::IAM::User",
+    }
+    assert kinds - made == NOT_MADE_BY_MOTO
+    assert aws.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
+    assert aws.client("events").list_connections()["Connections"] == []

@@ -1,0 +1,113 @@
+"""Alarms and dashboard: their queries parse, name what there is, and fire when they should."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.infra.series import ADDED, METRICS, labels_in, metrics_in
+from tests.infra.templates import INFRA, resources
+from tests.infra.tools import needs
+
+PROMETHEUS = INFRA / "prometheus"
+DASHBOARD = INFRA / "grafana" / "dashboard.json"
+README = INFRA / "README.md"
+
+with_promtool = needs("promtool", "prometheus")
+
+
+def alerts() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((PROMETHEUS / "alerts.yaml").read_text())["groups"]
+    return list(group["rules"])
+
+
+def panels() -> list[dict[str, Any]]:
+    return list(json.loads(DASHBOARD.read_text())["panels"])
+
+
+def queries() -> list[str]:
+    shown = [target["expr"] for panel in panels() for target in panel["targets"]]
+    return shown + [alert["expr"] for alert in alerts()]
+
+
+def promtool(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
+
+
+def anchors() -> set[str]:
+    """Of the headings, as they are made where Markdown is shown."""
+    headings = re.findall(r"^#+ (.+)$", README.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@with_promtool
+def test_each_alarm_fires_when_it_should_and_only_then() -> None:
+    done = promtool("test", "rules", str(PROMETHEUS / "alerts.test.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@with_promtool
+def test_every_query_of_the_dashboard_parses(tmp_path: Path) -> None:
+    shown = [target["expr"].replace("$__rate_interval", "5m") for panel in panels() for target in panel["targets"]]
+    rules = [{"record": f"shown:{number}", "expr": query} for number, query in enumerate(shown)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "shown", "rules": rules}]}))
+    done = promtool("check", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alarm_is_tried() -> None:
+    tried = yaml.safe_load((PROMETHEUS / "alerts.test.yaml").read_text())["tests"]
+    fired = {case["alertname"] for test in tried for case in test["alert_rule_test"] if case.get("exp_alerts")}
+    silent = {case["alertname"] for test in tried for case in test["alert_rule_test"] if not case.get("exp_alerts")}
+    assert fired == silent == {alert["alert"] for alert in alerts()}
+
+
+def test_every_query_names_a_metric_that_there_is_by_labels_that_it_has() -> None:
+    for query in queries():
+        assert metrics_in(query) <= METRICS.keys(), query
+        for name, labels in labels_in(query).items():
+            assert labels <= METRICS[name] | ADDED, query
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    assert set().union(*(metrics_in(target["expr"]) for panel in panels() for target in panel["targets"])) == set(
+        METRICS
+    )
+
+
+def test_every_alarm_says_what_it_means_and_points_to_what_to_do() -> None:
+    for alert in alerts():
+        notes = alert["annotations"]
+        assert notes["summary"]
+        assert notes["description"]
+        where, _, anchor = notes["runbook_url"].partition("#")
+        assert where == "infra/README.md"
+        assert anchor in anchors(), alert["alert"]
+
+
+def test_every_alarm_in_the_cloud_points_to_what_to_do_too() -> None:
+    for logical, alarm in resources("bus.yaml", "AWS::CloudWatch::Alarm").items():
+        assert alarm["AlarmDescription"].split("#")[1] in anchors(), logical
+
+
+def test_each_runbook_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
+    text = README.read_text()
+    for alert in alerts():
+        heading = alert["annotations"]["runbook_url"].partition("#")[2].replace("-", " ")
+        section = re.split(r"^#+ ", text.lower().split(f"### {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+        for word in ("**means.**", "**look.**", "**do.**"):
+            assert word in section, heading
+
+
+def test_no_panel_lies_over_another() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
