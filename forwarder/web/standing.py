@@ -15,7 +15,7 @@ from forwarder.web.words import number
 LATEST = 15
 """Entries, and dead letters, that are shown; the command line tells all of them."""
 
-NAMES = {"source": "The logs API", "bus": "The event bus", "ledger": "The ledger", "settings": "The settings file"}
+NAMES = {"source": "the logs API", "bus": "the event bus", "ledger": "the ledger", "settings": "the settings file"}
 
 WORST_FIRST = (State.FAILED, State.DEGRADED, State.STARTING, State.PAUSED, State.HEALTHY)
 
@@ -54,6 +54,7 @@ class Standing:
     @property
     def headline(self) -> str:
         troubled = " and ".join(NAMES.get(name, name) for name in self.troubled)
+        troubled = f"{troubled[:1].upper()}{troubled[1:]}"
         several = len(self.troubled) > 1
         match self.state:
             case State.FAILED:
@@ -65,18 +66,19 @@ class Standing:
             case State.STARTING:
                 return "Starting"
             case State.HEALTHY:
-                return "All is well, but for dead letters" if self.books.dead else "All is well"
+                return "All is well"
 
     @property
     def sentence(self) -> str:
-        bus, owed = self.settings.destination.event_bus, self.books.owed
+        bus, owed, dead = self.settings.destination.event_bus, self.books.owed, self.books.dead
         if not self.settings.enabled:
             kept = f" {_failures(owed)} found before until it is on again." if owed else ""
             return f"Nothing is read and nothing is sent.{kept}"
         if owed:
             return f"{_failures(owed)} to be sent to {bus}. Nothing is lost meanwhile."
-        if self.books.dead:
-            return f"{_letters(self.books.dead)} The other failures that were found have been sent to {bus}."
+        if dead:
+            looks = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} a look"
+            return f"{looks}; every other failure has been sent to {bus}."
         if self.books.recorded:
             return f"Every failure that was found has been sent to {bus}."
         return f"Failures will be sent to {bus} as they are found."
@@ -84,10 +86,6 @@ class Standing:
 
 def _failures(count: int) -> str:
     return f"{number(count)} {'failure waits' if count == 1 else 'failures wait'}"
-
-
-def _letters(count: int) -> str:
-    return f"{number(count)} {'event was' if count == 1 else 'events were'} refused by the bus for good."
 
 
 def blank(settings: Settings, now: datetime) -> Standing:
