@@ -84,8 +84,7 @@ class Visitor:
                 assert self._violations() == [], f"{name}, {scheme}, {width} wide"
 
     def picture(self, name: str) -> None:
-        """What somebody sees who opens the page, for the README."""
-        self.page.goto("/")
+        """What somebody sees of a page, for the README."""
         self.page.emulate_media(color_scheme="light")
         self.page.set_viewport_size({"width": 1200, "height": 1000})
         self.page.screenshot(path=SHOTS / f"{name}.png", animations="disabled")
