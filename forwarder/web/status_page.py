@@ -7,6 +7,7 @@ from forwarder.ledger import Held
 from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK
 from forwarder.web.details import error_of, readable, sent_detail
+from forwarder.web.guard import still_in
 from forwarder.web.pages import page
 
 LOOK_EVERY = 1.0
@@ -21,13 +22,16 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: the sections that changed, as a JSON object of HTML by name; all of them at first."""
+    """Server-sent events: the sections that changed, as a JSON object of HTML by name; all of them at first.
+
+    It ends with the session, which it does not keep from being idle.
+    """
     desk, board = request.app[DESK], request.app[BOARD]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     seen: dict[str, str] = {}
     quiet_since = desk.clock.monotonic()
-    while not desk.stopping.is_set():
+    while not desk.stopping.is_set() and still_in(request):
         sections = await board.sections()
         news = {name: html for name, html in sections.items() if seen.get(name) is not html}
         now = desk.clock.monotonic()

@@ -1,5 +1,7 @@
 """Logging in and out, and how long it lasts."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from forwarder.web.tokens import renew
 from tests.clocks import NOON, QuickClock
 from tests.loops import looped
 from tests.web.tls import certified
-from tests.web.visit import visit
+from tests.web.visit import Visit, visit
 
 
 @looped
@@ -94,6 +96,30 @@ async def test_a_new_admin_token_ends_every_session_at_once(tmp_path: Path) -> N
         assert not await at.is_in()
         assert (await at.log_in()).status == 401
         assert (await at.log_in(new)).status == 303
+
+
+async def log_out(at: Visit) -> None:
+    await at.change("/logout", data={FORM_TOKEN: await at.form_token()})
+
+
+async def renew_token(at: Visit) -> None:
+    renew(at.desk.place, at.desk.settings(), WEB_TOKEN, NOON)
+
+
+async def leave(at: Visit) -> None:
+    at.clock.advance(IDLE)
+
+
+@pytest.mark.parametrize("end", [log_out, renew_token, leave])
+@looped
+async def test_a_stream_ends_with_its_session(tmp_path: Path, end: Callable[[Visit], Awaitable[None]]) -> None:
+    async with visit(tmp_path) as at:
+        await at.log_in()
+        async with at.browser.get("/status/stream") as stream:
+            await stream.content.readuntil(b"\n\n")
+            await end(at)
+            await asyncio.wait_for(stream.read(), 20)
+            assert stream.content.at_eof()
 
 
 @looped
