@@ -161,7 +161,7 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
     beats = Beats()
     watched = WatchedClock(clock, beats)
     with RunningLock(ledger_file(place, settings)) as lock:
-        async with open_ledger(place, settings, create=True) as ledger:
+        async with open_ledger(place, settings, create=not lock.had_ledger) as ledger:
             lock.ledger_is_there()
             health = Health(watched.now)
             between = through(ledger)

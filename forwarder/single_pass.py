@@ -52,12 +52,14 @@ async def once(place: Place, clock: Clock, timeout: timedelta) -> PassDone:  # n
 
 
 async def deliver(place: Place, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109  # as above
-    """Only deliver what is owed, until the time is up. Raises what stands in the way."""
+    """Only deliver what is owed, until the time is up. Raises what stands in the way. Cancelled, it drains first."""
     async with opened(place, clock) as app, app.forwarding() as loops:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout.total_seconds()):
-                await loops.delivery.run(until_empty=True)
-        await _drain(app, loops)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout.total_seconds()):
+                    await loops.delivery.run(until_empty=True)
+        finally:
+            await _drain(app, loops)
         if loops.delivery.trouble is not None:
             raise loops.delivery.trouble
 

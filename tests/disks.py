@@ -12,9 +12,14 @@ NOBODY = 65_534
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
     """No file of this process may grow larger than the largest in the folder, but by a page."""
-    largest = max(path.stat().st_size for path in folder.iterdir())
+    with no_file_larger_than(max(path.stat().st_size for path in folder.iterdir()) + 4096):
+        yield
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest + 4096, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:

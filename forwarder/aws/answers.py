@@ -4,6 +4,7 @@ Sources: the PutEvents API reference and "Handling failures with PutEvents" (Ama
 aiobotocore and aiohttp make of broken answers.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -76,15 +77,18 @@ _OURS = frozenset(
 )
 CODES = TRANSIENT | MALFORMED | REFUSED | _THROTTLED | _TOO_LARGE_OR_WRONG | _CLOCK | _KEYS | _OURS
 """All that have a row here: what the bus may answer beside them is without limit."""
+_PLAIN_ID = re.compile(r"[0-9a-f]{1,12}(-[0-9a-f]{1,12}){4}")
+"""Ids as EventBridge gives them: there is nothing in them to redact."""
 
 CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
 
 
 def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
     """Of one entry of an understood answer."""
-    code, reason = foreign(entry.get("ErrorCode") or ""), foreign(entry.get("ErrorMessage") or "")
-    if not code:
-        return Accepted(foreign(entry["EventId"]))
+    if not entry.get("ErrorCode"):
+        event_id = entry["EventId"]
+        return Accepted(event_id if _PLAIN_ID.fullmatch(event_id) else foreign(event_id))
+    code, reason = foreign(entry["ErrorCode"]), foreign(entry.get("ErrorMessage") or "")
     if code in MALFORMED:
         return Rejected(code, reason)
     return Retry(code, reason, strike=code not in TRANSIENT | REFUSED)
@@ -104,8 +108,9 @@ def is_understood(answer: Mapping[str, Any], sent: int) -> bool:
 
 
 def _says_one_thing(entry: Mapping[str, Any]) -> bool:
-    said = [entry.get("EventId"), entry.get("ErrorCode")]
-    return sum(bool(value) for value in said) == 1 and all(value is None or isinstance(value, str) for value in said)
+    event_id, code = entry.get("EventId"), entry.get("ErrorCode")
+    says, is_silent = (event_id, code) if event_id else (code, event_id)
+    return isinstance(says, str) and bool(says) and is_silent in (None, "")
 
 
 def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationRefused | None:

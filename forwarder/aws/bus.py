@@ -117,11 +117,12 @@ class ClassicBus:
         return Answer([entry_outcome(entry) for entry in told], refusal_of_all(told))
 
     async def look(self, *, anew: bool = False) -> None:
+        if not self._is_to_look(anew):
+            return
         async with self._looking:
-            now, began_at = self._clock.monotonic(), self._clock.now()
-            is_fresh = self._seen_at is not None and now - self._seen_at < LOOK_EVERY
-            if not self._may_look or (is_fresh and not anew):
+            if not self._is_to_look(anew):
                 return
+            now, began_at = self._clock.monotonic(), self._clock.now()
             try:
                 await self._describe(self._destination.event_bus)
             except DestinationRefused as error:
@@ -135,6 +136,10 @@ class ClassicBus:
             else:
                 self.existed_at = _after(self.existed_at, began_at)
             self._seen_at = now
+
+    def _is_to_look(self, anew: bool) -> bool:
+        is_fresh = self._seen_at is not None and self._clock.monotonic() - self._seen_at < LOOK_EVERY
+        return self._may_look and (anew or not is_fresh)
 
     async def look_for(self, name: str) -> None:
         region, _, event_bus = name.partition("/")

@@ -15,7 +15,6 @@ from forwarder.settings import here
 app = typer.Typer(
     name="forwarder",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # a frame shown with its locals would show secrets
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,7 +35,13 @@ def _settings_file(
         typer.Option("-c", "--config", help="The settings file [default: $FORWARDER_CONFIG or forwarder.toml]."),
     ] = None,
     version: Annotated[  # noqa: ARG001  # the callback of the option does it all
-        bool, typer.Option("--version", callback=lambda value: _show_version(wanted=value), is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _show_version(wanted=value),
+            is_eager=True,
+            help="Say which version this is, and exit.",
+        ),
     ] = False,
 ) -> None:
     """Streams the failed executions of Alloy Embedded workflows to an AWS EventBridge bus."""

@@ -1,6 +1,7 @@
 """`forwarder check`"""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from forwarder.cli.output import AsJson, print_json, printable
 from forwarder.clock import SystemClock
 from forwarder.ledger import RunningLock, ledger_file
+from forwarder.ledger.repair import Repaired
 from forwarder.ledger.repair import repair as repaired
 from forwarder.settings import Place, load_local
 
@@ -23,20 +25,28 @@ def check(
     Example: forwarder check
     """
     if repair:
-        _repair(context.obj)
+        _repair(context.obj, aside=as_json)
     raise typer.Exit(asyncio.run(_check(context.obj, as_json=as_json)))
 
 
-def _repair(place: Place) -> None:
+def _repair(place: Place, *, aside: bool) -> None:
+    """`aside` keeps what it says out of a document on standard output."""
     file = ledger_file(place, load_local(place))
-    with RunningLock(file):
+    with RunningLock(file, must_exist=False):
         done = repaired(file)
-    for table, rows in done.rows.items():
-        gaps = done.lost.get(table, 0)
-        typer.echo(f"{table}: {rows} rows rescued" + (f", and {gaps} gaps that could not be read" if gaps else ""))
+    for line in _told(done):
+        typer.echo(line, err=aside)
+
+
+def _told(done: Repaired) -> Iterator[str]:
+    for table in [*done.rows, *(table for table in done.lost if table not in done.rows)]:
+        lost = done.lost.get(table, 0)
+        yield f"{table}: {done.rows.get(table, 0)} rows rescued" + (f", {lost} gaps could not be read" if lost else "")
+    if "feeds" in done.lost:
+        yield "a workflow whose checkpoint is lost is read anew, from the beginning of its log or from start_from"
     for execution_id in done.without_detail:
-        typer.echo(f"cannot be sent, for its detail is lost: {printable(execution_id)}")
-    typer.echo(f"the damaged ledger is kept as {done.kept_as}")
+        yield f"cannot be sent, for its detail is lost: {printable(execution_id)}"
+    yield f"the damaged ledger is kept as {done.kept_as}"
 
 
 async def _check(place: Place, *, as_json: bool) -> int:

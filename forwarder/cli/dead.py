@@ -53,7 +53,9 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """One dead letter whole, as JSON: its reason, its attempts and the event's detail.
+    """One dead letter whole, as JSON: its reason, the code and time of each attempt, and the event's detail.
+
+    Of very many attempts the first and the last are kept, and those between them counted.
 
     Example: forwarder dead show 6daaa0cf1a3daa6c41b5-ef
     """
@@ -64,6 +66,7 @@ def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(met
         {
             **_summary(letter),
             "attempts": letter.attempts,
+            "attempts_left_out": letter.left_out,
             "time": letter.entry.time,
             "detail": msgspec.Raw(letter.entry.detail),
         }

@@ -16,7 +16,9 @@ from forwarder.vault.vault import check
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="The sealed secrets.\n\nExample: forwarder keys show")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.", autocompletion=lambda: list(NAMES))
+]
 
 
 @app.command("set")

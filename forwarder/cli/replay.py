@@ -1,7 +1,6 @@
 """`forwarder replay`"""
 
 import asyncio
-import contextlib
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -16,8 +15,12 @@ from forwarder.errors import UsageError
 from forwarder.ledger import Ledger, Replayable, Window, is_running, ledger_file, open_ledger
 from forwarder.settings import LocalSettings, Place, load_local
 from forwarder.settings.duration import parse_duration, parse_start
+from forwarder.supervise import on_signals
 
 LOOK_EVERY = 0.2
+
+INTERRUPTED = 130
+"""What shells give for Ctrl-C."""
 
 
 def replay(
@@ -77,30 +80,40 @@ async def _look(place: Place, settings: LocalSettings, window: Window) -> Replay
 
 
 def _tell(found: Replayable, settings: LocalSettings) -> None:
-    typer.echo(f"{found.held} events can be sent again")
+    typer.echo(f"{_events(found.held)} can be sent again")
     for workflow_id, count in found.gone.items():
         kept = settings.ledger.keep_payload
         typer.echo(f"not held any more (keep_payload is {kept}): {count} of workflow {printable(workflow_id)}")
 
 
+def _events(count: int) -> str:
+    return f"{count} event{'' if count == 1 else 's'}"
+
+
 def _confirm(found: Replayable) -> None:
     if not sys.stdin.isatty():
         raise UsageError("nobody is here to confirm", hint="say --yes, or --dry-run to see what would be sent")
-    typer.confirm(f"send {found.held} events again?", abort=True)
+    typer.confirm(f"send {_events(found.held)} again?", abort=True)
 
 
 async def _replay(place: Place, settings: LocalSettings, window: Window) -> None:
     async with open_ledger(place, settings) as ledger:
         count = await ledger.replay(window, now=datetime.now(UTC))
         if not settings.enabled:
-            typer.echo("switched off: they are owed, and sent when it is on again (`forwarder enable`)")
+            typer.echo("switched off: they are owed, and sent when it is on again (`forwarder enable`)", err=True)
             return
-        sending = None if is_running(ledger_file(place, settings)) else asyncio.create_task(_deliver(place))
-        try:
-            await _follow(ledger, count, sending)
-        finally:
-            if sending is not None:
-                await sending
+        stop = asyncio.Event()
+        with on_signals(stop=stop.set):
+            sending = None if is_running(ledger_file(place, settings)) else asyncio.create_task(_deliver(place))
+            await _follow(ledger, count, sending, stop)
+            if stop.is_set() and sending is not None:
+                sending.cancel()  # what is in flight ends first
+                await asyncio.wait([sending])
+        if stop.is_set():
+            typer.echo(f"stopped: {await ledger.replays_owed()} of {count} are owed still, and sent later", err=True)
+            raise typer.Exit(INTERRUPTED)
+        if sending is not None:
+            await sending
 
 
 async def _deliver(place: Place) -> None:
@@ -109,14 +122,14 @@ async def _deliver(place: Place) -> None:
     await deliver(place, SystemClock(), timedelta(hours=1))
 
 
-async def _follow(ledger: Ledger, count: int, sending: asyncio.Task[None] | None) -> None:
-    """Show how many are settled, until all are or nobody is sending."""
+async def _follow(ledger: Ledger, count: int, sending: asyncio.Task[None] | None, stop: asyncio.Event) -> None:
+    """Show how many are settled, until all are, nobody is sending, or it is stopped."""
     columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress, contextlib.suppress(KeyboardInterrupt):
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=count)
-        while left := await ledger.replays_owed():
+        while (left := await ledger.replays_owed()) and not stop.is_set():
             progress.update(bar, completed=count - left)
             if sending is not None and sending.done():
                 break
-            await asyncio.sleep(LOOK_EVERY)
+            await SystemClock().wait(stop, LOOK_EVERY)
         progress.update(bar, completed=count - left)

@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from forwarder.aws.bus import Event
-from forwarder.event.size import detail_room, entry_bytes
+from forwarder.event.size import entry_bytes
 from forwarder.event.trim import marked_as_replay, refit
 from forwarder.model import Owed
 from forwarder.settings import Settings
@@ -15,7 +16,7 @@ MOST_ENTRIES = 10
 """EventBridge refuses a request with more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stamp:
     """What the settings put on every event as it is published, so that a change serves what is already owed."""
 
@@ -27,15 +28,17 @@ class Stamp:
     def of(cls, settings: Settings) -> Self:
         return cls(settings.event.source, settings.event.detail_type, settings.destination.max_entry_bytes)
 
+    @cached_property
+    def beside_detail(self) -> int:
+        """Bytes of an event that are not its detail's."""
+        return entry_bytes(self.source, self.detail_type, b"")
+
     def event(self, owed: Owed) -> Event:
         entry = owed.entry
         detail = marked_as_replay(entry.detail) if owed.replay else entry.detail
-        room = detail_room(self.source, self.detail_type, self.max_entry_bytes)
-        return Event(self.source, self.detail_type, entry.time, refit(detail, room))
-
-
-def event_bytes(event: Event) -> int:
-    return entry_bytes(event.source, event.detail_type, event.detail)
+        return Event(
+            self.source, self.detail_type, entry.time, refit(detail, self.max_entry_bytes - self.beside_detail)
+        )
 
 
 @dataclass(slots=True)
@@ -59,8 +62,15 @@ class Packer:
         self._max_bytes = max_request_bytes
         self._waiting: deque[tuple[Owed, Event]] = deque()
 
-    def add(self, entries: Iterable[Owed]) -> None:
-        self._waiting.extend((owed, self._stamp.event(owed)) for owed in entries)
+    def add(self, entries: Iterable[Owed]) -> list[Owed]:
+        """Those of which no event can be made are given back: they must not keep the others waiting."""
+        unfit = []
+        for owed in entries:
+            try:
+                self._waiting.append((owed, self._stamp.event(owed)))
+            except (ValueError, TypeError, RecursionError):  # of a detail that is not the JSON it was recorded as
+                unfit.append(owed)
+        return unfit
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -68,10 +78,10 @@ class Packer:
     def next(self, most_entries: int = MOST_ENTRIES) -> Batch:
         """The next request: full by number or by bytes, or all there is. An entry too large for any goes alone."""
         batch = Batch([], [])
-        size = 0
+        size, beside_details = 0, self._stamp.beside_detail
         while self._waiting and len(batch.owed) < most_entries:
             owed, event = self._waiting[0]
-            size += event_bytes(event)
+            size += beside_details + len(event.detail)
             if batch.owed and size > self._max_bytes:
                 break
             self._waiting.popleft()

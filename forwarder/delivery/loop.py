@@ -1,12 +1,12 @@
 """The delivery loop: what is owed is published, and each entry settled by its own outcome."""
 
 import asyncio
-from datetime import datetime
 
 import structlog
 
 from forwarder.aws.bus import Bus
 from forwarder.clock import Clock
+from forwarder.delivery.account import PART, Account
 from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
 from forwarder.delivery.gate import Gate, Ticket, Trouble
 from forwarder.delivery.publish import Published, publish
@@ -21,14 +21,12 @@ from forwarder.errors import (
     LedgerError,
 )
 from forwarder.health import Health
-from forwarder.ledger import Dead, Ledger, Postponed, Sent
+from forwarder.ledger import UNDECODABLE, Dead, Ledger
 from forwarder.metrics import Metrics
-from forwarder.model import Accepted, Owed, State, Unknown
+from forwarder.model import Owed, State, Unknown
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
-
-PART = "bus"
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for what another process made owed."""
@@ -65,6 +63,7 @@ class Delivery:
         self._requests: set[asyncio.Task[None]] = set()
         self._owed = asyncio.Event()
         self._sight = Sight(bus, settler, clock)
+        self._account = Account(clock, metrics)
         self._taking_back = False
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
@@ -108,22 +107,30 @@ class Delivery:
             await asyncio.gather(*late, return_exceptions=True)
             log.warning("requests given up", requests=len(late))
             raise
+        self._account.tell()
         await self._look_back()
 
     async def _fill(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send; False where nothing more is to be waited for."""
         while not (until_empty and isinstance(self.trouble, (DestinationRefused, BusMissing))):
             self._owed.clear()
-            if not self._packer:
-                self._packer.add(await self._take())
+            if not self._packer and (unfit := self._packer.add(await self._take())):
+                await self._bury(unfit)
             if self._packer:
                 return True
             if self._sight.is_due:
                 await self._look_back()
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
+            self._account.tell()
             await self._clock.wait(self._owed, await self._until_due())
         return False
+
+    async def _bury(self, unfit: list[Owed]) -> None:
+        """Dead letters at once: they must not stand before the others."""
+        dead = [Dead(owed.token, UNDECODABLE, "no event can be made of its detail") for owed in unfit]
+        await self._settler.settle(dead, self._bus.name)
+        self._account.buried(unfit, dead)
 
     async def _leave_to_send(self) -> Ticket:
         while True:
@@ -181,7 +188,7 @@ class Delivery:
         self._sight.answered()
         await self._sight.note()
         await self._settler.settle(settlements, self._bus.name)
-        self._tell(published, settlements, now)
+        self._account.booked(published, settlements, now)
 
     async def _look_back(self) -> None:
         if missing := await self._sight.look_back():
@@ -215,36 +222,6 @@ class Delivery:
             self._health.report(PART, State.DEGRADED if answered else State.FAILED, error.message, error.hint)
         if wait is not None:
             log.warning("delivery waits", code=error.code, why=error.message, again_in=round(wait, 1))
-
-    def _tell(self, published: Published, settlements: list[Sent | Postponed | Dead], now: datetime) -> None:
-        """One line for a request; and one for each entry that was not simply accepted. Both are counted."""
-        owed = published.batch.owed
-        accepted = [
-            entry
-            for entry, outcome in zip(owed, published.answer.outcomes, strict=True)
-            if isinstance(outcome, Accepted)
-        ]
-        if accepted:
-            lag = max(0.0, (now - min(entry.entry.time for entry in accepted)).total_seconds())
-            log.info("events sent", entries=len(accepted), oldest_stopped_ago=round(lag, 3))
-            lags = ((now - each.entry.time).total_seconds() for each in accepted if not each.replay)
-            self._metrics.sent(len(accepted), lags)
-            self._metrics.succeeded(PART, now)
-        for entry, settlement in zip(owed, settlements, strict=True):
-            match settlement:
-                case Dead(_, code, reason):
-                    self._metrics.died(code)
-                    log.error("entry dead", execution_id=entry.entry.execution_id, code=code, why=reason)
-                case Postponed(_, code, due_at):
-                    self._metrics.retried(code)
-                    log.info(
-                        "entry postponed",
-                        execution_id=entry.entry.execution_id,
-                        code=code,
-                        until=due_at.isoformat(),
-                    )
-                case Sent():
-                    pass
 
     async def _take(self) -> list[Owed]:
         try:

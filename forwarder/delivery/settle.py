@@ -58,7 +58,7 @@ class Settler:
 
     async def clear(self) -> None:
         """Wait until no outcome is left that could not be booked: publishing more would risk more duplicates."""
-        while not await self._clock.wait(self._clear, LOOK_EVERY):
+        while not (self.is_clear or await self._clock.wait(self._clear, LOOK_EVERY)):
             pass
 
     async def close(self, grace: float) -> int:

@@ -35,6 +35,10 @@ class Postponed:
     strike: bool = False
 
 
+UNDECODABLE = "Undecodable"
+"""The code of an entry of whose detail no event can be made any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dead:
     token: int
@@ -67,7 +71,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`attempts` are the last ones, oldest first; `attempted` counts all of them."""
+    """`attempted` counts all its attempts, and `attempts` are the first and the last of them, oldest first.
+
+    An attempt is one whose outcome the bus told of this entry, or nobody told. A request that was refused as a whole,
+    or never arrived, is no attempt of an entry.
+    """
 
     entry: Entry
     code: str
@@ -76,6 +84,11 @@ class DeadLetter:
     died_at: datetime
     attempted: int
     attempts: Sequence[Attempt] = ()
+
+    @property
+    def left_out(self) -> int:
+        """Attempts between the first and the last ones, of which neither code nor time is kept."""
+        return self.attempted - len(self.attempts)
 
 
 @dataclass(frozen=True, slots=True)

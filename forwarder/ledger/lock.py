@@ -48,9 +48,12 @@ def _locked(descriptor: int) -> bool:
 class RunningLock:
     """Held by `run` and `once`. The system lets go of it when the process ends, however it ends."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, *, must_exist: bool = True) -> None:
+        """`must_exist` is whether a ledger that was there has to be there still."""
         self.file = lock_file(ledger)
+        self.had_ledger = False
         self._ledger = ledger
+        self._must_exist = must_exist
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -79,14 +82,14 @@ class RunningLock:
 
     def _require_ledger(self, descriptor: int) -> None:
         """A ledger that was there and is gone would be begun anew, and send again what it had sent."""
-        had_ledger = HAD_LEDGER.encode() in os.pread(descriptor, 200, 0)
-        if had_ledger and not self._ledger.exists():
+        self.had_ledger = HAD_LEDGER.encode() in os.pread(descriptor, 200, 0)
+        if self.had_ledger and self._must_exist and not self._ledger.exists():
             self.__exit__(None, None, None)
             raise LedgerError(
                 f"the ledger {self._ledger} is gone",
                 hint=f"bring it back; or remove {self.file} to begin a new one, which knows nothing of what was sent",
             )
-        if not had_ledger:
+        if not self.had_ledger:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
 

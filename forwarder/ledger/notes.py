@@ -92,3 +92,21 @@ def _get(db: Connection, name: str) -> Any:
 
 def _set(db: Connection, name: str, value: bytes | int) -> None:
     db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
+
+def is_sound(name: object, value: object) -> bool:
+    """Whether it is a note of ours, as far as one alone can tell."""
+    try:
+        match name, value:
+            case "enabled" | "settles", int():
+                return value >= 0
+            case "discovered_at" | "forgotten_floor", int():
+                return instant(value) is not None
+            case "pulse", bytes():
+                return _pulses.decode(value) is not None
+            case str(), bytes() if name.startswith(BUS):
+                return _sights.decode(value) is not None
+            case _:
+                return False
+    except (ValueError, OverflowError, msgspec.MsgspecError):
+        return False

@@ -15,8 +15,15 @@ from forwarder.ledger.contract import LONGEST_POSTPONEMENT, Attempt, Dead, DeadL
 from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT
 from forwarder.model import Entry, Feed, Owed
 
-HISTORY = 20
+FIRST_ATTEMPTS, LAST_ATTEMPTS = 10, 10
 """Attempts that are kept of each entry: a bus that throttles for a day must not fill the disk with words about it."""
+
+ACCEPTED = "Accepted"
+"""The code of an attempt that the bus accepted, of an entry that was owed again afterwards."""
+
+WITH_THE_ACCEPTED = f"""CAST(json_insert(coalesce(CAST(history AS TEXT), '[]'), '$[#]',
+                                        json_array(settled_at, '{ACCEPTED}')) AS BLOB)"""
+"""The history of an entry that was sent and is owed again: its next attempts are not its first."""
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of details that are taken at once."""
@@ -96,7 +103,8 @@ def owe_again(db: Connection, bus: str, now: datetime) -> int:
     if seen is None:
         return 0
     changed = db.execute(
-        "UPDATE entries SET state = 0, due_at = ?, settled_at = NULL WHERE state = 1 AND settle > ? AND bus = ?",
+        f"""UPDATE entries SET state = 0, due_at = ?, settled_at = NULL, history = {WITH_THE_ACCEPTED}
+            WHERE state = 1 AND settle > ? AND bus = ?""",  # noqa: S608  # a text of ours
         (micros(now), seen, bus),
     ).rowcount
     count(db, sent=-changed, owed=changed)
@@ -128,7 +136,7 @@ def _letter(row: tuple[Any, ...]) -> DeadLetter:
         recorded_at=instant(recorded_at),
         died_at=instant(settled_at),
         attempted=attempts,
-        attempts=[Attempt(instant(at), code) for at, code in _history.decode(history or b"[]")],
+        attempts=[Attempt(instant(at), code) for at, code in history_of(history)],
     )
 
 
@@ -173,7 +181,7 @@ def _send(db: Connection, accepted: Mapping[int, str], now: datetime, settle: in
     """How many of them were owed, and not settled before. One statement for all: most settlements are these."""
     changed = db.execute(
         """UPDATE entries SET state = ?, settled_at = ?, settle = ?, bus = ?, attempts = attempts + 1,
-                              answer = accepted.value, reason = NULL, history = NULL
+                              answer = accepted.value, reason = NULL
            FROM json_each(?) AS accepted WHERE entry = CAST(accepted.key AS INTEGER) AND state = ?""",
         (SENT, micros(now), settle, bus, msgspec.json.encode(accepted).decode(), OWED),
     )
@@ -184,7 +192,7 @@ def _die(db: Connection, token: int, code: str, reason: str, now: datetime, sett
     """1 where the entry was owed, 0 where it had been settled before."""
     changed = db.execute(
         """UPDATE entries SET state = ?, settled_at = ?, settle = ?, bus = ?, attempts = attempts + 1,
-                              answer = ?, reason = ?, history = ?
+                              answer = ?, reason = ?, history = coalesce(?, history)
            WHERE entry = ? AND state = ?""",
         (DEAD, micros(now), settle, bus, code, reason, _longer(db, token, code, now), token, OWED),
     )
@@ -193,5 +201,12 @@ def _die(db: Connection, token: int, code: str, reason: str, now: datetime, sett
 
 def _longer(db: Connection, token: int, code: str, now: datetime) -> bytes:
     row = db.execute("SELECT history FROM entries WHERE entry = ?", (token,)).fetchone()
-    history = _history.decode(row[0]) if row and row[0] else []
-    return msgspec.json.encode([*history, (micros(now), code)][-HISTORY:])
+    history = [*history_of(row[0] if row else None), (micros(now), code)]
+    if len(history) > FIRST_ATTEMPTS + LAST_ATTEMPTS:
+        history = history[:FIRST_ATTEMPTS] + history[-LAST_ATTEMPTS:]
+    return msgspec.json.encode(history)
+
+
+def history_of(value: bytes | None) -> list[tuple[int, str]]:
+    """The attempts as they are kept. Raises msgspec's errors."""
+    return _history.decode(value) if value else []

@@ -5,6 +5,7 @@ What is rescued may send an execution again, where the row that said it was sent
 
 import shutil
 import sqlite3
+import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,28 +13,31 @@ from typing import Any
 
 import msgspec
 
-from forwarder.errors import LedgerError
+from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.files import rename
+from forwarder.ledger import notes
 from forwarder.ledger.books import books
 from forwarder.ledger.codec import digest, hours_down, instant, seconds_up, unpack
 from forwarder.ledger.contract import Books
-from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT, connect, translated
-
-# A key is a signed 64-bit number, and every table that can be large is in the order of such a key.
-LOWEST, HIGHEST = -(2**63), 2**63 - 1
-
-ROWS_AT_ONCE = 500
+from forwarder.ledger.salvage import readable
+from forwarder.ledger.schema import DEAD, NEWER, OWED, PURGED, SENT, VERSION, connect, translated, version
+from forwarder.ledger.soundness import Rules
 
 ENDINGS = ("", "-wal", "-shm")
 
 MOST_CUT = 1000
 """Times its size that a file may have been longer; a header that says more is damaged itself."""
 
+KEPT = ".damaged-"
+
 _TABLES = {"feeds": "feed", "executions": "key", "entries": "entry", "details": "entry"}
 
 
 @dataclass(slots=True)
 class Repaired:
-    """`rows` were read and `lost` counts gaps that could not be, by table; `without_detail` are executionIds."""
+    """`rows` were rescued and `lost` counts gaps and rows that could not be, by table; `without_detail` are
+    executionIds.
+    """
 
     books: Books = field(default_factory=Books)
     rows: dict[str, int] = field(default_factory=dict)
@@ -43,32 +47,54 @@ class Repaired:
 
 
 def repair(file: Path) -> Repaired:
-    """Put a fresh ledger in place of a damaged one, which is kept beside it. Raises LedgerError.
+    """Put a fresh ledger in place of a damaged one, which is kept beside it. Raises LedgerError, and leaves it then.
 
-    Only while nothing runs on it.
+    Only while nothing runs on it. Cut short at any step, it is done by the next one.
     """
     fresh, copy = file.with_name(f"{file.name}.rescued"), file.with_name(f"{file.name}.copy")
+    try:
+        done = Repaired() if not file.exists() and fresh.exists() else _rescue(file, fresh, copy)
+        done.kept_as = _swap(file, fresh)
+    except OSError as error:
+        hint = "make room on its disk, and its folder writable: a rescue takes as much again, twice"
+        raise LedgerUnavailable(f"the ledger {file} cannot be rescued now: {error.strerror}", hint=hint) from None
+    return done
+
+
+def _rescue(file: Path, fresh: Path, copy: Path) -> Repaired:
+    if not file.exists():
+        raise LedgerError(f"there is no ledger {file} to rescue anything from", hint="restore it from a backup")
+    done = Repaired()
     for leftover in (fresh, copy):
         _remove(leftover)
-    done = Repaired()
-    target = connect(fresh, create=True)
     try:
-        source = _open_copy(file, copy)
-        target.execute("BEGIN IMMEDIATE")
-        for table, key in _TABLES.items():
-            _copy(source, target, table, key, done)
-        _copy_small(source, target, done)
-        _reconcile(target, done)
-        target.execute("COMMIT")
-        done.books = books(target)
-        source.close()
+        _fill(file, fresh, copy, done)
+    except BaseException:
+        _remove(fresh)
+        raise
+    finally:
+        _remove(copy)
+    return done
+
+
+def _fill(file: Path, fresh: Path, copy: Path, done: Repaired) -> None:
+    source = _open_copy(file, copy)
+    try:
+        target = connect(fresh, create=True)
+        try:
+            target.execute("BEGIN IMMEDIATE")
+            for table, key in _TABLES.items():
+                _copy(source, target, table, key, done)
+            _copy_small(source, target, done)
+            _reconcile(target, done)
+            target.execute("COMMIT")
+            done.books = books(target)
+        finally:
+            target.close()
     except sqlite3.Error as error:
         raise translated(error, file) from None
     finally:
-        target.close()
-        _remove(copy)
-    done.kept_as = _swap(file, fresh)
-    return done
+        source.close()
 
 
 def _open_copy(file: Path, copy: Path) -> sqlite3.Connection:
@@ -83,13 +109,20 @@ def _open_copy(file: Path, copy: Path) -> sqlite3.Connection:
         if is_header and size > copy.stat().st_size:
             header.truncate(size)
     source = sqlite3.connect(copy, isolation_level=None)
+    # A text that is none any more is no reason to lose its row.
+    source.text_factory = lambda text: text.decode(errors="replace")
     try:
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        written_by = version(source)
     except sqlite3.DatabaseError:
-        source.close()
-        hint = "restore it from a backup; or move it and its .lock away, and begin anew"
-        raise LedgerError(f"nothing of {file} can be read", hint=hint) from None
-    return source
+        written_by = 0
+    if 0 < written_by <= VERSION:
+        return source
+    source.close()
+    if written_by > VERSION:
+        raise LedgerError(f"the ledger {file} was written by a newer forwarder", hint=NEWER)
+    hint = "restore it from a backup; or move it and its .lock away, and begin anew"
+    raise LedgerError(f"nothing of {file} can be read", hint=hint)
 
 
 def _part(file: Path, ending: str) -> Path:
@@ -102,68 +135,40 @@ def _remove(file: Path) -> None:
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, key: str, done: Repaired) -> None:
-    columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
-    insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608  # names of ours
-    select = f"SELECT {', '.join(columns)} FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT ?"  # noqa: S608  # as above
-    at: int | None = LOWEST
-    where = columns.index(key)
-    while at is not None:
-        try:
-            rows = source.execute(select, (at, ROWS_AT_ONCE)).fetchall()
-        except sqlite3.DatabaseError:
-            rows = _up_to_the_damage(source, select, at, where)
-            done.lost[table] = done.lost.get(table, 0) + 1
-            at = _beyond_the_damage(source, select, rows[-1][where] + 1 if rows else at)
-        else:
-            at = rows[-1][where] + 1 if len(rows) == ROWS_AT_ONCE else None
-        target.executemany(insert, rows)
-        done.rows[table] = done.rows.get(table, 0) + len(rows)
-
-
-def _up_to_the_damage(source: sqlite3.Connection, select: str, at: int, where: int) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = []
-    try:
-        while row := source.execute(select, (at, 1)).fetchone():
-            rows.append(row)
-            at = row[where] + 1
-    except sqlite3.DatabaseError:
-        return rows
-    return rows
-
-
-def _beyond_the_damage(source: sqlite3.Connection, select: str, at: int) -> int | None:
-    """The next key from which rows can be read, or None: found in strides, for the keys between are beyond counting."""
-    stride = 1
-    while not _can_read(source, select, at + stride):
-        stride *= 2
-        if at + stride > HIGHEST:
-            return None
-    low, high = at + stride // 2, at + stride
-    while low < high:
-        middle = (low + high) // 2
-        if _can_read(source, select, middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high
-
-
-def _can_read(source: sqlite3.Connection, select: str, at: int) -> bool:
-    try:
-        source.execute(select, (at, 1)).fetchone()
-    except sqlite3.DatabaseError:
-        return False
-    return True
+    rules = Rules(target, table)
+    insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(rules.columns))})"  # noqa: S608  # names of ours
+    rescued = lost = 0
+    there = {name for _, name, *_ in source.execute(f"PRAGMA table_info({table})")}
+    # What an older forwarder did not write yet is as it would have been after the upgrade.
+    columns = [name if name in there else f"NULL AS {name}" for name in rules.columns]
+    for found in readable(source, table, key, columns):
+        admitted = [row for row in found.rows if rules.admit(row)]
+        kept = max(0, target.executemany(insert, admitted).rowcount)
+        rescued += kept
+        lost += len(found.rows) - kept + found.gap
+    done.rows[table] = rescued
+    if lost:
+        done.lost[table] = lost
 
 
 def _copy_small(source: sqlite3.Connection, target: sqlite3.Connection, done: Repaired) -> None:
+    """Of the counters only what no row tells, and of the notes those that can be read."""
     for table in ("counters", "notes"):
         try:
-            rows = source.execute(f"SELECT name, value FROM {table}").fetchall()  # noqa: S608  # as above
+            rows = source.execute(f"SELECT name, value FROM {table}").fetchall()  # noqa: S608  # names of ours
         except sqlite3.DatabaseError:
             done.lost[table] = 1
+            continue
+        if table == "counters":
+            kept = [row for row in rows if row[0] == "forgotten" and isinstance(row[1], int) and row[1] >= 0]
+            target.executemany("UPDATE counters SET value = ? WHERE name = ?", [(row[1], row[0]) for row in kept])
+            lost = not kept
         else:
-            target.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows)  # noqa: S608  # as above
+            kept = [row for row in rows if notes.is_sound(*row)]
+            target.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", kept)
+            lost = len(kept) < len(rows)
+        if lost:
+            done.lost[table] = 1
 
 
 def _reconcile(db: sqlite3.Connection, done: Repaired) -> None:
@@ -204,10 +209,10 @@ def _know_again(db: sqlite3.Connection) -> None:
            WHERE key NOT IN (SELECT key FROM executions) OR feed NOT IN (SELECT feed FROM feeds)"""
     ).fetchall()
     for entry, key, execution_id, feed, time, recorded_at, body in rows:
-        told = msgspec.json.decode(unpack(body))
+        told = _decoded(body)
         db.execute(
             "INSERT OR IGNORE INTO feeds (feed, workflow_id, user_id) VALUES (?, ?, ?)",
-            (feed, told["workflowId"], told.get("userId", "")),
+            (feed, str(told.get("workflowId", "")), str(told.get("userId", ""))),
         )
         stopped, recorded = seconds_up(instant(time)), hours_down(instant(recorded_at))
         db.execute(
@@ -216,13 +221,24 @@ def _know_again(db: sqlite3.Connection) -> None:
         )
 
 
-def _swap(file: Path, fresh: Path) -> Path:
-    kept = file.with_name(f"{file.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+def _decoded(body: bytes) -> dict[str, Any]:
+    """The detail, or nothing where it is damaged: then it becomes a dead letter once it is taken."""
     try:
-        for ending in ENDINGS:
-            if (part := _part(file, ending)).exists():
-                part.rename(_part(kept, ending))
-        fresh.rename(file)
-    except OSError as error:
-        raise LedgerError(f"the rescued ledger {fresh} cannot take its place: {error.strerror}") from None
+        told = msgspec.json.decode(unpack(body))
+    except (zlib.error, TypeError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _swap(file: Path, fresh: Path) -> Path:
+    """First of all the ledger itself goes: while there is none nothing starts, nor reads its log without it."""
+    begun = [kept for kept in file.parent.glob(f"{file.name}{KEPT}*") if not kept.name.endswith(ENDINGS[1:])]
+    if file.exists():
+        kept = file.with_name(f"{file.name}{KEPT}{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")
+    else:
+        kept = max(begun, default=file.with_name(f"{file.name}{KEPT}0"))
+    for ending in ENDINGS:
+        if (part := _part(file, ending)).exists():
+            rename(part, _part(kept, ending))
+    rename(fresh, file)
     return kept

@@ -6,6 +6,7 @@ from sqlite3 import Connection
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import micros, seconds_up
 from forwarder.ledger.contract import Replayable, Window
+from forwarder.ledger.owing import WITH_THE_ACCEPTED
 from forwarder.ledger.schema import SENT
 
 _SENT_OF_WINDOW = "state = 1 AND time >= :start AND time < :end AND (:workflow IS NULL OR workflow_id = :workflow)"
@@ -28,7 +29,8 @@ def replayable(db: Connection, window: Window) -> Replayable:
 
 def replay(db: Connection, window: Window, now: datetime) -> int:
     changed = db.execute(
-        f"""UPDATE entries SET state = 0, replay = 1, due_at = :now, settled_at = NULL, strikes = 0
+        f"""UPDATE entries SET state = 0, replay = 1, due_at = :now, settled_at = NULL, strikes = 0,
+                               history = {WITH_THE_ACCEPTED}
             WHERE entry IN (SELECT entry FROM entries JOIN feeds USING (feed) WHERE {_SENT_OF_WINDOW})""",  # noqa: S608  # ours
         {**_values(window), "now": micros(now)},
     ).rowcount

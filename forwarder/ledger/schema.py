@@ -12,6 +12,7 @@ BUSY_SECONDS = 5
 
 LARGEST_LOOKED_THROUGH = 16 * 1024 * 1024
 
+NEWER = "install that version or a later one"
 REPAIR = "restore it from a backup, or rescue what can be read: `forwarder check --repair`"
 
 OWED, SENT, DEAD = 0, 1, 2
@@ -76,11 +77,13 @@ VERSION = len(STEPS)
 
 
 def connect(file: Path, *, create: bool) -> sqlite3.Connection:
-    """Raises LedgerError where the file is missing and may not be made, is damaged, or comes from a newer version."""
+    """Raises LedgerError where the file is missing or empty and may not be made, is damaged or too new."""
     if not file.exists():
         if not create:
             raise LedgerError(f"there is no ledger {file}", hint="`forwarder run` or `forwarder once` makes it")
         _make(file)
+    elif not create and not file.stat().st_size:
+        raise _emptied(file)
     try:
         connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -89,6 +92,8 @@ def connect(file: Path, *, create: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # A settled entry must stay settled after a power cut, or it would be sent twice.
         connection.execute("PRAGMA synchronous = FULL")
+        if not create:
+            _require_tables(connection, file)
         _prepare(connection, file)
         _require_sound(connection, file)
     except sqlite3.Error as error:
@@ -108,24 +113,33 @@ def _make(file: Path) -> None:
         raise LedgerUnavailable(f"the ledger {file} cannot be made: {error.strerror}") from None
 
 
+def _require_tables(connection: sqlite3.Connection, file: Path) -> None:
+    if version(connection) == 0:
+        raise _emptied(file)
+
+
+def _emptied(file: Path) -> LedgerError:
+    """A file that lost all it held must not be taken for a new ledger, which would send again what was sent."""
+    hint = "restore it from a backup; or remove it and its .lock to begin anew, and know nothing of what was sent"
+    return LedgerError(f"the ledger {file} holds nothing any more", hint=hint)
+
+
 def _prepare(connection: sqlite3.Connection, file: Path) -> None:
     """Make the tables, or those that came later. An upgrade is whole or not at all, and one process does it."""
-    if _version(connection) < VERSION:
+    if version(connection) < VERSION:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for step in STEPS[_version(connection) :]:  # asked anew: another process may have done it while we waited
+            for step in STEPS[version(connection) :]:  # asked anew: another process may have done it while we waited
                 for statement in step.split(";\n"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {max(VERSION, _version(connection))}")
+            connection.execute(f"PRAGMA user_version = {max(VERSION, version(connection))}")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
-    if _version(connection) > VERSION:
-        raise LedgerError(
-            f"the ledger {file} was written by a newer forwarder", hint="install that version or a later one"
-        )
+    if version(connection) > VERSION:
+        raise LedgerError(f"the ledger {file} was written by a newer forwarder", hint=NEWER)
 
 
 def _require_sound(connection: sqlite3.Connection, file: Path) -> None:
@@ -137,7 +151,7 @@ def _require_sound(connection: sqlite3.Connection, file: Path) -> None:
         raise LedgerError(f"the ledger {file} is damaged: {problem}", hint=REPAIR)
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 

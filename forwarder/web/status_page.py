@@ -31,7 +31,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     seen: dict[str, str] = {}
     quiet_since = desk.clock.monotonic()
-    while not desk.stopping.is_set() and still_in(request):
+    stopping = False
+    while not stopping and still_in(request):
         sections = await board.sections()
         news = {name: html for name, html in sections.items() if seen.get(name) is not html}
         now = desk.clock.monotonic()
@@ -41,7 +42,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         elif now - quiet_since >= QUIET:
             await response.write(b": still here\n\n")
             quiet_since = now
-        await desk.clock.wait(desk.stopping, LOOK_EVERY)
+        stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
     return response
 
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp, event_bytes
+from forwarder.aws.bus import Event
+from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
+from forwarder.event.size import entry_bytes
 from forwarder.model import Owed
 from tests.fakes import put_events
 from tests.samples import entry, examples, some_settings
@@ -25,6 +27,10 @@ def packed(packer: Packer, most: int = MOST_ENTRIES) -> list[Batch]:
     while packer:
         batches.append(packer.next(most))
     return batches
+
+
+def event_bytes(event: Event) -> int:
+    return entry_bytes(event.source, event.detail_type, event.detail)
 
 
 def request_bytes(batch: Batch) -> int:

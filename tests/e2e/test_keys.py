@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 import stat
-import subprocess
 
 import pytest
 
-from tests.e2e.harness import PROGRAM, Home, fail, sent
+from tests.e2e.harness import Home, fail, sent
+from tests.e2e.terminal import at_terminal
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 
@@ -55,32 +52,11 @@ def test_set_does_not_repeat_the_secret(home: Home) -> None:
 
 
 def test_a_secret_typed_at_the_prompt_is_not_echoed(home: Home) -> None:
-    terminal, end = pty.openpty()
-    command = [*PROGRAM, "-c", str(home.file), "keys", "set", "aws-session-token"]
-    with subprocess.Popen(  # noqa: S603 - the program under test
-        command, stdin=end, stdout=end, stderr=end, env=home.environment(), start_new_session=True
-    ) as process:
-        os.close(end)
-        screen = typed(terminal, b"typed-planted-secret\n")
-        assert process.wait(30) == 0, screen
-    os.close(terminal)
-    assert b"aws-session-token" in screen
-    assert b"typed-planted-secret" not in screen
+    seen = at_terminal(home, "keys", "set", "aws-session-token", asked=": ", answer="typed-planted-secret\n")
+    assert seen.code == 0, seen
+    assert "aws-session-token" in seen.screen
+    assert "typed-planted-secret" not in seen.screen
     assert shown(home)["aws-session-token"]["ends_with"] == "cret"
-
-
-def typed(terminal: int, text: bytes) -> bytes:
-    """The screen of a program that asks once, a colon after its question, and is told this."""
-    screen, told = b"", False
-    while select.select([terminal], [], [], 30)[0]:
-        try:
-            screen += os.read(terminal, 4096)
-        except OSError:  # the other end is closed: the program is over
-            break
-        if not told and b":" in screen:
-            os.write(terminal, text)
-            told = True
-    return screen
 
 
 def test_set_refuses_the_secret_as_an_argument(home: Home) -> None:

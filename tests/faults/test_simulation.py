@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from forwarder.ledger import SqliteLedger
 from tests.faults.control import POINTS
 from tests.faults.plan import CARE, TRAFFIC, TROUBLE, calm_plan, deadly_plan, full_plan
 from tests.faults.simulation import ACTS, simulate
+
+HALVES = (POINTS[::2], POINTS[1::2])
 
 
 def test_a_plan_is_made_by_its_seed_alone() -> None:
     assert full_plan(7, 200) == full_plan(7, 200)
     assert full_plan(7, 200) != full_plan(8, 200)
     assert set(TRAFFIC | CARE | TROUBLE) == set(ACTS)
+
+
+def test_every_write_of_the_daemon_has_its_points_and_each_is_killed_at() -> None:
+    """The deadly plans below kill at each of the points; here it is that no write is without one."""
+    writes = {name for name, method in vars(SqliteLedger).items() if "_worker.write(" in source_of(method)}
+    acts = {point.partition(":")[0] for point in POINTS}
+    assert writes - acts == {"retry_dead", "purge_dead", "replay"}, "one commit each, of a verb"
+    assert acts - writes == {"take", "checkpoint"}, "before publishing, and what a record does as well"
+    steps = [step for half in HALVES for step in deadly_plan(2, half)]
+    assert {step.word for step in steps if step.kind == "kill at"} == set(POINTS)
+
+
+def source_of(method: object) -> str:
+    return inspect.getsource(method) if inspect.isfunction(method) else ""
 
 
 def test_without_faults_nothing_is_lost_and_nothing_sent_twice(tmp_path: Path) -> None:
@@ -25,7 +43,7 @@ def test_without_faults_nothing_is_lost_and_nothing_sent_twice(tmp_path: Path) -
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("points", [POINTS[::2], POINTS[1::2]], ids=["one half", "the other"])
+@pytest.mark.parametrize("points", HALVES, ids=["one half", "the other"])
 def test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes(
     points: Sequence[str], tmp_path: Path
 ) -> None:

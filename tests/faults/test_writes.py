@@ -12,21 +12,29 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import VaultError
+from forwarder.ledger.lock import HAD_LEDGER, lock_file
+from forwarder.ledger.repair import repair
 from forwarder.settings import Place, load, load_local
 from forwarder.settings.edit import set_value
 from forwarder.vault.rotate import rotate
 from tests.faults.home import ROOT, SECRETS, Home
+from tests.ledger.files import books
+from tests.ledger.rescuing import WHOLE, fill, pages, spoil
 
 NAME = "alloy-api-key"
 NEW = "alloy-n3w-planted-0002"
+NO_NETWORK = 69
 
 
 @dataclass(frozen=True)
 class Tries:
-    """`cut` are the homes that a dying verb left behind, and `whole` the one where it lived."""
+    """`cut` are the homes that a dying verb left behind, and `whole` the one where it lived; `steps` are the names of
+    the points where it died.
+    """
 
     cut: list[Home]
     whole: Home
+    steps: list[str]
 
 
 Dying = Callable[..., Tries]
@@ -34,7 +42,7 @@ Dying = Callable[..., Tries]
 
 @pytest.fixture
 def dying(tmp_path: Path) -> Dying:
-    def tries(*verb: str, stdin: str = "", before: Callable[[Home], None] = lambda _: None) -> Tries:
+    def tries(*verb: str, stdin: str = "", before: Callable[[Home], None] = lambda _: None, code: int = 0) -> Tries:
         start = tmp_path / "start"
         start.mkdir()
         before(Home(start, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9"))
@@ -47,15 +55,17 @@ def dying(tmp_path: Path) -> Dying:
             cwd=ROOT,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        *cut, whole = [Home.at(place) for place in sorted(tmp_path.iterdir(), key=by_number) if place != start]
-        return Tries(cut, whole)
+        assert done.returncode == code, done.stdout + done.stderr
+        places = [place for place in tmp_path.iterdir() if place != start]
+        *cut, whole = [Home.at(place) for place in sorted(places, key=by_number) if place.is_dir()]
+        steps = [place.read_text() for place in sorted(places, key=by_number) if place.is_file()]
+        return Tries(cut, whole, steps)
 
     return tries
 
 
 def by_number(place: Path) -> int:
-    return int(place.name) if place.name.isdecimal() else 0
+    return int(place.stem)
 
 
 def key_of(home: Home) -> str:
@@ -132,3 +142,57 @@ def test_settings_that_were_being_switched_can_be_switched_again(dying: Dying) -
         set_value(Place(home.file, {}), "enabled", False)
         assert load(Place(home.file, {})).enabled is False
         assert "# kept by hand" in home.file.read_text()
+
+
+def test_a_key_that_is_being_removed_is_there_or_not(dying: Dying) -> None:
+    tries = dying("keys", "remove", NAME)
+    keys = [key_of(home) for home in [*tries.cut, tries.whole]]
+    assert keys == sorted(keys, reverse=True)
+    assert (keys[0], keys[-1]) == (SECRETS[NAME], "")
+
+
+def damaged(home: Home) -> None:
+    """A ledger that a daemon had run on, with a hole in its indexes."""
+    fill(home.ledger)
+    spoil(home.ledger, pages(home.ledger, "entries_owed")[0])
+    lock_file(home.ledger).write_text(HAD_LEDGER)
+
+
+def test_a_rescue_that_is_cut_anywhere_starts_no_new_ledger_and_is_done_by_the_next(dying: Dying) -> None:
+    tries = dying("check", "--repair", before=damaged, code=NO_NETWORK)
+    assert {home.ledger.exists() for home in tries.cut} == {True, False}
+    for home in tries.cut:
+        done = home.verb("run") if not home.ledger.exists() else None
+        assert done is None or (done.returncode, "is gone" in done.stderr) == (1, True)
+        repair(home.ledger)
+        assert books(home.ledger) == WHOLE
+        assert len(list(home.place.glob("forwarder.db.damaged-*"))) in {1, 2}
+        assert not list(home.place.glob("forwarder.db.[rc]*"))
+
+
+def written(name: str) -> list[str]:
+    return [f"make the new {name}", f"fsync the new {name}", f"replace {name}", "fsync its folder"]
+
+
+def made(name: str) -> list[str]:
+    return [*written(name)[:2], f"link {name}", f"unlink the new {name}", "fsync its folder"]
+
+
+STEPS: dict[tuple[str, ...], list[str]] = {
+    ("disable",): written("forwarder.toml"),
+    ("enable",): [],
+    ("keys", "set", NAME): written("forwarder.keys"),
+    ("keys", "remove", NAME): written("forwarder.keys"),
+    ("keys", "rotate"): [
+        "unlink forwarder.master-key.new",
+        *made("forwarder.master-key.new"),
+        *written("forwarder.keys"),
+        *("replace forwarder.master-key", "fsync its folder"),
+    ],
+}
+"""Every step on disk of each verb that writes settings or the vault."""
+
+
+@pytest.mark.parametrize("verb", STEPS, ids=" ".join)
+def test_each_step_of_writing_settings_and_vault_is_killed_at_by_name(dying: Dying, verb: tuple[str, ...]) -> None:
+    assert dying(*verb, stdin=NEW).steps == STEPS[verb]

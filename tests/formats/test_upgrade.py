@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.ledger import schema
+from forwarder.ledger.repair import repair
 from forwarder.settings import Place, load
 from forwarder.settings.form import newest
 from forwarder.vault import ALLOY_API_KEY, Vault, vault
@@ -64,6 +65,14 @@ def test_what_the_first_forwarder_could_not_send_can_be_sent_by_this_one(
     assert home("dead", "retry", "--all").code == 0
     assert home("once").code == 0
     assert sent(bus) == sorted([*OWED, *DEAD])
+
+
+def test_what_the_first_forwarder_left_can_be_rescued_by_this_one(home: Home, bus: StrictEventBridge) -> None:
+    done = repair(home.place / "forwarder.db")
+    assert (done.lost, done.without_detail) == ({"notes": 1}, [])  # which bus was seen is told otherwise since
+    assert done.books.recorded == len(SENT) + len(OWED) + len(DEAD)
+    assert home("once").code == 0
+    assert sent(bus) == OWED
 
 
 def test_the_first_settings_and_secrets_say_what_they_said(home: Home) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from forwarder.settings.fields import Settings, WebSettings
+from forwarder.settings.fields import Settings
 from forwarder.vault import NAMES
 from forwarder.vault.master_key import CREDENTIAL
 from tests.infra.templates import INFRA
@@ -49,8 +49,7 @@ def test_there_is_one_pod_and_everything_selects_it() -> None:
 
 
 def test_the_settings_are_valid_and_hold_no_secret() -> None:
-    known = {key: value for key, value in TABLE["web"].items() if key in WebSettings.model_fields}
-    settings = Settings(**{key: value for key, value in TABLE.items() if key != "format"} | {"web": known})
+    settings = Settings(**{key: value for key, value in TABLE.items() if key != "format"})
     assert settings.enabled is False
     text = (FOLDER / "configmap.yaml").read_text()
     assert not re.search(r"AKIA|secret_access|[A-Za-z0-9+/]{40,}", text)
@@ -91,7 +90,7 @@ def test_what_is_written_is_in_the_volume_and_what_is_read_is_brought_up_to_date
         assert PurePosixPath(written).parent == state
     assert PurePosixPath(ENVIRONMENT["FORWARDER_CONFIG"]).parent == PurePosixPath(MOUNTS["settings"]["mountPath"])
     assert "subPath" not in MOUNTS["settings"]
-    assert list(words("VOLUME")) == [str(state)]
+    assert words("VOLUME") == [str(state)]
 
 
 def test_a_person_who_would_try_a_network_volume_is_told() -> None:

@@ -1,11 +1,14 @@
 """The unit, judged by systemd's own tools. That it runs under a systemd is not proved here: none runs the tests."""
 
+import base64
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from forwarder import __version__
 from forwarder.vault.master_key import CREDENTIAL
 from tests.infra.templates import INFRA
 from tests.infra.tools import needs
@@ -84,6 +87,28 @@ def test_a_verb_is_run_as_the_service_is(tmp_path: Path) -> None:
     assert properties == {f"{key}={value}" for key in _SHARED for value in unit[key]}
     assert said[-len(words) :] == words
     assert " ".join(said[-len(words) - 3 : -len(words)]) == unit["ExecStart"][0].removesuffix(" run")
+
+
+@pytest.mark.long
+def test_the_service_is_installed_whole(tmp_path: Path) -> None:
+    fakes = tmp_path / "bin"
+    fakes.mkdir()
+    (fakes / "systemd-creds").write_text('#!/bin/sh\nfor last; do :; done\ncat > "$last"\n')
+    (fakes / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
+    for fake in fakes.iterdir():
+        fake.chmod(0o755)
+    root = tmp_path / "root"
+    environment = os.environ | {"PATH": f"{fakes}:{os.environ['PATH']}", "DESTDIR": str(root)}
+    subprocess.run([INFRA / "systemd" / "install"], check=True, capture_output=True, env=environment)  # noqa: S603
+    key = (root / "etc/credstore.encrypted/forwarder-master-key").read_text()
+    assert len(base64.b64decode(key)) == 32
+    assert (root / "etc/systemd/system/forwarder.service").read_text() == UNIT.read_text()
+    assert (root / "usr/local/sbin/forwarder-verb").read_text() == VERB.read_text()
+    assert (tmp_path / "told").read_text() == "daemon-reload\n"
+    bin_ = root / "opt/forwarder/bin"
+    said = subprocess.run([bin_ / "forwarder", "--version"], check=True, capture_output=True, text=True)  # noqa: S603
+    assert said.stdout == f"forwarder {__version__}\n"
+    assert not list(bin_.glob("pip*"))
 
 
 _SHARED = (

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from forwarder.ledger import Books, Dead, Ledger, Postponed, Pulse, Reading, Sent, Settlement
+from forwarder.ledger import Books, Dead, Ledger, Postponed, Pulse, Reading, Sent, Settlement, Window
 from forwarder.model import Checkpoint, Feed
 from tests.clocks import NOON
 from tests.loops import looped
@@ -173,12 +173,28 @@ class LedgerContract(ABC):
             assert letter == await ledger.dead_letter("a")
             assert (letter.entry, letter.code, letter.reason) == (entry("a"), "MalformedDetail", "no object")
             assert (letter.recorded_at, letter.died_at, letter.attempted) == (NOON, NOON + HOUR, 26)
-            assert [attempt.code for attempt in letter.attempts] == [
-                *(f"C{number}" for number in range(6, 25)),
-                "MalformedDetail",
-            ]
-            assert letter.attempts[-1].at == NOON + HOUR
+            kept = [*(f"C{number}" for number in [*range(10), *range(16, 25)]), "MalformedDetail"]
+            assert [attempt.code for attempt in letter.attempts] == kept
+            assert (letter.left_out, letter.attempts[0].at, letter.attempts[-1].at) == (6, NOON, NOON + HOUR)
             assert await ledger.dead_letter("b") is None
+
+    @looped
+    async def test_a_dead_letter_that_was_accepted_before_tells_of_that_too(self, opened: Open) -> None:
+        async with opened() as ledger:
+            await owe(ledger, "a")
+            tokens = await taken(ledger)
+            await ledger.settle([Postponed(tokens["a"], "ThrottlingException", NOON)], now=NOON)
+            await taken(ledger)
+            await ledger.settle([Sent(tokens["a"], "id")], now=NOON + SECOND)
+            assert await ledger.replay(Window(NOON, NOON + HOUR), now=NOON + SECOND) == 1
+            await ledger.take(1, now=NOON + HOUR)
+            await ledger.settle([Dead(tokens["a"], "MalformedDetail", "")], now=NOON + HOUR)
+            (letter,) = await ledger.dead_letters()
+            told = [(attempt.code, attempt.at) for attempt in letter.attempts]
+            assert told == [
+                ("ThrottlingException", NOON), ("Accepted", NOON + SECOND), ("MalformedDetail", NOON + HOUR),
+            ]  # fmt: skip
+            assert (letter.attempted, letter.left_out) == (3, 0)
 
     async def _bury(self, ledger: Ledger, ids: Sequence[str]) -> None:
         await owe(ledger, *ids)

@@ -126,6 +126,7 @@ async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: 
 @looped
 async def test_every_answer_says_what_a_browser_may_do_with_it(tmp_path: Path, door: Door) -> None:
     async with visit(tmp_path) as at:
+        at.desk.stopping.set()  # so that what lasts ends
         for log_in in (False, True):
             if log_in:
                 await at.log_in()
@@ -145,6 +146,7 @@ def test_no_script_or_style_runs_but_from_files_of_ours() -> None:
 @looped
 async def test_no_answer_holds_a_secret(tmp_path: Path, door: Door) -> None:
     async with visit(tmp_path) as at:
+        at.desk.stopping.set()  # so that what lasts ends
         await at.log_in()
         planted = [*SECRETS.values(), at.token, *(cookie.value for cookie in at.browser.cookie_jar)]
         form = {FORM_TOKEN: await at.form_token(), "token": "a-wrong-token-that-is-not-shown-either"}

@@ -1,0 +1,280 @@
+"""`replay`: what was sent is sent again, on purpose, and says so."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Daemon, Home, fail, publishing, sent
+from tests.e2e.terminal import at_terminal
+from tests.fakes import bus_faults
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+HOUR = 3600.0
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Path:
+    """One that has sent five events of two workflows, made once: each test takes a copy."""
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
+        home = Home(tmp_path_factory.mktemp("replay"), alloy=alloy.url, bus=bus.url)
+        home.adopt(sealed)
+        list_all(alloy)
+        home.change("source", workflows=["w", "v"])
+        assert home("once").code == 0
+        return home.place
+
+
+def list_all(alloy: FakeAlloy) -> None:
+    fail(alloy, "five-hours", ago=5 * HOUR)
+    fail(alloy, "three-hours", ago=3 * HOUR)
+    fail(alloy, "now-1", "now-2", ago=60)
+    fail(alloy, "of-v", workflow="v", ago=60)
+
+
+@pytest.fixture(autouse=True)
+def _a_copy(home: Home, ledger: Path) -> None:
+    for path in ledger.glob("forwarder.db*"):
+        shutil.copy2(path, home.place)
+    home.change("source", workflows=["w", "v"])
+
+
+@pytest.fixture
+def daemon(home: Home) -> Iterator[Daemon]:
+    with home.daemon() as daemon:
+        daemon.logs("started")
+        yield daemon
+        assert daemon.stop() == 0
+
+
+def ago(**since: float) -> str:
+    return (datetime.now(UTC) - timedelta(**since)).isoformat()
+
+
+def test_what_stopped_since_then_is_sent_again_and_marked(home: Home, bus: StrictEventBridge) -> None:
+    done = home("replay", "--since", "2h", "--yes")
+    assert done.code == 0, done.said
+    assert "3 events" in done.out
+    assert sent(bus) == ["now-1", "now-2", "of-v"]
+    assert [event.detail["forwarder"]["replay"] for event in bus.delivered] == [True] * 3
+    books = home.books()
+    assert (books["sent"], books["owed"], books["recorded"]) == (5, 0, 5)
+    assert home("check").code == 0, "the books balance"
+
+
+def test_a_replay_is_the_same_event_but_for_the_mark(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    fail(alloy, "fresh")
+    home("once")
+    assert home("replay", "--since", "24h", "--yes").code == 0
+    first, again = [event for event in bus.delivered if event.detail["executionId"] == "fresh"]
+    assert "replay" not in first.detail["forwarder"]
+    marked = first.detail["forwarder"] | {"replay": True}
+    assert again.detail == first.detail | {"forwarder": marked}
+    assert again.entry["Time"] == first.entry["Time"]
+
+
+@pytest.mark.long
+def test_it_can_be_asked_for_again(home: Home, bus: StrictEventBridge) -> None:
+    for _ in range(2):
+        assert home("replay", "--since", "2h", "--yes").code == 0
+    assert sent(bus) == sorted(["now-1", "now-2", "of-v"] * 2)
+
+
+@pytest.mark.long
+def test_a_window_has_its_first_moment_and_not_its_last(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    fail(alloy, "edge", ago=2 * HOUR)
+    home("once")
+    (edge,) = [event.detail["stoppedAt"] for event in bus.delivered]
+    assert home("replay", "--from", ago(hours=4), "--to", edge, "--dry-run", "--json").json()["held"] == 1
+    assert home("replay", "--from", edge, "--to", ago(hours=1), "--dry-run", "--json").json()["held"] == 1
+    assert home("replay", "--from", ago(hours=4), "--to", edge, "--yes").code == 0
+    assert sent(bus) == ["edge", "three-hours"]
+
+
+@pytest.mark.long
+def test_without_an_end_a_window_ends_now(home: Home, bus: StrictEventBridge) -> None:
+    assert home("replay", "--from", ago(hours=4), "--yes").code == 0
+    assert sent(bus) == ["now-1", "now-2", "of-v", "three-hours"]
+
+
+@pytest.mark.long
+def test_one_workflow_alone_can_be_sent_again(home: Home, bus: StrictEventBridge) -> None:
+    assert home("replay", "--since", "24h", "--workflow", "v", "--yes").code == 0
+    assert sent(bus) == ["of-v"]
+
+
+def test_a_dry_run_counts_and_changes_nothing(home: Home, bus: StrictEventBridge) -> None:
+    done = home("replay", "--since", "24h", "--dry-run")
+    assert done.code == 0
+    assert "5 events" in done.out
+    assert sent(bus) == []
+    assert home.books()["owed"] == 0
+
+
+@pytest.mark.long
+def test_what_is_still_owed_or_dead_is_not_part_of_it(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    fail(alloy, "dead", ago=30)
+    bus.next(bus_faults.entry_codes({0: "MalformedDetail"}))
+    home("once")
+    fail(alloy, "owed", ago=20)
+    bus.always(publishing(bus_faults.throttled()))
+    home("once", "--timeout", "1s")
+    assert home("replay", "--since", "2h", "--dry-run", "--json").json()["held"] == 3
+    bus.clear()
+    assert home("replay", "--since", "2h", "--yes").code == 0
+    marks = {event.detail["executionId"]: event.detail["forwarder"].get("replay") for event in bus.delivered}
+    assert marks == {"owed": None, "now-1": True, "now-2": True, "of-v": True}
+    assert [letter["execution_id"] for letter in home.dead()] == ["dead"]
+
+
+# What is not held any more.
+
+
+def test_what_is_not_held_any_more_is_named_and_the_rest_is_sent(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("ledger", keep_payload="0s")
+    home("once")
+    home.change("ledger", keep_payload="24h")
+    fail(alloy, "held", ago=30)
+    home("once")
+    done = home("replay", "--since", "24h", "--yes")
+    assert done.code == 0
+    assert "1 event can" in done.out
+    named = [line for line in done.out.splitlines() if "not held" in line]
+    assert sorted(line.rpartition(": ")[2] for line in named) == ["1 of workflow v", "4 of workflow w"]
+    assert sent(bus) == ["held", "held"]
+    told = home("replay", "--since", "24h", "--dry-run", "--json").json()
+    assert told == {"held": 1, "gone": {"v": 1, "w": 4}, "dry_run": True}
+
+
+@pytest.mark.long
+def test_nothing_held_is_said_and_is_no_error(home: Home, bus: StrictEventBridge) -> None:
+    home.change("ledger", keep_payload="0s")
+    home("once")
+    done = home("replay", "--since", "24h")
+    assert done.code == 0
+    assert "0 events" in done.out
+    assert sent(bus) == []
+
+
+# Asking.
+
+
+def test_at_a_terminal_the_count_is_confirmed_and_a_bar_is_drawn(home: Home, bus: StrictEventBridge) -> None:
+    seen = at_terminal(home, "replay", "--since", "24h", asked="[y/N]", answer="y\n")
+    assert seen.code == 0, seen
+    assert "send 5 events again?" in seen.screen
+    assert "━" in seen.screen
+    assert "5/5" in seen.screen
+    assert len(sent(bus)) == 5
+
+
+@pytest.mark.long
+def test_at_a_terminal_no_means_no(home: Home, bus: StrictEventBridge) -> None:
+    seen = at_terminal(home, "replay", "--since", "24h", asked="[y/N]", answer="n\n")
+    assert seen.code == 1
+    assert sent(bus) == []
+    assert home.books()["owed"] == 0
+
+
+def test_with_nobody_to_confirm_it_is_refused_with_the_mend(home: Home, bus: StrictEventBridge) -> None:
+    done = home("replay", "--since", "24h")
+    assert done.code == 2
+    assert "--yes" in done.err
+    assert sent(bus) == []
+    assert home.books()["owed"] == 0
+
+
+@pytest.mark.long
+def test_as_json_it_is_one_document_whatever_happens(home: Home) -> None:
+    told = home("replay", "--since", "2h", "--yes", "--json").json()
+    assert told == {"held": 3, "gone": {}, "dry_run": False}
+    home.change(enabled=False)
+    assert home("replay", "--since", "2h", "--yes", "--json").json()["held"] == 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--since", "24h", "--from", "2026-11-20"],
+        ["--since", "24h", "--to", "2026-11-20"],
+        ["--to", "2026-11-20"],
+        ["--since", "soon"],
+        ["--from", "yesterday"],
+        ["--from", "2026-11-20", "--to", "2026-11-19"],
+        ["--from", "2026-11-20", "--to", "2026-11-20"],
+        ["--from", "now"],
+        ["--from", "24h"],
+    ],
+)
+def test_a_time_that_is_none_is_a_usage_error_and_changes_nothing(home: Home, words: list[str]) -> None:
+    done = home("replay", *words, "--yes")
+    assert done.code == 2
+    assert "time" in done.err
+    assert "Traceback" not in done.said
+    assert home.books()["owed"] == 0
+
+
+# Who sends.
+
+
+def test_a_running_daemon_sends_them(home: Home, daemon: Daemon, bus: StrictEventBridge) -> None:
+    done = home("replay", "--since", "24h", "--yes")
+    assert done.code == 0, done.said
+    assert len(sent(bus)) == 5, "the verb waits until they are sent"
+    assert all(event.detail["forwarder"]["replay"] for event in bus.delivered)
+    assert daemon.alive
+
+
+def test_a_bus_that_is_down_is_told_and_they_stay_owed(home: Home, bus: StrictEventBridge) -> None:
+    bus.keys.clear()
+    done = home("replay", "--since", "24h", "--yes")
+    assert done.code == 77
+    assert "mend:" in done.err
+    assert home.books()["owed"] == 5
+
+
+@pytest.mark.long
+def test_what_a_replay_left_owed_is_sent_by_the_next_pass_with_its_mark(home: Home, bus: StrictEventBridge) -> None:
+    home.change(enabled=False)
+    done = home("replay", "--since", "24h", "--yes")
+    assert done.code == 0
+    assert "switched off" in done.said
+    assert home.books()["owed"] == 5
+    home.change(enabled=True)
+    home("once")
+    assert len(sent(bus)) == 5
+    assert all(event.detail["forwarder"]["replay"] for event in bus.delivered)
+
+
+def test_an_interrupt_ends_it_and_what_was_not_sent_stays_owed(home: Home, bus: StrictEventBridge) -> None:
+    bus.always(publishing(bus_faults.throttled()))
+    seen = at_terminal(
+        home, "replay", "--since", "24h", asked="[y/N]", answer="y\n",
+        interrupt=lambda: any(served.operation == "PutEvents" for served in list(bus.served)),
+    )  # fmt: skip
+    assert seen.code == 128 + signal.SIGINT
+    assert "Traceback" not in seen.screen
+    assert home.books()["owed"] == 5
+    bus.clear()
+    home("once")
+    assert len(sent(bus)) == 5
+
+
+@pytest.mark.long
+def test_without_a_ledger_there_is_nothing_to_send(home: Home) -> None:
+    for path in home.place.glob("forwarder.db*"):
+        path.unlink()
+    done = home("replay", "--since", "24h", "--yes")
+    assert done.code == 1
+    assert "no ledger" in done.err
+    assert not list(home.place.glob("forwarder.db"))

@@ -1,0 +1,131 @@
+"""The recipes of infra/README.md, tried on real events: what the forwarder itself makes of failed executions."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.events.models import EventPattern
+
+from forwarder.demo.executions import BLOCK_IDS, execution
+from tests.e2e.conftest import sealed
+from tests.e2e.harness import Home, fail
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import ACCOUNT, REGION, StrictEventBridge
+from tests.infra.pattern import matches
+from tests.infra.templates import INFRA, template
+
+__all__ = ["sealed"]
+
+README = (INFRA / "README.md").read_text()
+
+RECIPES = {
+    heading: json.loads(pattern)
+    for heading, pattern in re.findall(r"^### (.+)\n(?:(?!^#|^```).*\n)*```json\n(.+)\n```", README, re.MULTILINE)
+}
+
+CHOSEN = {
+    "By workflow": {"orders", "refund"},
+    "By error text": {"down"},
+    "By block": {"block"},
+    "By user": {"of-user"},
+    "All but the noise": {"orders", "refund", "down", "block", "of-user", "slow"},
+    "What took long": {"slow"},
+    "New failures, not those sent again": {"orders", "refund", "down", "block", "of-user", "noise", "slow"},
+}
+"""Of each recipe, the executions it must choose: all others it must leave."""
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[dict[str, Any]]:
+    """Each execution's event, as EventBridge hands it to a rule."""
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
+        home = Home(tmp_path_factory.mktemp("cookbook"), alloy=alloy.url, bus=bus.url)
+        home.adopt(sealed)
+        _let_fail(home, alloy)
+        assert home("once").code == 0
+        yield {event["detail"]["executionId"]: event for event in map(_as_handed_on, bus.delivered)}
+
+
+def _let_fail(home: Home, alloy: FakeAlloy) -> None:
+    users = {"w": "user-42"}
+    workflows = ["sync-orders", "issue-refunds", "book", "test-things"]
+    home.change("source", workflows=[*workflows, {"id": "w", "user_id": users["w"]}])
+    for workflow in workflows:
+        alloy.api.add_workflow(workflow)
+    alloy.api.add_workflow("w")
+    fail(alloy, "orders", workflow="sync-orders")
+    fail(alloy, "refund", workflow="issue-refunds")
+    fail(alloy, "down", workflow="book", outcome="failed-error-string")
+    alloy.api.update("down", error="the shop's API answered 503, twenty times in a row")
+    fail(alloy, "block", workflow="book", outcome="failed-block")
+    fail(alloy, "noise", workflow="test-things")
+    fail(alloy, "slow", workflow="book", ago=600)
+    alloy.api.update("slow", stoppedAt=alloy.api.now().isoformat().replace("+00:00", "Z"))
+    started = alloy.api.now() - timedelta(seconds=60)
+    alloy.api.add("w", execution("failed-status", id="of-user", started=started), user_id=users["w"])
+
+
+def _as_handed_on(delivered: Any) -> dict[str, Any]:
+    entry = delivered.entry
+    return {
+        "version": "0",
+        "id": delivered.event_id,
+        "detail-type": entry["DetailType"],
+        "source": entry["Source"],
+        "account": ACCOUNT,
+        "time": delivered.at.isoformat(),
+        "region": REGION,
+        "resources": [],
+        "detail": json.loads(entry["Detail"]),
+    }
+
+
+def test_every_recipe_is_tried() -> None:
+    assert RECIPES.keys() == CHOSEN.keys()
+
+
+def test_the_events_are_those_that_the_recipes_speak_of(events: dict[str, Any]) -> None:
+    assert events.keys() == set().union(*CHOSEN.values())
+    assert events["block"]["detail"]["error"]["blockId"] in BLOCK_IDS
+
+
+@pytest.mark.parametrize("recipe", CHOSEN)
+def test_a_recipe_chooses_these_and_no_others(recipe: str, events: dict[str, Any]) -> None:
+    assert {id_ for id_, event in events.items() if matches(RECIPES[recipe], event)} == CHOSEN[recipe]
+
+
+@pytest.mark.parametrize("recipe", CHOSEN)
+def test_the_emulator_agrees_on_every_recipe(recipe: str, events: dict[str, Any]) -> None:
+    judged: Any = events.items()
+    chosen = {id_ for id_, event in judged if EventPattern(None, RECIPES[recipe]).matches_event(event)}
+    assert chosen == CHOSEN[recipe]
+
+
+def test_an_event_sent_again_is_told_from_a_new_one(events: dict[str, Any]) -> None:
+    again = json.loads(json.dumps(events["orders"]))
+    again["detail"]["forwarder"]["replay"] = True
+    assert not matches(RECIPES["New failures, not those sent again"], again)
+    assert matches(RECIPES["By workflow"], again)
+
+
+@pytest.mark.parametrize("name", ["queue", "lambda", "slack"])
+def test_the_templates_of_the_cookbook_choose_failures_too(name: str, events: dict[str, Any]) -> None:
+    pattern = template(f"cookbook/{name}.yaml")["Resources"]["Rule"]["Properties"]["EventPattern"]
+    filled = json.loads(json.dumps(pattern).replace('{"Ref": "WorkflowId"}', '"sync-orders"'))
+    expected = {"queue": {"orders"}, "lambda": set(), "slack": events.keys()}[name]
+    assert {id_ for id_, event in events.items() if matches(filled, event)} == expected
+
+
+@pytest.mark.parametrize("name", ["bus", "cookbook/slack"])
+def test_what_a_transformer_picks_is_in_the_event(name: str, events: dict[str, Any]) -> None:
+    for resource in template(f"{name}.yaml")["Resources"].values():
+        for target in resource.get("Properties", {}).get("Targets", []):
+            for path in target.get("InputTransformer", {}).get("InputPathsMap", {}).values():
+                found: Any = events["orders"]
+                for part in path.removeprefix("$.").split("."):
+                    found = found[part]
+                assert isinstance(found, str)

@@ -1,0 +1,44 @@
+"""Shell completion: the script that a shell is given, and what it is told when a person presses the key."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forwarder.vault import NAMES
+
+PROGRAM = str(Path(sys.executable).with_name("forwarder"))
+
+
+def told(line: str) -> list[str]:
+    """What bash is told to offer at the end of this line."""
+    words = line.split(" ")
+    asked = {"_FORWARDER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run([PROGRAM], capture_output=True, text=True, check=True, env=os.environ | asked)  # noqa: S603
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("forwarder ke", ["keys"]), ("forwarder dead re", ["retry"]), ("forwarder keys set ", list(NAMES))],
+)
+def test_verbs_and_the_names_of_secrets_are_offered(line: str, offered: list[str]) -> None:
+    assert told(line) == offered
+
+
+def test_every_verb_is_offered() -> None:
+    assert {"init", "run", "once", "check", "status", "enable", "disable", "schema"} <= set(told("forwarder "))
+
+
+def test_bash_takes_the_script_and_completes_by_it() -> None:
+    script = """
+        PATH="$(dirname "$1"):$PATH"
+        eval "$(_FORWARDER_COMPLETE=source_bash forwarder)"
+        COMP_WORDS=(forwarder sch) COMP_CWORD=1
+        _forwarder_completion forwarder
+        echo "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(["bash", "-c", script, "bash", PROGRAM], capture_output=True, text=True, check=True)  # noqa: S603, S607
+    assert done.stdout.strip() == "schema"

@@ -1,0 +1,107 @@
+"""The sdist and the wheel made from it: what is in them, and that the wheel is enough in an empty environment."""
+
+import email
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from forwarder import __version__
+from tests.e2e.conftest import alloy, bus, sealed
+from tests.e2e.harness import Home
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+__all__ = ["alloy", "bus", "sealed"]
+
+pytestmark = pytest.mark.long
+
+ROOT = Path(__file__).parent.parent
+LOCK = ROOT / "infra" / "container" / "requirements.lock"
+
+
+def ran(*words: str | Path, **options: object) -> str:
+    done = subprocess.run([*words], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]  # noqa: S603  # ours
+    assert done.returncode == 0, done.stdout + done.stderr
+    return str(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make dist` makes, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("dist")
+    ran(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(made: Path) -> Path:
+    (found,) = made.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_both_are_fit_to_publish(made: Path) -> None:
+    files = sorted(made.iterdir())
+    assert [file.name for file in files] == [
+        f"forwarder-{__version__}-py3-none-any.whl",
+        f"forwarder-{__version__}.tar.gz",
+    ]
+    assert ran(sys.executable, "-m", "twine", "check", "--strict", *files).count("PASSED") == 2
+
+
+def test_the_wheel_has_the_program_and_the_type_marker_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "forwarder/py.typed" in names
+    assert {name.split("/")[0].partition("-")[0] for name in names} == {"forwarder"}
+    here = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "forwarder").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert {name for name in names if ".dist-info/" not in name} == here
+
+
+def test_the_sdist_has_what_the_readme_speaks_of(made: Path) -> None:
+    (sdist,) = made.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "CHANGELOG.md", "Makefile", "infra/README.md", "infra/bus.yaml"} <= names
+    assert "tests/test_packaging.py" in names
+    assert not [name for name in names if name.startswith((".venv", "dist")) or name.endswith(".pyc")]
+
+
+def test_the_only_extra_is_the_demo(metadata: Message) -> None:
+    assert metadata.get_all("Provides-Extra") == ["demo"]
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])
+
+
+def test_the_wheel_is_enough_in_an_empty_environment(
+    tmp_path: Path, wheel: Path, sealed: Path, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    empty = tmp_path / "empty"
+    venv.create(empty, with_pip=False)
+    pip = [sys.executable, "-m", "pip", "--python", str(empty / "bin" / "python"), "install", "--quiet", "--no-compile"]
+    ran(*pip, "--require-hashes", "-r", LOCK)
+    ran(*pip, "--no-deps", "--no-index", wheel)
+    home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
+    home.adopt(sealed)
+    home.env["AWS_ENDPOINT_URL_STS"] = bus.url
+    program, environment = empty / "bin" / "forwarder", home.environment()
+    assert ran(program, "--version", env=environment, cwd=tmp_path) == f"forwarder {__version__}\n"
+    assert '"executionId"' in ran(program, "schema", env=environment, cwd=tmp_path)
+    checked = ran(program, "-c", home.file, "check", env=environment, cwd=tmp_path)
+    assert checked.count("✓") == 6
