@@ -15,7 +15,7 @@ from forwarder.web.words import number
 LATEST = 15
 """Entries, and dead letters, that are shown; the command line tells all of them."""
 
-NAMES = {"source": "The logs API", "bus": "The event bus", "ledger": "The ledger", "settings": "The settings file"}
+NAMES = {"source": "the logs API", "bus": "the event bus", "ledger": "the ledger", "settings": "the settings file"}
 
 WORST_FIRST = (State.FAILED, State.DEGRADED, State.STARTING, State.PAUSED, State.HEALTHY)
 
@@ -54,6 +54,7 @@ class Standing:
     @property
     def headline(self) -> str:
         troubled = " and ".join(NAMES.get(name, name) for name in self.troubled)
+        troubled = f"{troubled[:1].upper()}{troubled[1:]}"
         several = len(self.troubled) > 1
         match self.state:
             case State.FAILED:
