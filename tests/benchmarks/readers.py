@@ -4,7 +4,8 @@
 
 prints `ready`, and answers each line of its input. `watch COUNT` begins with so many who loaded it and follow its
 stream of events, as a browser does; `read COUNT PAUSE` with so many without scripts, who wait so many seconds and load
-it again. Both answer once each of them has what it asked for first. `rest` ends that, and tells how often something came.
+it again. Both answer once each of them has what it asked for first. `rest` ends that, and tells how often something
+came.
 """
 
 import asyncio
