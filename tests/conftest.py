@@ -1,6 +1,7 @@
 import pytest
 
 from forwarder.settings.fields import variable
+from tests.browser.chrome import missing
 
 
 @pytest.fixture(params=["direct", "sdk"])
@@ -11,9 +12,14 @@ def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
+    parser.addoption("--browser", action="store_true", help="the tests marked browser must run: none is skipped")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (lacking := missing()) and not config.getoption("--browser"):
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason=f"{item.name}: {lacking}"))
     if config.getoption("--long"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]

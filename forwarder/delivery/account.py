@@ -42,6 +42,10 @@ class Account:
             for entry, settlement in zip(owed, settlements, strict=True):
                 self._not_sent(entry.entry.execution_id, settlement)
 
+    def buried(self, owed: Sequence[Owed], dead: Sequence[Dead]) -> None:
+        for each, settlement in zip(owed, dead, strict=True):
+            self._not_sent(each.entry.execution_id, settlement)
+
     def tell(self) -> None:
         """What was sent since this was told last."""
         if self._entries:

@@ -62,8 +62,15 @@ class Packer:
         self._max_bytes = max_request_bytes
         self._waiting: deque[tuple[Owed, Event]] = deque()
 
-    def add(self, entries: Iterable[Owed]) -> None:
-        self._waiting.extend((owed, self._stamp.event(owed)) for owed in entries)
+    def add(self, entries: Iterable[Owed]) -> list[Owed]:
+        """Those of which no event can be made are given back: they must not keep the others waiting."""
+        unfit = []
+        for owed in entries:
+            try:
+                self._waiting.append((owed, self._stamp.event(owed)))
+            except (ValueError, TypeError, RecursionError):  # of a detail that is not the JSON it was recorded as
+                unfit.append(owed)
+        return unfit
 
     def __bool__(self) -> bool:
         return bool(self._waiting)

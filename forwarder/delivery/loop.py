@@ -21,7 +21,7 @@ from forwarder.errors import (
     LedgerError,
 )
 from forwarder.health import Health
-from forwarder.ledger import Ledger
+from forwarder.ledger import UNDECODABLE, Dead, Ledger
 from forwarder.metrics import Metrics
 from forwarder.model import Owed, State, Unknown
 from forwarder.settings import Settings
@@ -114,8 +114,8 @@ class Delivery:
         """Wait until there is something to send; False where nothing more is to be waited for."""
         while not (until_empty and isinstance(self.trouble, (DestinationRefused, BusMissing))):
             self._owed.clear()
-            if not self._packer:
-                self._packer.add(await self._take())
+            if not self._packer and (unfit := self._packer.add(await self._take())):
+                await self._bury(unfit)
             if self._packer:
                 return True
             if self._sight.is_due:
@@ -125,6 +125,12 @@ class Delivery:
             self._account.tell()
             await self._clock.wait(self._owed, await self._until_due())
         return False
+
+    async def _bury(self, unfit: list[Owed]) -> None:
+        """Dead letters at once: they must not stand before the others."""
+        dead = [Dead(owed.token, UNDECODABLE, "no event can be made of its detail") for owed in unfit]
+        await self._settler.settle(dead, self._bus.name)
+        self._account.buried(unfit, dead)
 
     async def _leave_to_send(self) -> Ticket:
         while True:

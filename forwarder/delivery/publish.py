@@ -3,10 +3,14 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import structlog
+
 from forwarder.aws.bus import Answer, Bus
 from forwarder.delivery.batch import Batch
-from forwarder.errors import RequestRefused
+from forwarder.errors import DestinationError, RequestRefused
 from forwarder.model import Outcome, Rejected, Retry
+
+log = structlog.get_logger("delivery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +22,29 @@ class Published:
 async def publish(bus: Bus, batch: Batch) -> AsyncIterator[Published]:
     """Each part of the batch with its answer, as soon as it is there, so that nothing answered waits for the rest.
 
-    A refused request is halved until the entry is alone that the refusal is about. Raises DestinationError for the
-    parts that were not told yet.
+    A refused request is halved until the entry is alone that the refusal is about, and so is one that we fail to make
+    ourselves. Raises DestinationError for the parts that were not told yet.
     """
     parts = [batch]
     while parts:
         part = parts.pop()
         try:
             answer = await bus.put(part.events)
-        except RequestRefused as refused:
-            if len(part.owed) > 1:
-                first, second = part.halves()
-                parts += second, first
-                continue
-            answer = Answer([_outcome_of(refused)])
-        yield Published(part, answer)
+        except DestinationError as error:
+            if not isinstance(error, RequestRefused):
+                raise
+            refused = error
+        except Exception as error:
+            log.exception("request failed", kind=type(error).__name__)
+            refused = RequestRefused("a request failed inside the forwarder", code="internal", final=False)
+        else:
+            yield Published(part, answer)
+            continue
+        if len(part.owed) > 1:
+            first, second = part.halves()
+            parts += second, first
+        else:
+            yield Published(part, Answer([_outcome_of(refused)]))
 
 
 def _outcome_of(refused: RequestRefused) -> Outcome:

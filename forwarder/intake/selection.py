@@ -15,6 +15,9 @@ from forwarder.settings.fields import SourceSettings
 _NULL = msgspec.Raw(b"null")
 _EMPTY = frozenset({b"", b"null", b'""', b"{}", b"[]", b"false"})
 
+NAME, ESCAPED = b'"error"', b"\\u00"
+"""The name of a block's error as everybody writes it, and what any other spelling of it in JSON has to hold."""
+
 FAILURE_MESSAGE = "executionError"
 
 MOST_STATUSES = 100
@@ -63,7 +66,12 @@ class Selection:
             or not EARLIEST_YEAR <= execution.stopped_at.year < MAXYEAR
             or not (
                 execution.status in success
-                or (execution.status is None and execution.finished and b'"error"' not in bytes(execution.results))
+                or (
+                    execution.status is None
+                    and execution.finished
+                    and NAME not in (results := bytes(execution.results))
+                    and ESCAPED not in results
+                )
             )
         ]
 
@@ -106,7 +114,7 @@ def has_block_error(execution: Execution) -> bool:
     """Whether any block says so. What cannot be looked into says nothing."""
     raw = execution.results
     # Most executions hold no such word at all, and a search is much quicker than a decoder.
-    if b'"error"' not in bytes(raw):
+    if NAME not in (text := bytes(raw)) and ESCAPED not in text:
         return False
     try:
         return any(_says_something(block.error) for block in _blocks.decode(raw))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from forwarder.ledger.contract import (
+    UNDECODABLE,
     Books,
     Dead,
     DeadLetter,
@@ -25,6 +26,7 @@ from forwarder.ledger.sqlite import SqliteLedger
 from forwarder.settings import LocalSettings, Place
 
 __all__ = [
+    "UNDECODABLE",
     "Books",
     "Dead",
     "DeadLetter",

@@ -35,6 +35,10 @@ class Postponed:
     strike: bool = False
 
 
+UNDECODABLE = "Undecodable"
+"""The code of an entry of whose detail no event can be made any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dead:
     token: int

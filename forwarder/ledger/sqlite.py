@@ -9,6 +9,7 @@ from typing import Self
 
 from forwarder.ledger import books, minutes, notes, owing, recording, replaying, sweeping, telling
 from forwarder.ledger.contract import (
+    UNDECODABLE,
     Books,
     Dead,
     DeadLetter,
@@ -73,7 +74,7 @@ class SqliteLedger:
         if broken:
             # One row that cannot be read must not stand before all others for ever.
             reason = "its detail in the ledger cannot be read"
-            await self.settle([Dead(token, "Undecodable", reason) for token in broken], now=now)
+            await self.settle([Dead(token, UNDECODABLE, reason) for token in broken], now=now)
         self._taken.update(owed.token for owed in due)
         return due
 

@@ -70,6 +70,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         answer = _refusal(request, error.status, error.reason)
         answer.headers.extend({name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers})
         return answer
+    except ConnectionError:  # whoever asked has gone away
+        raise
     except Exception as error:
         log.exception("request failed", route=_route(request), kind=type(error).__name__)
         return _refusal(request, web.HTTPInternalServerError.status_code, "the forwarder failed here; its log says why")

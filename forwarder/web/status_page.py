@@ -27,7 +27,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     seen: dict[str, str] = {}
     quiet_since = desk.clock.monotonic()
-    while not desk.stopping.is_set():
+    stopping = False
+    while not stopping:
         sections = await board.sections()
         news = {name: html for name, html in sections.items() if seen.get(name) is not html}
         now = desk.clock.monotonic()
@@ -37,7 +38,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         elif now - quiet_since >= QUIET:
             await response.write(b": still here\n\n")
             quiet_since = now
-        await desk.clock.wait(desk.stopping, LOOK_EVERY)
+        stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
     return response
 
 

@@ -330,3 +330,27 @@ async def test_a_bus_that_was_there_to_the_last_and_is_deleted_later_costs_no_du
         await sender.owe("c")
         await sender.send()
     assert delivered(bridge) == ["a", "b", "c"]
+
+
+@looped
+async def test_an_entry_of_which_no_event_can_be_made_is_dead_and_its_neighbours_are_sent(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("a", detail=b'{"executionId": "a", "results": ' + b"[" * 300_000)
+        await sender.owe("bc")
+        assert await sender.send() == Books(recorded=3, sent=2, dead=1)
+        assert await sender.letters() == {"a": "Undecodable"}
+    assert sorted(delivered(bridge)) == ["b", "c"]
+
+
+@looped
+async def test_an_entry_that_we_fail_to_send_ourselves_is_given_up_alone_and_its_neighbours_are_sent(
+    bridge: StrictEventBridge, tmp_path: Path
+) -> None:
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("a", detail=b'{"executionId": "a\xff"}')
+        await sender.owe("bc")
+        assert await sender.send() == Books(recorded=3, sent=2, dead=1)
+        assert await sender.letters() == {"a": "internal"}
+    assert sorted(delivered(bridge)) == ["b", "c"]

@@ -27,6 +27,7 @@ from tests.fakes.wire import Request, WireServer, utc_now
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+    from ssl import SSLContext
 
 API_KEY: Final = "alloy-k3y-planted-0001"
 MIB: Final = 1 << 20
@@ -44,12 +45,13 @@ class FakeAlloy:
         api_key: str = API_KEY,
         now: Callable[[], datetime] = utc_now,
         compress: bool = False,
+        tls: SSLContext | None = None,
         **options: Any,
     ) -> None:
         self.api = LogsApi(api_key=api_key, now=now, **options)
         self.requests: list[Request] = []
         self._plan: Plan[Fault] = Plan()
-        self._server = WireServer(self._handle, compress=compress, now=now)
+        self._server = WireServer(self._handle, compress=compress, now=now, tls=tls)
         self.wait_until = self._server.wait_until
         self.always = self._plan.always
         self.clear = self._plan.clear

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
     from random import Random
+    from ssl import SSLContext
 
 REGION: Final = "eu-central-1"
 ACCOUNT: Final = "123456789012"
@@ -79,6 +80,7 @@ class StrictEventBridge:
         max_request_bytes: int = put_events.MAX_REQUEST_BYTES,
         now: Callable[[], datetime] = utc_now,
         port: int = 0,
+        tls: SSLContext | None = None,
     ) -> None:
         self.buses, self.region, self.account = set(buses), region, account
         self.keys = {key.id: key}
@@ -95,6 +97,7 @@ class StrictEventBridge:
             counts=lambda request: operation_of(request) == "PutEvents",
             now=now,
             port=port,
+            tls=tls,
         )
         self.wait_until = self._server.wait_until
         self.always = self._plan.always

@@ -146,6 +146,13 @@ def test_only_what_succeeded_is_passed_over_at_a_glance(page: list[Any], overlap
     assert chosen.in_question(plain) == []
 
 
+def test_an_error_whose_name_is_spelled_with_escapes_is_not_passed_over() -> None:
+    results = msgspec.Raw(rb'[{"\u0065rror": "x"}]')
+    execution = Execution(id="e", stopped_at=NOON, finished=True, results=results)
+    assert selection().in_question([execution]) == [execution]
+    assert selection().judge(execution) is FAILED
+
+
 def test_the_sets_of_statuses_are_settings() -> None:
     chosen = selection(failure_statuses=["Kaputt"], success_statuses=["Gut"], running_statuses=["Noch"])
     told = [chosen.judge(a_run(status=status)) for status in ("KAPUTT", "gut", "noch", "failed", "success")]

@@ -1,0 +1,143 @@
+"""TLS: whoever cannot prove to be the other end gets nothing, and no variable or setting changes that by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Done, Home, fail, sent
+from tests.fakes.alloy import API_KEY, FakeAlloy
+from tests.fakes.certificates import DAY, Certificate, self_signed
+from tests.fakes.eventbridge import KEY, StrictEventBridge
+
+pytestmark = pytest.mark.long
+
+CERTIFICATES: dict[str, Callable[[Path], Certificate]] = {
+    "signed by itself": self_signed,
+    "of another address": lambda folder: self_signed(folder, address="127.0.0.2"),
+    "of the past": lambda folder: self_signed(folder, ended=DAY),
+}
+
+WEAKENING = {
+    "PYTHONHTTPSVERIFY": "0",
+    "CURL_CA_BUNDLE": "",
+    "SSL_VERIFY": "false",
+    "HTTPX_VERIFY": "0",
+    "NODE_TLS_REJECT_UNAUTHORIZED": "0",
+    "GIT_SSL_NO_VERIFY": "1",
+    "AWS_VERIFY_SSL": "false",
+    "AWS_NO_VERIFY_SSL": "1",
+}
+"""What switches verification off elsewhere, or is said to."""
+
+EMPTY_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+
+
+def trusting(certificate: Certificate) -> dict[str, str]:
+    return {"SSL_CERT_FILE": str(certificate.file), "AWS_CA_BUNDLE": str(certificate.file)}
+
+
+@pytest.fixture(params=CERTIFICATES)
+def certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Certificate:
+    return made(tmp_path, CERTIFICATES[request.param])
+
+
+@pytest.fixture
+def environment(request: pytest.FixtureRequest, certificate: Certificate) -> dict[str, str]:
+    """What would make one trust the certificate, if anything could."""
+    by_itself = request.node.callspec.params["certificate"] == "signed by itself"
+    return WEAKENING if by_itself else trusting(certificate)
+
+
+def made(place: Path, kind: Callable[[Path], Certificate] = self_signed) -> Certificate:
+    folder = place / "certificates"
+    folder.mkdir()
+    return kind(folder)
+
+
+@pytest.fixture
+def theirs(certificate: Certificate) -> Iterator[tuple[FakeAlloy, StrictEventBridge]]:
+    with FakeAlloy(tls=certificate.server) as alloy, StrictEventBridge(tls=certificate.server) as bus:
+        fail(alloy, "x")
+        yield alloy, bus
+
+
+def clean(done: Done) -> Done:
+    assert "Traceback" not in done.said
+    assert not [secret for secret in (API_KEY, KEY.secret, KEY.id) if secret in done.said]
+    return done
+
+
+def test_a_source_that_proves_nothing_is_sent_nothing(
+    home: Home, theirs: tuple[FakeAlloy, StrictEventBridge], environment: dict[str, str]
+) -> None:
+    alloy, _ = theirs
+    home.change("source", base_url=alloy.url)
+    home.env = environment
+    assert clean(home("once")).code == 69
+    assert alloy.requests == []
+    assert clean(home("check")).code == 69
+    assert clean(home("logs", "w")).code == 69
+    assert alloy.requests == []
+
+
+def test_a_bus_that_proves_nothing_is_sent_nothing(
+    home: Home,
+    alloy: FakeAlloy,
+    theirs: tuple[FakeAlloy, StrictEventBridge],
+    environment: dict[str, str],
+) -> None:
+    _, bus = theirs
+    fail(alloy, "x")
+    home.change("destination", endpoint_url=bus.url)
+    home.env = environment
+    done = clean(home("once", "--timeout", "1s"))
+    assert done.code == 69
+    assert home.books()["owed"] == 1
+    assert clean(home("check")).code == 69
+    assert bus.served == []
+
+
+@pytest.mark.parametrize("name", EMPTY_BUNDLES)
+def test_an_empty_bundle_of_certificates_trusts_nobody_and_is_told(
+    home: Home, alloy: FakeAlloy, tmp_path: Path, name: str
+) -> None:
+    with StrictEventBridge(tls=made(tmp_path).server) as bus:
+        fail(alloy, "x")
+        home.change("destination", endpoint_url=bus.url)
+        home.env = {name: ""}
+        done = clean(home("once", "--timeout", "1s"))
+        assert done.code in {69, 77}
+        assert bus.served == []
+        assert clean(home("check")).code in {69, 77}
+        assert bus.served == []
+
+
+def test_certificates_of_ones_own_can_be_trusted_on_purpose(home: Home, tmp_path: Path) -> None:
+    """Else all the others here would prove nothing."""
+    certificate = made(tmp_path)
+    with FakeAlloy(tls=certificate.server) as alloy, StrictEventBridge(tls=certificate.server) as bus:
+        fail(alloy, "x")
+        home.change("source", base_url=alloy.url)
+        home.change("destination", endpoint_url=bus.url)
+        home.env = trusting(certificate)
+        assert home("once").code == 0
+        assert sent(bus) == ["x"]
+
+
+@pytest.mark.parametrize(("section", "field"), [("source", "base_url"), ("destination", "endpoint_url")])
+def test_beyond_this_machine_plain_http_is_refused(home: Home, section: str, field: str) -> None:
+    home.change(section, **{field: "http://shop.example"})
+    done = clean(home("once"))
+    assert done.code == 78
+    assert "https" in done.err
+
+
+@pytest.mark.parametrize("field", ["verify", "verify_ssl", "insecure", "tls_verify"])
+def test_no_setting_switches_it_off(home: Home, field: str) -> None:
+    for section in ("source", "destination"):
+        home.change(section, **{field: False})
+        assert clean(home("check")).code == 78
+        home.change(section, **{field: None})
