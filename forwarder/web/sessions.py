@@ -61,7 +61,7 @@ class Sessions:
         return cookie, session
 
     def find(self, cookie: str, let_in_by: str | None, *, use: bool = True) -> Session | None:
-        """The session of a cookie; None where it ended, or its token counts no more. To use it keeps it from ending."""
+        """The session of a cookie; None where it ended, or its token counts no more. `use` keeps it from being idle."""
         self._end_the_old()
         session = self._sessions.get(_kept_as(cookie))
         if session is None or session.let_in_by != let_in_by:

@@ -6,17 +6,15 @@ import msgspec
 from aiohttp import web
 
 from forwarder.ledger import Held
-from forwarder.web.board import BOARD, Board
-from forwarder.web.desk import DESK, Desk
+from forwarder.web.board import BOARD
+from forwarder.web.desk import DESK
 from forwarder.web.details import error_of, readable, sent_detail
+from forwarder.web.guard import still_in
 from forwarder.web.pages import page
 
 LOOK_EVERY = 1.0
 QUIET = 15.0
 """Seconds between two signs of life on a stream without news, so that nobody between takes it for dead."""
-
-LONGEST = 60.0
-"""Seconds of a stream. The browser asks for the next one by itself, if its session still lasts."""
 
 
 async def status(request: web.Request) -> web.Response:
@@ -26,20 +24,23 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: the sections that changed, as a JSON object of HTML by name; all of them at first."""
-    desk, board = request.app[DESK], request.app[BOARD]
+    """Server-sent events: the sections that changed, as a JSON object of HTML by name; all of them at first.
+
+    It ends with the session, which it does not keep from being idle.
+    """
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     with suppress(ConnectionError):  # the reader goes away, as readers do
-        await _tell_news(response, board, desk)
+        await _tell_news(request, response)
     return response
 
 
-async def _tell_news(response: web.StreamResponse, board: Board, desk: Desk) -> None:
+async def _tell_news(request: web.Request, response: web.StreamResponse) -> None:
+    desk, board = request.app[DESK], request.app[BOARD]
     seen: dict[str, str] = {}
-    began = told_at = desk.clock.monotonic()
+    told_at = desk.clock.monotonic()
     stopping = False
-    while not stopping and desk.clock.monotonic() - began < LONGEST:
+    while not stopping and still_in(request):
         sections, now = await board.sections(), desk.clock.monotonic()
         if news := {name: html for name, html in sections.items() if seen.get(name) is not html}:
             await response.write(b"data: " + msgspec.json.encode(news) + b"\n\n")
