@@ -17,8 +17,8 @@ from forwarder.web.desk import DESK, Desk
 from forwarder.web.guard import CHANGED
 from forwarder.web.pages import go_to, page
 
-PATIENCE, LOOK_EVERY = 2.0, 0.05
-"""Seconds: a change of the settings file is taken up within one."""
+LOOK_EVERY, MOST_LOOKS = 0.05, 40
+"""Seconds between two looks, and how many: a change of the settings file is taken up within a second."""
 
 SAVED = {"kind": "good", "text": "Saved. It takes effect within a second, without a restart."}
 
@@ -58,8 +58,9 @@ async def switch(request: web.Request) -> web.Response:
 
 async def _in_force(desk: Desk, *, enabled: bool) -> None:
     """Until the daemon has taken it up, so that the next page shows it; not for ever, for it may be refused."""
-    deadline = desk.clock.monotonic() + PATIENCE
-    while desk.settings().enabled is not enabled and desk.clock.monotonic() < deadline:
+    for _ in range(MOST_LOOKS):
+        if desk.settings().enabled is enabled:
+            return
         await desk.clock.sleep(LOOK_EVERY)
 
 

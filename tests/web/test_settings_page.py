@@ -127,6 +127,7 @@ async def test_what_the_environment_sets_is_said_to_be_so_and_not_changed(tmp_pa
 @looped
 async def test_the_switch_edits_its_one_line(tmp_path: Path, on: str) -> None:
     async with at_home(tmp_path, enabled=not on) as at:
+        object.__setattr__(at.desk, "settings", lambda: load(at.desk.place))  # as a daemon takes them up
         before = at.desk.place.file.read_text()
         answer = await send(at, {"on": on, "from": "settings"}, "/switch")
         assert (answer.status, answer.headers["Location"]) == (303, "/settings")
@@ -166,7 +167,7 @@ async def test_a_script_is_given_the_next_form_token_with_the_steps(tmp_path: Pa
     async with at_home(tmp_path) as at:
         answer = await send(at, {"destination.region": "Mars"}, "/settings/check", ALONE)
         assert "is-wrong" in await answer.text()
-        following = {FORM_TOKEN: answer.headers["X-Form-Token"], "on": ""}
+        following = {FORM_TOKEN: answer.headers["X-Form-Token"], "on": "yes"}
         assert (await at.change("/switch", data=following)).status == 303
 
 
