@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.doors import address, ask, hook, log_in, metric
 from tests.e2e.harness import Daemon, Home, fail, numbered, polls, sent
 from tests.fakes.alloy import FakeAlloy
-from tests.fakes.bus_faults import slow
+from tests.fakes.bus_faults import entry_codes, reset_after, slow
 from tests.fakes.eventbridge import StrictEventBridge
 
 LONG = {"min_interval": "1h", "max_interval": "1h"}
@@ -60,6 +60,23 @@ def test_the_metrics_count_what_happened_and_name_no_one(
     assert 'forwarder_source_responses_total{code="200"}' in text
     for part in ("source", "bus", "ledger"):
         assert f'forwarder_last_success_timestamp_seconds{{part="{part}"}}' in text
+
+
+def test_the_metrics_tell_what_became_of_each_attempt(daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy) -> None:
+    page = address(daemon)
+    daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
+    for id_, fault, name in (
+        ("throttled", entry_codes({0: "ThrottlingException"}), 'events_retried_total{code="ThrottlingException"}'),
+        ("new", entry_codes({0: "planted-code"}), 'events_retried_total{code="other"}'),
+        ("malformed", entry_codes({0: "MalformedDetail"}), 'events_dead_total{code="MalformedDetail"}'),
+        ("lost", reset_after(delivered=True), "events_unknown_total"),
+    ):
+        bus.next(fault)
+        fail(alloy, id_, ago=-1)
+        daemon.until(lambda: metric(page, name) == 1)  # noqa: B023  # it is asked in this turn alone
+        daemon.until(lambda: metric(page, "owed") == 0)
+    assert sorted(set(sent(bus))) == ["lost", "new", "throttled"]
+    assert "planted-code" not in ask(f"{page}/metrics")[1]
 
 
 def test_draining_is_not_ready_and_the_doors_answer_until_the_end(
