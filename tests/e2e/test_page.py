@@ -150,6 +150,7 @@ def test_an_address_open_to_a_network_without_tls_ends_the_start_with_the_mend(h
 
 
 def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
+    home.change("web", listen="127.0.0.1:8787")
     done = home("web", "token")
     token = done.out.strip()
     assert re.fullmatch(r"[\w-]{43}", token)
@@ -158,6 +159,14 @@ def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
     assert home("web", "token").out.strip() != token
     assert "web-token" not in home("keys", "show").out
     assert home("keys", "set", "web-token-sha256", stdin="x").code == 2
+
+
+@pytest.mark.parametrize("verb", ["token", "hook"])
+def test_where_there_is_no_page_nothing_is_made_that_would_open_it(home: Home, verb: str) -> None:
+    home.change("web", listen="")
+    done = home("web", verb)
+    assert (done.code, done.out) == (2, "")
+    assert "web.listen" in done.err
 
 
 def test_the_address_for_alloy_is_the_public_one(home: Home) -> None:
