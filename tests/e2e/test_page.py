@@ -84,7 +84,7 @@ def test_draining_is_not_ready_and_the_doors_answer_until_the_end(
 ) -> None:
     page = address(daemon)
     daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
-    bus.next(slow(1500))
+    bus.next(slow(60))
     fail(alloy, "in-flight")
     daemon.until(lambda: len(bus.delivered) == 1)
     daemon.send(signal.SIGTERM)
