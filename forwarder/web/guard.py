@@ -23,6 +23,9 @@ OPEN = frozenset({"login", "static", "livez", "readyz", "metrics", "nudge"})
 FOR_MACHINES = frozenset({"livez", "readyz", "metrics", "nudge"})
 """Callers that are no browser, and name no origin."""
 
+BY_ITSELF = frozenset({"stream"})
+"""Routes that a page asks for by itself: nobody need be there for that."""
+
 SAFE = frozenset({"GET", "HEAD"})
 
 LARGEST_BODY = 64 * 1024
@@ -96,7 +99,7 @@ async def check_caller(request: web.Request, handler: Handler) -> web.StreamResp
 
 @web.middleware
 async def check_session(request: web.Request, handler: Handler) -> web.StreamResponse:
-    session = _session_of(request)
+    session = _session_of(request, use=_route(request) not in BY_ITSELF)
     if session is not None:
         request[SESSION] = session
     if session is not None or _route(request) in OPEN:

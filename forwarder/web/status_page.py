@@ -1,5 +1,7 @@
 """The status page: how everything stands, kept fresh; and one event whole."""
 
+from contextlib import suppress
+
 import msgspec
 from aiohttp import web
 
@@ -26,24 +28,27 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
     It ends with the session, which it does not keep from being idle.
     """
-    desk, board = request.app[DESK], request.app[BOARD]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
+    with suppress(ConnectionError):  # the reader goes away, as readers do
+        await _tell_news(request, response)
+    return response
+
+
+async def _tell_news(request: web.Request, response: web.StreamResponse) -> None:
+    desk, board = request.app[DESK], request.app[BOARD]
     seen: dict[str, str] = {}
-    quiet_since = desk.clock.monotonic()
+    told_at = desk.clock.monotonic()
     stopping = False
     while not stopping and still_in(request):
-        sections = await board.sections()
-        news = {name: html for name, html in sections.items() if seen.get(name) is not html}
-        now = desk.clock.monotonic()
-        if news:
+        sections, now = await board.sections(), desk.clock.monotonic()
+        if news := {name: html for name, html in sections.items() if seen.get(name) is not html}:
             await response.write(b"data: " + msgspec.json.encode(news) + b"\n\n")
-            seen, quiet_since = dict(sections), now
-        elif now - quiet_since >= QUIET:
+            seen, told_at = dict(sections), now
+        elif now - told_at >= QUIET:
             await response.write(b": still here\n\n")
-            quiet_since = now
+            told_at = now
         stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
-    return response
 
 
 async def event(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The page: from a nudge to the event on the bus, and what its readers cost delivery."""
+"""The page: what its readers cost delivery."""
 
 import asyncio
 import json
@@ -19,17 +19,13 @@ from tests.benchmarks.contest import Turn
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.readers import readers
 from tests.benchmarks.sink import Sink, sink
-from tests.e2e.doors import address, ask, hook, log_in, metric
-from tests.e2e.harness import Home, eventually, fail
+from tests.e2e.doors import address, log_in, metric
+from tests.e2e.harness import Home, eventually
 from tests.fakes.alloy import API_KEY, FakeAlloy
-from tests.fakes.eventbridge import KEY, StrictEventBridge
+from tests.fakes.eventbridge import KEY
 
 GOALS = (8,)
 
-WORKFLOWS = 20
-"""Nudged in turns: one that is nudged all the time is read once a second."""
-
-FASTEST = 0.1
 READERS = 200
 PAUSE = 5.0
 """Seconds between two loads of one reader."""
@@ -44,41 +40,7 @@ FEED = Feed("w")
 
 
 def run(bench: Bench) -> None:
-    _nudges(bench)
     _readers(bench)
-
-
-def _nudges(bench: Bench) -> None:
-    with FakeAlloy() as alloy, StrictEventBridge() as bus, a_home(alloy.url, bus.url) as home:
-        workflows = [f"w-{number}" for number in range(WORKFLOWS)]
-        for workflow in workflows:
-            alloy.api.add_workflow(workflow)
-        home.change("source", workflows=workflows, min_interval="1h", max_interval="1h")
-        with home.daemon() as daemon:
-            door = hook(home, address(daemon))
-            daemon.until(lambda: metric(address(daemon), "poll_seconds_count") == WORKFLOWS)
-            times = [
-                _nudged(alloy, bus, door, workflows[number % WORKFLOWS], f"e-{number}")
-                for number in range(WORKFLOWS if bench.quick else 10 * WORKFLOWS)
-            ]
-    found = bench.quantiles(
-        "From a nudge to the event's acceptance", "ms", {"forwarder": [1000 * each for each in times]}
-    )
-    bench.goal(8, "nudge to acceptance, median", found["forwarder"][50], unit="ms", at_most=1000 * FASTEST)
-
-
-def _nudged(alloy: FakeAlloy, bus: StrictEventBridge, door: str, workflow: str, execution_id: str) -> float:
-    """Seconds from the call to the bus's having the event."""
-    before = len(bus.delivered)
-    fail(alloy, execution_id, workflow=workflow, ago=1)
-    began = time.perf_counter()
-    status, _ = ask(door, "POST", json.dumps({"workflowId": workflow, "executionId": execution_id}))
-    assert status == 202, status
-    while len(bus.delivered) == before:
-        time.sleep(0.0005)
-    took = time.perf_counter() - began
-    time.sleep(1.1 / WORKFLOWS)
-    return took
 
 
 def _readers(bench: Bench) -> None:
