@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo browser picture test test-all soak bench check lint types imports format lock clean
+.PHONY: help setup demo browser picture test test-all soak fuzz bench check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -55,6 +55,9 @@ bench: setup  ## the benchmarks, into build/bench; QUICK=1 in two minutes, ONLY=
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 check: lint types imports test  ## all that main must pass
+
+fuzz: setup  ## whatever takes bytes from outside, on bytes that nobody has seen yet; ARGS=-k … picks
+	$(BIN)/python -m pytest --hypothesis-profile fresh tests/fuzz tests/alloy tests/aws/test_answers.py tests/settings tests/vault $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check
