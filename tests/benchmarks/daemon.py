@@ -9,6 +9,7 @@ time, in milliseconds, that a task which was due had to wait since the last such
 """
 
 import asyncio
+import json
 import os
 import sqlite3
 import sys
@@ -96,10 +97,11 @@ class Daemon:
 def settled_home(place: Path, api: str, bus: str, workflows: Sequence[str], **changes: dict[str, Any]) -> Path:
     """A settings file, and its keys beside it."""
     settings = {name: section | changes.get(name, {}) for name, section in {"ledger": {}, **STORM}.items()}
-    settings["source"] |= {"base_url": api, "workflows": list(workflows)}
+    settings["source"] |= {"base_url": api, "workflows": []}
     settings["destination"] |= {"endpoint_url": bus}
     file = place / "forwarder.toml"
-    file.write_text(tomlkit.dumps(settings))
+    # A list of strings is the same in JSON, which ten thousand of them are sooner written in.
+    file.write_text(tomlkit.dumps(settings).replace("workflows = []", f"workflows = {json.dumps(list(workflows))}"))
     (place / "forwarder.master-key").write_text(master_key.generate())
     (place / "forwarder.master-key").chmod(0o600)
     vault = Vault.open(Place(file, {}), load_local(Place(file, {})))
@@ -109,14 +111,16 @@ def settled_home(place: Path, api: str, bus: str, workflows: Sequence[str], **ch
 
 
 @contextmanager
-def daemon(place: Path, api: str, bus: str, *, workflows: Sequence[str], **changes: dict[str, Any]) -> Iterator[Daemon]:
-    """`changes` are of the settings, by section."""
+def daemon(
+    place: Path, api: str, bus: str, *, workflows: Sequence[str], ticking: bool = False, **changes: dict[str, Any]
+) -> Iterator[Daemon]:
+    """`ticking`, it looks how long its loop is blocked. `changes` are of the settings, by section."""
     file = settled_home(place, api, bus, workflows, **changes)
-    with peer([sys.executable, "-m", __name__, str(file)]) as process:
+    with peer([sys.executable, "-m", __name__, str(file), *(["--ticking"] if ticking else [])]) as process:
         yield Daemon(process, place / "forwarder.db")
 
 
-async def _watched(file: Path) -> None:
+async def _watched(file: Path, *, ticks: bool) -> None:
     worst = 0.0
 
     async def tick() -> None:
@@ -126,7 +130,7 @@ async def _watched(file: Path) -> None:
             await asyncio.sleep(TICK)
             worst = max(worst, time.perf_counter() - due)
 
-    ticking = asyncio.create_task(tick())
+    ticking = asyncio.create_task(tick() if ticks else asyncio.sleep(0))
     running = asyncio.create_task(run(Place(file, {}), SystemClock()))
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -142,4 +146,4 @@ async def _watched(file: Path) -> None:
 if __name__ == "__main__":
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
-    asyncio.run(_watched(Path(sys.argv[1])))
+    asyncio.run(_watched(Path(sys.argv[1]), ticks="--ticking" in sys.argv))
