@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test test-all soak fuzz bench check lint types imports format lock clean
+.PHONY: help setup demo browser picture test test-all soak fuzz bench check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -21,11 +21,24 @@ setup: .venv/ready  ## the virtual environment, from the locked dependencies
 demo: setup  ## the whole way on this machine, without an account; ARGS=--keep stays up
 	$(BIN)/forwarder demo $(ARGS)
 
+AXE := 4.14.1
+
+browser:  ## what the page's tests need: Debian's Chromium, where there is none, and axe-core
+	command -v chromium || command -v google-chrome || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+	command -v npm || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm
+	test -e build/node/node_modules/axe-core/axe.min.js || \
+	  npm install --prefix build/node --no-save --no-fund --no-audit --ignore-scripts axe-core@$(AXE)
+
+picture: setup browser  ## the README's picture of the page, made anew by the page's own test
+	$(BIN)/python -m pytest -n 0 --browser -m browser -k retries
+	cp build/screenshots/status-1200-light.png tests/browser/status.png
+
 test: setup  ## the test suite
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: setup  ## the test suite and its long runs
-	$(BIN)/python -m pytest --long $(ARGS)
+test-all: setup browser  ## the test suite, its long runs, and the page in a browser
+	$(BIN)/python -m pytest --long --browser $(ARGS)
 
 SEED ?=
 STEPS ?= 2000

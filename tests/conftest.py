@@ -2,6 +2,7 @@ import hypothesis
 import pytest
 
 from forwarder.settings.fields import variable
+from tests.browser.chrome import missing
 
 # A property says how many examples it needs as a share of a profile's 100; see tests/samples.py. What CI runs is the
 # same each time; `make fuzz` looks for what nobody has seen yet.
@@ -24,9 +25,14 @@ def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked long")
+    parser.addoption("--browser", action="store_true", help="the tests marked browser must run: none is skipped")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (lacking := missing()) and not config.getoption("--browser"):
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason=f"{item.name}: {lacking}"))
     if config.getoption("--long"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]

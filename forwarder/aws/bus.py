@@ -198,7 +198,9 @@ class ClassicBus:
             )
         )
         if destination.client == "sdk":
-            return lambda _, entries: client.put_events(Entries=entries)
+            return lambda _, entries: client.put_events(
+                Entries=[{**entry, "Detail": entry["Detail"].decode()} for entry in entries]
+            )
         direct = DirectClient(
             client.meta.endpoint_url,
             destination.region,
@@ -213,7 +215,7 @@ class ClassicBus:
             "Time": int(event.time.timestamp()),
             "Source": event.source,
             "DetailType": event.detail_type,
-            "Detail": event.detail.decode(),
+            "Detail": event.detail,
             "EventBusName": self._destination.event_bus,
         }
 

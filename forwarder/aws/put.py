@@ -28,6 +28,7 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
+from pydantic_core import to_json
 from yarl import URL
 
 from forwarder import __version__
@@ -47,7 +48,6 @@ close on its way nobody could say."""
 LARGE = 1 << 20
 """Bytes of a body from which on aiohttp wants to send it in pieces, so that it holds nobody else up."""
 
-_json = msgspec.json.Encoder()
 _answer = msgspec.json.Decoder(dict[str, Any])
 _refusal = create_parser("json")
 
@@ -163,11 +163,11 @@ class DirectClient:
         await self._open.aclose()
 
     async def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The answer, as the SDK gives it: one that cannot be parsed has no entries.
+        """The answer, as the SDK gives it: one that cannot be parsed has no entries. Bytes in `entries` are text.
 
         Raises the SDK's ClientError where it is a refusal, and aiohttp's errors where there is none.
         """
-        body = _json.encode({"Entries": entries})
+        body = to_json({"Entries": entries})  # the quickest of those at hand to make a JSON string of bytes
         return await self.send(body, self._signer.headers(keys, body, int(time.time())))
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """The stage of the demo: all that runs, set up as a person would do it, and taken down whatever happens."""
 
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -45,7 +46,7 @@ concurrency = $concurrency
 timeout = "5s"
 
 [web]
-listen = ""
+listen = "$listen"
 
 [run]
 shutdown_grace = "5s"
@@ -54,12 +55,16 @@ shutdown_grace = "5s"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """`page` is the address of the daemon's page, `token` what lets in there."""
+
     screen: Screen
     world: World
     logs: LogsServer
     aws: EmulatedAws
     forwarder: Forwarder
     watch: Watch
+    page: str
+    token: str = field(repr=False)
 
     def everything_arrived(self) -> bool:
         return self.watch.arrived.keys() >= frozenset(self.world.failed)
@@ -81,28 +86,45 @@ def set_stage(screen: Screen) -> Iterator[Stage]:
         screen.flow(("logs API", _host(logs.base_url)), ("forwarder", ""), ("event bus", aws.event_bus), ("queue", ""))
         forwarder = Forwarder(Path(directory))
         closing.callback(forwarder.stop)
-        _prepare(screen, forwarder, logs, aws)
-        yield Stage(screen, world, logs, aws, forwarder, Watch(aws, forwarder, screen, world.secret))
+        listen = _free_address()
+        token = _prepare(
+            screen,
+            forwarder,
+            _settings(logs, aws, listen),
+            {
+                "alloy-api-key": api.api_key,
+                "aws-access-key-id": aws.access_key_id,
+                "aws-secret-access-key": aws.secret_access_key,
+            },
+        )
+        watch = Watch(aws, forwarder, screen, world.secret)
+        yield Stage(screen, world, logs, aws, forwarder, watch, f"http://{listen}", token)
 
 
 def _host(url: str) -> str:
     return url.removeprefix("http://")
 
 
-def _prepare(screen: Screen, forwarder: Forwarder, logs: LogsServer, aws: EmulatedAws) -> None:
+def _free_address() -> str:
+    """Of this machine, and the same for every daemon of the story."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+    return f"{host}:{port}"
+
+
+def _prepare(screen: Screen, forwarder: Forwarder, settings: str, keys: Mapping[str, str]) -> str:
+    """Settings, keys, and the token to log in with, which is returned."""
     screen.command("forwarder init")
     forwarder.verb("init")
-    forwarder.write_settings(_settings(logs, aws))
-    for name, value in (
-        ("alloy-api-key", logs.api.api_key),
-        ("aws-access-key-id", aws.access_key_id),
-        ("aws-secret-access-key", aws.secret_access_key),
-    ):
+    forwarder.write_settings(settings)
+    for name, value in keys.items():
         screen.command(f"forwarder keys set {name}")
         forwarder.verb("keys", "set", name, stdin=value + "\n")
+    screen.command("forwarder web token")
+    return forwarder.verb("web", "token").strip()
 
 
-def _settings(logs: LogsServer, aws: EmulatedAws) -> str:
+def _settings(logs: LogsServer, aws: EmulatedAws, listen: str) -> str:
     lines = {workflow: f'  "{workflow}",' for workflow in WORKFLOWS}
     lines[OF_ONE_USER] = f'  {{ id = "{OF_ONE_USER}", user_id = "{USER}" }},'
     return _SETTINGS.substitute(
@@ -112,6 +134,7 @@ def _settings(logs: LogsServer, aws: EmulatedAws) -> str:
         region=REGION,
         concurrency=REQUESTS_IN_FLIGHT,
         endpoint_url=aws.endpoint_url,
+        listen=listen,
     )
 
 

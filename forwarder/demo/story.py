@@ -42,6 +42,9 @@ def play(console: Console, *, keep: bool) -> int:
 def perform(stage: Stage, *, keep: bool) -> int:
     """The scenes on a stage that is set; 0. Raises StoryError where something is not as it should be."""
     began, screen = time.monotonic(), stage.screen
+    if keep:
+        screen.note("Its page, to watch all of this, and to play with afterwards:")
+        _tell_page(stage)
     late = stage.world.begin()
     scenes.find_what_is_there(stage)
     scenes.shift_pages(stage, late)
@@ -89,7 +92,8 @@ def _settled_books(stage: Stage) -> Books:
 def _keep(stage: Stage) -> None:
     """Until Ctrl-C."""
     screen, settings = stage.screen, stage.forwarder.settings_file
-    screen.step("Everything stays up until Ctrl-C. Play with it:")
+    screen.step("Everything stays up until Ctrl-C. Open the page, log in with the token, and play with it:")
+    _tell_page(stage)
     screen.addresses(
         [
             ("logs API", stage.logs.base_url),
@@ -113,6 +117,10 @@ def _keep(stage: Stage) -> None:
                 screen.note(f"The daemon ended with exit code {code}. Again: forwarder -c {settings} run")
     except KeyboardInterrupt:
         screen.note("Ctrl-C: everything is taken down.")
+
+
+def _tell_page(stage: Stage) -> None:
+    stage.screen.addresses([("page", stage.page), ("token", stage.token)])
 
 
 @contextmanager

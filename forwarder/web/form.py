@@ -39,15 +39,14 @@ class Secret:
     name: str
     label: str
     hint: str = ""
-    is_wide: bool = False
 
 
 AWS_SECRETS = (
     Secret(AWS_ACCESS_KEY_ID, "Access key ID"),
     Secret(AWS_SECRET_ACCESS_KEY, "Secret access key"),
-    Secret(AWS_SESSION_TOKEN, "Session token", "Only for temporary keys.", is_wide=True),
+    Secret(AWS_SESSION_TOKEN, "Session token", "Only for temporary keys."),
 )
-ALLOY_SECRETS = (Secret(ALLOY_API_KEY, "API key", is_wide=True),)
+ALLOY_SECRETS = (Secret(ALLOY_API_KEY, "API key"),)
 
 AWS_FIELDS = (
     Field("destination.event_bus", "Event bus", "Its name or ARN.", placeholder="alloy-failures", required=True),

@@ -12,10 +12,10 @@ from forwarder.web import plots
 from forwarder.web.plots import Plot
 from forwarder.web.words import number
 
-LATEST = 25
+LATEST = 15
 """Entries, and dead letters, that are shown; the command line tells all of them."""
 
-NAMES = {"source": "The logs API", "bus": "The event bus", "ledger": "The ledger", "settings": "The settings file"}
+NAMES = {"source": "the logs API", "bus": "the event bus", "ledger": "the ledger", "settings": "the settings file"}
 
 WORST_FIRST = (State.FAILED, State.DEGRADED, State.STARTING, State.PAUSED, State.HEALTHY)
 
@@ -54,6 +54,7 @@ class Standing:
     @property
     def headline(self) -> str:
         troubled = " and ".join(NAMES.get(name, name) for name in self.troubled)
+        troubled = f"{troubled[:1].upper()}{troubled[1:]}"
         several = len(self.troubled) > 1
         match self.state:
             case State.FAILED:
@@ -69,12 +70,15 @@ class Standing:
 
     @property
     def sentence(self) -> str:
-        bus, owed = self.settings.destination.event_bus, self.books.owed
+        bus, owed, dead = self.settings.destination.event_bus, self.books.owed, self.books.dead
         if not self.settings.enabled:
             kept = f" {_failures(owed)} found before until it is on again." if owed else ""
             return f"Nothing is read and nothing is sent.{kept}"
         if owed:
             return f"{_failures(owed)} to be sent to {bus}. Nothing is lost meanwhile."
+        if dead:
+            looks = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} a look"
+            return f"{looks}; every other failure has been sent to {bus}."
         if self.books.recorded:
             return f"Every failure that was found has been sent to {bus}."
         return f"Failures will be sent to {bus} as they are found."

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.doors import address, ask, hook, log_in, metric
 from tests.e2e.harness import Daemon, Home, fail, numbered, polls, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import slow
@@ -26,49 +24,6 @@ def daemon(home: Home) -> Iterator[Daemon]:
     home.change("web", listen="127.0.0.1:0")
     with home.daemon() as daemon:
         yield daemon
-
-
-def address(daemon: Daemon) -> str:
-    """Of the page, as the log tells it."""
-    daemon.logs('"event": "page"')
-    (line,) = [line for line in daemon.log.splitlines() if '"event": "page"' in line]
-    return str(json.loads(line)["address"])
-
-
-def ask(url: str, method: str = "GET", body: str = "", headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
-    """Status and text, or the location where it leads elsewhere."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
-    try:
-        connection.request(method, parts.path, body or None, dict(headers or {}))
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        return answer.status, text or answer.headers.get("Location")
-    finally:
-        connection.close()
-
-
-def log_in(page: str, token: str) -> str:
-    """The cookie."""
-    parts = urlsplit(page)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
-    headers = {"Origin": page, "Content-Type": "application/x-www-form-urlencoded"}
-    connection.request("POST", "/login", urlencode({"token": token}), headers)
-    answer = connection.getresponse()
-    connection.close()
-    assert answer.status == 303, answer.status
-    return answer.headers["Set-Cookie"].partition(";")[0]
-
-
-def hook(home: Home, page: str) -> str:
-    """The address that Alloy is given, on this page."""
-    made = home("web", "hook").out.strip()
-    return page + urlsplit(made).path
-
-
-def metric(page: str, name: str) -> float:
-    _, text = ask(f"{page}/metrics")
-    return float(re.findall(rf"^forwarder_{name} (\S+)$", text, re.MULTILINE)[0])
 
 
 def test_the_token_that_the_verb_makes_opens_the_page_while_it_runs(home: Home, daemon: Daemon) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from forwarder.vault import HOOK_TOKEN
+from forwarder.vault import HOOK_TOKEN, NAMES
 from forwarder.web.guard import FOR_MACHINES, HEADERS, LARGEST_BODY
 from forwarder.web.pages import FORM_TOKEN
 from forwarder.web.tokens import renew
@@ -126,6 +127,7 @@ async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: 
 @looped
 async def test_every_answer_says_what_a_browser_may_do_with_it(tmp_path: Path, door: Door) -> None:
     async with visit(tmp_path) as at:
+        at.desk.stopping.set()  # so that what lasts ends
         for log_in in (False, True):
             if log_in:
                 await at.log_in()
@@ -145,12 +147,37 @@ def test_no_script_or_style_runs_but_from_files_of_ours() -> None:
 @looped
 async def test_no_answer_holds_a_secret(tmp_path: Path, door: Door) -> None:
     async with visit(tmp_path) as at:
+        at.desk.stopping.set()  # so that what lasts ends
         await at.log_in()
         planted = [*SECRETS.values(), at.token, *(cookie.value for cookie in at.browser.cookie_jar)]
         form = {FORM_TOKEN: await at.form_token(), "token": "a-wrong-token-that-is-not-shown-either"}
         answer = await at.change(door.path, method=door.method, data=form if door.method == "POST" else None)
-        told = f"{answer.headers} {await answer.text()}"
+        told = f"{answer.headers} {at.heard or await answer.text()}"
         assert not [secret for secret in [*planted, form["token"]] if secret in told]
+
+
+@closed_change
+@looped
+async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_path: Path, door: Door) -> None:
+    async with visit(tmp_path) as at:
+        await at.log_in()
+        form = {FORM_TOKEN: await at.form_token(), **dict.fromkeys(NAMES, "planted-value")}
+        with capture_logs() as log:
+            await at.change(door.path, method=door.method, data=form)
+        (line,) = [line for line in log if line["event"] == "changed from the page"]
+        assert (line["route"], line["caller"], len(line["session"])) == (door.name, "127.0.0.1", 8)
+        assert "planted-value" not in str(log)
+        assert form[FORM_TOKEN] not in str(log)
+
+
+@closed_change
+@looped
+async def test_what_is_refused_is_no_change(tmp_path: Path, door: Door) -> None:
+    async with visit(tmp_path) as at:
+        await at.log_in()
+        with capture_logs() as log:
+            await at.change(door.path, method=door.method, data={})
+        assert log == []
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/static/none/none.css", "/hooks/alloy/some", "/login/"])

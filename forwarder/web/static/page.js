@@ -26,6 +26,9 @@ function follow() {
       if (places.has(name)) showAnew(places.get(name), html);
     }
   };
+  stream.onerror = () => {
+    if (stream.readyState === EventSource.CLOSED) location.reload(); // refused: the session is over
+  };
   window.addEventListener("pagehide", () => stream.close());
 }
 

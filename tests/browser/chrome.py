@@ -1,0 +1,93 @@
+"""A real browser for a test, and what every look at a page must show: in two widths and two colour schemes."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT: Final = Path(__file__).parents[2]
+SHOTS: Final = ROOT / "build" / "screenshots"
+AXE: Final = ROOT / "build" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+
+WIDTHS: Final = (360, 1200)
+HEIGHT: Final = 900
+DEADLINE: Final = 60_000.0
+"""Milliseconds that anything on a page may take on a busy machine."""
+
+OPTIONS: Final = (
+    # As root, and in most containers, Chromium's own sandbox cannot be had.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+def found() -> str | None:
+    """Where the browser is, or None."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def missing() -> str:
+    """What a browser test lacks here, or nothing."""
+    if found() is None:
+        return "there is no Chromium here: `make browser` installs it"
+    return "" if AXE.exists() else "there is no axe-core in build/: `make browser` brings it"
+
+
+@contextmanager
+def chrome() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found(), args=list(OPTIONS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Visitor:
+    """Somebody at a page; `said` is what the browser complained of."""
+
+    page: Page
+    said: list[str]
+
+    @classmethod
+    def of(cls, browser: Browser, address: str, *, scripts: bool = True) -> "Visitor":
+        context = browser.new_context(base_url=address, java_script_enabled=scripts, timezone_id="UTC", locale="en-GB")
+        context.set_default_timeout(DEADLINE)
+        page = context.new_page()
+        visitor = cls(page, [])
+        page.on("pageerror", lambda error: visitor.said.append(str(error)))
+        page.on("console", lambda message: visitor.said.append(message.text) if message.type == "error" else None)
+        return visitor
+
+    def look(self, name: str) -> None:
+        """Nothing sticks out, nothing is hard to read or to reach, and a picture is kept of it."""
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        page = self.page
+        for scheme in ("light", "dark"):
+            for width in WIDTHS:
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size({"width": width, "height": HEIGHT})
+                page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True, animations="disabled")
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} sticks out at {width}"
+                assert self._violations() == [], f"{name}, {scheme}, {width} wide"
+
+    def _violations(self) -> list[Any]:
+        """What axe-core calls serious or critical. It is run in the browser's own world, where no policy forbids it."""
+        told = self.page.evaluate(f"async () => {{ {AXE.read_text()}; return await axe.run(); }}")
+        return [
+            (violation["id"], [node["html"] for node in violation["nodes"]])
+            for violation in told["violations"]
+            if violation["impact"] in ("serious", "critical")
+        ]

@@ -1,0 +1,101 @@
+"""The pod of the manifests, without a cluster: its settings, its mounts and its probes, with the real daemon."""
+
+import base64
+import http.client
+import json
+from pathlib import Path
+
+import pytest
+
+from forwarder.vault.master_key import CREDENTIAL
+from tests.e2e.conftest import alloy, bus
+from tests.e2e.harness import Daemon, Home, fail, sent
+from tests.fakes.alloy import API_KEY, FakeAlloy
+from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
+from tests.infra.test_kubernetes import CONTAINER, the
+
+__all__ = ["alloy", "bus"]
+
+pytestmark = pytest.mark.long
+
+
+class Pod(Home):
+    """Its folders are in one place, and its doors are at any port of loopback; the rest is as in the manifests."""
+
+    def __init__(self, place: Path, *, alloy: str, bus: str) -> None:
+        super().__init__(place, alloy=alloy, bus=bus)
+        for folder in ("state", "credentials", "settings"):
+            (place / folder).mkdir()
+        self.mounted = place / "settings" / "forwarder.toml"
+        self.file = self.mounted
+        handed = place / "credentials" / CREDENTIAL
+        handed.write_text(base64.b64encode(bytes(32)).decode() + "\n")
+        handed.chmod(0o440)
+        self.env = {
+            "CREDENTIALS_DIRECTORY": str(place / "credentials"),
+            "AWS_ACCESS_KEY_ID": KEY.id,
+            "AWS_SECRET_ACCESS_KEY": KEY.secret,
+            "AWS_ENDPOINT_URL_STS": bus,
+            "FORWARDER_SOURCE__BASE_URL": alloy,
+            "FORWARDER_SOURCE__START_FROM": "beginning",
+            "FORWARDER_DESTINATION__ENDPOINT_URL": bus,
+        }
+
+    def apply(self, version: str, text: str) -> None:
+        """As a kubelet brings a ConfigMap: a folder of its own, and a link that is turned to it."""
+        brought = self.place / "settings" / f"..{version}"
+        brought.mkdir()
+        (brought / "forwarder.toml").write_text(text)
+        turned = self.place / "settings" / "..data.new"
+        turned.symlink_to(brought.name)
+        turned.rename(self.place / "settings" / "..data")
+        if not self.mounted.is_symlink():
+            self.mounted.symlink_to("..data/forwarder.toml")
+
+
+def text_of(place: Path) -> str:
+    text = str(the("ConfigMap")["data"]["forwarder.toml"])
+    for said, ours in (
+        ("/var/lib/forwarder/", f"{place}/state/"),
+        ('"alloy-failures"', '"failures"'),
+        ('"eu-west-1"', f'"{REGION}"'),
+        ("127.0.0.1:8787", "127.0.0.1:0"),
+        ("0.0.0.0:8788", "127.0.0.1:0"),
+        ("workflows = []", 'workflows = ["w"]'),
+    ):
+        assert said in text
+        text = text.replace(said, ours)
+    return text
+
+
+def asked(daemon: Daemon, probe: str) -> int:
+    """The status that the kubelet gets, which asks by the pod's own address."""
+    told = [json.loads(line) for line in daemon.log.splitlines() if '"health doors"' in line]
+    connection = http.client.HTTPConnection(told[0]["address"].removeprefix("http://"), timeout=10)
+    connection.request("GET", CONTAINER[probe]["httpGet"]["path"], headers={"Host": "10.42.0.7:8788"})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_it_comes_up_switched_off_gets_its_key_and_is_switched_on_by_a_new_config_map(
+    tmp_path: Path, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    pod = Pod(tmp_path, alloy=alloy.url, bus=bus.url)
+    alloy.api.add_workflow("w")
+    fail(alloy, "a")
+    off = text_of(tmp_path)
+    pod.apply("1", off)
+    with pod.daemon() as daemon:
+        daemon.logs("health doors")
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert asked(daemon, probe) == 200
+        assert pod("keys", "set", "alloy-api-key", stdin=API_KEY + "\n").code == 0
+        assert sent(bus) == []
+        pod.apply("2", off.replace("enabled = false", "enabled = true"))
+        daemon.until(lambda: sent(bus) == ["a"])
+        assert pod("check").code == 0
+        daemon.until(lambda: asked(daemon, "readinessProbe") == 200)
+        assert asked(daemon, "livenessProbe") == 200
+        assert daemon.stop() == 0
+    assert {path.name for path in (tmp_path / "state").iterdir()} >= {"forwarder.keys", "forwarder.db"}
