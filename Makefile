@@ -32,7 +32,7 @@ browser:  ## what the page's tests need: Debian's Chromium, where there is none,
 
 picture: setup browser  ## the README's picture of the page, made anew by the page's own test
 	$(BIN)/python -m pytest -n 0 --browser -m browser -k retries
-	cp build/screenshots/status-1200-light.png tests/browser/status.png
+	cp build/screenshots/page.png tests/browser/page.png
 
 test: setup  ## the test suite
 	$(BIN)/python -m pytest $(ARGS)
