@@ -16,10 +16,11 @@ from forwarder.settings import Settings
 
 log = structlog.get_logger("upkeep")
 
-PULSE_EVERY = 15.0
 SWEEP_EVERY = 60.0
-STEP = 1.0
-"""Seconds. A change of health is told with the next step, and time alone more rarely: each is a write to disk."""
+STEP = 0.25
+"""Seconds. A change of health is told with the next step, and so is how it does to whoever asks. Time alone is no news:
+each telling is a write to disk, and most of the time there is nothing to tell, and nobody there to read it.
+"""
 
 
 class Upkeep:
@@ -36,15 +37,15 @@ class Upkeep:
         self._health = health
         self._metrics = metrics
         self._told: dict[Feed, datetime] = {}
+        self._asked_at: datetime | None = None
 
     async def run(self) -> None:
-        next_pulse = next_sweep = 0.0
+        next_sweep = 0.0
+        await self.tell()
         while True:
             now = self._clock.monotonic()
-            is_news = self._health.changed.is_set() or any(feed not in self._told for feed in self._readings())
-            if is_news or now >= next_pulse or self._ledger_failed():
+            if self._is_news() or self._ledger_failed() or await self._is_asked():
                 await self.tell()
-                next_pulse = now + PULSE_EVERY
             if now >= next_sweep:
                 next_sweep = now + (0.0 if await self._sweep() else SWEEP_EVERY)
             await self._clock.sleep(STEP)
@@ -65,6 +66,20 @@ class Upkeep:
         self._told.update({feed: reading.at for feed, reading in readings.items()})
         self._health.healthy("ledger")
         self._metrics.succeeded("ledger", self._clock.now())
+
+    def _is_news(self) -> bool:
+        return self._health.changed.is_set() or not self._readings().keys() <= self._told.keys()
+
+    async def _is_asked(self) -> bool:
+        """Whether somebody asked since the last look."""
+        try:
+            asked_at = await self._ledger.asked_at()
+        except LedgerError as error:
+            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            return False
+        is_new = asked_at != self._asked_at
+        self._asked_at = asked_at
+        return is_new
 
     async def finish(self) -> None:
         """All chores at once, for a process that ends."""

@@ -1,15 +1,19 @@
 """`forwarder status`"""
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
 from forwarder.cli.output import AsJson, ago, print_json, print_table
-from forwarder.errors import SettingsError
-from forwarder.ledger import Books, FeedStatus, is_running, ledger_file, open_ledger
+from forwarder.errors import LedgerError, SettingsError
+from forwarder.ledger import Books, FeedStatus, Ledger, is_running, ledger_file, open_ledger
 from forwarder.settings import LocalSettings, Place, load, load_local
+
+PATIENCE = 2.0
+"""Seconds that a running forwarder has to answer."""
 
 
 def status(context: typer.Context, *, as_json: AsJson = False) -> None:
@@ -35,6 +39,8 @@ async def _look(place: Place, valid: LocalSettings | None) -> dict[str, Any]:
     pulse, feeds, oldest, books, switched = None, list[FeedStatus](), None, Books(), None
     if ledger_file(place, settings).exists():  # before the first run there is none, and that is no error
         async with open_ledger(place, settings) as ledger:
+            if is_running(ledger_file(place, settings)):
+                await _ask(ledger)
             pulse = await ledger.pulse()
             feeds = await ledger.feeds()
             oldest = await ledger.oldest_owed()
@@ -63,6 +69,16 @@ async def _look(place: Place, valid: LocalSettings | None) -> dict[str, Any]:
             for each in feeds
         ],
     }
+
+
+async def _ask(ledger: Ledger) -> None:
+    """Ask the running forwarder how it does, and wait a little: one that hangs or has a full disk tells nothing."""
+    before = await ledger.pulse()
+    with contextlib.suppress(LedgerError, TimeoutError):
+        await ledger.ask(now=datetime.now(UTC))
+        async with asyncio.timeout(PATIENCE):
+            while await ledger.pulse() == before:  # noqa: ASYNC110  # it is another process that answers
+                await asyncio.sleep(0.02)
 
 
 def _settings_error(place: Place) -> str:

@@ -16,9 +16,9 @@ Row = tuple[int | None, int | None, int | None, int | None, bytes | None]
 
 
 def digest(execution_id: str) -> tuple[int, int]:
-    """The key of an id and its proof: 64 bits each, of one digest."""
+    """The key of an id, and its proof: 64 and 48 bits of one digest."""
     whole = hashlib.blake2b(execution_id.encode(errors="surrogatepass"), digest_size=16).digest()
-    return int.from_bytes(whole[:8], signed=True), int.from_bytes(whole[8:], signed=True)
+    return int.from_bytes(whole[:8], signed=True), int.from_bytes(whole[8:14], signed=True)
 
 
 def micros(time: datetime) -> int:

@@ -268,3 +268,9 @@ class Ledger(Protocol):
         """Leave word of how the daemon does."""
 
     async def pulse(self) -> Pulse | None: ...
+
+    async def ask(self, *, now: datetime) -> None:
+        """Ask the daemon to leave word."""
+
+    async def asked_at(self) -> datetime | None:
+        """When somebody asked last."""

@@ -36,6 +36,16 @@ def note_pulse(db: Connection, value: Pulse) -> None:
     _set(db, "pulse", msgspec.json.encode(value))
 
 
+def asked_at(db: Connection) -> datetime | None:
+    """When the daemon was asked last how it does."""
+    value = _get(db, "asked_at")
+    return None if value is None else instant(value)
+
+
+def note_asked(db: Connection, at: datetime) -> None:
+    _set(db, "asked_at", micros(at))
+
+
 def discovered_at(db: Connection) -> datetime | None:
     value = _get(db, "discovered_at")
     return None if value is None else instant(value)
@@ -100,7 +110,7 @@ def is_sound(name: object, value: object) -> bool:
         match name, value:
             case "enabled" | "settles", int():
                 return value >= 0
-            case "discovered_at" | "forgotten_floor", int():
+            case "discovered_at" | "forgotten_floor" | "asked_at", int():
                 return instant(value) is not None
             case "pulse", bytes():
                 return _pulses.decode(value) is not None

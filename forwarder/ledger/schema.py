@@ -70,7 +70,12 @@ ALTER TABLE entries ADD COLUMN bus TEXT;
 DELETE FROM notes WHERE name = 'bus';
 """
 
-STEPS = (_TABLES, _MINUTES, _BUSES)
+_PROOFS = """
+-- proof: the first 48 of its bits. With the key they tell any two ids apart, and what is kept for years is smaller.
+UPDATE executions SET proof = proof >> 16;
+"""
+
+STEPS = (_TABLES, _MINUTES, _BUSES, _PROOFS)
 """Each makes a ledger of the version before it, from 0, one of its own. A step that was released stays as it is."""
 
 VERSION = len(STEPS)

@@ -164,3 +164,9 @@ class SqliteLedger:
 
     async def pulse(self) -> Pulse | None:
         return await self._worker.read(notes.pulse)
+
+    async def ask(self, *, now: datetime) -> None:
+        await self._worker.write(partial(notes.note_asked, at=now))
+
+    async def asked_at(self) -> datetime | None:
+        return await self._worker.read(notes.asked_at)

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.bench_page import a_home
 from tests.benchmarks.sink import Sink, sink
+from tests.e2e.doors import address, hook, metric
 from tests.e2e.harness import eventually, fail
-from tests.e2e.test_page import address, hook, metric
 from tests.fakes.alloy import FakeAlloy
 
 GOALS = (5, 8)

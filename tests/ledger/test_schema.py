@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def test_an_earlier_ledger_is_upgraded_with_what_is_in_it(tmp_path: Path, versio
     asyncio.run(goes_on())
     assert books(file) == Books(recorded=1, owed=1)
     assert tables(file) == tables(fresh)
+
+
+def test_ids_that_an_earlier_ledger_remembers_stay_known(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    made_as(file, 3)
+    ids = [f"e-{number}" for number in range(100)]
+    with closing(sqlite3.connect(file)) as db:
+        for execution_id in ids:  # as they were kept then
+            whole = blake2b(execution_id.encode(), digest_size=16).digest()
+            key, proof = (int.from_bytes(half, signed=True) for half in (whole[:8], whole[8:]))
+            db.execute("INSERT INTO executions VALUES (?, ?, 1, NULL, 1, 0, 0)", (key, proof))
+        db.commit()
+
+    async def known() -> set[str]:
+        async with SqliteLedger(file) as ledger:
+            return await ledger.known([*ids, "never seen"])
+
+    assert asyncio.run(known()) == set(ids)
 
 
 def test_of_several_processes_that_open_an_old_ledger_one_upgrades_it(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Reading: from the bytes of a page to the failed executions chosen, against json.loads of the same bytes.
+
+One execution in fifty failed. The memory is what stands beside the page's own bytes at the worst moment.
+"""
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+
+from forwarder.alloy.dialect import decode_page
+from forwarder.demo.executions import Variant
+from forwarder.intake.selection import Selection
+from forwarder.model import Execution, Verdict
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.contest import Turn
+from tests.benchmarks.pages import page
+from tests.samples import some_settings
+
+GOALS = (2,)
+
+FAILING = 50
+PAGES: tuple[tuple[int, int], ...] = ((1000, 2048), (1000, 20_480), (30, 2048))
+VARIANTS: tuple[Variant, ...] = ("product-page", "2024-03")
+
+
+def run(bench: Bench) -> None:
+    for variant in VARIANTS:
+        for records, size in PAGES:
+            body = page(records, size=size, failing=FAILING, variant=variant)
+            contestants: dict[str, Turn] = {
+                "json.loads": megabytes(json.loads, body),
+                "forwarder": megabytes(chosen, body),
+                "of which decoding": megabytes(decode_page, body),
+            }
+            what = f"{records} x {size // 1024} KB, {variant}"
+            held = bench.contest(f"reading, {what}", "MB/s", contestants)
+            bench.goal(2, what, held.ratio("forwarder", "json.loads"), at_least=12)
+            bench.goal(2, f"memory, {what}", memory_of(body) / len(body), unit="of its bytes", at_most=1)
+
+
+def chosen(body: bytes) -> list[Execution]:
+    """As a reading does: most are passed over at a glance, the others judged."""
+    executions = SELECTION.in_question(decode_page(body).executions)
+    return [execution for execution in executions if SELECTION.judge(execution) is Verdict.FAILED]
+
+
+SELECTION = Selection.of(some_settings().source)
+
+
+def megabytes(read: Callable[[bytes], object], body: bytes) -> Turn:
+    def turn(seconds: float) -> float:
+        done = 0
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            read(body)
+            done += len(body)
+        return done / 1e6 / (time.perf_counter() - began)
+
+    return turn
+
+
+def memory_of(body: bytes) -> int:
+    """Bytes at the worst moment of reading a page."""
+    chosen(body)
+    tracemalloc.start()
+    chosen(body)
+    _, worst = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return worst

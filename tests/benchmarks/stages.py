@@ -1,0 +1,123 @@
+"""The stages of a failure's way, each measured alone: failures a second through each of them.
+
+Fetching decodes its pages, as the client does; what follows begins with what was decoded.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import SecretStr
+
+from forwarder.alloy.client import LogsClient
+from forwarder.alloy.dialect import decode_page
+from forwarder.clock import SystemClock
+from forwarder.intake.selection import Selection
+from forwarder.intake.shaping import Shaper
+from forwarder.ledger import Sent, SqliteLedger
+from forwarder.model import Checkpoint, Entry, Feed
+from tests.benchmarks import publishers
+from tests.benchmarks.pages import NEWEST, page
+from tests.benchmarks.sink import sink
+from tests.benchmarks.source import Source, source
+from tests.samples import some_settings
+
+SIZE = 2048
+LOGS = Feed("w-0")
+
+
+def deciding_and_shaping() -> float:
+    settings = some_settings()
+    selection, shaper = Selection.of(settings.source), Shaper.of(settings)
+    listed = decode_page(page(30, size=SIZE, failing=1)).executions
+
+    def work() -> int:
+        executions = selection.in_question(listed)
+        for execution in executions:
+            selection.judge(execution)
+            shaper.shape_anything(execution, LOGS, NEWEST)
+        return len(executions)
+
+    return rate_of(work)
+
+
+def rate_of(work: Callable[[], int], seconds: float = 2.0) -> float:
+    began = time.perf_counter()
+    done = 0
+    while time.perf_counter() - began < seconds:
+        done += work()
+    return done / (time.perf_counter() - began)
+
+
+def publishing() -> float:
+    with sink() as bus:
+        return publishers.forwarder(bus.url, a_detail())(2.0)
+
+
+def recording_and_settling() -> float:
+    """Both, as a daemon does: 8 feeds record pages of 30 while what they recorded is taken and settled in tens."""
+    with TemporaryDirectory() as folder:
+        return asyncio.run(_through_the_ledger(Path(folder) / "ledger.db", a_detail(), 21_000))
+
+
+async def _through_the_ledger(file: Path, detail: bytes, count: int) -> float:
+    now = SystemClock().now()
+    pages = iter([[Entry(f"{at:08d}-aa0cf1a3daa6c", LOGS, now, detail) for at in range(at, at + 30)]
+                  for at in range(0, count, 30)])  # fmt: skip
+    async with SqliteLedger(file, create=True) as ledger:
+        await ledger.begin({LOGS: Checkpoint()})
+        began = time.perf_counter()
+
+        async def intake() -> None:
+            for entries in pages:
+                await ledger.known([entry.execution_id for entry in entries])
+                await ledger.record(LOGS, entries, now=now)
+
+        async def delivery() -> None:
+            while (await ledger.books()).sent < count:
+                owed = await ledger.take(160, now=now)
+                batches = [owed[start : start + 10] for start in range(0, len(owed), 10)]
+                told = [
+                    [Sent(each.token, "6daaa0cf-1a3d-aa6c-41b5-000000000000") for each in batch] for batch in batches
+                ]
+                await asyncio.gather(*(ledger.settle(each, bus="bench", now=now) for each in told))
+
+        await asyncio.gather(*(intake() for _ in range(8)), delivery())
+        return count / (time.perf_counter() - began)
+
+
+def a_detail() -> bytes:
+    (execution,) = decode_page(page(1, size=SIZE, failing=1)).executions
+    return Shaper.of(some_settings()).shape(execution, LOGS, NEWEST).detail
+
+
+def fetching() -> float:
+    """Pages of 30 through the client of the logs API, as many at a time as by default."""
+    with source(feeds=8, depth=30, size=SIZE) as api:
+        return asyncio.run(_fetched(api))
+
+
+async def _fetched(api: Source, seconds: float = 2.0) -> float:
+    settings = some_settings(source={"base_url": api.url, "requests_per_second": 1000}).source
+    done = 0
+    began = time.perf_counter()
+
+    async def fetch(client: LogsClient, workflow: str) -> None:
+        nonlocal done
+        while time.perf_counter() - began < seconds:
+            body = (await client.page(Feed(workflow), 0, 30)).body
+            done += body.count(b'"executionId"')
+
+    async with LogsClient(settings, SecretStr("planted-alloy-key"), SystemClock()) as client:
+        await asyncio.gather(*(fetch(client, workflow) for workflow in api.workflows))
+    return done / (time.perf_counter() - began)
+
+
+STAGES: dict[str, Callable[[], float]] = {
+    "fetching": fetching,
+    "deciding and shaping": deciding_and_shaping,
+    "recording and settling": recording_and_settling,
+    "publishing": publishing,
+}
