@@ -39,7 +39,7 @@ PROOFS = {
     ],
     "something answers in the place of AWS, or redirects": [
         "aws/test_bus.py::test_a_request_that_is_refused_was_accepted_by_nobody",
-        "aws/test_put.py::test_a_redirect_is_not_followed",
+        "aws/test_redirects.py::test_a_redirect_is_not_followed",
         "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
     ],
     "the logs API is down, slow, or says 429": [

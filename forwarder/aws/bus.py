@@ -97,12 +97,12 @@ class ClassicBus:
     async def put(self, events: Sequence[Event]) -> Answer:
         await self.look()
         keys, put_events = await self._ready()
-        entries = [self._entry(event) for event in events]
+        request = put_events(keys, [self._entry(event) for event in events])
         began = self._clock.monotonic()
         try:
             # The clients' time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                said = await put_events(keys, entries)
+                said = await request
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table says what it means
             meant = request_error(error)
             if isinstance(meant, DestinationError):

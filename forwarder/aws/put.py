@@ -10,7 +10,7 @@ import hmac
 import os
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,11 +24,11 @@ import aiohttp
 import msgspec
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import ClientError, ParamValidationError
+from botocore.exceptions import ClientError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import to_json
 from yarl import URL
 
 from forwarder import __version__
@@ -163,16 +163,14 @@ class DirectClient:
     ) -> None:
         await self._open.aclose()
 
-    async def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> Awaitable[dict[str, Any]]:
         """The answer, as the SDK gives it: one that cannot be parsed has no entries. Bytes in `entries` are text.
 
-        Raises the SDK's ClientError where it is a refusal, and aiohttp's errors where there is none.
+        Raises ValueError for bytes that are none, before anything is sent; and then the SDK's ClientError where the
+        answer is a refusal, and aiohttp's errors where there is none.
         """
-        try:
-            body = to_json({"Entries": entries})  # the quickest of those at hand to make a JSON string of bytes
-        except PydanticSerializationError as error:
-            raise ParamValidationError(report="a detail is not UTF-8") from error
-        return await self.send(body, self._signer.headers(keys, body, int(time.time())))
+        body = to_json({"Entries": entries})  # the quickest of those at hand to make a JSON string of bytes
+        return self.send(body, self._signer.headers(keys, body, int(time.time())))
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """Once. No redirect is followed: whoever answers with one may have taken the events, or be anybody."""
