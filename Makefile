@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo browser picture test test-all soak bench check lint types imports format lock clean
+.PHONY: help setup demo browser picture test test-all soak fuzz bench check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -32,7 +32,7 @@ browser:  ## what the page's tests need: Debian's Chromium, where there is none,
 
 picture: setup browser  ## the README's picture of the page, made anew by the page's own test
 	$(BIN)/python -m pytest -n 0 --browser -m browser -k retries
-	cp build/screenshots/status-1200-light.png tests/browser/status.png
+	cp build/screenshots/page.png tests/browser/page.png
 
 test: setup  ## the test suite
 	$(BIN)/python -m pytest $(ARGS)
@@ -55,6 +55,9 @@ bench: setup  ## the benchmarks, into build/bench; QUICK=1 in two minutes, ONLY=
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 check: lint types imports test  ## all that main must pass
+
+fuzz: setup  ## whatever takes bytes from outside, on bytes that nobody has seen yet; ARGS=-k … picks
+	$(BIN)/python -m pytest --hypothesis-profile fresh tests/fuzz tests/alloy tests/aws/test_answers.py tests/settings tests/vault $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check

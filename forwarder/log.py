@@ -74,9 +74,9 @@ class _Unfailing(io.TextIOWrapper):
             super().flush()
 
     def __del__(self) -> None:
-        try:  # noqa: SIM105  # as the process ends, even `contextlib` may be gone
+        try:  # noqa: SIM105  # as the process ends, `contextlib` and what our flush calls may be gone
             self.detach()  # standard error is not ours to close
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             pass
 
 

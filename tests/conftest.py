@@ -1,7 +1,20 @@
+import hypothesis
 import pytest
 
 from forwarder.settings.fields import variable
 from tests.browser.chrome import missing
+
+# A property says how many examples it needs as a share of a profile's 100; see tests/samples.py. What CI runs is the
+# same each time; `make fuzz` looks for what nobody has seen yet.
+hypothesis.settings.register_profile("short", max_examples=100, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=1000, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("fresh", max_examples=2000, deadline=None, print_blob=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test is read, for what a profile says is taken up there."""
+    named = config.getoption("--hypothesis-profile", None)
+    hypothesis.settings.load_profile(named or ("long" if config.getoption("--long") else "short"))
 
 
 @pytest.fixture(params=["direct", "sdk"])

@@ -20,8 +20,10 @@ DESTINATION = {"event_bus": "failures", "region": "eu-central-1"}
 
 
 def examples(number: int) -> settings:
-    """How many examples a property is tried on. Time is no part of any property here."""
-    return settings(max_examples=number, deadline=None)
+    """How many examples a property is tried on in a short run, and so many times more where the profile in force says
+    so. Time is no part of any property here.
+    """
+    return settings(max_examples=number * settings().max_examples // 100, deadline=None)
 
 
 def some_settings(**sections: Any) -> Settings:

@@ -11,7 +11,8 @@ from forwarder.settings.reference import table, template
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-LONGEST = 200
+LONGEST = 220
+LARGEST_PICTURE = 200_000
 
 
 def test_the_readme_has_the_table_of_all_settings_as_the_fields_tell_it() -> None:
@@ -45,3 +46,10 @@ def test_every_commented_line_of_that_file_is_valid_too() -> None:
 def test_the_readme_names_every_exit_code() -> None:
     codes = README.split("Exit codes:")[1].split("\n\n")[0]
     assert {int(code) for code in re.findall(r"\b\d+\b", codes)} == {0, 1, 2, 69, 75, 77, 78}
+
+
+def test_the_picture_of_the_page_is_there_and_small() -> None:
+    (name,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    picture = (ROOT / name).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < LARGEST_PICTURE

@@ -76,7 +76,7 @@ class LogsClient:
         self._key = key
         self._clock = clock
         self._metrics = metrics or Metrics()
-        self._pace = Pace(clock, settings.requests_per_second)
+        self._pace = Pace(clock, settings.requests_per_second, self._metrics)
         self._free: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
         self._open = AsyncExitStack()
         self._noun: str = settings.path_noun
@@ -197,7 +197,6 @@ class LogsClient:
         wait = retry_after(answer.headers, self._clock.now())
         if answer.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and httpx.codes.is_server_error(answer.status)):
             paused = self._pace.pause(wait)
-            self._metrics.told_to_wait(paused)
             raise SourceUnavailable(f"the logs API told us to wait ({answer.status})", retry_after=paused)
         if httpx.codes.is_server_error(answer.status) or answer.status in (408, 425):
             raise SourceUnavailable(f"the logs API failed ({answer.status})")

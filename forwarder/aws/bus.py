@@ -170,6 +170,8 @@ class ClassicBus:
             async with self._connecting:
                 if self._put_events is None:
                     self._put_events = await self._connect()
+        except DestinationError:
+            raise
         except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
             meant = request_error(error)
             if isinstance(meant, DestinationError):
@@ -189,16 +191,20 @@ class ClassicBus:
     async def _connect(self) -> PutEvents:
         """Make the SDK's client, for all calls or for all but one."""
         destination = self._destination
-        self._client = client = await self._open.enter_async_context(
-            self._session.create_client(
-                "events",
-                region_name=destination.region,
-                endpoint_url=destination.endpoint_url or None,
-                config=aio_config(destination),
+        if self._client is None:
+            self._client = await self._open.enter_async_context(
+                self._session.create_client(
+                    "events",
+                    region_name=destination.region,
+                    endpoint_url=destination.endpoint_url or None,
+                    config=aio_config(destination),
+                )
             )
-        )
+        client = self._client
         if destination.client == "sdk":
-            return lambda _, entries: client.put_events(Entries=entries)
+            return lambda _, entries: client.put_events(
+                Entries=[{**entry, "Detail": entry["Detail"].decode()} for entry in entries]
+            )
         direct = DirectClient(
             client.meta.endpoint_url,
             destination.region,
@@ -213,7 +219,7 @@ class ClassicBus:
             "Time": int(event.time.timestamp()),
             "Source": event.source,
             "DetailType": event.detail_type,
-            "Detail": event.detail.decode(),
+            "Detail": event.detail,
             "EventBusName": self._destination.event_bus,
         }
 

@@ -24,13 +24,15 @@ import aiohttp
 import msgspec
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
+from pydantic_core import PydanticSerializationError, to_json
 from yarl import URL
 
 from forwarder import __version__
+from forwarder.errors import DestinationRefused
 
 OPERATION = "PutEvents"
 SERVICE = "events"
@@ -47,7 +49,6 @@ close on its way nobody could say."""
 LARGE = 1 << 20
 """Bytes of a body from which on aiohttp wants to send it in pieces, so that it holds nobody else up."""
 
-_json = msgspec.json.Encoder()
 _answer = msgspec.json.Decoder(dict[str, Any])
 _refusal = create_parser("json")
 
@@ -163,11 +164,14 @@ class DirectClient:
         await self._open.aclose()
 
     async def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The answer, as the SDK gives it: one that cannot be parsed has no entries.
+        """The answer, as the SDK gives it: one that cannot be parsed has no entries. Bytes in `entries` are text.
 
         Raises the SDK's ClientError where it is a refusal, and aiohttp's errors where there is none.
         """
-        body = _json.encode({"Entries": entries})
+        try:
+            body = to_json({"Entries": entries})  # the quickest of those at hand to make a JSON string of bytes
+        except PydanticSerializationError as error:
+            raise ParamValidationError(report="a detail is not UTF-8") from error
         return await self.send(body, self._signer.headers(keys, body, int(time.time())))
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -185,4 +189,12 @@ class DirectClient:
 
 
 def _trusted(bundle: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=get_cert_path(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True))
+    file = get_cert_path(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True)
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError:
+        raise DestinationRefused(
+            f"the certificates to trust cannot be read: {file}",
+            code="certificates",
+            hint="correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or the ca_bundle of your AWS profile",
+        ) from None

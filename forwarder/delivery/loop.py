@@ -34,8 +34,9 @@ LOOK_EVERY = 1.0
 NOT_FROM_THE_BUS = ("unreachable", "not-aws", "internal")
 """Codes of ours for outages of which the bus itself said nothing."""
 
-AHEAD = 2
-"""Requests taken from the ledger for each one that may be in flight."""
+AHEAD = 8
+"""Requests taken from the ledger for each one that may be in flight: taking waits for its commits, and reads past all
+that is in flight."""
 
 
 class Delivery:

@@ -109,7 +109,7 @@ def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
         return kind(**_merged(table, _Environment(kind, place.environ)()))
     except ValidationError as error:
         faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
-    except UnreadableVariable:
+    except (UnreadableVariable, RecursionError):  # nested beyond any reader
         faults = [(name, f'{name} is not JSON, e.g. ["a", "b"]') for name in _unreadable(place)]
     hint = f"edit {place.file}, or change the variable"
     raise SettingsError("; ".join(dict.fromkeys(told for _, told in faults)), hint=hint, faults=dict(faults))
@@ -138,7 +138,7 @@ def _unreadable(place: Place) -> list[str]:
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

@@ -39,6 +39,10 @@ class Board:
         await self._refresh()
         return self._sections
 
+    def forget(self) -> None:
+        """Something was changed from a page, which is to show it at once."""
+        self._looked_at = None
+
     async def _refresh(self) -> None:
         async with self._looking:
             now = self._desk.clock.monotonic()

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.names import NAMES
 from forwarder.web.pages import FORM_TOKEN, PAGES, SESSION, page
-from forwarder.web.sessions import Sessions
+from forwarder.web.sessions import Session, Sessions
 from forwarder.web.tokens import Digests
 
 log = structlog.get_logger("web")
@@ -22,6 +22,9 @@ OPEN = frozenset({"login", "static", "livez", "readyz", "metrics", "nudge"})
 
 FOR_MACHINES = frozenset({"livez", "readyz", "metrics", "nudge"})
 """Callers that are no browser, and name no origin."""
+
+BY_ITSELF = frozenset({"stream"})
+"""Routes that a page asks for by itself: nobody need be there for that."""
 
 SAFE = frozenset({"GET", "HEAD"})
 
@@ -96,8 +99,7 @@ async def check_caller(request: web.Request, handler: Handler) -> web.StreamResp
 
 @web.middleware
 async def check_session(request: web.Request, handler: Handler) -> web.StreamResponse:
-    token = request.app[DIGESTS].get(WEB_TOKEN)
-    session = request.app[SESSIONS].find(request.cookies.get(cookie_name(request), ""), token)
+    session = _session_of(request, use=_route(request) not in BY_ITSELF)
     if session is not None:
         request[SESSION] = session
     if session is not None or _route(request) in OPEN:
@@ -138,6 +140,16 @@ async def check_change(request: web.Request, handler: Handler) -> web.StreamResp
 
 MIDDLEWARES: Sequence[Middleware] = (answer_errors, check_caller, check_session, check_change)
 """From the outside in."""
+
+
+def still_in(request: web.Request) -> bool:
+    """For an answer that lasts: whether the session it began with has not ended meanwhile. It is not used by that."""
+    return _session_of(request, use=False) is not None
+
+
+def _session_of(request: web.Request, *, use: bool = True) -> Session | None:
+    token = request.app[DIGESTS].get(WEB_TOKEN)
+    return request.app[SESSIONS].find(request.cookies.get(cookie_name(request), ""), token, use=use)
 
 
 def _route(request: web.Request) -> str:

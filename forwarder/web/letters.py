@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from forwarder.errors import LedgerError
+from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK
 from forwarder.web.guard import CHANGED
 from forwarder.web.pages import go_to
@@ -24,6 +25,7 @@ async def act(request: web.Request) -> web.Response:
             await desk.ledger.purge_dead(chosen)
     except LedgerError as error:
         raise web.HTTPServiceUnavailable(reason=error.message) from None
+    request.app[BOARD].forget()
     request[CHANGED] = (asked[0], *(chosen or ()))
     return go_to("/#dead")
 

@@ -60,13 +60,14 @@ class Sessions:
         self._sessions[_kept_as(cookie)] = session
         return cookie, session
 
-    def find(self, cookie: str, let_in_by: str | None) -> Session | None:
-        """The session of a cookie, which is used by that; None where it ended, or its token counts no more."""
+    def find(self, cookie: str, let_in_by: str | None, *, use: bool = True) -> Session | None:
+        """The session of a cookie; None where it ended, or its token counts no more. `use` keeps it from being idle."""
         self._end_the_old()
         session = self._sessions.get(_kept_as(cookie))
         if session is None or session.let_in_by != let_in_by:
             return None
-        session.used = self._clock.monotonic()
+        if use:
+            session.used = self._clock.monotonic()
         return session
 
     def end(self, cookie: str) -> None:

@@ -12,9 +12,13 @@ from forwarder.settings.edit import set_value
 from forwarder.settings.load import overridden
 from forwarder.vault import NAMES, Vault
 from forwarder.web import form
+from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK, Desk
 from forwarder.web.guard import CHANGED
 from forwarder.web.pages import go_to, page
+
+PATIENCE, LOOK_EVERY = 2.0, 0.05
+"""Seconds: a change of the settings file is taken up within one."""
 
 SAVED = {"kind": "good", "text": "Saved. It takes effect within a second, without a restart."}
 
@@ -41,12 +45,22 @@ async def save(request: web.Request) -> web.Response:
 
 async def switch(request: web.Request) -> web.Response:
     desk, given = request.app[DESK], texts(await request.post())
+    on = bool(given.get("on"))
     try:
-        await asyncio.to_thread(set_value, desk.place, "enabled", value=bool(given.get("on")))
+        await asyncio.to_thread(set_value, desk.place, "enabled", on)
     except SettingsError as error:
         raise web.HTTPConflict(reason=told(error)) from None
+    await _in_force(desk, enabled=on)
+    request.app[BOARD].forget()
     request[CHANGED] = ("enabled",)
     return go_to("/settings" if given.get("from") == "settings" else "/")
+
+
+async def _in_force(desk: Desk, *, enabled: bool) -> None:
+    """Until the daemon has taken it up, so that the next page shows it; not for ever, for it may be refused."""
+    deadline = desk.clock.monotonic() + PATIENCE
+    while desk.settings().enabled is not enabled and desk.clock.monotonic() < deadline:
+        await desk.clock.sleep(LOOK_EVERY)
 
 
 def form_values(desk: Desk, given: Mapping[str, str] | None = None) -> dict[str, Any]:

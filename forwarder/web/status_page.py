@@ -1,5 +1,7 @@
 """The status page: how everything stands, kept fresh; and one event whole."""
 
+from contextlib import suppress
+
 import msgspec
 from aiohttp import web
 
@@ -7,6 +9,7 @@ from forwarder.ledger import Held
 from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK
 from forwarder.web.details import error_of, readable, sent_detail
+from forwarder.web.guard import still_in
 from forwarder.web.pages import page
 
 LOOK_EVERY = 1.0
@@ -21,25 +24,31 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: the sections that changed, as a JSON object of HTML by name; all of them at first."""
-    desk, board = request.app[DESK], request.app[BOARD]
+    """Server-sent events: the sections that changed, as a JSON object of HTML by name; all of them at first.
+
+    It ends with the session, which it does not keep from being idle.
+    """
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    seen: dict[str, str] = {}
-    quiet_since = desk.clock.monotonic()
-    stopping = False
-    while not stopping:
-        sections = await board.sections()
-        news = {name: html for name, html in sections.items() if seen.get(name) is not html}
-        now = desk.clock.monotonic()
-        if news:
-            await response.write(b"data: " + msgspec.json.encode(news) + b"\n\n")
-            seen, quiet_since = dict(sections), now
-        elif now - quiet_since >= QUIET:
-            await response.write(b": still here\n\n")
-            quiet_since = now
-        stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
+    with suppress(ConnectionError):  # the reader goes away, as readers do
+        await _tell_news(request, response)
     return response
+
+
+async def _tell_news(request: web.Request, response: web.StreamResponse) -> None:
+    desk, board = request.app[DESK], request.app[BOARD]
+    seen: dict[str, str] = {}
+    told_at = desk.clock.monotonic()
+    stopping = False
+    while not stopping and still_in(request):
+        sections, now = await board.sections(), desk.clock.monotonic()
+        if news := {name: html for name, html in sections.items() if seen.get(name) is not html}:
+            await response.write(b"data: " + msgspec.json.encode(news) + b"\n\n")
+            seen, told_at = dict(sections), now
+        elif now - told_at >= QUIET:
+            await response.write(b": still here\n\n")
+            told_at = now
+        stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
 
 
 async def event(request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """Each fault of the network and each refusal of the API is told as what it is."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -71,6 +72,21 @@ async def test_an_answer_that_does_not_come_to_its_end_is_given_up(alloy: FakeAl
         with pytest.raises(SourceUnavailable, match="in time"):
             await ids(client)
     async with connected(alloy) as client:
+        assert await ids(client) == "43"
+
+
+@pytest.mark.parametrize("missing", [1, 10, 200])
+@looped
+async def test_an_answer_whose_length_is_told_too_short_is_no_page_and_its_rest_is_no_next_one(
+    alloy: FakeAlloy, missing: int
+) -> None:
+    """The rest of it stands before the next answer on that connection."""
+    alloy.next(faults.wrong_length(-missing))
+    async with connected(alloy) as client:
+        with pytest.raises(SourceError):
+            await ids(client)
+        with contextlib.suppress(SourceUnavailable):
+            assert await ids(client) == "43"
         assert await ids(client) == "43"
 
 

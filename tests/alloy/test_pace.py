@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from forwarder.alloy.pace import LONGEST_PAUSE, Pace
+from forwarder.metrics import Metrics
 from tests.clocks import QuickClock
 from tests.loops import looped
 
@@ -72,3 +73,11 @@ def test_without_a_time_pauses_grow_until_an_answer_comes() -> None:
     assert 30 < max(pauses) <= 60
     pace.answered()
     assert pace.pause(0) <= 1
+
+
+def test_who_are_told_to_wait_together_wait_once_in_the_figures() -> None:
+    metrics = Metrics()
+    pace = Pace(QuickClock(), 10, metrics)
+    for seconds in (5, 5, 3, 7):
+        pace.pause(seconds)
+    assert b"forwarder_rate_limited_seconds_total 7.0\n" in metrics.text()

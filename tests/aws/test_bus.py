@@ -46,6 +46,15 @@ async def test_the_bus_may_be_named_by_its_arn(bridge: StrictEventBridge) -> Non
     assert delivered(bridge) == "ab"
 
 
+@looped
+async def test_an_answer_that_comes_slowly_but_comes_is_waited_for(bridge: StrictEventBridge) -> None:
+    bridge.next(bus_faults.slow(400), bus_faults.hang(0.5, delivered=True))
+    for ids in ("ab", "c"):
+        answer = await answer_to(bridge, ids)
+        assert [type(outcome) for outcome in answer.outcomes] == [Accepted] * len(ids)
+    assert delivered(bridge) == "abc"
+
+
 MALFORMED = ["MalformedDetail", "InvalidArgument", "RedactionFailure"]
 TRANSIENT = ["ThrottlingException", "InternalFailure", "InternalException"]
 REFUSED = [

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from forwarder.aws.answers import request_error
 from forwarder.aws.bus import Event
 from forwarder.aws.put import CONTENT_TYPE, TARGET, DirectClient, Signer
-from forwarder.errors import DestinationUnavailable
+from forwarder.errors import DestinationRefused, DestinationUnavailable, RequestRefused
 from forwarder.model import Accepted, Unknown
 from tests.aws.doors import a_bus, delivered, events, raised_by, served
 from tests.clocks import NOON
@@ -128,6 +128,16 @@ async def test_a_request_that_grows_beyond_a_mebibyte_by_its_quotes_is_sent(brid
         answer = await bus.put([Event("alloy.embedded", "Failed", NOON, detail)] * 10)
     assert [type(outcome) for outcome in answer.outcomes] == [Accepted] * 10
     assert delivered(bridge) == "a" * 10
+
+
+@looped
+async def test_a_detail_that_is_no_text_is_refused_before_it_is_sent(bridge: StrictEventBridge) -> None:
+    async with a_bus(bridge) as bus:
+        error = await raised_by(
+            RequestRefused, lambda: bus.put([Event("alloy.embedded", "Failed", NOON, b'{"\xff":1}')])
+        )
+    assert error.final
+    assert served(bridge).count("PutEvents") == 0
 
 
 # Where it is sent.
@@ -246,3 +256,15 @@ async def test_only_a_bus_with_a_certificate_that_is_trusted_gets_anything(
                     await client.put_events(KEYS, ENTRIES)
                 assert isinstance(request_error(refused.value), DestinationUnavailable)
                 assert server.count == 0
+
+
+@pytest.mark.parametrize("content", ["", "no certificate"])
+@looped
+async def test_certificates_that_cannot_be_read_are_told_by_their_file(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "bundle.pem"
+    if content:
+        file.write_text(content)
+    with pytest.raises(DestinationRefused, match=str(file)) as refused:
+        async with a_client("https://127.0.0.1:9", bundle=str(file)):
+            pass
+    assert "AWS_CA_BUNDLE" in refused.value.hint

@@ -1,11 +1,12 @@
-"""The page: from a nudge to the event on the bus, and what its readers cost delivery."""
+"""The page: what its readers cost delivery."""
 
 import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,65 +19,32 @@ from tests.benchmarks.contest import Turn
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.readers import readers
 from tests.benchmarks.sink import Sink, sink
-from tests.e2e.harness import Home, eventually, fail
-from tests.e2e.test_page import address, ask, hook, log_in, metric
+from tests.e2e.doors import address, log_in, metric
+from tests.e2e.harness import Home, eventually
 from tests.fakes.alloy import API_KEY, FakeAlloy
-from tests.fakes.eventbridge import KEY, StrictEventBridge
+from tests.fakes.eventbridge import KEY
 
 GOALS = (8,)
 
-WORKFLOWS = 20
-"""Nudged in turns: one that is nudged all the time is read once a second."""
-
-FASTEST = 0.1
 READERS = 200
 PAUSE = 5.0
 """Seconds between two loads of one reader."""
 
+WATCH = f"{READERS} who watch it"
+READ = f"{READERS} who load it every {PAUSE:.0f} s"
+PRESS = f"{READERS} who load it without a pause"
+
 LEAST_LEFT = 0.8
+LONGEST = 4
 FEED = Feed("w")
 
 
 def run(bench: Bench) -> None:
-    _nudges(bench)
     _readers(bench)
 
 
-def _nudges(bench: Bench) -> None:
-    with FakeAlloy() as alloy, StrictEventBridge() as bus, a_home(alloy.url, bus.url) as home:
-        workflows = [f"w-{number}" for number in range(WORKFLOWS)]
-        for workflow in workflows:
-            alloy.api.add_workflow(workflow)
-        home.change("source", workflows=workflows, min_interval="1h", max_interval="1h")
-        with home.daemon() as daemon:
-            door = hook(home, address(daemon))
-            daemon.until(lambda: metric(address(daemon), "poll_seconds_count") == WORKFLOWS)
-            times = [
-                _nudged(alloy, bus, door, workflows[number % WORKFLOWS], f"e-{number}")
-                for number in range(WORKFLOWS if bench.quick else 10 * WORKFLOWS)
-            ]
-    found = bench.quantiles(
-        "From a nudge to the event's acceptance", "ms", {"forwarder": [1000 * each for each in times]}
-    )
-    bench.goal(8, "nudge to acceptance, median", found["forwarder"][50], unit="ms", at_most=1000 * FASTEST)
-
-
-def _nudged(alloy: FakeAlloy, bus: StrictEventBridge, door: str, workflow: str, execution_id: str) -> float:
-    """Seconds from the call to the bus's having the event."""
-    before = len(bus.delivered)
-    fail(alloy, execution_id, workflow=workflow, ago=1)
-    began = time.perf_counter()
-    status, _ = ask(door, "POST", json.dumps({"workflowId": workflow, "executionId": execution_id}))
-    assert status == 202, status
-    while len(bus.delivered) == before:
-        time.sleep(0.0005)
-    took = time.perf_counter() - began
-    time.sleep(1.1 / WORKFLOWS)
-    return took
-
-
 def _readers(bench: Bench) -> None:
-    entries = 2_000 if bench.quick else 10_000
+    entries = 3_000 if bench.quick else 10_000
     with FakeAlloy() as alloy, sink() as bus, a_home(alloy.url, bus.url) as home:
         alloy.api.add_workflow(FEED.workflow_id)
         home.change("source", min_interval="1h", max_interval="1h")
@@ -85,28 +53,21 @@ def _readers(bench: Bench) -> None:
             page = address(daemon)
             cookie = log_in(page, home("web", "token").out.strip())
             daemon.until(lambda: metric(page, "events_sent_total") == entries, within=60)
+            delivery = Delivery(home.place / "forwarder.db", bus, entries)
             with readers(page, cookie) as people:
-                again = _sent_again(home.place / "forwarder.db", bus, entries)
+
+                def beside(doing: str) -> Turn:
+                    return lambda seconds: delivery.turn(seconds, people, doing)
+
                 contestants: dict[str, Turn] = {
-                    "nobody reads": lambda _: again(),
-                    f"{READERS} readers": lambda _: _while(people, f"read {READERS} {PAUSE}", again),
-                    f"{READERS} readers without a pause": lambda _: _while(people, f"read {READERS} 0", again),
+                    "nobody reads": delivery.turn,
+                    WATCH: beside(f"watch {READERS}"),
+                    READ: beside(f"read {READERS} {PAUSE}"),
+                    PRESS: beside(f"read {READERS} 0"),
                 }
                 held = bench.contest("Delivery beside readers of the page", "events/s", contestants)
-    bench.note(
-        f"a reader loads the page every {PAUSE:.0f} s, or again as soon as it has it; readers and bus share the cores"
-    )
-    bench.goal(
-        8, f"delivery beside {READERS} readers", held.ratio(f"{READERS} readers", "nobody reads"), at_least=LEAST_LEFT
-    )
-
-
-def _while(people: Peer, what: str, work: Callable[[], float]) -> float:
-    people.ask(what)
-    try:
-        return work()
-    finally:
-        people.ask("rest")
+    bench.note("readers and bus share the cores with the forwarder")
+    bench.goal(8, f"delivery beside {WATCH}", held.ratio(WATCH, "nobody reads"), at_least=LEAST_LEFT)
 
 
 async def _filled(file: Path, entries: int) -> None:
@@ -118,32 +79,39 @@ async def _filled(file: Path, entries: int) -> None:
         await ledger.record(FEED, owed, now=now)
 
 
-def _sent_again(file: Path, bus: Sink, entries: int) -> Callable[[], float]:
-    """All of them are owed again: the rate at which they go, from the first tenth to the last."""
+@dataclass(frozen=True)
+class Delivery:
+    """Of entries that were sent, and are owed again and again."""
 
-    async def owe() -> None:
-        now = SystemClock().now()
-        async with SqliteLedger(file) as ledger:
-            owed = await ledger.replay(Window(now - timedelta(days=1), now + timedelta(days=1)), now=now)
-        assert owed == entries, owed
+    file: Path
+    bus: Sink
+    entries: int
 
-    def sent_again() -> float:
-        before = bus.taken()
-        asyncio.run(owe())
-        assert eventually(lambda: bus.taken() >= before + entries // 10)
-        began, first = time.perf_counter(), bus.taken()
-        while (taken := bus.taken()) < before + entries:
+    def turn(self, seconds: float, people: Peer | None = None, doing: str = "") -> float:
+        """The rate, once it is under way, for at most `LONGEST` times the seconds; beside people who do this."""
+        if people is not None:
+            people.ask(doing)
+        before = self.bus.taken()
+        asyncio.run(self._owe())
+        assert eventually(lambda: self.bus.taken() >= before + self.entries // 10)
+        began, first = time.perf_counter(), self.bus.taken()
+        while (taken := self.bus.taken()) < before + self.entries and time.perf_counter() - began < LONGEST * seconds:
             time.sleep(0.001)
         rate = (taken - first) / (time.perf_counter() - began)
-        assert eventually(lambda: asyncio.run(_owed(file)) == 0)
+        if people is not None:
+            people.ask("rest")
+        assert eventually(lambda: asyncio.run(self._owed()) == 0, within=60)
         return rate
 
-    return sent_again
+    async def _owe(self) -> None:
+        now = SystemClock().now()
+        async with SqliteLedger(self.file) as ledger:
+            owed = await ledger.replay(Window(now - timedelta(days=1), now + timedelta(days=1)), now=now)
+        assert owed == self.entries, owed
 
-
-async def _owed(file: Path) -> int:
-    async with SqliteLedger(file) as ledger:
-        return (await ledger.books()).owed
+    async def _owed(self) -> int:
+        async with SqliteLedger(self.file) as ledger:
+            return (await ledger.books()).owed
 
 
 @contextmanager

@@ -15,13 +15,16 @@ from aiobotocore.session import AioSession
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from pydantic import SecretStr
+from pydantic_core import to_json
 
+from forwarder.aws.answers import entry_outcome, is_understood
 from forwarder.aws.bus import ClassicBus, Event
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.put import DirectClient, Signer
 from forwarder.clock import SystemClock
 from forwarder.model import Accepted
 from tests.benchmarks.contest import Turn
+from tests.benchmarks.sink import EVENT_ID
 from tests.samples import some_settings
 
 IN_FLIGHT = 16
@@ -87,6 +90,39 @@ def prepared(url: str, detail: bytes) -> Turn:
             return await rate_of(lambda: client.send(body, headers), seconds)
 
     return lambda seconds: asyncio.run(publish(seconds))
+
+
+def parts(detail: bytes) -> dict[str, Turn]:
+    """What is done for a request beside sending it, each by itself."""
+    batch = [{**entry, "Time": 0} for entry in entries(detail)]
+    texts = [entry.pop("Detail").encode() for entry in batch]
+    body = msgspec.json.encode({"Entries": [{**entry, "Detail": detail.decode()} for entry in batch]})
+    keys, signer = ReadOnlyCredentials(*KEYS.values(), None, None), Signer("http://127.0.0.1", REGION)
+    answer = msgspec.json.encode({"FailedEntryCount": 0, "Entries": [{"EventId": EVENT_ID.format(0)}] * BATCH})
+
+    def serialise() -> object:
+        return to_json({"Entries": [{**entry, "Detail": text} for entry, text in zip(batch, texts, strict=True)]})
+
+    def understand() -> object:
+        said = msgspec.json.decode(answer)
+        return is_understood(said, BATCH) and [entry_outcome(entry) for entry in said["Entries"]]
+
+    return {
+        "serialising": _alone(serialise),
+        "signing": _alone(lambda: signer.headers(keys, body, 0)),
+        "understanding the answer": _alone(understand),
+    }
+
+
+def _alone(work: Callable[[], object]) -> Turn:
+    def entries_of(seconds: float) -> float:
+        began, done = time.perf_counter(), 0
+        while (passed := time.perf_counter() - began) < seconds / 5:
+            work()
+            done += BATCH
+        return done / passed
+
+    return entries_of
 
 
 def aiobotocore(url: str, detail: bytes) -> Turn:

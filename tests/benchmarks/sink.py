@@ -1,7 +1,8 @@
 """A PutEvents server that is never the bottleneck: it accepts everything, and counts the entries.
 
-As a process of its own, it prints its address, answers each line of its input with the entries taken so far, and
-ends with its input.
+As a process of its own, it prints its address, answers each line of its input, and ends with its input. `taken` are the
+entries so far; one that is `noting` also tells of each executionId when it was accepted, on the clock that
+`time.perf_counter` reads in every process of a machine.
 
     with sink() as bus:
         …                 # endpoint_url = bus.url
@@ -10,9 +11,12 @@ ends with its input.
 
 import asyncio
 import json
+import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from tests.benchmarks.peer import Peer, module
 
@@ -21,6 +25,8 @@ END = b"\r\n\r\n"
 LENGTH = b"content-length:"
 ENTRY = b'"Detail":'
 """Stands once in an entry: quotes inside a detail are escaped."""
+
+ID = re.compile(rb'\\"executionId\\":\\"([^"\\]+)')
 
 EVENT_ID = "6daaa0cf-1a3d-aa6c-41b5-{:012x}"
 
@@ -36,10 +42,15 @@ class Sink:
         """Entries since it was started."""
         return int(self._process.ask("taken"))
 
+    def accepted(self) -> dict[str, float]:
+        """When each executionId was accepted first."""
+        told: dict[str, float] = json.loads(self._process.ask("accepted"))
+        return told
+
 
 @contextmanager
-def sink() -> Iterator[Sink]:
-    with module(__name__) as process:
+def sink(*, noting: bool = False) -> Iterator[Sink]:
+    with module(__name__, *(["--noting"] if noting else [])) as process:
         yield Sink(process)
 
 
@@ -57,9 +68,11 @@ DESCRIBED = answer({"Name": "bench", "Arn": "arn:aws:events:eu-central-1:1234567
 
 
 class Connection(asyncio.Protocol):
-    """One request after the other. `taken` counts for all connections."""
+    """One request after the other. What it counts, it counts for all connections."""
 
     taken = 0
+    noting = False
+    accepted: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -78,9 +91,15 @@ class Connection(asyncio.Protocol):
             else:
                 entries = self._buffer.count(ENTRY, self._body_at, self._end)
                 Connection.taken += entries
+                if Connection.noting:
+                    self._note(time.perf_counter())
                 self._transport.write(ACCEPTED[entries])
             del self._buffer[: self._end]
             self._end = 0
+
+    def _note(self, now: float) -> None:
+        for found in ID.finditer(self._buffer, self._body_at, self._end):
+            Connection.accepted.setdefault(found[1].decode(), now)
 
     def _is_whole(self) -> bool:
         if not self._end:
@@ -102,10 +121,12 @@ async def serve() -> None:
     sys.stdout.flush()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    while await lines.readline():
-        sys.stdout.write(f"{Connection.taken}\n")
+    while line := await lines.readline():
+        told = Connection.accepted if line.startswith(b"accepted") else Connection.taken
+        sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
+    Connection.noting = "--noting" in sys.argv
     asyncio.run(serve())

@@ -83,6 +83,12 @@ class Visitor:
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} sticks out at {width}"
                 assert self._violations() == [], f"{name}, {scheme}, {width} wide"
 
+    def picture(self, name: str) -> None:
+        """What somebody sees of a page, for the README."""
+        self.page.emulate_media(color_scheme="light")
+        self.page.set_viewport_size({"width": 1200, "height": 1000})
+        self.page.screenshot(path=SHOTS / f"{name}.png", animations="disabled")
+
     def _violations(self) -> list[Any]:
         """What axe-core calls serious or critical. It is run in the browser's own world, where no policy forbids it."""
         told = self.page.evaluate(f"async () => {{ {AXE.read_text()}; return await axe.run(); }}")

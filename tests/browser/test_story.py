@@ -185,6 +185,9 @@ def retries_a_dead_letter(scene: Scene, visitor: Visitor) -> None:
     letters.get_by_role("button", name="Retry refused").click()
     expect(letters.get_by_text("None: the bus has accepted everything it was given.")).to_be_visible()
     assert eventually(lambda: "refused" in scene.known())
+    page.goto("/")
+    expect(page.get_by_text("Every failure that was found has been sent")).to_be_visible()
+    visitor.picture("page")
 
 
 def test_all_of_it_works_without_scripts(scene: Scene, browser: Browser) -> None:

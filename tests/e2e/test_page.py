@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.doors import address, ask, hook, log_in, metric
 from tests.e2e.harness import Daemon, Home, fail, numbered, polls, sent
 from tests.fakes.alloy import FakeAlloy
-from tests.fakes.bus_faults import slow
+from tests.fakes.bus_faults import entry_codes, reset_after, slow
 from tests.fakes.eventbridge import StrictEventBridge
 
 LONG = {"min_interval": "1h", "max_interval": "1h"}
@@ -26,49 +24,6 @@ def daemon(home: Home) -> Iterator[Daemon]:
     home.change("web", listen="127.0.0.1:0")
     with home.daemon() as daemon:
         yield daemon
-
-
-def address(daemon: Daemon) -> str:
-    """Of the page, as the log tells it."""
-    daemon.logs('"event": "page"')
-    (line,) = [line for line in daemon.log.splitlines() if '"event": "page"' in line]
-    return str(json.loads(line)["address"])
-
-
-def ask(url: str, method: str = "GET", body: str = "", headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
-    """Status and text, or the location where it leads elsewhere."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
-    try:
-        connection.request(method, parts.path, body or None, dict(headers or {}))
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        return answer.status, text or answer.headers.get("Location")
-    finally:
-        connection.close()
-
-
-def log_in(page: str, token: str) -> str:
-    """The cookie."""
-    parts = urlsplit(page)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
-    headers = {"Origin": page, "Content-Type": "application/x-www-form-urlencoded"}
-    connection.request("POST", "/login", urlencode({"token": token}), headers)
-    answer = connection.getresponse()
-    connection.close()
-    assert answer.status == 303, answer.status
-    return answer.headers["Set-Cookie"].partition(";")[0]
-
-
-def hook(home: Home, page: str) -> str:
-    """The address that Alloy is given, on this page."""
-    made = home("web", "hook").out.strip()
-    return page + urlsplit(made).path
-
-
-def metric(page: str, name: str) -> float:
-    _, text = ask(f"{page}/metrics")
-    return float(re.findall(rf"^forwarder_{name} (\S+)$", text, re.MULTILINE)[0])
 
 
 def test_the_token_that_the_verb_makes_opens_the_page_while_it_runs(home: Home, daemon: Daemon) -> None:
@@ -107,12 +62,29 @@ def test_the_metrics_count_what_happened_and_name_no_one(
         assert f'forwarder_last_success_timestamp_seconds{{part="{part}"}}' in text
 
 
+def test_the_metrics_tell_what_became_of_each_attempt(daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy) -> None:
+    page = address(daemon)
+    daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
+    for id_, fault, name in (
+        ("throttled", entry_codes({0: "ThrottlingException"}), 'events_retried_total{code="ThrottlingException"}'),
+        ("new", entry_codes({0: "planted-code"}), 'events_retried_total{code="other"}'),
+        ("malformed", entry_codes({0: "MalformedDetail"}), 'events_dead_total{code="MalformedDetail"}'),
+        ("lost", reset_after(delivered=True), "events_unknown_total"),
+    ):
+        bus.next(fault)
+        fail(alloy, id_, ago=-1)
+        daemon.until(lambda: metric(page, name) == 1)  # noqa: B023  # it is asked in this turn alone
+        daemon.until(lambda: metric(page, "owed") == 0)
+    assert sorted(set(sent(bus))) == ["lost", "new", "throttled"]
+    assert "planted-code" not in ask(f"{page}/metrics")[1]
+
+
 def test_draining_is_not_ready_and_the_doors_answer_until_the_end(
     daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy
 ) -> None:
     page = address(daemon)
     daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
-    bus.next(slow(1500))
+    bus.next(slow(60))
     fail(alloy, "in-flight")
     daemon.until(lambda: len(bus.delivered) == 1)
     daemon.send(signal.SIGTERM)
@@ -178,6 +150,7 @@ def test_an_address_open_to_a_network_without_tls_ends_the_start_with_the_mend(h
 
 
 def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
+    home.change("web", listen="127.0.0.1:8787")
     done = home("web", "token")
     token = done.out.strip()
     assert re.fullmatch(r"[\w-]{43}", token)
@@ -186,6 +159,14 @@ def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
     assert home("web", "token").out.strip() != token
     assert "web-token" not in home("keys", "show").out
     assert home("keys", "set", "web-token-sha256", stdin="x").code == 2
+
+
+@pytest.mark.parametrize("verb", ["token", "hook"])
+def test_where_there_is_no_page_nothing_is_made_that_would_open_it(home: Home, verb: str) -> None:
+    home.change("web", listen="")
+    done = home("web", verb)
+    assert (done.code, done.out) == (2, "")
+    assert "web.listen" in done.err
 
 
 def test_the_address_for_alloy_is_the_public_one(home: Home) -> None:

@@ -12,9 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from forwarder.app import Plan
+from forwarder.settings import Place, load
+from forwarder.vault import Vault
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import KEY
 from tests.faults.crash import IN_FLIGHT, spoiled_requests
+from tests.faults.home import SECRETS
 from tests.faults.scene import Scene
 from tests.faults.world import CANARY
 
@@ -81,6 +85,16 @@ def _told(scene: Scene) -> Iterator[tuple[str, str]]:
     for number, text in enumerate(scene.said):
         yield f"verb {number}", text
     yield from _held(scene.home.ledger)
+    yield from _shown(Place(scene.home.file, {}))
+
+
+def _shown(place: Place) -> Iterator[tuple[str, str]]:
+    """How what holds the secrets looks in a log or a debugger."""
+    settings = load(place)
+    plan = Plan.of(place, settings)
+    vault = Vault.open(place, settings)
+    for held in (settings, plan, plan.stored_keys, vault, vault.key, *(vault.reveal(name) for name in SECRETS)):
+        yield f"a {type(held).__name__}", f"{held!r} {held}"
 
 
 def _held(ledger: Path) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Final
+
+import httpx
 
 from forwarder.errors import ForwarderError
 from forwarder.ledger import Books, FeedStatus
@@ -40,6 +43,8 @@ LONGEST_TRUST: Final = 61.0
 BUSES: Final = (BUS, "failures-too")
 
 INVALID_SETTINGS: Final = 78
+
+DOORS: Final = ("/metrics", "/livez", "/readyz", "/")
 
 SOURCE: Final = {
     "workflows": FEEDS,
@@ -146,6 +151,18 @@ class Scene:
             self.problem(f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def visit(self) -> None:
+        """What anybody on this machine may read of the daemon while it runs."""
+        lines = [
+            json.loads(line) for line in self.daemon.log.read_text(errors="replace").splitlines() if "page" in line
+        ]
+        addresses = [line["address"] for line in lines if line.get("event") == "page"]
+        for path in DOORS if addresses else ():
+            # A daemon may end meanwhile: then there is nothing to read.
+            with contextlib.suppress(httpx.TransportError):
+                self.said.append(httpx.get(f"{addresses[-1]}{path}", timeout=MARGIN).text)
+                self.counts["visits"] += 1
+
     # What is set, and set right again.
 
     def write_settings(self, how: str, **top: Any) -> None:
@@ -210,6 +227,7 @@ class Scene:
 
     def require_recovery(self) -> None:
         """What is owed goes out, without a restart."""
+        self.visit()
         if not self.until_owed_nothing():
             self.problem(f"{self.books().owed} entries stay owed although all is well: {self.parts()}")
 
@@ -248,6 +266,7 @@ def on_stage(place: Path, **api: Any) -> Iterator[Scene]:
     sim = SimTime.begin(FACTOR)
     with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge(buses=BUSES) as bridge:
         home = Home(place, alloy=alloy.url, bus=bridge.url, **SOURCE)
+        home.change("web", listen="127.0.0.1:0")
         driver = Driver(place / "control")
         scene = Scene(sim, alloy, bridge, home, driver, World(alloy.api), spawned(home, sim, driver))
         try:

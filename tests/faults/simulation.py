@@ -91,6 +91,7 @@ def _judge(scene: Scene) -> dict[str, Any]:
     letters = json.loads(scene.verb("dead", "list", "--json") or "[]")
     status = json.loads(scene.verb("status", "--json") or "{}")
     scene.send(signal.SIGHUP)
+    scene.visit()
     scene.stop()
     dead = {letter["execution_id"] for letter in letters}
     delivered = checks.deliveries(scene)
@@ -117,5 +118,6 @@ def _judge(scene: Scene) -> dict[str, Any]:
         "starts": scene.counts["starts"],
         "crashes": len(scene.crashes),
         "audits": scene.counts["audits"],
+        "visits": scene.counts["visits"],
         "requests": f"{len(scene.alloy.requests)}+{len(scene.bridge.served)}",
     }

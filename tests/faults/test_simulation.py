@@ -10,7 +10,7 @@ import pytest
 
 from forwarder.ledger import SqliteLedger
 from tests.faults.control import POINTS
-from tests.faults.plan import CARE, TRAFFIC, TROUBLE, calm_plan, deadly_plan, full_plan
+from tests.faults.plan import CARE, TRAFFIC, TROUBLE, calm_plan, deadly_plan, full_plan, plan
 from tests.faults.simulation import ACTS, simulate
 
 HALVES = (POINTS[::2], POINTS[1::2])
@@ -38,6 +38,12 @@ def source_of(method: object) -> str:
 
 def test_without_faults_nothing_is_lost_and_nothing_sent_twice(tmp_path: Path) -> None:
     result = simulate(1, calm_plan(1, 150), tmp_path)
+    assert not result.problems, str(result)
+    assert result.figures["duplicates"] == 0
+
+
+def test_a_clock_that_jumps_back_and_forth_loses_nothing_and_sends_nothing_twice(tmp_path: Path) -> None:
+    result = simulate(4, plan(4, 80, TRAFFIC | {"set clock": 20}), tmp_path)
     assert not result.problems, str(result)
     assert result.figures["duplicates"] == 0
 

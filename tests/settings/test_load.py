@@ -47,7 +47,8 @@ def test_a_variable_goes_before_the_file_and_the_file_before_the_default(tmp_pat
 def test_lists_are_json_in_a_variable(tmp_path: Path) -> None:
     settings = loaded(tmp_path, FORWARDER_SOURCE__WORKFLOWS='["a", {"id": "b", "user_id": "u"}]')
     assert [str(feed) for feed in settings.source.workflows] == ["a", "b (user u)"]
-    assert "FORWARDER_SOURCE__WORKFLOWS" in str(refused(tmp_path, GOOD, FORWARDER_SOURCE__WORKFLOWS=PLANTED))
+    for text in (PLANTED, "[" * 5000 + PLANTED):
+        assert "FORWARDER_SOURCE__WORKFLOWS" in str(refused(tmp_path, GOOD, FORWARDER_SOURCE__WORKFLOWS=text))
 
 
 def test_all_of_it_may_come_from_variables(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse
+from structlog.testing import capture_logs
 
-from forwarder.vault import HOOK_TOKEN
+from forwarder.vault import HOOK_TOKEN, NAMES
 from forwarder.web.guard import FOR_MACHINES, HEADERS, LARGEST_BODY
 from forwarder.web.pages import FORM_TOKEN
 from forwarder.web.tokens import renew
@@ -21,13 +21,6 @@ every_door = pytest.mark.parametrize("door", DOORS, ids=str)
 
 closed_change = pytest.mark.parametrize("door", [door for door in CHANGES if not door.is_open], ids=str)
 closed_view = pytest.mark.parametrize("door", [door for door in VIEWS if not door.is_open], ids=str)
-
-
-async def text_of(answer: ClientResponse) -> str:
-    """All of it, or the first event of what never ends."""
-    if answer.content_type == "text/event-stream":
-        return (await answer.content.readuntil(b"\n\n")).decode()
-    return await answer.text()
 
 
 async def status_of(at: Visit, door: Door, **options: Any) -> int:
@@ -130,6 +123,13 @@ async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: 
             assert (await at.change(path, kind, door.method, data=data)).status == 413
 
 
+@looped
+async def test_what_is_too_large_is_refused_even_where_nobody_would_read_it(tmp_path: Path) -> None:
+    async with visit(tmp_path) as at:
+        for door in VIEWS:
+            assert await status_of(at, door, data=b"x" * (LARGEST_BODY + 1)) == 413
+
+
 @every_door
 @looped
 async def test_every_answer_says_what_a_browser_may_do_with_it(tmp_path: Path, door: Door) -> None:
@@ -159,8 +159,32 @@ async def test_no_answer_holds_a_secret(tmp_path: Path, door: Door) -> None:
         planted = [*SECRETS.values(), at.token, *(cookie.value for cookie in at.browser.cookie_jar)]
         form = {FORM_TOKEN: await at.form_token(), "token": "a-wrong-token-that-is-not-shown-either"}
         answer = await at.change(door.path, method=door.method, data=form if door.method == "POST" else None)
-        told = f"{answer.headers} {await text_of(answer)}"
+        told = f"{answer.headers} {at.heard or await answer.text()}"
         assert not [secret for secret in [*planted, form["token"]] if secret in told]
+
+
+@closed_change
+@looped
+async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_path: Path, door: Door) -> None:
+    async with visit(tmp_path) as at:
+        await at.log_in()
+        form = {FORM_TOKEN: await at.form_token(), **dict.fromkeys(NAMES, "planted-value")}
+        with capture_logs() as log:
+            await at.change(door.path, method=door.method, data=form)
+        (line,) = [line for line in log if line["event"] == "changed from the page"]
+        assert (line["route"], line["caller"], len(line["session"])) == (door.name, "127.0.0.1", 8)
+        assert "planted-value" not in str(log)
+        assert form[FORM_TOKEN] not in str(log)
+
+
+@closed_change
+@looped
+async def test_what_is_refused_is_no_change(tmp_path: Path, door: Door) -> None:
+    async with visit(tmp_path) as at:
+        await at.log_in()
+        with capture_logs() as log:
+            await at.change(door.path, method=door.method, data={})
+        assert log == []
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/static/none/none.css", "/hooks/alloy/some", "/login/"])

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,26 +56,49 @@ CHANGES = [door for door in DOORS if door.method not in SAFE]
 VIEWS = [door for door in DOORS if door.method in SAFE]
 
 
+class StillClock(QuickClock):
+    """Its time moves by `advance` alone, however long a stream waits for it."""
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), min(seconds, 0.02))
+        return event.is_set()
+
+
 @dataclass
 class Visit:
-    """Somebody with a browser: cookies are kept, and changes say which page they come from."""
+    """Somebody with a browser: cookies are kept, and changes say which page they come from.
+
+    Of an answer that never ends the first event is `heard`, and the rest is left.
+    """
 
     browser: ClientSession
     served: Served
     desk: Desk
-    clock: QuickClock
+    clock: StillClock
     token: str = ""
     nudged: list[tuple[str, str | None]] = field(default_factory=list)
+    heard: str = ""
 
     async def get(self, path: str, **options: Any) -> ClientResponse:
-        return await self.browser.get(path, allow_redirects=False, **options)
+        return await self._received(await self.browser.get(path, allow_redirects=False, **options))
 
     async def change(
         self, path: str, headers: Mapping[str, str] | None = None, method: str = "POST", **options: Any
     ) -> ClientResponse:
         """As a form of this page sends it, but for the headers given."""
         sent = {"Origin": self.served.page} | dict(headers or {})
-        return await self.browser.request(method, path, headers=sent, allow_redirects=False, **options)
+        answer = await self.browser.request(method, path, headers=sent, allow_redirects=False, **options)
+        return await self._received(answer)
+
+    async def _received(self, answer: ClientResponse) -> ClientResponse:
+        """Read to its end: what is left open would be complained of whenever it is collected."""
+        if answer.content_type == "text/event-stream":
+            self.heard = (await answer.content.readuntil(b"\n\n")).decode()
+            answer.close()
+        else:
+            await answer.read()
+        return answer
 
     async def log_in(self, token: str | None = None) -> ClientResponse:
         return await self.change("/login", data={"token": self.token if token is None else token})
@@ -105,9 +128,9 @@ async def visit(folder: Path, *, has_token: bool = True, **web: Any) -> AsyncIte
 
 def a_desk(
     place: Place, ledger: SqliteLedger, settings: Settings
-) -> tuple[Desk, QuickClock, list[tuple[str, str | None]]]:
+) -> tuple[Desk, StillClock, list[tuple[str, str | None]]]:
     """Everything is well, and only the workflow `w` is watched; the nudges that come are kept."""
-    clock = QuickClock()
+    clock = StillClock()
     health = Health(clock.now)
     for part in ("settings", "source", "bus", "ledger"):
         health.healthy(part)

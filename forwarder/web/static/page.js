@@ -9,12 +9,28 @@ function tellLocalTimes(root) {
   }
 }
 
+// Where somebody is at a control, what is new waits until they leave it.
+const waiting = new Map();
+
+function showWaiting(place) {
+  const html = waiting.get(place);
+  waiting.delete(place);
+  showAnew(place, html);
+}
+
 function showAnew(place, html) {
-  if (place.contains(document.activeElement) && document.activeElement !== document.body) return; // somebody is at it
+  if (place.contains(document.activeElement)) {
+    if (!waiting.has(place)) {
+      place.addEventListener("focusout", () => requestAnimationFrame(() => showWaiting(place)), { once: true });
+    }
+    waiting.set(place, html);
+    return;
+  }
   const open = new Set([...place.querySelectorAll("details[open][id]")].map((each) => each.id));
   place.innerHTML = html;
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   tellLocalTimes(place);
+  document.title = `${document.querySelector("h1").textContent} · forwarder`;
 }
 
 function follow() {
@@ -25,6 +41,9 @@ function follow() {
     for (const [name, html] of Object.entries(JSON.parse(message.data))) {
       if (places.has(name)) showAnew(places.get(name), html);
     }
+  };
+  stream.onerror = () => {
+    if (stream.readyState === EventSource.CLOSED) location.reload(); // refused: the session is over
   };
   window.addEventListener("pagehide", () => stream.close());
 }

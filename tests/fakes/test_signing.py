@@ -1,0 +1,98 @@
+"""The strict fake checks signatures with the SDK's own signer: whatever was changed on the way is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.fakes.eventbridge import KEY, REGION
+from tests.fakes.signing import STAMP, Key, Reason, Unsigned, verify
+from tests.fakes.wire import Request, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BODY = b'{"Entries": []}'
+HOST = "127.0.0.1:8000"
+
+
+def signed(key: Key = KEY, *, service: str = "events", region: str = REGION) -> Request:
+    """As the SDK signs it, now."""
+    request = AWSRequest("POST", f"http://{HOST}/", headers={"Host": HOST, "X-Amz-Target": "AWSEvents.X"}, data=BODY)
+    SigV4Auth(Credentials(key.id, key.secret, key.token), service, region).add_auth(request)
+    headers = {name.lower(): str(value) for name, value in request.headers.items()}
+    return Request(0, "POST", "/", headers, utc_now(), BODY)
+
+
+def reason(request: Request, *, now: datetime | None = None, keys: dict[str, Key] | None = None) -> Reason | None:
+    try:
+        verify(request, keys or {KEY.id: KEY}, service="events", region=REGION, now=now or utc_now())
+    except Unsigned as refusal:
+        return refusal.reason
+    return None
+
+
+def with_headers(request: Request, **headers: str) -> Request:
+    return replace(request, headers={**request.headers, **{name.replace("_", "-"): headers[name] for name in headers}})
+
+
+def test_what_the_sdk_signed_is_taken() -> None:
+    assert reason(signed()) is None
+
+
+def flipped(request: Request) -> Request:
+    header = request.headers["authorization"]
+    return with_headers(request, authorization=header[:-1] + ("0" if header[-1] != "0" else "1"))
+
+
+def without(name: str) -> Callable[[Request], Request]:
+    return lambda request: replace(
+        request, headers={key: value for key, value in request.headers.items() if key != name}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda request: replace(request, body=BODY + b" "), Reason.SIGNATURE),
+        (lambda request: replace(request, target="/?x=1"), Reason.SIGNATURE),
+        (lambda request: replace(request, method="PUT"), Reason.SIGNATURE),
+        (lambda request: with_headers(request, x_amz_target="AWSEvents.Y"), Reason.SIGNATURE),
+        (lambda request: with_headers(request, host="elsewhere:8000"), Reason.SIGNATURE),
+        (
+            lambda request: with_headers(request, x_amz_date=(utc_now() + timedelta(seconds=90)).strftime(STAMP)),
+            Reason.SIGNATURE,
+        ),
+        (flipped, Reason.SIGNATURE),
+        (without("authorization"), Reason.MISSING),
+        (without("x-amz-date"), Reason.INCOMPLETE),
+        (lambda request: with_headers(request, authorization="Bearer x"), Reason.INCOMPLETE),
+        (lambda request: with_headers(request, x_amz_security_token="t"), Reason.UNKNOWN_KEY),
+        (lambda _: signed(service="sts"), Reason.SIGNATURE),
+        (lambda _: signed(region="us-east-1"), Reason.SIGNATURE),
+        (lambda _: signed(replace(KEY, secret="other")), Reason.SIGNATURE),
+        (lambda _: signed(replace(KEY, id="AKIAOTHER")), Reason.UNKNOWN_KEY),
+    ],
+)
+def test_whatever_was_changed_after_signing_is_refused(change: Callable[[Request], Request], why: Reason) -> None:
+    assert reason(change(signed())) is why
+
+
+@pytest.mark.parametrize(("minutes", "is_taken"), [(-5.1, False), (-4.9, True), (4.9, True), (5.1, False)])
+def test_a_signature_is_good_for_five_minutes_either_way(minutes: float, is_taken: bool) -> None:
+    told = reason(signed(), now=datetime.now(UTC) + timedelta(minutes=minutes))
+    assert told is (None if is_taken else Reason.SIGNATURE)
+
+
+def test_a_session_is_good_until_its_end() -> None:
+    lent = Key("ASIALENT", "secret", "token", utc_now() + timedelta(minutes=1))
+    keys = {lent.id: lent}
+    assert reason(signed(lent), keys=keys) is None
+    assert reason(signed(lent), keys=keys, now=utc_now() + timedelta(minutes=2)) is Reason.EXPIRED_TOKEN
+    assert reason(signed(replace(lent, token="other")), keys=keys) is Reason.UNKNOWN_KEY

@@ -1,0 +1,34 @@
+"""Headers of an answer: whatever they say, a wait is a number of seconds, and a clock is one or none."""
+
+from __future__ import annotations
+
+import math
+from email.utils import format_datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwarder.alloy.client import retry_after
+from forwarder.alloy.pace import LONGEST_PAUSE, Pace
+from tests.clocks import NOON, QuickClock
+from tests.fuzz.bytes import damaged
+from tests.samples import examples
+
+DATE = format_datetime(NOON, usegmt=True)
+
+values = (
+    st.text(max_size=60)
+    | damaged(DATE.encode()).map(lambda value: value.decode("latin-1"))
+    | st.integers(-(10**30), 10**30).map(str)
+    | st.floats().map(str)
+    | st.datetimes().map(lambda date: date.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+)
+
+
+@given(values, st.none() | values)
+@examples(300)
+def test_any_wait_is_finite_and_none_is_longer_than_an_hour(told: str, date: str | None) -> None:
+    headers = {"retry-after": told} | ({} if date is None else {"date": date})
+    seconds = retry_after(headers, NOON)
+    assert 0 <= seconds < math.inf
+    assert 0 < Pace(QuickClock(), 1).pause(seconds) <= LONGEST_PAUSE
