@@ -7,6 +7,9 @@ from forwarder.demo.executions import Outcome, Variant, execution
 
 NEWEST = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TOOK = timedelta(milliseconds=730)
+WITH_AN_ORDER = 1700
+"""Bytes that a record takes at least whose first block holds a customer's order."""
+
 TITLES = ("Walnut desk organiser", "Earl Grey, 250 g", "Cup, blue", "Brass hook", "Linen shade", "Oak stool")
 
 
@@ -15,7 +18,14 @@ def record(
 ) -> bytes:
     """One execution of about `size` bytes; a customer's order in its first block, as long as it takes."""
     outcome: Outcome = "failed-block" if failed else "success"
-    told = execution(outcome, id=execution_id, started=started, stopped=started + TOOK, variant=variant)
+    told = execution(
+        outcome,
+        id=execution_id,
+        started=started,
+        stopped=started + TOOK,
+        variant=variant,
+        payload={} if size < WITH_AN_ORDER else None,
+    )
     missing = size - len(encoded(told))
     if missing > 0:
         lines = [line(number) for number in range(round(missing / (len(encoded(line(0))) + 1)))]
