@@ -10,6 +10,8 @@ APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
 
 BUSY_SECONDS = 5
 
+CACHE_KIBIBYTES = 16 * 1024
+
 LARGEST_LOOKED_THROUGH = 16 * 1024 * 1024
 
 NEWER = "install that version or a later one"
@@ -100,6 +102,8 @@ def connect(file: Path, *, create: bool, at: int | None = None) -> sqlite3.Conne
         connection.execute("PRAGMA journal_mode = WAL")
         # A settled entry must stay settled after a power cut, or it would be sent twice.
         connection.execute("PRAGMA synchronous = FULL")
+        # Ids lie all over their table: a commit of many changes as many pages, and writes twice what does not fit.
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         if not create:
             _require_tables(connection, file)
         _prepare(connection, file, VERSION if at is None else at)
