@@ -22,11 +22,11 @@ demo: setup  ## the whole way on this machine, without an account; ARGS=--keep s
 	$(BIN)/forwarder demo $(ARGS)
 
 AXE := 4.14.1
+APT := export DEBIAN_FRONTEND=noninteractive && apt-get update -qq && apt-get install -y -qq --no-install-recommends
 
 browser:  ## what the page's tests need: Debian's Chromium, where there is none, and axe-core
-	command -v chromium || command -v google-chrome || { apt-get update -qq && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
-	command -v npm || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm
+	command -v chromium || command -v chromium-browser || command -v google-chrome || { $(APT) chromium fonts-dejavu-core; }
+	command -v npm || { $(APT) npm; }
 	test -e build/node/node_modules/axe-core/axe.min.js || \
 	  npm install --prefix build/node --no-save --no-fund --no-audit --ignore-scripts axe-core@$(AXE)
 

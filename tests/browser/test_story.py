@@ -20,6 +20,7 @@ from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
 pytestmark = pytest.mark.browser
 
 expect.set_options(timeout=DEADLINE)
+PATIENCE = DEADLINE / 1000
 
 
 @dataclass
@@ -59,7 +60,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         live_a_day(tmp_path / "forwarder.db")
         token = home("web", "token").out.strip()
         with home.daemon() as daemon:
-            daemon.logs('"page"', listen)
+            daemon.logs('"page"', listen, within=PATIENCE)
             yield Scene(home, daemon, alloy, bus, f"http://{listen}", token)
             assert daemon.stop() == 0
 
@@ -165,13 +166,13 @@ def sees_events_arrive(scene: Scene, visitor: Visitor) -> None:
 def switches_off_and_on(scene: Scene, page: Page) -> None:
     switch(page, on=False)
     expect(headline(page)).to_have_text("Switched off")
-    scene.daemon.logs("switched off")
+    scene.daemon.logs("switched off", within=PATIENCE)
     asked = polls(scene.alloy, "sync-orders")
     fail(scene.alloy, "while-off", workflow="sync-orders", outcome="failed-error-object", ago=1)
     assert never(lambda: polls(scene.alloy, "sync-orders") > asked + 1 or "while-off" in scene.known(), within=1)
     switch(page, on=True)
     expect(arrived(page)).to_have_count(3)
-    assert eventually(lambda: scene.known() == ["first", "second", "while-off"])
+    assert eventually(lambda: scene.known() == ["first", "second", "while-off"], within=PATIENCE)
 
 
 def retries_a_dead_letter(scene: Scene, visitor: Visitor) -> None:
@@ -184,7 +185,7 @@ def retries_a_dead_letter(scene: Scene, visitor: Visitor) -> None:
     visitor.look("status")
     letters.get_by_role("button", name="Retry refused").click()
     expect(letters.get_by_text("None: the bus has accepted everything it was given.")).to_be_visible()
-    assert eventually(lambda: "refused" in scene.known())
+    assert eventually(lambda: "refused" in scene.known(), within=PATIENCE)
     page.goto("/")
     expect(page.get_by_text("Every failure that was found has been sent")).to_be_visible()
     visitor.picture("page")
@@ -213,6 +214,6 @@ def test_all_of_it_works_without_scripts(scene: Scene, browser: Browser) -> None
     expect(page.get_by_role("status")).to_contain_text("Saved")
     switch(page, on=True)
     fail(scene.alloy, "first", workflow="sync-orders", outcome="failed-error-object", ago=1)
-    scene.daemon.until(lambda: scene.known() == ["first"])
+    scene.daemon.until(lambda: scene.known() == ["first"], within=PATIENCE)
     go(page, "Status")
     expect(arrived(page)).to_have_count(1)
