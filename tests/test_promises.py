@@ -37,6 +37,11 @@ PROOFS = {
         "delivery/test_loop.py::test_after_a_lost_reply_entries_go_alone_until_an_answer_is_understood",
         "aws/test_bus.py::test_an_answer_that_cannot_be_understood_is_unknown_for_every_entry",
     ],
+    "something answers in the place of AWS, or redirects": [
+        "aws/test_bus.py::test_a_request_that_is_refused_was_accepted_by_nobody",
+        "aws/test_redirects.py::test_a_redirect_is_not_followed",
+        "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
+    ],
     "the logs API is down, slow, or says 429": [
         "e2e/test_source_refusals.py::test_a_throttled_feed_slows_the_whole_client",
         "e2e/test_source_refusals.py::test_a_page_that_stays_broken_leaves_the_watermark_and_keeps_what_was_recorded",

@@ -11,7 +11,7 @@ from forwarder.settings.reference import table, template
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-LONGEST = 200
+LONGEST = 220
 LARGEST_PICTURE = 200_000
 
 

@@ -73,7 +73,16 @@ _KEYS = frozenset(
     }
 )
 _OURS = frozenset(
-    {"unreachable", "not-aws", "internal", "credentials", "Unknown", "ParamValidation", "ResourceNotFoundException"}
+    {
+        "unreachable",
+        "not-aws",
+        "internal",
+        "credentials",
+        "certificates",
+        "Unknown",
+        "ParamValidation",
+        "ResourceNotFoundException",
+    }
 )
 CODES = TRANSIENT | MALFORMED | REFUSED | _THROTTLED | _TOO_LARGE_OR_WRONG | _CLOCK | _KEYS | _OURS
 """All that have a row here: what the bus may answer beside them is without limit."""

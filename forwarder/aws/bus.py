@@ -97,12 +97,12 @@ class ClassicBus:
     async def put(self, events: Sequence[Event]) -> Answer:
         await self.look()
         keys, put_events = await self._ready()
-        entries = [self._entry(event) for event in events]
+        request = put_events(keys, [self._entry(event) for event in events])
         began = self._clock.monotonic()
         try:
             # The clients' time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
-                said = await put_events(keys, entries)
+                said = await request
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table says what it means
             meant = request_error(error)
             if isinstance(meant, DestinationError):
@@ -170,6 +170,8 @@ class ClassicBus:
             async with self._connecting:
                 if self._put_events is None:
                     self._put_events = await self._connect()
+        except DestinationError:
+            raise
         except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
             meant = request_error(error)
             if isinstance(meant, DestinationError):
@@ -189,14 +191,16 @@ class ClassicBus:
     async def _connect(self) -> PutEvents:
         """Make the SDK's client, for all calls or for all but one."""
         destination = self._destination
-        self._client = client = await self._open.enter_async_context(
-            self._session.create_client(
-                "events",
-                region_name=destination.region,
-                endpoint_url=destination.endpoint_url or None,
-                config=aio_config(destination),
+        if self._client is None:
+            self._client = await self._open.enter_async_context(
+                self._session.create_client(
+                    "events",
+                    region_name=destination.region,
+                    endpoint_url=destination.endpoint_url or None,
+                    config=aio_config(destination),
+                )
             )
-        )
+        client = self._client
         if destination.client == "sdk":
             return lambda _, entries: client.put_events(
                 Entries=[{**entry, "Detail": entry["Detail"].decode()} for entry in entries]

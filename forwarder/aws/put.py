@@ -10,7 +10,7 @@ import hmac
 import os
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,6 +32,7 @@ from pydantic_core import to_json
 from yarl import URL
 
 from forwarder import __version__
+from forwarder.errors import DestinationRefused
 
 OPERATION = "PutEvents"
 SERVICE = "events"
@@ -162,13 +163,14 @@ class DirectClient:
     ) -> None:
         await self._open.aclose()
 
-    async def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> Awaitable[dict[str, Any]]:
         """The answer, as the SDK gives it: one that cannot be parsed has no entries. Bytes in `entries` are text.
 
-        Raises the SDK's ClientError where it is a refusal, and aiohttp's errors where there is none.
+        Raises ValueError for bytes that are none, before anything is sent; and then the SDK's ClientError where the
+        answer is a refusal, and aiohttp's errors where there is none.
         """
         body = to_json({"Entries": entries})  # the quickest of those at hand to make a JSON string of bytes
-        return await self.send(body, self._signer.headers(keys, body, int(time.time())))
+        return self.send(body, self._signer.headers(keys, body, int(time.time())))
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """Once. No redirect is followed: whoever answers with one may have taken the events, or be anybody."""
@@ -185,4 +187,12 @@ class DirectClient:
 
 
 def _trusted(bundle: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=get_cert_path(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True))
+    file = get_cert_path(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True)
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError:
+        raise DestinationRefused(
+            f"the certificates to trust cannot be read: {file}",
+            code="certificates",
+            hint="correct AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE or the ca_bundle of your AWS profile",
+        ) from None

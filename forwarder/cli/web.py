@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from forwarder.errors import SettingsError
+from forwarder.errors import SettingsError, UsageError
 from forwarder.settings import Place, load, load_local
 from forwarder.settings.fields import WebSettings
 from forwarder.vault import HOOK_TOKEN, WEB_TOKEN
@@ -20,8 +20,9 @@ def token(context: typer.Context) -> None:
     Example: forwarder web token
     """
     place: Place = context.obj
+    address = _address(place)
     typer.echo(renew(place, load_local(place), WEB_TOKEN, datetime.now(UTC)))
-    typer.echo(f"the token to log in with at {_address(place)}; it is not shown again", err=True)
+    typer.echo(f"the token to log in with at {address}; it is not shown again", err=True)
 
 
 @app.command()
@@ -31,8 +32,8 @@ def hook(context: typer.Context) -> None:
     Example: forwarder web hook
     """
     place: Place = context.obj
-    secret = renew(place, load_local(place), HOOK_TOKEN, datetime.now(UTC))
-    typer.echo(f"{_address(place)}/hooks/alloy/{secret}")
+    address = _address(place)
+    typer.echo(f"{address}/hooks/alloy/{renew(place, load_local(place), HOOK_TOKEN, datetime.now(UTC))}")
     typer.echo("enter it in Alloy, under Settings > Logging; it is not shown again", err=True)
 
 
@@ -42,4 +43,6 @@ def _address(place: Place) -> str:
         web = load(place).web
     except SettingsError:
         web = WebSettings()
+    if not web.listen:
+        raise UsageError("web.listen is empty: there is no page", hint="set it, e.g. to 127.0.0.1:8787")
     return web.public_url or f"{'https' if web.tls_cert else 'http'}://{web.listen}"

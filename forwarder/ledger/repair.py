@@ -20,7 +20,7 @@ from forwarder.ledger.books import books
 from forwarder.ledger.codec import digest, hours_down, instant, seconds_up, unpack
 from forwarder.ledger.contract import Books
 from forwarder.ledger.salvage import readable
-from forwarder.ledger.schema import DEAD, NEWER, OWED, PURGED, SENT, VERSION, connect, translated, version
+from forwarder.ledger.schema import DEAD, NEWER, OWED, PURGED, SENT, VERSION, bring_up, connect, translated, version
 from forwarder.ledger.soundness import Rules
 
 ENDINGS = ("", "-wal", "-shm")
@@ -30,7 +30,7 @@ MOST_CUT = 1000
 
 KEPT = ".damaged-"
 
-_TABLES = {"feeds": "feed", "executions": "key", "entries": "entry", "details": "entry"}
+_TABLES = {"feeds": "feed", "executions": "key", "entries": "entry", "details": "entry", "minutes": "minute"}
 
 
 @dataclass(slots=True)
@@ -80,12 +80,15 @@ def _rescue(file: Path, fresh: Path, copy: Path) -> Repaired:
 def _fill(file: Path, fresh: Path, copy: Path, done: Repaired) -> None:
     source = _open_copy(file, copy)
     try:
-        target = connect(fresh, create=True)
+        # Of the version of what is rescued, and brought up with it: a later one writes the same otherwise.
+        target = connect(fresh, create=True, at=version(source))
         try:
             target.execute("BEGIN IMMEDIATE")
             for table, key in _TABLES.items():
                 _copy(source, target, table, key, done)
+            _copy_lags(source, target, done)
             _copy_small(source, target, done)
+            bring_up(target, VERSION)
             _reconcile(target, done)
             target.execute("COMMIT")
             done.books = books(target)
@@ -136,12 +139,11 @@ def _remove(file: Path) -> None:
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, key: str, done: Repaired) -> None:
     rules = Rules(target, table)
+    if not rules.columns:  # it came with a later version
+        return
     insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(rules.columns))})"  # noqa: S608  # names of ours
     rescued = lost = 0
-    there = {name for _, name, *_ in source.execute(f"PRAGMA table_info({table})")}
-    # What an older forwarder did not write yet is as it would have been after the upgrade.
-    columns = [name if name in there else f"NULL AS {name}" for name in rules.columns]
-    for found in readable(source, table, key, columns):
+    for found in readable(source, table, key, rules.columns):
         admitted = [row for row in found.rows if rules.admit(row)]
         kept = max(0, target.executemany(insert, admitted).rowcount)
         rescued += kept
@@ -149,6 +151,19 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, ke
     done.rows[table] = rescued
     if lost:
         done.lost[table] = lost
+
+
+def _copy_lags(source: sqlite3.Connection, target: sqlite3.Connection, done: Repaired) -> None:
+    """They have no key of one number, and there are few."""
+    rules = Rules(target, "lags")
+    if not rules.columns:
+        return
+    try:
+        rows = [row for row in source.execute("SELECT * FROM lags") if rules.admit(row)]
+    except sqlite3.DatabaseError:
+        done.lost["lags"] = 1
+        return
+    done.rows["lags"] = max(0, target.executemany("INSERT OR IGNORE INTO lags VALUES (?, ?, ?)", rows).rowcount)
 
 
 def _copy_small(source: sqlite3.Connection, target: sqlite3.Connection, done: Repaired) -> None:

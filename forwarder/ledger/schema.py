@@ -10,6 +10,8 @@ APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
 
 BUSY_SECONDS = 5
 
+CACHE_KIBIBYTES = 16 * 1024
+
 LARGEST_LOOKED_THROUGH = 16 * 1024 * 1024
 
 NEWER = "install that version or a later one"
@@ -81,8 +83,11 @@ STEPS = (_TABLES, _MINUTES, _BUSES, _PROOFS)
 VERSION = len(STEPS)
 
 
-def connect(file: Path, *, create: bool) -> sqlite3.Connection:
-    """Raises LedgerError where the file is missing or empty and may not be made, is damaged or too new."""
+def connect(file: Path, *, create: bool, at: int | None = None) -> sqlite3.Connection:
+    """Raises LedgerError where the file is missing or empty and may not be made, is damaged or too new.
+
+    `at` is the version that it is brought up to, the newest unless told.
+    """
     if not file.exists():
         if not create:
             raise LedgerError(f"there is no ledger {file}", hint="`forwarder run` or `forwarder once` makes it")
@@ -97,9 +102,11 @@ def connect(file: Path, *, create: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # A settled entry must stay settled after a power cut, or it would be sent twice.
         connection.execute("PRAGMA synchronous = FULL")
+        # Ids lie all over their table: a commit of many changes as many pages, and writes twice what does not fit.
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         if not create:
             _require_tables(connection, file)
-        _prepare(connection, file)
+        _prepare(connection, file, VERSION if at is None else at)
         _require_sound(connection, file)
     except sqlite3.Error as error:
         connection.close()
@@ -129,22 +136,27 @@ def _emptied(file: Path) -> LedgerError:
     return LedgerError(f"the ledger {file} holds nothing any more", hint=hint)
 
 
-def _prepare(connection: sqlite3.Connection, file: Path) -> None:
+def _prepare(connection: sqlite3.Connection, file: Path, at: int) -> None:
     """Make the tables, or those that came later. An upgrade is whole or not at all, and one process does it."""
-    if version(connection) < VERSION:
+    if version(connection) < at:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for step in STEPS[version(connection) :]:  # asked anew: another process may have done it while we waited
-                for statement in step.split(";\n"):
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {max(VERSION, version(connection))}")
+            bring_up(connection, at)
         except BaseException:
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
     if version(connection) > VERSION:
         raise LedgerError(f"the ledger {file} was written by a newer forwarder", hint=NEWER)
+
+
+def bring_up(connection: sqlite3.Connection, at: int) -> None:
+    """In the transaction that is open."""
+    for step in STEPS[version(connection) : at]:  # asked anew: another process may have done it while we waited
+        for statement in step.split(";\n"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {max(at, version(connection))}")
 
 
 def _require_sound(connection: sqlite3.Connection, file: Path) -> None:

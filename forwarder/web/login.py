@@ -29,7 +29,7 @@ async def log_in(request: web.Request) -> web.Response:
     caller = request.app[NAMES].caller(request)
     logins, digests = request.app[LOGINS], request.app[DIGESTS]
     if wait := logins.wait(caller):
-        log.warning("login refused: too many tries", caller=caller)
+        log.debug("login refused: too many tries", caller=caller)  # those that were tried stand in the log
         raise web.HTTPTooManyRequests(
             reason=f"too many tries: wait {wait:.0f} seconds", headers={"Retry-After": f"{wait:.0f}"}
         )

@@ -122,10 +122,9 @@ def _tls(desk: Desk, settings: WebSettings) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(cert, key, password="")  # a sealed key fails, where it would ask on a terminal
-    except (OSError, ssl.SSLError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    except OSError as error:  # which ssl.SSLError is, too
         raise SettingsError(
-            f"web.tls_cert {cert} and web.tls_key {key} cannot be used: {why}",
+            f"web.tls_cert {cert} and web.tls_key {key} cannot be used: {error.strerror or type(error).__name__}",
             hint="they are PEM files of a certificate and of the key to it, without a password",
         ) from None
     return context

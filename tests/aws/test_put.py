@@ -1,12 +1,10 @@
 """The client of our own for PutEvents: it signs as the SDK does, and sends each request once."""
 
 import datetime as dt
-import ssl
 import string
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, timedelta
-from ipaddress import IPv4Address
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,19 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.aws.answers import request_error
 from forwarder.aws.bus import Event
 from forwarder.aws.put import CONTENT_TYPE, TARGET, DirectClient, Signer
-from forwarder.errors import DestinationUnavailable
+from forwarder.errors import DestinationRefused, DestinationUnavailable
 from forwarder.model import Accepted, Unknown
-from tests.aws.doors import a_bus, delivered, events, raised_by, served
+from tests.aws.doors import a_bus, delivered, events, served
 from tests.clocks import NOON
 from tests.fakes.actions import Action, Answer, Line
 from tests.fakes.bus_faults import Fault
+from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
 from tests.fakes.wire import Request, WireServer
 from tests.loops import looped
@@ -130,19 +125,15 @@ async def test_a_request_that_grows_beyond_a_mebibyte_by_its_quotes_is_sent(brid
     assert delivered(bridge) == "a" * 10
 
 
-# Where it is sent.
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @looped
-async def test_a_redirect_is_not_followed(bridge: StrictEventBridge, status: int) -> None:
-    with StrictEventBridge() as elsewhere:
-        bridge.next(Fault(str(status), delivered=False, spoil=lambda _: Answer(status, {"Location": elsewhere.url})))
-        async with a_bus(bridge) as bus:
-            error = await raised_by(DestinationUnavailable, lambda: bus.put(events()))
-            assert error.code == "not-aws"
-            await bus.put(events("c"))
-        assert (delivered(bridge), elsewhere.served) == ("c", [])
+async def test_a_detail_that_is_no_text_is_refused_before_it_is_sent(bridge: StrictEventBridge) -> None:
+    async with a_bus(bridge) as bus:
+        with pytest.raises(ValueError, match="utf-8"):
+            await bus.put([Event("alloy.embedded", "Failed", NOON, b'{"\xff":1}')])
+    assert served(bridge).count("PutEvents") == 0
+
+
+# Where it is sent.
 
 
 class LastAnswer(Action):
@@ -196,47 +187,17 @@ async def test_the_proxy_of_the_environment_is_used_as_the_sdk_uses_it(
 # Whom it trusts.
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 127.0.0.1, by itself: a file with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bus")])
-    now = dt.datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "bus.pem"
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
-
-
-def sealed(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
 @pytest.mark.parametrize("how", ["told", "REQUESTS_CA_BUNDLE", "not at all", "another host"])
 @looped
 async def test_only_a_bus_with_a_certificate_that_is_trusted_gets_anything(
-    monkeypatch: pytest.MonkeyPatch, certificate: Path, how: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
+    certificate = self_signed(tmp_path)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     if how == "REQUESTS_CA_BUNDLE":
-        monkeypatch.setenv(how, str(certificate))
-    bundle = str(certificate) if how in ("told", "another host") else ""
-    with WireServer(lambda _: ACCEPTED, tls=sealed(certificate)) as server:
+        monkeypatch.setenv(how, str(certificate.file))
+    bundle = str(certificate.file) if how in ("told", "another host") else ""
+    with WireServer(lambda _: ACCEPTED, tls=certificate.server) as server:
         url = server.url.replace("127.0.0.1", "localhost") if how == "another host" else server.url
         async with a_client(url, bundle=bundle) as client:
             if how in ("told", "REQUESTS_CA_BUNDLE"):
@@ -246,3 +207,15 @@ async def test_only_a_bus_with_a_certificate_that_is_trusted_gets_anything(
                     await client.put_events(KEYS, ENTRIES)
                 assert isinstance(request_error(refused.value), DestinationUnavailable)
                 assert server.count == 0
+
+
+@pytest.mark.parametrize("content", ["", "no certificate"])
+@looped
+async def test_certificates_that_cannot_be_read_are_told_by_their_file(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "bundle.pem"
+    if content:
+        file.write_text(content)
+    with pytest.raises(DestinationRefused, match=str(file)) as refused:
+        async with a_client("https://127.0.0.1:9", bundle=str(file)):
+            pass
+    assert "AWS_CA_BUNDLE" in refused.value.hint

@@ -11,6 +11,8 @@ from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.loops import looped
 
+pytestmark = pytest.mark.usefixtures("either_client")
+
 ROLE = "arn:aws:iam::123456789012:role/publisher"
 STATUSES = [301, 302, 303, 307, 308]
 

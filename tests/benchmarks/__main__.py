@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import traceback
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -36,14 +37,17 @@ def main() -> int:
         verdicts += measured(module, bench, report)
     report.summary(verdicts)
     (options.into / "report.txt").write_text(report.text)
-    return 0
+    return int("BROKEN OFF" in report.text)
 
 
 def measured(module: ModuleType, bench: Bench, report: Report) -> list[Verdict]:
     title = (module.__doc__ or "").partition("\n")[0].removesuffix(".")
     report.head(f"{bench.name}: {title}")
     began = time.monotonic()
-    module.run(bench)
+    try:
+        module.run(bench)
+    except Exception:  # noqa: BLE001  # whatever one of them does, the others are measured
+        report.line(f"BROKEN OFF: {traceback.format_exc()}")
     report.line(f"took {time.monotonic() - began:.0f} s")
     if unheard := set(module.GOALS) - {verdict.goal for verdict in bench.verdicts}:
         report.line(f"said nothing of the goals {', '.join(map(str, sorted(unheard)))}")

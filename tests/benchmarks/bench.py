@@ -28,9 +28,15 @@ class Bench:
         self.verdicts: list[Verdict] = []
         self._report = report
 
-    def contest(self, title: str, unit: str, contestants: Mapping[str, Turn], *, against: str = "") -> Contest:
-        """Ratios are told to the contestant `against`, or to the first."""
-        held = contest.hold(contestants, rounds=self.rounds, seconds=self.seconds)
+    def contest(
+        self, title: str, unit: str, contestants: Mapping[str, Turn], *, against: str = "", pieces: int = 1
+    ) -> Contest:
+        """Ratios are told to the contestant `against`, or to the first.
+
+        Each turn may be cut into so many pieces, in as many more rounds: what disturbs the machine for a moment then
+        disturbs one of them all the less.
+        """
+        held = contest.hold(contestants, rounds=pieces * self.rounds, seconds=self.seconds / pieces)
         other = against or next(iter(contestants))
         rows = [
             [name, number(held.median(name)), *map(number, held.spread(name)), f"{held.ratio(name, other):.2f} ×"]

@@ -71,7 +71,9 @@ def of_forwarder(failures: int, blocked: list[float]) -> float:
     with source(feeds=FEEDS, depth=failures // FEEDS, size=SIZE) as api, sink() as bus:
         with TemporaryDirectory() as folder:
             began = time.perf_counter()
-            with daemon(Path(folder), api.url, bus.url, workflows=api.workflows) as it:
+            with daemon(Path(folder), api.url, bus.url, workflows=api.workflows, ticking=True) as it:
+                it.until(lambda books: books.sent > 0, within=60)
+                it.blocked()  # of the start, when modules are loaded, nothing is asked
                 it.until_settled(failures)
                 took = time.perf_counter() - began
                 blocked.append(it.blocked())

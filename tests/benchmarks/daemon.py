@@ -9,19 +9,20 @@ time, in milliseconds, that a task which was due had to wait since the last such
 """
 
 import asyncio
+import json
 import os
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
-from forwarder.clock import SystemClock
+from forwarder.clock import Clock, SystemClock
 from forwarder.daemon import run
 from forwarder.ledger import Books
 from forwarder.settings import Place, load_local
@@ -38,7 +39,7 @@ STORM: dict[str, dict[str, Any]] = {
     "source": {"start_from": "beginning", "requests_per_second": 1000.0, "min_interval": "1h", "max_interval": "1h"},
     "destination": {"event_bus": "bench", "region": "eu-central-1"},
     "web": {"listen": ""},
-    "run": {"log_level": "warning"},
+    "run": {"log_level": "error"},
 }
 """Settings to read each feed once, as fast as it goes."""
 
@@ -96,12 +97,14 @@ class Daemon:
 def settled_home(place: Path, api: str, bus: str, workflows: Sequence[str], **changes: dict[str, Any]) -> Path:
     """A settings file, and its keys beside it."""
     settings = {name: section | changes.get(name, {}) for name, section in {"ledger": {}, **STORM}.items()}
-    settings["source"] |= {"base_url": api, "workflows": list(workflows)}
+    settings["source"] |= {"base_url": api, "workflows": []}
     settings["destination"] |= {"endpoint_url": bus}
     file = place / "forwarder.toml"
-    file.write_text(tomlkit.dumps(settings))
-    (place / "forwarder.master-key").write_text(master_key.generate())
-    (place / "forwarder.master-key").chmod(0o600)
+    # A list of strings is the same in JSON, which ten thousand of them are sooner written in.
+    file.write_text(tomlkit.dumps(settings).replace("workflows = []", f"workflows = {json.dumps(list(workflows))}"))
+    if not (key := place / "forwarder.master-key").exists():
+        key.write_text(master_key.generate())
+        key.chmod(0o600)
     vault = Vault.open(Place(file, {}), load_local(Place(file, {})))
     for name, secret in SECRETS.items():
         vault.set(name, secret, datetime.now(UTC))
@@ -109,14 +112,47 @@ def settled_home(place: Path, api: str, bus: str, workflows: Sequence[str], **ch
 
 
 @contextmanager
-def daemon(place: Path, api: str, bus: str, *, workflows: Sequence[str], **changes: dict[str, Any]) -> Iterator[Daemon]:
-    """`changes` are of the settings, by section."""
+def daemon(
+    place: Path,
+    api: str,
+    bus: str,
+    *,
+    workflows: Sequence[str],
+    ticking: bool = False,
+    speed: float = 1.0,
+    **changes: dict[str, Any],
+) -> Iterator[Daemon]:
+    """`ticking`, it looks how long its loop is blocked; its clock runs `speed` times as fast as ours.
+
+    `changes` are of the settings, by section.
+    """
     file = settled_home(place, api, bus, workflows, **changes)
-    with peer([sys.executable, "-m", __name__, str(file)]) as process:
+    with peer([sys.executable, "-m", __name__, str(file), str(speed), *(["--ticking"] if ticking else [])]) as process:
         yield Daemon(process, place / "forwarder.db")
 
 
-async def _watched(file: Path) -> None:
+class FastClock(SystemClock):
+    """On which everything that is waited for comes `speed` times as soon."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._began = (time.monotonic(), datetime.now(UTC))
+
+    def now(self) -> datetime:
+        began, at = self._began
+        return at + timedelta(seconds=(time.monotonic() - began) * self._speed)
+
+    def monotonic(self) -> float:
+        return time.monotonic() * self._speed
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / self._speed)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        return await super().wait(event, seconds / self._speed)
+
+
+async def _watched(file: Path, clock: Clock, *, ticks: bool) -> None:
     worst = 0.0
 
     async def tick() -> None:
@@ -126,8 +162,8 @@ async def _watched(file: Path) -> None:
             await asyncio.sleep(TICK)
             worst = max(worst, time.perf_counter() - due)
 
-    ticking = asyncio.create_task(tick())
-    running = asyncio.create_task(run(Place(file, {}), SystemClock()))
+    ticking = asyncio.create_task(tick() if ticks else asyncio.sleep(0))
+    running = asyncio.create_task(run(Place(file, {}), clock))
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline():
@@ -142,4 +178,4 @@ async def _watched(file: Path) -> None:
 if __name__ == "__main__":
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
-    asyncio.run(_watched(Path(sys.argv[1])))
+    asyncio.run(_watched(Path(sys.argv[1]), FastClock(float(sys.argv[2])), ticks="--ticking" in sys.argv))

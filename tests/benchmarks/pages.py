@@ -7,13 +7,10 @@ from forwarder.demo.executions import Outcome, Variant, execution
 
 NEWEST = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TOOK = timedelta(milliseconds=730)
-LINE = {
-    "sku": "ORG-0042",
-    "title": "Walnut desk organiser",
-    "quantity": 3,
-    "price": "19.50",
-    "note": "left at the door",
-}
+WITH_AN_ORDER = 1700
+"""Bytes that a record takes at least whose first block holds a customer's order."""
+
+TITLES = ("Walnut desk organiser", "Earl Grey, 250 g", "Cup, blue", "Brass hook", "Linen shade", "Oak stool")
 
 
 def record(
@@ -21,10 +18,17 @@ def record(
 ) -> bytes:
     """One execution of about `size` bytes; a customer's order in its first block, as long as it takes."""
     outcome: Outcome = "failed-block" if failed else "success"
-    told = execution(outcome, id=execution_id, started=started, stopped=started + TOOK, variant=variant)
+    told = execution(
+        outcome,
+        id=execution_id,
+        started=started,
+        stopped=started + TOOK,
+        variant=variant,
+        payload={} if size < WITH_AN_ORDER else None,
+    )
     missing = size - len(encoded(told))
     if missing > 0:
-        lines = [LINE] * round(missing / (len(encoded(LINE)) + 1))
+        lines = [line(number) for number in range(round(missing / (len(encoded(line(0))) + 1)))]
         told["results"][1]["data"] = [{"json": {"lineItems": lines}}]
     return encoded(told)
 
@@ -42,6 +46,18 @@ def page(records: int, *, size: int, failing: int, variant: Variant = "product-p
         for number in range(records)
     ]
     return b'{"data":[%b]}' % b",".join(listed)
+
+
+def line(number: int) -> dict[str, object]:
+    """A line of an order, hardly ever the same as another."""
+    drawn = (number + 1) * 7919
+    return {
+        "sku": f"ORG-{drawn % 10_007:04d}",
+        "title": TITLES[drawn % len(TITLES)],
+        "quantity": 1 + drawn % 7,
+        "price": f"{drawn % 9973 / 100:.2f}",
+        "note": "left at the door" if drawn % 3 else "to be called before",
+    }
 
 
 def encoded(value: object) -> bytes:

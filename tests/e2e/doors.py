@@ -51,5 +51,7 @@ def hook(home: Home, page: str) -> str:
 
 
 def metric(page: str, name: str) -> float:
+    """A figure by its name and labels; 0 where it was not told yet."""
     _, text = ask(f"{page}/metrics")
-    return float(re.findall(rf"^forwarder_{name} (\S+)$", text, re.MULTILINE)[0])
+    found = re.search(rf"^forwarder_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0

@@ -47,7 +47,8 @@ def test_one_is_shown_whole(home: Home, dead: list[str]) -> None:
     shown = home("dead", "show", dead[1]).json()
     assert shown["detail"]["executionId"] == dead[1]
     assert shown["reason"] == "Detail is malformed."
-    assert len(shown["attempts"]) == 1
+    (attempt,) = shown["attempts"]
+    assert (attempt["code"], attempt["at"], shown["attempts_left_out"]) == ("MalformedDetail", shown["died_at"], 0)
 
 
 @pytest.mark.usefixtures("dead")

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.doors import address, ask, hook, log_in, metric
 from tests.e2e.harness import Daemon, Home, fail, numbered, polls, sent
 from tests.fakes.alloy import FakeAlloy
-from tests.fakes.bus_faults import slow
+from tests.fakes.bus_faults import entry_codes, reset_after, slow
 from tests.fakes.eventbridge import StrictEventBridge
 
 LONG = {"min_interval": "1h", "max_interval": "1h"}
@@ -62,12 +62,29 @@ def test_the_metrics_count_what_happened_and_name_no_one(
         assert f'forwarder_last_success_timestamp_seconds{{part="{part}"}}' in text
 
 
+def test_the_metrics_tell_what_became_of_each_attempt(daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy) -> None:
+    page = address(daemon)
+    daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
+    for id_, fault, name in (
+        ("throttled", entry_codes({0: "ThrottlingException"}), 'events_retried_total{code="ThrottlingException"}'),
+        ("new", entry_codes({0: "planted-code"}), 'events_retried_total{code="other"}'),
+        ("malformed", entry_codes({0: "MalformedDetail"}), 'events_dead_total{code="MalformedDetail"}'),
+        ("lost", reset_after(delivered=True), "events_unknown_total"),
+    ):
+        bus.next(fault)
+        fail(alloy, id_, ago=-1)
+        daemon.until(lambda: metric(page, name) == 1)  # noqa: B023  # it is asked in this turn alone
+        daemon.until(lambda: metric(page, "owed") == 0)
+    assert sorted(set(sent(bus))) == ["lost", "new", "throttled"]
+    assert "planted-code" not in ask(f"{page}/metrics")[1]
+
+
 def test_draining_is_not_ready_and_the_doors_answer_until_the_end(
     daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy
 ) -> None:
     page = address(daemon)
     daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
-    bus.next(slow(1500))
+    bus.next(slow(60))
     fail(alloy, "in-flight")
     daemon.until(lambda: len(bus.delivered) == 1)
     daemon.send(signal.SIGTERM)
@@ -133,6 +150,7 @@ def test_an_address_open_to_a_network_without_tls_ends_the_start_with_the_mend(h
 
 
 def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
+    home.change("web", listen="127.0.0.1:8787")
     done = home("web", "token")
     token = done.out.strip()
     assert re.fullmatch(r"[\w-]{43}", token)
@@ -141,6 +159,14 @@ def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
     assert home("web", "token").out.strip() != token
     assert "web-token" not in home("keys", "show").out
     assert home("keys", "set", "web-token-sha256", stdin="x").code == 2
+
+
+@pytest.mark.parametrize("verb", ["token", "hook"])
+def test_where_there_is_no_page_nothing_is_made_that_would_open_it(home: Home, verb: str) -> None:
+    home.change("web", listen="")
+    done = home("web", verb)
+    assert (done.code, done.out) == (2, "")
+    assert "web.listen" in done.err
 
 
 def test_the_address_for_alloy_is_the_public_one(home: Home) -> None:

@@ -28,7 +28,7 @@ from tests.fakes.alloy import (
     wrong_length,
 )
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.fakes.wire import Request
+from tests.fakes.wire import Request, utc_now
 
 
 def test_a_forbidden_request_exits_77_too(home: Home, alloy: FakeAlloy) -> None:
@@ -81,6 +81,40 @@ def test_a_workflow_that_neither_noun_knows_is_reported_and_the_rest_go_on(
     assert (done.code, sent(bus)) == (69, ["a"])
     assert "gone" in done.err.split("error: ", 1)[1]
     assert polls(alloy, "gone") == 2
+
+
+def test_a_workflow_that_vanishes_and_comes_back_loses_nothing_and_holds_up_nobody(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("source", workflows=["v", "w"])
+    fail(alloy, "v-1", workflow="v", ago=5)
+    gone = Answer(404, {}, b'{"message":"Not Found"}')
+    with home.daemon() as daemon:
+        daemon.until(lambda: sent(bus) == ["v-1"])
+        alloy.always(lambda request: gone if "/v/logs" in request.path else None)
+        fail(alloy, "v-2", workflow="v", ago=1)
+        fail(alloy, "w-1", ago=1)
+        daemon.until(lambda: sent(bus) == ["v-1", "w-1"])
+        alloy.clear()
+        daemon.until(lambda: sent(bus) == ["v-1", "v-2", "w-1"], within=60)
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("hours", [-6, 6])
+def test_a_clock_of_the_api_that_is_hours_off_loses_and_doubles_nothing(
+    home: Home, bus: StrictEventBridge, hours: int
+) -> None:
+    with FakeAlloy(now=lambda: utc_now() + timedelta(hours=hours)) as off:
+        off.api.add_workflow("w")
+        home.change("source", base_url=off.url, start_from="now")
+        fail(off, "before")
+        with home.daemon() as daemon:
+            daemon.until(lambda: polls(off) > 1, within=60)
+            for number in range(3):
+                fail(off, f"x{number}", ago=-1)
+                daemon.until(lambda number=number: f"x{number}" in sent(bus))  # type: ignore[misc]
+            assert daemon.stop() == 0
+        assert sent(bus) == ["x0", "x1", "x2"]
 
 
 def gap(alloy: FakeAlloy, number: int) -> float:

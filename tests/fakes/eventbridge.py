@@ -152,7 +152,7 @@ class StrictEventBridge:
         before = len(self.delivered)
         answer = self._sts(request) if operation == "STS" else self._events(operation, request, fault)
         delivered = len(self.delivered) - before
-        asked = json.loads(request.body)["Name"] if operation == "DescribeEventBus" else ""
+        asked = json.loads(request.body).get("Name", "default") if operation == "DescribeEventBus" else ""
         self.served.append(Served(request.index, operation, fault, answer.status, delivered, asked))
         return answer if fault is None or answer.status != 200 else fault.spoil(answer)
 

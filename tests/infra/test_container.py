@@ -39,6 +39,8 @@ def test_the_steps_make_a_program_that_runs_alone(tmp_path: Path) -> None:
     assert installed - {"forwarder"} <= wanted
     assert not installed & {"pip", "setuptools", "wheel", "hatchling", "pytest", "moto"}
     assert [step.split()[0] for step in images.left_out] == ["groupadd"]
+    bases = sorted(tmp_path.glob("base-*"), key=lambda base: int(base.name.partition("-")[2]))
+    assert [bool(list(base.glob("lib/*/site-packages/pip"))) for base in bases] == [True, False]
 
 
 def test_what_goes_into_the_image_is_what_is_tested() -> None:

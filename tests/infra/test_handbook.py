@@ -20,12 +20,13 @@ README = (INFRA / "README.md").read_text()
 ROOT = INFRA.parent
 
 
-def commands() -> list[str]:
+def commands(text: str = README) -> list[str]:
     """Every line of every block that a person would copy."""
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [line for kind, block in fenced if not kind for line in block.replace("\\\n", "").splitlines()]
 
 
+@pytest.mark.long
 def test_a_ledger_backed_up_while_it_runs_is_whole_and_can_be_restored(
     home: Home, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
@@ -48,6 +49,7 @@ def test_a_ledger_backed_up_while_it_runs_is_whole_and_can_be_restored(
     assert sent(bus) == sorted([*numbered(30), "later", "later"])
 
 
+@pytest.mark.long
 def test_a_ledger_that_was_moved_is_not_begun_anew_where_it_was(home: Home, alloy: FakeAlloy, tmp_path: Path) -> None:
     fail(alloy, "a")
     assert home("once").code == 0
@@ -57,6 +59,7 @@ def test_a_ledger_that_was_moved_is_not_begun_anew_where_it_was(home: Home, allo
     assert "is gone" in done.err
 
 
+@pytest.mark.long
 def test_a_master_key_that_is_handed_over_is_rotated_as_the_handbook_says(home: Home, bus: StrictEventBridge) -> None:
     handed = home.place / "credentials"
     handed.mkdir()
@@ -73,9 +76,10 @@ def test_a_master_key_that_is_handed_over_is_rotated_as_the_handbook_says(home: 
     assert "✓ vault" in home("check").out
 
 
-def test_every_file_that_a_command_names_is_there() -> None:
-    named = {found for line in commands() for found in re.findall(r"infra/[\w./-]+", line)}
-    assert len(named) >= 8
+@pytest.mark.parametrize("text", [README, (ROOT / "README.md").read_text()], ids=["infra", "root"])
+def test_every_file_that_a_command_names_is_there(text: str) -> None:
+    named = {found for line in commands(text) for found in re.findall(r"infra/[\w./-]+", line)}
+    assert len(named) >= 4
     assert not [path for path in named if not (ROOT / path).exists()]
 
 

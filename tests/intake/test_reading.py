@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from forwarder.demo.executions import execution
+from forwarder.intake.reading import LONG_WORK
 from forwarder.model import Checkpoint
 from tests.clocks import NOON
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.intake.desk import DAY, HOUR, MINUTE, WORKFLOW, desk
 from tests.loops import looped
+from tests.samples import FEED
 
 
 @looped
@@ -141,3 +144,19 @@ async def test_an_id_that_was_recorded_elsewhere_is_not_recorded_again(alloy: Fa
         assert await it.read() == ["copy"]
         assert await it.read(deep=True) == []
         assert len(it.woken) == 1
+
+
+@looped
+async def test_large_executions_are_recorded_like_their_neighbours(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """Of these, one is shaped in a thread of its own, and the others take a pause between them."""
+    sizes = [10, LONG_WORK * 2, LONG_WORK // 2, LONG_WORK // 2, 10]
+    async with desk(alloy, tmp_path, page_size=30) as it:
+        for number, size in enumerate(sizes):
+            payload = {"text": f"{number}" * size}
+            record = execution("failed-status", id=f"{number}", started=NOON, payload=payload)
+            alloy.api.add(WORKFLOW, record)
+        await it.reader.read(FEED)
+        owed = await it.ledger.take(10, now=it.clock.now())
+    texts = {each.entry.execution_id: each.entry.detail.count(each.entry.execution_id.encode()) for each in owed}
+    assert sorted(texts) == [str(number) for number in range(len(sizes))]
+    assert [texts[str(number)] >= size for number, size in enumerate(sizes)] == [True] * len(sizes)

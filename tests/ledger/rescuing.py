@@ -72,6 +72,10 @@ def letters(file: Path) -> list[DeadLetter]:
     return _asked(file, lambda ledger: ledger.dead_letters())
 
 
+def known(file: Path, *ids: str) -> set[str]:
+    return _asked(file, lambda ledger: ledger.known(ids))
+
+
 def _asked(file: Path, question: Callable[[SqliteLedger], Awaitable[T]]) -> T:
     async def ask() -> T:
         async with SqliteLedger(file) as ledger:

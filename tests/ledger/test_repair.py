@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,12 +12,27 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.ledger import Books
 from forwarder.ledger.repair import repair
+from forwarder.ledger.schema import connect
 from forwarder.model import Checkpoint
 from tests.clocks import NOON
 from tests.disks import no_file_larger_than, unprivileged
 from tests.ledger.files import books, filled
-from tests.ledger.rescuing import COUNT, OTHER, PAGE, WHOLE, checkpoints, detail, fill, letters, owed, pages, spoil
+from tests.ledger.rescuing import (
+    COUNT,
+    OTHER,
+    PAGE,
+    WHOLE,
+    checkpoints,
+    detail,
+    fill,
+    known,
+    letters,
+    owed,
+    pages,
+    spoil,
+)
 from tests.samples import FEED
 
 
@@ -36,7 +52,8 @@ def test_a_sound_ledger_comes_over_whole(file: Path) -> None:
     done = repair(file)
     assert (done.books, books(file)) == (WHOLE, WHOLE)
     assert (done.lost, done.without_detail) == ({}, [])
-    assert done.rows == {"feeds": 2, "executions": COUNT + 20, "entries": COUNT + 20, "details": COUNT + 20}
+    large = dict.fromkeys(("executions", "entries", "details"), COUNT + 20)
+    assert done.rows == {"feeds": 2, **large, "minutes": 1, "lags": 1}
     assert checkpoints(file) == {FEED: Checkpoint(watermark=NOON, floor=NOON), OTHER: Checkpoint(watermark=NOON)}
     assert [each.entry.detail for each in owed(file)] == [detail(number) for number in range(20, COUNT + 20)]
 
@@ -157,6 +174,21 @@ def test_a_ledger_of_a_newer_version_is_not_rescued_into_an_older_one(file: Path
     before = file.read_bytes()
     assert "newer" in refused(file).message
     assert file.read_bytes() == before
+
+
+def test_a_ledger_of_the_first_version_is_rescued_and_brought_up(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with closing(connect(file, create=True, at=1)) as db:
+        db.execute("INSERT INTO feeds (feed, workflow_id, user_id) VALUES (1, 'w-1', '')")
+        for number in range(3):
+            whole = hashlib.blake2b(f"e-{number}".encode(), digest_size=16).digest()
+            key, proof = (int.from_bytes(half, signed=True) for half in (whole[:8], whole[8:]))
+            db.execute("INSERT INTO executions VALUES (?, ?, 1, NULL, 1, 1000, 1)", (key, proof))
+        db.execute("UPDATE counters SET value = 3 WHERE name IN ('recorded', 'sent')")
+    done = repair(file)
+    assert (done.lost, done.rows["executions"]) == ({}, 3)
+    assert books(file) == Books(recorded=3, sent=3)
+    assert known(file, "e-0", "e-1", "e-2", "e-3") == {"e-0", "e-1", "e-2"}, "or they would be sent again"
 
 
 def test_on_a_full_disk_it_is_refused_and_the_damaged_ledger_left_as_it_was(file: Path) -> None:

@@ -123,6 +123,18 @@ async def test_a_stream_ends_with_its_session(tmp_path: Path, end: Callable[[Vis
 
 
 @looped
+async def test_to_follow_the_stream_is_not_to_use_the_page(tmp_path: Path) -> None:
+    async with visit(tmp_path) as at:
+        await at.log_in()
+        async with at.browser.get("/status/stream") as stream:
+            await stream.content.readuntil(b"\n\n")
+            at.clock.advance(IDLE / 2)
+            await stream.content.readuntil(b"\n\n")
+            at.clock.advance(IDLE / 2)
+            await asyncio.wait_for(stream.read(), 20)
+
+
+@looped
 async def test_a_vault_that_does_not_open_lets_nobody_in(tmp_path: Path) -> None:
     async with visit(tmp_path) as at:
         await at.log_in()

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from structlog.testing import capture_logs
 
+from forwarder.web.names import Names
 from tests.loops import looped
+from tests.samples import some_settings
 from tests.web.visit import Visit, visit
 
 PUBLIC = "https://forwarder.example.com"
@@ -62,3 +65,39 @@ async def test_through_the_proxy_the_cookie_is_for_tls_alone(tmp_path: Path) -> 
 async def test_the_proxy_may_call_us_by_our_own_name(tmp_path: Path) -> None:
     async with behind(tmp_path, "127.0.0.1") as at:
         assert (await at.change("/login", {"Origin": PUBLIC}, data={"token": at.token})).status == 303
+
+
+class Transport:
+    """One end of a connection with somebody at this address."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self._peer, 50_000) if name == "peername" else default
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxies", "has_tls", "may"),
+    [
+        ("10.1.2.3", ["10.0.0.0/8"], False, True),
+        ("127.0.0.1", ["10.0.0.0/8"], False, True),
+        ("::1", ["10.0.0.0/8"], False, True),
+        ("198.51.100.7", ["10.0.0.0/8"], False, False),
+        ("198.51.100.7", ["10.0.0.0/8"], True, True),
+        ("198.51.100.7", [], False, True),
+    ],
+)
+def test_without_tls_of_our_own_nobody_comes_but_through_the_proxy(
+    peer: str, proxies: list[str], *, has_tls: bool, may: bool
+) -> None:
+    tls = {"tls_cert": "cert.pem", "tls_key": "key.pem"} if has_tls else {}
+    settings = some_settings(web={"trusted_proxies": proxies, "public_url": PUBLIC, **tls}).web
+    request = make_mocked_request("GET", "/", transport=Transport(peer))
+    assert Names.of(settings, 8787).may_come(request) == may
+
+
+def test_a_name_is_written_as_browsers_write_it() -> None:
+    names = Names.of(some_settings(web={"public_url": "https://Forwarder.Example.com:443"}).web, 80)
+    assert names.hosts == {"127.0.0.1", "localhost", "[::1]", "forwarder.example.com"}
+    assert names.origins == {"http://127.0.0.1", "http://localhost", "http://[::1]", PUBLIC}

@@ -10,6 +10,7 @@ import pytest
 
 from forwarder.ledger import Books, Dead, Ledger, Sent
 from forwarder.model import Checkpoint, State
+from forwarder.web.board import FRESH
 from forwarder.web.pages import FORM_TOKEN
 from forwarder.web.sessions import IDLE
 from tests.clocks import NOON
@@ -115,14 +116,14 @@ async def event_of(stream: Any) -> dict[str, str]:
 async def test_the_stream_tells_all_at_first_and_then_what_changed(tmp_path: Path) -> None:
     async with visit(tmp_path) as at:
         await at.log_in()
-        answer = await at.browser.get("/status/stream")
-        assert answer.content_type == "text/event-stream"
-        assert {"headline", "parts", "numbers", "events", "dead"} <= set(await event_of(answer.content))
-        await lived(at.desk.ledger)
-        at.clock.advance(2)
-        changed = await event_of(answer.content)
-        assert "MalformedDetail" in changed["dead"]
-        at.desk.stopping.set()
+        async with at.browser.get("/status/stream") as stream:
+            assert stream.content_type == "text/event-stream"
+            assert {"headline", "parts", "numbers", "events", "dead"} <= set(await event_of(stream.content))
+            await lived(at.desk.ledger)
+            at.clock.advance(FRESH)
+            changed = await event_of(stream.content)
+            assert "MalformedDetail" in changed["dead"]
+            at.desk.stopping.set()
 
 
 @looped

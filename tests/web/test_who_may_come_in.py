@@ -123,6 +123,13 @@ async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: 
             assert (await at.change(path, kind, door.method, data=data)).status == 413
 
 
+@looped
+async def test_what_is_too_large_is_refused_even_where_nobody_would_read_it(tmp_path: Path) -> None:
+    async with visit(tmp_path) as at:
+        for door in VIEWS:
+            assert await status_of(at, door, data=b"x" * (LARGEST_BODY + 1)) == 413
+
+
 @every_door
 @looped
 async def test_every_answer_says_what_a_browser_may_do_with_it(tmp_path: Path, door: Door) -> None:
