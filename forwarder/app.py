@@ -93,7 +93,7 @@ class App:
         identity = Identity(settings.destination, self.plan.stored_keys)
         async with (
             LogsClient(settings.source, key, self.clock, self.metrics) as source,
-            ClassicBus(identity, self.clock, self.metrics) as destination,
+            ClassicBus(identity, self.clock, self.metrics, lambda: self.settler.settled) as destination,
         ):
             delivery = Delivery(destination, self.ledger, self.settler, settings, self.clock, self.health, self.metrics)
             intake = Intake(source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake)
@@ -135,7 +135,7 @@ class App:
 def longest_work(settings: Settings) -> float:
     """Seconds that a task may take between two looks at its clock: a request with all its patience, and some more."""
     request = alloy.PATIENCE * settings.source.timeout.total_seconds()
-    publishing = 2 * bus.PATIENCE * settings.destination.timeout.total_seconds()  # asks for the bus first
+    publishing = 4 * bus.PATIENCE * settings.destination.timeout.total_seconds()  # asks for keys and the bus first
     return 60 + max(request, publishing)
 
 
@@ -165,5 +165,5 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
             lock.ledger_is_there()
             health = Health(watched.now)
             between = through(ledger)
-            settler = Settler(between, watched, health)
+            settler = Settler(between, watched, health, await between.last_settle())
             yield App(place, between, watched, health, beats, Metrics(CODES), settler, plan)

@@ -61,20 +61,20 @@ class Beats:
         if loop is not None and (task := _running()) is not None:
             loop.due[task] = self._monotonic() + wait + self.longest_work
 
-    def late(self) -> dict[str, list[str]]:
-        """The loops that hang, and where their late tasks stand.
+    def late(self) -> dict[str, list[asyncio.Task[Any]]]:
+        """The loops that hang, and their tasks that do.
 
         The task that a loop began with may wait for those that it started, for as long as they get on.
         """
         self._make_up_for_a_stop()
         now = self._monotonic()
-        late: dict[str, list[str]] = {}
+        late: dict[str, list[asyncio.Task[Any]]] = {}
         for name, loop in self._loops.items():
             loop.due = {task: due for task, due in loop.due.items() if not task.done()}
             others = loop.due.keys() - {loop.root}
             hang = [task for task, due in loop.due.items() if due < now and not (task is loop.root and others)]
             if hang:
-                late[name] = [_where(task) for task in hang]
+                late[name] = hang
         return late
 
     def _make_up_for_a_stop(self) -> None:
@@ -119,7 +119,7 @@ def _running() -> asyncio.Task[Any] | None:
         return None
 
 
-def _where(task: asyncio.Task[Any]) -> str:
+def where(task: asyncio.Task[Any]) -> str:
     """The line at which a task waits: names of ours, and never a value."""
     stack = task.get_stack(limit=1)
     if not stack:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from forwarder.backoff import Backoff
-from forwarder.beats import Beats
+from forwarder.beats import Beats, where
 from forwarder.clock import Clock
 from forwarder.health import Health
 from forwarder.model import State
@@ -22,6 +22,9 @@ CALM = 300.0
 
 LOOK_EVERY = 1.0
 """Seconds between two looks whether a loop gets on."""
+
+MOST_HANGS, FORGIVEN = 3, 3600.0
+"""Hangs in a row after which starting a loop again is given up, and seconds without one that end the row."""
 
 CANCELLING = 30.0
 """Seconds that a loop may take to end once it is told to."""
@@ -36,6 +39,7 @@ async def keep_running(
 ) -> None:
     """Report a loop that dies or hangs, and start it again, ever more slowly."""
     backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
+    hangs = 0
     while True:
         began = clock.monotonic()
         try:
@@ -43,6 +47,9 @@ async def keep_running(
         except Exception as error:
             if isinstance(error, LoopHangs):
                 log.critical("loop hangs", loop=name, where=str(error))
+                hangs = hangs + 1 if clock.monotonic() - began < FORGIVEN else 1
+                if hangs == MOST_HANGS:
+                    end_process(f"the loop {name} hangs again and again")
                 why = "its loop did not get on"
             else:
                 log.exception("loop died", loop=name)
@@ -62,14 +69,19 @@ async def _watched(name: str, loop: Callable[[], Awaitable[None]], beats: Beats)
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=LOOK_EVERY)
-            if where := beats.late().get(name):
-                raise LoopHangs(", ".join(where))
+            if hanging := beats.late().get(name):
+                at = ", ".join(where(each) for each in hanging)
+                for each in hanging:  # of what the loop left behind as well: its next run would wait for that
+                    each.cancel()
+                raise LoopHangs(at)
     finally:
         task.cancel()
         await asyncio.wait({task}, timeout=CANCELLING)
         beats.end(name)
         if not task.done():
             end_process(f"the loop {name} does not end, so it cannot be started again")
+    if task.cancelled():
+        raise RuntimeError("cancelled from inside")
     task.result()
 
 

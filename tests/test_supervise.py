@@ -1,6 +1,8 @@
 """A loop that dies or hangs is reported and started again, and its neighbours go on."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -76,3 +78,42 @@ async def test_whoever_cancels_a_loop_ends_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert ended.is_set()
+
+
+@looped
+async def test_a_loop_that_is_cancelled_from_inside_is_started_again() -> None:
+    clock, starts = QuickClock(), 0
+
+    async def gives_up_once() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise asyncio.CancelledError
+
+    await keep_running("source", gives_up_once, clock, Health(clock.now), Beats())
+    assert starts == 2
+
+
+def test_a_loop_that_hangs_again_and_again_ends_the_process() -> None:
+    program = """
+import asyncio
+import subprocess
+import sys
+from forwarder.beats import Beats
+from forwarder.clock import SystemClock
+from forwarder.health import Health
+from forwarder.supervise import keep_running
+
+async def hangs():
+    await asyncio.Event().wait()
+
+async def main():
+    beats = Beats()
+    beats.longest_work = 0.01
+    await keep_running("source", hangs, SystemClock(), Health(SystemClock().now), beats)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603  # ours
+    assert done.returncode == 1
+    assert "the loop source hangs again and again" in done.stdout + done.stderr

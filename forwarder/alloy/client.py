@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +32,8 @@ from forwarder.settings.fields import SourceSettings
 
 # A request whose bytes trickle is given up after this many of its time-outs.
 PATIENCE = 10
+
+LOOK_EVERY = 60.0
 
 NOUNS = ("workflow", "workflows")
 
@@ -165,8 +167,16 @@ class LogsClient:
         self._require_ok(answer)
         return _json(answer.body)
 
+    async def _a_free_one(self) -> httpx.AsyncClient:
+        """All may wait as they were told to. Who waits for them does not hang, and says so by a look at the clock."""
+        while True:
+            self._clock.monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    return await self._free.get()
+
     async def _send(self, method: str, path: str, query: Mapping[str, Any]) -> _Answer:
-        client = await self._free.get()
+        client = await self._a_free_one()
         status = None
         try:
             await self._pace.turn()

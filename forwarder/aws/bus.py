@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -24,7 +24,7 @@ log = structlog.get_logger("bus")
 LOOK_EVERY = 60.0
 """Seconds for which the bus is taken to exist. PutEvents to a bus that does not answers 200 and drops the events."""
 
-CANNOT_TELL = (*MAY_NOT, "region")
+CANNOT_TELL = (*MAY_NOT, "elsewhere")
 """Codes of a look that will never tell whether a bus exists."""
 
 PATIENCE = 3
@@ -54,8 +54,8 @@ class Answer:
 
 class Bus(Protocol):
     name: str
-    existed_at: datetime | None
-    """When it was last known to exist, another instant for each look. What it accepts after that it may drop."""
+    seen: int | None
+    """The last settlement before it was last known to exist. What is settled after that it may have dropped."""
 
     async def look(self, *, anew: bool = False) -> None:
         """Ask whether it exists, where that was not asked lately, or `anew`. Raises DestinationError."""
@@ -68,22 +68,29 @@ class Bus(Protocol):
 
 
 class ClassicBus:
-    """Entered with `async with`, which does no I/O."""
+    """Entered with `async with`, which does no I/O. `settled` tells the number of the last settlement."""
 
-    def __init__(self, identity: Identity, clock: Clock, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        metrics: Metrics | None = None,
+        settled: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._identity = identity
         self._destination = identity.destination
         self._clock = clock
         self._metrics = metrics or Metrics()
+        self._settled = settled
         self._open = AsyncExitStack()
-        self.name = f"{identity.destination.region}/{identity.destination.event_bus}"
+        self.name = f"{identity.destination.region}/{identity.digest}/{identity.destination.event_bus}"
         self._session = identity.session()
         self._client: Any = None
         self._put_events: PutEvents | None = None
         self._connecting = asyncio.Lock()
         self._looking = asyncio.Lock()
         self._seen_at: float | None = None
-        self.existed_at: datetime | None = None
+        self.seen: int | None = None
         self._may_look = True
 
     async def __aenter__(self) -> Self:
@@ -101,7 +108,7 @@ class ClassicBus:
         began = self._clock.monotonic()
         try:
             # The clients' time-outs are between two bytes: an answer that trickles would hold the request for ever.
-            async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
+            async with self._patience():
                 said = await request
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table says what it means
             meant = request_error(error)
@@ -122,7 +129,7 @@ class ClassicBus:
         async with self._looking:
             if not self._is_to_look(anew):
                 return
-            now, began_at = self._clock.monotonic(), self._clock.now()
+            now, settled = self._clock.monotonic(), self._settled()
             try:
                 await self._describe(self._destination.event_bus)
             except DestinationRefused as error:
@@ -134,7 +141,7 @@ class ClassicBus:
                     mend="allow events:DescribeEventBus on the bus",
                 )
             else:
-                self.existed_at = _after(self.existed_at, began_at)
+                self.seen = settled
             self._seen_at = now
 
     def _is_to_look(self, anew: bool) -> bool:
@@ -142,15 +149,15 @@ class ClassicBus:
         return self._may_look and (anew or not is_fresh)
 
     async def look_for(self, name: str) -> None:
-        region, _, event_bus = name.partition("/")
-        if region != self._destination.region:
-            raise DestinationRefused(f"{name} is in another region", code="region")
+        region, digest, event_bus = name.split("/", 2)
+        if (region, digest) != (self._destination.region, self._identity.digest):
+            raise DestinationRefused(f"{name} is in another region or account", code="elsewhere")
         await self._describe(event_bus)
 
     async def _describe(self, event_bus: str) -> None:
         await self._ready()
         try:
-            async with asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds()):
+            async with self._patience():
                 await self._client.describe_event_bus(Name=event_bus)
         except Exception as error:  # noqa: BLE001  # as above
             meant = request_error(error)
@@ -165,11 +172,12 @@ class ClassicBus:
         Raises DestinationError.
         """
         try:
-            keys = await self._find_keys()
-            # Only then, for a client that is made without keys stays without.
-            async with self._connecting:
-                if self._put_events is None:
-                    self._put_events = await self._connect()
+            async with self._patience():  # a program that makes keys may never end
+                keys = await self._find_keys()
+                # Only then, for a client that is made without keys stays without.
+                async with self._connecting:
+                    if self._put_events is None:
+                        self._put_events = await self._connect()
         except DestinationError:
             raise
         except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
@@ -179,6 +187,9 @@ class ClassicBus:
             why = f"the AWS keys cannot be had: {meant.reason}"
             raise DestinationRefused(why, code="credentials", hint=CHECK_KEYS) from None
         return keys, self._put_events
+
+    def _patience(self) -> asyncio.Timeout:
+        return asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds())
 
     async def _find_keys(self) -> FrozenKeys:
         """In the ambient chain, or a role's, which are renewed where they are about to end."""
@@ -222,8 +233,3 @@ class ClassicBus:
             "Detail": event.detail,
             "EventBusName": self._destination.event_bus,
         }
-
-
-def _after(before: datetime | None, now: datetime) -> datetime:
-    """Now, or the least moment later than before, should a clock stand still or be set back."""
-    return now if before is None else max(now, before + timedelta(microseconds=1))

@@ -3,6 +3,7 @@
 Stored keys that are broken are an error, never a reason to try the ambient ones.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
@@ -76,6 +77,13 @@ class Identity:
     @property
     def origin(self) -> str:
         return "the vault" if self.stored else "the ambient chain"
+
+    @property
+    def digest(self) -> str:
+        """Tells one address, one stored key and one role from others, and nothing of them."""
+        key_id = self.stored.access_key_id.get_secret_value() if self.stored else ""
+        whole = f"{self.destination.endpoint_url}\0{key_id}\0{self.destination.role_arn}"
+        return hashlib.sha256(whole.encode()).hexdigest()[:8]
 
     def session(self) -> AioSession:
         """A session of the asynchronous SDK, whose clients use these keys."""

@@ -68,7 +68,7 @@ class Packer:
         for owed in entries:
             try:
                 self._waiting.append((owed, self._stamp.event(owed)))
-            except (ValueError, TypeError, RecursionError):  # of a detail that is not the JSON it was recorded as
+            except Exception:  # noqa: BLE001  # of a detail that is not the JSON it was recorded as, whatever it is
                 unfit.append(owed)
         return unfit
 

@@ -21,7 +21,7 @@ from forwarder.errors import (
     LedgerError,
 )
 from forwarder.health import Health
-from forwarder.ledger import UNDECODABLE, Dead, Ledger
+from forwarder.ledger import UNDECODABLE, Dead, Ledger, Settlement
 from forwarder.metrics import Metrics
 from forwarder.model import Owed, State, Unknown
 from forwarder.settings import Settings
@@ -152,8 +152,11 @@ class Delivery:
         left = {owed.token for owed in batch.owed}
         try:
             async for published in publish(self._bus, batch):
-                left -= {owed.token for owed in published.batch.owed}
-                await self._book(ticket, published)
+                settlements = self._heed(ticket, published)
+                await self._sight.note()
+                left -= {owed.token for owed in published.batch.owed}  # from here on they are the settler's
+                await self._settler.settle(settlements, self._bus.name)
+                self._account.booked(published, settlements, self._clock.now())
         except DestinationError as error:
             self._metrics.retried(error.code, len(left))
             self._hold(ticket, error)
@@ -167,7 +170,8 @@ class Delivery:
             self._ledger.release(left)
             self._gate.leave()
 
-    async def _book(self, ticket: Ticket, published: Published) -> None:
+    def _heed(self, ticket: Ticket, published: Published) -> list[Settlement]:
+        """What an answer means for the requests to come, and for each entry."""
         now = self._clock.now()
         outcomes = published.answer.outcomes
         settlements = [decide(owed, outcome, now) for owed, outcome in zip(published.batch.owed, outcomes, strict=True)]
@@ -187,9 +191,7 @@ class Delivery:
             self.trouble = None
             self._health.healthy(PART)
         self._sight.answered()
-        await self._sight.note()
-        await self._settler.settle(settlements, self._bus.name)
-        self._account.booked(published, settlements, now)
+        return settlements
 
     async def _look_back(self) -> None:
         if missing := await self._sight.look_back():
@@ -205,7 +207,7 @@ class Delivery:
         try:
             # What the others are told by it is to be taken back as well, unless nothing was sent since we look for it.
             others = self._requests - {asyncio.current_task()}
-            if others and self._bus.existed_at is not None:
+            if others and self._bus.seen is not None:
                 await asyncio.wait(others)
             await self._sight.note()
             await self._sight.owe_again(self._bus.name)

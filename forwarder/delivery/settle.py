@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 from forwarder.backoff import Backoff
@@ -25,25 +24,28 @@ class Settler:
     that cannot be written stops every publisher alike.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, health: Health) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, health: Health, settled: int = 0) -> None:
         self._ledger = ledger
         self._clock = clock
         self._health = health
         self._booking: set[asyncio.Task[Any]] = set()
         self._clear = asyncio.Event()
         self._clear.set()
+        self.settled = settled
+        """The number of the last settlement that is surely committed."""
 
     async def settle(self, settlements: Sequence[Settlement], bus: str) -> None:
         """Returns once it is committed: what the bus has accepted must not be forgotten."""
         try:
-            await self._book(lambda: self._ledger.settle(settlements, now=self._clock.now(), bus=bus))
+            number = await self._book(lambda: self._ledger.settle(settlements, now=self._clock.now(), bus=bus))
         except Exception:
             # A fault of ours: better sent again than held for ever.
             self._ledger.release([settlement.token for settlement in settlements])
             raise
+        self.settled = max(self.settled, number)
 
-    async def note_bus(self, bus: str, seen_at: datetime) -> None:
-        await self._book(lambda: self._ledger.note_bus(bus, seen_at))
+    async def note_bus(self, bus: str, settle: int) -> None:
+        await self._book(lambda: self._ledger.note_bus(bus, settle))
 
     async def owe_again(self, bus: str) -> int:
         """Owe once more what a bus swallowed that is missing; how many."""
@@ -74,7 +76,10 @@ class Settler:
         task = asyncio.create_task(self._until_committed(book))
         self._booking.add(task)
         task.add_done_callback(self._booked)
-        return await asyncio.shield(task)
+        while not task.done():
+            await asyncio.wait({task}, timeout=LOOK_EVERY)  # which leaves it alone if we are cancelled
+            self._clock.monotonic()  # a sign of life: a disk that is full is no hanging
+        return task.result()
 
     def _booked(self, task: asyncio.Task[Any]) -> None:
         self._booking.discard(task)

@@ -4,8 +4,6 @@ So what it accepted stays in doubt until it is seen again, or until it is missed
 more. The ledger keeps the doubt, of each bus by itself: it outlives the process, and settings that name another bus.
 """
 
-from datetime import datetime
-
 import structlog
 
 from forwarder.aws.bus import CANNOT_TELL, Bus
@@ -26,15 +24,15 @@ class Sight:
         self._bus = bus
         self._settler = settler
         self._clock = clock
-        self._noted_at: datetime | None = None
+        self._noted: int | None = None
         self._look_back_at = clock.monotonic()  # at what was left in doubt before us
 
     async def note(self) -> None:
         """Before what the bus accepted since: should it turn out to be missing, that is what has to be sent again."""
-        seen_at = self._bus.existed_at
-        if seen_at is not None and seen_at != self._noted_at:
-            await self._settler.note_bus(self._bus.name, seen_at)
-            self._noted_at = seen_at
+        seen = self._bus.seen
+        if seen is not None and seen != self._noted:
+            await self._settler.note_bus(self._bus.name, seen)
+            self._noted = seen
 
     def answered(self) -> None:
         """The bus has just said that it accepted something."""
@@ -54,6 +52,7 @@ class Sight:
             if name != self._bus.name:
                 await self._look_back_at_another(name)
                 continue
+            settled = self._settler.settled
             try:
                 await self._bus.look(anew=True)
             except BusMissing as error:
@@ -61,7 +60,8 @@ class Sight:
             except DestinationError as error:
                 self._cannot_tell(name, error)
             else:
-                await self.note()
+                # Also where we may not look any more, which was said: what nobody will ever tell is in doubt no longer.
+                await self._settler.note_bus(name, settled)
         return missing
 
     async def owe_again(self, name: str) -> None:
@@ -70,7 +70,7 @@ class Sight:
             log.warning("the missing bus had accepted events; they are sent again", bus=name, entries=dropped)
 
     async def _look_back_at_another(self, name: str) -> None:
-        seen_at = self._clock.now()
+        settled = self._settler.settled
         try:
             await self._bus.look_for(name)
         except BusMissing:
@@ -78,9 +78,9 @@ class Sight:
         except DestinationError as error:
             self._cannot_tell(name, error)
             if error.code in CANNOT_TELL:
-                await self._settler.note_bus(name, seen_at)  # it was said once; asking for ever tells no more
+                await self._settler.note_bus(name, settled)  # it was said once; asking for ever tells no more
         else:
-            await self._settler.note_bus(name, seen_at)
+            await self._settler.note_bus(name, settled)
 
     def _cannot_tell(self, name: str, error: DestinationError) -> None:
         self._look_back_at = self._clock.monotonic() + LOOK_BACK

@@ -57,7 +57,9 @@ class Intake:
 
     async def run(self) -> None:
         self.schedule.restart()
-        await self._watch([])
+        # What was discovered before is read at once: the users may not be told for hours, and the logs may.
+        known = [each.feed for each in await self._ledger.feeds()] if self._settings.discover else []
+        await self._watch(known)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.nudges.run())
             if self._settings.discover:

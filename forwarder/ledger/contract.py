@@ -203,14 +203,17 @@ class Ledger(Protocol):
     async def next_due(self) -> datetime | None:
         """When the first entry that is not taken falls due, or None where nothing is owed."""
 
-    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> None:
-        """Book what a bus answered of entries that were taken, in one commit.
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
+        """Book what a bus answered of entries that were taken, in one commit; its number.
 
         Settling an entry again changes nothing.
         """
 
-    async def note_bus(self, name: str, seen_at: datetime) -> None:
-        """Remember that the bus was seen; the same sight again changes nothing."""
+    async def last_settle(self) -> int:
+        """The number of the last settlement: an order that no clock disturbs."""
+
+    async def note_bus(self, name: str, settle: int) -> None:
+        """Remember that a bus was seen, when this was the last settlement."""
 
     async def buses_in_doubt(self) -> list[str]:
         """Those that were not seen since they last accepted something."""

@@ -12,9 +12,7 @@ from forwarder.ledger.contract import Pulse
 _pulses = msgspec.json.Decoder(Pulse)
 
 BUS = "bus:"
-"""What the names of the notes of each bus begin with. Their value is when it was seen, and the last settle by then."""
-
-_sights = msgspec.json.Decoder(tuple[int, int])
+"""What the names of the notes of each bus begin with. Their value is the last settle before it was seen."""
 
 
 def enabled(db: Connection) -> bool | None:
@@ -66,33 +64,31 @@ def note_forgotten_floor(db: Connection, floor: datetime) -> None:
     _set(db, "forgotten_floor", micros(floor if before is None else max(before, floor)))
 
 
+def last_settle(db: Connection) -> int:
+    return int(_get(db, "settles") or 0)
+
+
 def next_settle(db: Connection) -> int:
-    number = (_get(db, "settles") or 0) + 1
+    number = last_settle(db) + 1
     _set(db, "settles", number)
-    return int(number)
+    return number
 
 
 def bus_seen(db: Connection, name: str) -> int | None:
     """The last settle before a bus was last known to exist, if that is known of this one."""
     value = _get(db, BUS + name)
-    return None if value is None else _sights.decode(value)[1]
+    return None if value is None else int(value)
 
 
-def note_bus(db: Connection, name: str, seen_at: datetime) -> None:
-    """The same sight again changes nothing: what was settled since then stays in doubt."""
-    value = _get(db, BUS + name)
-    if value is None or _sights.decode(value)[0] != micros(seen_at):
-        _set(db, BUS + name, msgspec.json.encode((micros(seen_at), _get(db, "settles") or 0)))
-
-
-def forget_bus(db: Connection, name: str) -> None:
-    db.execute("DELETE FROM notes WHERE name = ?", (BUS + name,))
+def note_bus(db: Connection, name: str, settle: int) -> None:
+    """A sight that is noted late takes nothing back that a later one told."""
+    _set(db, BUS + name, max(settle, bus_seen(db, name) or 0))
 
 
 def buses_seen(db: Connection) -> dict[str, int]:
     """Every bus that was seen, and the last settle before that."""
     rows = db.execute("SELECT name, value FROM notes WHERE substr(name, 1, ?) = ?", (len(BUS), BUS))
-    return {name.removeprefix(BUS): _sights.decode(value)[1] for name, value in rows}
+    return {name.removeprefix(BUS): int(value) for name, value in rows}
 
 
 def _get(db: Connection, name: str) -> Any:
@@ -114,8 +110,8 @@ def is_sound(name: object, value: object) -> bool:
                 return instant(value) is not None
             case "pulse", bytes():
                 return _pulses.decode(value) is not None
-            case str(), bytes() if name.startswith(BUS):
-                return _sights.decode(value) is not None
+            case str(), int() if name.startswith(BUS):
+                return value >= 0
             case _:
                 return False
     except (ValueError, OverflowError, msgspec.MsgspecError):

@@ -50,7 +50,7 @@ def due(db: Connection, limit: int, now: datetime, besides: Collection[int]) -> 
             continue
         try:
             entry = Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body))
-        except (zlib.error, TypeError):
+        except (zlib.error, TypeError, OverflowError):
             broken.append(token)
             continue
         size += len(entry.detail)
@@ -70,7 +70,7 @@ def oldest(db: Connection) -> datetime | None:
     return None if row[0] is None else instant(row[0])
 
 
-def settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: datetime) -> None:
+def settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: datetime) -> int:
     dead = 0
     number = notes.next_settle(db)
     accepted = {settlement.token: settlement.event_id for settlement in settlements if isinstance(settlement, Sent)}
@@ -91,6 +91,7 @@ def settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: dat
                 assert_never(settlement)
     count(db, owed=-sent - dead, sent=sent, dead=dead)
     minutes.count_sent(db, [each.token for each in settlements if isinstance(each, Sent)], number, now)
+    return number
 
 
 def buses_in_doubt(db: Connection) -> list[str]:
@@ -108,7 +109,6 @@ def owe_again(db: Connection, bus: str, now: datetime) -> int:
         (micros(now), seen, bus),
     ).rowcount
     count(db, sent=-changed, owed=changed)
-    notes.forget_bus(db, bus)
     return changed
 
 

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.ledger.lock import is_running
 
 APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
 
@@ -106,6 +107,7 @@ def connect(file: Path, *, create: bool, at: int | None = None) -> sqlite3.Conne
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         if not create:
             _require_tables(connection, file)
+            _leave_to_the_one_that_runs(connection, file)
         _prepare(connection, file, VERSION if at is None else at)
         _require_sound(connection, file)
     except sqlite3.Error as error:
@@ -128,6 +130,15 @@ def _make(file: Path) -> None:
 def _require_tables(connection: sqlite3.Connection, file: Path) -> None:
     if version(connection) == 0:
         raise _emptied(file)
+
+
+def _leave_to_the_one_that_runs(connection: sqlite3.Connection, file: Path) -> None:
+    """A forwarder that runs would not know the ids again that are kept another way than it keeps them."""
+    if version(connection) < VERSION and is_running(file):
+        raise LedgerError(
+            f"the ledger {file} is of an older format, and an older forwarder runs on it",
+            hint="restart that one: it brings the ledger up",
+        )
 
 
 def _emptied(file: Path) -> LedgerError:

@@ -84,12 +84,16 @@ class SqliteLedger:
     async def next_due(self) -> datetime | None:
         return await self._worker.read(partial(owing.next_due, besides=frozenset(self._taken)))
 
-    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> None:
-        await self._worker.write(partial(owing.settle, settlements=settlements, bus=bus, now=now))
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
+        number = await self._worker.write(partial(owing.settle, settlements=settlements, bus=bus, now=now))
         self.release([settlement.token for settlement in settlements])
+        return number
 
-    async def note_bus(self, name: str, seen_at: datetime) -> None:
-        await self._worker.write(partial(notes.note_bus, name=name, seen_at=seen_at))
+    async def last_settle(self) -> int:
+        return await self._worker.read(notes.last_settle)
+
+    async def note_bus(self, name: str, settle: int) -> None:
+        await self._worker.write(partial(notes.note_bus, name=name, settle=settle))
 
     async def buses_in_doubt(self) -> list[str]:
         return await self._worker.read(owing.buses_in_doubt)

@@ -14,11 +14,16 @@ IDS_A_STEP = 2000
 
 
 def drop_details(db: Connection, now: datetime, keep_payload: timedelta) -> bool:
-    """Let go of details sent longer ago than `keep_payload`; whether there may be more."""
-    old = db.execute(
-        "SELECT entry, key FROM entries WHERE state = 1 AND settled_at < ? ORDER BY settled_at LIMIT ?",
+    """Let go of details sent longer ago than `keep_payload`; whether there may be more.
+
+    Those of which it is in doubt whether their bus was there are kept: they may have to be sent again.
+    """
+    rows = db.execute(
+        "SELECT entry, key, bus, settle FROM entries WHERE state = 1 AND settled_at < ? ORDER BY settled_at LIMIT ?",
         (micros(now - keep_payload), DETAILS_A_STEP),
     ).fetchall()
+    seen = notes.buses_seen(db)
+    old = [(entry, key) for entry, key, bus, settle in rows if bus not in seen or settle <= seen[bus]]
     drop(db, old, SENT)
     return len(old) == DETAILS_A_STEP
 

@@ -1,10 +1,12 @@
 """Whose keys are used: the stored ones, else the ambient ones, and a role on top of either."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from aiobotocore.session import AioSession
 
 from forwarder.aws.credentials import StoredKeys
 from forwarder.errors import DestinationRefused, VaultError
@@ -64,6 +66,17 @@ async def test_without_any_keys_delivery_is_refused_with_the_mend(bridge: Strict
     async with a_bus(bridge, None) as bus:
         error = await raised_by(DestinationRefused, lambda: bus.put(events()))
     assert (error.exit_code, bool(error.hint)) == (77, True)
+
+
+@looped
+async def test_keys_that_never_come_are_given_up(bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_session: AioSession) -> None:  # as a `credential_process` that does not end
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(AioSession, "get_credentials", never)
+    async with a_bus(bridge, None, timeout="50ms") as bus, asyncio.timeout(20):
+        error = await raised_by(DestinationRefused, lambda: bus.put(events()))
+    assert "keys cannot be had" in error.message
 
 
 @pytest.mark.parametrize("external_id", ["", "shared"])

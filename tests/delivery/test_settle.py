@@ -22,13 +22,14 @@ class FailingLedger:
         self.failures = failures
         self.booked: list[Any] = []
 
-    async def settle(self, settlements: Any, *, now: datetime, bus: str) -> None:
+    async def settle(self, settlements: Any, *, now: datetime, bus: str) -> int:
         assert (now >= NOON, bus) == (True, BUS)
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
             raise LedgerUnavailable("the disk is full", hint="make room")
         self.booked += settlements
+        return len(self.booked)
 
 
 @looped

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import LedgerError
-from forwarder.ledger import Books, Minute, SqliteLedger
+from forwarder.ledger import Books, Minute, RunningLock, SqliteLedger
 from forwarder.ledger.schema import STEPS, VERSION, connect
 from tests.clocks import NOON
 from tests.ledger.files import books, filled
@@ -94,3 +94,13 @@ def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyte
             connect(file, create=False)
     assert tables(file) == before
     assert books(file) == Books(recorded=1, owed=1)
+
+
+def test_a_ledger_that_an_older_forwarder_runs_on_is_left_to_that_one(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    made_as(file, 1)
+    with RunningLock(file):
+        with pytest.raises(LedgerError, match="an older forwarder runs on it"):
+            connect(file, create=False)
+        connect(file, create=True).close()  # as whoever holds the lock does
+        connect(file, create=False).close()
