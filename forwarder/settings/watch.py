@@ -39,10 +39,10 @@ class FileWatch:
         self._seen = look
 
     def _look(self) -> Look:
-        return tuple(_identity(path) for path in self._paths)
+        return tuple(identity(path) for path in self._paths)
 
 
-def _identity(path: Path) -> tuple[int, ...] | None:
+def identity(path: Path) -> tuple[int, ...] | None:
     try:
         stat = os.stat(path)  # noqa: PTH116  # follows links: what counts is the file at their end
     except OSError:

@@ -20,13 +20,14 @@ async def act(request: web.Request) -> web.Response:
     chosen = None if asked[0].endswith("_all") else [str(form[asked[0]])]
     try:
         if asked[0].startswith("retry"):
-            await desk.ledger.retry_dead(chosen, now=desk.clock.now())
+            count = await desk.ledger.retry_dead(chosen, now=desk.clock.now())
         else:
-            await desk.ledger.purge_dead(chosen)
+            count = await desk.ledger.purge_dead(chosen)
     except LedgerError as error:
         raise web.HTTPServiceUnavailable(reason=error.message) from None
     request.app[BOARD].forget()
-    request[CHANGED] = (asked[0], *(chosen or ()))
+    # An id is named only where there is one: whatever else was sent is nothing for the log.
+    request[CHANGED] = (asked[0], *((chosen or ()) if count else ()))
     return go_to("/#dead")
 
 

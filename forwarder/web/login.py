@@ -33,7 +33,11 @@ async def log_in(request: web.Request) -> web.Response:
         raise web.HTTPTooManyRequests(
             reason=f"too many tries: wait {wait:.0f} seconds", headers={"Retry-After": f"{wait:.0f}"}
         )
-    token = (await request.post()).get("token")
+    try:
+        token = (await request.post()).get("token")
+    except (LookupError, ValueError):  # a body that is no form
+        logins.spend(caller)
+        raise web.HTTPBadRequest(reason="this is no form of this page") from None
     known = digests.get(WEB_TOKEN)
     if known is None or not isinstance(token, str) or not digests.opens(WEB_TOKEN, token.strip()):
         logins.spend(caller)

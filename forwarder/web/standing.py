@@ -12,6 +12,8 @@ from forwarder.web import plots
 from forwarder.web.plots import Plot
 from forwarder.web.words import number
 
+MOST_FEEDS = 50
+
 LATEST = 15
 """Entries, and dead letters, that are shown; the command line tells all of them."""
 
@@ -35,6 +37,11 @@ class Standing:
     latest: Sequence[Held]
     dead: Sequence[Held]
     feeds: Sequence[FeedStatus]
+
+    @property
+    def worst_feeds(self) -> Sequence[FeedStatus]:
+        """Those that are shown: first those that could not be read, then those that were not read for long."""
+        return sorted(self.feeds, key=_urgency)[:MOST_FEEDS]
 
     @property
     def state(self) -> State:
@@ -71,6 +78,7 @@ class Standing:
     @property
     def sentence(self) -> str:
         bus, owed, dead = self.settings.destination.event_bus, self.books.owed, self.books.dead
+        purged = self.books.purged
         if not self.settings.enabled:
             kept = f" {_failures(owed)} found before until it is on again." if owed else ""
             return f"Nothing is read and nothing is sent.{kept}"
@@ -79,9 +87,16 @@ class Standing:
         if dead:
             looks = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} a look"
             return f"{looks}; every other failure has been sent to {bus}."
+        if purged:
+            return f"{number(purged)} dead letter{' was' if purged == 1 else 's were'} dropped; all else has been sent."
         if self.books.recorded:
             return f"Every failure that was found has been sent to {bus}."
         return f"Failures will be sent to {bus} as they are found."
+
+
+def _urgency(feed: FeedStatus) -> tuple[bool, float]:
+    reading = feed.reading
+    return (not (reading and reading.error), reading.at.timestamp() if reading else 0.0)
 
 
 def _failures(count: int) -> str:

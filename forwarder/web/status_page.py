@@ -5,6 +5,7 @@ from contextlib import suppress
 import msgspec
 from aiohttp import web
 
+from forwarder.errors import LedgerError
 from forwarder.ledger import Held
 from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK
@@ -63,7 +64,10 @@ async def event_detail(request: web.Request) -> web.Response:
 
 
 async def _asked_for(request: web.Request) -> Held:
-    held = await request.app[DESK].ledger.held(request.query.get("id", ""))
+    try:
+        held = await request.app[DESK].ledger.held(request.query.get("id", ""))
+    except LedgerError as error:
+        raise web.HTTPServiceUnavailable(reason=error.message) from None
     if held is None:
         raise web.HTTPNotFound(reason="this event is not held any more, or never was: see ledger.keep_payload")
     return held
@@ -71,7 +75,7 @@ async def _asked_for(request: web.Request) -> Held:
 
 ROUTES = [
     web.get("/", status, name="status"),
-    web.get("/status/stream", stream, name="stream"),
+    web.get("/status/stream", stream, name="stream", allow_head=False),
     web.get("/event", event, name="event"),
     web.get("/event/detail", event_detail, name="event-detail"),
 ]

@@ -6,16 +6,15 @@ let a stranger's tries cost us more.
 
 import hashlib
 import hmac
-import os
 import secrets
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
 from forwarder import files
 from forwarder.errors import VaultError
 from forwarder.settings import LocalSettings, Place
+from forwarder.settings.watch import identity
 from forwarder.vault import DIGESTS, Vault
 
 log = structlog.get_logger("web")
@@ -36,18 +35,19 @@ def renew(place: Place, settings: LocalSettings, name: str, now: datetime) -> st
 
 
 class Digests:
-    """The digests that the vault holds now: read again when its file changes, so that a new token counts at once."""
+    """The digests that the vault holds now: read again when its file or key changes, so that a new token counts at once."""
 
     def __init__(self, place: Place, settings: LocalSettings) -> None:
         self._place = place
         self._settings = settings
-        self._file = place.path(settings.vault.file)
-        self._seen: tuple[int, ...] | None = None
+        vault = settings.vault
+        self._files = [place.path(name) for name in (vault.file, vault.master_key_file) if name]
+        self._seen: list[tuple[int, ...] | None] = []
         self._digests: dict[str, str] = {}
 
     def get(self, name: str) -> str | None:
         """None where there is none, or the vault cannot be opened."""
-        seen = _identity(self._file)
+        seen = [identity(file) for file in self._files]
         if seen != self._seen:
             self._digests = self._read()
             self._seen = seen
@@ -66,11 +66,3 @@ class Digests:
             log.error("the tokens cannot be read", why=error.message, mend=error.hint)  # noqa: TRY400  # a person mends it
             return {}
         return {name: digest.get_secret_value() for name, digest in found.items() if digest is not None}
-
-
-def _identity(file: Path) -> tuple[int, ...] | None:
-    try:
-        stat = os.stat(file)  # noqa: PTH116  # follows links
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -83,7 +83,7 @@ def test_every_failure_that_was_listed_is_recorded_once(draw: Random, traits: Tr
 
 @pytest.mark.long
 @worlds
-@examples(2000)
+@examples(200)
 def test_every_failure_that_was_listed_is_recorded_once_in_thousands_of_worlds(
     draw: Random, traits: Traits, jumps: list[timedelta]
 ) -> None:

@@ -27,6 +27,7 @@ def standing(*, books: Books = Books(), enabled: bool = True, **parts: State) ->
             Books(recorded=3, dead=1, sent=2),
             "1 dead letter needs a look; every other failure has been sent to failures.",
         ),
+        (Books(recorded=3, purged=1, sent=2), "1 dead letter was dropped; all else has been sent."),
         (
             Books(recorded=3, dead=2, sent=1),
             "2 dead letters need a look; every other failure has been sent to failures.",
