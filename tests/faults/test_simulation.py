@@ -26,7 +26,7 @@ def test_every_write_of_the_daemon_has_its_points_and_each_is_killed_at() -> Non
     """The deadly plans below kill at each of the points; here it is that no write is without one."""
     writes = {name for name, method in vars(SqliteLedger).items() if "_worker.write(" in source_of(method)}
     acts = {point.partition(":")[0] for point in POINTS}
-    assert writes - acts == {"retry_dead", "purge_dead", "replay"}, "one commit each, of a verb"
+    assert writes - acts == {"retry_dead", "purge_dead", "replay", "ask"}, "one commit each, of a verb"
     assert acts - writes == {"take", "checkpoint"}, "before publishing, and what a record does as well"
     steps = [step for half in HALVES for step in deadly_plan(2, half)]
     assert {step.word for step in steps if step.kind == "kill at"} == set(POINTS)
