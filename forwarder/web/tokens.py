@@ -35,7 +35,7 @@ def renew(place: Place, settings: LocalSettings, name: str, now: datetime) -> st
 
 
 class Digests:
-    """The digests that the vault holds now: read again when its file or key changes, so that a new token counts at once."""
+    """The digests that the vault holds now, read again when its file or key changes: a new token counts at once."""
 
     def __init__(self, place: Place, settings: LocalSettings) -> None:
         self._place = place
