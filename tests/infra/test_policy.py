@@ -34,6 +34,12 @@ def test_its_test_events_may_too(policy: dict[str, Any]) -> None:
     assert allows(policy, "events:PutEvents", BUS, OURS | {"events:detail-type": "Forwarder Test"})
 
 
+def test_of_several_events_in_one_request_every_one_must_be_ours(policy: dict[str, Any]) -> None:
+    several = {name: [value, value] for name, value in OURS.items()}
+    assert allows(policy, "events:PutEvents", BUS, several)
+    assert not allows(policy, "events:PutEvents", BUS, several | {"events:source": [OURS["events:source"], "another"]})
+
+
 def test_the_bus_may_be_looked_at(policy: dict[str, Any]) -> None:
     assert allows(policy, "events:DescribeEventBus", BUS, {})
 
