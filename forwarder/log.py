@@ -45,6 +45,11 @@ def configure(settings: RunSettings) -> None:
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
+def audit() -> Any:
+    """A log that is written whatever level is set: who did what is never a detail."""
+    return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+
+
 @contextlib.contextmanager
 def _unfailing() -> Iterator[None]:
     try:

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from forwarder.log import audit
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.names import NAMES
 from forwarder.web.pages import FORM_TOKEN, PAGES, SESSION, page
@@ -127,7 +128,7 @@ async def check_change(request: web.Request, handler: Handler) -> web.StreamResp
         status = error.status
         raise
     finally:
-        log.info(
+        audit().info(
             "changed from the page",
             route=_route(request),
             fields=list(request.get(CHANGED, ())),

@@ -3,6 +3,7 @@
 import structlog
 from aiohttp import web
 
+from forwarder.log import audit
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.allowance import Allowance
 from forwarder.web.guard import DIGESTS, SESSIONS, cookie_name
@@ -41,10 +42,10 @@ async def log_in(request: web.Request) -> web.Response:
     known = digests.get(WEB_TOKEN)
     if known is None or not isinstance(token, str) or not digests.opens(WEB_TOKEN, token.strip()):
         logins.spend(caller)
-        log.warning("login refused", caller=caller)
+        audit().warning("login refused", caller=caller)
         return _form(request, status=web.HTTPUnauthorized.status_code, wrong=True)
     cookie, session = request.app[SESSIONS].begin(known)
-    log.info("logged in", session=session.name, caller=caller)
+    audit().info("logged in", session=session.name, caller=caller)
     answer = web.HTTPSeeOther("/")
     answer.set_cookie(
         cookie_name(request),

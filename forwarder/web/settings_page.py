@@ -1,6 +1,7 @@
 """The settings page: the switch, and the form that saves to the settings file and the vault."""
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,11 @@ from forwarder.web.pages import go_to, page
 LOOK_EVERY, MOST_LOOKS = 0.05, 40
 """Seconds between two looks, and how many: a change of the settings file is taken up within a second."""
 
+AS_OF = "as-of"
+"""The field with the digest of the file that the form was filled in from."""
+
+CHANGED_SINCE = "The settings file has changed since this page was shown: look at it again, then save"
+
 SAVED = {"kind": "good", "text": "Saved. It takes effect within a second, without a restart."}
 
 
@@ -33,7 +39,10 @@ async def save(request: web.Request) -> web.Response:
     desk, given = request.app[DESK], texts(await request.post())
     submitted = form.submitted(desk.place, in_file(desk), given)
     try:
-        faults = await asyncio.to_thread(form.save, desk.place, submitted, desk.clock.now())
+        if given.get(AS_OF, digest := as_of(desk)) != digest:  # what was written meanwhile must not be undone
+            faults = {"": CHANGED_SINCE}
+        else:
+            faults = await asyncio.to_thread(form.save, desk.place, submitted, desk.clock.now())
     except ForwarderError as error:
         faults = {"": told(error)}
     if not faults:
@@ -82,6 +91,7 @@ def form_values(desk: Desk, given: Mapping[str, str] | None = None) -> dict[str,
     }
     return {
         "here": "settings",
+        "as_of": as_of(desk),
         "form": form,
         "values": values,
         "variables": variables,
@@ -90,6 +100,14 @@ def form_values(desk: Desk, given: Mapping[str, str] | None = None) -> dict[str,
         "enabled": settings.enabled,
         "tries": False,
     }
+
+
+def as_of(desk: Desk) -> str:
+    """Of the file as it stands; empty where it cannot be read."""
+    try:
+        return hashlib.sha256(desk.place.file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def in_file(desk: Desk) -> Settings:

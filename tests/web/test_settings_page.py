@@ -187,3 +187,17 @@ async def test_a_test_event_has_a_detail_type_of_its_own_and_its_event_id_is_sho
                 assert "is-wrong" in told
                 assert code in told
             assert len(bus.delivered) == 1
+
+
+@looped
+async def test_a_form_that_was_shown_before_the_file_changed_undoes_nothing(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as at:
+        form = shown(await page_of(at))
+        file = at.desk.place.file
+        file.write_text(file.read_text() + '\n[event]\nsource = "by.hand"\n')
+        answer = await at.change("/settings", data=form | {"event.detail_type": "Mine"})
+        assert answer.status == 422
+        assert "has changed since this page was shown" in await answer.text()
+        assert load(at.desk.place).event.source == "by.hand"
+        assert (await send(at, {"event.detail_type": "Mine"})).status == 303
+        assert (load(at.desk.place).event.source, load(at.desk.place).event.detail_type) == ("by.hand", "Mine")
