@@ -82,7 +82,7 @@ def test_what_is_optional_is_left_out_together() -> None:
         if condition := resource.get("Condition"):
             by_condition.setdefault(condition, set()).add(logical)
     assert by_condition == {
-        "ToApi": {"ApiConnection", "Api", "ApiCaller", "FailuresToApi", "ApiFailedInvocations"},
+        "ToApi": {"ApiConnection", "Api", "ApiCaller", "FailuresToApi", "ApiFailedInvocations", "ApiRetries"},
         "ToFailureEmail": {"FailureMail", "FailureMailPolicy", "FailuresToMail"},
         "ToAlarmEmail": {"AlarmsToMail"},
         "WithSchema": {"Registry", "Schema"},
@@ -105,6 +105,7 @@ def test_every_alarm_tells_the_topic_and_watches_what_the_template_makes() -> No
     assert {logical: alarm["MetricName"] for logical, alarm in alarms.items()} == {
         "QueueFailedInvocations": "FailedInvocations",
         "ApiFailedInvocations": "FailedInvocations",
+        "ApiRetries": "RetryInvocationAttempts",
         "DeadLettersWaiting": "ApproximateNumberOfMessagesVisible",
         "Silence": "MatchedEvents",
     }
