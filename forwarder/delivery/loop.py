@@ -92,6 +92,7 @@ class Delivery:
         else:
             self.trouble = None
             self._health.healthy(PART)
+            await self._sight.note()
 
     async def drain(self) -> None:
         """Let requests in flight end, be settled, and be the bus's for certain.

@@ -118,6 +118,8 @@ def kill_at(scene: Scene, draw: Random, point: str) -> None:
 
 def _bring_about(scene: Scene, draw: Random, point: str) -> None:
     scene.world.fail(draw, 4)
+    if point.startswith("note:"):
+        scene.verb("status")  # which asks the daemon for word of how it does
     if point.startswith("note_bus"):
         time.sleep(scene.sim.real(LONGEST_TRUST))
         scene.world.fail(draw)

@@ -40,6 +40,9 @@ MARGIN: Final = 6.0
 LONGEST_TRUST: Final = 61.0
 """Simulated seconds after which the forwarder looks again whether the bus exists."""
 
+BOOKED: Final = 0.5
+"""Seconds of the machine's, in which an answer that is on its way has been booked."""
+
 BUSES: Final = (BUS, "failures-too")
 
 INVALID_SETTINGS: Final = 78
@@ -218,7 +221,13 @@ class Scene:
         self.bridge.buses |= set(BUSES)
 
     def _is_missed(self) -> bool:
-        """Whether nothing that it dropped is taken for sent."""
+        """Whether nothing that it dropped is taken for sent, nor will be: what was answered is booked within moments."""
+        if not self._is_nothing_taken_for_sent():
+            return False
+        time.sleep(BOOKED)
+        return self._is_nothing_taken_for_sent()
+
+    def _is_nothing_taken_for_sent(self) -> bool:
         dropped = {event.detail["executionId"] for event in list(self.bridge.dropped)}
         delivered = {event.detail["executionId"] for event in list(self.bridge.delivered)}
         return not (dropped - delivered) & in_state(self.home.ledger, SENT)
