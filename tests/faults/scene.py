@@ -221,7 +221,7 @@ class Scene:
         self.bridge.buses |= set(BUSES)
 
     def _is_missed(self) -> bool:
-        """Whether nothing that it dropped is taken for sent, nor will be: what was answered is booked within moments."""
+        """Whether nothing that it dropped is taken for sent, nor will be: what is answered is booked within moments."""
         if not self._is_nothing_taken_for_sent():
             return False
         time.sleep(BOOKED)
