@@ -5,7 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.redaction import LONGEST_NAME, MOST_NAMES, Redactor, says_nothing
+from forwarder.redaction import Redactor
+from forwarder.redaction.texts import says_nothing
+from forwarder.redaction.tree import LONGEST_KNOWN, MOST_KNOWN
 from tests.samples import examples, texts, trees
 from tests.test_redaction import plants, strings
 
@@ -29,17 +31,22 @@ def test_most_texts_say_nothing_at_a_glance() -> None:
 
 @given(st.lists(plants | trees, max_size=4))
 @examples(200)
-def test_names_that_were_met_before_are_told_as_at_first(met: list[Any]) -> None:
+def test_what_was_met_before_is_told_as_at_first(met: list[Any]) -> None:
     practised = Redactor()
     for tree in met:
         practised.tree(tree)
     assert [practised.tree(tree) for tree in met] == [Redactor().tree(tree) for tree in met]
 
 
-def test_names_that_never_come_again_do_not_fill_the_memory() -> None:
+def remembered(redactor: Redactor) -> list[str]:
+    kept = redactor._harmless_names, redactor._harmless_texts, redactor._names  # noqa: SLF001  # it shows nowhere else
+    return [text for known in kept for text in known]
+
+
+def test_what_never_comes_again_does_not_fill_the_memory() -> None:
     redactor = Redactor()
-    for number in range(3 * MOST_NAMES):
-        redactor.tree({f"name-{number}": 1, "x" * 100_000 + str(number): 1} if number % 100 == 0 else {str(number): 1})
-    remembered = redactor._known  # noqa: SLF001  # how much is remembered shows nowhere else
-    assert len(remembered) <= MOST_NAMES
-    assert max(map(len, remembered)) <= LONGEST_NAME
+    for number in range(3 * MOST_KNOWN):
+        redactor.tree({f"name-{number}": f"text {number}", f"token-{number} key": "x" * 100_000 + str(number)})
+    known = remembered(redactor)
+    assert len(known) <= 3 * MOST_KNOWN
+    assert max(map(len, known)) <= LONGEST_KNOWN

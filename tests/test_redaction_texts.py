@@ -63,6 +63,23 @@ def test_a_redacted_text_still_tells_the_rest() -> None:
     assert redact('{"password": "x", "user": "zoe"}') == f'{{"password":"{REDACTED}","user":"zoe"}}'
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://a.example/?redirect=https://b.example/?token=QzXw",
+        "https://a.example/?redirect=https%3A%2F%2Fb.example%2F%3Ftoken%3DQzXw",
+        "next=token=QzXw",
+        "page=1;q=a b;ip=QzXw",
+        "user%5Btoken%5D=QzXw",
+        "user[token]=QzXw",
+        "%26ip%3DQzXw",
+        "x" * 200 + "token=QzXw",
+    ],
+)
+def test_a_pair_within_the_value_of_another_is_found(text: str) -> None:
+    assert Redactor().text(text) == text.replace("QzXw", REDACTED)
+
+
 @pytest.mark.parametrize("value", [None, True, False])
 def test_what_cannot_be_a_secret_is_shown_even_under_the_name_of_one(value: object) -> None:
     assert Redactor().tree({"password": value}) == {"password": value}

@@ -20,6 +20,8 @@ log = structlog.get_logger("intake")
 
 DETAIL_VERSION = "1"
 
+_MILLISECOND = timedelta(milliseconds=1)
+
 _MESSAGE_KEYS = ("message", "description", "reason", "detail", "error")
 
 
@@ -51,20 +53,21 @@ class Shaper:
 
     def shape(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
         results = _decoded(execution.results)
+        start, stop = execution.start, execution.stop
         detail: Detail = {
             "version": DETAIL_VERSION,
             "executionId": execution.id,
             "workflowId": feed.workflow_id,
             **({"userId": feed.user_id} if feed.user_id else {}),
             "status": self.redactor.tree(execution.status),
-            "startedAt": _rfc3339(execution.start),
-            "stoppedAt": _rfc3339(execution.stop),
-            "durationMs": _duration_ms(execution),
+            "startedAt": _rfc3339(start),
+            "stoppedAt": _rfc3339(stop),
+            "durationMs": max(0, (stop - start) // _MILLISECOND) if start and stop else None,
             "error": self.redactor.tree(_error(execution, results)),
             **self._results(results),
             "forwarder": {"version": __version__, "observedAt": _rfc3339(now)},
         }
-        return Entry(execution.id, feed, time=ended_at(execution, now), detail=fit(detail, self.room))
+        return Entry(execution.id, feed, time=stop or start or now, detail=fit(detail, self.room))
 
     def _results(self, results: Any) -> Detail:
         match self.payload:
@@ -151,10 +154,5 @@ def _as_text(value: Any) -> str:
 
 
 def _rfc3339(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _duration_ms(execution: Execution) -> int | None:
-    if execution.start is None or execution.stop is None:
-        return None
-    return max(0, (execution.stop - execution.start) // timedelta(milliseconds=1))
+    """`time` is in UTC: what ends it is `+00:00`."""
+    return None if time is None else f"{time.isoformat(timespec='milliseconds')[:-6]}Z"

@@ -1,0 +1,9 @@
+"""Taking secrets and client addresses out of what is recorded, by name and by shape.
+
+It happens before anything is written to disk, and again nowhere: what is in the ledger is fit to be sent and shown.
+"""
+
+from forwarder.redaction.texts import REDACTED
+from forwarder.redaction.tree import MAX_DEPTH, Redactor, foreign
+
+__all__ = ["MAX_DEPTH", "REDACTED", "Redactor", "foreign"]
