@@ -16,8 +16,8 @@ _NULL = msgspec.Raw(b"null")
 _EMPTY = frozenset({b"", b"null", b'""', b"{}", b"[]", b"false"})
 
 NAME, BACKSLASH, ESCAPED = b'"error"', b"\\", b"\\u00"
-"""The name of a block's error as everybody writes it, and what any other spelling of it in JSON has to hold. One character
-is found ten times as fast as four."""
+"""The name of a block's error as everybody writes it, and what any other spelling of it in JSON has to hold. One
+character is found ten times as fast as four."""
 
 FAILURE_MESSAGE = "executionError"
 
