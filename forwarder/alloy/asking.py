@@ -73,7 +73,7 @@ class Asker:
             trust.set_alpn_protocols(["http/1.1"])
             for _ in range(self._settings.concurrency):
                 self._free.put_nowait(await self._connection(trust))
-        except (OSError, ValueError, httpx.InvalidURL) as error:
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:  # httpx imports what SOCKS takes
             await self._open.aclose()
             why = f"the client of the logs API cannot be made: {type(error).__name__}"
             raise SourceUnavailable(why, hint="check the proxy and SSL_CERT_* variables") from None
@@ -93,7 +93,7 @@ class Asker:
         return partial(self._by_proxy, await self._open.enter_async_context(client))
 
     async def _directly(self, transport: DirectTransport, method: str, asked: str) -> httpx.Response:
-        # The address is parsed once, and not for every page: that took as long as all of the sending.
+        # What all addresses have in common is parsed once, and not anew for every page.
         target = self._server.raw_path + asked.encode("ascii")
         return await transport.handle_async_request(
             httpx.Request(method, self._server, headers=self._headers, extensions={"target": target})

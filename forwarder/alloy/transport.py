@@ -63,7 +63,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 )
         except TimeoutError as error:
             raise httpx.ConnectTimeout("no connection in time") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that no server can have
             raise httpx.ConnectError(str(error)) from error
         return connection
 
@@ -127,14 +127,12 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     async def _next_event(self) -> h11.Event:
-        while (event := self._talk.next_event()) is h11.NEED_DATA:
+        while not isinstance(event := self._talk.next_event(), h11.Event):
             async with asyncio.timeout(self._seconds):
                 said = await self._said.get()
             if isinstance(said, Exception):
                 raise said
             self._talk.receive_data(said)
-        if isinstance(event, type):
-            raise h11.RemoteProtocolError("the server changed to another protocol")
         return event
 
     @contextmanager

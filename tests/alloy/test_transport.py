@@ -1,16 +1,29 @@
 """The wire under the client: when a connection is used again, and what is sent on it."""
 
 import asyncio
-from contextlib import suppress
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from typing import cast
 
+import httpx
 import pytest
 
 from forwarder.alloy import transport
 from forwarder.errors import SourceError, SourceUnavailable
 from tests.alloy.doors import FEED, connected, ids
-from tests.alloy.peer import FORGED, PAGE, Talk, answer, peer
+from tests.alloy.peer import FORGED, PAGE, Peer, Talk, answer, peer
 from tests.fakes.alloy import API_KEY
 from tests.loops import looped, until
+
+
+@asynccontextmanager
+async def direct(server: Peer) -> AsyncIterator[Callable[[], Awaitable[httpx.Response]]]:
+    """Without the client above, which lets the loop turn between two requests."""
+    url = httpx.URL(server.url)
+    async with transport.DirectTransport(url, ssl.create_default_context(), 5) as one:
+        yield lambda: one.handle_async_request(httpx.Request("GET", url))
 
 
 @looped
@@ -41,6 +54,17 @@ async def test_a_connection_that_the_server_closed_after_its_answer_is_not_used_
             assert await ids(client) == "e-1"
             await until(lambda: all(talk.writer.transport.is_closing() for talk in server.talks))
             assert len(server.talks) == number
+
+
+@looped
+async def test_nor_is_one_whose_end_nobody_had_the_time_to_see() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(answer())
+
+    async with peer(act) as server, direct(server) as get:
+        assert [await (await get()).aread() for _ in range(5)] == [PAGE] * 5
+        assert len(server.talks) == 5
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["with the answer before", "after it"])
@@ -87,6 +111,21 @@ async def test_a_request_that_was_given_up_leaves_nothing_of_its_answer_to_the_n
 
 
 @looped
+async def test_a_server_is_hung_up_on_as_soon_as_it_is_given_up() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        assert await talk.reader.read() == b""
+        hung_up.set()
+
+    hung_up = asyncio.Event()
+    async with peer(act) as server, connected(server, timeout="200ms") as client:
+        with pytest.raises(SourceUnavailable):
+            await ids(client)
+        async with asyncio.timeout(20):
+            await hung_up.wait()
+
+
+@looped
 async def test_nothing_is_sent_twice_by_itself() -> None:
     """Least of all a rerun: whether it was begun, nobody knows."""
 
@@ -116,6 +155,27 @@ async def test_with_the_client_its_connections_end() -> None:
             assert not ended.is_set()
         async with asyncio.timeout(20):
             await ended.wait()
+
+
+@looped
+async def test_nor_is_what_came_while_an_answer_was_put_away() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(answer())
+        await read.wait()
+        await talk.say(answer(FORGED))
+        said.set()
+        await talk.answer_all()
+
+    read, said = asyncio.Event(), asyncio.Event()
+    async with peer(act) as server, direct(server) as get:
+        response = await get()
+        assert b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)]) == PAGE
+        read.set()
+        await said.wait()
+        await asyncio.sleep(0)
+        await response.aclose()
+        assert await (await get()).aread() == PAGE
 
 
 @looped
@@ -188,3 +248,11 @@ async def test_of_a_servers_addresses_one_that_answers_is_found() -> None:
         named = server.url.replace("127.0.0.1", "localhost")
         async with connected(server, base_url=named) as client:
             assert await ids(client) == "e-1"
+
+
+@pytest.mark.parametrize("name", ["a..example", f"{'a' * 64}.example", "127.0.0.1:1", "[::1]:1"])
+@looped
+async def test_where_no_server_is_or_can_be_there_is_no_connection(name: str) -> None:
+    async with connected(SimpleNamespace(url=f"https://{name}")) as client:
+        with pytest.raises(SourceUnavailable, match="no connection"):
+            await ids(client)

@@ -9,6 +9,8 @@ import pytest
 from forwarder.errors import SourceError, SourceUnavailable
 from tests.alloy.doors import connected, ids
 from tests.alloy.peer import PAGE, Talk, answer, peer
+from tests.fakes.actions import ResetAfter
+from tests.fakes.alloy import FakeAlloy, cut
 from tests.loops import looped
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -77,6 +79,15 @@ async def test_an_answer_that_is_broken_or_broken_off_is_none(said: bytes) -> No
 
 
 @looped
+async def test_a_connection_that_broke_is_told_from_an_answer_that_was_broken_off(alloy: FakeAlloy) -> None:
+    for fault in (ResetAfter(), cut(20, reset=True)):
+        alloy.next(fault)
+        async with connected(alloy) as client:
+            with pytest.raises(SourceUnavailable, match="the connection broke"):
+                await ids(client)
+
+
+@looped
 async def test_a_redirect_is_not_followed_with_the_key() -> None:
     async with peer(Talk.answer_all) as elsewhere:
         said = answer(b"", f"Location: {elsewhere.url}/", status="307 Temporary Redirect")
@@ -119,6 +130,6 @@ async def test_a_server_that_never_shakes_hands_is_given_up() -> None:
 
     async with peer(act) as server:
         safe = server.url.replace("http:", "https:")
-        async with connected(server, base_url=safe, timeout="200ms") as client:
+        async with connected(server, base_url=safe, timeout="1s") as client, asyncio.timeout(8):
             with pytest.raises(SourceUnavailable, match="in time"):
                 await ids(client)

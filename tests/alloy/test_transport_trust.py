@@ -144,9 +144,13 @@ async def test_a_proxy_that_refuses_is_an_outage(monkeypatch: pytest.MonkeyPatch
                 await ids(client)
 
 
+@pytest.mark.parametrize("address", ["ftp://proxy.example", "socks5://proxy.example", "http://proxy.example:port"])
 @looped
-async def test_a_proxy_that_cannot_be_one_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "ftp://proxy.example")
+async def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """SOCKS takes a package that is not ours."""
+    monkeypatch.setenv("https_proxy", address)
     async with peer(Talk.answer_all) as server:
         with pytest.raises(SourceUnavailable) as raised:
             async with connected(server):
