@@ -21,7 +21,7 @@ from forwarder.model import State
 from forwarder.notify import ServiceManager
 from forwarder.settings import Place, load
 from forwarder.settings.watch import FileWatch
-from forwarder.supervise import beside, keep_running, on_signals
+from forwarder.supervise import beside, keep_running, on_signals, spare_the_event_loop
 from forwarder.upkeep import Upkeep
 from forwarder.watchdog import Watchdog
 from forwarder.web.server import serving
@@ -99,6 +99,7 @@ class Daemon:
             app.health.report(part, State.FAILED, error.message, error.hint)
             await app.clock.wait(self._changed, TRY_AGAIN)
             return
+        spare_the_event_loop()
         for part in ("source", "bus"):
             app.health.report(part, State.STARTING)
         try:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import datetime
+from itertools import takewhile
 
 import structlog
 
@@ -24,7 +25,7 @@ each telling is a write to disk, and most of the time there is nothing to tell, 
 
 
 class Upkeep:
-    """`readings` gives the last reading of each feed."""
+    """`readings` gives the last reading of each feed, the latest last. It may be of very many feeds."""
 
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], readings: Callable[[], dict[Feed, Reading]],
@@ -36,7 +37,8 @@ class Upkeep:
         self._clock = clock
         self._health = health
         self._metrics = metrics
-        self._told: dict[Feed, datetime] = {}
+        self._told: dict[Feed, Reading] = {}
+        self._told_feeds = 0
         self._asked_at: datetime | None = None
 
     async def run(self) -> None:
@@ -53,7 +55,7 @@ class Upkeep:
     async def tell(self) -> None:
         """Write the pulse, which also proves that the ledger can be written."""
         self._health.changed.clear()
-        readings = {feed: reading for feed, reading in self._readings().items() if self._told.get(feed) != reading.at}
+        readings, count = self._untold(), len(self._readings())
         parts = {
             name: {"state": part.state.value, "since": part.since, "why": part.why, "mend": part.mend}
             for name, part in self._health.parts.items()
@@ -63,12 +65,19 @@ class Upkeep:
         except LedgerError as error:
             self._health.report("ledger", State.FAILED, error.message, error.hint)
             return
-        self._told.update({feed: reading.at for feed, reading in readings.items()})
+        self._told.update(readings)
+        self._told_feeds = count
         self._health.healthy("ledger")
         self._metrics.succeeded("ledger", self._clock.now())
 
+    def _untold(self) -> dict[Feed, Reading]:
+        """Those since the last telling: what stands before one that was told was told as well."""
+        latest_first = reversed(self._readings().items())
+        return dict(takewhile(lambda each: self._told.get(each[0]) is not each[1], latest_first))
+
     def _is_news(self) -> bool:
-        return self._health.changed.is_set() or not self._readings().keys() <= self._told.keys()
+        """Also that a feed was read for the first time."""
+        return self._health.changed.is_set() or len(self._readings()) != self._told_feeds
 
     async def _is_asked(self) -> bool:
         """Whether somebody asked since the last look."""

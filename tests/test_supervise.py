@@ -117,3 +117,22 @@ asyncio.run(main())
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603  # ours
     assert done.returncode == 1
     assert "the loop source hangs again and again" in done.stdout + done.stderr
+
+
+def test_the_event_loop_is_spared_the_look_through_all_that_stays() -> None:
+    """Once: what is made and let go of after it must not be kept for ever."""
+    program = """
+import gc
+import sys
+from forwarder.supervise import spare_the_event_loop
+
+usual = sys.getswitchinterval()
+spare_the_event_loop()
+frozen = gc.get_freeze_count()
+assert frozen > 10_000
+assert sys.getswitchinterval() < usual / 5
+later = [[] for _ in range(1000)]
+spare_the_event_loop()
+assert gc.get_freeze_count() <= frozen
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=50, check=True)  # noqa: S603  # ours

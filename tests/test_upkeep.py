@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from forwarder.health import Health
-from forwarder.ledger import Reading, SqliteLedger
+from forwarder.ledger import Pulse, Reading, SqliteLedger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
 from forwarder.upkeep import Upkeep
@@ -79,6 +79,33 @@ async def test_whoever_asks_is_told_how_it_does_now(tmp_path: Path) -> None:
             assert pulse is not None
             assert pulse.at >= asked_at
             assert [each.reading for each in await verb.feeds()] == [daemon.readings[FEED]]
+
+
+@looped
+async def test_a_feed_that_was_read_for_the_first_time_is_told_unasked(tmp_path: Path) -> None:
+    async with kept(tmp_path) as daemon:
+        daemon.readings[FEED] = Reading(daemon.clock.now())
+        await daemon.pass_time(timedelta(seconds=2))
+        assert [each.reading for each in await daemon.ledger.feeds()] == [daemon.readings[FEED]]
+
+
+@looped
+async def test_a_reading_is_told_once(tmp_path: Path) -> None:
+    """So that telling costs as much as there is to tell, however many feeds there are."""
+    others = [Feed(f"w-{number}") for number in range(3)]
+    async with kept(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as verb:
+        await daemon.ledger.begin({feed: Checkpoint() for feed in others})
+        daemon.readings.update({feed: Reading(daemon.clock.now()) for feed in [FEED, *others]})
+        await daemon.pass_time(timedelta(seconds=2))
+        await verb.note(Pulse(NOON, 1), {feed: Reading(NOON, "written over") for feed in [FEED, *others]})
+        again = others[-1]
+        del daemon.readings[again]
+        daemon.readings[again] = Reading(daemon.clock.now())
+        await verb.ask(now=daemon.clock.now())
+        await daemon.pass_time(timedelta(seconds=2))
+        told = {each.feed: each.reading for each in await verb.feeds()}
+        assert told.pop(again) == daemon.readings[again]
+        assert {reading.error for reading in told.values() if reading} == {"written over"}
 
 
 @looped

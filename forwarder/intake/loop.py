@@ -10,20 +10,19 @@ from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SettingsError, SourceError, SourceRefused
+from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SettingsError, SourceError
 from forwarder.health import Health
 from forwarder.intake.nudges import Nudges
 from forwarder.intake.reading import Reader, ReadingDone
 from forwarder.intake.schedule import Schedule
 from forwarder.intake.shaping import Shaper
+from forwarder.intake.troubles import PART, Troubles
 from forwarder.ledger import Ledger, Reading
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
 from forwarder.settings import Settings
 
 log = structlog.get_logger("intake")
-
-PART = "source"
 
 NOTHING_TO_WATCH = "there is nothing to watch"
 LIST_OR_DISCOVER = "list workflows in [source], or set discover = true"
@@ -49,11 +48,11 @@ class Intake:
         self._health = health
         self._metrics = metrics
         self._reader = Reader(source, ledger, settings.source, Shaper.of(settings), clock, metrics, recorded)
-        self._cannot_read: dict[Feed, SourceError] = {}
-        self._cannot_discover: SourceError | None = None
+        self._troubles = Troubles(health)
         self.schedule = Schedule(settings.source, clock)
         self.nudges = Nudges(self.schedule, clock)
         self.readings: dict[Feed, Reading] = {}
+        """The last of each feed; the latest of all stands last."""
 
     async def run(self) -> None:
         self.schedule.restart()
@@ -64,8 +63,7 @@ class Intake:
             tasks.create_task(self.nudges.run())
             if self._settings.discover:
                 tasks.create_task(self._discover_over_and_over())
-            for _ in range(self._settings.concurrency):
-                tasks.create_task(self._read_over_and_over())
+            tasks.create_task(self._read_what_is_due())
 
     async def run_once(self) -> list[ForwarderError]:
         """Read every feed, going deep; what went wrong."""
@@ -85,20 +83,22 @@ class Intake:
                 tasks.create_task(read_the_rest())
         return errors
 
-    async def _read_over_and_over(self) -> None:
-        while True:
-            feed = await self.schedule.next()
-            await self._read(feed)
+    async def _read_what_is_due(self) -> None:
+        """One waits for what is due: were there many, each would be woken by what one of them takes."""
+        async with asyncio.TaskGroup() as readings:
+            while True:
+                feed = await self.schedule.next()
+                readings.create_task(self._read(feed))
 
     async def _discover_over_and_over(self) -> None:
         every = self._settings.discover_interval.total_seconds()
         backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=every, floor=1.0)
         while True:
-            self._cannot_discover = await self._discover()
-            self._report()
-            if self._cannot_discover is None:
+            problem = self._troubles.discovery = await self._discover()
+            self._troubles.report(len(self.schedule))
+            if problem is None:
                 backoff.reset()
-            await self._clock.sleep(backoff.next() if self._cannot_discover else every)
+            await self._clock.sleep(backoff.next() if problem else every)
 
     async def _discover(self) -> SourceError | None:
         """Watch what there is; what kept it from being complete."""
@@ -122,6 +122,7 @@ class Intake:
         if begins or discovered_at is not None:
             await self._ledger.begin(begins, discovered_at=discovered_at)
         self.schedule.watch(feeds)
+        self._troubles.watch(feeds)
         if not feeds and not self._settings.discover:
             self._health.report(PART, State.FAILED, NOTHING_TO_WATCH, LIST_OR_DISCOVER)
 
@@ -148,9 +149,8 @@ class Intake:
 
     def _complete(self, feed: Feed, done: ReadingDone) -> None:
         self.schedule.done(feed, done.arrived)
-        self.readings[feed] = Reading(self._clock.now())
-        self._cannot_read.pop(feed, None)
-        self._report()
+        self._troubles.read(feed)
+        self._note(feed, Reading(self._clock.now()))
         tell = log.info if done.recorded or done.refused else log.debug
         tell(
             "feed read",
@@ -164,26 +164,16 @@ class Intake:
 
     def _cut_short(self, feed: Feed, error: SourceError) -> ForwarderError:
         again_in = self.schedule.failed(feed)
-        self.readings[feed] = Reading(self._clock.now(), error.message)
-        self._cannot_read[feed] = error
-        self._report()
+        if feed in self.schedule:
+            self._troubles.cut_short(feed, error)
+        self._note(feed, Reading(self._clock.now(), error.message))
         log.warning("reading cut short", feed=str(feed), why=error.message, mend=error.hint, again_in=again_in)
         return error
 
-    def _report(self) -> None:
-        """One feed that cannot be read is a loss of comfort; a refused key, or none that can be read, a failure."""
-        feeds = self.schedule.feeds
-        errors = [self._cannot_read[feed] for feed in feeds if feed in self._cannot_read]
-        if self._cannot_discover is not None:
-            errors.append(self._cannot_discover)
-        if not errors:
-            self._health.healthy(PART)
-            return
-        worst = next((error for error in errors if isinstance(error, SourceRefused)), errors[-1])
-        watched = len(feeds)
-        failed = isinstance(worst, SourceRefused) or len(errors) >= watched
-        why = worst.message if failed else f"not all of {watched} feeds can be read: {worst.message}"
-        self._health.report(PART, State.FAILED if failed else State.DEGRADED, why, worst.hint)
+    def _note(self, feed: Feed, reading: Reading) -> None:
+        self.readings.pop(feed, None)  # the latest stands last
+        self.readings[feed] = reading
+        self._troubles.report(len(self.schedule))
 
     def _begins(self, feed: Feed, now: datetime, discovered_at: datetime | None) -> Checkpoint:
         """Where a feed starts that was never read."""

@@ -1,6 +1,5 @@
 """Reading one feed: down its pages, recording what failed on each, until it is known that nothing was missed."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from forwarder.clock import Clock
 from forwarder.errors import PageUndecodable, SourceUnavailable
 from forwarder.intake.progress import Progress
 from forwarder.intake.selection import Selection
-from forwarder.intake.shaping import Shaper
+from forwarder.intake.turns import Shapes, Turns
 from forwarder.ledger import Ledger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Entry, Execution, Feed
@@ -24,9 +23,6 @@ log = structlog.get_logger("intake")
 
 TRIES = 4
 """How often a page is asked for before the reading is cut short."""
-
-LONG_WORK = 100_000
-"""Bytes of results that are shaped without a pause; one execution with more is worth a thread of its own."""
 
 LONGEST_WAIT = 120.0
 """Seconds. Told to wait longer, a reading is cut short and begins anew when the wait is over."""
@@ -52,7 +48,7 @@ class Reader:
         source: LogsClient,
         ledger: Ledger,
         settings: SourceSettings,
-        shaper: Shaper,
+        shaper: Shapes,
         clock: Clock,
         metrics: Metrics,
         recorded: Callable[[], None],
@@ -61,7 +57,7 @@ class Reader:
         self._ledger = ledger
         self._settings = settings
         self._selection = Selection.of(settings)
-        self._shaper = shaper
+        self._turns = Turns(shaper)
         self._clock = clock
         self._metrics = metrics
         self._recorded = recorded
@@ -100,22 +96,7 @@ class Reader:
     async def _entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
         """Only what is not known yet is worth decoding and redacting."""
         known = await self._ledger.known([execution.id for execution in failed])
-        new = [execution for execution in failed if execution.id not in known]
-        entries: list[Entry] = []
-        since_pause = 0
-        for execution in new:
-            size = len(execution.results)
-            # The other feeds, and delivery, must not wait for a large page. A thread is for the largest only: two that
-            # compute take turns of milliseconds, and so would the ledger's between them.
-            if size > LONG_WORK:
-                entries.append(await asyncio.to_thread(self._shaper.shape_anything, execution, feed, now))
-                continue
-            since_pause += size
-            if since_pause > LONG_WORK:
-                since_pause = size
-                await asyncio.sleep(0)
-            entries.append(self._shaper.shape_anything(execution, feed, now))
-        return entries
+        return await self._turns.shape([each for each in failed if each.id not in known], feed, now)
 
     async def _record(self, feed: Feed, entries: list[Entry], moves_to: Checkpoint | None) -> int:
         if not entries and moves_to is None:

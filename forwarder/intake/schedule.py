@@ -41,12 +41,13 @@ class _Pace:
 
 
 class Schedule:
-    """Hands out feeds as they fall due, each to one reader at a time."""
+    """Hands out feeds as they fall due, each to one reader at a time, and no more at once than `concurrency`."""
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
         self._shortest = settings.min_interval.total_seconds()
         self._longest = settings.max_interval.total_seconds()
         self._page = settings.page_size
+        self._most = settings.concurrency
         self._nudge_every = 1 / (NUDGED_SHARE * settings.requests_per_second)
         self._nudge_gap = min(NUDGE_GAP, self._shortest)
         self._nudged_until = 0.0
@@ -77,12 +78,15 @@ class Schedule:
     def __contains__(self, feed: Feed) -> bool:
         return feed in self._paces
 
+    def __len__(self) -> int:
+        return len(self._paces)
+
     @property
     def feeds(self) -> list[Feed]:
         return list(self._paces)
 
     async def next(self) -> Feed:
-        """Wait until a feed is due, and take it until `done` or `failed` is told."""
+        """Wait until a feed is due and may be read, and take it until `done` or `failed` is told."""
         while True:
             self._changed.clear()
             feed, wait = self._first_due()
@@ -94,7 +98,7 @@ class Schedule:
 
     def done(self, feed: Feed, arrived: int) -> float | None:
         """It was read. `arrived` were new; the next reading comes when half a page is expected."""
-        self._reading.discard(feed)
+        self._free(feed)
         pace = self._paces.get(feed)
         if pace is None:
             return None
@@ -109,7 +113,7 @@ class Schedule:
 
     def failed(self, feed: Feed) -> float | None:
         """It could not be read; it alone is asked more and more rarely."""
-        self._reading.discard(feed)
+        self._free(feed)
         pace = self._paces.get(feed)
         if pace is None:
             return None
@@ -144,6 +148,10 @@ class Schedule:
             return
         self._nudged_until = max(now, self._nudged_until) + self._nudge_every
 
+    def _free(self, feed: Feed) -> None:
+        self._reading.discard(feed)
+        self._changed.set()
+
     def _end(self, feed: Feed, pace: _Pace, wait: float) -> float:
         if pace.again:
             wait = min(wait, max(0.0, pace.taken_at + self._nudge_gap - self._clock.monotonic()))
@@ -159,8 +167,8 @@ class Schedule:
         self._changed.set()
 
     def _first_due(self) -> tuple[Feed | None, float]:
-        """A feed that is due, or the seconds until one is."""
-        while self._due:
+        """A feed that may be read now, or the seconds until one is due."""
+        while self._due and len(self._reading) < self._most:
             at, turn, feed = self._due[0]
             pace = self._paces.get(feed)
             if pace is None or pace.turn != turn:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.demo.executions import execution
-from forwarder.intake.reading import LONG_WORK
+from forwarder.intake.turns import LONG_WORK
 from forwarder.model import Checkpoint
 from tests.clocks import NOON
 from tests.fakes import alloy as faults

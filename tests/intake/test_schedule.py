@@ -1,6 +1,7 @@
 """When each feed is read next."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,9 @@ A, B, C = Feed("a"), Feed("b"), Feed("c")
 SHORTEST, LONGEST = 5, 120
 
 
-def scheduled(*feeds: Feed) -> tuple[Schedule, QuickClock]:
+def scheduled(*feeds: Feed, **source: Any) -> tuple[Schedule, QuickClock]:
     clock = QuickClock()
-    schedule = Schedule(some_settings().source, clock)
+    schedule = Schedule(some_settings(source=source).source, clock)
     schedule.watch(feeds)
     return schedule, clock
 
@@ -52,6 +53,17 @@ async def test_every_feed_is_due_at_once_and_each_has_one_reader() -> None:
     schedule, clock = scheduled(A, B, C, A)
     assert [(await waited(schedule, clock)) for _ in range(3)] == [(A, 0), (B, 0), (C, 0)]
     assert await nothing_is_due(schedule)
+
+
+@looped
+async def test_no_more_feeds_are_read_at_once_than_the_settings_say() -> None:
+    schedule, clock = scheduled(A, B, C, concurrency=2)
+    assert [await schedule.next() for _ in range(2)] == [A, B]
+    assert await nothing_is_due(schedule)
+    waiting = asyncio.create_task(waited(schedule, clock))
+    await asyncio.sleep(0)
+    schedule.done(B, 0)
+    assert await waiting == (C, 0)
 
 
 @looped
@@ -181,7 +193,7 @@ async def test_a_feed_that_is_nudged_all_the_time_is_read_once_a_second() -> Non
 @looped
 async def test_a_storm_of_nudges_takes_half_of_the_requests_at_most() -> None:
     many = [Feed("a", f"user-{number}") for number in range(100)]
-    schedule, clock = scheduled(*many)
+    schedule, clock = scheduled(*many, concurrency=30)
     for _ in many:
         schedule.done(await schedule.next(), 0)
     clock.advance(NUDGE_GAP)
