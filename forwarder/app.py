@@ -15,7 +15,7 @@ import structlog
 from pydantic import SecretStr
 
 from forwarder import log
-from forwarder.alloy import client as alloy
+from forwarder.alloy import asking
 from forwarder.alloy.client import LogsClient
 from forwarder.aws import bus
 from forwarder.aws.answers import CODES
@@ -134,7 +134,7 @@ class App:
 
 def longest_work(settings: Settings) -> float:
     """Seconds that a task may take between two looks at its clock: a request with all its patience, and some more."""
-    request = alloy.PATIENCE * settings.source.timeout.total_seconds()
+    request = asking.PATIENCE * settings.source.timeout.total_seconds()
     publishing = 4 * bus.PATIENCE * settings.destination.timeout.total_seconds()  # asks for keys and the bus first
     return 60 + max(request, publishing)
 

@@ -15,8 +15,9 @@ from forwarder.settings.fields import SourceSettings
 _NULL = msgspec.Raw(b"null")
 _EMPTY = frozenset({b"", b"null", b'""', b"{}", b"[]", b"false"})
 
-NAME, ESCAPED = b'"error"', b"\\u00"
-"""The name of a block's error as everybody writes it, and what any other spelling of it in JSON has to hold."""
+NAME, BACKSLASH, ESCAPED = b'"error"', b"\\", b"\\u00"
+"""The name of a block's error as everybody writes it, and what any other spelling of it in JSON has to hold. One
+character is found ten times as fast as four."""
 
 FAILURE_MESSAGE = "executionError"
 
@@ -70,7 +71,7 @@ class Selection:
                     execution.status is None
                     and execution.finished
                     and NAME not in (results := bytes(execution.results))
-                    and ESCAPED not in results
+                    and (BACKSLASH not in results or ESCAPED not in results)
                 )
             )
         ]

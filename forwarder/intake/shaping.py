@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Self
 
 import msgspec
@@ -65,7 +66,7 @@ class Shaper:
             "durationMs": max(0, (stop - start) // _MILLISECOND) if start and stop else None,
             "error": self.redactor.tree(_error(execution, results)),
             **self._results(results),
-            "forwarder": {"version": __version__, "observedAt": _rfc3339(now)},
+            "forwarder": {"version": __version__, "observedAt": _observed_at(now)},
         }
         return Entry(execution.id, feed, time=stop or start or now, detail=fit(detail, self.room))
 
@@ -156,3 +157,9 @@ def _as_text(value: Any) -> str:
 def _rfc3339(time: datetime | None) -> str | None:
     """`time` is in UTC: what ends it is `+00:00`."""
     return None if time is None else f"{time.isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+@lru_cache(maxsize=1)
+def _observed_at(now: datetime) -> str | None:
+    """The same for all of a page."""
+    return _rfc3339(now)

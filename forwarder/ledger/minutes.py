@@ -24,6 +24,8 @@ SHORTEST = 1000
 
 RATIO = 1.1
 
+_times = msgspec.json.Decoder(list[tuple[int, int]])
+
 
 def count_recorded(db: Connection, new: int, now: datetime) -> None:
     if new:
@@ -32,11 +34,13 @@ def count_recorded(db: Connection, new: int, now: datetime) -> None:
 
 def count_sent(db: Connection, tokens: Sequence[int], settle: int, now: datetime) -> None:
     """Those of the entries that this settle has made sent, and not an earlier one."""
-    rows = db.execute(
-        """SELECT time, replay FROM entries
+    # As one row: beside a thread that computes, each row is a wait for a turn.
+    (told,) = db.execute(
+        """SELECT json_group_array(json_array(time, replay)) FROM entries
            WHERE entry IN (SELECT value FROM json_each(?)) AND state = 1 AND settle = ?""",
         (msgspec.json.encode(tokens).decode(), settle),
-    ).fetchall()
+    ).fetchone()
+    rows = _times.decode(told)
     if not rows:
         return
     minute, at = _minute(now), micros(now)

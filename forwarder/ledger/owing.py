@@ -1,7 +1,7 @@
 """The side of delivery: what is owed, and what became of it."""
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 from typing import Any, assert_never
@@ -28,33 +28,47 @@ WITH_THE_ACCEPTED = f"""CAST(json_insert(coalesce(CAST(history AS TEXT), '[]'), 
 MOST_BYTES = 32 * 1024 * 1024
 """Of details that are taken at once."""
 
+Row = tuple[Any, ...]
+"""Of an entry, its feed and its detail, in the order in which `due` asks for them."""
+
 _history = msgspec.json.Decoder(list[tuple[int, str]])
 
 
-def due(db: Connection, limit: int, now: datetime, besides: Collection[int]) -> tuple[list[Owed], list[int]]:
-    """Entries that are due, as many as fit, and the tokens of those whose detail cannot be read.
+def due(db: Connection, limit: int, now: datetime, besides: Collection[int]) -> list[Row]:
+    """What is due, with details as they are kept, at most `limit`, as many as fit.
 
     What is due further ahead than anything is ever postponed was written before the clock was set back.
     """
     rows = db.execute(
-        """SELECT entry, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay
+        """SELECT entry, execution_id, workflow_id, user_id, time, strikes, attempts, replay, body
            FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
            WHERE state = 0 AND (due_at <= ? OR due_at > ?) ORDER BY due_at, entry LIMIT ?""",
         (micros(now), micros(now + LONGEST_POSTPONEMENT), limit + len(besides)),
     )
+    kept: list[Row] = []
+    size = 0
+    for row in rows:
+        if len(kept) == limit or size > MOST_BYTES:
+            break
+        if row[0] not in besides:
+            kept.append(row)
+            size += len(row[-1] or b"")
+    return kept
+
+
+def unpacked(rows: Iterable[Row]) -> tuple[list[Owed], list[int]]:
+    """Entries, as many as fit, and the tokens of those whose detail cannot be read."""
     taken: list[Owed] = []
     broken: list[int] = []
     size = 0
-    for token, execution_id, workflow_id, user_id, time, body, strikes, attempts, replay in rows:
-        if token in besides:
-            continue
+    for token, execution_id, workflow_id, user_id, time, strikes, attempts, replay, body in rows:
         try:
             entry = Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body))
         except (zlib.error, TypeError, OverflowError):
             broken.append(token)
             continue
         size += len(entry.detail)
-        if len(taken) == limit or (taken and size > MOST_BYTES):
+        if taken and size > MOST_BYTES:
             break
         taken.append(Owed(token, entry, attempts=attempts, strikes=strikes, replay=bool(replay)))
     return taken, broken

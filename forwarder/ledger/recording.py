@@ -30,6 +30,10 @@ MOST_ROWS = 100
 """Of one statement. SQLite takes 32,766 values, and keeps the statements of the numbers that were seen."""
 
 
+Packed = tuple[Entry, bytes]
+"""An entry and its detail as it is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an id is kept, or would be."""
@@ -68,11 +72,15 @@ def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
     return {execution_id for execution_id, place in look_up_all(db, execution_ids).items() if place.is_known}
 
 
-def record(db: Connection, feed: Feed, entries: Sequence[Entry], now: datetime, moved_to: Checkpoint | None) -> int:
+def packed(entries: Iterable[Entry]) -> list[Packed]:
+    return [(entry, pack(entry.detail)) for entry in entries]
+
+
+def record(db: Connection, feed: Feed, packed: Sequence[Packed], now: datetime, moved_to: Checkpoint | None) -> int:
     number = feed_number(db, feed)
-    by_id = {entry.execution_id: entry for entry in entries}
+    by_id = {entry.execution_id: (entry, body) for entry, body in packed}
     places = look_up_all(db, by_id)
-    new = [(by_id[execution_id], place) for execution_id, place in places.items() if not place.is_known]
+    new = [(*by_id[execution_id], place) for execution_id, place in places.items() if not place.is_known]
     for start in range(0, len(new), MOST_ROWS):
         _insert(db, number, new[start : start + MOST_ROWS], now)
     count(db, recorded=len(new), owed=len(new))
@@ -170,7 +178,7 @@ def look_up_all(db: Connection, execution_ids: Iterable[str]) -> dict[str, Place
     return places
 
 
-def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, Place]], now: datetime) -> None:
+def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, bytes, Place]], now: datetime) -> None:
     """A statement for each table, however many rows: beside so little work for each, statements are what costs."""
     at, hour = micros(now), hours_down(now)
     last = db.execute(
@@ -178,7 +186,7 @@ def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, Place]], now: 
             VALUES {_rows("(?, ?, ?, ?, ?, ?, ?)", new)}""",  # noqa: S608  # marks only
         [
             value
-            for entry, place in new
+            for entry, _, place in new
             for value in (place.key, entry.execution_id, feed, OWED, micros(entry.time), at, at)
         ],
     ).lastrowid
@@ -187,13 +195,13 @@ def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, Place]], now: 
     numbered = list(enumerate(new, first))
     db.execute(
         f"INSERT INTO details VALUES {_rows('(?, ?)', new)}",  # noqa: S608  # as above
-        [value for number, (entry, _) in numbered for value in (number, pack(entry.detail))],
+        [value for number, (_, body, _) in numbered for value in (number, body)],
     )
     db.execute(
         f"INSERT INTO executions VALUES {_rows('(?, ?, ?, ?, NULL, ?, ?)', new)}",  # noqa: S608  # as above
         [
             value
-            for number, (entry, place) in numbered
+            for number, (entry, _, place) in numbered
             for value in (place.key, place.proof, feed, number, seconds_up(entry.time), hour)
         ],
     )

@@ -1,5 +1,6 @@
 """The ledger in a SQLite file: the contract of `contract.py`, done by one worker thread."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,11 +23,15 @@ from forwarder.ledger.contract import (
     Traffic,
     Window,
 )
+from forwarder.ledger.joint import JointSettling
 from forwarder.ledger.worker import Worker
 from forwarder.model import Checkpoint, Entry, Feed, Owed
 
 # Below every key, since a key is a signed 64-bit number.
 BEFORE_ALL_KEYS = -(2**63)
+
+LONG_WORK = 200_000
+"""Bytes of details that take a millisecond or two to pack, for which the loop is held rather than a thread asked."""
 
 FORGET_EVERY = timedelta(hours=6)
 
@@ -36,6 +41,7 @@ class SqliteLedger:
 
     def __init__(self, file: Path, *, create: bool = False) -> None:
         self._worker = Worker(file, create=create)
+        self._settling = JointSettling(self._worker)
         self._taken: set[int] = set()
         self._forgetting: int | None = BEFORE_ALL_KEYS
         self._forgot_at: datetime | None = None
@@ -66,11 +72,15 @@ class SqliteLedger:
     async def record(
         self, feed: Feed, entries: Sequence[Entry], *, now: datetime, checkpoint: Checkpoint | None = None
     ) -> int:
-        work = partial(recording.record, feed=feed, entries=entries, now=now, moved_to=checkpoint)
+        # Not by the worker: each body is a wait for its turn to compute, and all others wait for the worker.
+        is_little = sum(len(entry.detail) for entry in entries) <= LONG_WORK
+        packed = recording.packed(entries) if is_little else await asyncio.to_thread(recording.packed, entries)
+        work = partial(recording.record, feed=feed, packed=packed, now=now, moved_to=checkpoint)
         return await self._worker.write(work)
 
     async def take(self, limit: int, *, now: datetime) -> list[Owed]:
-        due, broken = await self._worker.read(partial(owing.due, limit=limit, now=now, besides=frozenset(self._taken)))
+        rows = await self._worker.read(partial(owing.due, limit=limit, now=now, besides=frozenset(self._taken)))
+        due, broken = await asyncio.to_thread(owing.unpacked, rows)
         if broken:
             # One row that cannot be read must not stand before all others for ever.
             reason = "its detail in the ledger cannot be read"
@@ -85,7 +95,7 @@ class SqliteLedger:
         return await self._worker.read(partial(owing.next_due, besides=frozenset(self._taken)))
 
     async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
-        number = await self._worker.write(partial(owing.settle, settlements=settlements, bus=bus, now=now))
+        number = await self._settling.settle(settlements, bus=bus, now=now)
         self.release([settlement.token for settlement in settlements])
         return number
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 
-from forwarder.redaction.names import IsSecret
+from forwarder.redaction.names import LONGEST_NAME, IsSecret
 
 REDACTED = "[redacted]"
 
@@ -19,9 +19,9 @@ _SHAPES = re.compile(
     r"|-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----[^-]*+(?:-----END [A-Z ]{0,32}PRIVATE KEY-----)?+"
 )
 # name=value in queries, forms and cookies; "name": "value" in JSON and what resembles it; Name: value in header dumps.
-# A name begins where a word does, or after a character that is escaped as in a query; it is tried from nowhere else.
-_PAIR = re.compile(r"(?:(?<![\w.\[\]%-])|(?<=%[0-9A-Fa-f]{2}))(?P<name>(?:[\w.\[\]-]|%5[BDbd])++)(?:\s?=\s?|%3[Dd])")
-_PAIRED = re.compile(r"\"[^\"\n]*+\"?+|'[^'\n]*+'?+|[^&\s\"'<>;]++")
+_EQUALS = re.compile(r"=|%3[Dd]")
+_PAIRED = re.compile(r"\s?+(?P<value>\"[^\"\n]*+\"?+|'[^'\n]*+'?+|[^&\s\"'<>;]++)")
+_OF_NAMES = frozenset("_.-[]")
 _BRACKETS = re.compile(r"%5[BDbd]")
 _NAMED = re.compile(
     # As often escaped as the JSON is quoted; never from within a row of backslashes, which would be tried n² times.
@@ -77,14 +77,29 @@ def _without_paired(text: str, is_secret: IsSecret) -> str:
     """The value of a name that tells nothing may hold further pairs, as an address in a query does."""
     kept: list[str] = []
     done = 0
-    for found in _PAIR.finditer(text):
-        if found.start() < done or not is_secret(_BRACKETS.sub("", found["name"])):
+    for equals in _EQUALS.finditer(text):
+        if equals.start() < done or not is_secret(_name_before(text, equals.start())):
             continue
-        if value := _PAIRED.match(text, found.end()):
-            kept += text[done : found.end()], REDACTED
-            done = value.end()
+        if paired := _PAIRED.match(text, equals.end()):
+            kept += text[done : paired.start("value")], REDACTED
+            done = paired.end()
     kept.append(text[done:])
     return "".join(kept)
+
+
+def _name_before(text: str, end: int) -> str:
+    """The end of the name that ends here, or before one space. It begins after what is escaped as in a query, but for
+    brackets."""
+    told = text[max(0, end - LONGEST_NAME) : end]
+    if told[-1:].isspace():
+        told = told[:-1]
+    if "%5" in told:
+        told = _BRACKETS.sub("_", told)
+    start = len(told)
+    while start > 0 and (told[start - 1].isalnum() or told[start - 1] in _OF_NAMES):
+        start -= 1
+    is_escaped = told[start - 1 : start] == "%"
+    return told[start + 2 :] if is_escaped else told[start:]
 
 
 def _without_named(text: str, is_secret: IsSecret) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from forwarder.model import MAX_ID_BYTES, Feed, is_id
 
@@ -29,13 +29,20 @@ def at_least(shortest: timedelta) -> Callable[[timedelta], timedelta]:
 def address(value: str) -> str:
     """An http(s) address without secrets; http only where nobody else can listen."""
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_a_port(parts):
         raise ValueError("is not an http or https address")
     if parts.username or parts.password:
         raise ValueError("holds a user name or password: secrets belong in the vault")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("is http: beyond this machine only https keeps the key secret")
     return value.rstrip("/")
+
+
+def _has_a_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def optional_address(value: str) -> str:

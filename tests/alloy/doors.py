@@ -1,23 +1,28 @@
-"""The real client before a hostile Alloy."""
+"""The real client before a hostile Alloy, or whatever else listens."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
 from forwarder.model import Feed
 from tests.clocks import QuickClock
-from tests.fakes.alloy import API_KEY, MIB, FakeAlloy
+from tests.fakes.alloy import API_KEY, MIB
 from tests.samples import some_settings
 
 FEED = Feed("w")
 
 
+class Listening(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
 @asynccontextmanager
 async def connected(
-    alloy: FakeAlloy, clock: QuickClock | None = None, *, key: str = API_KEY, **source: Any
+    alloy: Listening, clock: QuickClock | None = None, *, key: str = API_KEY, **source: Any
 ) -> AsyncIterator[LogsClient]:
     settings = some_settings(
         source={"base_url": alloy.url, "timeout": "3s", "max_body_bytes": MIB, "requests_per_second": 1000, **source}

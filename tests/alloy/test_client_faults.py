@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from forwarder.alloy.client import retry_after
+from forwarder.alloy.asking import retry_after
 from forwarder.errors import (
     PageTooLarge,
     PageUnreadable,

@@ -1,0 +1,258 @@
+"""The wire under the client: when a connection is used again, and what is sent on it."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from typing import cast
+
+import httpx
+import pytest
+
+from forwarder.alloy import transport
+from forwarder.errors import SourceError, SourceUnavailable
+from tests.alloy.doors import FEED, connected, ids
+from tests.alloy.peer import FORGED, PAGE, Peer, Talk, answer, peer
+from tests.fakes.alloy import API_KEY
+from tests.loops import looped, until
+
+
+@asynccontextmanager
+async def direct(server: Peer) -> AsyncIterator[Callable[[], Awaitable[httpx.Response]]]:
+    """Without the client above, which lets the loop turn between two requests."""
+    url = httpx.URL(server.url)
+    async with transport.DirectTransport(url, ssl.create_default_context(), 5) as one:
+        yield lambda: one.handle_async_request(httpx.Request("GET", url))
+
+
+@looped
+async def test_one_connection_serves_request_after_request() -> None:
+    async with peer(Talk.answer_all) as server, connected(server) as client:
+        assert [await ids(client) for _ in range(4)] == ["e-1"] * 4
+        assert [len(talk.heads) for talk in server.talks] == [4]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        answer(PAGE, "Connection: close"),
+        answer(),
+        b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PAGE), PAGE),
+        b"HTTP/1.1 200 OK\r\n\r\n" + PAGE,
+    ],
+    ids=["announced", "unannounced", "of the old version", "as the end of the answer"],
+)
+@looped
+async def test_a_connection_that_the_server_closed_after_its_answer_is_not_used_again(last: bytes) -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(last)
+
+    async with peer(act) as server, connected(server) as client:
+        for number in range(1, 4):
+            assert await ids(client) == "e-1"
+            await until(lambda: all(talk.writer.transport.is_closing() for talk in server.talks))
+            assert len(server.talks) == number
+
+
+@looped
+async def test_nor_is_one_whose_end_nobody_had_the_time_to_see() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(answer())
+
+    async with peer(act) as server, direct(server) as get:
+        assert [await (await get()).aread() for _ in range(5)] == [PAGE] * 5
+        assert len(server.talks) == 5
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["with the answer before", "after it"])
+@pytest.mark.parametrize("stray", [answer(FORGED), answer(b"", status="408 Request Timeout"), b"\r\n", b"x"])
+@looped
+async def test_what_was_not_asked_for_is_nobodys_answer(stray: bytes, at_once: bool) -> None:
+    """A gateway says 408 of its own accord to a connection at rest; a page of another feed would be worse."""
+
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(answer() + (stray if at_once else b""))
+        await asked.wait()
+        await talk.say(b"" if at_once else stray)
+        said.set()
+        await talk.answer_all()
+
+    asked, said = asyncio.Event(), asyncio.Event()
+    async with peer(act) as server, connected(server) as client:
+        assert await ids(client) == "e-1"
+        asked.set()
+        await said.wait()
+        assert await ids(client) == "e-1"
+        assert len(server.talks) == 2
+
+
+@looped
+async def test_a_request_that_was_given_up_leaves_nothing_of_its_answer_to_the_next() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        if len(server.talks) == 1:
+            await talk.say(answer(FORGED)[:-5])
+            begun.set()
+            await talk.request()
+        await talk.say(answer())
+
+    begun = asyncio.Event()
+    async with peer(act) as server, connected(server) as client:
+        asking = asyncio.create_task(ids(client))
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert await ids(client) == "e-1"
+
+
+@looped
+async def test_a_server_is_hung_up_on_as_soon_as_it_is_given_up() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        assert await talk.reader.read() == b""
+        hung_up.set()
+
+    hung_up = asyncio.Event()
+    async with peer(act) as server, connected(server, timeout="200ms") as client:
+        with pytest.raises(SourceUnavailable):
+            await ids(client)
+        async with asyncio.timeout(20):
+            await hung_up.wait()
+
+
+@looped
+async def test_nothing_is_sent_twice_by_itself() -> None:
+    """Least of all a rerun: whether it was begun, nobody knows."""
+
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(answer())
+        await talk.request()
+
+    async with peer(act) as server, connected(server) as client:
+        assert await ids(client) == "e-1"
+        with pytest.raises(SourceUnavailable):
+            await client.rerun(FEED, "e-1")
+        assert [len(talk.heads) for talk in server.talks] == [2]
+
+
+@looped
+async def test_with_the_client_its_connections_end() -> None:
+    async def act(talk: Talk) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await talk.answer_all()
+        ended.set()
+
+    ended = asyncio.Event()
+    async with peer(act) as server:
+        async with connected(server) as client:
+            await ids(client)
+            assert not ended.is_set()
+        async with asyncio.timeout(20):
+            await ended.wait()
+
+
+@looped
+async def test_nor_is_what_came_while_an_answer_was_put_away() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(answer())
+        await read.wait()
+        await talk.say(answer(FORGED))
+        said.set()
+        await talk.answer_all()
+
+    read, said = asyncio.Event(), asyncio.Event()
+    async with peer(act) as server, direct(server) as get:
+        response = await get()
+        assert b"".join([chunk async for chunk in cast("httpx.AsyncByteStream", response.stream)]) == PAGE
+        read.set()
+        await said.wait()
+        await asyncio.sleep(0)
+        await response.aclose()
+        assert await (await get()).aread() == PAGE
+
+
+@looped
+async def test_a_server_that_speaks_out_of_its_turn_is_hung_up_on_before_it_fills_the_memory() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(answer())
+        await asked.wait()
+        with suppress(ConnectionError):
+            while True:
+                await talk.say(b"x" * 65536)
+        hung_up.set()
+
+    asked, hung_up = asyncio.Event(), asyncio.Event()
+    async with peer(act) as server, connected(server) as client:
+        assert await ids(client) == "e-1"
+        asked.set()
+        async with asyncio.timeout(20):
+            await hung_up.wait()
+
+
+@looped
+async def test_a_connection_that_rested_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands between may have forgotten it, and would never say so."""
+    monkeypatch.setattr(transport, "KEEP_ALIVE", 0.0)
+    async with peer(Talk.answer_all) as server, connected(server) as client:
+        assert [await ids(client) for _ in range(3)] == ["e-1"] * 3
+        assert [len(talk.heads) for talk in server.talks] == [1, 1, 1]
+
+
+# What is sent.
+
+
+@looped
+async def test_a_request_says_what_it_has_to_and_no_more() -> None:
+    async with (
+        peer(Talk.answer_all) as server,
+        connected(server, base_url=f"{server.url}/a%20b/é", version="") as client,
+    ):
+        await ids(client)
+        with suppress(SourceError):
+            await client.rerun(FEED, "e")
+        with suppress(SourceError):
+            await client.users()
+        (talk,) = server.talks
+    lines = [head.decode().lower().split("\r\n")[:-2] for head in talk.heads]
+    assert [line[0] for line in lines] == [
+        "get /a%20b/%c3%a9/workflow/w/logs?page=0&limit=2&order=desc http/1.1",
+        "post /a%20b/%c3%a9/workflows/w/rerun/e http/1.1",
+        "get /a%20b/%c3%a9/users http/1.1",
+    ]
+    names = ["host", "accept", "accept-encoding", "authorization", "user-agent"]
+    assert [name for name, _, _ in (line.partition(":") for line in lines[0][1:])] == names
+    assert lines[0][1] == f"host: {server.url.removeprefix('http://')}"
+    assert "content-length: 0" in lines[1]
+
+
+@looped
+async def test_a_key_that_no_header_can_hold_is_told_without_it() -> None:
+    async with peer(Talk.answer_all) as server, connected(server, key=f"{API_KEY}\nHost: elsewhere") as client:
+        with pytest.raises(SourceUnavailable) as raised:
+            await ids(client)
+        assert API_KEY not in f"{raised.value} {raised.value!r}"
+        assert not [talk.heads for talk in server.talks if talk.heads]
+
+
+@looped
+async def test_of_a_servers_addresses_one_that_answers_is_found() -> None:
+    async with peer(Talk.answer_all) as server:
+        named = server.url.replace("127.0.0.1", "localhost")
+        async with connected(server, base_url=named) as client:
+            assert await ids(client) == "e-1"
+
+
+@pytest.mark.parametrize("name", ["a..example", f"{'a' * 64}.example", "127.0.0.1:1", "[::1]:1"])
+@looped
+async def test_where_no_server_is_or_can_be_there_is_no_connection(name: str) -> None:
+    async with connected(SimpleNamespace(url=f"https://{name}")) as client:
+        with pytest.raises(SourceUnavailable, match="no connection"):
+            await ids(client)

@@ -1,0 +1,135 @@
+"""The wire under the client: where an answer ends, which is none, and how long anybody waits."""
+
+import asyncio
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from forwarder.errors import SourceError, SourceUnavailable
+from tests.alloy.doors import connected, ids
+from tests.alloy.peer import PAGE, Talk, answer, peer
+from tests.fakes.actions import ResetAfter
+from tests.fakes.alloy import FakeAlloy, cut
+from tests.loops import looped
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize(
+    "said",
+    [
+        CHUNKED + b"%x;note=1\r\n%b\r\n%x\r\n%b\r\n0\r\nTrailer: 1\r\n\r\n" % (5, PAGE[:5], len(PAGE) - 5, PAGE[5:]),
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + answer(),
+        answer(PAGE, "X-Long: " + "x" * 90_000),
+        answer(PAGE, *(f"X-{number}: x" for number in range(300))),
+        answer(PAGE, f"Content-Length: {len(PAGE)}"),
+        answer(PAGE).replace(b"200 OK", b"200"),
+        answer(PAGE, "Location: /elsewhere", "Set-Cookie: a=b; Path=/"),
+    ],
+    ids=["chunked", "hinted", "long", "many", "twice the same length", "no phrase", "cookie"],
+)
+@looped
+async def test_an_answer_of_any_form_is_whole_however_it_is_cut_up(said: bytes, size: int) -> None:
+    async def act(talk: Talk) -> None:
+        while True:
+            await talk.request()
+            for start in range(0, len(said), max(size, len(said) // 200)):
+                await talk.say(said[start : start + max(size, len(said) // 200)])
+                await asyncio.sleep(0)
+
+    async with peer(act) as server, connected(server) as client:
+        assert [await ids(client) for _ in range(2)] == ["e-1"] * 2
+        assert len(server.talks) == 1
+        assert not [head for head in server.talks[0].heads if b"ookie" in head]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/2 200\r\n\r\n" + PAGE,
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + PAGE,
+        answer(PAGE, "Content-Length: 5"),
+        answer(PAGE).replace(b"Content-Length: ", b"Content-Length: -"),
+        answer(PAGE, "Transfer-Encoding: gzip"),
+        answer(PAGE, "X-Long: " + "x" * 200_000),
+        answer(PAGE, " folded: x", "No colon"),
+        answer(PAGE)[:-1],
+        CHUNKED + b"zz\r\n" + PAGE,
+        CHUNKED + b"5\r\n" + PAGE[:5],
+        CHUNKED + b"%x\r\n%b\r\n" % (len(PAGE), PAGE),
+        CHUNKED + b"%x\r\n%b\r\n0\r\n" % (len(PAGE), PAGE),
+        CHUNKED + b"%x\r\n%bxx0\r\n\r\n" % (len(PAGE), PAGE),
+    ],
+)
+@looped
+async def test_an_answer_that_is_broken_or_broken_off_is_none(said: bytes) -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(said if len(server.talks) == 1 else answer())
+
+    async with peer(act) as server, connected(server) as client:
+        with pytest.raises(SourceUnavailable, match="broke off its answer"):
+            await ids(client)
+        assert await ids(client) == "e-1"
+
+
+@looped
+async def test_a_connection_that_broke_is_told_from_an_answer_that_was_broken_off(alloy: FakeAlloy) -> None:
+    for fault in (ResetAfter(), cut(20, reset=True)):
+        alloy.next(fault)
+        async with connected(alloy) as client:
+            with pytest.raises(SourceUnavailable, match="the connection broke"):
+                await ids(client)
+
+
+@looped
+async def test_a_redirect_is_not_followed_with_the_key() -> None:
+    async with peer(Talk.answer_all) as elsewhere:
+        said = answer(b"", f"Location: {elsewhere.url}/", status="307 Temporary Redirect")
+        async with peer(lambda talk: talk.answer_all(said)) as server, connected(server) as client:
+            with pytest.raises(SourceError, match="307"):
+                await ids(client)
+            assert elsewhere.talks == []
+
+
+@looped
+async def test_an_answer_may_take_longer_than_the_time_out_while_its_bytes_come() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.request()
+        for byte in answer():
+            await talk.say(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    async with peer(act) as server, connected(server, timeout="3s") as client:
+        assert len(answer()) * 0.05 > 3
+        assert await ids(client) == "e-1"
+
+
+@looped
+async def test_a_server_that_does_not_take_the_connection_is_given_up() -> None:
+    with socket.socket() as full, socket.socket() as before:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        before.connect(full.getsockname())  # the one that may wait: the kernel answers no other
+        async with connected(
+            SimpleNamespace(url=f"http://127.0.0.1:{full.getsockname()[1]}"), timeout="200ms"
+        ) as client:
+            with pytest.raises(SourceUnavailable, match="in time"):
+                await ids(client)
+
+
+@looped
+async def test_a_server_that_never_shakes_hands_is_given_up() -> None:
+    async def act(talk: Talk) -> None:
+        await talk.reader.read()
+
+    async with peer(act) as server:
+        safe = server.url.replace("http:", "https:")
+        async with connected(server, base_url=safe, timeout="1s") as client, asyncio.timeout(8):
+            with pytest.raises(SourceUnavailable, match="in time"):
+                await ids(client)
