@@ -35,6 +35,7 @@ from forwarder.settings import Place, Settings, load
 from forwarder.settings.load import unknown_variables
 from forwarder.vault import ALLOY_API_KEY, Vault
 from forwarder.web.desk import Desk
+from forwarder.web.oldest import OldestOwed
 
 logger = structlog.get_logger("app")
 
@@ -122,6 +123,7 @@ class App:
             self.place,
             self.clock,
             self.ledger,
+            OldestOwed(self.ledger, self.clock),
             self.health,
             self.beats,
             self.metrics,

@@ -68,6 +68,7 @@ class Daemon:
                 self._keep_running("settings", self._watch),
                 Watchdog(self._manager, app.beats, app.health).run(),
                 self._obey(),
+                spare_the_event_loop(self._has_looked, app.clock),
             ),
         ):
             self._manager.tell(notify.READY)
@@ -99,7 +100,6 @@ class Daemon:
             app.health.report(part, State.FAILED, error.message, error.hint)
             await app.clock.wait(self._changed, TRY_AGAIN)
             return
-        spare_the_event_loop()
         for part in ("source", "bus"):
             app.health.report(part, State.STARTING)
         try:
@@ -129,6 +129,11 @@ class Daemon:
         left = await self._app.settler.close(max(0.0, deadline - self._app.clock.monotonic()))
         if left:
             logger.error("outcomes could not be booked: their entries are sent again", commits=left)
+
+    def _has_looked(self) -> bool:
+        """For the bus: its client is made for that, and is the last."""
+        bus = self._app.health.parts.get("bus")
+        return bus is not None and bus.state not in (State.STARTING, State.PAUSED)
 
     def _pause(self) -> None:
         for part in ("source", "bus"):

@@ -31,6 +31,9 @@ MOST_HANGS, FORGIVEN = 3, 3600.0
 CANCELLING = 30.0
 """Seconds that a loop may take to end once it is told to."""
 
+MADE_SOON = 0.1
+"""Seconds between two looks whether everything is made."""
+
 SLICE = 0.0005
 """Seconds, a tenth of what is usual, for which a thread that computes keeps the event loop from going on. It lets go
 with every byte that it sends, signs or receives, so in a storm the ledger's thread would have it wait at each.
@@ -92,16 +95,16 @@ async def _watched(name: str, loop: Callable[[], Awaitable[None]], beats: Beats)
     task.result()
 
 
-def spare_the_event_loop() -> None:
-    """What a process does for its event loop once its parts are made.
+async def spare_the_event_loop(is_made: Callable[[], bool], clock: Clock) -> None:
+    """What a process does for its event loop, the rest of it once everything that lasts is made.
 
-    The modules and clients that are there by then stay: were they looked through for what can be let go of, the loop
-    would stand still for most of a tenth of a second each time. Only the first call takes stock, for what comes later
-    may go again.
+    The modules and clients that are there by then stay. To look through them for what can be let go of, again and
+    again, would stop the loop for most of a tenth of a second each time. What comes later may go.
     """
     sys.setswitchinterval(SLICE)
-    if not gc.get_freeze_count():
-        gc.freeze()
+    while not is_made():  # nobody tells, and it is a matter of a second
+        await clock.sleep(MADE_SOON)
+    gc.freeze()
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 import aiohttp
-import boto3
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
 from aiobotocore.httpsession import AIOHTTPSession
@@ -97,8 +96,10 @@ class Identity:
         outer.register_component("credential_provider", AioCredentialResolver([_RoleProvider(self, session)]))
         return outer
 
-    def blocking_session(self) -> boto3.Session:
-        """The same for the synchronous SDK, with the role's keys for an hour. Raises botocore's errors."""
+    def blocking_session(self) -> Any:
+        """A `boto3.Session` that does the same, with the role's keys for an hour. Raises botocore's errors."""
+        import boto3  # noqa: PLC0415  # it takes a while to load, and the daemon needs it for a trial at most
+
         session = boto3.Session(region_name=self.destination.region, **self._keys())
         if not self.destination.role_arn:
             return session

@@ -2,18 +2,18 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
-from forwarder.alloy.client import LogsClient
 from forwarder.cli.output import AsJson, print_json, print_table, shown
 from forwarder.cli.source import ask
-from forwarder.intake.selection import Selection
-from forwarder.intake.shaping import error_of
 from forwarder.model import Execution, Feed, Verdict
 from forwarder.settings import Settings
+
+if TYPE_CHECKING:  # what asks the logs API and looks into its answers takes a while to load, and few verbs need it
+    from forwarder.alloy.client import LogsClient
 
 MOST_PAGES = 1000
 LONGEST_MESSAGE = 200
@@ -48,8 +48,10 @@ def logs(
 
 
 async def _latest(
-    client: LogsClient, settings: Settings, feed: Feed, limit: int, *, failed: bool
+    client: "LogsClient", settings: Settings, feed: Feed, limit: int, *, failed: bool
 ) -> list[tuple[Execution, Verdict, Any]]:
+    from forwarder.intake.selection import Selection  # noqa: PLC0415  # as above
+
     selection = Selection.of(settings.source)
     found: list[tuple[Execution, Verdict, Any]] = []
     async with aclosing(_all(client, feed, settings.source.page_size)) as executions:
@@ -62,7 +64,7 @@ async def _latest(
     return found
 
 
-async def _all(client: LogsClient, feed: Feed, size: int) -> AsyncGenerator[tuple[Execution, Any], None]:
+async def _all(client: "LogsClient", feed: Feed, size: int) -> AsyncGenerator[tuple[Execution, Any], None]:
     """Each execution once, newest first, and as the API said it."""
     met: set[str] = set()
     for number in range(MOST_PAGES):
@@ -85,6 +87,8 @@ def _as_said(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _row(execution: Execution, verdict: Verdict) -> tuple[str, ...]:
+    from forwarder.intake.shaping import error_of  # noqa: PLC0415  # as above
+
     duration = execution.stop - execution.start if execution.start and execution.stop else None
     message = error_of(execution)["message"] if verdict is Verdict.FAILED else ""
     return (

@@ -2,21 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from forwarder.alloy.client import LogsClient
 from forwarder.clock import SystemClock
 from forwarder.errors import VaultError
 from forwarder.settings import Place, Settings, load
 from forwarder.vault import ALLOY_API_KEY, Vault
 
+if TYPE_CHECKING:
+    from forwarder.alloy.client import LogsClient
+
 T = TypeVar("T")
 
 
-def ask(context: typer.Context, question: Callable[[LogsClient, Settings], Awaitable[T]]) -> T:
+def ask(context: typer.Context, question: Callable[["LogsClient", Settings], Awaitable[T]]) -> T:
     """Raises SettingsError, VaultError, SourceError."""
+    from forwarder.alloy.client import LogsClient  # noqa: PLC0415  # httpx takes a while to load, and few verbs need it
+
     place: Place = context.obj
     settings = load(place)
     key = Vault.open(place, settings).reveal(ALLOY_API_KEY)

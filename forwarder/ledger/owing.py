@@ -109,8 +109,14 @@ def settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: dat
 
 
 def buses_in_doubt(db: Connection) -> list[str]:
-    in_doubt = "SELECT 1 FROM entries WHERE state = 1 AND settle > ? AND bus = ? LIMIT 1"
-    return [bus for bus, seen in notes.buses_seen(db).items() if db.execute(in_doubt, (seen, bus)).fetchone()]
+    # The latest first, for an index tells them: what is in doubt was sent last, as a rule.
+    in_doubt = "SELECT 1 FROM entries WHERE state = 1 AND settle > ? AND bus = ? ORDER BY settled_at DESC LIMIT 1"
+    last = notes.last_settle(db)
+    return [
+        bus
+        for bus, seen in notes.buses_seen(db).items()
+        if seen < last and db.execute(in_doubt, (seen, bus)).fetchone()
+    ]
 
 
 def owe_again(db: Connection, bus: str, now: datetime) -> int:

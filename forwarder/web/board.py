@@ -61,10 +61,10 @@ class Board:
     async def _look(self) -> Standing:
         """A ledger that cannot be read leaves what it told last."""
         desk, now = self._desk, self._desk.clock.now()
-        settings, parts = desk.settings(), desk.health.parts
         try:
-            return await look(desk.ledger, settings, parts, desk.readings(), now)
+            return await look(desk, now)
         except LedgerError:
+            settings, parts = desk.settings(), desk.health.parts
             return replace(self._standing or blank(settings, now), at=now, settings=settings, parts=parts)
 
 

@@ -13,6 +13,7 @@ from forwarder.ledger import Ledger, Reading
 from forwarder.metrics import Metrics
 from forwarder.model import Feed, State
 from forwarder.settings import Place, Settings
+from forwarder.web.oldest import OldestOwed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Desk:
     place: Place
     clock: Clock
     ledger: Ledger
+    oldest_owed: OldestOwed
     health: Health
     beats: Beats
     metrics: Metrics

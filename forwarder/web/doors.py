@@ -40,7 +40,8 @@ async def _take_stock(desk: Desk) -> None:
     valid = desk.state_of("settings") is not State.FAILED
     desk.metrics.settings(enabled=desk.settings().enabled, valid=valid)
     try:
-        books, oldest = await desk.ledger.books(), await desk.ledger.oldest_owed()
+        books = await desk.ledger.books()
+        oldest = await desk.oldest_owed.look(books.owed)
     except LedgerError:
         return  # the last figures stay, and the part says what is wrong
     age = 0.0 if oldest is None else (desk.clock.now() - oldest).total_seconds()

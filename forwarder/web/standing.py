@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from forwarder.health import Part
-from forwarder.ledger import Books, FeedStatus, Held, Lag, Ledger, Reading
-from forwarder.model import Feed, State
+from forwarder.ledger import Books, FeedStatus, Held, Lag
+from forwarder.model import State
 from forwarder.settings import Settings
 from forwarder.web import plots
+from forwarder.web.desk import Desk
 from forwarder.web.plots import Plot
 from forwarder.web.words import number
 
@@ -109,10 +110,10 @@ def blank(settings: Settings, now: datetime) -> Standing:
     return Standing(now, settings, {}, Books(), None, None, hour, day, [], [], [])
 
 
-async def look(
-    ledger: Ledger, settings: Settings, parts: Mapping[str, Part], readings: Mapping[Feed, Reading], now: datetime
-) -> Standing:
-    """Raises LedgerError. `readings` are those the ledger was not told of yet."""
+async def look(desk: Desk, now: datetime) -> Standing:
+    """Raises LedgerError."""
+    ledger, settings, parts = desk.ledger, desk.settings(), desk.health.parts
+    readings = desk.readings()  # those the ledger was not told of yet
     traffic = await ledger.traffic(now=now)
     books = await ledger.books()
     feeds = [
@@ -123,7 +124,7 @@ async def look(
         settings=settings,
         parts=parts,
         books=books,
-        oldest_owed=await ledger.oldest_owed() if books.owed else None,
+        oldest_owed=await desk.oldest_owed.look(books.owed),
         lag=traffic.lag,
         hour=plots.last_hour(traffic.minutes, now),
         day=plots.last_day(traffic.minutes, now),

@@ -20,6 +20,7 @@ from forwarder.settings import Place, Settings
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.desk import Desk
 from forwarder.web.guard import OPEN, SAFE
+from forwarder.web.oldest import OldestOwed
 from forwarder.web.pages import FORM_TOKEN
 from forwarder.web.server import ROUTES, Served, serving
 from forwarder.web.tokens import renew
@@ -144,6 +145,7 @@ def a_desk(
         place,
         clock,
         ledger,
+        OldestOwed(ledger, clock),
         health,
         Beats(),
         Metrics(CODES),
