@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +23,12 @@ def test_a_plan_is_made_by_its_seed_alone() -> None:
     assert set(TRAFFIC | CARE | TROUBLE) == set(ACTS)
 
 
+WRITES = re.compile(r"_worker\.write\(|_settling\.settle\(")
+
+
 def test_every_write_of_the_daemon_has_its_points_and_each_is_killed_at() -> None:
     """The deadly plans below kill at each of the points; here it is that no write is without one."""
-    writes = {name for name, method in vars(SqliteLedger).items() if "_worker.write(" in source_of(method)}
+    writes = {name for name, method in vars(SqliteLedger).items() if WRITES.search(source_of(method))}
     acts = {point.partition(":")[0] for point in POINTS}
     assert writes - acts == {"retry_dead", "purge_dead", "replay", "ask"}, "one commit each, of a verb"
     assert acts - writes == {"take", "checkpoint"}, "before publishing, and what a record does as well"
