@@ -1,7 +1,7 @@
 """How nouns stand in the tables."""
 
 import hashlib
-import zlib
+import struct
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -10,6 +10,7 @@ from forwarder.model import Checkpoint
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_halves = struct.Struct(">qq").unpack
 _opens = msgspec.json.Decoder(dict[str, int])
 
 Row = tuple[int | None, int | None, int | None, int | None, bytes | None]
@@ -17,8 +18,8 @@ Row = tuple[int | None, int | None, int | None, int | None, bytes | None]
 
 def digest(execution_id: str) -> tuple[int, int]:
     """The key of an id, and its proof: 64 and 48 bits of one digest."""
-    whole = hashlib.blake2b(execution_id.encode(errors="surrogatepass"), digest_size=16).digest()
-    return int.from_bytes(whole[:8], signed=True), int.from_bytes(whole[8:14], signed=True)
+    key, rest = _halves(hashlib.blake2b(execution_id.encode(errors="surrogatepass"), digest_size=16).digest())
+    return key, rest >> 16
 
 
 def micros(time: datetime) -> int:
@@ -43,14 +44,6 @@ def seconds_up(time: datetime) -> int:
 
 def hours_down(time: datetime) -> int:
     return micros(time) // 3_600_000_000
-
-
-def pack(detail: bytes) -> bytes:
-    return zlib.compress(detail, level=1)
-
-
-def unpack(body: bytes) -> bytes:
-    return zlib.decompress(body)
 
 
 def checkpoint_row(checkpoint: Checkpoint) -> Row:

@@ -1,19 +1,18 @@
 """The side of delivery: what is owed, and what became of it."""
 
-import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 from typing import Any, assert_never
 
 import msgspec
 
-from forwarder.ledger import minutes, notes
+from forwarder.ledger import details, minutes, notes
 from forwarder.ledger.books import count
-from forwarder.ledger.codec import instant, micros, unpack
-from forwarder.ledger.contract import LONGEST_POSTPONEMENT, Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
+from forwarder.ledger.codec import instant, micros
+from forwarder.ledger.contract import Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
 from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT
-from forwarder.model import Entry, Feed, Owed
+from forwarder.model import Entry, Feed
 
 FIRST_ATTEMPTS, LAST_ATTEMPTS = 10, 10
 """Attempts that are kept of each entry: a bus that throttles for a day must not fill the disk with words about it."""
@@ -25,63 +24,7 @@ WITH_THE_ACCEPTED = f"""CAST(json_insert(coalesce(CAST(history AS TEXT), '[]'), 
                                         json_array(settled_at, '{ACCEPTED}')) AS BLOB)"""
 """The history of an entry that was sent and is owed again: its next attempts are not its first."""
 
-MOST_BYTES = 32 * 1024 * 1024
-"""Of details that are taken at once."""
-
-Row = tuple[Any, ...]
-"""Of an entry, its feed and its detail, in the order in which `due` asks for them."""
-
 _history = msgspec.json.Decoder(list[tuple[int, str]])
-
-
-def due(db: Connection, limit: int, now: datetime, besides: Collection[int]) -> list[Row]:
-    """What is due, with details as they are kept, at most `limit`, as many as fit.
-
-    What is due further ahead than anything is ever postponed was written before the clock was set back.
-    """
-    rows = db.execute(
-        """SELECT entry, execution_id, workflow_id, user_id, time, strikes, attempts, replay, body
-           FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
-           WHERE state = 0 AND (due_at <= ? OR due_at > ?) ORDER BY due_at, entry LIMIT ?""",
-        (micros(now), micros(now + LONGEST_POSTPONEMENT), limit + len(besides)),
-    )
-    kept: list[Row] = []
-    size = 0
-    for row in rows:
-        if len(kept) == limit or size > MOST_BYTES:
-            break
-        if row[0] not in besides:
-            kept.append(row)
-            size += len(row[-1] or b"")
-    return kept
-
-
-def unpacked(rows: Iterable[Row]) -> tuple[list[Owed], list[int]]:
-    """Entries, as many as fit, and the tokens of those whose detail cannot be read."""
-    taken: list[Owed] = []
-    broken: list[int] = []
-    size = 0
-    for token, execution_id, workflow_id, user_id, time, strikes, attempts, replay, body in rows:
-        try:
-            entry = Entry(execution_id, Feed(workflow_id, user_id or None), instant(time), unpack(body))
-        except (zlib.error, TypeError, OverflowError):
-            broken.append(token)
-            continue
-        size += len(entry.detail)
-        if taken and size > MOST_BYTES:
-            break
-        taken.append(Owed(token, entry, attempts=attempts, strikes=strikes, replay=bool(replay)))
-    return taken, broken
-
-
-def next_due(db: Connection, besides: Collection[int]) -> datetime | None:
-    rows = db.execute("SELECT entry, due_at FROM entries WHERE state = 0 ORDER BY due_at LIMIT ?", (len(besides) + 1,))
-    return next((instant(due_at) for token, due_at in rows if token not in besides), None)
-
-
-def oldest(db: Connection) -> datetime | None:
-    row = db.execute("SELECT min(recorded_at) FROM entries WHERE state = 0").fetchone()
-    return None if row[0] is None else instant(row[0])
 
 
 def settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: datetime) -> int:
@@ -134,21 +77,18 @@ def owe_again(db: Connection, bus: str, now: datetime) -> int:
 
 def dead_letters(db: Connection, execution_id: str | None = None) -> list[DeadLetter]:
     rows = db.execute(
-        """SELECT execution_id, workflow_id, user_id, time, body,
+        """SELECT entry, execution_id, workflow_id, user_id, time,
                   answer, reason, recorded_at, settled_at, attempts, history
-           FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
+           FROM entries LEFT JOIN feeds USING (feed)
            WHERE state = 2 AND (? IS NULL OR execution_id = ?) ORDER BY settled_at, entry""",
         (execution_id, execution_id),
-    )
-    return [_letter(row) for row in rows]
+    ).fetchall()
+    held = details.details_of(db, [row[0] for row in rows])
+    return [_letter(row, held.get(row[0], b"null")) for row in rows]
 
 
-def _letter(row: tuple[Any, ...]) -> DeadLetter:
-    execution_id, workflow_id, user_id, time, body, code, reason, recorded_at, settled_at, attempts, history = row
-    try:
-        detail = unpack(body)
-    except (zlib.error, TypeError):
-        detail = b"null"
+def _letter(row: tuple[Any, ...], detail: bytes) -> DeadLetter:
+    _, execution_id, workflow_id, user_id, time, code, reason, recorded_at, settled_at, attempts, history = row
     return DeadLetter(
         Entry(execution_id, Feed(workflow_id or "", user_id or None), instant(time), detail),
         code=code,
@@ -180,7 +120,7 @@ def purge_dead(db: Connection, execution_ids: Collection[str] | None) -> int:
 def drop(db: Connection, entries: Sequence[tuple[int, int]], outcome: int) -> None:
     """Let go of details, and keep of each execution that it was, and how it ended. Pairs of entry and key."""
     db.executemany("DELETE FROM entries WHERE entry = ?", [(entry,) for entry, _ in entries])
-    db.executemany("DELETE FROM details WHERE entry = ?", [(entry,) for entry, _ in entries])
+    details.drop(db, [entry for entry, _ in entries])
     db.executemany(
         "UPDATE executions SET entry = NULL, outcome = ? WHERE key = ?",
         [(outcome, key) for _, key in entries],

@@ -1,14 +1,15 @@
 """The side of intake: feeds, checkpoints, and executions that become owed."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from sqlite3 import Connection
+from typing import NamedTuple
 
 import msgspec
 
 from forwarder.errors import LedgerError
-from forwarder.ledger import minutes, notes
+from forwarder.ledger import details, minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import (
     checkpoint_of,
@@ -17,10 +18,10 @@ from forwarder.ledger.codec import (
     hours_down,
     instant,
     micros,
-    pack,
     seconds_up,
 )
 from forwarder.ledger.contract import FeedStatus, Pulse, Reading
+from forwarder.ledger.details import Pack
 from forwarder.ledger.schema import OWED
 from forwarder.model import Checkpoint, Entry, Feed
 
@@ -30,12 +31,7 @@ MOST_ROWS = 100
 """Of one statement. SQLite takes 32,766 values, and keeps the statements of the numbers that were seen."""
 
 
-Packed = tuple[Entry, bytes]
-"""An entry and its detail as it is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an id is kept, or would be."""
 
     key: int
@@ -72,17 +68,24 @@ def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
     return {execution_id for execution_id, place in look_up_all(db, execution_ids).items() if place.is_known}
 
 
-def packed(entries: Iterable[Entry]) -> list[Packed]:
-    return [(entry, pack(entry.detail)) for entry in entries]
-
-
-def record(db: Connection, feed: Feed, packed: Sequence[Packed], now: datetime, moved_to: Checkpoint | None) -> int:
+def record(
+    db: Connection,
+    feed: Feed,
+    entries: Sequence[Entry],
+    packs: Sequence[Pack],
+    now: datetime,
+    moved_to: Checkpoint | None,
+) -> int:
+    """`packs` are of the details of all the entries."""
     number = feed_number(db, feed)
-    by_id = {entry.execution_id: (entry, body) for entry, body in packed}
+    by_id = {entry.execution_id: entry for entry in entries}
     places = look_up_all(db, by_id)
-    new = [(*by_id[execution_id], place) for execution_id, place in places.items() if not place.is_known]
-    for start in range(0, len(new), MOST_ROWS):
-        _insert(db, number, new[start : start + MOST_ROWS], now)
+    new = [(by_id[execution_id], place) for execution_id, place in places.items() if not place.is_known]
+    if new:
+        first = _insert(db, number, new, now) - len(new) + 1
+        # What was packed and is known by now came from another feed meanwhile.
+        fits = len(new) == len(entries)
+        details.insert(db, first, packs if fits else details.packed(entry.detail for entry, _ in new))
     count(db, recorded=len(new), owed=len(new))
     minutes.count_recorded(db, len(new), now)
     if moved_to is not None:
@@ -178,7 +181,12 @@ def look_up_all(db: Connection, execution_ids: Iterable[str]) -> dict[str, Place
     return places
 
 
-def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, bytes, Place]], now: datetime) -> None:
+def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, Place]], now: datetime) -> int:
+    """The number of the last; those of the others are the numbers before it."""
+    return max(_insert_some(db, feed, new[start : start + MOST_ROWS], now) for start in range(0, len(new), MOST_ROWS))
+
+
+def _insert_some(db: Connection, feed: int, new: Sequence[tuple[Entry, Place]], now: datetime) -> int:
     """A statement for each table, however many rows: beside so little work for each, statements are what costs."""
     at, hour = micros(now), hours_down(now)
     last = db.execute(
@@ -186,25 +194,21 @@ def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, bytes, Place]]
             VALUES {_rows("(?, ?, ?, ?, ?, ?, ?)", new)}""",  # noqa: S608  # marks only
         [
             value
-            for entry, _, place in new
+            for entry, place in new
             for value in (place.key, entry.execution_id, feed, OWED, micros(entry.time), at, at)
         ],
     ).lastrowid
     # Numbers are given in order and never again, and nobody else writes meanwhile.
     first = (last or 0) - len(new) + 1
-    numbered = list(enumerate(new, first))
-    db.execute(
-        f"INSERT INTO details VALUES {_rows('(?, ?)', new)}",  # noqa: S608  # as above
-        [value for number, (_, body, _) in numbered for value in (number, body)],
-    )
     db.execute(
         f"INSERT INTO executions VALUES {_rows('(?, ?, ?, ?, NULL, ?, ?)', new)}",  # noqa: S608  # as above
         [
             value
-            for number, (entry, _, place) in numbered
+            for number, (entry, place) in enumerate(new, first)
             for value in (place.key, place.proof, feed, number, seconds_up(entry.time), hour)
         ],
     )
+    return last or 0
 
 
 def _rows(marks: str, rows: Sequence[object]) -> str:

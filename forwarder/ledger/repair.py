@@ -5,7 +5,7 @@ What is rescued may send an execution again, where the row that said it was sent
 
 import shutil
 import sqlite3
-import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +15,9 @@ import msgspec
 
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.files import rename
-from forwarder.ledger import notes
+from forwarder.ledger import details, notes
 from forwarder.ledger.books import books
-from forwarder.ledger.codec import digest, hours_down, instant, seconds_up, unpack
+from forwarder.ledger.codec import digest, hours_down, instant, seconds_up
 from forwarder.ledger.contract import Books
 from forwarder.ledger.salvage import readable
 from forwarder.ledger.schema import DEAD, NEWER, OWED, PURGED, SENT, VERSION, bring_up, connect, translated, version
@@ -30,7 +30,7 @@ MOST_CUT = 1000
 
 KEPT = ".damaged-"
 
-_TABLES = {"feeds": "feed", "executions": "key", "entries": "entry", "details": "entry", "minutes": "minute"}
+_TABLES = ("feeds", "executions", "entries", "details", "minutes")
 
 
 @dataclass(slots=True)
@@ -84,8 +84,8 @@ def _fill(file: Path, fresh: Path, copy: Path, done: Repaired) -> None:
         target = connect(fresh, create=True, at=version(source))
         try:
             target.execute("BEGIN IMMEDIATE")
-            for table, key in _TABLES.items():
-                _copy(source, target, table, key, done)
+            for table in _TABLES:
+                _copy(source, target, table, done)
             _copy_lags(source, target, done)
             _copy_small(source, target, done)
             bring_up(target, VERSION)
@@ -137,13 +137,13 @@ def _remove(file: Path) -> None:
         _part(file, ending).unlink(missing_ok=True)
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, key: str, done: Repaired) -> None:
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, done: Repaired) -> None:
     rules = Rules(target, table)
     if not rules.columns:  # it came with a later version
         return
     insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(rules.columns))})"  # noqa: S608  # names of ours
     rescued = lost = 0
-    for found in readable(source, table, key, rules.columns):
+    for found in readable(source, table, rules.key, rules.columns):
         admitted = [row for row in found.rows if rules.admit(row)]
         kept = max(0, target.executemany(insert, admitted).rowcount)
         rescued += kept
@@ -188,12 +188,13 @@ def _copy_small(source: sqlite3.Connection, target: sqlite3.Connection, done: Re
 
 def _reconcile(db: sqlite3.Connection, done: Repaired) -> None:
     """Make the rows agree again, leaning to sending twice, and write the books anew."""
-    _keep_what_was_sent(db)
+    missing = details.missing(db)
+    _keep_what_was_sent(db, missing)
     # An entry without its detail cannot be sent: it is named, and forgotten, so that a reading may find it again.
-    gone = "FROM entries WHERE entry NOT IN (SELECT entry FROM details)"
-    done.without_detail = [row[0] for row in db.execute(f"SELECT execution_id {gone}")]  # a text of ours
-    db.execute(f"DELETE {gone}")  # as above
-    db.execute("DELETE FROM details WHERE entry NOT IN (SELECT entry FROM entries)")
+    for entry in missing:
+        for (execution_id,) in db.execute("DELETE FROM entries WHERE entry = ? RETURNING execution_id", (entry,)):
+            done.without_detail.append(execution_id)
+    details.tidy(db)
     db.execute("DELETE FROM executions WHERE entry IS NOT NULL AND entry NOT IN (SELECT entry FROM entries)")
     _know_again(db)
     held = dict(db.execute("SELECT state, count(*) FROM entries GROUP BY state"))
@@ -210,21 +211,22 @@ def _reconcile(db: sqlite3.Connection, done: Repaired) -> None:
     db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", list(counted.items()))
 
 
-def _keep_what_was_sent(db: sqlite3.Connection) -> None:
+def _keep_what_was_sent(db: sqlite3.Connection, missing: Iterable[int]) -> None:
     """What was sent stays sent, even where its detail is lost."""
-    sent = "SELECT entry FROM entries WHERE state = 1 AND entry NOT IN (SELECT entry FROM details)"
-    db.execute(f"UPDATE executions SET entry = NULL, outcome = 1 WHERE entry IN ({sent})")  # noqa: S608  # a text of ours
-    db.execute(f"DELETE FROM entries WHERE entry IN ({sent})")  # noqa: S608  # as above
+    for entry in missing:
+        if db.execute("DELETE FROM entries WHERE entry = ? AND state = ?", (entry, SENT)).rowcount:
+            db.execute("UPDATE executions SET entry = NULL, outcome = ? WHERE entry = ?", (SENT, entry))
 
 
 def _know_again(db: sqlite3.Connection) -> None:
     """Entries whose feed or whose id is not known any more tell both themselves."""
     rows = db.execute(
-        """SELECT entry, key, execution_id, feed, time, recorded_at, body FROM entries JOIN details USING (entry)
+        """SELECT entry, key, execution_id, feed, time, recorded_at FROM entries
            WHERE key NOT IN (SELECT key FROM executions) OR feed NOT IN (SELECT feed FROM feeds)"""
     ).fetchall()
-    for entry, key, execution_id, feed, time, recorded_at, body in rows:
-        told = _decoded(body)
+    held = details.details_of(db, [row[0] for row in rows])
+    for entry, key, execution_id, feed, time, recorded_at in rows:
+        told = _decoded(held[entry])
         db.execute(
             "INSERT OR IGNORE INTO feeds (feed, workflow_id, user_id) VALUES (?, ?, ?)",
             (feed, str(told.get("workflowId", "")), str(told.get("userId", ""))),
@@ -236,11 +238,11 @@ def _know_again(db: sqlite3.Connection) -> None:
         )
 
 
-def _decoded(body: bytes) -> dict[str, Any]:
+def _decoded(detail: bytes) -> dict[str, Any]:
     """The detail, or nothing where it is damaged: then it becomes a dead letter once it is taken."""
     try:
-        told = msgspec.json.decode(unpack(body))
-    except (zlib.error, TypeError, ValueError, RecursionError):
+        told = msgspec.json.decode(detail)
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

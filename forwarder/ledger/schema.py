@@ -13,7 +13,7 @@ BUSY_SECONDS = 5
 
 CACHE_KIBIBYTES = 16 * 1024
 
-LARGEST_LOOKED_THROUGH = 16 * 1024 * 1024
+LARGEST_LOOKED_THROUGH = 8 * 1024 * 1024
 
 NEWER = "install that version or a later one"
 REPAIR = "restore it from a backup, or rescue what can be read: `forwarder check --repair`"
@@ -78,7 +78,12 @@ _PROOFS = """
 UPDATE executions SET proof = proof >> 16;
 """
 
-STEPS = (_TABLES, _MINUTES, _BUSES, _PROOFS)
+_PACKS = """
+-- Of entries that were recorded together, under the number of the first; see details.py.
+ALTER TABLE details RENAME COLUMN entry TO first;
+"""
+
+STEPS = (_TABLES, _MINUTES, _BUSES, _PROOFS, _PACKS)
 """Each makes a ledger of the version before it, from 0, one of its own. A step that was released stays as it is."""
 
 VERSION = len(STEPS)

@@ -25,6 +25,7 @@ class Rules:
         self._table = table
         info = db.execute(f"PRAGMA table_info({table})").fetchall()
         self.columns = [name for _, name, *_ in info]
+        self.key = next((name for _, name, *_, key in info if key), "")
         self._kinds = [(_TYPES[kind], not required and not key) for _, _, kind, required, _, key in info]
 
     def admit(self, row: tuple[Any, ...]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from forwarder.ledger import books, minutes, notes, owing, recording, replaying, sweeping, telling
+from forwarder.ledger import books, details, minutes, notes, owing, recording, replaying, sweeping, taking, telling
 from forwarder.ledger.contract import (
     UNDECODABLE,
     Books,
@@ -72,15 +72,16 @@ class SqliteLedger:
     async def record(
         self, feed: Feed, entries: Sequence[Entry], *, now: datetime, checkpoint: Checkpoint | None = None
     ) -> int:
-        # Not by the worker: each body is a wait for its turn to compute, and all others wait for the worker.
-        is_little = sum(len(entry.detail) for entry in entries) <= LONG_WORK
-        packed = recording.packed(entries) if is_little else await asyncio.to_thread(recording.packed, entries)
-        work = partial(recording.record, feed=feed, packed=packed, now=now, moved_to=checkpoint)
+        # Not by the worker: each pack is a wait for its turn to compute, and all others wait for the worker.
+        bodies = [entry.detail for entry in entries]
+        is_little = sum(map(len, bodies)) <= LONG_WORK
+        packs = details.packed(bodies) if is_little else await asyncio.to_thread(details.packed, bodies)
+        work = partial(recording.record, feed=feed, entries=entries, packs=packs, now=now, moved_to=checkpoint)
         return await self._worker.write(work)
 
     async def take(self, limit: int, *, now: datetime) -> list[Owed]:
-        rows = await self._worker.read(partial(owing.due, limit=limit, now=now, besides=frozenset(self._taken)))
-        due, broken = await asyncio.to_thread(owing.unpacked, rows)
+        found = await self._worker.read(partial(taking.due, limit=limit, now=now, besides=frozenset(self._taken)))
+        due, broken = await asyncio.to_thread(taking.unpacked, found)
         if broken:
             # One row that cannot be read must not stand before all others for ever.
             reason = "its detail in the ledger cannot be read"
@@ -92,7 +93,7 @@ class SqliteLedger:
         self._taken.difference_update(tokens)
 
     async def next_due(self) -> datetime | None:
-        return await self._worker.read(partial(owing.next_due, besides=frozenset(self._taken)))
+        return await self._worker.read(partial(taking.next_due, besides=frozenset(self._taken)))
 
     async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
         number = await self._settling.settle(settlements, bus=bus, now=now)
@@ -115,7 +116,7 @@ class SqliteLedger:
         return await self._worker.read(books.books)
 
     async def oldest_owed(self) -> datetime | None:
-        return await self._worker.read(owing.oldest)
+        return await self._worker.read(taking.oldest)
 
     async def audit(self) -> Books:
         return await self._worker.read(books.audit)

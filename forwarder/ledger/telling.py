@@ -1,11 +1,12 @@
 """Telling of single entries, for whoever looks: what came last, what died, and one of them whole."""
 
-import zlib
+from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import Any, Final, Literal
 
-from forwarder.ledger.codec import instant, optional_instant, unpack
+from forwarder.ledger.codec import instant, optional_instant
 from forwarder.ledger.contract import Held
+from forwarder.ledger.details import details_of
 from forwarder.ledger.recording import look_up
 from forwarder.ledger.schema import DEAD, OWED, SENT
 from forwarder.model import Entry, Feed
@@ -13,9 +14,9 @@ from forwarder.model import Entry, Feed
 _STATES: Final[dict[int, Literal["owed", "sent", "dead"]]] = {OWED: "owed", SENT: "sent", DEAD: "dead"}
 
 _HELD = """
-    SELECT execution_id, workflow_id, user_id, time, body, state, recorded_at, settled_at, attempts, answer, reason,
+    SELECT entry, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, answer, reason,
            replay
-    FROM entries LEFT JOIN details USING (entry) LEFT JOIN feeds USING (feed)
+    FROM entries LEFT JOIN feeds USING (feed)
 """
 
 
@@ -23,7 +24,7 @@ def latest(db: Connection, limit: int, *, dead: bool) -> list[Held]:
     order = "settled_at DESC, entry DESC" if dead else "entry DESC"
     # Found before they are looked into, for of many dead letters only a few are shown.
     found = f"SELECT entry FROM entries {'WHERE state = 2' if dead else ''} ORDER BY {order} LIMIT ?"  # noqa: S608  # texts of ours
-    return [_held(row) for row in db.execute(f"{_HELD} WHERE entry IN ({found}) ORDER BY {order}", (limit,))]
+    return _all_held(db, db.execute(f"{_HELD} WHERE entry IN ({found}) ORDER BY {order}", (limit,)).fetchall())
 
 
 def held(db: Connection, execution_id: str) -> Held | None:
@@ -31,18 +32,20 @@ def held(db: Connection, execution_id: str) -> Held | None:
     if not is_known:
         return None
     of_key = f"{_HELD} WHERE entry = (SELECT entry FROM executions WHERE key = ?)"  # noqa: S608  # a text of ours
-    row = db.execute(of_key, (key,)).fetchone()
-    return None if row is None else _held(row)
+    shown = _all_held(db, db.execute(of_key, (key,)).fetchall())
+    return shown[0] if shown else None
 
 
-def _held(row: tuple[Any, ...]) -> Held:
+def _all_held(db: Connection, rows: Sequence[tuple[Any, ...]]) -> list[Held]:
+    details = details_of(db, [row[0] for row in rows])
+    # Where there is none `take` finds this out, too, and makes it a dead letter.
+    return [_held(row, details.get(row[0], b"null")) for row in rows]
+
+
+def _held(row: tuple[Any, ...], detail: bytes) -> Held:
     """An entry that is owed has an answer only where it was sent before, and is owed once more: it counts no more."""
-    execution_id, workflow_id, user_id, time, body, state, recorded_at, settled_at, attempts, *ended, replay = row
+    _, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, *ended, replay = row
     answer, reason = ended if state != OWED else ("", "")
-    try:
-        detail = unpack(body)
-    except (zlib.error, TypeError):  # `take` finds this out, too, and makes it a dead letter
-        detail = b"null"
     return Held(
         Entry(execution_id, Feed(workflow_id or "", user_id or None), instant(time), detail),
         _STATES[state],

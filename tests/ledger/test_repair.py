@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 
 from forwarder.errors import LedgerError, LedgerUnavailable
@@ -43,17 +45,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def first_of_packs(file: Path) -> list[int]:
+    with closing(sqlite3.connect(file)) as db:
+        return [first for (first,) in db.execute("SELECT first FROM details ORDER BY first")]
+
+
 @pytest.fixture
 def file(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy2(whole, tmp_path))
 
 
 def test_a_sound_ledger_comes_over_whole(file: Path) -> None:
+    packs = len(first_of_packs(file))
+    assert 1 < packs < COUNT
     done = repair(file)
     assert (done.books, books(file)) == (WHOLE, WHOLE)
     assert (done.lost, done.without_detail) == ({}, [])
-    large = dict.fromkeys(("executions", "entries", "details"), COUNT + 20)
-    assert done.rows == {"feeds": 2, **large, "minutes": 1, "lags": 1}
+    large = dict.fromkeys(("executions", "entries"), COUNT + 20)
+    assert done.rows == {"feeds": 2, **large, "details": packs, "minutes": 1, "lags": 1}
     assert checkpoints(file) == {FEED: Checkpoint(watermark=NOON, floor=NOON), OTHER: Checkpoint(watermark=NOON)}
     assert [each.entry.detail for each in owed(file)] == [detail(number) for number in range(20, COUNT + 20)]
 
@@ -108,15 +117,16 @@ def test_books_and_notes_that_cannot_be_read_are_told_and_counted_anew(file: Pat
 
 
 def test_a_row_that_breaks_the_rules_of_its_table_is_told_as_lost(file: Path) -> None:
+    firsts = first_of_packs(file)
     with closing(sqlite3.connect(file)) as db, db:
         (sql,) = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'details'").fetchone()
         db.execute("PRAGMA writable_schema = ON")
         db.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'details'", (sql.replace("BLOB NOT NULL", "BLOB"),))
         db.execute("PRAGMA writable_schema = RESET")
-        db.execute("UPDATE details SET body = NULL WHERE entry = 30")
+        db.execute("UPDATE details SET body = NULL WHERE first = ?", (firsts[2],))
     done = repair(file)
-    assert (done.rows["details"], done.lost) == (COUNT + 19, {"details": 1})
-    assert done.without_detail == ["e-029"]
+    assert (done.rows["details"], done.lost) == (len(firsts) - 1, {"details": 1})
+    assert done.without_detail == [f"e-{entry - 1:03}" for entry in range(firsts[2], firsts[3])]
 
 
 def test_a_text_that_is_none_any_more_does_not_cost_its_row(file: Path) -> None:
@@ -134,15 +144,28 @@ def test_an_id_that_is_another_than_its_key_says_is_told_as_lost(file: Path) -> 
     assert "e-mangled" not in {each.entry.execution_id for each in owed(file)}
 
 
-@pytest.mark.parametrize("body", [b"no zlib", b""])
-def test_a_detail_that_is_none_any_more_becomes_a_dead_letter_and_not_a_traceback(file: Path, body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"no zlib", b"", *map(zlib.compress, (b"no list", msgspec.msgpack.encode([1])))])
+def test_details_that_are_none_any_more_are_told_and_may_be_found_again(file: Path, body: bytes) -> None:
     spoil(file, pages(file, "executions")[0])
+    firsts = first_of_packs(file)
     with closing(sqlite3.connect(file)) as db, db:
-        db.execute("UPDATE details SET body = ? WHERE entry = 30", (body,))
-    repair(file)
-    assert "e-029" not in {each.entry.execution_id for each in owed(file)}
+        db.execute("UPDATE details SET body = ? WHERE first = ?", (body, firsts[2]))
+    lost = [f"e-{entry - 1:03}" for entry in range(firsts[2], firsts[3])]
+    assert repair(file).without_detail == lost
     after = books(file)
-    assert (after.owed, after.dead) == (COUNT - 1, 11)
+    assert (after.owed, after.dead) == (COUNT - len(lost), 10)
+    assert known(file, *lost) == set()
+
+
+def test_details_without_their_entries_go_and_those_beside_them_stay(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("DELETE FROM entries WHERE entry % 2 = 0 OR entry < 70")
+    assert repair(file).without_detail == []
+    left = [number for number in range(70 - 1, COUNT + 20) if number % 2 == 0]
+    assert [each.entry.detail for each in owed(file)] == [detail(number) for number in left]
+    with closing(sqlite3.connect(file)) as db:
+        held = [zlib.decompress(body) for (body,) in db.execute("SELECT body FROM details")]
+    assert sum(body.count(b"noise") for body in held) == len(left)
 
 
 # What cannot be rescued.

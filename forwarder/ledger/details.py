@@ -1,0 +1,125 @@
+"""Details as they are kept: those that were recorded together are packed together, for they resemble each other.
+
+A pack stands under the number of its first entry, and lists the details of that one and of those that follow it; one
+that was let go of is empty. Formats before 5 kept every detail alone, and such a row is a pack of one.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from sqlite3 import Connection
+
+import msgspec
+
+LARGEST_PACK = 64 * 1024
+"""Bytes of details that are packed together: what one page of a damaged disk may take along with it."""
+
+PACK = "(SELECT max(first) FROM details WHERE first <= entries.entry)"
+"""In SQL, the number under which an entry's detail is to be found."""
+
+_lists = msgspec.msgpack.Decoder(list[bytes])
+
+Pack = tuple[int, bytes]
+"""How many details, and they themselves, as they are kept."""
+
+
+def packed(details: Iterable[bytes]) -> list[Pack]:
+    packs: list[Pack] = []
+    together: list[bytes] = []
+    size = 0
+    for detail in details:
+        if together and size + len(detail) > LARGEST_PACK:
+            packs.append((len(together), _body(together)))
+            together, size = [], 0
+        together.append(detail)
+        size += len(detail)
+    if together:
+        packs.append((len(together), _body(together)))
+    return packs
+
+
+def unpacked(body: bytes | None) -> Sequence[bytes]:
+    """What a pack lists: nothing where there is none, or none that can be read."""
+    try:
+        inside = zlib.decompress(body or b"")
+        return [inside] if inside.startswith(b"{") else _lists.decode(inside)
+    except (zlib.error, TypeError, msgspec.DecodeError):
+        return []
+
+
+def listed(pack: Sequence[bytes], place: int | None) -> bytes | None:
+    """The detail at a place of a pack, or None where there is none."""
+    return (pack[place] or None) if place is not None and place < len(pack) else None
+
+
+def insert(db: Connection, first: int, packs: Iterable[Pack]) -> None:
+    """Of entries that follow each other, from `first` on."""
+    for count, body in packs:
+        db.execute("INSERT INTO details VALUES (?, ?)", (first, body))
+        first += count
+
+
+def details_of(db: Connection, entries: Collection[int]) -> dict[int, bytes]:
+    """Those that can be read."""
+    found = dict[int, bytes]()
+    for first, together in _by_pack(db, entries).items():
+        pack = unpacked(body_of(db, first))
+        for entry in together:
+            if detail := listed(pack, entry - first):
+                found[entry] = detail
+    return found
+
+
+def drop(db: Connection, entries: Collection[int]) -> None:
+    """Let go of the details of entries that are there no more, and of no other that is packed with them."""
+    for first in _by_pack(db, entries):
+        _keep_those_of_entries(db, first)
+
+
+def tidy(db: Connection) -> None:
+    """Let go of every detail whose entry is there no more."""
+    for (first,) in db.execute("SELECT first FROM details").fetchall():
+        _keep_those_of_entries(db, first)
+
+
+def missing(db: Connection) -> list[int]:
+    """Entries whose detail is not there, or cannot be read."""
+    entries = [entry for (entry,) in db.execute("SELECT entry FROM entries")]
+    there = set[int]()
+    for first, together in _by_pack(db, entries).items():
+        pack = unpacked(body_of(db, first))
+        there.update(entry for entry in together if listed(pack, entry - first))
+    return [entry for entry in entries if entry not in there]
+
+
+def body_of(db: Connection, first: int | None) -> bytes | None:
+    row = db.execute("SELECT body FROM details WHERE first = ?", (first,)).fetchone()
+    return None if row is None else row[0]
+
+
+def _keep_those_of_entries(db: Connection, first: int) -> None:
+    pack = unpacked(body_of(db, first))
+    rows = db.execute("SELECT entry - ? FROM entries WHERE entry >= ? AND entry < ?", (first, first, first + len(pack)))
+    held = {place for (place,) in rows}
+    left = [detail if place in held else b"" for place, detail in enumerate(pack)]
+    if not any(left):
+        db.execute("DELETE FROM details WHERE first = ?", (first,))
+    elif left != pack:
+        db.execute("UPDATE details SET body = ? WHERE first = ?", (_body(left), first))
+
+
+def _by_pack(db: Connection, entries: Collection[int]) -> dict[int, list[int]]:
+    """Entries by the pack in which their details are to be found; some may be in none."""
+    rows = db.execute(
+        "SELECT value, (SELECT max(first) FROM details WHERE first <= value) FROM json_each(?)",
+        (msgspec.json.encode(list(entries)).decode(),),
+    )
+    packs = defaultdict[int, list[int]](list)
+    for entry, first in rows.fetchall():
+        if first is not None:
+            packs[first].append(entry)
+    return packs
+
+
+def _body(details: Sequence[bytes]) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(details), level=1)
