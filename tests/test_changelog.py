@@ -30,7 +30,7 @@ def test_its_entries_are_of_the_kinds_that_there_are() -> None:
 
 
 def test_it_names_the_formats_that_are_written() -> None:
-    (said,) = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG.split("## [")[2], re.MULTILINE)
+    said, *_ = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG, re.MULTILINE)  # the newest stand first
     detail = event_schema()["properties"]["version"]["const"]
     named = dict(part.split(" (")[0].rsplit(" ", 1) for part in re.split(r", (?![^(]*\))", said))
     assert named == {"settings": str(newest()), "vault": str(FORMAT), "ledger": str(VERSION), "detail": detail}
