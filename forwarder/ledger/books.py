@@ -2,6 +2,8 @@
 
 from sqlite3 import Connection
 
+import msgspec
+
 from forwarder.errors import LedgerError
 from forwarder.ledger.contract import Books
 from forwarder.ledger.schema import DEAD, OWED, PURGED, REPAIR, SENT
@@ -9,9 +11,10 @@ from forwarder.ledger.schema import DEAD, OWED, PURGED, REPAIR, SENT
 
 def count(db: Connection, **changes: int) -> None:
     """Book changes in the same transaction as the rows they tell of."""
-    db.executemany(
-        "UPDATE counters SET value = value + ? WHERE name = ?",
-        [(change, name) for name, change in changes.items() if change],
+    # In one statement: beside a thread that computes, each is a wait for a turn.
+    db.execute(
+        "UPDATE counters SET value = counters.value + changes.value FROM json_each(?) AS changes WHERE name = changes.key",
+        (msgspec.json.encode(changes).decode(),),
     )
 
 

@@ -69,9 +69,10 @@ def last_settle(db: Connection) -> int:
 
 
 def next_settle(db: Connection) -> int:
-    number = last_settle(db) + 1
-    _set(db, "settles", number)
-    return number
+    told = db.execute(
+        "INSERT INTO notes VALUES ('settles', 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value"
+    )
+    return int(told.fetchone()[0])
 
 
 def bus_seen(db: Connection, name: str) -> int | None:

@@ -31,6 +31,10 @@ MOST_ROWS = 100
 """Of one statement. SQLite takes 32,766 values, and keeps the statements of the numbers that were seen."""
 
 
+Digests = Mapping[str, tuple[int, int]]
+"""Key and proof by id."""
+
+
 class Place(NamedTuple):
     """Where an id is kept, or would be."""
 
@@ -65,7 +69,13 @@ def begin_new(db: Connection, new: Mapping[Feed, Checkpoint], discovered_at: dat
 
 
 def known(db: Connection, execution_ids: Collection[str]) -> set[str]:
-    return {execution_id for execution_id, place in look_up_all(db, execution_ids).items() if place.is_known}
+    digests = _digests(execution_ids)
+    held = _held(db, digests)
+    found = {execution_id for execution_id, (key, proof) in digests.items() if held.get(key) == proof}
+    others = [execution_id for execution_id, (key, proof) in digests.items() if held.get(key, proof) != proof]
+    if others:  # which stand where another was
+        found |= {execution_id for execution_id, place in look_up_all(db, others).items() if place.is_known}
+    return found
 
 
 def record(
@@ -161,13 +171,8 @@ def look_up(db: Connection, execution_id: str) -> tuple[int, bool]:
 
 def look_up_all(db: Connection, execution_ids: Iterable[str]) -> dict[str, Place]:
     """Where ids are kept, or would be: under the next free key should two of them ever share 64 bits."""
-    digests = {execution_id: digest(execution_id) for execution_id in execution_ids}
-    held = dict(
-        db.execute(
-            "SELECT key, proof FROM executions WHERE key IN (SELECT value FROM json_each(?))",
-            (msgspec.json.encode([key for key, _ in digests.values()]).decode(),),
-        ).fetchall()
-    )
+    digests = _digests(execution_ids)
+    held = _held(db, digests)
     places: dict[str, Place] = {}
     for execution_id, (key, proof) in digests.items():
         while held.get(key, proof) != proof:
@@ -179,6 +184,17 @@ def look_up_all(db: Connection, execution_ids: Iterable[str]) -> dict[str, Place
         # Those that are new go in together: the next must see the place of this one as taken.
         held[key] = proof
     return places
+
+
+def _digests(execution_ids: Iterable[str]) -> Digests:
+    return {execution_id: digest(execution_id) for execution_id in execution_ids}
+
+
+def _held(db: Connection, digests: Digests) -> dict[int, int]:
+    """Of their keys those that are taken, with the proofs of who took them."""
+    keys = msgspec.json.encode([key for key, _ in digests.values()]).decode()
+    rows = db.execute("SELECT key, proof FROM executions WHERE key IN (SELECT value FROM json_each(?))", (keys,))
+    return dict(rows.fetchall())
 
 
 def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, Place]], now: datetime) -> int:
