@@ -13,7 +13,8 @@ def count(db: Connection, **changes: int) -> None:
     """Book changes in the same transaction as the rows they tell of."""
     # In one statement: beside a thread that computes, each is a wait for a turn.
     db.execute(
-        "UPDATE counters SET value = counters.value + changes.value FROM json_each(?) AS changes WHERE name = changes.key",
+        """UPDATE counters SET value = counters.value + changes.value
+           FROM json_each(?) AS changes WHERE name = changes.key""",
         (msgspec.json.encode(changes).decode(),),
     )
 
