@@ -22,7 +22,7 @@ log = structlog.get_logger("app")
 CALM = 300.0
 """Seconds after which a loop that ran is taken for a healthy one, and its next death for the first."""
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 5.0
 """Seconds between two looks whether a loop gets on."""
 
 MOST_HANGS, FORGIVEN = 3, 3600.0

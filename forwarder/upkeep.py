@@ -18,7 +18,7 @@ from forwarder.settings import Settings
 log = structlog.get_logger("upkeep")
 
 SWEEP_EVERY = 60.0
-STEP = 0.25
+STEP = 0.5
 """Seconds. A change of health is told with the next step, and so is how it does to whoever asks. Time alone is no news:
 each telling is a write to disk, and most of the time there is nothing to tell, and nobody there to read it.
 """

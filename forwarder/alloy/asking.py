@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -181,7 +181,9 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float:
     return max(0.0, (until - (_http_date(headers.get("date", "")) or now)).total_seconds())
 
 
+@lru_cache(maxsize=16)
 def _http_date(value: str) -> datetime | None:
+    """Many answers are of the same second."""
     try:
         date = parsedate_to_datetime(value)
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)

@@ -81,6 +81,8 @@ class SqliteLedger:
 
     async def take(self, limit: int, *, now: datetime) -> list[Owed]:
         found = await self._worker.read(partial(taking.due, limit=limit, now=now, besides=frozenset(self._taken)))
+        if not found.rows:
+            return []
         due, broken = await asyncio.to_thread(taking.unpacked, found)
         if broken:
             # One row that cannot be read must not stand before all others for ever.

@@ -22,7 +22,9 @@ AT_ONCE = 100
 CALLERS = 8
 """That record at the same time, as a daemon's readers do; the worker commits what waits together."""
 
-SWEEPING = 5.0
+SWEEPING, SWEEPING_QUICKLY = 5.0, 2.0
+"""Seconds."""
+
 KEPT = timedelta(days=1)
 
 _numbers = count()
@@ -91,17 +93,18 @@ def fresh(number: int, detail: bytes) -> list[Entry]:
 
 def stalls(bench: Bench, file: Path) -> None:
     """How long a write takes, in milliseconds, without and with the forgetting of old ids beside it."""
-    quiet = asyncio.run(writes(file, beside=None))
-    beside = asyncio.run(writes(file, beside=KEPT / 24))
+    seconds = SWEEPING_QUICKLY if bench.quick else SWEEPING
+    quiet = asyncio.run(writes(file, seconds, beside=None))
+    beside = asyncio.run(writes(file, seconds, beside=KEPT / 24))
     bench.quantiles("a write, without and with forgetting beside it", "ms", {"without": quiet, "with": beside})
     bench.goal(3, "longest write while ids are forgotten", max(beside), unit="ms", at_most=50)
 
 
-async def writes(file: Path, *, beside: timedelta | None) -> list[float]:
+async def writes(file: Path, seconds: float, *, beside: timedelta | None) -> list[float]:
     """`beside` is how long ids are remembered: those in the file are a day old."""
     async with SqliteLedger(file) as ledger:
         took: list[float] = []
-        end = time.perf_counter() + SWEEPING
+        end = time.perf_counter() + seconds
 
         async def sweep(remember_: timedelta) -> None:
             while time.perf_counter() < end:
@@ -122,5 +125,5 @@ async def daemons_memory(folder: str) -> float:
     """MiB that a daemon on this ledger takes after some seconds."""
     nowhere = "http://127.0.0.1:9"
     with daemon(Path(folder), nowhere, nowhere, workflows=[FEED.workflow_id]) as it:
-        await asyncio.sleep(5)
+        await asyncio.sleep(3)
         return it.memory()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forwarder.ledger import SqliteLedger
 from forwarder.model import Checkpoint, Entry, Feed
+from tests.benchmarks.once import copied
 
 FEED = Feed("w-0")
 PAGE = 1000
@@ -13,8 +14,7 @@ PAGE = 1000
 
 def owe(file: Path, entries: int, *, size: int = 1024) -> Path:
     """`size` is that of an entry's detail, in bytes."""
-    asyncio.run(_owe(file, entries, size))
-    return file
+    return copied(f"owed-{entries}-{size}.db", lambda made: asyncio.run(_owe(made, entries, size)), file)
 
 
 async def _owe(file: Path, entries: int, size: int) -> None:

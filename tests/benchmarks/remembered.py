@@ -12,9 +12,11 @@ from pathlib import Path
 from forwarder.ledger import SqliteLedger
 from forwarder.ledger.codec import digest, hours_down, seconds_up
 from forwarder.model import Checkpoint, Feed
+from tests.benchmarks.once import copied
 
 FEED = Feed("w-0")
 CHUNK = 100_000
+AGO = timedelta(days=1)
 ASKED = 200_000
 """Of the remembered ids, how many are known by name."""
 
@@ -23,14 +25,18 @@ def an_id(number: int) -> str:
     return f"remembered-{number:08d}-ef"
 
 
-def remember(file: Path, ids: int, *, ago: timedelta = timedelta(days=1)) -> Path:
-    """A ledger with so many ids, sent and let go of, recorded and stopped so long ago."""
+def remember(file: Path, ids: int) -> Path:
+    """A ledger with so many ids, sent and let go of, recorded and stopped a day ago."""
+    return copied(f"remembered-{ids}.db", lambda made: _remember(made, ids), file)
+
+
+def _remember(file: Path, ids: int) -> None:
     asyncio.run(_make(file))
     db = sqlite3.connect(file, isolation_level=None)
     # In one transaction that is held in memory: pages that are filled in no order would be written again and again.
     for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1500000"):
         db.execute(f"PRAGMA {setting}")
-    at = datetime.now(UTC) - ago
+    at = datetime.now(UTC) - AGO
     common = (seconds_up(at), hours_down(at))
     by_name = min(ids, ASKED)
     db.execute("BEGIN")
@@ -49,7 +55,6 @@ def remember(file: Path, ids: int, *, ago: timedelta = timedelta(days=1)) -> Pat
     db.execute("COMMIT")
     db.execute("PRAGMA journal_mode = WAL")
     db.close()
-    return file
 
 
 async def _make(file: Path) -> None:

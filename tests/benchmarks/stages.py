@@ -43,7 +43,7 @@ def deciding_and_shaping() -> float:
     return rate_of(work)
 
 
-def rate_of(work: Callable[[], int], seconds: float = 2.0) -> float:
+def rate_of(work: Callable[[], int], seconds: float = 1.0) -> float:
     began = time.perf_counter()
     done = 0
     while time.perf_counter() - began < seconds:
@@ -53,7 +53,7 @@ def rate_of(work: Callable[[], int], seconds: float = 2.0) -> float:
 
 def publishing() -> float:
     with sink() as bus:
-        return publishers.forwarder(bus.url, a_detail())(2.0)
+        return publishers.forwarder(bus.url, a_detail())(1.0)
 
 
 def recording_and_settling() -> float:
@@ -99,7 +99,7 @@ def fetching() -> float:
         return asyncio.run(_fetched(api))
 
 
-async def _fetched(api: Source, seconds: float = 2.0) -> float:
+async def _fetched(api: Source, seconds: float = 1.0) -> float:
     settings = some_settings(source={"base_url": api.url, "requests_per_second": 1000}).source
     done = 0
     began = time.perf_counter()
