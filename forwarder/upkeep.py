@@ -18,6 +18,9 @@ from forwarder.settings import Settings
 log = structlog.get_logger("upkeep")
 
 SWEEP_EVERY = 60.0
+SWEEP_ON = 0.25
+"""Seconds from one step of a sweep to the next."""
+
 STEP = 0.5
 """Seconds. A change of health is told with the next step, and so is how it does to whoever asks. Time alone is no news:
 each telling is a write to disk, and most of the time there is nothing to tell, and nobody there to read it.
@@ -49,8 +52,8 @@ class Upkeep:
             if self._is_news() or self._ledger_failed() or await self._is_asked():
                 await self.tell()
             if now >= next_sweep:
-                next_sweep = now + (0.0 if await self._sweep() else SWEEP_EVERY)
-            await self._clock.sleep(STEP)
+                next_sweep = now + (SWEEP_ON if await self._sweep() else SWEEP_EVERY)
+            await self._clock.sleep(min(STEP, max(0.0, next_sweep - now)))
 
     async def tell(self) -> None:
         """Write the pulse, which also proves that the ledger can be written."""

@@ -1,7 +1,8 @@
 """Details as they are kept: those that were recorded together are packed together, for they resemble each other.
 
 A pack stands under the number of its first entry, and lists the details of that one and of those that follow it; one
-that was let go of is empty. Formats before 5 kept every detail alone, and such a row is a pack of one.
+that was let go of is empty. It holds its number itself: a damaged key must not give entries the details of others.
+Formats before 5 kept every detail alone, and such a row is a pack of one.
 """
 
 import zlib
@@ -17,53 +18,61 @@ LARGEST_PACK = 64 * 1024
 PACK = "(SELECT max(first) FROM details WHERE first <= entries.entry)"
 """In SQL, the number under which an entry's detail is to be found."""
 
+NUMBER_BYTES = 8
+"""That a pack begins with. The first is 0, and one of zlib never is."""
+
 _lists = msgspec.msgpack.Decoder(list[bytes])
 
-Pack = tuple[int, bytes]
-"""How many details, and they themselves, as they are kept."""
+Packed = tuple[int, bytes]
+"""How many details, and they themselves, ready to be kept."""
 
 
-def packed(details: Iterable[bytes]) -> list[Pack]:
-    packs: list[Pack] = []
+def packed(details: Iterable[bytes]) -> list[Packed]:
+    packs: list[Packed] = []
     together: list[bytes] = []
     size = 0
     for detail in details:
         if together and size + len(detail) > LARGEST_PACK:
-            packs.append((len(together), _body(together)))
+            packs.append((len(together), _zipped(together)))
             together, size = [], 0
         together.append(detail)
         size += len(detail)
     if together:
-        packs.append((len(together), _body(together)))
+        packs.append((len(together), _zipped(together)))
     return packs
 
 
-def unpacked(body: bytes | None) -> Sequence[bytes]:
+def unpacked(first: int | None, body: bytes | None) -> Sequence[bytes]:
     """What a pack lists: nothing where there is none, or none that can be read."""
+    if first is None or not body:
+        return []
     try:
-        inside = zlib.decompress(body or b"")
-        return [inside] if inside.startswith(b"{") else _lists.decode(inside)
+        if body[0] != 0:
+            return [alone] if (alone := zlib.decompress(body)).startswith(b"{") else []
+        if int.from_bytes(body[:NUMBER_BYTES]) != first:
+            return []
+        return _lists.decode(zlib.decompress(memoryview(body)[NUMBER_BYTES:]))
     except (zlib.error, TypeError, msgspec.DecodeError):
         return []
 
 
-def listed(pack: Sequence[bytes], place: int | None) -> bytes | None:
+def listed(pack: Sequence[bytes], place: int) -> bytes | None:
     """The detail at a place of a pack, or None where there is none."""
-    return (pack[place] or None) if place is not None and place < len(pack) else None
+    return (pack[place] or None) if 0 <= place < len(pack) else None
 
 
-def insert(db: Connection, first: int, packs: Iterable[Pack]) -> None:
+def insert(db: Connection, first: int, packs: Iterable[Packed]) -> None:
     """Of entries that follow each other, from `first` on."""
-    for count, body in packs:
-        db.execute("INSERT INTO details VALUES (?, ?)", (first, body))
+    for count, zipped in packs:
+        db.execute("INSERT INTO details VALUES (?, ?)", (first, _numbered(first, zipped)))
         first += count
 
 
 def details_of(db: Connection, entries: Collection[int]) -> dict[int, bytes]:
     """Those that can be read."""
-    found = dict[int, bytes]()
+    found: dict[int, bytes] = {}
     for first, together in _by_pack(db, entries).items():
-        pack = unpacked(body_of(db, first))
+        pack = unpacked(first, body_of(db, first))
         for entry in together:
             if detail := listed(pack, entry - first):
                 found[entry] = detail
@@ -85,9 +94,9 @@ def tidy(db: Connection) -> None:
 def missing(db: Connection) -> list[int]:
     """Entries whose detail is not there, or cannot be read."""
     entries = [entry for (entry,) in db.execute("SELECT entry FROM entries")]
-    there = set[int]()
+    there: set[int] = set()
     for first, together in _by_pack(db, entries).items():
-        pack = unpacked(body_of(db, first))
+        pack = unpacked(first, body_of(db, first))
         there.update(entry for entry in together if listed(pack, entry - first))
     return [entry for entry in entries if entry not in there]
 
@@ -97,15 +106,21 @@ def body_of(db: Connection, first: int | None) -> bytes | None:
     return None if row is None else row[0]
 
 
+def after(db: Connection, first: int) -> int:
+    """The number at which the next pack begins, or one above all."""
+    row = db.execute("SELECT min(first) FROM details WHERE first > ?", (first,)).fetchone()
+    return 2**63 - 1 if row[0] is None else int(row[0])
+
+
 def _keep_those_of_entries(db: Connection, first: int) -> None:
-    pack = unpacked(body_of(db, first))
+    pack = unpacked(first, body_of(db, first))
     rows = db.execute("SELECT entry - ? FROM entries WHERE entry >= ? AND entry < ?", (first, first, first + len(pack)))
     held = {place for (place,) in rows}
     left = [detail if place in held else b"" for place, detail in enumerate(pack)]
     if not any(left):
         db.execute("DELETE FROM details WHERE first = ?", (first,))
     elif left != pack:
-        db.execute("UPDATE details SET body = ? WHERE first = ?", (_body(left), first))
+        db.execute("UPDATE details SET body = ? WHERE first = ?", (_numbered(first, _zipped(left)), first))
 
 
 def _by_pack(db: Connection, entries: Collection[int]) -> dict[int, list[int]]:
@@ -114,12 +129,16 @@ def _by_pack(db: Connection, entries: Collection[int]) -> dict[int, list[int]]:
         "SELECT value, (SELECT max(first) FROM details WHERE first <= value) FROM json_each(?)",
         (msgspec.json.encode(list(entries)).decode(),),
     )
-    packs = defaultdict[int, list[int]](list)
+    packs: defaultdict[int, list[int]] = defaultdict(list)
     for entry, first in rows.fetchall():
         if first is not None:
             packs[first].append(entry)
     return packs
 
 
-def _body(details: Sequence[bytes]) -> bytes:
+def _zipped(details: Sequence[bytes]) -> bytes:
     return zlib.compress(msgspec.msgpack.encode(details), level=1)
+
+
+def _numbered(first: int, zipped: bytes) -> bytes:
+    return first.to_bytes(NUMBER_BYTES) + zipped

@@ -21,7 +21,7 @@ from forwarder.ledger.codec import (
     seconds_up,
 )
 from forwarder.ledger.contract import FeedStatus, Pulse, Reading
-from forwarder.ledger.details import Pack
+from forwarder.ledger.details import Packed
 from forwarder.ledger.schema import OWED
 from forwarder.model import Checkpoint, Entry, Feed
 
@@ -82,7 +82,7 @@ def record(
     db: Connection,
     feed: Feed,
     entries: Sequence[Entry],
-    packs: Sequence[Pack],
+    packs: Sequence[Packed],
     now: datetime,
     moved_to: Checkpoint | None,
 ) -> int:

@@ -3,9 +3,7 @@
 What is rescued may send an execution again, where the row that said it was sent is lost; it never drops one silently.
 """
 
-import shutil
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +17,19 @@ from forwarder.ledger import details, notes
 from forwarder.ledger.books import books
 from forwarder.ledger.codec import digest, hours_down, instant, seconds_up
 from forwarder.ledger.contract import Books
-from forwarder.ledger.salvage import readable
-from forwarder.ledger.schema import DEAD, NEWER, OWED, PURGED, SENT, VERSION, bring_up, connect, translated, version
+from forwarder.ledger.damaged import ENDINGS, open_copy, part, remove, written_by
+from forwarder.ledger.salvage import ROWS_AT_ONCE, readable
+from forwarder.ledger.schema import (
+    DEAD,
+    OWED,
+    PURGED,
+    SENT,
+    VERSION,
+    bring_up,
+    connect,
+    translated,
+)
 from forwarder.ledger.soundness import Rules
-
-ENDINGS = ("", "-wal", "-shm")
-
-MOST_CUT = 1000
-"""Times its size that a file may have been longer; a header that says more is damaged itself."""
 
 KEPT = ".damaged-"
 
@@ -66,22 +69,22 @@ def _rescue(file: Path, fresh: Path, copy: Path) -> Repaired:
         raise LedgerError(f"there is no ledger {file} to rescue anything from", hint="restore it from a backup")
     done = Repaired()
     for leftover in (fresh, copy):
-        _remove(leftover)
+        remove(leftover)
     try:
         _fill(file, fresh, copy, done)
     except BaseException:
-        _remove(fresh)
+        remove(fresh)
         raise
     finally:
-        _remove(copy)
+        remove(copy)
     return done
 
 
 def _fill(file: Path, fresh: Path, copy: Path, done: Repaired) -> None:
-    source = _open_copy(file, copy)
+    source = open_copy(file, copy)
     try:
         # Of the version of what is rescued, and brought up with it: a later one writes the same otherwise.
-        target = connect(fresh, create=True, at=version(source))
+        target = connect(fresh, create=True, at=written_by(source))
         try:
             target.execute("BEGIN IMMEDIATE")
             for table in _TABLES:
@@ -98,43 +101,6 @@ def _fill(file: Path, fresh: Path, copy: Path, done: Repaired) -> None:
         raise translated(error, file) from None
     finally:
         source.close()
-
-
-def _open_copy(file: Path, copy: Path) -> sqlite3.Connection:
-    """A copy, as long as its header says it is: SQLite reads nothing of a file that is shorter. Raises LedgerError."""
-    for ending in ("", "-wal"):
-        if (part := _part(file, ending)).exists():
-            shutil.copyfile(part, _part(copy, ending))
-    with copy.open("r+b") as header:
-        start = header.read(100)
-        size = int.from_bytes(start[16:18]) * int.from_bytes(start[28:32])
-        is_header = start.startswith(b"SQLite format 3\0") and size < MOST_CUT * copy.stat().st_size
-        if is_header and size > copy.stat().st_size:
-            header.truncate(size)
-    source = sqlite3.connect(copy, isolation_level=None)
-    # A text that is none any more is no reason to lose its row.
-    source.text_factory = lambda text: text.decode(errors="replace")
-    try:
-        source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        written_by = version(source)
-    except sqlite3.DatabaseError:
-        written_by = 0
-    if 0 < written_by <= VERSION:
-        return source
-    source.close()
-    if written_by > VERSION:
-        raise LedgerError(f"the ledger {file} was written by a newer forwarder", hint=NEWER)
-    hint = "restore it from a backup; or move it and its .lock away, and begin anew"
-    raise LedgerError(f"nothing of {file} can be read", hint=hint)
-
-
-def _part(file: Path, ending: str) -> Path:
-    return file.with_name(file.name + ending)
-
-
-def _remove(file: Path) -> None:
-    for ending in ENDINGS:
-        _part(file, ending).unlink(missing_ok=True)
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, done: Repaired) -> None:
@@ -188,12 +154,13 @@ def _copy_small(source: sqlite3.Connection, target: sqlite3.Connection, done: Re
 
 def _reconcile(db: sqlite3.Connection, done: Repaired) -> None:
     """Make the rows agree again, leaning to sending twice, and write the books anew."""
-    missing = details.missing(db)
+    missing = (msgspec.json.encode(details.missing(db)).decode(),)
     _keep_what_was_sent(db, missing)
     # An entry without its detail cannot be sent: it is named, and forgotten, so that a reading may find it again.
-    for entry in missing:
-        for (execution_id,) in db.execute("DELETE FROM entries WHERE entry = ? RETURNING execution_id", (entry,)):
-            done.without_detail.append(execution_id)
+    gone = "FROM entries WHERE entry IN (SELECT value FROM json_each(?))"
+    rows = db.execute(f"SELECT execution_id {gone} ORDER BY entry", missing)  # a text of ours
+    done.without_detail = [execution_id for (execution_id,) in rows]
+    db.execute(f"DELETE {gone}", missing)  # as above
     details.tidy(db)
     db.execute("DELETE FROM executions WHERE entry IS NOT NULL AND entry NOT IN (SELECT entry FROM entries)")
     _know_again(db)
@@ -211,11 +178,11 @@ def _reconcile(db: sqlite3.Connection, done: Repaired) -> None:
     db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", list(counted.items()))
 
 
-def _keep_what_was_sent(db: sqlite3.Connection, missing: Iterable[int]) -> None:
+def _keep_what_was_sent(db: sqlite3.Connection, missing: tuple[str]) -> None:
     """What was sent stays sent, even where its detail is lost."""
-    for entry in missing:
-        if db.execute("DELETE FROM entries WHERE entry = ? AND state = ?", (entry, SENT)).rowcount:
-            db.execute("UPDATE executions SET entry = NULL, outcome = ? WHERE entry = ?", (SENT, entry))
+    sent = "SELECT entry FROM entries WHERE state = 1 AND entry IN (SELECT value FROM json_each(?))"
+    db.execute(f"UPDATE executions SET entry = NULL, outcome = 1 WHERE entry IN ({sent})", missing)  # noqa: S608  # a text of ours
+    db.execute(f"DELETE FROM entries WHERE entry IN ({sent})", missing)  # noqa: S608  # as above
 
 
 def _know_again(db: sqlite3.Connection) -> None:
@@ -224,18 +191,20 @@ def _know_again(db: sqlite3.Connection) -> None:
         """SELECT entry, key, execution_id, feed, time, recorded_at FROM entries
            WHERE key NOT IN (SELECT key FROM executions) OR feed NOT IN (SELECT feed FROM feeds)"""
     ).fetchall()
-    held = details.details_of(db, [row[0] for row in rows])
-    for entry, key, execution_id, feed, time, recorded_at in rows:
-        told = _decoded(held[entry])
-        db.execute(
-            "INSERT OR IGNORE INTO feeds (feed, workflow_id, user_id) VALUES (?, ?, ?)",
-            (feed, str(told.get("workflowId", "")), str(told.get("userId", ""))),
-        )
-        stopped, recorded = seconds_up(instant(time)), hours_down(instant(recorded_at))
-        db.execute(
-            "INSERT OR IGNORE INTO executions VALUES (?, ?, ?, ?, NULL, ?, ?)",
-            (key, digest(execution_id)[1], feed, entry, stopped, recorded),
-        )
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        held = details.details_of(db, [row[0] for row in some])
+        for entry, key, execution_id, feed, time, recorded_at in some:
+            told = _decoded(held[entry])
+            db.execute(
+                "INSERT OR IGNORE INTO feeds (feed, workflow_id, user_id) VALUES (?, ?, ?)",
+                (feed, str(told.get("workflowId", "")), str(told.get("userId", ""))),
+            )
+            stopped, recorded = seconds_up(instant(time)), hours_down(instant(recorded_at))
+            db.execute(
+                "INSERT OR IGNORE INTO executions VALUES (?, ?, ?, ?, NULL, ?, ?)",
+                (key, digest(execution_id)[1], feed, entry, stopped, recorded),
+            )
 
 
 def _decoded(detail: bytes) -> dict[str, Any]:
@@ -255,7 +224,7 @@ def _swap(file: Path, fresh: Path) -> Path:
     else:
         kept = max(begun, default=file.with_name(f"{file.name}{KEPT}0"))
     for ending in ENDINGS:
-        if (part := _part(file, ending)).exists():
-            rename(part, _part(kept, ending))
+        if (there := part(file, ending)).exists():
+            rename(there, part(kept, ending))
     rename(fresh, file)
     return kept

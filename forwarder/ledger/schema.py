@@ -158,6 +158,11 @@ def _prepare(connection: sqlite3.Connection, file: Path, at: int) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             bring_up(connection, at)
+        except sqlite3.OperationalError as error:
+            connection.execute("ROLLBACK")
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            raise LedgerError(f"the ledger {file} is not of the version that it says: {error}", hint=REPAIR) from None
         except BaseException:
             connection.execute("ROLLBACK")
             raise

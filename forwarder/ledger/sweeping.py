@@ -3,29 +3,47 @@
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 
-from forwarder.ledger import notes
+from forwarder.ledger import details, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import hours_down, instant, micros, seconds_up
+from forwarder.ledger.details import PACK
 from forwarder.ledger.owing import drop
 from forwarder.ledger.schema import PURGED, SENT
 
 DETAILS_A_STEP = 500
+PACKS_A_STEP = 50
 IDS_A_STEP = 2000
 
 
 def drop_details(db: Connection, now: datetime, keep_payload: timedelta) -> bool:
     """Let go of details sent longer ago than `keep_payload`; whether there may be more.
 
-    Those of which it is in doubt whether their bus was there are kept: they may have to be sent again.
+    All that are old enough of a pack go together: it is packed anew for what stays. Those of which it is in doubt
+    whether their bus was there are kept: they may have to be sent again.
     """
-    rows = db.execute(
-        "SELECT entry, key, bus, settle FROM entries WHERE state = 1 AND settled_at < ? ORDER BY settled_at LIMIT ?",
-        (micros(now - keep_payload), DETAILS_A_STEP),
+    before = micros(now - keep_payload)
+    oldest = db.execute(
+        f"""SELECT entry, {PACK}, bus, settle FROM entries
+            WHERE state = 1 AND settled_at < ? ORDER BY settled_at LIMIT ?""",  # noqa: S608  # a text of ours
+        (before, DETAILS_A_STEP),
     ).fetchall()
     seen = notes.buses_seen(db)
-    old = [(entry, key) for entry, key, bus, settle in rows if bus not in seen or settle <= seen[bus]]
-    drop(db, old, SENT)
-    return len(old) == DETAILS_A_STEP
+    # An entry whose pack is gone goes by itself.
+    starts = dict.fromkeys(
+        (entry if pack is None else pack, pack is None)
+        for entry, pack, bus, settle in oldest
+        if bus not in seen or settle <= seen[bus]
+    )
+    some = list(starts)[:PACKS_A_STEP]
+    for start, is_alone in some:
+        end = start + 1 if is_alone else details.after(db, start)
+        rows = db.execute(
+            """SELECT entry, key, bus, settle FROM entries
+               WHERE entry >= ? AND entry < ? AND state = 1 AND settled_at < ?""",
+            (start, end, before),
+        ).fetchall()
+        drop(db, [(entry, key) for entry, key, bus, settle in rows if bus not in seen or settle <= seen[bus]], SENT)
+    return bool(some) and (len(some) < len(starts) or len(oldest) == DETAILS_A_STEP)
 
 
 def forget(db: Connection, now: datetime, remember: timedelta, after_key: int) -> int | None:

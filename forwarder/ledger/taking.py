@@ -1,9 +1,9 @@
 """What is due, for delivery to take."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import lru_cache
-from sqlite3 import Connection
+from sqlite3 import Connection, OperationalError
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,9 +17,6 @@ from forwarder.model import Entry, Feed, Owed
 MOST_BYTES = 32 * 1024 * 1024
 """Of details that are taken at once."""
 
-MOST_PACKS = 64
-"""That are held unpacked at once."""
-
 _COLUMNS = "due_at, entry, execution_id, workflow_id, user_id, time, strikes, attempts, replay"
 
 
@@ -28,7 +25,7 @@ class Due(NamedTuple):
     the packs that hold their details.
     """
 
-    rows: list[list[Any]]
+    rows: Sequence[Sequence[Any]]
     bodies: dict[int | None, bytes | None]
 
 
@@ -37,23 +34,29 @@ def due(db: Connection, limit: int, now: datetime, besides: Collection[int]) -> 
 
     What is due further ahead than anything is ever postponed was written before the clock was set back.
     """
-    # As one row: beside a thread that computes, each row is a wait for a turn.
-    (told,) = db.execute(
-        f"""SELECT json_group_array(json_array({_COLUMNS}, pack))
-            FROM (SELECT {_COLUMNS}, {PACK} AS pack FROM entries LEFT JOIN feeds USING (feed)
-                  WHERE state = 0 AND (due_at <= ? OR due_at > ?) AND entry NOT IN (SELECT value FROM json_each(?))
-                  ORDER BY due_at, entry LIMIT ?)""",  # noqa: S608  # a text of ours
-        (micros(now), micros(now + LONGEST_POSTPONEMENT), _array(besides), limit),
-    ).fetchone()
-    found = Due(sorted(msgspec.json.decode(told)), {})
+    rows = _rows(db, (micros(now), micros(now + LONGEST_POSTPONEMENT), _array(besides), limit))
+    bodies: dict[int | None, bytes | None] = {}
     size = 0
-    for place, (*_, pack) in enumerate(found.rows):
-        if pack not in found.bodies:
+    for place, (*_, pack) in enumerate(rows):
+        if pack not in bodies:
             if size > MOST_BYTES:
-                return Due(found.rows[:place], found.bodies)
-            found.bodies[pack] = body = details.body_of(db, pack)
+                return Due(rows[:place], bodies)
+            bodies[pack] = body = details.body_of(db, pack)
             size += len(body or b"")
-    return found
+    return Due(rows, bodies)
+
+
+def _rows(db: Connection, asked: tuple[int, int, str, int]) -> Sequence[Sequence[Any]]:
+    due = f"""SELECT {_COLUMNS}, {PACK} AS pack FROM entries LEFT JOIN feeds USING (feed)
+              WHERE state = 0 AND (due_at <= ? OR due_at > ?) AND entry NOT IN (SELECT value FROM json_each(?))
+              ORDER BY due_at, entry LIMIT ?"""  # noqa: S608  # a text of ours
+    try:
+        # As one row: beside a thread that computes, each row is a wait for a turn.
+        told = db.execute(f"SELECT json_group_array(json_array({_COLUMNS}, pack)) FROM ({due})", asked).fetchone()  # noqa: S608  # as above
+        return sorted(msgspec.json.decode(told[0]))
+    except (OperationalError, msgspec.DecodeError, TypeError):
+        # What stands in one row and can be none of ours must not hold up the others.
+        return db.execute(due, asked).fetchall()
 
 
 def unpacked(due: Due) -> tuple[list[Owed], list[int]]:
@@ -61,25 +64,37 @@ def unpacked(due: Due) -> tuple[list[Owed], list[int]]:
     taken: list[Owed] = []
     broken: list[int] = []
     size = 0
-    unpack = lru_cache(maxsize=MOST_PACKS)(details.unpacked)
+    wanted = _by_pack(due.rows)
+    found: dict[int, bytes | None] = {}
     for _, token, execution_id, workflow_id, user_id, time, strikes, attempts, replay, pack in due.rows:
-        detail = details.listed(unpack(due.bodies[pack]), token - (pack or 0))
-        at = _instant(time)
+        if token not in found:
+            if taken and size > MOST_BYTES:
+                break
+            listed = details.unpacked(pack, due.bodies[pack])
+            picked = {each: details.listed(listed, each - (pack or 0)) for each in wanted[pack]}
+            found.update(picked)
+            size += sum(len(detail or b"") for detail in picked.values())
+        detail, at = found.pop(token), _instant(time)
         if detail is None or at is None:
             broken.append(token)
-            continue
-        entry = Entry(execution_id, Feed(workflow_id, user_id or None), at, detail)
-        size += len(detail)
-        if taken and size > MOST_BYTES:
-            break
-        taken.append(Owed(token, entry, attempts=attempts, strikes=strikes, replay=bool(replay)))
+        else:
+            entry = Entry(execution_id, Feed(workflow_id, user_id or None), at, detail)
+            taken.append(Owed(token, entry, attempts=attempts, strikes=strikes, replay=bool(replay)))
     return taken, broken
+
+
+def _by_pack(rows: Sequence[Sequence[Any]]) -> dict[int | None, list[int]]:
+    """Tokens by the pack that holds their details: one may hold those of many, and is unpacked once."""
+    packs: defaultdict[int | None, list[int]] = defaultdict(list)
+    for _, token, *_, pack in rows:
+        packs[pack].append(token)
+    return packs
 
 
 def _instant(micros_since_epoch: Any) -> datetime | None:
     try:
         return instant(micros_since_epoch)
-    except (TypeError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

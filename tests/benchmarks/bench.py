@@ -23,7 +23,7 @@ class Bench:
         self.folder = folder
         self.quick = quick
         self.rounds = 3 if quick else 7
-        self.seconds = 0.15 if quick else 0.5
+        self.seconds = 0.1 if quick else 0.5
         """How long a turn takes."""
         self.verdicts: list[Verdict] = []
         self._report = report

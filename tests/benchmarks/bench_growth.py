@@ -32,7 +32,7 @@ def run(bench: Bench) -> None:
     sizes: dict[str, tuple[list[float], Callable[[float], float]]] = {
         "backlog": ([1e3, 1e4] if quick else [1e3, 1e4, 1e5, 1e6], lambda size: of_backlog(int(size))),
         "feeds": (
-            [1, 1e2, 3e2] if quick else [1, 1e1, 1e2, 1e3, 1e4],
+            [1, 1e1, 1e2] if quick else [1, 1e1, 1e2, 1e3, 1e4],
             lambda size: of_storm(max(failures, 2 * int(size)), feeds=int(size)),
         ),
         "remembered ids": (

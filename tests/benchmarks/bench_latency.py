@@ -40,7 +40,7 @@ def run(bench: Bench) -> None:
             # Once the way to the bus is open, which a daemon that runs has behind it.
             _storm(alloy, door, workflows[:1], nudges=1, name="first")
             _accepted(bus, TOGETHER)
-            visible_at = _storm(alloy, door, workflows, nudges=300 if bench.quick else 1000)
+            visible_at = _storm(alloy, door, workflows, nudges=150 if bench.quick else 1000)
             accepted_at = _accepted(bus, TOGETHER + len(visible_at))
     took = [1000 * (accepted_at[execution_id] - visible_at[execution_id]) for execution_id in visible_at]
     found = bench.quantiles("From visible to accepted", "ms", {"forwarder": took})["forwarder"]

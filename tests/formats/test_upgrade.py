@@ -75,6 +75,16 @@ def test_what_the_first_forwarder_left_can_be_rescued_by_this_one(home: Home, bu
     assert sent(bus) == OWED
 
 
+def test_what_the_first_forwarder_left_is_rescued_where_it_says_to_be_of_today(
+    home: Home, bus: StrictEventBridge
+) -> None:
+    with sqlite3.connect(home.place / "forwarder.db") as db:
+        db.execute(f"PRAGMA user_version = {schema.VERSION}")
+    assert repair(home.place / "forwarder.db").without_detail == []
+    assert home("once").code == 0
+    assert sent(bus) == OWED
+
+
 def test_the_first_settings_and_secrets_say_what_they_said(home: Home) -> None:
     settings = load(Place(home.file, {}))
     opened = Vault.open(Place(home.file, {}), settings)

@@ -8,11 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.ledger import UNDECODABLE, Books, Dead, Sent, SqliteLedger
 from forwarder.ledger.details import LARGEST_PACK, listed, packed, unpacked
+from forwarder.ledger.sweeping import PACKS_A_STEP
 from forwarder.model import Checkpoint, Feed
 from tests.clocks import NOON
 from tests.ledger.contract import owe
@@ -23,6 +25,9 @@ KEPT = timedelta(days=7)
 LATER = NOON + KEPT + timedelta(seconds=1)
 
 
+NUMBER = (7).to_bytes(8)
+
+
 def detail(number: int, size: int = 300) -> bytes:
     return msgspec.json.encode({"executionId": f"e-{number}", "secret-looking": f"plant-{number}-", "pad": "x" * size})
 
@@ -30,7 +35,7 @@ def detail(number: int, size: int = 300) -> bytes:
 def held(file: Path) -> bytes:
     """All that packs hold."""
     with closing(sqlite3.connect(file)) as db:
-        return b"".join(zlib.decompress(body) for (body,) in db.execute("SELECT body FROM details"))
+        return b"".join(b"".join(unpacked(*row)) for row in db.execute("SELECT first, body FROM details"))
 
 
 def plants(file: Path, numbers: Iterable[int]) -> list[int]:
@@ -47,8 +52,9 @@ async def recorded(ledger: SqliteLedger, numbers: Iterable[int]) -> None:
 @given(st.lists(st.binary(max_size=40).map(lambda inside: b"{" + inside), max_size=30))
 def test_what_is_packed_is_listed_in_order(details: list[bytes]) -> None:
     packs = packed(details)
-    assert [count for count, _ in packs] == [len(unpacked(body)) for _, body in packs]
-    assert [each for _, body in packs for each in unpacked(body)] == details
+    listed = [unpacked(7, NUMBER + zipped) for _, zipped in packs]
+    assert [count for count, _ in packs] == [len(each) for each in listed]
+    assert [each for pack in listed for each in pack] == details
 
 
 def test_a_pack_is_of_so_many_bytes_and_a_larger_detail_alone() -> None:
@@ -59,10 +65,18 @@ def test_a_pack_is_of_so_many_bytes_and_a_larger_detail_alone() -> None:
 
 
 def test_what_is_no_pack_lists_nothing() -> None:
-    for body in (None, b"", b"no zlib", zlib.compress(b"no list"), zlib.compress(msgspec.msgpack.encode(["a"]))):
-        assert list(unpacked(body)) == []
+    none = (b"no zlib", zlib.compress(b"no list"), zlib.compress(msgspec.msgpack.encode(["a"])), b"")
+    for body in (None, b"", b"no zlib", b"\0", NUMBER, *(NUMBER + each for each in none)):
+        assert list(unpacked(7, body)) == []
+    assert list(unpacked(None, zlib.compress(b"{}"))) == []
     assert listed([b"{}", b""], 0) == b"{}"
-    assert [listed([b"{}", b""], place) for place in (1, 2, None)] == [None, None, None]
+    assert [listed([b"{}", b""], place) for place in (1, 2, -1)] == [None] * 3
+
+
+def test_a_pack_under_another_number_than_its_own_lists_nothing() -> None:
+    ((_, zipped),) = packed([b"{}", b"{}"])
+    assert list(unpacked(7, NUMBER + zipped)) == [b"{}", b"{}"]
+    assert list(unpacked(6, NUMBER + zipped)) == []
 
 
 @looped
@@ -165,3 +179,59 @@ async def test_details_that_an_earlier_format_kept_alone_are_taken_shown_and_let
         await ledger.settle([Sent(taken[0].token, "id")], now=NOON)
         await ledger.sweep(now=LATER, remember=2 * KEPT, keep_payload=KEPT)
         assert plants(file, range(2)) == [1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "time = x'00'",
+        "time = 9e999",
+        "time = 'noon'",
+        "due_at = 'abc'",
+        "entry = -5",
+        "strikes = x'00'",
+        "feed = x'00'",
+    ],
+)
+@looped
+async def test_a_cell_that_can_be_none_of_ours_does_not_hold_up_the_others(tmp_path: Path, damage: str) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        await recorded(ledger, range(9))
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
+            db.execute(f"UPDATE entries SET {damage} WHERE entry = 5")  # noqa: S608  # texts of this test
+        taken = await ledger.take(20, now=NOON)
+        others = [(each.entry.execution_id, each.entry.detail) for each in taken if each.token not in (5, -5)]
+        assert others == [(f"e-{number}", detail(number)) for number in range(9) if number != 4]
+        assert await ledger.take(20, now=NOON) == []
+
+
+@looped
+async def test_a_pack_under_a_damaged_number_gives_nobody_the_detail_of_another(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    async with SqliteLedger(file, create=True) as ledger:
+        for first in (0, 30):
+            await recorded(ledger, range(first, first + 30))
+        with closing(sqlite3.connect(file, isolation_level=None)) as db:
+            db.execute("UPDATE details SET first = 23 WHERE first = 31")
+        taken = await ledger.take(100, now=NOON)
+        assert [(each.token, each.entry.detail) for each in taken] == [
+            (number + 1, detail(number)) for number in range(22)
+        ]
+
+
+@looped
+async def test_a_step_of_a_sweep_lets_go_of_all_that_is_old_in_the_packs_it_touches(tmp_path: Path) -> None:
+    """Settled across many packs, as after an outage: each pack is packed anew once, and not for each of its entries."""
+    file = tmp_path / "ledger.db"
+    pages, page = 2 * PACKS_A_STEP, 8
+    async with SqliteLedger(file, create=True) as ledger:
+        for first in range(0, pages * page, page):
+            await recorded(ledger, range(first, first + page))
+        taken = await ledger.take(pages * page, now=NOON)
+        for place in range(page - 1):  # one of each page stays owed
+            await ledger.settle([Sent(each.token, "id") for each in taken[place::page]], now=NOON)
+        steps = 0
+        while await ledger.sweep(now=LATER, remember=2 * KEPT, keep_payload=KEPT):
+            steps += 1
+        assert steps <= 4
+    assert plants(file, range(pages * page)) == list(range(page - 1, pages * page, page))

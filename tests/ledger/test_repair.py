@@ -15,6 +15,7 @@ import pytest
 
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import Books
+from forwarder.ledger.details import unpacked
 from forwarder.ledger.repair import repair
 from forwarder.ledger.schema import connect
 from forwarder.model import Checkpoint
@@ -164,8 +165,20 @@ def test_details_without_their_entries_go_and_those_beside_them_stay(file: Path)
     left = [number for number in range(70 - 1, COUNT + 20) if number % 2 == 0]
     assert [each.entry.detail for each in owed(file)] == [detail(number) for number in left]
     with closing(sqlite3.connect(file)) as db:
-        held = [zlib.decompress(body) for (body,) in db.execute("SELECT body FROM details")]
+        held = [b"".join(unpacked(*row)) for row in db.execute("SELECT first, body FROM details")]
     assert sum(body.count(b"noise") for body in held) == len(left)
+
+
+@pytest.mark.parametrize("said", [0, 1, 4])
+def test_a_version_that_is_damaged_costs_nothing(file: Path, said: int) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.execute(f"PRAGMA user_version = {said}")
+    with pytest.raises(LedgerError) as raised:
+        books(file)
+    assert raised.value.hint
+    done = repair(file)
+    assert (done.lost, done.without_detail, books(file)) == ({}, [], WHOLE)
+    assert [each.entry.detail for each in owed(file)] == [detail(number) for number in range(20, COUNT + 20)]
 
 
 # What cannot be rescued.
