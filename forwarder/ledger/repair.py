@@ -18,7 +18,7 @@ from forwarder.ledger.books import books
 from forwarder.ledger.codec import digest, hours_down, instant, seconds_up
 from forwarder.ledger.contract import Books
 from forwarder.ledger.damaged import ENDINGS, open_copy, part, remove, written_by
-from forwarder.ledger.salvage import ROWS_AT_ONCE, readable
+from forwarder.ledger.salvage import readable
 from forwarder.ledger.schema import (
     DEAD,
     OWED,
@@ -32,6 +32,9 @@ from forwarder.ledger.schema import (
 from forwarder.ledger.soundness import Rules
 
 KEPT = ".damaged-"
+
+DETAILS_AT_ONCE = 50
+"""That are held in memory: each may be of a megabyte."""
 
 _TABLES = ("feeds", "executions", "entries", "details", "minutes")
 
@@ -191,8 +194,8 @@ def _know_again(db: sqlite3.Connection) -> None:
         """SELECT entry, key, execution_id, feed, time, recorded_at FROM entries
            WHERE key NOT IN (SELECT key FROM executions) OR feed NOT IN (SELECT feed FROM feeds)"""
     ).fetchall()
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        some = rows[start : start + ROWS_AT_ONCE]
+    for start in range(0, len(rows), DETAILS_AT_ONCE):
+        some = rows[start : start + DETAILS_AT_ONCE]
         held = details.details_of(db, [row[0] for row in some])
         for entry, key, execution_id, feed, time, recorded_at in some:
             told = _decoded(held[entry])

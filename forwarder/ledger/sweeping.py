@@ -11,7 +11,7 @@ from forwarder.ledger.owing import drop
 from forwarder.ledger.schema import PURGED, SENT
 
 DETAILS_A_STEP = 500
-PACKS_A_STEP = 50
+PACKS_A_STEP = 25
 IDS_A_STEP = 2000
 
 
