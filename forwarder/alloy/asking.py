@@ -30,6 +30,8 @@ PATIENCE = 10
 
 LOOK_EVERY = 60.0
 
+METHODS = ("GET", "POST")
+
 Send = Callable[[str, str], Awaitable[httpx.Response]]
 """Sends a method and what it is for, below the version and quoted: once, on a connection that is free. It follows no
 redirect and keeps no cookie. Whoever has the response reads and closes it.
@@ -69,6 +71,9 @@ class Asker:
         try:
             self._server = httpx.URL(self._base)
             self._headers = httpx.Headers(self._told_with_each())
+            # What requests have in common is made once, and not anew for every page.
+            alike = {method: httpx.Request(method, self._server, headers=self._headers) for method in METHODS}
+            self._raw_headers = {method: request.headers.raw for method, request in alike.items()}
             trust = ssl.create_default_context()
             trust.set_alpn_protocols(["http/1.1"])
             for _ in range(self._settings.concurrency):
@@ -93,11 +98,8 @@ class Asker:
         return partial(self._by_proxy, await self._open.enter_async_context(client))
 
     async def _directly(self, transport: DirectTransport, method: str, asked: str) -> httpx.Response:
-        # What all addresses have in common is parsed once, and not anew for every page.
         target = self._server.raw_path + asked.encode("ascii")
-        return await transport.handle_async_request(
-            httpx.Request(method, self._server, headers=self._headers, extensions={"target": target})
-        )
+        return await transport.send(method, target, self._raw_headers[method])
 
     async def _by_proxy(self, client: httpx.AsyncClient, method: str, asked: str) -> httpx.Response:
         request = httpx.Request(method, f"{self._base}{asked}", headers=self._headers)

@@ -25,6 +25,8 @@ KEEP_ALIVE = 5.0
 NEXT_ADDRESS = 0.25
 """Seconds until another of a server's addresses is tried beside one that does not answer (RFC 8305)."""
 
+RawHeaders = list[tuple[bytes, bytes]]
+
 
 class DirectTransport(httpx.AsyncBaseTransport):
     """Sends every request to `server`, one at a time and without a body, on a connection that is kept while it is fit.
@@ -39,11 +41,15 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._connection: Connection | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises httpx.TransportError."""
+        return await self.send(request.method, request.url.raw_path, request.headers.raw)
+
+    async def send(self, method: str, target: bytes, headers: RawHeaders) -> httpx.Response:
         """Once: whether a server without an answer did what it was asked, nobody knows. Raises httpx.TransportError."""
         if self._connection is None or not self._connection.is_fit():
             await self.aclose()
             self._connection = await self._connect()
-        head = await self._connection.ask(request)
+        head = await self._connection.ask(method, target, headers)
         return httpx.Response(head.status_code, headers=list(head.headers), stream=Body(self._connection))
 
     async def aclose(self) -> None:
@@ -98,10 +104,9 @@ class Connection(asyncio.Protocol):
             return False
         return self._now() - self._rested_at < KEEP_ALIVE and not self._is_readable()
 
-    async def ask(self, request: httpx.Request) -> h11.Response:
+    async def ask(self, method: str, target: bytes, headers: RawHeaders) -> h11.Response:
         with self._closed_by_errors():
-            target = request.extensions.get("target", request.url.raw_path)
-            asked = h11.Request(method=request.method, target=target, headers=request.headers.raw)
+            asked = h11.Request(method=method, target=target, headers=headers)
             self._transport.write((self._talk.send(asked) or b"") + (self._talk.send(h11.EndOfMessage()) or b""))
             while True:
                 event = await self._next_event()
