@@ -63,8 +63,9 @@ def _readers(bench: Bench) -> None:
                     "nobody reads": delivery.turn,
                     WATCH: beside(f"watch {READERS}"),
                     READ: beside(f"read {READERS} {PAUSE}"),
-                    PRESS: beside(f"read {READERS} 0"),
                 }
+                if not bench.quick:
+                    contestants[PRESS] = beside(f"read {READERS} 0")
                 held = bench.contest("Delivery beside readers of the page", "events/s", contestants)
     bench.note("readers and bus share the cores with the forwarder")
     bench.goal(8, f"delivery beside {WATCH}", held.ratio(WATCH, "nobody reads"), at_least=LEAST_LEFT)
