@@ -111,9 +111,9 @@ def connect(file: Path, *, create: bool, at: int | None = None) -> sqlite3.Conne
         connection.execute("PRAGMA journal_mode = WAL")
         # A settled entry must stay settled after a power cut, or it would be sent twice.
         connection.execute("PRAGMA synchronous = FULL")
-        # Ids lie all over their table: a commit of many changes as many pages, and writes twice what does not fit.
         # What has changed many times by then is written into the file once; four times as rarely as by default.
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        # Ids lie all over their table: a commit of many changes as many pages, and writes twice what does not fit.
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         if not create:
             _require_tables(connection, file)
