@@ -28,7 +28,7 @@ def idle(bench: Bench) -> None:
 
     A run takes a part of the time, and reads that part of the feeds in it.
     """
-    part = 12 if bench.quick else 3
+    part = 12 if bench.quick else 4
     seconds, feeds = 120 // part, QUIET // part
     every = {"min_interval": f"{seconds}s", "max_interval": f"{seconds}s"}
     with source(feeds=feeds, depth=5, failing=0, size=NO_PAYLOAD) as api, sink() as bus, TemporaryDirectory() as folder:

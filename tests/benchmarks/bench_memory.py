@@ -24,7 +24,7 @@ SPREAD = 10
 
 def run(bench: Bench) -> None:
     entries = 20_000 if bench.quick else 1_000_000
-    seconds = 4 if bench.quick else 40
+    seconds = 4 if bench.quick else 30
     with TemporaryDirectory() as folder, sink() as bus, dead() as nobody:
         file = owe(Path(folder) / "forwarder.db", entries)
         with daemon(Path(folder), nobody, nobody, workflows=[], speed=DAY / seconds) as it:

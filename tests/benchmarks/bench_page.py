@@ -44,7 +44,7 @@ def run(bench: Bench) -> None:
 
 
 def _readers(bench: Bench) -> None:
-    entries = 1_500 if bench.quick else 5_000
+    entries = 1_500 if bench.quick else 3_000
     with FakeAlloy() as alloy, sink() as bus, a_home(alloy.url, bus.url) as home:
         alloy.api.add_workflow(FEED.workflow_id)
         home.change("source", min_interval="1h", max_interval="1h")
