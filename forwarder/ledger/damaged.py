@@ -2,19 +2,15 @@
 
 import shutil
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from forwarder.errors import LedgerError
-from forwarder.ledger.schema import NEWER, VERSION, bring_up, version
+from forwarder.ledger.schema import NEWER, VERSION, layout, layout_of, version
 
 ENDINGS = ("", "-wal", "-shm")
 
 MOST_CUT = 1000
 """Times its size that a file may have been longer; a header that says more is damaged itself."""
-
-Layout = set[tuple[str, str]]
-"""The columns of all tables, each as the table's name and its own."""
 
 
 def open_copy(file: Path, copy: Path) -> sqlite3.Connection:
@@ -47,10 +43,10 @@ def open_copy(file: Path, copy: Path) -> sqlite3.Connection:
 
 def written_by(source: sqlite3.Connection) -> int:
     """The version. Its number may be what is damaged: what the tables look like has the last word."""
-    told, looks = version(source), _layout(source)
+    told, looks = version(source), layout(source)
     if told > VERSION:
         return told
-    fitting = [number for number in range(VERSION, 0, -1) if _layout_of(number) == looks]
+    fitting = [number for number in range(VERSION, 0, -1) if layout_of(number) == looks]
     return fitting[0] if fitting and told not in fitting else told
 
 
@@ -61,19 +57,3 @@ def part(file: Path, ending: str) -> Path:
 def remove(file: Path) -> None:
     for ending in ENDINGS:
         part(file, ending).unlink(missing_ok=True)
-
-
-def _layout(connection: sqlite3.Connection) -> Layout:
-    return set(
-        connection.execute(
-            """SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
-               WHERE tables.type = 'table'"""
-        )
-    )
-
-
-def _layout_of(number: int) -> Layout:
-    """Of a ledger of this version."""
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        bring_up(fresh, number)
-        return _layout(fresh)

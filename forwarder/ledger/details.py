@@ -19,7 +19,7 @@ PACK = "(SELECT max(first) FROM details WHERE first <= entries.entry)"
 """In SQL, the number under which an entry's detail is to be found."""
 
 NUMBER_BYTES = 8
-"""That a pack begins with. The first is 0, and one of zlib never is."""
+"""That a pack begins with. Its first is 0 for as long as anybody counts, and one of zlib never is."""
 
 _lists = msgspec.msgpack.Decoder(list[bytes])
 
@@ -47,11 +47,9 @@ def unpacked(first: int | None, body: bytes | None) -> Sequence[bytes]:
     if first is None or not body:
         return []
     try:
-        if body[0] != 0:
-            return [alone] if (alone := zlib.decompress(body)).startswith(b"{") else []
-        if int.from_bytes(body[:NUMBER_BYTES]) != first:
-            return []
-        return _lists.decode(zlib.decompress(memoryview(body)[NUMBER_BYTES:]))
+        if _number(body) == first:
+            return _lists.decode(zlib.decompress(memoryview(body)[NUMBER_BYTES:]))
+        return [alone] if body[0] != 0 and (alone := zlib.decompress(body)).startswith(b"{") else []
     except (zlib.error, TypeError, msgspec.DecodeError):
         return []
 
@@ -91,6 +89,17 @@ def tidy(db: Connection) -> None:
         _keep_those_of_entries(db, first)
 
 
+def renumber(db: Connection) -> None:
+    """Put every pack back under its own number, or let go of it where another stands there."""
+    numbers = [first for (first,) in db.execute("SELECT first FROM details")]
+    for first in numbers:
+        body = body_of(db, first)
+        if not body or body[0] != 0 or (number := _number(body)) == first:
+            continue
+        if not db.execute("UPDATE OR IGNORE details SET first = ? WHERE first = ?", (number, first)).rowcount:
+            db.execute("DELETE FROM details WHERE first = ?", (first,))
+
+
 def missing(db: Connection) -> list[int]:
     """Entries whose detail is not there, or cannot be read."""
     entries = [entry for (entry,) in db.execute("SELECT entry FROM entries")]
@@ -102,7 +111,8 @@ def missing(db: Connection) -> list[int]:
 
 
 def body_of(db: Connection, first: int | None) -> bytes | None:
-    row = db.execute("SELECT body FROM details WHERE first = ?", (first,)).fetchone()
+    # As bytes, whatever a damaged row says that it is.
+    row = db.execute("SELECT CAST(body AS BLOB) FROM details WHERE first = ?", (first,)).fetchone()
     return None if row is None else row[0]
 
 
@@ -134,6 +144,10 @@ def _by_pack(db: Connection, entries: Collection[int]) -> dict[int, list[int]]:
         if first is not None:
             packs[first].append(entry)
     return packs
+
+
+def _number(body: bytes) -> int:
+    return int.from_bytes(body[:NUMBER_BYTES])
 
 
 def _zipped(details: Sequence[bytes]) -> bytes:

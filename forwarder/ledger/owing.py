@@ -96,7 +96,7 @@ def _letter(row: tuple[Any, ...], detail: bytes) -> DeadLetter:
         recorded_at=instant(recorded_at),
         died_at=instant(settled_at),
         attempted=attempts,
-        attempts=[Attempt(instant(at), code) for at, code in history_of(history)],
+        attempts=[Attempt(instant(at), code) for at, code in _kept(history)],
     )
 
 
@@ -161,10 +161,18 @@ def _die(db: Connection, token: int, code: str, reason: str, now: datetime, sett
 
 def _longer(db: Connection, token: int, code: str, now: datetime) -> bytes:
     row = db.execute("SELECT history FROM entries WHERE entry = ?", (token,)).fetchone()
-    history = [*history_of(row[0] if row else None), (micros(now), code)]
+    history = [*_kept(row[0] if row else None), (micros(now), code)]
     if len(history) > FIRST_ATTEMPTS + LAST_ATTEMPTS:
         history = history[:FIRST_ATTEMPTS] + history[-LAST_ATTEMPTS:]
     return msgspec.json.encode(history)
+
+
+def _kept(value: bytes | None) -> list[tuple[int, str]]:
+    """The attempts, or none where they cannot be read: what became of an entry is booked all the same."""
+    try:
+        return history_of(value)
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return []
 
 
 def history_of(value: bytes | None) -> list[tuple[int, str]]:

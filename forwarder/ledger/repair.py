@@ -157,6 +157,7 @@ def _copy_small(source: sqlite3.Connection, target: sqlite3.Connection, done: Re
 
 def _reconcile(db: sqlite3.Connection, done: Repaired) -> None:
     """Make the rows agree again, leaning to sending twice, and write the books anew."""
+    details.renumber(db)
     missing = (msgspec.json.encode(details.missing(db)).decode(),)
     _keep_what_was_sent(db, missing)
     # An entry without its detail cannot be sent: it is named, and forgotten, so that a reading may find it again.

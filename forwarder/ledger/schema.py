@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from forwarder.errors import LedgerError, LedgerUnavailable
@@ -93,6 +95,9 @@ STEPS = (_TABLES, _MINUTES, _BUSES, _PROOFS, _PACKS)
 
 VERSION = len(STEPS)
 
+Layout = frozenset[tuple[str, str]]
+"""The columns of all tables, each as the table's name and its own."""
+
 
 def connect(file: Path, *, create: bool, at: int | None = None) -> sqlite3.Connection:
     """Raises LedgerError where the file is missing or empty and may not be made, is damaged or too new.
@@ -109,6 +114,8 @@ def connect(file: Path, *, create: bool, at: int | None = None) -> sqlite3.Conne
         connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise translated(error, file) from None
+    # A text that is none any more, of a damaged row, must not hold up the others.
+    connection.text_factory = lambda text: text.decode(errors="replace")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         # A settled entry must stay settled after a power cut, or it would be sent twice.
@@ -141,7 +148,7 @@ def _make(file: Path) -> None:
 
 def _require_tables(connection: sqlite3.Connection, file: Path) -> None:
     if version(connection) == 0:
-        raise _emptied(file)
+        raise _not_what_it_says(file) if layout(connection) else _emptied(file)
 
 
 def _leave_to_the_one_that_runs(connection: sqlite3.Connection, file: Path) -> None:
@@ -165,17 +172,21 @@ def _prepare(connection: sqlite3.Connection, file: Path, at: int) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             bring_up(connection, at)
-        except sqlite3.OperationalError as error:
-            connection.execute("ROLLBACK")
-            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
-                raise
-            raise LedgerError(f"the ledger {file} is not of the version that it says: {error}", hint=REPAIR) from None
-        except BaseException:
-            connection.execute("ROLLBACK")
+        except BaseException as error:
+            if connection.in_transaction:  # else SQLite has rolled back by itself
+                connection.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                raise _not_what_it_says(file) from None
             raise
         connection.execute("COMMIT")
     if version(connection) > VERSION:
         raise LedgerError(f"the ledger {file} was written by a newer forwarder", hint=NEWER)
+    if layout(connection) != layout_of(version(connection)):
+        raise _not_what_it_says(file)
+
+
+def _not_what_it_says(file: Path) -> LedgerError:
+    return LedgerError(f"the ledger {file} is damaged: its tables are not those of its version", hint=REPAIR)
 
 
 def bring_up(connection: sqlite3.Connection, at: int) -> None:
@@ -198,6 +209,23 @@ def _require_sound(connection: sqlite3.Connection, file: Path) -> None:
 
 def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def layout(connection: sqlite3.Connection) -> Layout:
+    return frozenset(
+        connection.execute(
+            """SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns
+               WHERE tables.type = 'table'"""
+        )
+    )
+
+
+@cache
+def layout_of(number: int) -> Layout:
+    """Of a ledger of this version."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        bring_up(fresh, number)
+        return layout(fresh)
 
 
 def translated(error: sqlite3.Error, file: Path) -> LedgerError:

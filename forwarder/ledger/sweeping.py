@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 
+import msgspec
+
 from forwarder.ledger import details, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import hours_down, instant, micros, seconds_up
@@ -12,6 +14,11 @@ from forwarder.ledger.schema import PURGED, SENT
 
 DETAILS_A_STEP = 500
 PACKS_A_STEP = 25
+"""Of more than one detail, for packing them anew is what takes long."""
+
+_OLD = """state = 1 AND settled_at < :before AND NOT coalesce(
+    settle > (SELECT bus_seen.value FROM json_each(:seen) AS bus_seen WHERE bus_seen.key = entries.bus), FALSE)"""
+"""In SQL, what was sent so long ago, and is not in doubt."""
 IDS_A_STEP = 2000
 
 
@@ -21,29 +28,24 @@ def drop_details(db: Connection, now: datetime, keep_payload: timedelta) -> bool
     All that are old enough of a pack go together: it is packed anew for what stays. Those of which it is in doubt
     whether their bus was there are kept: they may have to be sent again.
     """
-    before = micros(now - keep_payload)
+    asked = {"before": micros(now - keep_payload), "seen": msgspec.json.encode(notes.buses_seen(db)).decode()}
     oldest = db.execute(
-        f"""SELECT entry, {PACK}, bus, settle FROM entries
-            WHERE state = 1 AND settled_at < ? ORDER BY settled_at LIMIT ?""",  # noqa: S608  # a text of ours
-        (before, DETAILS_A_STEP),
+        f"SELECT entry, {PACK} FROM entries WHERE {_OLD} ORDER BY settled_at LIMIT {DETAILS_A_STEP}",  # noqa: S608  # texts of ours
+        asked,
     ).fetchall()
-    seen = notes.buses_seen(db)
+    dropped = repacked = 0
     # An entry whose pack is gone goes by itself.
-    starts = dict.fromkeys(
-        (entry if pack is None else pack, pack is None)
-        for entry, pack, bus, settle in oldest
-        if bus not in seen or settle <= seen[bus]
-    )
-    some = list(starts)[:PACKS_A_STEP]
-    for start, is_alone in some:
+    for start, is_alone in dict.fromkeys((entry if pack is None else pack, pack is None) for entry, pack in oldest):
+        if dropped >= DETAILS_A_STEP or repacked >= PACKS_A_STEP:
+            return True
         end = start + 1 if is_alone else details.after(db, start)
-        rows = db.execute(
-            """SELECT entry, key, bus, settle FROM entries
-               WHERE entry >= ? AND entry < ? AND state = 1 AND settled_at < ?""",
-            (start, end, before),
+        old = db.execute(
+            f"SELECT entry, key FROM entries WHERE entry >= :start AND entry < :end AND {_OLD}",  # noqa: S608  # as above
+            asked | {"start": start, "end": end},
         ).fetchall()
-        drop(db, [(entry, key) for entry, key, bus, settle in rows if bus not in seen or settle <= seen[bus]], SENT)
-    return bool(some) and (len(some) < len(starts) or len(oldest) == DETAILS_A_STEP)
+        drop(db, old, SENT)
+        dropped, repacked = dropped + len(old), repacked + (end - start > 1)
+    return dropped > 0 and len(oldest) == DETAILS_A_STEP
 
 
 def forget(db: Connection, now: datetime, remember: timedelta, after_key: int) -> int | None:

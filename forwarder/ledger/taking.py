@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from sqlite3 import Connection, OperationalError
+from sqlite3 import SQLITE_ERROR, Connection, OperationalError
 from typing import Any, NamedTuple
 
 import msgspec
@@ -54,9 +54,15 @@ def _rows(db: Connection, asked: tuple[int, int, str, int]) -> Sequence[Sequence
         # As one row: beside a thread that computes, each row is a wait for a turn.
         told = db.execute(f"SELECT json_group_array(json_array({_COLUMNS}, pack)) FROM ({due})", asked).fetchone()  # noqa: S608  # as above
         return sorted(msgspec.json.decode(told[0]))
-    except (OperationalError, msgspec.DecodeError, TypeError):
-        # What stands in one row and can be none of ours must not hold up the others.
-        return db.execute(due, asked).fetchall()
+    except OperationalError as error:
+        if (
+            getattr(error, "sqlite_errorcode", SQLITE_ERROR) != SQLITE_ERROR
+        ):  # the disk's: SQLite may have rolled all back
+            raise
+    except (msgspec.DecodeError, TypeError):
+        pass
+    # What stands in one row and can be none of ours must not hold up the others.
+    return db.execute(due, asked).fetchall()
 
 
 def unpacked(due: Due) -> tuple[list[Owed], list[int]]:
@@ -79,7 +85,7 @@ def unpacked(due: Due) -> tuple[list[Owed], list[int]]:
             broken.append(token)
         else:
             entry = Entry(execution_id, Feed(workflow_id, user_id or None), at, detail)
-            taken.append(Owed(token, entry, attempts=attempts, strikes=strikes, replay=bool(replay)))
+            taken.append(Owed(token, entry, attempts=_count(attempts), strikes=_count(strikes), replay=bool(replay)))
     return taken, broken
 
 
@@ -96,6 +102,11 @@ def _instant(micros_since_epoch: Any) -> datetime | None:
         return instant(micros_since_epoch)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _count(value: Any) -> int:
+    """Of what a damaged row says instead nothing can be made, and the entry goes out."""
+    return value if isinstance(value, int) else 0
 
 
 def next_due(db: Connection, besides: Collection[int]) -> datetime | None:

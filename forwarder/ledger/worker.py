@@ -116,6 +116,8 @@ class Worker:
             connection.execute("BEGIN IMMEDIATE" if any(job.writes for job in group) else "BEGIN")
             for job in group:
                 job.result = job.work(connection)
+                if not connection.in_transaction:  # as SQLite rolls back by itself when its disk fails
+                    return sqlite3.OperationalError("the transaction was rolled back")
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # it is handed to whoever asked
             try:

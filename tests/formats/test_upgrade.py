@@ -80,6 +80,9 @@ def test_what_the_first_forwarder_left_is_rescued_where_it_says_to_be_of_today(
 ) -> None:
     with sqlite3.connect(home.place / "forwarder.db") as db:
         db.execute(f"PRAGMA user_version = {schema.VERSION}")
+    refused = home("once")
+    assert refused.code == 78
+    assert "check --repair" in refused.said
     assert repair(home.place / "forwarder.db").without_detail == []
     assert home("once").code == 0
     assert sent(bus) == OWED

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.ledger import UNDECODABLE, Books, Dead, Sent, SqliteLedger
+from forwarder.ledger import UNDECODABLE, Books, Dead, Postponed, Sent, SqliteLedger
 from forwarder.ledger.details import LARGEST_PACK, listed, packed, unpacked
-from forwarder.ledger.sweeping import PACKS_A_STEP
+from forwarder.ledger.sweeping import DETAILS_A_STEP, PACKS_A_STEP
 from forwarder.model import Checkpoint, Feed
 from tests.clocks import NOON
 from tests.ledger.contract import owe
@@ -184,13 +184,9 @@ async def test_details_that_an_earlier_format_kept_alone_are_taken_shown_and_let
 @pytest.mark.parametrize(
     "damage",
     [
-        "time = x'00'",
-        "time = 9e999",
-        "time = 'noon'",
-        "due_at = 'abc'",
-        "entry = -5",
-        "strikes = x'00'",
-        "feed = x'00'",
+        *("time = x'00'", "time = 9e999", "time = 'noon'", "due_at = 'abc'", "entry = -5", "feed = x'00'"),
+        *("strikes = x'00'", "strikes = 'a'", "attempts = x'00'", "execution_id = x'00'"),
+        *("execution_id = CAST(x'ff41' AS TEXT)", "history = x'ff', time = x'00'"),
     ],
 )
 @looped
@@ -203,6 +199,43 @@ async def test_a_cell_that_can_be_none_of_ours_does_not_hold_up_the_others(tmp_p
         others = [(each.entry.execution_id, each.entry.detail) for each in taken if each.token not in (5, -5)]
         assert others == [(f"e-{number}", detail(number)) for number in range(9) if number != 4]
         assert await ledger.take(20, now=NOON) == []
+        await ledger.settle([Postponed(each.token, "Later", LATER, strike=True) for each in taken], now=NOON)
+        await ledger.settle([Dead(each.token, "No", "no") for each in taken], now=NOON)
+        assert (await ledger.books()).dead == 9
+
+
+@looped
+async def test_a_feed_whose_name_is_no_text_any_more_holds_nobody_up(tmp_path: Path) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        await recorded(ledger, range(3))
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
+            db.execute("UPDATE feeds SET workflow_id = CAST(x'ff41' AS TEXT)")
+        assert [each.entry.detail for each in await ledger.take(9, now=NOON)] == [detail(each) for each in range(3)]
+
+
+@pytest.mark.parametrize(("body", "left"), [("CAST(body AS TEXT)", 6), ("5", 3), ("1.5", 3), ("''", 3)])
+@looped
+async def test_a_pack_that_is_no_blob_any_more_holds_nobody_up(tmp_path: Path, body: str, left: int) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        for first in (0, 3):
+            await recorded(ledger, range(first, first + 3))
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
+            db.execute(f"UPDATE details SET body = {body} WHERE first = 1")  # noqa: S608  # texts of this test
+        taken = await ledger.take(9, now=NOON)
+        assert [each.entry.detail for each in taken] == [detail(number) for number in range(6 - left, 6)]
+        await ledger.settle([Sent(each.token, "id") for each in taken], now=NOON)
+        await ledger.sweep(now=LATER, remember=2 * KEPT, keep_payload=KEPT)
+        assert (await ledger.books()).dead == 6 - left
+
+
+@looped
+async def test_numbers_that_a_damaged_sequence_makes_huge_are_numbers(tmp_path: Path) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        await recorded(ledger, [0])
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as db:
+            db.execute("UPDATE sqlite_sequence SET seq = ?", (2**56 + 2**55,))
+        await recorded(ledger, [1, 2])
+        assert [each.entry.detail for each in await ledger.take(9, now=NOON)] == [detail(each) for each in range(3)]
 
 
 @looped
@@ -235,3 +268,35 @@ async def test_a_step_of_a_sweep_lets_go_of_all_that_is_old_in_the_packs_it_touc
             steps += 1
         assert steps <= pages // PACKS_A_STEP + 1
     assert plants(file, range(pages * page)) == list(range(page - 1, pages * page, page))
+
+
+@looped
+async def test_packs_of_one_go_as_quickly_as_others(tmp_path: Path) -> None:
+    count = 2 * DETAILS_A_STEP
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        for number in range(count):
+            await recorded(ledger, [number])
+        taken = await ledger.take(count, now=NOON)
+        await ledger.settle([Sent(each.token, "id") for each in taken], now=NOON)
+        steps = 1
+        while await ledger.sweep(now=LATER, remember=2 * KEPT, keep_payload=KEPT):
+            steps += 1
+        assert steps <= count // DETAILS_A_STEP + 1
+    assert held(tmp_path / "ledger.db") == b""
+
+
+@looped
+async def test_what_is_in_doubt_does_not_keep_what_was_sent_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forwarder.ledger.sweeping.DETAILS_A_STEP", 2)
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        for number in range(8):
+            await recorded(ledger, [number])
+        tokens = [each.token for each in await ledger.take(8, now=NOON)]
+        await ledger.note_bus("doubted", 0)
+        await ledger.settle([Sent(token, "id") for token in tokens[:4]], now=NOON, bus="doubted")
+        await ledger.settle([Sent(token, "id") for token in tokens[4:]], now=NOON, bus="seen")
+        while await ledger.sweep(now=LATER, remember=2 * KEPT, keep_payload=KEPT):
+            pass
+        assert plants(tmp_path / "ledger.db", range(8)) == [0, 1, 2, 3]

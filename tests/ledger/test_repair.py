@@ -169,13 +169,22 @@ def test_details_without_their_entries_go_and_those_beside_them_stay(file: Path)
     assert sum(body.count(b"noise") for body in held) == len(left)
 
 
+def test_a_pack_under_a_damaged_number_goes_back_under_its_own(file: Path) -> None:
+    firsts = first_of_packs(file)
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE details SET first = first - 9 WHERE first = ?", (firsts[2],))
+    assert repair(file).without_detail == []
+    assert first_of_packs(file) == firsts
+    assert [each.entry.detail for each in owed(file)] == [detail(number) for number in range(20, COUNT + 20)]
+
+
 @pytest.mark.parametrize("said", [0, 1, 4])
 def test_a_version_that_is_damaged_costs_nothing(file: Path, said: int) -> None:
     with closing(sqlite3.connect(file)) as db:
         db.execute(f"PRAGMA user_version = {said}")
-    with pytest.raises(LedgerError) as raised:
+    with pytest.raises(LedgerError, match="damaged") as raised:
         books(file)
-    assert raised.value.hint
+    assert "check --repair" in raised.value.hint
     done = repair(file)
     assert (done.lost, done.without_detail, books(file)) == ({}, [], WHOLE)
     assert [each.entry.detail for each in owed(file)] == [detail(number) for number in range(20, COUNT + 20)]

@@ -5,12 +5,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from forwarder.errors import LedgerError
-from forwarder.ledger import Books, Sent, SqliteLedger
+from forwarder.ledger import Books, Sent, SqliteLedger, notes
+from forwarder.ledger.worker import Worker
 from forwarder.model import Checkpoint, Feed
 from tests.clocks import NOON
 from tests.ledger.contract import DAY, HOUR, forget_all, owe, taken
@@ -125,3 +127,22 @@ def test_ids_without_their_payloads_take_little_room(file: Path) -> None:
     asyncio.run(years())
     assert books(file).sent == 1501
     assert file.stat().st_size < 1500 * 200
+
+
+@looped
+async def test_a_job_that_ends_up_without_its_transaction_takes_no_neighbour_along(file: Path) -> None:
+    """As where SQLite rolls back by itself, for its disk failed in the middle of a group."""
+
+    def rolled_back(db: sqlite3.Connection) -> None:
+        db.execute("ROLLBACK")
+
+    worker = Worker(file, create=False)
+    await worker.start()
+    note = partial(notes.note_bus, name="a", settle=1)
+    done = await asyncio.gather(
+        worker.write(note), worker.write(rolled_back), worker.write(notes.next_settle), return_exceptions=True
+    )
+    assert [type(each) for each in done] == [type(None), LedgerError, int]
+    assert await worker.read(notes.buses_seen) == {"a": 1}
+    assert await worker.read(notes.last_settle) == 1
+    await worker.stop()
