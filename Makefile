@@ -51,7 +51,7 @@ soak: setup  ## the fault simulation; SEED=… STEPS=… SEEDS=… JOBS=…
 QUICK ?=
 ONLY ?=
 
-bench: setup  ## the benchmarks, into build/bench; QUICK=1 in two minutes, ONLY=publishing
+bench: setup  ## the benchmarks, into build/bench; QUICK=1 in two to three minutes, ONLY=publishing
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 check: lint types imports test  ## all that main must pass

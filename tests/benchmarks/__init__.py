@@ -15,7 +15,7 @@ and the first line of its docstring is its title. The bench (`bench.py`) offers
 
 each of which prints a table at once, and draws a plot into `build/bench/`. A turn gets the seconds it should take, and
 returns its rate: units of work per second. `bench.quick` asks for a run of a fraction of the length: the whole of
-`make bench QUICK=1` takes a little over two minutes, and without it a quarter of an hour.
+`make bench QUICK=1` takes two to three minutes, and without it a quarter of an hour.
 
 Processes that a benchmark needs, such as the sink that stands in for EventBridge, are started through `peer.py`, on
 loopback, and end with the benchmark.

@@ -22,7 +22,7 @@ def main() -> int:
     modules = {name.removeprefix(PREFIX): name for _, name, _ in iter_modules(benchmarks.__path__, "")}
     names = [name for name, module in modules.items() if module.startswith(PREFIX)]
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="in two minutes, and less exactly")
+    parser.add_argument("--quick", action="store_true", help="in two to three minutes, and less exactly")
     parser.add_argument("--only", choices=names, action="append", help="this benchmark")
     parser.add_argument("--into", type=Path, default=Path("build/bench"), help="where report and plots go")
     options = parser.parse_args()
