@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from forwarder.ledger import Books, SqliteLedger
@@ -28,3 +30,9 @@ def filled(file: Path, entries: int = 50) -> None:
             await ledger.record(FEED, owed, now=NOON)
 
     asyncio.run(fill())
+
+
+def changed(file: Path, statement: str, *values: object) -> None:
+    """As by damage, or by another program."""
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(statement, values)

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,18 +12,13 @@ from forwarder.ledger import Books, SqliteLedger
 from forwarder.model import Checkpoint
 from tests.clocks import NOON
 from tests.disks import full_disk, unprivileged
-from tests.ledger.files import books, filled
+from tests.ledger.files import books, changed, filled
 from tests.samples import FEED, entry
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
-
-
-def changed(file: Path, statement: str) -> None:
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute(statement)
 
 
 def test_a_ledger_is_made_only_where_that_was_asked_for(file: Path) -> None:
