@@ -18,6 +18,8 @@ __all__ = ["alloy", "bus"]
 
 pytestmark = pytest.mark.long
 
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+
 
 class Pod(Home):
     """Its folders are in one place, and its doors are at any port of loopback; the rest is as in the manifests."""
@@ -88,8 +90,7 @@ def test_it_comes_up_switched_off_gets_its_key_and_is_switched_on_by_a_new_confi
     pod.apply("1", off)
     with pod.daemon() as daemon:
         daemon.logs("health doors")
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            assert asked(daemon, probe) == 200
+        daemon.until(lambda: all(asked(daemon, probe) == 200 for probe in PROBES))  # a kubelet too asks until it is so
         assert pod("keys", "set", "alloy-api-key", stdin=API_KEY + "\n").code == 0
         assert sent(bus) == []
         pod.apply("2", off.replace("enabled = false", "enabled = true"))
