@@ -7,13 +7,20 @@ from typing import Any, ParamSpec
 
 P = ParamSpec("P")
 
+LONGEST = 180
+"""Seconds of one test: one that waits for what never comes fails, and does not hold up all others."""
+
 
 def looped(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """The test in an event loop of its own."""
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
+        asyncio.run(within_the_deadline(test(*args, **kwargs)))
+
+    async def within_the_deadline(testing: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(LONGEST):
+            await testing
 
     return run
 

@@ -53,16 +53,18 @@ class Schedule:
         self._nudged_until = 0.0
         self._clock = clock
         self._paces: dict[Feed, _Pace] = {}
+        self._leaving: set[Feed] = set()
         self._reading: set[Feed] = set()
         self._due: list[tuple[float, int, Feed]] = []
         self._turns = count()
         self._changed = asyncio.Event()
 
     def watch(self, feeds: Iterable[Feed]) -> None:
-        """Read these from now on, new ones at once, and no others."""
+        """Read these from now on, new ones at once. Others that were read are read once more: for what failed since."""
         wanted = dict.fromkeys(feeds)
+        self._leaving.difference_update(wanted)
         for feed in [feed for feed in self._paces if feed not in wanted]:
-            del self._paces[feed]
+            self._leave(feed)
         for feed in wanted:
             if feed not in self._paces:
                 self._paces[feed] = _Pace(self._shortest, turn=-1)
@@ -76,14 +78,15 @@ class Schedule:
         self._reading.clear()
 
     def __contains__(self, feed: Feed) -> bool:
-        return feed in self._paces
+        """Whether it is watched: one that is only read once more is not."""
+        return feed in self._paces and feed not in self._leaving
 
     def __len__(self) -> int:
-        return len(self._paces)
+        return len(self._paces) - len(self._leaving)
 
     @property
     def feeds(self) -> list[Feed]:
-        return list(self._paces)
+        return [feed for feed in self._paces if feed not in self._leaving]
 
     async def next(self) -> Feed:
         """Wait until a feed is due and may be read, and take it until `done` or `failed` is told."""
@@ -101,6 +104,9 @@ class Schedule:
         self._free(feed)
         pace = self._paces.get(feed)
         if pace is None:
+            return None
+        if feed in self._leaving and not pace.again:
+            self._drop(feed)
             return None
         now = self._clock.monotonic()
         longer = pace.interval * SLOWING
@@ -147,6 +153,22 @@ class Schedule:
         else:
             return
         self._nudged_until = max(now, self._nudged_until) + self._nudge_every
+
+    def _leave(self, feed: Feed) -> None:
+        """One that was read has a last reading, at once; if it cannot be read, then until it leaves a second time."""
+        pace = self._paces[feed]
+        if pace.read_at is None or (feed in self._leaving and pace.failures):
+            self._drop(feed)
+        elif feed not in self._leaving:
+            self._leaving.add(feed)
+            if feed in self._reading:
+                pace.again = True
+            elif not pace.failures:
+                self._put(feed, 0)
+
+    def _drop(self, feed: Feed) -> None:
+        del self._paces[feed]
+        self._leaving.discard(feed)
 
     def _free(self, feed: Feed) -> None:
         self._reading.discard(feed)

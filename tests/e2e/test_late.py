@@ -9,7 +9,7 @@ import pytest
 
 from forwarder.demo.executions import execution, rfc3339
 from tests.e2e.harness import Home, fail, numbered, polls, sent
-from tests.fakes.alloy import FakeAlloy
+from tests.fakes.alloy import FakeAlloy, other_shape
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import utc_now
 
@@ -164,6 +164,18 @@ def test_discovery_finds_what_is_installed_later(home: Home, alloy: FakeAlloy, b
         of_user(alloy, "new", "later", "u2")
         of_user(alloy, "new-too", "v", "u3")
         daemon.until(lambda: {"new", "new-too"} <= set(sent(bus)))
+
+
+def test_a_workflow_that_is_not_found_any_more_is_read_a_last_time(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("source", workflows=[], discover=True, discover_interval="500ms", min_interval="1m", max_interval="1m")
+    of_user(alloy, "a", "v", "u1")
+    with home.daemon() as daemon:
+        daemon.until(lambda: sent(bus) == ["a"])
+        of_user(alloy, "b", "v", "u1")
+        alloy.always(lambda request: None if request.path.endswith("/logs") else other_shape({"data": []}))
+        daemon.until(lambda: sent(bus) == ["a", "b"])
 
 
 def test_discovery_that_fails_does_not_stop_the_feeds_that_are_known(

@@ -1,41 +1,15 @@
 """When each feed is read next."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from forwarder.intake.schedule import NUDGE_GAP, NUDGED_SHARE, NUDGES_AT_ONCE, Schedule
 from forwarder.model import Feed
 from tests.clocks import QuickClock
+from tests.intake.scheduled import LONGEST, SHORTEST, A, B, C, nothing_is_due, scheduled, waited
 from tests.loops import looped
 from tests.samples import some_settings
-
-A, B, C = Feed("a"), Feed("b"), Feed("c")
-SHORTEST, LONGEST = 5, 120
-
-
-def scheduled(*feeds: Feed, **source: Any) -> tuple[Schedule, QuickClock]:
-    clock = QuickClock()
-    schedule = Schedule(some_settings(source=source).source, clock)
-    schedule.watch(feeds)
-    return schedule, clock
-
-
-async def waited(schedule: Schedule, clock: QuickClock) -> tuple[Feed, float]:
-    """The next feed, and how long it took."""
-    before = clock.monotonic()
-    return await schedule.next(), clock.monotonic() - before
-
-
-async def nothing_is_due(schedule: Schedule) -> bool:
-    waiting = asyncio.create_task(schedule.next())
-    for _ in range(5):
-        await asyncio.sleep(0)
-    is_waiting = not waiting.done()
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    return is_waiting
 
 
 async def intervals(schedule: Schedule, clock: QuickClock, arrived: list[int]) -> list[float]:
@@ -245,25 +219,3 @@ async def test_a_feed_that_is_found_later_is_read_at_once_and_others_keep_their_
     feed, waited_for = await waited(schedule, clock)
     assert feed == A
     assert waited_for == pytest.approx(wait)
-
-
-@pytest.mark.parametrize("end", ["done", "failed"])
-@looped
-async def test_a_feed_that_is_watched_no_more_is_not_read_again(end: str) -> None:
-    schedule, _ = scheduled(A, B)
-    assert {await schedule.next(), await schedule.next()} == {A, B}
-    schedule.watch([B])
-    assert (schedule.done(A, 0) if end == "done" else schedule.failed(A)) is None
-    assert (schedule.feeds, await nothing_is_due(schedule)) == ([B], True)
-
-
-@looped
-async def test_a_feed_that_goes_and_comes_while_it_is_read_still_has_one_reader() -> None:
-    schedule, _ = scheduled(A)
-    await schedule.next()
-    schedule.watch([])
-    schedule.watch([A])
-    assert await nothing_is_due(schedule)
-    schedule.done(A, 0)
-    assert schedule.feeds == [A]
-    assert not await nothing_is_due(schedule) or schedule.nudge("a") == [A]
