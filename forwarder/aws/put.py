@@ -3,6 +3,9 @@
 It sends what the SDK would send, signed alike, over the HTTP client that the SDK uses too, and fails with the SDK's own
 errors, so that one table (`answers.py`) says what either means. All other calls, the keys, the address and the proxy
 are the SDK's.
+
+Of aiohttp it takes the connections, their pool and the parser of answers, but not the session: that makes every request
+anew, with cookies, redirects and a task to write it, which takes as long as all the rest.
 """
 
 import asyncio
@@ -15,19 +18,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
-from io import BytesIO
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage, StreamWriter
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
+from multidict import CIMultiDict
 from pydantic_core import to_json
 from yarl import URL
 
@@ -45,9 +51,6 @@ HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"forwarder/{__version__
 KEEP_ALIVE = 12.0
 """Seconds for which an idle connection is kept. AWS closes one after 20, and what became of a request that crosses the
 close on its way nobody could say."""
-
-LARGE = 1 << 20
-"""Bytes of a body from which on aiohttp wants to send it in pieces, so that it holds nobody else up."""
 
 _answer = msgspec.json.Decoder(dict[str, Any])
 _refusal = create_parser("json")
@@ -138,8 +141,12 @@ class DirectClient:
         place = urlsplit(url)
         self._url = URL(urlunsplit(place._replace(path=place.path or "/")), encoded=True)
         self._signer = Signer(url, region)
-        self._proxy = ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url)
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=seconds, sock_read=seconds)
+        proxy = ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url)
+        self._proxy = URL(proxy) if proxy else None
+        # What goes through a proxy in clear is told its whole address.
+        target = str(self._url) if proxy and place.scheme == "http" else self._url.raw_path_qs
+        self._first_line = f"POST {target} HTTP/1.1"
+        self._seconds = seconds
         self._connections = connections
         self._bundle = bundle
         self._open = AsyncExitStack()
@@ -147,14 +154,10 @@ class DirectClient:
     async def __aenter__(self) -> Self:
         trusted = await asyncio.to_thread(_trusted, self._bundle) if self._url.scheme == "https" else True
         connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE, ssl=trusted)
-        self._http = await self._open.enter_async_context(
-            aiohttp.ClientSession(
-                connector=connector,
-                timeout=self._timeout,
-                headers=HEADERS,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=self._proxy,
-            )
+        self._connector = await self._open.enter_async_context(connector)
+        # Never sent itself: it says where to connect, and which headers all have in common.
+        self._any_request = aiohttp.ClientRequest(
+            "POST", self._url, headers=HEADERS, proxy=self._proxy, loop=asyncio.get_running_loop()
         )
         return self
 
@@ -174,16 +177,43 @@ class DirectClient:
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """Once. No redirect is followed: whoever answers with one may have taken the events, or be anybody."""
-        data = BytesIO(body) if len(body) > LARGE else body
-        async with self._http.post(self._url, data=data, headers=headers, allow_redirects=False) as response:
-            said = await response.read()
-        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-            told = {"status_code": response.status, "headers": response.headers, "body": said}
+        connection = await self._connected()
+        try:
+            answer, said = await self._exchange(connection, body, headers)
+        except BaseException:
+            connection.close()  # what still comes on it must not be taken for the answer to another request
+            raise
+        connection.release()
+        if answer.code >= HTTPStatus.MULTIPLE_CHOICES:
+            told = {"status_code": answer.code, "headers": answer.headers, "body": said}
             raise ClientError(_refusal.parse(told, None), OPERATION)
         try:
             return _answer.decode(said)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return {}
+
+    async def _connected(self) -> Connection:
+        timeout = aiohttp.ClientTimeout(connect=self._seconds)
+        try:
+            return await self._connector.connect(self._any_request, traces=[], timeout=timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+
+    async def _exchange(
+        self, connection: Connection, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[RawResponseMessage, bytes]:
+        protocol = cast("ResponseHandler", connection.protocol)  # which it has for as long as it is not released
+        protocol.set_response_params(read_until_eof=True, read_timeout=self._seconds)
+        told = CIMultiDict(self._any_request.headers)
+        told.update(headers, **{"content-length": str(len(body))})
+        writer = StreamWriter(protocol, asyncio.get_running_loop())
+        await writer.write_headers(self._first_line, told)
+        await writer.write_eof(body)
+        protocol.start_timeout()
+        answer, content = await protocol.read()
+        while answer.code < HTTPStatus.OK:  # it says that an answer is to come
+            answer, content = await protocol.read()
+        return answer, await content.read()
 
 
 def _trusted(bundle: str) -> ssl.SSLContext:

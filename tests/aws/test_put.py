@@ -23,11 +23,11 @@ from forwarder.errors import DestinationRefused, DestinationUnavailable
 from forwarder.model import Accepted, Unknown
 from tests.aws.doors import a_bus, delivered, events, served
 from tests.clocks import NOON
-from tests.fakes.actions import Action, Answer, Line
+from tests.fakes.actions import Action, Answer, Line, Raw
 from tests.fakes.bus_faults import Fault
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
-from tests.fakes.wire import Request, WireServer
+from tests.fakes.wire import WireServer
 from tests.loops import looped
 from tests.samples import examples
 
@@ -162,26 +162,37 @@ async def test_a_connection_that_the_bus_has_closed_since_never_makes_a_request_
     assert served(bridge).count("PutEvents") == len(accepted)
 
 
-@pytest.mark.parametrize(("exempt", "through"), [("", True), ("127.0.0.1", False)])
+EVENTS = '{{"FailedEntryCount": 0, "Entries": [{{"EventId": "{}"}}]}}'
+
+
+def told(status: str, event_id: str = "") -> bytes:
+    body = EVENTS.format(event_id).encode() if event_id else b""
+    length = b"Content-Length: %d\r\n" % len(body) if event_id else b""
+    return b"HTTP/1.1 %b\r\n%b\r\n%b" % (status.encode(), length, body)
+
+
 @looped
-async def test_the_proxy_of_the_environment_is_used_as_the_sdk_uses_it(
-    monkeypatch: pytest.MonkeyPatch, exempt: str, through: bool
-) -> None:
-    seen: list[tuple[str, str]] = []
+async def test_an_answer_is_waited_for_that_others_announce() -> None:
+    said = told("100 Continue") + told("103 Early Hints") + told("200 OK", "e")
+    with WireServer(lambda _: Raw(said)) as server:
+        async with a_client(server.url) as client:
+            assert (await client.put_events(KEYS, ENTRIES))["Entries"] == [{"EventId": "e"}]
 
-    def note(who: str) -> Any:
-        def handle(request: Request) -> Action:
-            seen.append((who, request.target))
-            return ACCEPTED
 
-        return handle
+class Open(Raw):
+    """The connection stays as if all were well."""
 
-    with WireServer(note("proxy")) as proxy, WireServer(note("bus")) as bus:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", exempt)
-        async with a_client(bus.url) as client:
-            assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
-        assert seen == ([("proxy", f"{bus.url}/")] if through else [("bus", "/")])
+    async def perform(self, line: Line) -> bool:
+        await super().perform(line)
+        return True
+
+
+@looped
+async def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request() -> None:
+    with WireServer(lambda request: Open(told("200 OK", f"{request.index}") + told("200 OK", "stray"))) as server:
+        async with a_client(server.url) as client:
+            told_of = [(await client.put_events(KEYS, ENTRIES))["Entries"][0]["EventId"] for _ in range(3)]
+    assert told_of == ["0", "1", "2"]
 
 
 # Whom it trusts.
