@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from forwarder.ledger.contract import (
+from forwarder.ledger.contract import Ledger
+from forwarder.ledger.lock import RunningLock, is_running
+from forwarder.ledger.nouns import (
     UNDECODABLE,
     Books,
     Dead,
@@ -10,7 +12,6 @@ from forwarder.ledger.contract import (
     FeedStatus,
     Held,
     Lag,
-    Ledger,
     Minute,
     Postponed,
     Pulse,
@@ -21,7 +22,6 @@ from forwarder.ledger.contract import (
     Traffic,
     Window,
 )
-from forwarder.ledger.lock import RunningLock, is_running
 from forwarder.ledger.sqlite import SqliteLedger
 from forwarder.settings import LocalSettings, Place
 

@@ -5,7 +5,7 @@ from sqlite3 import Connection
 import msgspec
 
 from forwarder.errors import LedgerError
-from forwarder.ledger.contract import Books
+from forwarder.ledger.nouns import Books
 from forwarder.ledger.schema import DEAD, OWED, PURGED, REPAIR, SENT
 
 

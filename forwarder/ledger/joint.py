@@ -10,7 +10,7 @@ from threading import Lock
 
 from forwarder.errors import LedgerError
 from forwarder.ledger import owing
-from forwarder.ledger.contract import Settlement
+from forwarder.ledger.nouns import Settlement
 from forwarder.ledger.worker import Worker
 
 

@@ -12,7 +12,7 @@ from sqlite3 import Connection
 import msgspec
 
 from forwarder.ledger.codec import instant, micros
-from forwarder.ledger.contract import Lag, Minute, Traffic
+from forwarder.ledger.nouns import Lag, Minute, Traffic
 
 KEPT = timedelta(days=1)
 LAG_OVER = timedelta(hours=1)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from forwarder.ledger.codec import instant, micros
-from forwarder.ledger.contract import Pulse
+from forwarder.ledger.nouns import Pulse
 
 _pulses = msgspec.json.Decoder(Pulse)
 

@@ -10,7 +10,7 @@ import msgspec
 from forwarder.ledger import details, minutes, notes
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import instant, micros
-from forwarder.ledger.contract import Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
+from forwarder.ledger.nouns import Attempt, Dead, DeadLetter, Postponed, Sent, Settlement
 from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT
 from forwarder.model import Entry, Feed
 

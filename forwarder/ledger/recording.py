@@ -20,8 +20,8 @@ from forwarder.ledger.codec import (
     micros,
     seconds_up,
 )
-from forwarder.ledger.contract import FeedStatus, Pulse, Reading
 from forwarder.ledger.details import Packed
+from forwarder.ledger.nouns import FeedStatus, Pulse, Reading
 from forwarder.ledger.schema import OWED
 from forwarder.model import Checkpoint, Entry, Feed
 

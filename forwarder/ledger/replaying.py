@@ -5,7 +5,7 @@ from sqlite3 import Connection
 
 from forwarder.ledger.books import count
 from forwarder.ledger.codec import micros, seconds_up
-from forwarder.ledger.contract import Replayable, Window
+from forwarder.ledger.nouns import Replayable, Window
 from forwarder.ledger.owing import WITH_THE_ACCEPTED
 from forwarder.ledger.schema import SENT
 

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from forwarder.ledger import books, details, minutes, notes, owing, recording, replaying, sweeping, taking, telling
-from forwarder.ledger.contract import (
+from forwarder.ledger.joint import JointSettling
+from forwarder.ledger.nouns import (
     UNDECODABLE,
     Books,
     Dead,
@@ -23,7 +24,6 @@ from forwarder.ledger.contract import (
     Traffic,
     Window,
 )
-from forwarder.ledger.joint import JointSettling
 from forwarder.ledger.worker import Worker
 from forwarder.model import Checkpoint, Entry, Feed, Owed
 

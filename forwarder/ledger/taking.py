@@ -10,8 +10,8 @@ import msgspec
 
 from forwarder.ledger import details
 from forwarder.ledger.codec import instant, micros
-from forwarder.ledger.contract import LONGEST_POSTPONEMENT
 from forwarder.ledger.details import PACK
+from forwarder.ledger.nouns import LONGEST_POSTPONEMENT
 from forwarder.model import Entry, Feed, Owed
 
 MOST_BYTES = 32 * 1024 * 1024

@@ -5,8 +5,8 @@ from sqlite3 import Connection
 from typing import Any, Final, Literal
 
 from forwarder.ledger.codec import instant, optional_instant
-from forwarder.ledger.contract import Held
 from forwarder.ledger.details import details_of
+from forwarder.ledger.nouns import Held
 from forwarder.ledger.recording import look_up
 from forwarder.ledger.schema import DEAD, OWED, SENT
 from forwarder.model import Entry, Feed

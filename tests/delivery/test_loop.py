@@ -3,90 +3,21 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
-from forwarder.aws.bus import ClassicBus
-from forwarder.delivery.loop import Delivery
-from forwarder.delivery.settle import Settler
 from forwarder.errors import BusMissing, DestinationRefused
-from forwarder.health import Health
-from forwarder.ledger import Books, SqliteLedger
-from forwarder.metrics import Metrics
-from forwarder.model import Checkpoint, State
-from tests.aws.doors import identity, stored
-from tests.clocks import NOON, QuickClock
+from forwarder.ledger import Books
+from forwarder.model import State
+from tests.delivery.sender import a_sender, delivered
 from tests.fakes import bus_faults
-from tests.fakes.eventbridge import BUS, REGION, StrictEventBridge, operation_of
+from tests.fakes.eventbridge import BUS, StrictEventBridge
 from tests.fakes.signing import Key
-from tests.fakes.wire import Request
-from tests.loops import looped, until
-from tests.samples import FEED, entry, some_settings
+from tests.loops import looped
 
 pytestmark = pytest.mark.usefixtures("either_client")
-
-
-@pytest.fixture
-def bridge() -> Iterator[StrictEventBridge]:
-    with StrictEventBridge() as bridge:
-        yield bridge
-
-
-@dataclass
-class Sender:
-    ledger: SqliteLedger
-    delivery: Delivery
-    health: Health
-    clock: QuickClock
-
-    async def owe(self, ids: str | list[str], **options: Any) -> None:
-        await self.ledger.begin({FEED: Checkpoint()})
-        await self.ledger.record(FEED, [entry(each, **options) for each in ids], now=NOON)
-
-    async def send(self) -> Books:
-        """Until nothing is owed, or the bus refuses us."""
-        async with asyncio.timeout(20):
-            await self.delivery.run(until_empty=True)
-            await self.delivery.drain()
-        return await self.ledger.audit()
-
-    async def letters(self) -> dict[str, str]:
-        return {letter.entry.execution_id: letter.code for letter in await self.ledger.dead_letters()}
-
-
-@asynccontextmanager
-async def a_sender(
-    bridge: StrictEventBridge, folder: Path, key: Key | None = None, **destination: Any
-) -> AsyncIterator[Sender]:
-    clock = QuickClock()
-    health = Health(clock.now)
-    who = identity(bridge, **destination)
-    if key is not None:
-        who = type(who)(who.destination, stored(key))
-    settings = some_settings(destination={"event_bus": BUS, "region": REGION, **destination})
-    async with SqliteLedger(folder / "ledger.db", create=True) as ledger, ClassicBus(who, clock) as bus:
-        settler = Settler(ledger, clock, health)
-        yield Sender(ledger, Delivery(bus, ledger, settler, settings, clock, health, Metrics()), health, clock)
-
-
-def vanish_at_the_next_request(bridge: StrictEventBridge) -> None:
-    """The bus is deleted after it was looked for, and before it gets what was sent."""
-
-    def rule(request: Request) -> None:
-        if operation_of(request) == "PutEvents":
-            bridge.buses.discard(BUS)
-
-    bridge.always(rule)
-
-
-def delivered(bridge: StrictEventBridge) -> list[str]:
-    return [event.detail["executionId"] for event in bridge.delivered]
 
 
 def requests(bridge: StrictEventBridge) -> list[int]:
@@ -228,108 +159,6 @@ async def test_in_chaos_every_entry_arrives_or_is_dead_and_is_sent_twice_only_wh
         if served.fault and served.fault.delivered and not served.fault.codes
     )
     assert sum(counts.values()) - len(counts) <= lost
-
-
-@looped
-async def test_what_a_missing_bus_swallowed_last_is_missed_although_nothing_more_is_sent(
-    bridge: StrictEventBridge, tmp_path: Path
-) -> None:
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.send()
-        vanish_at_the_next_request(bridge)
-        await sender.owe("b")
-        running = asyncio.create_task(sender.delivery.run())
-        await until(lambda: bridge.dropped)
-        await until(lambda: isinstance(sender.delivery.trouble, BusMissing))
-        bridge.clear()
-        bridge.buses.add(BUS)
-        await until(lambda: len(bridge.delivered) == 2)
-        running.cancel()
-        await asyncio.wait({running})
-    assert delivered(bridge) == ["a", "b"]
-
-
-@looped
-async def test_what_a_missing_bus_swallowed_is_missed_when_the_loop_ends(
-    bridge: StrictEventBridge, tmp_path: Path
-) -> None:
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.send()
-        vanish_at_the_next_request(bridge)
-        await sender.owe("b")
-        books = await sender.send()
-        assert (books.sent, books.owed) == (1, 1)
-        assert isinstance(sender.delivery.trouble, BusMissing)
-        assert len(bridge.dropped) == 1
-
-
-@looped
-async def test_a_bus_that_is_deleted_long_after_it_was_last_used_makes_no_duplicate(
-    bridge: StrictEventBridge, tmp_path: Path
-) -> None:
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.send()
-        bridge.buses.remove(BUS)
-        sender.clock.advance(3600)
-        await sender.owe("b")
-        books = await sender.send()
-        assert (books.sent, books.owed) == (1, 1)
-        bridge.buses.add(BUS)
-        await sender.send()
-    assert delivered(bridge) == ["a", "b"]
-
-
-@looped
-async def test_who_cannot_ask_whether_the_bus_was_there_asks_again(bridge: StrictEventBridge, tmp_path: Path) -> None:
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.delivery.run(until_empty=True)
-        bridge.next(bus_faults.throttled(), bus_faults.throttled(), operation="DescribeEventBus")
-        looks = [served.operation for served in bridge.served].count("DescribeEventBus")
-        running = asyncio.create_task(sender.delivery.run())
-        await until(lambda: [served.operation for served in bridge.served].count("DescribeEventBus") == looks + 3)
-        running.cancel()
-        await asyncio.wait({running})
-        assert delivered(bridge) == ["a"]
-
-
-@looped
-async def test_what_a_bus_swallowed_that_is_no_more_set_is_missed_by_the_next_process(
-    bridge: StrictEventBridge, tmp_path: Path
-) -> None:
-    bridge.buses.add("another")
-    async with a_sender(bridge, tmp_path) as dies:
-        await dies.owe("a")
-        await dies.send()
-        vanish_at_the_next_request(bridge)
-        await dies.owe("b")
-        await dies.delivery.run(until_empty=True)  # and nothing more: no last look
-    bridge.clear()
-    async with a_sender(bridge, tmp_path, event_bus="another") as sender:
-        books = await sender.send()
-    assert (books.sent, books.owed) == (2, 0)
-    assert delivered(bridge) == ["a", "b"]
-
-
-@looped
-async def test_a_bus_that_was_there_to_the_last_and_is_deleted_later_costs_no_duplicate(
-    bridge: StrictEventBridge, tmp_path: Path
-) -> None:
-    bridge.buses.add("another")
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.send()
-    async with a_sender(bridge, tmp_path, event_bus="another") as sender:
-        await sender.owe("b")
-        await sender.send()
-    bridge.buses.remove(BUS)
-    async with a_sender(bridge, tmp_path, event_bus="another") as sender:
-        await sender.owe("c")
-        await sender.send()
-    assert delivered(bridge) == ["a", "b", "c"]
 
 
 @looped

@@ -1,14 +1,14 @@
 """What every kind of ledger must do. A kind's own test module inherits these and says where one is kept."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import timedelta
 from typing import TypeAlias
 
 import pytest
 
-from forwarder.ledger import Books, Dead, Ledger, Postponed, Pulse, Reading, Sent, Settlement, Window
+from forwarder.ledger import Books, Dead, Ledger, Postponed, Pulse, Reading, Sent, Settlement
 from forwarder.model import Checkpoint, Feed
 from tests.clocks import NOON
 from tests.loops import looped
@@ -158,145 +158,6 @@ class LedgerContract(ABC):
             await ledger.settle([], now=NOON)
             assert await ledger.audit() == Books(recorded=4, owed=2, sent=1, dead=1)
             assert set(await taken(ledger)) == {"c"}
-
-    @looped
-    async def test_a_dead_letter_tells_its_story(self, opened: Open) -> None:
-        async with opened() as ledger:
-            await owe(ledger, "a")
-            for number in range(25):
-                (owed,) = await ledger.take(1, now=NOON + number * SECOND)
-                await ledger.settle([Postponed(owed.token, f"C{number}", NOON)], now=NOON + number * SECOND)
-            (owed,) = await ledger.take(1, now=NOON + HOUR)
-            await ledger.settle([Dead(owed.token, "MalformedDetail", "no object")], now=NOON + HOUR)
-        async with opened() as ledger:
-            (letter,) = await ledger.dead_letters()
-            assert letter == await ledger.dead_letter("a")
-            assert (letter.entry, letter.code, letter.reason) == (entry("a"), "MalformedDetail", "no object")
-            assert (letter.recorded_at, letter.died_at, letter.attempted) == (NOON, NOON + HOUR, 26)
-            kept = [*(f"C{number}" for number in [*range(10), *range(16, 25)]), "MalformedDetail"]
-            assert [attempt.code for attempt in letter.attempts] == kept
-            assert (letter.left_out, letter.attempts[0].at, letter.attempts[-1].at) == (6, NOON, NOON + HOUR)
-            assert await ledger.dead_letter("b") is None
-
-    @looped
-    async def test_a_dead_letter_that_was_accepted_before_tells_of_that_too(self, opened: Open) -> None:
-        async with opened() as ledger:
-            await owe(ledger, "a")
-            tokens = await taken(ledger)
-            await ledger.settle([Postponed(tokens["a"], "ThrottlingException", NOON)], now=NOON)
-            await taken(ledger)
-            await ledger.settle([Sent(tokens["a"], "id")], now=NOON + SECOND)
-            assert await ledger.replay(Window(NOON, NOON + HOUR), now=NOON + SECOND) == 1
-            await ledger.take(1, now=NOON + HOUR)
-            await ledger.settle([Dead(tokens["a"], "MalformedDetail", "")], now=NOON + HOUR)
-            (letter,) = await ledger.dead_letters()
-            told = [(attempt.code, attempt.at) for attempt in letter.attempts]
-            assert told == [
-                ("ThrottlingException", NOON), ("Accepted", NOON + SECOND), ("MalformedDetail", NOON + HOUR),
-            ]  # fmt: skip
-            assert (letter.attempted, letter.left_out) == (3, 0)
-
-    async def _bury(self, ledger: Ledger, ids: Sequence[str]) -> None:
-        await owe(ledger, *ids)
-        tokens = await taken(ledger)
-        await ledger.settle([Dead(tokens[each], "MalformedDetail", "") for each in ids], now=NOON)
-
-    @looped
-    async def test_the_dead_are_owed_again_on_request(self, opened: Open) -> None:
-        async with opened() as ledger:
-            await self._bury(ledger, "abc")
-            assert await ledger.retry_dead(["b", "b", "unknown"], now=NOON + 60 * SECOND) == 1
-            assert await taken(ledger) == {}
-            (again,) = await ledger.take(9, now=NOON + 60 * SECOND)
-            assert (again.entry.execution_id, again.strikes) == ("b", 0)
-            assert await ledger.retry_dead(["b"], now=NOON) == 0
-            assert await ledger.retry_dead(None, now=NOON) == 2
-            assert await ledger.audit() == Books(recorded=3, owed=3)
-
-    @looped
-    async def test_what_a_missing_bus_accepted_since_it_was_seen_is_owed_again_whatever_the_clock_did(
-        self, opened: Open
-    ) -> None:
-        async with opened() as ledger:
-            await owe(ledger, *"abc")
-            token = await taken(ledger)
-            first = await ledger.settle([Sent(token["a"], "e-a")], now=NOON + HOUR, bus=BUS)
-            assert first == await ledger.last_settle()
-            await ledger.note_bus(BUS, first)
-            assert await ledger.buses_in_doubt() == []
-            await ledger.settle([Sent(token["b"], "e-b")], now=NOON - HOUR, bus=BUS)
-            await ledger.note_bus(BUS, first - 1)  # an older sight, noted late
-            await ledger.settle([Sent(token["c"], "e-c")], now=NOON + DAY, bus=BUS)
-            assert await ledger.buses_in_doubt() == [BUS]
-            assert await ledger.owe_again(ANOTHER_BUS, now=NOON) == 0
-            assert await ledger.owe_again(BUS, now=NOON) == 2
-            assert sorted(await taken(ledger)) == ["b", "c"]
-            assert await ledger.owe_again(BUS, now=NOON) == 0
-            assert await ledger.buses_in_doubt() == []
-            assert await ledger.audit() == Books(recorded=3, owed=2, sent=1)
-
-    @looped
-    async def test_a_bus_that_is_missed_twice_is_owed_what_it_swallowed_in_between(self, opened: Open) -> None:
-        async with opened() as ledger:
-            await owe(ledger, *"ab")
-            token = await taken(ledger)
-            await ledger.note_bus(BUS, 0)
-            await ledger.settle([Sent(token["a"], "e-a")], now=NOON, bus=BUS)
-            assert await ledger.owe_again(BUS, now=NOON) == 1
-            await ledger.settle([Sent(token["b"], "e-b")], now=NOON, bus=BUS)
-            assert await ledger.owe_again(BUS, now=NOON) == 1
-            assert sorted(await taken(ledger)) == ["a", "b"]
-
-    @looped
-    async def test_what_is_in_doubt_is_kept_however_old_it_is(self, opened: Open) -> None:
-        async with opened() as ledger:
-            await owe(ledger, *"ab")
-            token = await taken(ledger)
-            seen = await ledger.settle([Sent(token["a"], "e-a")], now=NOON, bus=BUS)
-            await ledger.note_bus(BUS, seen)
-            await ledger.settle([Sent(token["b"], "e-b")], now=NOON, bus=BUS)
-            await ledger.sweep(now=NOON + DAY, remember=365 * DAY, keep_payload=HOUR)
-            assert await ledger.owe_again(BUS, now=NOON + DAY) == 1
-            assert list(await taken(ledger, after=DAY)) == ["b"]
-            assert (await ledger.audit()).sent == 1
-
-    @looped
-    async def test_what_one_bus_accepted_is_not_owed_again_because_another_was_missing(self, opened: Open) -> None:
-        async with opened() as ledger:
-            await owe(ledger, *"ab")
-            token = await taken(ledger)
-            await ledger.note_bus(BUS, 0)
-            await ledger.note_bus(ANOTHER_BUS, 0)
-            await ledger.settle([Sent(token["a"], "e-a")], now=NOON, bus=BUS)
-            await ledger.settle([Sent(token["b"], "e-b")], now=NOON, bus=ANOTHER_BUS)
-        async with opened() as ledger:
-            assert sorted(await ledger.buses_in_doubt()) == [ANOTHER_BUS, BUS]
-            assert await ledger.owe_again(BUS, now=NOON) == 1
-            assert list(await taken(ledger)) == ["a"]
-            await ledger.note_bus(ANOTHER_BUS, await ledger.last_settle())
-            assert await ledger.buses_in_doubt() == []
-
-    @looped
-    async def test_the_purged_are_gone_but_for_their_ids(self, opened: Open) -> None:
-        async with opened() as ledger:
-            await self._bury(ledger, "abc")
-            assert await ledger.purge_dead(["a", "unknown"]) == 1
-            assert await ledger.purge_dead(["a"]) == 0
-            assert [letter.entry.execution_id for letter in await ledger.dead_letters()] == ["b", "c"]
-            assert await ledger.purge_dead(None) == 2
-            assert await owe(ledger, *"abc") == 0
-            assert await ledger.retry_dead(None, now=NOON) == 0
-            assert await ledger.audit() == Books(recorded=3, purged=3)
-
-    @looped
-    async def test_another_process_sees_and_changes_the_same_ledger(self, opened: Open) -> None:
-        async with opened() as daemon, opened() as verb:
-            await self._bury(daemon, "ab")
-            assert {letter.entry.execution_id for letter in await verb.dead_letters()} == {"a", "b"}
-            assert await verb.retry_dead(["a"], now=NOON) == 1
-            assert await verb.purge_dead(None) == 1
-            assert list(await taken(daemon)) == ["a"]
-            assert await verb.books() == await daemon.audit() == Books(recorded=2, owed=1, purged=1)
 
     @looped
     async def test_the_oldest_owed_is_told(self, opened: Open) -> None:
