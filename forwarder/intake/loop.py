@@ -10,7 +10,14 @@ from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.errors import ForwarderError, LedgerError, PageUnreadable, SettingsError, SourceError
+from forwarder.errors import (
+    ForwarderError,
+    LedgerError,
+    PageUnreadable,
+    SettingsError,
+    SourceError,
+    WorkflowNotFound,
+)
 from forwarder.health import Health
 from forwarder.intake.nudges import Nudges
 from forwarder.intake.reading import Reader, ReadingDone
@@ -163,7 +170,7 @@ class Intake:
         )
 
     def _cut_short(self, feed: Feed, error: SourceError) -> ForwarderError:
-        again_in = self.schedule.failed(feed)
+        again_in = self.schedule.failed(feed, lasting=isinstance(error, (WorkflowNotFound, PageUnreadable)))
         if feed in self.schedule:
             self._troubles.cut_short(feed, error)
         self._note(feed, Reading(self._clock.now(), error.message))

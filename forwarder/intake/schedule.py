@@ -60,7 +60,7 @@ class Schedule:
         self._changed = asyncio.Event()
 
     def watch(self, feeds: Iterable[Feed]) -> None:
-        """Read these from now on, new ones at once. Others that were read are read once more: for what failed since."""
+        """Read these from now on, new ones at once; and the others once more, for what failed since they were read."""
         wanted = dict.fromkeys(feeds)
         self._leaving.difference_update(wanted)
         for feed in [feed for feed in self._paces if feed not in wanted]:
@@ -117,11 +117,17 @@ class Schedule:
         # Spread, so that feeds that began together do not stay together.
         return self._end(feed, pace, max(self._shortest, pace.interval - jittered(pace.interval / 5)))
 
-    def failed(self, feed: Feed) -> float | None:
-        """It could not be read; it alone is asked more and more rarely."""
+    def failed(self, feed: Feed, *, lasting: bool = False) -> float | None:
+        """It could not be read; it alone is asked more and more rarely.
+
+        `lasting` is an answer that stays the same however often it is asked for: it will do as a last reading.
+        """
         self._free(feed)
         pace = self._paces.get(feed)
         if pace is None:
+            return None
+        if feed in self._leaving and lasting:
+            self._drop(feed)
             return None
         ceiling = ceiling_of(pace.failures + 1, base=self._shortest, cap=self._longest)
         pace.failures += 1
@@ -142,7 +148,7 @@ class Schedule:
     def bring_forward(self, feed: Feed) -> None:
         """Make a feed due now, or as soon as nudges may have another request; not one that cannot be read."""
         pace = self._paces.get(feed)
-        if pace is None or pace.failures or pace.again:
+        if pace is None or pace.failures or pace.again or feed in self._leaving:
             return
         now = self._clock.monotonic()
         at = max(now, self._nudged_until - NUDGES_AT_ONCE * self._nudge_every, pace.taken_at + self._nudge_gap)
@@ -155,16 +161,17 @@ class Schedule:
         self._nudged_until = max(now, self._nudged_until) + self._nudge_every
 
     def _leave(self, feed: Feed) -> None:
-        """One that was read has a last reading, at once; if it cannot be read, then until it leaves a second time."""
+        """It has a last reading, at once; where that fails, it is tried until the feed leaves a second time."""
         pace = self._paces[feed]
-        if pace.read_at is None or (feed in self._leaving and pace.failures):
-            self._drop(feed)
-        elif feed not in self._leaving:
+        if feed not in self._leaving:
             self._leaving.add(feed)
+            pace.failures = 0
             if feed in self._reading:
                 pace.again = True
-            elif not pace.failures:
+            else:
                 self._put(feed, 0)
+        elif pace.failures:
+            self._drop(feed)
 
     def _drop(self, feed: Feed) -> None:
         del self._paces[feed]

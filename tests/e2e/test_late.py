@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -166,16 +167,31 @@ def test_discovery_finds_what_is_installed_later(home: Home, alloy: FakeAlloy, b
         daemon.until(lambda: {"new", "new-too"} <= set(sent(bus)))
 
 
-def test_a_workflow_that_is_not_found_any_more_is_read_a_last_time(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+def fail_everywhere(alloy: FakeAlloy, ids: list[str]) -> None:
+    for number, id_ in enumerate(ids):
+        of_user(alloy, id_, f"v{number}", "u1")
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "restart", "reload"])
+def test_workflows_that_are_found_no_more_are_read_a_last_time(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, meanwhile: str
 ) -> None:
-    home.change("source", workflows=[], discover=True, discover_interval="500ms", min_interval="1m", max_interval="1m")
-    of_user(alloy, "a", "v", "u1")
-    with home.daemon() as daemon:
-        daemon.until(lambda: sent(bus) == ["a"])
-        of_user(alloy, "b", "v", "u1")
+    rarely = {"min_interval": "1m", "max_interval": "1m", "concurrency": 1}
+    home.change("source", workflows=[], discover=True, discover_interval="500ms", **rarely)
+    before, after = numbered(6, "a"), numbered(6, "b")
+    fail_everywhere(alloy, before)
+    with contextlib.ExitStack() as running:
+        daemon = running.enter_context(home.daemon())
+        daemon.until(lambda: sent(bus) == before)
+        if meanwhile == "restart":
+            assert daemon.stop() == 0
+        fail_everywhere(alloy, after)
         alloy.always(lambda request: None if request.path.endswith("/logs") else other_shape({"data": []}))
-        daemon.until(lambda: sent(bus) == ["a", "b"])
+        if meanwhile == "reload":
+            home.change("event", detail_type="Another")
+        if meanwhile == "restart":
+            daemon = running.enter_context(home.daemon())
+        daemon.until(lambda: sent(bus) == [*before, *after])
 
 
 def test_discovery_that_fails_does_not_stop_the_feeds_that_are_known(

@@ -6,24 +6,20 @@ from tests.intake.scheduled import A, B, nothing_is_due, scheduled, waited
 from tests.loops import looped
 
 
-@pytest.mark.parametrize("end", ["done", "failed"])
+@pytest.mark.parametrize("was_read", [True, False])
 @looped
-async def test_a_feed_that_is_watched_no_more_is_not_read_again(end: str) -> None:
-    schedule, _ = scheduled(A, B)
-    assert {await schedule.next(), await schedule.next()} == {A, B}
-    schedule.watch([B])
-    assert (schedule.done(A, 0) if end == "done" else schedule.failed(A)) is None
-    assert (schedule.feeds, await nothing_is_due(schedule)) == ([B], True)
-
-
-@looped
-async def test_a_feed_that_was_read_and_is_watched_no_more_is_read_once_more_at_once() -> None:
+async def test_a_feed_that_is_watched_no_more_is_read_once_more_at_once(was_read: bool) -> None:
     schedule, clock = scheduled(A, B)
-    for _ in range(2):
-        schedule.done(await schedule.next(), 0)
+    if was_read:
+        for _ in range(2):
+            schedule.done(await schedule.next(), 0)
     schedule.watch([B])
     assert (schedule.feeds, len(schedule), A in schedule) == ([B], 1, False)
-    assert await waited(schedule, clock) == (A, 0)
+    last, waited_for = await waited(schedule, clock)
+    if not was_read:  # which is due as well, and has been for longer
+        assert (last, schedule.done(last, 0) is None) == (B, False)
+        last, waited_for = await waited(schedule, clock)
+    assert (last, waited_for) == (A, 0)
     assert schedule.done(A, 0) is None
     assert await schedule.next() == B
     assert await nothing_is_due(schedule)
@@ -50,6 +46,35 @@ async def test_a_last_reading_that_fails_is_tried_until_the_feed_is_not_found_ag
         assert await schedule.next() == A
         assert schedule.failed(A) is not None
     schedule.watch([])
+    assert await nothing_is_due(schedule)
+
+
+@looped
+async def test_a_last_reading_ends_with_an_answer_that_stays_the_same() -> None:
+    schedule, _ = scheduled(A)
+    schedule.watch([])
+    assert await schedule.next() == A
+    assert schedule.failed(A, lasting=True) is None
+    assert await nothing_is_due(schedule)
+
+
+@looped
+async def test_a_feed_that_could_not_be_read_has_a_last_reading_all_the_same() -> None:
+    schedule, clock = scheduled(A)
+    for _ in range(6):
+        schedule.failed(await schedule.next())
+    schedule.watch([])
+    schedule.watch([])
+    assert await waited(schedule, clock) == (A, 0)
+
+
+@looped
+async def test_nudges_do_not_keep_a_feed_that_leaves() -> None:
+    schedule, _ = scheduled(A)
+    schedule.watch([])
+    assert await schedule.next() == A
+    assert schedule.nudge("a") == [A]
+    assert schedule.done(A, 0) is None
     assert await nothing_is_due(schedule)
 
 
