@@ -52,6 +52,9 @@ KEEP_ALIVE = 12.0
 """Seconds for which an idle connection is kept. AWS closes one after 20, and what became of a request that crosses the
 close on its way nobody could say."""
 
+INTERIM = (HTTPStatus.CONTINUE, HTTPStatus.PROCESSING, HTTPStatus.EARLY_HINTS)
+"""Statuses that announce an answer, and are none."""
+
 _answer = msgspec.json.Decoder(dict[str, Any])
 _refusal = create_parser("json")
 
@@ -134,7 +137,8 @@ class DirectClient:
     """Entered with `async with`, which reads the certificates to trust.
 
     `url` is the SDK's endpoint, `seconds` the longest wait to be connected and then between two bytes of an answer, and
-    `bundle` a file of certificates, or empty for what the SDK trusts. Proxies are those of the environment.
+    `bundle` a file of certificates, or empty for what the SDK trusts. Proxies are those of the environment. How long a
+    server may take over a body that is too large to be sent at once is left to the patience of whoever calls.
     """
 
     def __init__(self, url: str, region: str, *, seconds: float, connections: int, bundle: str = "") -> None:
@@ -155,9 +159,14 @@ class DirectClient:
         trusted = await asyncio.to_thread(_trusted, self._bundle) if self._url.scheme == "https" else True
         connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEP_ALIVE, ssl=trusted)
         self._connector = await self._open.enter_async_context(connector)
-        # Never sent itself: it says where to connect, and which headers all have in common.
+        # It says where to connect, and which headers all have in common.
         self._any_request = aiohttp.ClientRequest(
-            "POST", self._url, headers=HEADERS, proxy=self._proxy, loop=asyncio.get_running_loop()
+            "POST",
+            self._url,
+            headers=HEADERS,
+            proxy=self._proxy,
+            proxy_headers=HEADERS | {"Host": self._url.host_port_subcomponent or ""},
+            loop=asyncio.get_running_loop(),
         )
         return self
 
@@ -195,25 +204,38 @@ class DirectClient:
     async def _connected(self) -> Connection:
         timeout = aiohttp.ClientTimeout(connect=self._seconds)
         try:
-            return await self._connector.connect(self._any_request, traces=[], timeout=timeout)
+            while True:
+                connection = await self._connector.connect(self._any_request, traces=[], timeout=timeout)
+                if not _protocol(connection).should_close:
+                    return connection
+                connection.close()  # somebody spoke on it unasked: that is no answer to what is asked now
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
 
     async def _exchange(
         self, connection: Connection, body: bytes, headers: Mapping[str, str]
     ) -> tuple[RawResponseMessage, bytes]:
-        protocol = cast("ResponseHandler", connection.protocol)  # which it has for as long as it is not released
+        protocol = _protocol(connection)
         protocol.set_response_params(read_until_eof=True, read_timeout=self._seconds)
         told = CIMultiDict(self._any_request.headers)
         told.update(headers, **{"content-length": str(len(body))})
         writer = StreamWriter(protocol, asyncio.get_running_loop())
         await writer.write_headers(self._first_line, told)
-        await writer.write_eof(body)
-        protocol.start_timeout()
+        # Until it is taken is not waited: a server that refuses a body by its length answers, and never takes it.
+        await writer.write(body, drain=False)
+        if not protocol.writing_paused:  # else it is still on its way, and nobody is late
+            protocol.start_timeout()
         answer, content = await protocol.read()
-        while answer.code < HTTPStatus.OK:  # it says that an answer is to come
+        while answer.code in INTERIM:
             answer, content = await protocol.read()
-        return answer, await content.read()
+        said = await content.read()
+        if protocol.writing_paused:
+            protocol.force_close()  # the rest of this body would stand before the next request
+        return answer, said
+
+
+def _protocol(connection: Connection) -> ResponseHandler:
+    return cast("ResponseHandler", connection.protocol)  # which it has until it is released
 
 
 def _trusted(bundle: str) -> ssl.SSLContext:
