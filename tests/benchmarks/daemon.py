@@ -124,11 +124,19 @@ def daemon(
 ) -> Iterator[Daemon]:
     """`ticking`, it looks how long its loop is blocked; its clock runs `speed` times as fast as ours.
 
-    `changes` are of the settings, by section.
+    `changes` are of the settings, by section. What it logs is told where the benchmark fails: that there is nothing to
+    watch, or no bus, is what some of them are about.
     """
     file = settled_home(place, api, bus, workflows, **changes)
-    with peer([sys.executable, "-m", __name__, str(file), str(speed), *(["--ticking"] if ticking else [])]) as process:
-        yield Daemon(process, place / "forwarder.db")
+    command = [sys.executable, "-m", __name__, str(file), str(speed), *(["--ticking"] if ticking else [])]
+    with (place / "daemon.log").open("w+") as log:
+        try:
+            with peer(command, log=log) as process:
+                yield Daemon(process, place / "forwarder.db")
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read())
+            raise
 
 
 class FastClock(SystemClock):

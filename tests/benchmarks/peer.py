@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 ENDS_WITHIN = 10.0
 """Seconds from the end of its input to the end of a peer."""
@@ -32,10 +33,16 @@ class Peer:
 
 
 @contextmanager
-def peer(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Iterator[Peer]:
-    """It ends when its input does."""
+def peer(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: IO[str] | None = None,
+) -> Iterator[Peer]:
+    """It ends when its input does. `log` takes its stderr, which is ours unless told."""
     process = subprocess.Popen(  # noqa: S603  # a program of ours, or one that we measure
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=cwd
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=env, cwd=cwd
     )
     try:
         yield Peer(process)
