@@ -15,8 +15,8 @@ PROOFS = {
         "delivery/test_loop.py::test_delivery_resumes_by_itself_when_the_bus_is_mended",
     ],
     "the bus is missing, which AWS answers with success": [
-        "delivery/test_loop.py::test_what_a_missing_bus_swallowed_last_is_missed_although_nothing_more_is_sent",
-        "delivery/test_loop.py::test_what_a_missing_bus_swallowed_is_missed_when_the_loop_ends",
+        "delivery/test_loop_missing_bus.py::test_what_a_missing_bus_swallowed_last_is_missed_although_nothing_more_is_sent",
+        "delivery/test_loop_missing_bus.py::test_what_a_missing_bus_swallowed_is_missed_when_the_loop_ends",
         "aws/test_looking.py::test_whether_the_bus_exists_is_asked_again_from_time_to_time",
         "e2e/test_bus_down.py::test_the_watching_goes_on_while_the_bus_is_missing",
     ],
@@ -28,6 +28,7 @@ PROOFS = {
     "one entry is refused for good (`MalformedDetail`, too large alone)": [
         "delivery/test_loop.py::test_each_entry_is_settled_by_its_own_outcome",
         "delivery/test_loop.py::test_a_request_that_is_too_large_is_halved_until_one_entry_is_to_blame",
+        "aws/test_put_turns.py::test_a_body_that_is_refused_by_its_length_is_refused_at_once",
     ],
     "the bus answers with a code nobody documented": [
         "delivery/test_retry.py::test_a_code_that_nobody_documented_has_ten_attempts",
@@ -36,6 +37,7 @@ PROOFS = {
     "a reply is lost or cannot be understood": [
         "delivery/test_loop.py::test_after_a_lost_reply_entries_go_alone_until_an_answer_is_understood",
         "aws/test_bus.py::test_an_answer_that_cannot_be_understood_is_unknown_for_every_entry",
+        "aws/test_put_turns.py::test_what_was_said_while_nobody_asked_is_no_answer",
     ],
     "something answers in the place of AWS, or redirects": [
         "aws/test_bus.py::test_a_request_that_is_refused_was_accepted_by_nobody",
