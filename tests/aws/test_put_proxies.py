@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.aws.answers import request_error
+from forwarder.aws.put import HEADERS
 from forwarder.errors import DestinationUnavailable
 from tests.aws.test_put import ACCEPTED, ENTRIES, KEYS, a_client
 from tests.fakes.actions import Action, Answer, Line
@@ -96,6 +97,7 @@ async def test_a_bus_with_tls_is_asked_through_a_tunnel_which_the_proxy_cannot_l
             for _ in range(2):
                 assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
     assert by_proxy.asked == [(bus.url.removeprefix("https://"), BASIC if user else None)]
+    assert {request.headers["user-agent"] for request in by_proxy.requests} == {HEADERS["User-Agent"]}
     assert by_bus.asked == [("/", None)] * 2
 
 
