@@ -28,7 +28,7 @@ NUDGE_GAP = 1.0
 class _Pace:
     """Seconds. `turn` is the feed's place in the heap that counts; older places are void.
 
-    `again` is that it was nudged while it is read, `taken_at` when that reading began.
+    `again` is that it is to be read once more after the reading that goes on, `taken_at` when that one began.
     """
 
     interval: float

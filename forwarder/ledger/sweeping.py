@@ -28,10 +28,11 @@ def drop_details(db: Connection, now: datetime, keep_payload: timedelta) -> bool
     All that are old enough of a pack go together: it is packed anew for what stays. Those of which it is in doubt
     whether their bus was there are kept: they may have to be sent again.
     """
-    asked = {"before": micros(now - keep_payload), "seen": msgspec.json.encode(notes.buses_seen(db)).decode()}
+    seen = msgspec.json.encode(notes.buses_seen(db)).decode()
+    asked: dict[str, int | str] = {"before": micros(now - keep_payload), "seen": seen}
     oldest = db.execute(
-        f"SELECT entry, {PACK} FROM entries WHERE {_OLD} ORDER BY settled_at LIMIT {DETAILS_A_STEP}",  # noqa: S608  # texts of ours
-        asked,
+        f"SELECT entry, {PACK} FROM entries WHERE {_OLD} ORDER BY settled_at LIMIT :limit",  # noqa: S608  # texts of ours
+        asked | {"limit": DETAILS_A_STEP},
     ).fetchall()
     dropped = repacked = 0
     # An entry whose pack is gone goes by itself.

@@ -55,9 +55,8 @@ def _rows(db: Connection, asked: tuple[int, int, str, int]) -> Sequence[Sequence
         told = db.execute(f"SELECT json_group_array(json_array({_COLUMNS}, pack)) FROM ({due})", asked).fetchone()  # noqa: S608  # as above
         return sorted(msgspec.json.decode(told[0]))
     except OperationalError as error:
-        if (
-            getattr(error, "sqlite_errorcode", SQLITE_ERROR) != SQLITE_ERROR
-        ):  # the disk's: SQLite may have rolled all back
+        # Any other is the disk's, and SQLite may have rolled all back.
+        if getattr(error, "sqlite_errorcode", SQLITE_ERROR) != SQLITE_ERROR:
             raise
     except (msgspec.DecodeError, TypeError):
         pass
