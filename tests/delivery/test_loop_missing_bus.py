@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import BusMissing
-from tests.delivery.sender import a_sender, delivered
+from tests.delivery.sender import Sender, a_sender, delivered
 from tests.fakes import bus_faults
 from tests.fakes.eventbridge import BUS, StrictEventBridge, operation_of
 from tests.fakes.wire import Request
@@ -15,14 +15,17 @@ from tests.loops import looped, until
 pytestmark = pytest.mark.usefixtures("either_client")
 
 
-def vanish_at_the_next_request(bridge: StrictEventBridge) -> None:
-    """The bus is deleted after it was looked for, and before it gets what was sent."""
+async def send_one_and_owe_another_to_a_bus_that_vanishes(sender: Sender, bridge: StrictEventBridge) -> None:
+    """`a` and `b`. The bus is deleted after it was looked for, and before it gets `b`."""
 
     def rule(request: Request) -> None:
         if operation_of(request) == "PutEvents":
             bridge.buses.discard(BUS)
 
+    await sender.owe("a")
+    await sender.send()
     bridge.always(rule)
+    await sender.owe("b")
 
 
 @looped
@@ -30,10 +33,7 @@ async def test_what_a_missing_bus_swallowed_last_is_missed_although_nothing_more
     bridge: StrictEventBridge, tmp_path: Path
 ) -> None:
     async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.send()
-        vanish_at_the_next_request(bridge)
-        await sender.owe("b")
+        await send_one_and_owe_another_to_a_bus_that_vanishes(sender, bridge)
         running = asyncio.create_task(sender.delivery.run())
         await until(lambda: bridge.dropped)
         await until(lambda: isinstance(sender.delivery.trouble, BusMissing))
@@ -50,10 +50,7 @@ async def test_what_a_missing_bus_swallowed_is_missed_when_the_loop_ends(
     bridge: StrictEventBridge, tmp_path: Path
 ) -> None:
     async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.send()
-        vanish_at_the_next_request(bridge)
-        await sender.owe("b")
+        await send_one_and_owe_another_to_a_bus_that_vanishes(sender, bridge)
         books = await sender.send()
         assert (books.sent, books.owed) == (1, 1)
         assert isinstance(sender.delivery.trouble, BusMissing)
@@ -97,10 +94,7 @@ async def test_what_a_bus_swallowed_that_is_no_more_set_is_missed_by_the_next_pr
 ) -> None:
     bridge.buses.add("another")
     async with a_sender(bridge, tmp_path) as dies:
-        await dies.owe("a")
-        await dies.send()
-        vanish_at_the_next_request(bridge)
-        await dies.owe("b")
+        await send_one_and_owe_another_to_a_bus_that_vanishes(dies, bridge)
         await dies.delivery.run(until_empty=True)  # and nothing more: no last look
     bridge.clear()
     async with a_sender(bridge, tmp_path, event_bus="another") as sender:
