@@ -126,7 +126,8 @@ class WireServer:
         talk.add_done_callback(self._part)
 
     def _part(self, talk: asyncio.Task[None]) -> None:
-        self._talks.pop(talk).writer.transport.abort()
+        writer = self._talks.pop(talk).writer
+        writer.transport.abort()  # while the writer is referenced: from Python 3.13 on, one that is collected open warns
 
     async def _converse(self, line: Line) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
