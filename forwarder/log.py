@@ -5,12 +5,13 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+from forwarder.printable import printable
 from forwarder.redaction import Redactor
 from forwarder.settings.fields import RunSettings
 
@@ -19,28 +20,30 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 def configure(settings: RunSettings) -> None:
     is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
-    ending: list[Processor] = (
-        [structlog.processors.format_exc_info, _scrub, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
         if is_json
-        else [
-            structlog.processors.format_exc_info,
-            _scrub,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ]
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
+    opening: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    ending: list[Processor] = [structlog.processors.format_exc_info, _scrub, renderer]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *ending,
-        ],
+        processors=[*opening, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
         logger_factory=structlog.PrintLoggerFactory(_Unfailing()),
         cache_logger_on_first_use=False,
     )
-    # Libraries say at a lower level what they send, signatures included: that is nobody's business.
+    # Libraries log at a lower level what they send, signatures included.
     handler = logging.StreamHandler(_Unfailing())
-    handler.setFormatter(_Scrubbed("%(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*opening, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+        )
+    )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
@@ -87,14 +90,22 @@ class _Unfailing(io.TextIOWrapper):
 
 _redactor = Redactor()
 
-
-class _Scrubbed(logging.Formatter):
-    """What libraries log goes through the same wall."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return _redactor.text(super().format(record))
+_EXCEPTION = "exception"
+"""The key of a traceback: the one value of a line that has line breaks of its own."""
 
 
 def _scrub(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """The last wall: what others put into an error's text is redacted by its shape."""
-    return {key: _redactor.text(value) if isinstance(value, str) else value for key, value in event.items()}
+    """Return the line without secrets in its texts, and without characters that could forge or disguise a line."""
+    return {key: _scrubbed(value, keep="\n" if key == _EXCEPTION else "") for key, value in event.items()}
+
+
+def _scrubbed(value: Any, keep: str = "") -> Any:
+    match value:
+        case str():
+            return printable(_redactor.text(value), keep=keep)
+        case Mapping():
+            return {_scrubbed(name): _scrubbed(item) for name, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_scrubbed(item) for item in value]
+        case _:
+            return value

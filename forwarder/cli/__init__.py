@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from traceback import walk_tb
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from forwarder import __version__
 from forwarder.cli import check, dead, demo, init, keys, logs, once, replay, rerun, run, schema, status, switch, web
 from forwarder.cli.output import complain
+from forwarder.cli.terminal import discard_output, prepare_streams
 from forwarder.errors import ForwarderError
 from forwarder.settings import here
 
@@ -66,9 +68,34 @@ app.command()(demo.demo)
 
 
 def main() -> None:
-    """Run a verb. An error is two lines for a person, and an exit code for a machine; never a traceback."""
+    """Run a command. An error is two lines for a person and an exit code for a machine, never a traceback."""
+    prepare_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ForwarderError as error:
         complain(error)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader has seen enough
+        discard_output()
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            discard_output()
+        complain(ForwarderError(f"{error.filename or 'the output'}: {error.strerror or type(error).__name__}"))
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001  # a traceback may show values; these lines show none
+        hint = "please report this line; it holds no value of yours"
+        complain(ForwarderError(f"the forwarder failed: {type(error).__name__} at {_place_of(error)}", hint=hint))
+        sys.exit(1)
+
+
+def _place_of(error: Exception) -> str:
+    """Return the innermost function of the forwarder that the error passed through, with its line number."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__) if "forwarder" in frame.f_globals.get("__name__", "")]
+    if not frames:
+        return "an unknown place"
+    frame = frames[-1]
+    return f"{frame.f_globals['__name__']}.{frame.f_code.co_qualname}:{frame.f_lineno}"

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from forwarder.cli.output import AsJson, print_json, printable
+from forwarder.cli.output import AsJson, print_json
 from forwarder.clock import SystemClock
 from forwarder.ledger import RunningLock, ledger_file
 from forwarder.ledger.repair import Repaired
 from forwarder.ledger.repair import repair as repaired
+from forwarder.printable import printable
 from forwarder.settings import Place, load_local
 
 

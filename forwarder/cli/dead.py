@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import typer
 
-from forwarder.cli.output import AsJson, print_json, print_table, printable, shown
+from forwarder.cli.output import AsJson, echo, print_json, print_table, shown
 from forwarder.errors import UsageError
 from forwarder.ledger import DeadLetter, Ledger, open_ledger
 from forwarder.settings import Place, load_local
@@ -34,7 +34,7 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
         print_json([_summary(letter) for letter in letters])
         return
     if not letters:
-        typer.echo("no dead letters")
+        echo("no dead letters")
         return
     print_table(
         ("execution", "workflow", "died at", "code", "reason"),
@@ -48,6 +48,7 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
             )
             for letter in letters
         ],
+        texts=("reason",),
     )
 
 
@@ -118,7 +119,7 @@ def _missing(context: typer.Context, chosen: list[str] | None) -> list[str]:
 
 
 def _tell(count: int, missing: list[str], what: str) -> None:
-    typer.echo(f"{count} {what}")
+    echo(f"{count} {what}")
     if missing:
         raise UsageError(f"no dead letter has the executionId {', '.join(missing)}", hint="`forwarder dead list`")
 
@@ -129,7 +130,7 @@ def _summary(letter: DeadLetter) -> dict[str, Any]:
         "workflow_id": letter.entry.feed.workflow_id,
         "user_id": letter.entry.feed.user_id,
         "code": letter.code,
-        "reason": printable(letter.reason),
+        "reason": letter.reason,
         "recorded_at": letter.recorded_at,
         "died_at": letter.died_at,
         "attempted": letter.attempted,

@@ -44,6 +44,7 @@ def logs(
     print_table(
         ("execution", "started", "duration", "status", "error"),
         [_row(execution, verdict) for execution, verdict, _ in found],
+        texts=("error",),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from forwarder.cli.output import AsJson, complain, print_json
+from forwarder.cli.output import AsJson, complain, echo, print_json
 from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
 from forwarder.settings.duration import parse_duration
@@ -34,10 +34,10 @@ def once(
         errors = [{"message": error.message, "mend": error.hint} for error in done.errors]
         print_json({"switched_off": done.switched_off, "books": done.books, "errors": errors})
     elif done.switched_off:
-        typer.echo("switched off: nothing was read or sent (`forwarder enable`)")
+        echo("switched off: nothing was read or sent (`forwarder enable`)")
     else:
         books = done.books
-        typer.echo(f"{books.sent} sent, {books.owed} owed, {books.dead} dead, of {books.recorded} ever recorded")
+        echo(f"{books.sent} sent, {books.owed} owed, {books.dead} dead, of {books.recorded} ever recorded")
         for problem in done.errors:
             complain(problem)
     raise typer.Exit(done.exit_code)

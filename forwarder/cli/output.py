@@ -1,43 +1,73 @@
-"""What the verbs print: tables and words for a person, JSON for a pipe."""
+"""Output of the commands: lines and tables for a person, JSON for a pipe."""
 
-from collections.abc import Iterable, Sequence
+import shutil
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from forwarder.errors import ForwarderError
+from forwarder.printable import escaped, printable
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+UNLIMITED_COLUMNS = 100_000
+"""Width of a table in a pipe, where each row stays on one line however long it is."""
+
+
+MIN_TEXT_COLUMNS = 20
+"""Width below which a text is not cut further; the terminal then breaks the line itself."""
+
+GAP_COLUMNS = 2
+"""Width between two columns of a table without borders."""
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print one line. A command prints no text by another way, since any of it may come from outside."""
+    typer.echo(printable(text), err=err)
+
 
 def print_json(value: Any) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    typer.echo(escaped(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Collection[str] = (), title: str = ""
+) -> None:
+    """Print a table with one line for each row.
+
+    `texts` are the columns that are cut with an ellipsis where a terminal is too narrow. All other columns are whole,
+    so that an id can be copied; in a pipe every column is.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widest = [max(cell_len(row[number]) for row in [columns, *cells]) for number in range(len(columns))]
+    limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED_COLUMNS
+    whole = sum(GAP_COLUMNS + (0 if name in texts else width) for name, width in zip(columns, widest, strict=True))
+    room = max(MIN_TEXT_COLUMNS, (limit - whole) // max(1, len(texts)))
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
+    for name, width in zip(columns, widest, strict=True):
+        table.add_column(name, no_wrap=True, width=min(width, room) if name in texts else width)
+    for row in cells:
         # Text, not markup: an error message may well hold brackets.
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(Text(cell, overflow="ellipsis") for cell in row))
+    console = Console(highlight=False, width=UNLIMITED_COLUMNS)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        typer.echo(line.rstrip())
 
 
 def complain(error: ForwarderError) -> None:
-    typer.echo(f"error: {printable(error.message)}", err=True)
+    echo(f"error: {error.message}", err=True)
     if error.hint:
-        typer.echo(f"mend:  {printable(error.hint)}", err=True)
-
-
-def printable(text: str) -> str:
-    """What comes from outside must not move the cursor or colour the screen."""
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
+        echo(f"mend:  {error.hint}", err=True)
 
 
 def shown(time: datetime | None) -> str:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forwarder.cli.output import AsJson, print_json, printable
+from forwarder.cli.output import AsJson, echo, print_json
 from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
 from forwarder.ledger import Ledger, Replayable, Window, is_running, ledger_file, open_ledger
@@ -80,10 +80,10 @@ async def _look(place: Place, settings: LocalSettings, window: Window) -> Replay
 
 
 def _tell(found: Replayable, settings: LocalSettings) -> None:
-    typer.echo(f"{_events(found.held)} can be sent again")
+    echo(f"{_events(found.held)} can be sent again")
     for workflow_id, count in found.gone.items():
         kept = settings.ledger.keep_payload
-        typer.echo(f"not held any more (keep_payload is {kept}): {count} of workflow {printable(workflow_id)}")
+        echo(f"not held any more (keep_payload is {kept}): {count} of workflow {workflow_id}")
 
 
 def _events(count: int) -> str:
@@ -100,7 +100,7 @@ async def _replay(place: Place, settings: LocalSettings, window: Window) -> None
     async with open_ledger(place, settings) as ledger:
         count = await ledger.replay(window, now=datetime.now(UTC))
         if not settings.enabled:
-            typer.echo("switched off: they are owed, and sent when it is on again (`forwarder enable`)", err=True)
+            echo("switched off: they are owed, and sent when it is on again (`forwarder enable`)", err=True)
             return
         stop = asyncio.Event()
         with on_signals(stop=stop.set):
@@ -110,7 +110,7 @@ async def _replay(place: Place, settings: LocalSettings, window: Window) -> None
                 sending.cancel()  # what is in flight ends first
                 await asyncio.wait([sending])
         if stop.is_set():
-            typer.echo(f"stopped: {await ledger.replays_owed()} of {count} are owed still, and sent later", err=True)
+            echo(f"stopped: {await ledger.replays_owed()} of {count} are owed still, and sent later", err=True)
             raise typer.Exit(INTERRUPTED)
         if sending is not None:
             await sending

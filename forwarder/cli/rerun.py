@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from forwarder.cli.output import echo
 from forwarder.cli.source import ask
 from forwarder.errors import LedgerError, UsageError
 from forwarder.ledger import open_ledger
@@ -24,7 +25,7 @@ def rerun(
     """
     feed = Feed(workflow, user) if workflow else _known(context.obj, execution_id, user)
     said = ask(context, lambda client, _: client.rerun(feed, execution_id))
-    typer.echo(f"asked for another run of {execution_id} of workflow {feed}: {said}")
+    echo(f"asked for another run of {execution_id} of workflow {feed}: {said}")
 
 
 def _known(place: Place, execution_id: str, user: str | None) -> Feed:

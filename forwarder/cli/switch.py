@@ -2,6 +2,7 @@
 
 import typer
 
+from forwarder.cli.output import echo
 from forwarder.settings.edit import set_value
 
 
@@ -24,4 +25,4 @@ def disable(context: typer.Context) -> None:
 def _switch(context: typer.Context, *, on: bool) -> None:
     changed = set_value(context.obj, "enabled", on)
     word = "on" if on else "off"
-    typer.echo(f"switched {word}" if changed else f"it is {word} already")
+    echo(f"switched {word}" if changed else f"it is {word} already")

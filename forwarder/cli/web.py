@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import typer
 
+from forwarder.cli.output import echo
 from forwarder.errors import SettingsError, UsageError
 from forwarder.settings import Place, load, load_local
 from forwarder.settings.fields import WebSettings
@@ -21,8 +22,8 @@ def token(context: typer.Context) -> None:
     """
     place: Place = context.obj
     address = _address(place)
-    typer.echo(renew(place, load_local(place), WEB_TOKEN, datetime.now(UTC)))
-    typer.echo(f"the token to log in with at {address}; it is not shown again", err=True)
+    echo(renew(place, load_local(place), WEB_TOKEN, datetime.now(UTC)))
+    echo(f"the token to log in with at {address}; it is not shown again", err=True)
 
 
 @app.command()
@@ -33,8 +34,8 @@ def hook(context: typer.Context) -> None:
     """
     place: Place = context.obj
     address = _address(place)
-    typer.echo(f"{address}/hooks/alloy/{renew(place, load_local(place), HOOK_TOKEN, datetime.now(UTC))}")
-    typer.echo("enter it in Alloy, under Settings > Logging; it is not shown again", err=True)
+    echo(f"{address}/hooks/alloy/{renew(place, load_local(place), HOOK_TOKEN, datetime.now(UTC))}")
+    echo("enter it in Alloy, under Settings > Logging; it is not shown again", err=True)
 
 
 def _address(place: Place) -> str:

@@ -1,0 +1,40 @@
+"""Text from outside, made safe to show: it cannot move a cursor, colour a screen, reorder a line or forge another."""
+
+import unicodedata
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return the text on one line, without control, format (bidirectional, zero-width) or unassigned characters.
+
+    Line breaks, tabs and other separators become spaces; every other unprintable character becomes U+FFFD.
+    Characters in `keep` stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in keep else _replacement(character) for character in text
+    )
+
+
+def escaped(json: str) -> str:
+    """Return a JSON text whose unprintable characters are written as `\\uXXXX`, which any JSON reader undoes.
+
+    The line breaks between its tokens stay; inside its strings there are none.
+    """
+    if json.isprintable():
+        return json
+    return "".join(
+        character if character.isprintable() or character == "\n" else _escape(character) for character in json
+    )
+
+
+def _replacement(character: str) -> str:
+    is_separator = character in "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85" or unicodedata.category(character).startswith("Z")
+    return " " if is_separator else REPLACEMENT
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", errors="surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

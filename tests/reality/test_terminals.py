@@ -1,0 +1,166 @@
+"""Output in every terminal encoding and width, and text from outside that tries to control a terminal or a log."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from forwarder.demo.executions import execution
+from forwarder.printable import escaped, printable
+from tests.e2e.harness import PROGRAM, Home
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.bus_faults import entry_codes
+from tests.fakes.eventbridge import StrictEventBridge
+
+HOSTILE = "line\nforged \x1b[31mred\x07 \u202egnp.exe\u2066 \x00 a\u200bb"
+"""Line break, colour, bell, right-to-left override, isolate, NUL and a zero-width space."""
+
+
+def commands_of(home: Home, *words: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(  # noqa: S603  # the program under test
+        [*PROGRAM, "-c", str(home.file), *words],
+        capture_output=True, env=home.environment() | env, cwd=home.place, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "cp1252", "koi8-r", "shift_jis", "utf-16", "utf-8"])
+def test_check_in_any_encoding_prints_every_line(home: Home, encoding: str) -> None:
+    for words in (("check",), ("status",), ("--help",)):
+        done = commands_of(home, *words, env={"PYTHONIOENCODING": encoding})
+        assert b"Traceback" not in done.stderr, done
+        assert done.stdout.decode(encoding if encoding != "ascii" else "utf-8")
+
+
+def test_check_in_latin_1_still_says_good_from_bad(home: Home) -> None:
+    text = commands_of(home, "check", env={"PYTHONIOENCODING": "latin-1"}).stdout.decode("latin-1")
+    assert "ok settings" in text
+    assert "FAILED vault" in text or "ok vault" in text
+
+
+def test_output_to_a_full_disk_is_one_line(home: Home) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(  # noqa: S603  # the program under test
+            [*PROGRAM, "schema"], stdout=full, stderr=subprocess.PIPE, env=home.environment(), check=False, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode() == "error: the output: No space left on device\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error(home: Home) -> None:
+    with subprocess.Popen(  # noqa: S603  # the program under test
+        [*PROGRAM, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=home.environment()
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (1, b"")
+
+
+def test_a_closed_standard_output_is_no_error(home: Home) -> None:
+    done = subprocess.run(  # noqa: S603  # the program under test
+        [*PROGRAM, "schema"], preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE,
+        env=home.environment(), check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def add_hostile_failure(alloy: FakeAlloy) -> None:
+    record = execution("failed-status", id="e-1", started=alloy.api.now() - timedelta(minutes=1))
+    alloy.api.add("w", record | {"status": "error", "error": {"message": HOSTILE}})
+
+
+def test_a_hostile_error_reaches_no_terminal(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    add_hostile_failure(alloy)
+    bus.next(entry_codes({0: "MalformedDetail"}))
+    assert home("once").code == 0
+    for words in (("logs", "w"), ("logs", "w", "--json"), ("dead", "list"), ("dead", "list", "--json"),
+                  ("dead", "show", "e-1"), ("status",)):  # fmt: skip
+        done = home(*words)
+        assert done.code == 0, done
+        assert not {character for character in done.said if not character.isprintable()} - {"\n"}, words
+    assert len(home("dead", "list").out.splitlines()) == 2  # the header, and one line for the one dead letter
+
+
+def test_json_output_keeps_every_character_of_an_error(home: Home, alloy: FakeAlloy) -> None:
+    add_hostile_failure(alloy)
+    (record,) = home("logs", "w", "--json").json()
+    assert record["error"]["message"] == HOSTILE
+
+
+LOGGING = """
+import logging, sys, structlog
+from forwarder import log
+from forwarder.settings.fields import RunSettings
+log.configure(RunSettings(log_format=sys.argv[1]))
+hostile = sys.argv[2]
+structlog.get_logger("app").info("state", reason=hostile, ids=[hostile], nested={hostile: hostile})
+logging.getLogger("aiohttp.server").error("library: %s", hostile)
+try:
+    raise ValueError(hostile)
+except ValueError:
+    logging.getLogger("library").exception("failed")
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_log_line_holds_no_control_character(form: str) -> None:
+    done = subprocess.run(  # noqa: S603  # a program of ours
+        [sys.executable, "-c", LOGGING, form, HOSTILE.replace("\x00", "")], capture_output=True, check=True, timeout=60
+    )
+    text = done.stderr.decode()
+    assert not {character for character in text if not character.isprintable()} - {"\n"}
+    assert not [line for line in text.splitlines() if line.startswith("forged") and form == "json"]
+
+
+def test_what_a_library_logs_is_one_json_line_each() -> None:
+    done = subprocess.run(  # noqa: S603  # a program of ours
+        [sys.executable, "-c", LOGGING, "json", "boom"], capture_output=True, check=True, timeout=60
+    )
+    lines = [json.loads(line) for line in done.stderr.decode().splitlines()]
+    assert [line["event"] for line in lines] == ["state", "library: boom", "failed"]
+    assert lines[1]["logger"] == "aiohttp.server"
+    assert "ValueError: boom" in lines[2]["exception"]
+
+
+TABLE = """
+from forwarder.cli.output import print_table
+print_table(("id", "user", "reason"), [("i" * 90, "u-1", "a reason " * 20)], texts=("reason",))
+"""
+
+
+@pytest.mark.parametrize("width", [40, 100, 250])
+def test_an_id_in_a_table_is_whole_at_any_width(width: int) -> None:
+    terminal, end = pty.openpty()
+    try:
+        environment = os.environ | {"COLUMNS": str(width)}
+        subprocess.run([sys.executable, "-c", TABLE], stdout=end, env=environment, check=True, timeout=60)  # noqa: S603  # ours
+        shown = os.read(terminal, 65_536).decode().splitlines()
+    finally:
+        os.close(terminal)
+        os.close(end)
+    assert len(shown) == 2
+    assert "i" * 90 in shown[1]
+    assert "u-1" in shown[1]
+
+
+def test_a_table_in_a_pipe_cuts_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603  # ours
+    assert ("a reason " * 20).strip() in done.stdout
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_printable_replaces_what_could_mislead() -> None:
+    assert printable(HOSTILE) == "line forged \ufffd[31mred\ufffd \ufffdgnp.exe\ufffd \ufffd a\ufffdb"
+    assert printable("plain – text … é 漢字 👍") == "plain – text … é 漢字 👍"
+    assert printable("a\u00a0b\u2028c") == "a b c"
+
+
+def test_escaped_json_reads_back_the_same() -> None:
+    text = json.dumps({"a": "\u202e\U000e0001"}, ensure_ascii=False, indent=2)
+    assert json.loads(escaped(text)) == json.loads(text)
+    assert "\u202e" not in escaped(text)
