@@ -7,6 +7,7 @@ import argparse
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from tests.e2e.harness import Home, fail, numbered, publishing
@@ -70,7 +71,7 @@ def _once(home: Home) -> None:
 
 def _close(file: Path) -> None:
     """All of it in the one file, and none of it in the log beside it."""
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db, db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def home(tmp_path: Path, alloy: FakeAlloy, bus: StrictEventBridge) -> Home:
 
 
 def version(home: Home) -> int:
-    with sqlite3.connect(home.place / "forwarder.db") as db:
+    with closing(sqlite3.connect(home.place / "forwarder.db")) as db, db:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -78,7 +79,7 @@ def test_what_the_first_forwarder_left_can_be_rescued_by_this_one(home: Home, bu
 def test_what_the_first_forwarder_left_is_rescued_where_it_says_to_be_of_today(
     home: Home, bus: StrictEventBridge
 ) -> None:
-    with sqlite3.connect(home.place / "forwarder.db") as db:
+    with closing(sqlite3.connect(home.place / "forwarder.db")) as db, db:
         db.execute(f"PRAGMA user_version = {schema.VERSION}")
     refused = home("once")
     assert refused.code == 1
@@ -125,7 +126,7 @@ def newer_vault(home: Home) -> Path:
 
 def newer_ledger(home: Home) -> Path:
     file = home.place / "forwarder.db"
-    with sqlite3.connect(file) as db:
+    with closing(sqlite3.connect(file)) as db, db:
         db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
