@@ -1,6 +1,7 @@
 # Each target is complete on a fresh machine with Python 3.11 or later: it makes the environment it needs.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 ARGS ?=
 
 .PHONY: help setup demo browser picture test test-all soak fuzz bench check lint types imports format lock clean
@@ -9,11 +10,11 @@ ARGS ?=
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-setup: .venv/ready  ## the virtual environment, from the locked dependencies
+setup: $(VENV)/ready  ## the virtual environment, from the locked dependencies
 
-.venv/ready: requirements.lock pyproject.toml
+$(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 …")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -91,4 +92,4 @@ lock: setup  ## resolve the dependencies anew; uv reads pyproject.toml
 	$(COMPILE) --group build $(AS_LOCKED) --output-file infra/container/build.lock
 
 clean:  ## what can be made again
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
