@@ -129,15 +129,16 @@ from forwarder.supervise import spare_the_event_loop
 
 made = []
 usual = sys.getswitchinterval()
+frozen = gc.get_freeze_count()  # Python 3.12 starts with some objects frozen
 
 async def main():
     sparing = asyncio.create_task(spare_the_event_loop(lambda: made, SystemClock()))
     await asyncio.sleep(0)
     assert sys.getswitchinterval() < usual / 5
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() == frozen
     made.append("the last client")
     await sparing
-    assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() > frozen + 10_000
 
 asyncio.run(main())
 """
