@@ -64,6 +64,11 @@ class Metrics:
         self._lag = seconds("delivery_lag", "time from an execution's stop to its event's acceptance", _LAG_BUCKETS)
         self._responses = counter("source_responses", "answers of the logs API, by HTTP status", "code")
         self._rate_limited = counter("rate_limited_seconds", "time for which the logs API told us to wait")
+        self._request_problems = counter(
+            "request_problems",
+            "connections and requests to the page or the health endpoints that failed, by kind",
+            "kind",
+        )
         self._success = gauge("last_success_timestamp_seconds", "when a part last did its work, in Unix time", "part")
         self._enabled = gauge("enabled", "1 while switched on")
         self._settings_valid = gauge("settings_valid", "1 while the settings file is the one in force")
@@ -119,6 +124,10 @@ class Metrics:
 
     def succeeded(self, part: str, at: datetime) -> None:
         self._success.labels(part).set(at.timestamp())
+
+    def request_problem(self, kind: str) -> None:
+        """Count a connection or a request of a client that failed. `kind` is from a fixed set."""
+        self._request_problems.labels(kind).inc()
 
     def settings(self, *, enabled: bool, valid: bool) -> None:
         self._enabled.set(enabled)

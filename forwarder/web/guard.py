@@ -5,18 +5,18 @@ Closed unless named open here: a route that is added needs a session, and a form
 
 from collections.abc import Sequence
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from forwarder.log import audit
 from forwarder.vault import WEB_TOKEN
+from forwarder.web.connection import add_headers, peer_address, track_connection
+from forwarder.web.form_body import read_body, read_form
 from forwarder.web.names import NAMES
 from forwarder.web.pages import FORM_TOKEN, PAGES, SESSION, page
+from forwarder.web.request_errors import PROBLEMS
 from forwarder.web.sessions import Session, Sessions
 from forwarder.web.tokens import Digests
-
-log = structlog.get_logger("web")
 
 OPEN = frozenset({"login", "static", "livez", "readyz", "metrics", "nudge"})
 """Routes that need no session. Of these, `nudge` has a token of its own."""
@@ -31,19 +31,6 @@ SAFE = frozenset({"GET", "HEAD"})
 
 LARGEST_BODY = 64 * 1024
 
-HEADERS = {
-    "Server": "forwarder",
-    # No script or style but from files of ours: markup that got in by mistake could not run any.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    # Not `no-referrer`: with that, browsers send the origin of a form as `null`.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-
 SESSIONS = web.AppKey("sessions", Sessions)
 DIGESTS = web.AppKey("digests", Digests)
 
@@ -56,11 +43,9 @@ def cookie_name(request: web.Request) -> str:
     return "__Host-forwarder" if request.app[NAMES].is_secure(request) else "forwarder"
 
 
-async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """To every answer, streams included."""
-    for name, value in HEADERS.items():
-        response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+async def sign_response(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers that every response has, streams included."""
+    add_headers(response)
 
 
 @web.middleware
@@ -76,8 +61,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return answer
     except ConnectionError:  # whoever asked has gone away
         raise
-    except Exception as error:
-        log.exception("request failed", route=_route(request), kind=type(error).__name__)
+    except Exception as error:  # noqa: BLE001  # a fault of ours ends one request; the log has it
+        request.app[PROBLEMS].report_fault(error, peer_address(request.transport), route=_route(request))
         return _refusal(request, web.HTTPInternalServerError.status_code, "the forwarder failed here; its log says why")
 
 
@@ -87,11 +72,14 @@ async def check_caller(request: web.Request, handler: Handler) -> web.StreamResp
     names = request.app[NAMES]
     if not names.may_come(request):
         raise web.HTTPForbidden(reason="come through the proxy")
-    if request.headers.get("Host", "").lower() not in names.hosts:
+    if not request.raw_path.startswith("/"):
+        raise web.HTTPBadRequest(reason="the address of a request begins with a slash")
+    if not names.is_host(request.headers.get("Host", "")):
         raise web.HTTPMisdirectedRequest(reason="not an address of this page: see [web] public_url")
     origin = request.headers.get("Origin")
     is_machine = _route(request) in FOR_MACHINES
-    if origin not in names.origins and not (origin is None and (request.method in SAFE or is_machine)):
+    may_be_missing = request.method in SAFE or is_machine
+    if not (may_be_missing if origin is None else names.is_origin(origin)):
         raise web.HTTPForbidden(reason="this came from another page")
     if (request.content_length or 0) > LARGEST_BODY:
         raise web.HTTPRequestEntityTooLarge(LARGEST_BODY, request.content_length or 0)
@@ -116,9 +104,9 @@ async def check_change(request: web.Request, handler: Handler) -> web.StreamResp
     if request.method in SAFE or _route(request) in OPEN:
         return await handler(request)
     session = request[SESSION]
-    form = await request.post()
-    given = form.get(FORM_TOKEN) or request.headers.get("X-Form-Token", "")
-    if not isinstance(given, str) or not session.spend(given):
+    form = await read_form(request)
+    given = form.get(FORM_TOKEN, "") or request.headers.get("X-Form-Token", "")
+    if not session.spend(given):
         raise web.HTTPForbidden(reason="this form was sent before, or is too old: load the page again")
     status = web.HTTPInternalServerError.status_code
     try:
@@ -139,8 +127,17 @@ async def check_change(request: web.Request, handler: Handler) -> web.StreamResp
     return answer
 
 
-MIDDLEWARES: Sequence[Middleware] = (answer_errors, check_caller, check_session, check_change)
+MIDDLEWARES: Sequence[Middleware] = (
+    track_connection,
+    answer_errors,
+    check_caller,
+    check_session,
+    read_body,
+    check_change,
+)
 """From the outside in."""
+
+MIDDLEWARES_OF_DOORS: Sequence[Middleware] = (track_connection, answer_errors, read_body)
 
 
 def still_in(request: web.Request) -> bool:

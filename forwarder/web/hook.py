@@ -14,6 +14,7 @@ from forwarder.web.allowance import Allowance
 from forwarder.web.desk import DESK
 from forwarder.web.guard import DIGESTS
 from forwarder.web.names import NAMES
+from forwarder.web.renewal import Renewed
 from forwarder.web.signature import HEADER, Signatures
 
 log = structlog.get_logger("web")
@@ -23,7 +24,7 @@ EVERY = 0.02
 """Seconds: a hundred nudges at once, and fifty a second."""
 
 HOOK_CALLS = web.AppKey("hook_calls", Allowance)
-SIGNATURES = web.AppKey("signatures", Signatures)
+SIGNATURES = web.AppKey("signatures", Renewed[Signatures])
 """Only where a public key is configured."""
 
 
@@ -58,7 +59,7 @@ def _require_signature(request: web.Request, body: bytes) -> None:
     if signatures is None:
         return
     address = request.app[NAMES].called(request)
-    if not signatures.match(request.headers.get(HEADER, ""), request.method, address, body):
+    if not signatures.current.match(request.headers.get(HEADER, ""), request.method, address, body):
         raise web.HTTPUnauthorized(reason="not signed with the configured key")
 
 
@@ -68,8 +69,13 @@ def _ids(request: web.Request, body: bytes) -> tuple[str, str | None]:
         named = _named.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         named = _Named()
-    workflow_id = named.workflow_id or request.headers.get("X-Alloy-WorkflowId") or ""
-    return workflow_id, named.user_id or request.headers.get("X-Alloy-UserId") or None
+    workflow_id = named.workflow_id or _header(request, "X-Alloy-WorkflowId")
+    return workflow_id, named.user_id or _header(request, "X-Alloy-UserId") or None
+
+
+def _header(request: web.Request, name: str) -> str:
+    """Return a header as text. Bytes that are no UTF-8 are replaced."""
+    return request.headers.get(name, "").encode(errors="replace").decode()
 
 
 ROUTES = [web.post("/hooks/alloy/{token}", nudge, name="nudge")]

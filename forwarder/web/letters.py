@@ -3,8 +3,10 @@
 from aiohttp import web
 
 from forwarder.errors import LedgerError
+from forwarder.model import is_id
 from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK
+from forwarder.web.form_body import read_form
 from forwarder.web.guard import CHANGED
 from forwarder.web.pages import go_to
 
@@ -13,11 +15,13 @@ ACTIONS = ("retry", "purge", "retry_all", "purge_all")
 
 
 async def act(request: web.Request) -> web.Response:
-    desk, form = request.app[DESK], await request.post()
+    desk, form = request.app[DESK], await read_form(request)
     asked = [name for name in ACTIONS if name in form]
     if len(asked) != 1:
         raise web.HTTPBadRequest(reason="one thing at a time")
-    chosen = None if asked[0].endswith("_all") else [str(form[asked[0]])]
+    chosen = None if asked[0].endswith("_all") else [form[asked[0]]]
+    if chosen and not is_id(chosen[0]):
+        raise web.HTTPBadRequest(reason="the form names no executionId")
     try:
         if asked[0].startswith("retry"):
             count = await desk.ledger.retry_dead(chosen, now=desk.clock.now())

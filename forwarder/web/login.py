@@ -6,6 +6,7 @@ from aiohttp import web
 from forwarder.log import audit
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.allowance import Allowance
+from forwarder.web.form_body import read_form
 from forwarder.web.guard import DIGESTS, SESSIONS, cookie_name
 from forwarder.web.names import NAMES
 from forwarder.web.pages import SESSION, page
@@ -27,21 +28,22 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def log_in(request: web.Request) -> web.Response:
-    caller = request.app[NAMES].caller(request)
+    client = request.app[NAMES].client(request)
+    caller = client.text
     logins, digests = request.app[LOGINS], request.app[DIGESTS]
-    if wait := logins.wait(caller):
+    if wait := logins.wait(client.key):
         log.debug("login refused: too many tries", caller=caller)  # those that were tried stand in the log
         raise web.HTTPTooManyRequests(
             reason=f"too many tries: wait {wait:.0f} seconds", headers={"Retry-After": f"{wait:.0f}"}
         )
     try:
-        token = (await request.post()).get("token")
-    except (LookupError, ValueError):  # a body that is no form
-        logins.spend(caller)
-        raise web.HTTPBadRequest(reason="this is no form of this page") from None
+        token = (await read_form(request)).get("token", "")
+    except web.HTTPException:  # a body that is no form
+        logins.spend(client.key)
+        raise
     known = digests.get(WEB_TOKEN)
-    if known is None or not isinstance(token, str) or not digests.opens(WEB_TOKEN, token.strip()):
-        logins.spend(caller)
+    if known is None or not digests.opens(WEB_TOKEN, token.strip()):
+        logins.spend(client.key)
         audit().warning("login refused", caller=caller)
         return _form(request, status=web.HTTPUnauthorized.status_code, wrong=True)
     cookie, session = request.app[SESSIONS].begin(known)

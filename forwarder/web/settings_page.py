@@ -15,6 +15,7 @@ from forwarder.vault import NAMES, Vault
 from forwarder.web import form
 from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK, Desk
+from forwarder.web.form_body import read_form
 from forwarder.web.guard import CHANGED
 from forwarder.web.pages import go_to, page
 
@@ -36,7 +37,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def save(request: web.Request) -> web.Response:
-    desk, given = request.app[DESK], texts(await request.post())
+    desk, given = request.app[DESK], texts(await read_form(request))
     submitted = form.submitted(desk.place, in_file(desk), given)
     try:
         if given.get(AS_OF, digest := as_of(desk)) != digest:  # what was written meanwhile must not be undone
@@ -53,7 +54,7 @@ async def save(request: web.Request) -> web.Response:
 
 
 async def switch(request: web.Request) -> web.Response:
-    desk, given = request.app[DESK], texts(await request.post())
+    desk, given = request.app[DESK], texts(await read_form(request))
     on = bool(given.get("on"))
     try:
         await asyncio.to_thread(set_value, desk.place, "enabled", on)
@@ -128,9 +129,9 @@ def stored(place: Place, settings: Settings) -> dict[str, dict[str, Any]]:
     }
 
 
-def texts(given: Mapping[str, Any]) -> dict[str, str]:
-    """The fields that are no files."""
-    return {name: value.replace("\r\n", "\n") for name, value in given.items() if isinstance(value, str)}
+def texts(given: Mapping[str, str]) -> dict[str, str]:
+    """The fields with the line ends that files have."""
+    return {name: value.replace("\r\n", "\n") for name, value in given.items()}
 
 
 def told(error: ForwarderError) -> str:

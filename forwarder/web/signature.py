@@ -30,6 +30,8 @@ class Signatures:
         """Raises SettingsError."""
         path = place.path(file)
         try:
+            if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+                raise SettingsError(f"web.alloy_public_key {path} cannot be used: it is no file")
             key = load_pem_public_key(path.read_bytes())
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no PEM file of a public key"
@@ -43,7 +45,9 @@ class Signatures:
             given = bytes.fromhex(signature)
         except ValueError:
             return False
-        return any(self._is_of(given, f"{method}{address}".encode() + form) for form in _forms(body))
+        # A request may hold bytes that are no UTF-8: they are signed as they came.
+        called = f"{method}{address}".encode(errors="surrogateescape")
+        return any(self._is_of(given, called + form) for form in _forms(body))
 
     def _is_of(self, signature: bytes, message: bytes) -> bool:
         try:

@@ -1,21 +1,54 @@
 """The status page: how everything stands, kept fresh; and one event whole."""
 
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import msgspec
 from aiohttp import web
 
 from forwarder.errors import LedgerError
 from forwarder.ledger import Held
+from forwarder.model import is_id
 from forwarder.web.board import BOARD
 from forwarder.web.desk import DESK
 from forwarder.web.details import error_of, readable, sent_detail
 from forwarder.web.guard import still_in
-from forwarder.web.pages import page
+from forwarder.web.names import NAMES
+from forwarder.web.pages import SESSION, page
+from forwarder.web.request_errors import PROBLEMS, Problem
 
 LOOK_EVERY = 1.0
 QUIET = 15.0
 """Seconds between two signs of life on a stream without news, so that nobody between takes it for dead."""
+
+
+MAX_STREAMS_OF_SESSION, MAX_STREAMS = 8, 64
+"""Streams at a time: a stream holds a connection for as long as its page is open."""
+
+
+class Streams:
+    """The streams that are open, by session."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def open(self, request: web.Request) -> Iterator[None]:
+        """Count a stream for the length of the block. Raises HTTPTooManyRequests."""
+        name = request[SESSION].name
+        if self._open[name] >= MAX_STREAMS_OF_SESSION or self._open.total() >= MAX_STREAMS:
+            request.app[PROBLEMS].report(Problem.TOO_MANY_STREAMS, request.app[NAMES].caller(request))
+            raise web.HTTPTooManyRequests(reason="too many open pages", headers={"Retry-After": "30"})
+        self._open[name] += 1
+        try:
+            yield
+        finally:
+            self._open[name] -= 1
+            self._open += Counter()  # forgets those that have none
+
+
+STREAMS = web.AppKey("streams", Streams)
 
 
 async def status(request: web.Request) -> web.Response:
@@ -29,11 +62,12 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
     It ends with the session, which it does not keep from being idle.
     """
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-    await response.prepare(request)
-    with suppress(ConnectionError):  # the reader goes away, as readers do
-        await _tell_news(request, response)
-    return response
+    with request.app[STREAMS].open(request):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        with suppress(ConnectionError):  # the reader goes away, as readers do
+            await _tell_news(request, response)
+        return response
 
 
 async def _tell_news(request: web.Request, response: web.StreamResponse) -> None:
@@ -65,7 +99,8 @@ async def event_detail(request: web.Request) -> web.Response:
 
 async def _asked_for(request: web.Request) -> Held:
     try:
-        held = await request.app[DESK].ledger.held(request.query.get("id", ""))
+        id_ = request.query.get("id", "").encode(errors="replace").decode()  # a query may hold bytes that are no text
+        held = await request.app[DESK].ledger.held(id_) if is_id(id_) else None
     except LedgerError as error:
         raise web.HTTPServiceUnavailable(reason=error.message) from None
     if held is None:

@@ -20,6 +20,7 @@ from forwarder.vault.vault import check
 from forwarder.web import form
 from forwarder.web.desk import DESK, Desk
 from forwarder.web.form import Submitted
+from forwarder.web.form_body import read_form
 from forwarder.web.pages import PAGES, SESSION
 from forwarder.web.settings_page import form_values, in_file, texts
 
@@ -85,7 +86,7 @@ def trial_of(desk: Desk, given: Submitted) -> Trial:
 
 
 async def _answer(request: web.Request, steps: Steps) -> web.StreamResponse:
-    desk, pages, given = request.app[DESK], request.app[PAGES], texts(await request.post())
+    desk, pages, given = request.app[DESK], request.app[PAGES], texts(await read_form(request))
     submitted = form.submitted(desk.place, in_file(desk), given)
     before, after = "", ""
     if FOR_SCRIPT not in request.headers:

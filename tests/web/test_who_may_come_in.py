@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.vault import HOOK_TOKEN, NAMES
-from forwarder.web.guard import FOR_MACHINES, HEADERS, LARGEST_BODY
+from forwarder.web.connection import HEADERS
+from forwarder.web.guard import FOR_MACHINES, LARGEST_BODY
 from forwarder.web.pages import FORM_TOKEN
 from forwarder.web.tokens import renew
 from tests.clocks import NOON

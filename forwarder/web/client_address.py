@@ -1,0 +1,105 @@
+"""The client's address: in every spelling that proxies use, and as the name that rate limits count by.
+
+RFC 7239 describes `Forwarded`. `X-Forwarded-For` has no standard: proxies write addresses with and without a port,
+brackets and quotes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Self
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+MAX_TEXT_CHARACTERS = 64
+
+IPV6_CLIENT_PREFIX = 64
+"""A client has at least this network of IPv6 addresses to itself, and can change its address within it at will."""
+
+MAPPED_PREFIX = 96
+"""The length of `::ffff:0:0/96`, which holds all IPv4 addresses."""
+
+_BRACKETED = re.compile(r"\[(?P<address>[^\]]*)\](?::[\w.-]+)?")
+_V4_WITH_PORT = re.compile(r"(?P<address>[0-9.]+):[\w.-]+", re.ASCII)
+_FORWARDED_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("[^"]*"|[^;"]*)', re.IGNORECASE)
+_OUTSIDE_QUOTES = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """`text` is for a person to read. `key` is equal for all requests that share a rate limit."""
+
+    text: str
+    key: str
+
+    @classmethod
+    def of(cls, address: Address) -> Self:
+        if isinstance(address, IPv4Address):
+            return cls(str(address), str(address))
+        return cls(str(address), str(ip_network((address, IPV6_CLIENT_PREFIX), strict=False)))
+
+    @classmethod
+    def unreadable(cls, hop: str, proxy: str) -> Self:
+        """A client whose address the proxy does not name. All of them share one limit."""
+        text = "".join(character if character.isascii() and character.isprintable() else "?" for character in hop)
+        return cls(text[:MAX_TEXT_CHARACTERS], f"unreadable through {proxy}")
+
+
+def find_client(peer: str, proxies: Iterable[Network], forwarded: Iterable[str]) -> Client:
+    """Return the client as the last trusted proxy saw it; the other end of the connection if that is no proxy.
+
+    `forwarded` are the hops that `hops_of` returns: the nearest first.
+    """
+    trusted = tuple(proxies)
+    address = parse_address(peer)
+    for hop in forwarded:
+        if address is None or not is_in(address, trusted):
+            break
+        next_address = parse_address(hop)
+        if next_address is None:
+            return Client.unreadable(hop, str(address))
+        address = next_address
+    return Client(peer, peer) if address is None else Client.of(address)
+
+
+def hops_of(x_forwarded_for: Iterable[str], forwarded: Iterable[str]) -> Iterator[str]:
+    """Yield what proxies wrote, the nearest first. `Forwarded` counts only without an `X-Forwarded-For`."""
+    given = [hop for value in x_forwarded_for for hop in value.split(",") if hop.strip()]
+    if not given:
+        elements = [element for value in forwarded for element in _OUTSIDE_QUOTES.split(value)]
+        given = [found[1] for element in elements if (found := _FORWARDED_FOR.search(element))]
+    return (hop.strip() for hop in reversed(given))
+
+
+def parse_address(text: str) -> Address | None:
+    """Return the address of `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80` and other spellings; None if it is none.
+
+    An IPv4 address that is written as IPv6 is an IPv4 address. A zone is left out.
+    """
+    bare = text.strip().strip("\"'").strip()
+    for form in (_BRACKETED, _V4_WITH_PORT):
+        if found := form.fullmatch(bare):
+            bare = found["address"]
+            break
+    try:
+        address = ip_address(bare.partition("%")[0].strip())
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def parse_network(text: str) -> Network:
+    """Return a network of the settings; one of IPv4 addresses that are written as IPv6 as an IPv4 network."""
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.prefixlen >= MAPPED_PREFIX:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ip_network((mapped, network.prefixlen - MAPPED_PREFIX))
+    return network
+
+
+def is_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)

@@ -1,0 +1,236 @@
+"""One connection of a client: how long it may take for what, and what it gets where aiohttp itself answers.
+
+aiohttp closes an idle connection, but has no limit for a request head that arrives byte by byte, for a body, or for a
+client that does not read. Its own error responses quote the request, name versions and log a traceback.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.typedefs import Handler
+
+from forwarder.web.request_errors import Problem, RequestProblems
+
+HEADERS = {
+    "Server": "forwarder",
+    # No script or style but from files of ours: markup that got in by mistake could not run any.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # Not `no-referrer`: with that, browsers send the origin of a form as `null`.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+_silent = logging.getLogger("forwarder.web.aiohttp")
+_silent.propagate = False
+_silent.setLevel(logging.CRITICAL + 1)
+"""aiohttp's logger: its lines quote requests. `Connection` reports the problems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that a client may take.
+
+    `head`: from the start of the connection, or the first byte of a later request, to the end of the request head.
+    `body`: for the whole body. `idle`: between two requests; longer than the usual 60 seconds of proxies, which report
+    an error when the server closes first. `write`: until a client that has stopped reading reads again.
+    """
+
+    handshake: float = 5.0
+    head: float = 10.0
+    body: float = 20.0
+    idle: float = 75.0
+    write: float = 20.0
+    lingering: float = 2.0
+    shutdown: float = 2.0
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    HEAD = auto()
+    BODY = auto()
+    HANDLER = auto()
+    NEXT = auto()
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's protocol with a limit for each phase, and with error responses and log lines of ours.
+
+    `on_lost` is called once, when the connection is gone.
+    """
+
+    def __init__(
+        self, server: web.Server, timeouts: Timeouts, problems: RequestProblems, on_lost: Callable[[], None]
+    ) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=timeouts.idle,
+            lingering_time=timeouts.lingering,
+            logger=_silent,
+            access_log=_silent,
+        )
+        self.timeouts = timeouts
+        self.problems = problems
+        self._on_lost = on_lost
+        self._stream: asyncio.Transport | None = None
+        self._phase = Phase.HEAD
+        self._phase_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self.caller = ""
+        self.since = 0.0
+
+    @property
+    def is_evictable(self) -> bool:
+        """Whether it waits for its client, so that it may be closed in favour of a new one."""
+        return self._phase is not Phase.HANDLER or self._write_timer is not None
+
+    def abort(self) -> None:
+        """Close it at once, without what is left to be written."""
+        if self._stream is not None:
+            self._stream.abort()
+
+    def enter(self, phase: Phase) -> None:
+        """Wait for something else from now on. A body has its limit where it is read, a handler has limits itself."""
+        self._phase = phase
+        self.since = self._loop.time()
+        if self._phase_timer is not None:
+            self._phase_timer.cancel()
+        seconds = {Phase.HEAD: self.timeouts.head, Phase.NEXT: self.timeouts.idle}.get(phase)
+        self._phase_timer = None if seconds is None else self._loop.call_later(seconds, self._phase_is_over)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._stream = transport
+        self.caller = peer_address(transport)
+        self.enter(Phase.HEAD)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        for timer in (self._phase_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        self._phase_timer = self._write_timer = self._stream = None
+        super().connection_lost(exc)
+        self._on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        if data and self._phase is Phase.NEXT:
+            self.enter(Phase.HEAD)
+        try:
+            super().data_received(data)
+        except Exception as error:  # noqa: BLE001  # whatever the parser raises ends this connection, and nothing else
+            self.problems.report(Problem.MALFORMED_REQUEST, self.caller, exception=type(error).__name__)
+            self._refuse_unparsed()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self._loop.call_later(self.timeouts.write, self._write_is_over)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  # aiohttp's text, which quotes the request
+    ) -> web.StreamResponse:
+        if isinstance(exc, HttpProcessingError):
+            self.problems.report(Problem.MALFORMED_REQUEST, self.caller, exception=type(exc).__name__)
+            if isinstance(exc, LineTooLong):
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        elif exc is not None:
+            self.problems.report_fault(exc, self.caller)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of another response has been sent")
+        response = refusal(status)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ARG002  # aiohttp's text, which quotes the request
+        error = kw.get("exc_info")
+        if isinstance(error, (web.RequestPayloadError, HttpProcessingError)):
+            self.problems.report(Problem.MALFORMED_BODY, self.caller, exception=type(error).__name__)
+        elif isinstance(error, BaseException):
+            self.problems.report_fault(error, self.caller)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a response. Errors that aiohttp made itself, before any middleware, are replaced: they quote."""
+        if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
+            resp = refusal(resp.status, {name: resp.headers[name] for name in ("Allow",) if name in resp.headers})
+        if isinstance(resp, web.StreamResponse) and not resp.prepared:
+            add_headers(resp)
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            if self._stream is not None:
+                self.enter(Phase.NEXT)
+
+    def _phase_is_over(self) -> None:
+        if self._phase is Phase.HEAD:
+            self.problems.report(Problem.HEADER_TIMEOUT, self.caller)
+        self.abort()
+
+    def _write_is_over(self) -> None:
+        self.problems.report(Problem.WRITE_TIMEOUT, self.caller)
+        self.abort()
+
+    def _refuse_unparsed(self) -> None:
+        """Answer what made the parser fail, unless another response is under way."""
+        if self._stream is None or self._stream.is_closing():
+            return
+        if self._phase is Phase.HEAD:
+            head = {**HEADERS, "Cache-Control": "no-store", "Content-Length": "0", "Connection": "close"}
+            lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in head.items())]
+            self._stream.write("\r\n".join([*lines, "", ""]).encode())
+        self.force_close()
+
+
+def refusal(status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """Make a response that names the status and nothing else."""
+    response = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers=headers)
+    add_headers(response)
+    return response
+
+
+def add_headers(response: web.StreamResponse) -> None:
+    """Add the headers that every response has."""
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    response.headers.setdefault("Cache-Control", "no-store")
+
+
+@web.middleware
+async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note that a request head is complete. It stands before every other middleware."""
+    enter(request, Phase.HANDLER)
+    return await handler(request)
+
+
+def enter(request: web.Request, phase: Phase) -> None:
+    if isinstance(request.protocol, Connection):
+        request.protocol.enter(phase)
+
+
+def peer_address(transport: asyncio.BaseTransport | None) -> str:
+    """Return the address at the other end; empty if it is gone."""
+    peer = transport.get_extra_info("peername") if transport else None
+    return str(peer[0]) if isinstance(peer, tuple) else ""

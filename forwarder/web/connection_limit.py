@@ -1,0 +1,139 @@
+"""Accepting connections: fewer than the process may have open files, so that forwarding always has some left.
+
+asyncio's own server accepts until descriptors run out, and then repeats and logs the failure without a pause that
+counts. This loop closes the connection that has been waiting for its client longest instead.
+"""
+
+import asyncio
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from forwarder.web.connection import Connection, Timeouts
+from forwarder.web.request_errors import Problem, RequestProblems
+
+MAX_CONNECTIONS = 512
+MIN_CONNECTIONS = 8
+"""Connections to all listeners."""
+
+RESERVED_DESCRIPTORS = 128
+"""Descriptors kept for the logs API, the bus, the ledger and files."""
+
+PAGE_SHARE, HEALTH_SHARE = 0.75, 0.25
+"""Parts of the limit, so that a page that is full leaves the health endpoints reachable."""
+
+ACCEPT_RETRY_SECONDS = 0.25
+
+
+def max_connections() -> int:
+    """Return the limit of all listeners together. The limit of open files may change while the process runs."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, soft - RESERVED_DESCRIPTORS))
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """One accepted connection. `connection` is set once its TLS handshake is over, `since` is when that began."""
+
+    since: float
+    connection: Connection | None = None
+    opening: asyncio.Task[None] | None = None
+
+    @property
+    def waiting_since(self) -> float:
+        return self.since if self.connection is None else self.connection.since
+
+    @property
+    def is_evictable(self) -> bool:
+        return self.connection is None or self.connection.is_evictable
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.abort()
+        elif self.opening is not None:
+            self.opening.cancel()
+
+
+@dataclass(slots=True)
+class Listener:
+    """The connections of one address.
+
+    `tls` returns the context for a new connection, or None without TLS. `share` is this listener's part of
+    `max_connections`.
+    """
+
+    bound: socket.socket
+    server: web.Server
+    tls: Callable[[], ssl.SSLContext | None]
+    share: float
+    timeouts: Timeouts
+    problems: RequestProblems
+    _slots: set[_Slot] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Accept connections until cancelled. Connections that are open by then belong to the server."""
+        loop = asyncio.get_running_loop()
+        self.bound.setblocking(False)
+        try:
+            while True:
+                try:
+                    accepted, address = await loop.sock_accept(self.bound)
+                except ConnectionError:  # the client has gone before it was accepted
+                    continue
+                except OSError as error:
+                    self.problems.report(Problem.NO_DESCRIPTORS, error=error.strerror)
+                    self._evict()
+                    await asyncio.sleep(ACCEPT_RETRY_SECONDS)
+                    continue
+                self._admit(accepted, str(address[0]))
+                await asyncio.sleep(0)  # a queue of connections keeps `sock_accept` from giving way to other tasks
+        finally:
+            opening = [slot.opening for slot in self._slots if slot.opening is not None]
+            for task in opening:
+                task.cancel()
+            await asyncio.gather(*opening, return_exceptions=True)
+
+    def _admit(self, accepted: socket.socket, caller: str) -> None:
+        if len(self._slots) >= max(1, int(self.share * max_connections())):
+            self.problems.report(Problem.TOO_MANY_CONNECTIONS, caller, open=len(self._slots))
+            if not self._evict():
+                accepted.close()
+                return
+        slot = _Slot(asyncio.get_running_loop().time())
+        self._slots.add(slot)
+        slot.opening = asyncio.create_task(self._open(slot, accepted, caller))
+
+    async def _open(self, slot: _Slot, accepted: socket.socket, caller: str) -> None:
+        tls, timeouts = self.tls(), self.timeouts
+        connection = Connection(self.server, timeouts, self.problems, lambda: self._slots.discard(slot))
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=tls,
+                ssl_handshake_timeout=timeouts.handshake if tls else None,
+                ssl_shutdown_timeout=timeouts.shutdown if tls else None,
+            )
+            slot.connection = connection
+        except OSError as error:  # which ssl.SSLError and TimeoutError are, too
+            self.problems.report(Problem.TLS_HANDSHAKE, caller, exception=type(error).__name__)
+        finally:
+            slot.opening = None
+            if slot.connection is None:
+                self._slots.discard(slot)
+
+    def _evict(self) -> bool:
+        """Close the connection that has been waiting for its client longest. Return False if there is none."""
+        waiting = [slot for slot in self._slots if slot.is_evictable]
+        if not waiting:
+            return False
+        longest = min(waiting, key=lambda slot: slot.waiting_since)
+        self._slots.discard(longest)
+        longest.close()
+        return True

@@ -1,0 +1,79 @@
+"""Reading the body of a request, and the form that it holds. Whatever is wrong with either is a refusal that names it.
+
+aiohttp's own reader of forms raises a different exception for each kind of damage, takes multipart bodies, which no
+page of ours sends, and decodes in whatever charset the request names.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from forwarder.web.connection import Connection, Phase, Timeouts, enter, peer_address
+from forwarder.web.request_errors import PROBLEMS, Problem
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+MAX_FIELDS = 100
+
+_WHITESPACE = frozenset("\t\n\r")
+
+FORM = web.RequestKey("form", Mapping[str, str])
+
+
+@web.middleware
+async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Read the body before the handler runs, within its time. Refuse a damaged one."""
+    if not request.can_read_body:
+        return await handler(request)
+    connection = request.protocol
+    timeouts = connection.timeouts if isinstance(connection, Connection) else Timeouts()
+    problems, caller = request.app[PROBLEMS], peer_address(request.transport)
+    enter(request, Phase.BODY)
+    try:
+        async with asyncio.timeout(timeouts.body):
+            await request.read()
+    except TimeoutError:
+        problems.report(Problem.BODY_TIMEOUT, caller)
+        raise web.HTTPRequestTimeout(reason="the body of the request did not arrive in time") from None
+    except (ConnectionError, web.HTTPException):
+        raise
+    except Exception as error:  # noqa: BLE001  # each encoding of a body has exceptions of its own
+        problems.report(Problem.MALFORMED_BODY, caller, exception=type(error).__name__)
+        raise web.HTTPBadRequest(reason="the body of the request is damaged") from None
+    enter(request, Phase.HANDLER)
+    return await handler(request)
+
+
+async def read_form(request: web.Request) -> Mapping[str, str]:
+    """Return the fields of a form; none for an empty body. Raises HTTPException, with a reason for a person."""
+    if FORM not in request:
+        request[FORM] = _parse(request, await request.read())
+    return request[FORM]
+
+
+def _parse(request: web.Request, body: bytes) -> dict[str, str]:
+    if not body:
+        return {}
+    if request.content_type != FORM_TYPE:
+        raise web.HTTPUnsupportedMediaType(reason=f"a form of this page is sent as {FORM_TYPE}")
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise web.HTTPUnsupportedMediaType(reason="a form of this page is sent in UTF-8")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError:
+        raise web.HTTPBadRequest(reason="the form holds bytes that are not UTF-8") from None
+    except ValueError:
+        raise web.HTTPBadRequest(reason=f"the form has more than {MAX_FIELDS} fields") from None
+    if any(_has_control_character(text) for pair in pairs for text in pair):
+        raise web.HTTPBadRequest(reason="the form holds control characters")
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise web.HTTPBadRequest(reason="the form has the same field twice")
+    return fields
+
+
+def _has_control_character(text: str) -> bool:
+    return any((character < " " or character == "\x7f") and character not in _WHITESPACE for character in text)
