@@ -69,7 +69,8 @@ def hops_of(x_forwarded_for: Iterable[str], forwarded: Iterable[str]) -> Iterato
     given = [hop for value in x_forwarded_for for hop in value.split(",") if hop.strip()]
     if not given:
         elements = [element for value in forwarded for element in _OUTSIDE_QUOTES.split(value)]
-        given = [found[1] for element in elements if (found := _FORWARDED_FOR.search(element))]
+        found = [match[1] for element in elements if (match := _FORWARDED_FOR.search(element))]
+        given = [hop for hop in found if hop.strip(' "')]
     return (hop.strip() for hop in reversed(given))
 
 

@@ -12,7 +12,8 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Handler
 
@@ -89,6 +90,7 @@ class Connection(web.RequestHandler):
         self._phase_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self.caller = ""
+        self.body: StreamReader | None = None
         self.since = 0.0
 
     @property
@@ -101,9 +103,10 @@ class Connection(web.RequestHandler):
         if self._stream is not None:
             self._stream.abort()
 
-    def enter(self, phase: Phase) -> None:
+    def enter(self, phase: Phase, body: StreamReader | None = None) -> None:
         """Wait for something else from now on. A body has its limit where it is read, a handler has limits itself."""
         self._phase = phase
+        self.body = body
         self.since = self._loop.time()
         if self._phase_timer is not None:
             self._phase_timer.cancel()
@@ -133,6 +136,8 @@ class Connection(web.RequestHandler):
         except Exception as error:  # noqa: BLE001  # whatever the parser raises ends this connection, and nothing else
             self.problems.report(Problem.MALFORMED_REQUEST, self.caller, exception=type(error).__name__)
             self._refuse_unparsed()
+        else:
+            self._end_damaged_body()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -151,6 +156,8 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  # aiohttp's text, which quotes the request
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):  # the client has gone
+            raise exc
         if isinstance(exc, HttpProcessingError):
             self.problems.report(Problem.MALFORMED_REQUEST, self.caller, exception=type(exc).__name__)
             if isinstance(exc, LineTooLong):
@@ -183,6 +190,17 @@ class Connection(web.RequestHandler):
         finally:
             if self._stream is not None:
                 self.enter(Phase.NEXT)
+
+    def _end_damaged_body(self) -> None:
+        """Let the reader of a body know that the rest of it cannot be parsed.
+
+        aiohttp's compiled parser reports that as one more message, an error, and leaves the reader waiting. The queue
+        of messages is private: `test_chunk_damaged_late_is_refused_at_once` fails if it changes.
+        """
+        if self.body is None or self.body.is_eof() or not self._messages:
+            return
+        if not isinstance(self._messages[-1][0], RawRequestMessage):
+            self.body.set_exception(web.RequestPayloadError("the body cannot be parsed"))
 
     def _phase_is_over(self) -> None:
         if self._phase is Phase.HEAD:
@@ -227,7 +245,7 @@ async def track_connection(request: web.Request, handler: Handler) -> web.Stream
 
 def enter(request: web.Request, phase: Phase) -> None:
     if isinstance(request.protocol, Connection):
-        request.protocol.enter(phase)
+        request.protocol.enter(phase, request.content if phase is Phase.BODY else None)
 
 
 def peer_address(transport: asyncio.BaseTransport | None) -> str:

@@ -32,9 +32,14 @@ ACCEPT_RETRY_SECONDS = 0.25
 def max_connections() -> int:
     """Return the limit of all listeners together. The limit of open files may change while the process runs."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    return connections_within(soft)
+
+
+def connections_within(descriptors: int) -> int:
+    """Return how many connections a limit of open files leaves room for."""
+    if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
-    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, soft - RESERVED_DESCRIPTORS))
+    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, descriptors - RESERVED_DESCRIPTORS))
 
 
 @dataclass(slots=True, eq=False)

@@ -18,6 +18,9 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 
 MAX_FIELDS = 100
 
+WITHOUT_BODY = frozenset({"GET", "HEAD"})
+"""Methods whose handlers read no body. aiohttp drops one that is sent with them."""
+
 _WHITESPACE = frozenset("\t\n\r")
 
 FORM = web.RequestKey("form", Mapping[str, str])
@@ -26,7 +29,7 @@ FORM = web.RequestKey("form", Mapping[str, str])
 @web.middleware
 async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Read the body before the handler runs, within its time. Refuse a damaged one."""
-    if not request.can_read_body:
+    if not request.can_read_body or request.method in WITHOUT_BODY:
         return await handler(request)
     connection = request.protocol
     timeouts = connection.timeouts if isinstance(connection, Connection) else Timeouts()
@@ -59,6 +62,8 @@ def _parse(request: web.Request, body: bytes) -> dict[str, str]:
         return {}
     if request.content_type != FORM_TYPE:
         raise web.HTTPUnsupportedMediaType(reason=f"a form of this page is sent as {FORM_TYPE}")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise web.HTTPUnsupportedMediaType(reason="a form of this page is sent without compression")
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise web.HTTPUnsupportedMediaType(reason="a form of this page is sent in UTF-8")
     try:

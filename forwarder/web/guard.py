@@ -76,7 +76,7 @@ async def check_caller(request: web.Request, handler: Handler) -> web.StreamResp
         raise web.HTTPBadRequest(reason="the address of a request begins with a slash")
     if not names.is_host(request.headers.get("Host", "")):
         raise web.HTTPMisdirectedRequest(reason="not an address of this page: see [web] public_url")
-    origin = request.headers.get("Origin")
+    origin = ", ".join(request.headers.getall("Origin", [])) if "Origin" in request.headers else None
     is_machine = _route(request) in FOR_MACHINES
     may_be_missing = request.method in SAFE or is_machine
     if not (may_be_missing if origin is None else names.is_origin(origin)):
@@ -137,7 +137,7 @@ MIDDLEWARES: Sequence[Middleware] = (
 )
 """From the outside in."""
 
-MIDDLEWARES_OF_DOORS: Sequence[Middleware] = (track_connection, answer_errors, read_body)
+MIDDLEWARES_OF_DOORS: Sequence[Middleware] = (track_connection, answer_errors)
 
 
 def still_in(request: web.Request) -> bool:

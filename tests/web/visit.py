@@ -18,11 +18,12 @@ from forwarder.ledger import SqliteLedger
 from forwarder.metrics import Metrics
 from forwarder.settings import Place, Settings
 from forwarder.vault import WEB_TOKEN
+from forwarder.web.connection import Timeouts
 from forwarder.web.desk import Desk
 from forwarder.web.guard import OPEN, SAFE
 from forwarder.web.oldest import OldestOwed
 from forwarder.web.pages import FORM_TOKEN
-from forwarder.web.server import ROUTES, Served, serving
+from forwarder.web.server import DEFAULT_TIMEOUTS, ROUTES, Served, serving
 from forwarder.web.tokens import renew
 from tests.clocks import NOON, QuickClock
 from tests.samples import some_settings
@@ -116,14 +117,16 @@ class Visit:
 
 
 @asynccontextmanager
-async def visit(folder: Path, *, has_token: bool = True, **web: Any) -> AsyncIterator[Visit]:
+async def visit(
+    folder: Path, *, has_token: bool = True, timeouts: Timeouts = DEFAULT_TIMEOUTS, **web: Any
+) -> AsyncIterator[Visit]:
     """A page that listens on any free port, unless told otherwise."""
     home = filled(folder)
     settings = some_settings(web={"listen": "127.0.0.1:0", **web})
     token = renew(home.place, settings, WEB_TOKEN, NOON) if has_token else ""
     async with SqliteLedger(folder / "forwarder.db", create=True) as ledger:
         desk, clock, nudged = a_desk(home.place, ledger, settings)
-        async with serving(desk) as served, browser(served.page or served.doors or None) as session:
+        async with serving(desk, timeouts) as served, browser(served.page or served.doors or None) as session:
             yield Visit(session, served, desk, clock, token, nudged)
 
 

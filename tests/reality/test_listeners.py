@@ -1,0 +1,242 @@
+"""Clients that connect and are slow: each phase of a connection has an end, and the log one line for it."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import ssl
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from structlog.testing import capture_logs
+
+from forwarder.web.connection import Timeouts
+from forwarder.web.connection_limit import (
+    MAX_CONNECTIONS,
+    MIN_CONNECTIONS,
+    PAGE_SHARE,
+    connections_within,
+    max_connections,
+)
+from forwarder.web.status_page import MAX_STREAMS_OF_SESSION
+from tests.loops import looped, until
+from tests.web.tls import certified
+from tests.web.visit import Visit, visit
+
+SHORT = 0.3
+PATIENT = Timeouts(handshake=60, head=60, body=60, idle=60, write=60, lingering=60, shutdown=SHORT)
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def connected(address: str, **options: Any) -> AsyncIterator[Ends]:
+    parts = urlsplit(address)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, **options)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def closed(reader: asyncio.StreamReader) -> bytes:
+    """What arrives until the connection is closed; an error where it is not."""
+    async with asyncio.timeout(20):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+def head(at: Visit, line: str, *more: str) -> bytes:
+    host = urlsplit(at.served.page or at.served.doors).netloc
+    return "\r\n".join([line, f"Host: {host}", f"Origin: http://{host}", *more, "", ""]).encode()
+
+
+def kinds(log: list[MutableMapping[str, Any]]) -> list[Any]:
+    return [line["kind"] for line in log if "kind" in line]
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"\r\n\r\n"])
+@looped
+async def test_client_that_sends_no_whole_head_is_closed(tmp_path: Path, begun: bytes) -> None:
+    async with (
+        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as at,
+        connected(at.served.page) as (reader, writer),
+    ):
+        with capture_logs() as log:
+            writer.write(begun)
+            assert await closed(reader) == b""
+        assert kinds(log) == ["header_timeout"]
+
+
+@looped
+async def test_client_that_trickles_a_head_is_closed(tmp_path: Path) -> None:
+    """Each byte counts for nothing: the whole head has one limit."""
+    async with (
+        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as at,
+        connected(at.served.page) as (reader, writer),
+    ):
+
+        async def trickle() -> None:
+            with suppress(ConnectionError):
+                for byte in b"GET /" + b"a" * 10_000:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+
+        trickling = asyncio.create_task(trickle())
+        assert await closed(reader) == b""
+        trickling.cancel()
+
+
+@looped
+async def test_second_head_has_the_same_limit(tmp_path: Path) -> None:
+    async with (
+        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as at,
+        connected(at.served.page) as (reader, writer),
+    ):
+        writer.write(head(at, "GET /livez HTTP/1.1"))
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET /li")
+        assert await closed(reader) == b""
+
+
+@looped
+async def test_idle_client_is_closed_after_its_request(tmp_path: Path) -> None:
+    async with (
+        visit(tmp_path, timeouts=replace(PATIENT, idle=SHORT)) as at,
+        connected(at.served.page) as (reader, writer),
+    ):
+        with capture_logs() as log:
+            writer.write(head(at, "GET /livez HTTP/1.1"))
+            assert (await closed(reader)).startswith(b"HTTP/1.1 200")
+        assert kinds(log) == []
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 60", "Transfer-Encoding: chunked"])
+@looped
+async def test_body_that_does_not_end_is_refused(tmp_path: Path, length: str) -> None:
+    timeouts = replace(PATIENT, body=SHORT, lingering=SHORT)
+    async with visit(tmp_path, timeouts=timeouts) as at, connected(at.served.page) as (reader, writer):
+        with capture_logs() as log:
+            writer.write(head(at, "POST /login HTTP/1.1", length) + b"6\r\ntoken=")
+            assert (await closed(reader)).startswith(b"HTTP/1.1 408")
+        assert kinds(log) == ["body_timeout"]
+
+
+@looped
+async def test_body_that_nobody_reads_is_dropped(tmp_path: Path) -> None:
+    """The response goes out at once, and the connection does not wait for the rest of the body."""
+    timeouts = replace(PATIENT, lingering=SHORT)
+    async with visit(tmp_path, listen="", health_listen="127.0.0.1:0", timeouts=timeouts) as at:
+        for line in ("GET /livez HTTP/1.1", "POST /none HTTP/1.1"):
+            async with connected(at.served.doors) as (reader, writer):
+                writer.write(head(at, line, "Content-Length: 1000") + b"x")
+                assert (await closed(reader)).startswith((b"HTTP/1.1 200", b"HTTP/1.1 404"))
+
+
+@looped
+async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
+    async with visit(tmp_path, timeouts=replace(PATIENT, write=SHORT)) as at:
+        parts = urlsplit(at.served.page)
+        with socket.socket() as stuck, capture_logs() as log:
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            stuck.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(stuck, (parts.hostname, parts.port))
+            asking = asyncio.create_task(ask_without_reading(stuck, head(at, "GET /metrics HTTP/1.1")))
+            await until(lambda: "write_timeout" in kinds(log))
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        assert (await at.get("/livez")).status == 200
+
+
+async def ask_without_reading(stuck: socket.socket, request: bytes) -> None:
+    with suppress(ConnectionError):
+        while True:
+            await asyncio.get_running_loop().sock_sendall(stuck, request)
+
+
+@looped
+async def test_handshake_that_does_not_end_is_closed(tmp_path: Path) -> None:
+    timeouts = replace(PATIENT, handshake=SHORT)
+    async with visit(tmp_path, timeouts=timeouts, **certified(tmp_path)) as at:
+        for begun in (b"", b"\x16\x03\x01"):
+            async with connected(at.served.page) as (reader, writer):
+                writer.write(begun)
+                assert await closed(reader) == b""
+
+
+@looped
+async def test_plain_request_to_a_tls_listener_is_closed(tmp_path: Path) -> None:
+    async with (
+        visit(tmp_path, timeouts=PATIENT, **certified(tmp_path)) as at,
+        connected(at.served.page) as (reader, writer),
+    ):
+        with capture_logs() as log:
+            writer.write(head(at, "GET /planted-token HTTP/1.1"))
+            assert b"HTTP/1" not in await closed(reader)
+        assert kinds(log) == ["tls_handshake"]
+        assert "planted" not in str(log)
+
+
+@looped
+async def test_tls_client_is_limited_after_the_handshake_too(tmp_path: Path) -> None:
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    async with (
+        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT), **certified(tmp_path)) as at,
+        connected(at.served.page, ssl=trusting) as (reader, writer),
+    ):
+        writer.write(b"GET /")
+        assert await closed(reader) == b""
+
+
+@looped
+async def test_connection_that_waits_longest_makes_room(tmp_path: Path) -> None:
+    async with visit(tmp_path, timeouts=PATIENT) as at, AsyncExitStack() as stack:
+        share = int(max_connections() * PAGE_SHARE)
+        first, _ = await stack.enter_async_context(connected(at.served.page))
+        others = [await stack.enter_async_context(connected(at.served.page)) for _ in range(share + 20)]
+        assert await closed(first) == b""
+        assert (await at.get("/livez")).status == 200
+        reader, writer = others[-1]
+        writer.write(head(at, "GET /livez HTTP/1.1"))
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+
+
+@looped
+async def test_streams_of_a_session_are_limited(tmp_path: Path) -> None:
+    async with visit(tmp_path, timeouts=PATIENT) as at, AsyncExitStack() as stack:
+        await at.log_in()
+        cookie = "; ".join(f"{each.key}={each.value}" for each in at.browser.cookie_jar)
+        request = head(at, "GET /status/stream HTTP/1.1", f"Cookie: {cookie}")
+        streams = []
+        for _ in range(MAX_STREAMS_OF_SESSION):
+            reader, writer = await stack.enter_async_context(connected(at.served.page))
+            writer.write(request)
+            assert (await reader.readuntil(b"\n\n")).startswith(b"HTTP/1.1 200")
+            streams.append(writer)
+        with capture_logs() as log:
+            assert (await at.get("/status/stream")).status == 429
+        assert kinds(log) == ["too_many_streams"]
+        streams[0].close()
+        async with asyncio.timeout(20):
+            while (await at.get("/status/stream")).status == 429:
+                at.clock.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "expected"),
+    [(64, MIN_CONNECTIONS), (256, 128), (1024, MAX_CONNECTIONS), (resource.RLIM_INFINITY, MAX_CONNECTIONS)],
+)
+def test_limit_follows_the_limit_of_open_files(descriptors: int, expected: int) -> None:
+    assert connections_within(descriptors) == expected

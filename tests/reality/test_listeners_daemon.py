@@ -1,0 +1,181 @@
+"""Connections of strangers, against a daemon with few descriptors that forwards meanwhile."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.doors import address, ask
+from tests.e2e.harness import Daemon, Home, fail, numbered, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.web.tls import certified
+
+DESCRIPTORS = 256
+
+MAX_LOG_BYTES = 20_000
+
+Opening = Callable[[str, int], socket.socket]
+
+
+def health_address(daemon: Daemon) -> str:
+    daemon.logs('"event": "health doors"')
+    (line,) = [line for line in daemon.log.splitlines() if '"event": "health doors"' in line]
+    return str(json.loads(line)["address"])
+
+
+def idle(host: str, port: int) -> socket.socket:
+    return socket.create_connection((host, port), timeout=10)
+
+
+def half_a_head(host: str, port: int) -> socket.socket:
+    connection = idle(host, port)
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: ")
+    return connection
+
+
+def half_a_body(host: str, port: int) -> socket.socket:
+    connection = idle(host, port)
+    head = f"POST /login HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: http://{host}:{port}\r\nContent-Length: 60\r\n\r\n"
+    connection.sendall(f"{head}token=".encode())
+    return connection
+
+
+def kept_alive(host: str, port: int) -> socket.socket:
+    connection = idle(host, port)
+    connection.sendall(f"GET /livez HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+    return connection
+
+
+def garbage(host: str, port: int) -> socket.socket:
+    connection = idle(host, port)
+    connection.sendall(b"\x16\x03\x01 planted-token \r\n\r\n")
+    return connection
+
+
+def without_reading(host: str, port: int) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    connection.settimeout(10)
+    connection.connect((host, port))
+    connection.sendall(f"GET /metrics HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode() * 20)
+    return connection
+
+
+@contextmanager
+def many(count: int, opening: Opening, *addresses: str) -> Iterator[None]:
+    """Hold connections to each address, in turns. A connection that is refused or closed is not held."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            for each in addresses:
+                parts = urlsplit(each)
+                try:
+                    stack.enter_context(opening(str(parts.hostname), int(parts.port or 0)))
+                except OSError:
+                    continue
+        yield
+
+
+def seconds_of_processor(daemon: Daemon) -> float:
+    fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+@pytest.fixture
+def daemon(home: Home) -> Iterator[Daemon]:
+    home.change("web", listen="127.0.0.1:0", health_listen="127.0.0.1:0")
+    with home.daemon() as daemon:
+        address(daemon)
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        yield daemon
+
+
+@pytest.mark.parametrize(
+    "opening", [idle, half_a_head, half_a_body, kept_alive, garbage, without_reading], ids=lambda each: each.__name__
+)
+def test_many_connections_do_not_stop_forwarding(
+    daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge, opening: Opening
+) -> None:
+    page, health = address(daemon), health_address(daemon)
+    before = len(daemon.log)
+    with many(300, opening, page, health):
+        open_files = len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
+        assert open_files < DESCRIPTORS - 40
+        fail(alloy, *numbered(20))
+        daemon.until(lambda: len(sent(bus)) == 20)
+        for each in (page, health):
+            assert ask(f"{each}/livez")[0] == 200
+    assert len(daemon.log) - before < MAX_LOG_BYTES
+    assert "Traceback" not in daemon.log
+    assert "planted" not in daemon.log
+
+
+def test_a_full_page_leaves_the_health_endpoints_reachable(daemon: Daemon) -> None:
+    health = health_address(daemon)
+    with many(300, idle, address(daemon)):
+        for path in ("/livez", "/metrics"):
+            assert ask(f"{health}{path}")[0] == 200
+
+
+def test_too_many_connections_are_one_line_of_the_log(daemon: Daemon) -> None:
+    page, health = address(daemon), health_address(daemon)
+    with many(300, idle, page):
+        daemon.logs('"kind": "too_many_connections"')
+        assert ask(f"{page}/livez")[0] == 200
+    lines = [json.loads(line) for line in daemon.log.splitlines() if '"kind": "too_many_connections"' in line]
+    assert [(line["listener"], line["caller"], "ulimit" in line["hint"]) for line in lines] == [
+        ("listen", "127.0.0.1", True)
+    ]
+    _, text = ask(f"{health}/metrics")
+    counted = re.search(r'^forwarder_request_problems_total\{kind="too_many_connections"\} (\S+)$', text, re.MULTILINE)
+    assert counted
+    assert float(counted[1]) > 100
+
+
+def test_a_daemon_without_descriptors_does_not_spin(daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """The limit falls below what is open already: nothing can be accepted, and nothing is logged again and again."""
+    page = address(daemon)
+    daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
+    before = len(daemon.log)
+    with many(20, idle, page):
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (10, DESCRIPTORS))
+        begun = seconds_of_processor(daemon)
+        with many(100, idle, page):
+            daemon.logs('"kind": "no_descriptors"')
+            used = seconds_of_processor(daemon) - begun
+        assert used < 2
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    fail(alloy, *numbered(3))
+    daemon.until(lambda: len(sent(bus)) == 3)
+    daemon.until(lambda: ask(f"{page}/livez")[0] == 200)
+    assert len(daemon.log) - before < MAX_LOG_BYTES
+
+
+def test_handshakes_that_never_end_do_not_stop_forwarding(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    home.change("web", listen="127.0.0.1:0", **certified(home.place))
+    with home.daemon() as daemon:
+        page = urlsplit(address(daemon))
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        with many(300, idle, page.geturl()):
+            fail(alloy, *numbered(5))
+            daemon.until(lambda: len(sent(bus)) == 5)
+            assert livez_over_tls(str(page.hostname), int(page.port or 0)).startswith(b"HTTP/1.1 200")
+        assert "Traceback" not in daemon.log
+
+
+def livez_over_tls(host: str, port: int) -> Any:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((host, port), timeout=20) as plain, context.wrap_socket(plain) as connection:
+        connection.sendall(f"GET /livez HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+        return connection.recv(4096)

@@ -1,0 +1,168 @@
+"""Certificates and keys that are replaced while the daemon runs, as certbot and cert-manager do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from structlog.testing import capture_logs
+
+from forwarder.vault import HOOK_TOKEN
+from forwarder.web.signature import HEADER
+from forwarder.web.tokens import renew
+from tests.clocks import NOON
+from tests.e2e.doors import address
+from tests.e2e.harness import Home, eventually
+from tests.loops import looped, until
+from tests.web.tls import certified, signing_key
+from tests.web.visit import Visit, visit
+
+
+def served_certificate(address_: str) -> bytes:
+    """The certificate that a new connection gets."""
+    where = urlsplit(address_)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    where_to = (str(where.hostname), int(where.port or 0))
+    with socket.create_connection(where_to, timeout=20) as plain, context.wrap_socket(plain) as connection:
+        return connection.getpeercert(binary_form=True) or b""
+
+
+def certificate_in(folder: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
+
+
+def prepared(folder: Path) -> Path:
+    """A new pair, in a folder of its own."""
+    folder.mkdir()
+    certified(folder)
+    return folder
+
+
+def rename_over(new: Path, place: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (new / name).rename(place / name)
+
+
+def write_over(new: Path, place: Path) -> None:
+    for name in ("key.pem", "cert.pem"):
+        (place / name).write_bytes((new / name).read_bytes())
+
+
+def remove_first(new: Path, place: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (place / name).unlink()
+    rename_over(new, place)
+
+
+@pytest.mark.parametrize("replace", [rename_over, write_over, remove_first], ids=lambda each: each.__name__)
+def test_renewed_certificate_is_used_for_new_connections(home: Home, replace: object) -> None:
+    home.change("web", listen="127.0.0.1:0", **certified(home.place))
+    with home.daemon() as daemon:
+        page = address(daemon)
+        assert served_certificate(page) == certificate_in(home.place)
+        new = prepared(home.place / "new")
+        renewed = certificate_in(new)
+        assert callable(replace)
+        replace(new, home.place)
+        daemon.until(lambda: served_certificate(page) == renewed)
+        daemon.logs('"event": "renewed files in use"')
+
+
+def test_swapped_link_is_a_renewed_certificate(home: Home) -> None:
+    """As in a Kubernetes secret volume: the files are links into a folder that is a link, and only that one changes."""
+    for name in ("one", "two"):
+        prepared(home.place / name)
+    (home.place / "data").symlink_to("one")
+    home.change("web", listen="127.0.0.1:0", tls_cert="data/cert.pem", tls_key="data/key.pem")
+    with home.daemon() as daemon:
+        page = address(daemon)
+        assert served_certificate(page) == certificate_in(home.place / "one")
+        (home.place / "next").symlink_to("two")
+        (home.place / "next").rename(home.place / "data")
+        daemon.until(lambda: served_certificate(page) == certificate_in(home.place / "two"))
+
+
+def certificate_alone(new: Path, place: Path) -> None:
+    shutil.copy(new / "cert.pem", place / "cert.pem")
+
+
+def half_a_certificate(new: Path, place: Path) -> None:
+    text = (new / "cert.pem").read_bytes()
+    (place / "cert.pem").write_bytes(text[: len(text) // 2])
+
+
+def nothing(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces has both
+    (place / "key.pem").unlink()
+
+
+def a_pipe(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces has both
+    (place / "key.pem").unlink()
+    os.mkfifo(place / "key.pem")
+
+
+def a_folder(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces has both
+    (place / "cert.pem").unlink()
+    (place / "cert.pem").mkdir()
+
+
+@pytest.mark.parametrize(
+    "spoil", [certificate_alone, half_a_certificate, nothing, a_pipe, a_folder], ids=lambda each: each.__name__
+)
+def test_renewal_that_breaks_half_way_keeps_the_old_pair(home: Home, spoil: object) -> None:
+    home.change("web", listen="127.0.0.1:0", **certified(home.place))
+    old = certificate_in(home.place)
+    with home.daemon() as daemon:
+        page = address(daemon)
+        new = prepared(home.place / "new")
+        assert callable(spoil)
+        spoil(new, home.place)
+        daemon.logs('"event": "renewed files not used', "web.tls_cert")
+        assert served_certificate(page) == old
+        renewed = certificate_in(new)
+        for name in ("cert.pem", "key.pem"):
+            if (home.place / name).is_dir():
+                (home.place / name).rmdir()
+            (new / name).rename(home.place / name)
+        daemon.until(lambda: served_certificate(page) == renewed)
+        assert "Traceback" not in daemon.log
+        assert eventually(lambda: daemon.alive)
+
+
+@asynccontextmanager
+async def hooked(folder: Path) -> AsyncIterator[tuple[Visit, str]]:
+    async with visit(folder, alloy_public_key="alloy.pem") as at:
+        yield at, f"/hooks/alloy/{renew(at.desk.place, at.desk.settings(), HOOK_TOKEN, NOON)}"
+
+
+@looped
+async def test_renewed_public_key_is_used_for_new_calls(tmp_path: Path) -> None:
+    body = b'{"workflowId":"w"}'
+    old = signing_key(tmp_path)
+    async with hooked(tmp_path) as (at, path):
+
+        async def status(key: object) -> int:
+            message = f"POST{at.served.page}{path}".encode() + body
+            headers = {HEADER: key.sign(message, PKCS1v15(), SHA256()).hex()}  # type: ignore[attr-defined]  # an RSA key
+            async with at.browser.post(path, data=body, headers=headers) as answer:
+                return answer.status
+
+        assert await status(old) == 202
+        with capture_logs() as log:
+            new = signing_key(tmp_path)
+            await until(lambda: "renewed files in use" in str(log))
+        assert (await status(old), await status(new)) == (401, 202)
+        with capture_logs() as log:
+            (tmp_path / "alloy.pem").write_text("planted-text")
+            await until(lambda: "renewed files not used" in str(log))
+        assert "planted" not in str(log)
+        assert await status(new) == 202
