@@ -28,6 +28,9 @@ PAGE_SHARE, HEALTH_SHARE = 0.75, 0.25
 
 ACCEPT_RETRY_SECONDS = 0.25
 
+ROOM_SECONDS, ROOM_RETRY_SECONDS = 2.0, 0.02
+"""How long a new connection waits while all others are being answered, and how often it tries."""
+
 
 def max_connections() -> int:
     """Return the limit of all listeners together. The limit of open files may change while the process runs."""
@@ -96,7 +99,7 @@ class Listener:
                     self._evict()
                     await asyncio.sleep(ACCEPT_RETRY_SECONDS)
                     continue
-                self._admit(accepted, str(address[0]))
+                await self._admit(accepted, str(address[0]))
                 await asyncio.sleep(0)  # a queue of connections keeps `sock_accept` from giving way to other tasks
         finally:
             opening = [slot.opening for slot in self._slots if slot.opening is not None]
@@ -104,15 +107,34 @@ class Listener:
                 task.cancel()
             await asyncio.gather(*opening, return_exceptions=True)
 
-    def _admit(self, accepted: socket.socket, caller: str) -> None:
-        if len(self._slots) >= max(1, int(self.share * max_connections())):
-            self.problems.report(Problem.TOO_MANY_CONNECTIONS, caller, open=len(self._slots))
-            if not self._evict():
-                accepted.close()
-                return
+    async def _admit(self, accepted: socket.socket, caller: str) -> None:
+        try:
+            has_room = await self._has_room(caller)
+        except asyncio.CancelledError:
+            accepted.close()
+            raise
+        if not has_room:
+            accepted.close()
+            return
         slot = _Slot(asyncio.get_running_loop().time())
         self._slots.add(slot)
         slot.opening = asyncio.create_task(self._open(slot, accepted, caller))
+
+    async def _has_room(self, caller: str) -> bool:
+        """Make room for a connection. If all others are being answered, one may end within `ROOM_SECONDS`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ROOM_SECONDS
+        if not self._is_full():
+            return True
+        self.problems.report(Problem.TOO_MANY_CONNECTIONS, caller, open=len(self._slots))
+        while self._is_full() and not self._evict():
+            if loop.time() >= deadline:
+                return False
+            await asyncio.sleep(ROOM_RETRY_SECONDS)
+        return True
+
+    def _is_full(self) -> bool:
+        return len(self._slots) >= max(1, int(self.share * max_connections()))
 
     async def _open(self, slot: _Slot, accepted: socket.socket, caller: str) -> None:
         tls, timeouts = self.tls(), self.timeouts
