@@ -8,6 +8,7 @@ import logging
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -219,7 +220,7 @@ async def test_client_that_leaves_during_its_body_is_no_fault(tmp_path: Path) ->
 async def test_odd_webhook_body_is_no_fault(
     tmp_path: Path, body: bytes, headers: dict[str, str], signed: bool
 ) -> None:  # a parameter of a test
-    web = {}
+    web: dict[str, Any] = {}
     if signed:
         signing_key(tmp_path)
         web = {"alloy_public_key": "alloy.pem"}
