@@ -56,22 +56,26 @@ class RequestProblems:
         self._listener = listener
         self._clock = clock
         self._metrics = metrics
-        self._logged_at: dict[Problem, float] = {}
-        self._unlogged: dict[Problem, int] = {}
+        self._logged_at: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
 
     def report(self, problem: Problem, caller: str = "", **details: Any) -> None:
         """Count a problem, and log it unless one of its kind was logged within `LOG_INTERVAL_SECONDS`.
 
-        `details` are names and numbers of ours, never parts of the request.
+        `details` are names and numbers of ours, never parts of the request. Faults of this program that differ in route
+        or exception are different kinds.
         """
+        kind = problem.value
+        if problem is Problem.INTERNAL:
+            kind += f" {details.get('route')} {details.get('exception')}"
         self._metrics.request_problem(problem)
         now = self._clock.monotonic()
-        count = self._unlogged[problem] = self._unlogged.get(problem, 0) + 1
-        logged_at = self._logged_at.get(problem)
+        count = self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
+        logged_at = self._logged_at.get(kind)
         if logged_at is not None and now - logged_at < LOG_INTERVAL_SECONDS:
             return
-        self._logged_at[problem] = now
-        self._unlogged[problem] = 0
+        self._logged_at[kind] = now
+        self._unlogged[kind] = 0
         fields = {"kind": problem.value, "listener": self._listener, "caller": caller, "count": count} | details
         if hint := _HINTS.get(problem):
             fields["hint"] = hint

@@ -1,0 +1,45 @@
+"""Problems of requests: what is counted, and how often one is logged."""
+
+from structlog.testing import capture_logs
+
+from forwarder.metrics import Metrics
+from forwarder.web.request_errors import LOG_INTERVAL_SECONDS, Problem, RequestProblems
+from tests.clocks import QuickClock
+
+
+def test_problem_is_logged_once_in_its_interval() -> None:
+    clock, metrics = QuickClock(), Metrics()
+    problems = RequestProblems("listen", clock, metrics)
+    with capture_logs() as log:
+        for _ in range(3):
+            problems.report(Problem.HEADER_TIMEOUT, "192.0.2.1")
+        clock.advance(LOG_INTERVAL_SECONDS)
+        problems.report(Problem.HEADER_TIMEOUT, "192.0.2.2")
+    assert [(line["caller"], line["count"]) for line in log] == [("192.0.2.1", 1), ("192.0.2.2", 3)]
+    assert b'forwarder_request_problems_total{kind="header_timeout"} 4.0' in metrics.text()
+
+
+def test_kinds_do_not_hide_each_other() -> None:
+    problems = RequestProblems("listen", QuickClock(), Metrics())
+    with capture_logs() as log:
+        problems.report(Problem.HEADER_TIMEOUT)
+        problems.report(Problem.MALFORMED_REQUEST)
+        problems.report_fault(ValueError("planted"), route="status")
+        problems.report_fault(ValueError("planted"), route="status")
+        problems.report_fault(KeyError("planted"), route="status")
+        problems.report_fault(KeyError("planted"), route="settings")
+    assert [line["kind"] for line in log] == ["header_timeout", "malformed_request", *["internal"] * 3]
+    assert "planted" not in str(log)
+
+
+def test_fault_is_logged_with_the_lines_it_passed() -> None:
+    problems = RequestProblems("listen", QuickClock(), Metrics())
+    with capture_logs() as log:
+        try:
+            int("planted")
+        except ValueError as error:
+            problems.report_fault(error, route="status")
+    (line,) = log
+    assert line["exception"] == "ValueError"
+    assert line["frames"][0].startswith("test_request_errors.py:")
+    assert "planted" not in str(log)
