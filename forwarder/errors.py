@@ -11,11 +11,13 @@ ForwarderError                  1
 │   └── PageUnreadable         69    an answer that is no page of executions
 │       └── PageUndecodable    69    a page whose JSON is broken inside: its records are read one by one
 │           └── PageTooLarge   69    a page over the limit: likewise
-├── DestinationError
-│   ├── DestinationUnavailable 69    the bus cannot be reached, throttles or fails: nothing was accepted
-│   ├── BusMissing             69    the bus does not exist
-│   ├── DestinationRefused     77    the bus refuses the keys, the source or the clock
-│   └── RequestRefused         69    the bus refuses this request as such: the batch is halved
+├── DestinationError                 delivery is paused: nothing was accepted, and nothing is settled
+│   ├── DestinationUnavailable 69    the bus cannot be reached, throttles or fails
+│   └── DestinationPaused            a person has to change something first
+│       ├── BusMissing         69    the bus does not exist
+│       ├── BusUnverified      69    nobody can tell whether the bus exists
+│       ├── EventsRefused      69    the bus refuses every event
+│       └── DestinationRefused 77    the bus refuses the keys, the source or the clock
 └── LedgerError                 1    the ledger cannot be read or written
     ├── LedgerLocked           75    another process is running on it
     └── LedgerUnavailable      75    it cannot be written now (disk full, read-only, busy)
@@ -95,7 +97,10 @@ class PageTooLarge(PageUndecodable):
 
 
 class DestinationError(ForwarderError):
-    """`code` is the bus's own error code, or a short word of ours where it gave none."""
+    """A reason for which delivery is paused. Entries stay pending: only a response to PutEvents settles them.
+
+    `code` is the bus's own error code, or a short word of ours if it gave none.
+    """
 
     exit_code = 69
 
@@ -105,23 +110,27 @@ class DestinationError(ForwarderError):
 
 
 class DestinationUnavailable(DestinationError):
+    """An outage, which ends without help."""
+
+
+class DestinationPaused(DestinationError):
+    """A refusal of everything. It is tried again, ever more rarely, until a person has changed something."""
+
+
+class BusMissing(DestinationPaused):
     pass
 
 
-class BusMissing(DestinationError):
+class BusUnverified(DestinationPaused):
+    """The check of the bus is refused, or the settings make no request that could be sent."""
+
+
+class EventsRefused(DestinationPaused):
     pass
 
 
-class DestinationRefused(DestinationError):
+class DestinationRefused(DestinationPaused):
     exit_code = 77
-
-
-class RequestRefused(DestinationError):
-    """`final` is whether another try of the same request could never be accepted."""
-
-    def __init__(self, message: str, *, code: str, hint: str = "", final: bool) -> None:
-        super().__init__(message, code=code, hint=hint)
-        self.final = final
 
 
 class LedgerError(ForwarderError):

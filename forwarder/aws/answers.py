@@ -1,4 +1,8 @@
-"""What an answer of PutEvents means: one table, for entries and for whole requests, whichever client was asked.
+"""The meaning of what PutEvents answers: one table, for entries and for whole requests, whichever client was asked.
+
+Only the types of this module settle entries, and only a response to PutEvents makes them: an outcome for each entry, or
+RequestRefused for all of a request. Every error before the request is a DestinationError (`request_errors.py`), which
+settles nothing.
 
 Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore,
 aiobotocore and aiohttp make of broken answers.
@@ -6,36 +10,44 @@ aiobotocore and aiohttp make of broken answers.
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    CredentialRetrievalError,
-    EndpointConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProxyConnectionError,
-    SSLError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
-from forwarder.errors import (
-    BusMissing,
-    DestinationError,
-    DestinationRefused,
-    DestinationUnavailable,
-    RequestRefused,
+from forwarder.aws.request_errors import (
+    CHECK_BUS,
+    CHECK_KEYS,
+    CLOCK,
+    KEYS,
+    MAY_NOT,
+    MISSING,
+    PUT_EVENTS,
+    THROTTLED,
+    TRANSIENT,
+    Refusal,
+    before_request,
+    credentials_error,
+    is_of_a_response,
+    request_error,
+    was_never_sent,
+    words,
 )
+from forwarder.errors import BusMissing, DestinationError, DestinationRefused, EventsRefused
 from forwarder.model import Accepted, Outcome, Rejected, Retry, Unknown
 from forwarder.redaction import foreign
 
-TRANSIENT = frozenset({"InternalFailure", "InternalException", "ThrottlingException"})
-"""Of an entry, or of a request: it was not accepted, and will be."""
+__all__ = [
+    "CHECK_KEYS",
+    "CODES",
+    "MAY_NOT",
+    "RequestRefused",
+    "entry_outcome",
+    "is_understood",
+    "put_events_error",
+    "refusal_of_all",
+    "request_error",
+]
 
 MALFORMED = frozenset({"MalformedDetail", "InvalidArgument", "RedactionFailure"})
 """Of an entry: it will never be accepted."""
@@ -50,28 +62,7 @@ REFUSED = frozenset(
 )
 """Of an entry, and sure to be of every other one too: somebody has to change a permission."""
 
-MAY_NOT = ("AccessDenied", "AccessDeniedException")
-"""Of a request: the keys are well, and may not do this."""
-
-_THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
 _TOO_LARGE_OR_WRONG = frozenset({"413", "ValidationException", "SerializationException", "RequestEntityTooLarge"})
-_CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"})
-_KEYS = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "NotAuthorized",
-        "OptInRequired",
-        "UnrecognizedClientException",
-    }
-)
 _OURS = frozenset(
     {
         "unreachable",
@@ -84,23 +75,53 @@ _OURS = frozenset(
         "ResourceNotFoundException",
     }
 )
-CODES = TRANSIENT | MALFORMED | REFUSED | _THROTTLED | _TOO_LARGE_OR_WRONG | _CLOCK | _KEYS | _OURS
+CODES = TRANSIENT | MALFORMED | REFUSED | THROTTLED | _TOO_LARGE_OR_WRONG | CLOCK | KEYS | _OURS
 """All that have a row here: what the bus may answer beside them is without limit."""
 _PLAIN_ID = re.compile(r"[0-9a-f]{1,12}(-[0-9a-f]{1,12}){4}")
 """Ids as EventBridge gives them: there is nothing in them to redact."""
 
-CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
+_SHARED_PARAMETER = re.compile(r"\b(Source|DetailType|EventBusName)\b")
+"""Parameters that come from the settings, and are the same in every entry."""
+
+_ABOUT_SIZE_OR_DETAIL = re.compile(r"\b(total size|too large|size of|over the limit|detail)\b", re.IGNORECASE)
+"""Words of a refusal that can be about one entry. Of the parameters of an entry, only Detail and Time differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A response to PutEvents that refuses the request as such: nothing of it was accepted.
+
+    It is a value, not an error, so no error of a step before the request can be taken for it. `of_an_entry` is whether
+    the refusal can be about a single entry: its size, or its detail. Any other reason may hold for all entries, such as
+    one about the name of the bus.
+    """
+
+    code: str
+    message: str
+    of_an_entry: bool
+
+    def of_every_entry(self) -> EventsRefused:
+        """Return the reason for which delivery is paused while no entry is accepted."""
+        hint = "lower max_entry_bytes and max_request_bytes" if self.of_an_entry else f"{CHECK_BUS}, and event.source"
+        return EventsRefused(self.message, code=self.code, hint=hint)
 
 
 def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
-    """Of one entry of an understood answer."""
+    """Return the outcome of one entry of an understood answer."""
     if not entry.get("ErrorCode"):
         event_id = entry["EventId"]
         return Accepted(event_id if _PLAIN_ID.fullmatch(event_id) else foreign(event_id))
     code, reason = foreign(entry["ErrorCode"]), foreign(entry.get("ErrorMessage") or "")
+    if _is_of_every_entry(entry):
+        return Retry(code, reason)
     if code in MALFORMED:
         return Rejected(code, reason)
-    return Retry(code, reason, strike=code not in TRANSIENT | REFUSED)
+    return Retry(code, reason, strike=code not in TRANSIENT)
+
+
+def _is_of_every_entry(entry: Mapping[str, Any]) -> bool:
+    code, reason = entry.get("ErrorCode"), str(entry.get("ErrorMessage") or "")
+    return code in REFUSED or (code == "InvalidArgument" and _SHARED_PARAMETER.search(reason) is not None)
 
 
 def is_understood(answer: Mapping[str, Any], sent: int) -> bool:
@@ -122,92 +143,46 @@ def _says_one_thing(entry: Mapping[str, Any]) -> bool:
     return isinstance(says, str) and bool(says) and is_silent in (None, "")
 
 
-def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationRefused | None:
-    """Where an entry was refused for a reason that holds for every other one."""
+def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationError | None:
+    """Return the refusal of an entry that holds for every other one, if there is one."""
     for entry in entries:
-        if (code := entry.get("ErrorCode")) in REFUSED:
-            return DestinationRefused(
-                f"the bus refuses the event: {code}: {foreign(entry.get('ErrorMessage') or 'no reason given')}",
-                code=str(code),
-                hint="allow events:PutEvents on the bus for this source and detail type",
-            )
+        if not _is_of_every_entry(entry):
+            continue
+        code, reason = foreign(entry["ErrorCode"]), foreign(entry.get("ErrorMessage") or "no reason given")
+        message = f"the bus refuses the event: {code}: {reason}"
+        if code in REFUSED:
+            hint = "allow events:PutEvents on the bus for this source and detail type"
+            return DestinationRefused(message, code=code, hint=hint)
+        return EventsRefused(message, code=code, hint="correct event.source, event.detail_type or event_bus")
     return None
 
 
-def request_error(error: Exception) -> DestinationError | Unknown:
-    """Of a whole request that failed: why nothing was accepted, or Unknown where that cannot be said."""
-    match error:
-        case ClientError():
-            return _client_error(error)
-        case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
-            return DestinationRefused(
-                f"there are no usable AWS keys: {type(error).__name__}",
-                code=type(error).__name__,
-                hint=CHECK_KEYS,
-            )
-        case ParamValidationError():
-            return RequestRefused("the request is not one that can be sent", code="ParamValidation", final=True)
-        case _ if was_never_sent(error):
-            hint = "check the region, endpoint_url and the network"
-            return DestinationUnavailable(f"the bus cannot be reached: {_words(error)}", code="unreachable", hint=hint)
-        case TimeoutError():
-            return Unknown("no whole answer in time")
-        case _:
-            return Unknown(_words(error))
+def put_events_error(error: Exception) -> DestinationError | RequestRefused | Unknown:
+    """Return the meaning of a PutEvents request that failed as a whole.
 
-
-def was_never_sent(error: Exception) -> bool:
-    """Whether the connection itself failed: no other error can tell.
-
-    A connection that ends while, or before, an answer comes may have carried the whole request, even where writing to
-    it is what failed. EndpointConnectionError is raised for both: only the error beneath says which it was.
+    DestinationError: nothing was accepted, and nothing is settled. Unknown: the bus may have accepted it.
     """
-    if isinstance(error, EndpointConnectionError):
-        error = error.kwargs.get("error")
-    return isinstance(
-        error,
-        (
-            # The SDK's, and then those of the HTTP client beneath it and beneath our own.
-            *(ConnectTimeoutError, SSLError, ProxyConnectionError),
-            *(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError),
-        ),
-    )
+    if isinstance(error, DestinationError):
+        return error
+    if isinstance(error, ClientError):
+        refusal = Refusal.of(error)
+        # The SDK's client may renew its keys within the call: then another service answered.
+        return _refused_request(refusal) if refusal.operation == PUT_EVENTS else credentials_error(error)
+    if was_never_sent(error) or (isinstance(error, BotoCoreError) and not is_of_a_response(error)):
+        return before_request(error, "the request cannot be made")
+    return Unknown("no whole answer in time" if isinstance(error, TimeoutError) else words(error))
 
 
-def _client_error(error: ClientError) -> DestinationError | Unknown:  # noqa: PLR0911  # a table: one row, one return
-    said = error.response.get("Error", {})
-    # AWS quotes the request it refuses, tokens included.
-    code, message = foreign(said.get("Code") or ""), foreign(said.get("Message") or "")
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
-    told = f"{code}: {message}" if message else code
-    # Where an answer is no error document, botocore gives the status for a code: then AWS itself did not speak.
-    from_aws = not code.isdigit() and code not in ("", "Unknown")
-    if code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return DestinationUnavailable(f"the bus throttles: {told}", code="ThrottlingException")
-    if code == "ResourceNotFoundException":
-        return BusMissing(
-            f"the bus does not exist: {told}", code=code, hint="create it, or correct event_bus and region"
-        )
-    if code in _CLOCK:
-        hint = "check this machine's clock, then the AWS keys: `forwarder check`"
-        return DestinationRefused(f"the bus refuses the signature: {told}", code=code, hint=hint)
-    if code in _KEYS or (from_aws and status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)):
-        return DestinationRefused(f"the bus refuses the keys: {told}", code=code, hint=CHECK_KEYS)
-    if code in _TOO_LARGE_OR_WRONG:
-        return RequestRefused(f"the bus refuses the request: {told}", code=code, final=True)
-    is_failure = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    if is_failure and not from_aws and status != HTTPStatus.SERVICE_UNAVAILABLE:
-        return Unknown(f"status {status} from something that is not the bus")
-    if is_failure:
-        return DestinationUnavailable(f"the bus fails: {told}", code=code if code in TRANSIENT else "InternalFailure")
-    if from_aws:
-        return RequestRefused(f"the bus refuses the request: {told}", code=code, final=False)
-    hint = "something between here and AWS answers in its place: check endpoint_url and proxies"
-    return DestinationUnavailable(f"status {status} from something that is not the bus", code="not-aws", hint=hint)
-
-
-def _words(error: Exception) -> str:
-    """The kind of failure, and what is beneath it: messages of the SDK hold addresses, which may hold more."""
-    beneath = error.kwargs.get("error") if isinstance(error, (HTTPClientError, BotoCoreError)) else None
-    name = type(error).__name__
-    return f"{name} ({type(beneath).__name__})" if beneath is not None else name
+def _refused_request(refusal: Refusal) -> DestinationError | RequestRefused | Unknown:
+    if refusal.code == MISSING:
+        hint = "create it, or correct event_bus and region"
+        return BusMissing(f"the bus does not exist: {refusal.text}", code=MISSING, hint=hint)
+    if meaning := refusal.common():
+        return meaning
+    if refusal.is_failure:
+        return Unknown(f"status {refusal.status} from something that is not the bus")
+    if refusal.is_from_aws or refusal.code == "413":
+        is_size = refusal.code in ("413", "RequestEntityTooLarge", "SerializationException")
+        of_an_entry = is_size or _ABOUT_SIZE_OR_DETAIL.search(refusal.message) is not None
+        return RequestRefused(refusal.code, f"the bus refuses the request: {refusal.text}", of_an_entry)
+    return refusal.not_aws()

@@ -11,11 +11,19 @@ from typing import Any, Protocol, Self
 import structlog
 from botocore.exceptions import NoCredentialsError
 
-from forwarder.aws.answers import CHECK_KEYS, MAY_NOT, entry_outcome, is_understood, refusal_of_all, request_error
+from forwarder.aws.answers import (
+    MAY_NOT,
+    RequestRefused,
+    entry_outcome,
+    is_understood,
+    put_events_error,
+    refusal_of_all,
+)
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.aws.put import DirectClient, FrozenKeys
+from forwarder.aws.request_errors import VERIFY_OFF, before_request, credentials_error, region_of
 from forwarder.clock import Clock
-from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from forwarder.errors import BusUnverified, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.metrics import Metrics
 from forwarder.model import Outcome, Unknown
 
@@ -24,8 +32,8 @@ log = structlog.get_logger("bus")
 LOOK_EVERY = 60.0
 """Seconds for which the bus is taken to exist. PutEvents to a bus that does not answers 200 and drops the events."""
 
-CANNOT_TELL = (*MAY_NOT, "elsewhere")
-"""Codes of a look that will never tell whether a bus exists."""
+CANNOT_TELL = (*MAY_NOT, "elsewhere", "verify-off")
+"""Codes of a check that will never tell whether a bus exists."""
 
 PATIENCE = 3
 """A request is given up after this many of its time-outs, whatever still trickles in."""
@@ -46,10 +54,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One outcome for each event, in order; `stop` where the bus refuses every other event as well."""
+    """One outcome for each event, in order; `stop` if the bus refuses every other event as well."""
 
     outcomes: list[Outcome]
-    stop: DestinationRefused | None = None
+    stop: DestinationError | None = None
 
 
 class Bus(Protocol):
@@ -63,8 +71,12 @@ class Bus(Protocol):
     async def look_for(self, name: str) -> None:
         """Ask whether another bus exists, by the name that it has here. Raises DestinationError."""
 
-    async def put(self, events: Sequence[Event]) -> Answer:
-        """Publish up to 10 events in one request. Raises DestinationError: then nothing was accepted."""
+    async def put(self, events: Sequence[Event]) -> Answer | RequestRefused:
+        """Publish up to 10 events in one request.
+
+        Return only what a response to PutEvents says, or Unknown if it may have arrived. Raise DestinationError if
+        nothing was accepted, which settles nothing.
+        """
 
 
 class ClassicBus:
@@ -101,7 +113,7 @@ class ClassicBus:
     ) -> None:
         await self._open.aclose()
 
-    async def put(self, events: Sequence[Event]) -> Answer:
+    async def put(self, events: Sequence[Event]) -> Answer | RequestRefused:
         await self.look()
         keys, put_events = await self._ready()
         request = put_events(keys, [self._entry(event) for event in events])
@@ -110,12 +122,12 @@ class ClassicBus:
             # The clients' time-outs are between two bytes: an answer that trickles would hold the request for ever.
             async with self._patience():
                 said = await request
-        except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table says what it means
-            meant = request_error(error)
-            if isinstance(meant, DestinationError):
+        except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table has its meaning
+            meaning = put_events_error(error)
+            if isinstance(meaning, DestinationError):
                 self._seen_at = None
-                raise meant from None
-            return Answer([meant] * len(events))
+                raise meaning from None
+            return meaning if isinstance(meaning, RequestRefused) else Answer([meaning] * len(events))
         finally:
             self._metrics.put(self._clock.monotonic() - began)
         if not is_understood(said, len(events)):
@@ -124,6 +136,8 @@ class ClassicBus:
         return Answer([entry_outcome(entry) for entry in told], refusal_of_all(told))
 
     async def look(self, *, anew: bool = False) -> None:
+        if not self._destination.verify:
+            self._warn_of_no_check()
         if not self._is_to_look(anew):
             return
         async with self._looking:
@@ -138,11 +152,19 @@ class ClassicBus:
                 self._may_look = False
                 log.warning(
                     "may not look whether the bus exists, and publishing to one that does not looks like success",
-                    mend="allow events:DescribeEventBus on the bus",
+                    mend=f"allow events:DescribeEventBus on the bus; {VERIFY_OFF}",
                 )
             else:
                 self.seen = settled
             self._seen_at = now
+
+    def _warn_of_no_check(self) -> None:
+        if self._may_look:
+            self._may_look = False
+            log.warning(
+                "the bus is not verified: events to a bus that does not exist are lost, and count as sent",
+                mend="set destination.verify = true if events:DescribeEventBus can be allowed on the bus",
+            )
 
     def _is_to_look(self, anew: bool) -> bool:
         is_fresh = self._seen_at is not None and self._clock.monotonic() - self._seen_at < LOOK_EVERY
@@ -150,42 +172,50 @@ class ClassicBus:
 
     async def look_for(self, name: str) -> None:
         region, digest, event_bus = name.split("/", 2)
+        if not self._destination.verify:
+            raise BusUnverified(f"{name} is not verified: destination.verify is false", code="verify-off")
         if (region, digest) != (self._destination.region, self._identity.digest):
             raise DestinationRefused(f"{name} is in another region or account", code="elsewhere")
         await self._describe(event_bus)
 
     async def _describe(self, event_bus: str) -> None:
+        """Ask AWS for the bus. Raise DestinationError if it is missing, or if that cannot be known."""
         await self._ready()
         try:
             async with self._patience():
-                await self._client.describe_event_bus(Name=event_bus)
+                said = await self._client.describe_event_bus(Name=event_bus)
         except Exception as error:  # noqa: BLE001  # as above
-            meant = request_error(error)
-            if isinstance(meant, DestinationError):
-                raise meant from None
-            why = f"whether the bus exists cannot be told: {meant.reason}"
-            raise DestinationUnavailable(why, code="unreachable") from None
+            meaning = before_request(error, "whether the bus exists cannot be told")
+            raise self._with_regions(meaning, event_bus) from None
+        if not (said.get("Name") or said.get("Arn")):  # a page of HTML comes back from the SDK as nothing at all
+            raise DestinationUnavailable(
+                "whether the bus exists cannot be told: the answer cannot be understood",
+                code="not-aws",
+                hint="something between here and AWS answers in its place: check endpoint_url and proxies",
+            )
+
+    def _with_regions(self, error: DestinationError, event_bus: str) -> DestinationError:
+        """Name both regions if the bus's ARN is one of another region: AWS names neither."""
+        region, ours = region_of(event_bus), self._destination.region
+        if isinstance(error, BusUnverified) and region and region != ours:
+            hint = f"event_bus is in the region {region}, but region is {ours}: set region; {VERIFY_OFF}"
+            return BusUnverified(error.message, code=error.code, hint=hint)
+        return error
 
     async def _ready(self) -> tuple[FrozenKeys, PutEvents]:
-        """Keys that can be had now, and what is called with them: what fails before a request was never sent.
-
-        Raises DestinationError.
-        """
+        """Return keys, and the call for which they are. Raise DestinationError: nothing was sent yet."""
         try:
             async with self._patience():  # a program that makes keys may never end
                 keys = await self._find_keys()
-                # Only then, for a client that is made without keys stays without.
-                async with self._connecting:
-                    if self._put_events is None:
-                        self._put_events = await self._connect()
-        except DestinationError:
-            raise
         except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
-            meant = request_error(error)
-            if isinstance(meant, DestinationError):
-                raise meant from None
-            why = f"the AWS keys cannot be had: {meant.reason}"
-            raise DestinationRefused(why, code="credentials", hint=CHECK_KEYS) from None
+            raise credentials_error(error) from None
+        try:
+            async with self._patience(), self._connecting:
+                # Only now, since a client that is made without keys never gets any.
+                if self._put_events is None:
+                    self._put_events = await self._connect()
+        except Exception as error:  # noqa: BLE001  # as above, and each setting of the SDK
+            raise before_request(error, "the AWS client cannot be made") from None
         return keys, self._put_events
 
     def _patience(self) -> asyncio.Timeout:

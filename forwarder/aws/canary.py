@@ -5,10 +5,11 @@ from typing import assert_never
 import msgspec
 
 from forwarder import __version__
+from forwarder.aws.answers import RequestRefused
 from forwarder.aws.bus import ClassicBus, Event
 from forwarder.aws.credentials import Identity
 from forwarder.clock import Clock
-from forwarder.errors import DestinationUnavailable, RequestRefused
+from forwarder.errors import DestinationUnavailable, EventsRefused
 from forwarder.model import Accepted, Rejected, Retry, Unknown
 
 DETAIL_TYPE = "Forwarder Test"
@@ -22,6 +23,8 @@ async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
     detail = {"version": "1", "test": True, "sentAt": sent_at, "forwarder": {"version": __version__}}
     async with ClassicBus(identity, clock) as bus:
         answer = await bus.put([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])
+    if isinstance(answer, RequestRefused):
+        raise answer.of_every_entry()
     if answer.stop is not None:
         raise answer.stop
     (outcome,) = answer.outcomes
@@ -29,7 +32,7 @@ async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
         case Accepted(event_id):
             return event_id
         case Rejected(code, reason) | Retry(code, reason):
-            raise RequestRefused(_told(code, reason), code=code, final=isinstance(outcome, Rejected))
+            raise EventsRefused(_told(code, reason), code=code)
         case Unknown(reason):
             raise DestinationUnavailable(f"whether it was sent is unknown: {reason}", code="unknown")
         case _:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 from botocore.config import Config
 from pydantic import SecretStr
 
+from forwarder.aws.http_session import BoundedSession
 from forwarder.errors import VaultError
 from forwarder.settings.checks import is_loopback
 from forwarder.settings.fields import DestinationSettings
@@ -175,23 +174,8 @@ def _options(destination: DestinationSettings) -> dict[str, Any]:
     }
 
 
-class _OneHop(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no types
-    """Follows no redirect, as the blocking SDK follows none: keys and events go where the settings say."""
-
-    async def _get_session(self, proxy_url: str | None) -> Any:
-        return _Requests(await super()._get_session(proxy_url))
-
-
-@dataclass(frozen=True, slots=True)
-class _Requests:
-    session: aiohttp.ClientSession
-
-    async def request(self, method: str, **options: Any) -> aiohttp.ClientResponse:
-        return await self.session.request(method, **options, allow_redirects=False)
-
-
 def aio_config(destination: DestinationSettings) -> AioConfig:
-    return AioConfig(**_options(destination), http_session_cls=_OneHop)
+    return AioConfig(**_options(destination), http_session_cls=BoundedSession)
 
 
 def config(destination: DestinationSettings) -> Config:

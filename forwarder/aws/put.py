@@ -38,6 +38,7 @@ from pydantic_core import to_json
 from yarl import URL
 
 from forwarder import __version__
+from forwarder.aws.http_session import CONNECT_ERRORS, NeverSent, ResponseUnreadable, read_body
 from forwarder.errors import DestinationRefused
 
 OPERATION = "PutEvents"
@@ -54,6 +55,8 @@ close on its way nobody could say."""
 
 INTERIM = (HTTPStatus.CONTINUE, HTTPStatus.PROCESSING, HTTPStatus.EARLY_HINTS)
 """Statuses that announce an answer, and are none."""
+
+MAX_INTERIM_RESPONSES = 10
 
 _answer = msgspec.json.Decoder(dict[str, Any])
 _refusal = create_parser("json")
@@ -176,16 +179,27 @@ class DirectClient:
         await self._open.aclose()
 
     def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> Awaitable[dict[str, Any]]:
-        """The answer, as the SDK gives it: one that cannot be parsed has no entries. Bytes in `entries` are text.
+        """Return the response as the SDK does: one that cannot be parsed has no entries. Bytes in `entries` are text.
 
-        Raises ValueError for bytes that are none, before anything is sent; and then the SDK's ClientError where the
-        answer is a refusal, and aiohttp's errors where there is none.
+        Raise ValueError at once for bytes that are no text. Then raise DestinationRefused or NeverSent if nothing was
+        sent, the SDK's ClientError if the response is a refusal, and aiohttp's errors if there is no response.
         """
         body = to_json({"Entries": entries})  # the quickest of those at hand to make a JSON string of bytes
-        return self.send(body, self._signer.headers(keys, body, int(time.time())))
+        return self._send_signed(keys, body)
+
+    async def _send_signed(self, keys: FrozenKeys, body: bytes) -> dict[str, Any]:
+        try:
+            headers = self._signer.headers(keys, body, int(time.time()))
+        except Exception as error:  # noqa: BLE001  # keys come from many sources, and may be anything
+            raise DestinationRefused(
+                f"the AWS keys cannot sign a request: {type(error).__name__}",
+                code="credentials",
+                hint="check the AWS keys: `forwarder check`",
+            ) from None
+        return await self.send(body, headers)
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-        """Once. No redirect is followed: whoever answers with one may have taken the events, or be anybody."""
+        """Send once. No redirect is followed: a server that answers with one may have taken the events."""
         connection = await self._connected()
         try:
             answer, said = await self._exchange(connection, body, headers)
@@ -202,6 +216,7 @@ class DirectClient:
             return {}
 
     async def _connected(self) -> Connection:
+        """Return a connection. Every error here is one of a request that was never sent."""
         timeout = aiohttp.ClientTimeout(connect=self._seconds)
         try:
             while True:
@@ -209,29 +224,50 @@ class DirectClient:
                 if not _protocol(connection).should_close:
                     return connection
                 connection.close()  # somebody spoke on it unasked: that is no answer to what is asked now
+        except CONNECT_ERRORS:
+            raise
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError from error
+        except Exception as error:
+            raise NeverSent(type(error).__name__) from error
 
     async def _exchange(
         self, connection: Connection, body: bytes, headers: Mapping[str, str]
     ) -> tuple[RawResponseMessage, bytes]:
         protocol = _protocol(connection)
-        protocol.set_response_params(read_until_eof=True, read_timeout=self._seconds)
+        protocol.set_response_params(read_until_eof=True, read_timeout=self._seconds, auto_decompress=False)
         told = CIMultiDict(self._any_request.headers)
         told.update(headers, **{"content-length": str(len(body))})
         writer = StreamWriter(protocol, asyncio.get_running_loop())
-        await writer.write_headers(self._first_line, told)
+        try:
+            await writer.write_headers(self._first_line, told)
+        except ValueError as error:  # a header that cannot be written, such as a token with a line break
+            raise NeverSent(type(error).__name__) from error
         # Until it is taken is not waited: a server that refuses a body by its length answers, and never takes it.
         await writer.write(body, drain=False)
         if not protocol.writing_paused:  # else it is still on its way, and nobody is late
             protocol.start_timeout()
         answer, content = await protocol.read()
-        while answer.code in INTERIM:
+        for _ in range(MAX_INTERIM_RESPONSES):
+            if answer.code not in INTERIM:
+                break
             answer, content = await protocol.read()
-        said = await content.read()
-        if protocol.writing_paused:
-            protocol.force_close()  # the rest of this body would stand before the next request
+        said = await self._body(protocol, answer, content)
+        if protocol.writing_paused or answer.code in INTERIM:
+            protocol.force_close()  # the rest of this body, or the awaited response, would meet the next request
         return answer, said
+
+    async def _body(
+        self, protocol: ResponseHandler, answer: RawResponseMessage, content: aiohttp.StreamReader
+    ) -> bytes:
+        """Return the body. A refusal without a readable body is still a refusal: its status is enough."""
+        try:
+            return await read_body(content, answer.headers)
+        except ResponseUnreadable:
+            protocol.force_close()
+            if answer.code < HTTPStatus.MULTIPLE_CHOICES:
+                raise
+            return b""
 
 
 def _protocol(connection: Connection) -> ResponseHandler:

@@ -36,9 +36,9 @@ class Stamp:
     def event(self, owed: Owed) -> Event:
         entry = owed.entry
         detail = marked_as_replay(entry.detail) if owed.replay else entry.detail
-        return Event(
-            self.source, self.detail_type, entry.time, refit(detail, self.max_entry_bytes - self.beside_detail)
-        )
+        detail = refit(detail, self.max_entry_bytes - self.beside_detail)
+        detail.decode()  # raises here, not in a request of which it is a part: there it would stop its neighbours
+        return Event(self.source, self.detail_type, entry.time, detail)
 
 
 @dataclass(slots=True)

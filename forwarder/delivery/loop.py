@@ -10,20 +10,22 @@ from forwarder.delivery.account import PART, Account
 from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
 from forwarder.delivery.gate import Gate, Ticket, Trouble
 from forwarder.delivery.publish import Published, publish
+from forwarder.delivery.refusals import Refusals
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settle import Settler
 from forwarder.delivery.sight import Sight
 from forwarder.errors import (
     BusMissing,
     DestinationError,
-    DestinationRefused,
+    DestinationPaused,
     DestinationUnavailable,
+    EventsRefused,
     LedgerError,
 )
 from forwarder.health import Health
 from forwarder.ledger import UNDECODABLE, Dead, Ledger, Settlement
 from forwarder.metrics import Metrics
-from forwarder.model import Owed, State, Unknown
+from forwarder.model import Accepted, Outcome, Owed, Rejected, Retry, State, Unknown
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
@@ -65,6 +67,7 @@ class Delivery:
         self._owed = asyncio.Event()
         self._sight = Sight(bus, settler, clock)
         self._account = Account(clock, metrics)
+        self._refusals = Refusals()
         self._taking_back = False
         self.trouble: DestinationError | None = None
         """What stands between the entries and the bus, until the next answer that is understood."""
@@ -114,7 +117,7 @@ class Delivery:
 
     async def _fill(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send; False where nothing more is to be waited for."""
-        while not (until_empty and isinstance(self.trouble, (DestinationRefused, BusMissing))):
+        while not (until_empty and self._gives_up):
             self._owed.clear()
             if not self._packer and (unfit := self._packer.add(await self._take())):
                 await self._bury(unfit)
@@ -127,6 +130,13 @@ class Delivery:
             self._account.tell()
             await self._clock.wait(self._owed, await self._until_due())
         return False
+
+    @property
+    def _gives_up(self) -> bool:
+        """Whether a pass that has to end need not wait. A single entry that is refused is no refusal of all."""
+        if isinstance(self.trouble, EventsRefused):
+            return self._refusals.are_many
+        return isinstance(self.trouble, DestinationPaused)
 
     async def _bury(self, unfit: list[Owed]) -> None:
         """Dead letters at once: they must not stand before the others."""
@@ -152,7 +162,7 @@ class Delivery:
         """One batch, from the bus's answer to the commit. What was not answered is owed as before."""
         left = {owed.token for owed in batch.owed}
         try:
-            async for published in publish(self._bus, batch):
+            async for published in publish(self._bus, batch, self._refusals):
                 settlements = self._heed(ticket, published)
                 await self._sight.note()
                 left -= {owed.token for owed in published.batch.owed}  # from here on they are the settler's
@@ -186,13 +196,25 @@ class Delivery:
             self._metrics.became_unknown(len(outcomes))
             log.warning("possible duplicate", entries=len(outcomes), why=unknown.reason)
         elif published.answer.stop:
+            self._refusals.count(outcomes)
             self._hold(ticket, published.answer.stop)
         else:
             self._gate.understood(ticket)
             self.trouble = None
-            self._health.healthy(PART)
+            self._report_answer(outcomes)
         self._sight.answered()
         return settlements
+
+    def _report_answer(self, outcomes: list[Outcome]) -> None:
+        """Report the bus as HEALTHY, or DEGRADED while it refuses every entry with codes that end as dead letters."""
+        refused = [each for each in outcomes if isinstance(each, Rejected) or (isinstance(each, Retry) and each.strike)]
+        accepted = [each for each in outcomes if isinstance(each, Accepted)]
+        self._refusals.count(accepted or refused)
+        if refused and self._refusals.are_many:
+            reason = f"it refuses every event: {refused[0].code}: {refused[0].reason}"
+            self._health.report(PART, State.DEGRADED, reason, "see `forwarder dead`, and correct [event] and event_bus")
+        elif accepted or not self._refusals.are_many:
+            self._health.healthy(PART)
 
     async def _look_back(self) -> None:
         if missing := await self._sight.look_back():
@@ -217,7 +239,7 @@ class Delivery:
 
     def _hold(self, ticket: Ticket, error: DestinationError) -> None:
         self.trouble = error
-        if isinstance(error, (DestinationRefused, BusMissing)):
+        if isinstance(error, DestinationPaused):
             wait = self._gate.trouble(ticket, Trouble.REFUSAL)
             self._health.report(PART, State.FAILED, error.message, error.hint)
         else:

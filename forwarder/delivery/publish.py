@@ -1,14 +1,16 @@
-"""Publishing a batch: one request, or several where the bus refuses it as a whole."""
+"""Publishing a batch: one request, or several if the bus refuses it as a whole."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
 
+from forwarder.aws.answers import RequestRefused
 from forwarder.aws.bus import Answer, Bus
 from forwarder.delivery.batch import Batch
-from forwarder.errors import DestinationError, RequestRefused
-from forwarder.model import Outcome, Rejected, Retry
+from forwarder.delivery.refusals import Refusals
+from forwarder.errors import DestinationError, DestinationUnavailable
+from forwarder.model import Accepted, Retry
 
 log = structlog.get_logger("delivery")
 
@@ -19,35 +21,52 @@ class Published:
     answer: Answer
 
 
-async def publish(bus: Bus, batch: Batch) -> AsyncIterator[Published]:
-    """Each part of the batch with its answer, as soon as it is there, so that nothing answered waits for the rest.
+class NotMade:
+    """A request that the forwarder failed to make: a fault of its own, which settles nothing."""
+
+
+async def publish(bus: Bus, batch: Batch, refusals: Refusals) -> AsyncIterator[Published]:
+    """Yield each part of the batch with its answer, as soon as it is there.
 
     A refused request is halved until the entry is alone that the refusal is about, and so is one that we fail to make
-    ourselves. Raises DestinationError for the parts that were not told yet.
+    ourselves. Entries that are refused alone come last, when it is known whether others were accepted. Raise
+    DestinationError for the parts that have no answer yet.
     """
-    parts = [batch]
+    parts, alone, not_made = [batch], [], []
+    before = refusals.requests
     while parts:
         part = parts.pop()
-        try:
-            answer = await bus.put(part.events)
-        except DestinationError as error:
-            if not isinstance(error, RequestRefused):
-                raise
-            refused = error
-        except Exception as error:
-            log.exception("request failed", kind=type(error).__name__)
-            refused = RequestRefused("a request failed inside the forwarder", code="internal", final=False)
-        else:
-            yield Published(part, answer)
-            continue
-        if len(part.owed) > 1:
+        number = refusals.begin()
+        response = await _put(bus, part)
+        if isinstance(response, Answer):
+            if any(isinstance(outcome, Accepted) for outcome in response.outcomes):
+                refusals.accepted(number)
+            yield Published(part, response)
+        elif len(part.owed) > 1:
             first, second = part.halves()
             parts += second, first
+        elif isinstance(response, RequestRefused):
+            alone.append((part, refusals.refused(part.owed[0], response)))
         else:
-            yield Published(part, Answer([_outcome_of(refused)]))
+            not_made.append(part)
+    for part, refusal in alone:
+        yield Published(part, refusals.answer_to(refusal, since=before))
+    for part in not_made:
+        yield Published(part, _answer_to_none(is_of_all=not refusals.is_accepted_since(before)))
 
 
-def _outcome_of(refused: RequestRefused) -> Outcome:
-    if refused.final:
-        return Rejected(refused.code, refused.message)
-    return Retry(refused.code, refused.message, strike=True)
+async def _put(bus: Bus, part: Batch) -> Answer | RequestRefused | NotMade:
+    try:
+        return await bus.put(part.events)
+    except DestinationError:
+        raise
+    except Exception as error:
+        log.exception("request failed", kind=type(error).__name__)
+        return NotMade()
+
+
+def _answer_to_none(*, is_of_all: bool) -> Answer:
+    """Return the outcome of an entry of which no request was made: it stays pending, without a strike."""
+    reason = "a request failed inside the forwarder"
+    stop = DestinationUnavailable(reason, code="internal") if is_of_all else None
+    return Answer([Retry("internal", reason)], stop)

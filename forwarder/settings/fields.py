@@ -107,6 +107,10 @@ class DestinationSettings(Section):
     max_request_bytes: int = Field(
         1_000_000, ge=SMALLEST_ENTRY_LIMIT, le=1_048_576, description="largest sum of events in a request"
     )
+    verify: bool = Field(
+        default=True,
+        description="ask DescribeEventBus whether the bus exists; `false` for buses that may not be described",
+    )
     concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
     timeout: Interval = Field(timedelta(seconds=10), description="longest wait for an answer")
     client: Literal["direct", "sdk"] = Field(

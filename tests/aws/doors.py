@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from forwarder.aws.answers import RequestRefused
 from forwarder.aws.bus import Answer, ClassicBus, Event
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.settings.fields import variable
@@ -46,7 +47,9 @@ def delivered(bridge: StrictEventBridge) -> str:
 
 async def answer_to(bridge: StrictEventBridge, ids: str = "ab", **options: Any) -> Answer:
     async with a_bus(bridge, **options) as bus:
-        return await bus.put(events(ids))
+        answer = await bus.put(events(ids))
+    assert not isinstance(answer, RequestRefused)
+    return answer
 
 
 async def raised_by(kind: type[Exception], call: Callable[[], Any]) -> Any:

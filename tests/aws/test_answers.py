@@ -19,8 +19,8 @@ from botocore.exceptions import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.aws.answers import entry_outcome, is_understood, refusal_of_all, request_error
-from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable, RequestRefused
+from forwarder.aws.answers import RequestRefused, entry_outcome, is_understood, put_events_error, refusal_of_all
+from forwarder.errors import BusUnverified, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.model import Accepted, Rejected, Retry, Unknown
 from tests.samples import examples, texts, trees
 
@@ -60,7 +60,7 @@ def test_no_error_of_the_bus_breaks_the_table_and_none_is_taken_for_success(
     code: str, status: int, message: str
 ) -> None:
     response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    assert isinstance(request_error(ClientError(response, "PutEvents")), (DestinationError, Unknown))
+    assert isinstance(put_events_error(ClientError(response, "PutEvents")), (DestinationError, RequestRefused, Unknown))
 
 
 def test_a_refusal_that_holds_for_all_is_found_among_others() -> None:
@@ -85,7 +85,7 @@ def connector_error() -> aiohttp.ClientConnectorError:
         (NoCredentialsError(), DestinationRefused),
         (PartialCredentialsError(provider="p", cred_var="v"), DestinationRefused),
         (CredentialRetrievalError(provider="p", error_msg="m"), DestinationRefused),
-        (ParamValidationError(report="r"), RequestRefused),
+        (ParamValidationError(report="r"), BusUnverified),
         (ConnectTimeoutError(endpoint_url=URL), DestinationUnavailable),
         (SSLError(endpoint_url=URL, error=OSError()), DestinationUnavailable),
         (EndpointConnectionError(endpoint_url=URL, error=connector_error()), DestinationUnavailable),
@@ -109,6 +109,6 @@ def connector_error() -> aiohttp.ClientConnectorError:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_only_what_was_certainly_not_sent_is_told_so(error: Exception, kind: type) -> None:
-    meant = request_error(error)
+    meant = put_events_error(error)
     assert type(meant) is kind
     assert "planted-secret" not in f"{meant} {meant!r}"

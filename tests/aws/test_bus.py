@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from forwarder.aws.answers import RequestRefused
 from forwarder.errors import (
     BusMissing,
     DestinationError,
     DestinationRefused,
     DestinationUnavailable,
-    RequestRefused,
 )
 from forwarder.model import Accepted, Outcome, Rejected, Retry, Unknown
 from tests.aws.doors import a_bus, answer_to, delivered, events, raised_by, served
@@ -143,9 +143,6 @@ async def test_an_answer_that_cannot_be_understood_is_unknown_for_every_entry(
         ),
         (bus_faults.refused(403, "SomethingForbiddenException"), DestinationRefused, "SomethingForbiddenException"),
         (bus_faults.refused(400, "ResourceNotFoundException"), BusMissing, "ResourceNotFoundException"),
-        (bus_faults.too_large(), RequestRefused, "413"),
-        (bus_faults.refused(400, "ValidationException", "too large"), RequestRefused, "ValidationException"),
-        (bus_faults.refused(400, "BrandNewException"), RequestRefused, "BrandNewException"),
     ],
     ids=str,
 )  # fmt: skip
@@ -158,8 +155,31 @@ async def test_a_request_that_is_refused_was_accepted_by_nobody(
         error = await raised_by(kind, lambda: bus.put(events()))
         assert error.code == code
         assert error.message
-        if isinstance(error, RequestRefused):
-            assert error.final == (code != "BrandNewException")
+        assert delivered(bridge) == ""
+        await bus.put(events("c"))
+    assert delivered(bridge) == "c"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "of_an_entry"),
+    [
+        (bus_faults.too_large(), "413", True),
+        (bus_faults.refused(400, "ValidationException", "Total size is too large"), "ValidationException", True),
+        (bus_faults.refused(400, "ValidationException", "Cross-region"), "ValidationException", False),
+        (bus_faults.refused(400, "SerializationException"), "SerializationException", True),
+        (bus_faults.refused(400, "BrandNewException"), "BrandNewException", False),
+    ],
+    ids=str,
+)
+@looped
+async def test_a_refused_request_is_a_value_and_settles_no_entry(
+    bridge: StrictEventBridge, fault: Fault, code: str, of_an_entry: bool
+) -> None:
+    bridge.next(fault)
+    async with a_bus(bridge) as bus:
+        refused = await bus.put(events())
+        assert isinstance(refused, RequestRefused)
+        assert (refused.code, refused.of_an_entry, bool(refused.message)) == (code, of_an_entry, True)
         assert delivered(bridge) == ""
         await bus.put(events("c"))
     assert delivered(bridge) == "c"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.aws.answers import request_error
+from forwarder.aws.answers import put_events_error
 from forwarder.aws.put import HEADERS
 from forwarder.errors import DestinationUnavailable
 from tests.aws.test_put import ACCEPTED, ENTRIES, KEYS, a_client
@@ -111,4 +111,4 @@ async def test_a_proxy_that_opens_no_tunnel_got_nothing_that_could_be_sent_twice
         async with a_client("https://127.0.0.1:9") as client:
             with pytest.raises(Exception, match="407") as refused:
                 await client.put_events(KEYS, ENTRIES)
-    assert isinstance(request_error(refused.value), DestinationUnavailable)
+    assert isinstance(put_events_error(refused.value), DestinationUnavailable)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import pytest
 from botocore.exceptions import ClientError
 
-from forwarder.aws.answers import request_error
-from forwarder.errors import RequestRefused
+from forwarder.aws.answers import RequestRefused, put_events_error
 from tests.aws.test_put import ACCEPTED, ENTRIES, KEYS, a_client, told
 from tests.fakes.actions import Action, Answer, Line, Raw
 from tests.fakes.wire import Request, WireServer
@@ -47,7 +46,7 @@ async def test_a_body_that_is_refused_by_its_length_is_refused_at_once(then: str
             async with asyncio.timeout(3 * PATIENCE):
                 with pytest.raises(ClientError) as refused:
                     await client.put_events(KEYS, LARGE)
-            assert isinstance(request_error(refused.value), RequestRefused)
+            assert isinstance(put_events_error(refused.value), RequestRefused)
             await asyncio.sleep(1.2 * PATIENCE)  # in which nothing may be late that nobody waits for
             assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from pydantic_core import to_json
 
 from forwarder.aws.answers import entry_outcome, is_understood
-from forwarder.aws.bus import ClassicBus, Event
+from forwarder.aws.bus import Answer, ClassicBus, Event
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.put import DirectClient, Signer
 from forwarder.clock import SystemClock
@@ -73,6 +73,7 @@ def forwarder(url: str, detail: bytes) -> Turn:
     async def publish(seconds: float) -> float:
         async with ClassicBus(identity, SystemClock()) as bus:
             answer = await bus.put(events)
+            assert isinstance(answer, Answer)
             assert all(isinstance(outcome, Accepted) for outcome in answer.outcomes)
             return await rate_of(lambda: bus.put(events), seconds)
 

@@ -13,9 +13,10 @@ from forwarder.ledger import Books
 from forwarder.model import State
 from tests.delivery.sender import a_sender, delivered
 from tests.fakes import bus_faults
-from tests.fakes.eventbridge import BUS, StrictEventBridge
+from tests.fakes.bus_faults import Fault
+from tests.fakes.eventbridge import BUS, StrictEventBridge, operation_of
 from tests.fakes.signing import Key
-from tests.loops import looped
+from tests.loops import looped, until
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -68,6 +69,11 @@ async def test_a_code_that_nobody_documented_ends_in_the_dead_letters(
         letter = await sender.ledger.dead_letter("a")
         assert letter is not None
         assert (letter.code, letter.attempted) == ("BrandNewException", 10)
+        states = [sender.health.parts["bus"].state]
+        bridge.clear()
+        await sender.owe("b")
+        await sender.send()
+        assert [*states, sender.health.parts["bus"].state] == [State.DEGRADED, State.HEALTHY]
 
 
 @looped
@@ -174,12 +180,70 @@ async def test_an_entry_of_which_no_event_can_be_made_is_dead_and_its_neighbours
 
 
 @looped
-async def test_an_entry_that_we_fail_to_send_ourselves_is_given_up_alone_and_its_neighbours_are_sent(
+async def test_entry_that_is_no_text_is_dead_and_its_neighbours_are_sent(
     bridge: StrictEventBridge, tmp_path: Path
 ) -> None:
     async with a_sender(bridge, tmp_path) as sender:
         await sender.owe("a", detail=b'{"executionId": "a\xff"}')
         await sender.owe("bc")
         assert await sender.send() == Books(recorded=3, sent=2, dead=1)
-        assert await sender.letters() == {"a": "internal"}
+        assert await sender.letters() == {"a": "Undecodable"}
     assert sorted(delivered(bridge)) == ["b", "c"]
+
+
+REFUSES_ALL = [
+    bus_faults.refused(
+        400, "ValidationException", "1 validation error detected: Value at 'entries.1.member.eventBusName'"
+    ),
+    bus_faults.refused(400, "ValidationException", "Total size of the entries in the request is over the limit."),
+    bus_faults.refused(400, "ValidationException", "Cross-region API call is not allowed."),
+    bus_faults.refused(400, "SerializationException"),
+    bus_faults.refused(400, "BrandNewException", "of this year"),
+    bus_faults.refused(404, "UnknownOperationException"),
+    bus_faults.too_large(),
+    bus_faults.entry_codes(dict.fromkeys(range(10), "InvalidArgument"), "Parameter Source is not valid."),
+    bus_faults.entry_codes(dict.fromkeys(range(10), "InvalidArgument"), "Parameter DetailType is not valid."),
+]
+
+
+@pytest.mark.parametrize("fault", REFUSES_ALL, ids=str)
+@pytest.mark.parametrize("ids", ["a", "abcdefghijklm"])
+@looped
+async def test_refusal_of_every_entry_settles_none_and_pauses(
+    bridge: StrictEventBridge, tmp_path: Path, fault: Fault, ids: str
+) -> None:
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("z")
+        await sender.send()
+        bridge.always(lambda request: fault if operation_of(request) == "PutEvents" else None)
+        await sender.owe(ids)
+        running = asyncio.create_task(sender.delivery.run())
+        refused = len(bridge.served)
+        await until(lambda: len(bridge.served) > refused + 30)
+        part = sender.health.parts["bus"]
+        assert (part.state, bool(part.why), bool(part.mend)) == (State.FAILED, True, True)
+        assert await sender.letters() == {}
+        bridge.clear()
+        await until(lambda: len(bridge.delivered) == len(ids) + 1)
+        await until(lambda: sender.health.parts["bus"].state is State.HEALTHY)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await sender.delivery.drain()
+        assert await sender.ledger.audit() == Books(recorded=len(ids) + 1, sent=len(ids) + 1)
+
+
+@looped
+async def test_lone_refused_entry_is_dead_once_another_is_accepted(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    bridge.max_request_bytes = 5000
+    async with a_sender(bridge, tmp_path) as sender:
+        await sender.owe("X", detail=json.dumps({"executionId": "X", "a": "x" * 6000}).encode())
+        running = asyncio.create_task(sender.delivery.run())
+        await until(lambda: "bus" in sender.health.parts and sender.health.parts["bus"].state is State.FAILED)
+        assert await sender.letters() == {}
+        await sender.owe("a")
+        await until(lambda: bridge.delivered)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert await sender.send() == Books(recorded=2, sent=1, dead=1)
+        assert await sender.letters() == {"X": "ValidationException"}
+        assert sender.health.parts["bus"].state is State.HEALTHY

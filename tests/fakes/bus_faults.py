@@ -26,6 +26,7 @@ class Fault:
     delivered: bool
     spoil: Callable[[Answer], Action]
     codes: Mapping[int, str] = field(default_factory=dict)  # entries refused by their index
+    message: str = ""  # of these entries, if it is not AWS's own
     early: bool = False  # acts on the head, before the body is read
 
     def __str__(self) -> str:
@@ -39,9 +40,10 @@ def refusal(status: int, code: str, message: str) -> Answer:
 # Some of the entries, or the whole request, are refused. Nothing that is refused is delivered.
 
 
-def entry_codes(codes: Mapping[int, str]) -> Fault:
-    """A 200 that refuses these entries with these codes; the others are delivered."""
-    return Fault(f"entry codes {dict(codes)}", delivered=True, spoil=lambda answer: answer, codes=codes)
+def entry_codes(codes: Mapping[int, str], message: str = "") -> Fault:
+    """A 200 that refuses these entries with these codes; the others are delivered. `message` replaces AWS's own."""
+    name = f"entry codes {dict(codes)} {message}".strip()
+    return Fault(name, delivered=True, spoil=lambda answer: answer, codes=codes, message=message)
 
 
 def refused(status: int, code: str, message: str = "") -> Fault:

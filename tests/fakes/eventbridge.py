@@ -184,7 +184,8 @@ class StrictEventBridge:
         for index, entry in enumerate(content["Entries"]):
             refused = put_events.coded(codes[index]) if index in codes else put_events.refused_entry(entry)
             if refused:
-                results.append({"ErrorCode": refused.code, "ErrorMessage": refused.message})
+                message = (fault.message if fault else "") or refused.message
+                results.append({"ErrorCode": refused.code, "ErrorMessage": message})
                 continue
             event = Delivered(event_id(request, index), entry, self.now(), request.index)
             results.append({"EventId": event.event_id})

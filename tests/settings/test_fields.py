@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "destination.external_id": "",
     "destination.max_entry_bytes": 262_144,
     "destination.max_request_bytes": 1_000_000,
+    "destination.verify": True,
     "destination.concurrency": 8,
     "destination.timeout": 10 * S,
     "destination.client": "direct",

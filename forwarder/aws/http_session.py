@@ -1,0 +1,114 @@
+"""The HTTP session of the SDK's clients, and the limits that every response of AWS has to keep.
+
+A response that breaks a limit is not read further. Its body counts as absent.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
+
+MAX_RESPONSE_BYTES = 1_048_576
+"""PutEvents answers 10 entries with less than 10 KiB, and DescribeEventBus with a policy of at most 10 KiB."""
+
+CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+"""Errors that aiohttp raises only while it connects. They name the peer, so they are passed on as they are."""
+
+
+class NeverSent(aiohttp.ClientConnectionError):
+    """An error in the connect phase. No byte of the request's body left this machine."""
+
+
+class ResponseUnreadable(Exception):  # it names a property of the response, as aiohttp's errors do
+    """A response that is larger than allowed, or compressed although that was not requested."""
+
+
+async def read_body(content: aiohttp.StreamReader, headers: Mapping[str, str]) -> bytes:
+    """Return the whole body. Raise ResponseUnreadable if it is compressed or larger than MAX_RESPONSE_BYTES."""
+    if (encoding := headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
+        raise ResponseUnreadable(f"the response is compressed ({encoding[:20]}), which was not requested")
+    body = bytearray()
+    while chunk := await content.readany():
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise ResponseUnreadable(f"the response is larger than {MAX_RESPONSE_BYTES} bytes")
+    return bytes(body)
+
+
+class Body(aiohttp.BytesPayload):
+    """A request body that records when the first byte of it is about to be written."""
+
+    was_begun = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.was_begun = True
+        await super().write_with_length(writer, content_length)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self.was_begun = True
+        await super().write(writer)
+
+
+class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no types
+    """A session that follows no redirect, reads no more than allowed, and separates "never sent" from "unknown".
+
+    The blocking SDK follows no redirect either: keys and events go only to the address in the settings.
+    """
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        return _Requests(await super()._get_session(proxy_url))
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The part of aiohttp's response that the SDK uses. The body has been read."""
+
+    url: URL
+    status: int
+    raw_headers: Any
+    body: bytes
+
+    async def read(self) -> bytes:
+        return self.body
+
+
+@dataclass(frozen=True, slots=True)
+class _Requests:
+    session: aiohttp.ClientSession
+
+    async def request(self, method: str, **options: Any) -> Response:
+        data = options.pop("data", None)
+        body = Body(data.encode() if isinstance(data, str) else data) if isinstance(data, (bytes, str)) else None
+        limits = options.pop("timeout", self.session.timeout)
+        # Without `connect`, only each step is bounded: a proxy that is silent after CONNECT would go unnoticed.
+        limits = aiohttp.ClientTimeout(
+            connect=limits.sock_connect, sock_connect=limits.sock_connect, sock_read=limits.sock_read
+        )
+        try:
+            response = await self.session.request(
+                method, **options, data=data if body is None else body, timeout=limits, allow_redirects=False
+            )
+        except CONNECT_ERRORS:
+            raise
+        except Exception as error:
+            if body is None or body.was_begun:
+                raise
+            raise NeverSent(type(error).__name__) from error
+        async with response:
+            return Response(response.url, response.status, response.raw_headers, await _bounded(response))
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body. A refusal without a readable body is still a refusal: its status is enough."""
+    try:
+        return await read_body(response.content, response.headers)
+    except ResponseUnreadable:
+        response.close()
+        if response.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise
+        return b""

@@ -1,0 +1,247 @@
+"""The meaning of an AWS call that failed, for every call but PutEvents: delivery is paused, nothing is settled.
+
+Sources: "Common errors" of the EventBridge API reference, and the errors that botocore, aiobotocore and aiohttp raise.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Self
+
+import aiohttp
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+)
+from botocore.exceptions import ConnectionError as SdkConnectionError
+
+from forwarder import network_errors
+from forwarder.aws.http_session import NeverSent, ResponseUnreadable
+from forwarder.errors import (
+    BusMissing,
+    BusUnverified,
+    DestinationError,
+    DestinationRefused,
+    DestinationUnavailable,
+)
+from forwarder.model import Unknown
+from forwarder.redaction import foreign
+
+TRANSIENT = frozenset({"InternalFailure", "InternalException", "ThrottlingException"})
+"""Of an entry, or of a request: it was not accepted, and will be."""
+
+MAY_NOT = ("AccessDenied", "AccessDeniedException")
+"""Of a request: the keys are valid, and their policy does not allow this."""
+
+MISSING = "ResourceNotFoundException"
+PUT_EVENTS = "PutEvents"
+DESCRIBE = "DescribeEventBus"
+
+THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
+CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"})
+KEYS = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "OptInRequired",
+        "UnrecognizedClientException",
+    }
+)
+
+CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
+CHECK_BUS = "correct event_bus and region"
+VERIFY_OFF = "if the bus may not be described, set destination.verify = false"
+CA_VARIABLE = "AWS_CA_BUNDLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error response of AWS, or of something that answers in its place. `code` and `message` are redacted."""
+
+    operation: str
+    status: int
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: ClientError) -> Self:
+        said = error.response.get("Error", {})
+        metadata = error.response.get("ResponseMetadata", {})
+        code = str(said.get("Code") or "")
+        if _is_no_code(code):
+            # Some gateways of AWS name the error in this header only: `Code:http://…/`.
+            header = str((metadata.get("HTTPHeaders") or {}).get("x-amzn-errortype") or "")
+            code = header.partition(":")[0].rpartition("#")[2].strip() or code
+        status = int(metadata.get("HTTPStatusCode") or 0)
+        # AWS quotes the request that it refuses, tokens included.
+        return cls(error.operation_name, status, foreign(code), foreign(said.get("Message") or ""))
+
+    @property
+    def text(self) -> str:
+        return f"{self.code}: {self.message}" if self.message else self.code
+
+    @property
+    def is_from_aws(self) -> bool:
+        """Without an error document botocore takes the status for the code: then AWS itself did not answer."""
+        return not _is_no_code(self.code)
+
+    @property
+    def is_failure(self) -> bool:
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+    @property
+    def sender(self) -> str:
+        return "the bus" if self.operation in (PUT_EVENTS, DESCRIBE) else f"AWS ({self.operation})"
+
+    def common(self) -> DestinationError | None:
+        """Return the meaning of a refusal that any operation can get, or None for one of this operation."""
+        if self.code in THROTTLED or self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return DestinationUnavailable(f"{self.sender} throttles: {self.text}", code="ThrottlingException")
+        if self.code in CLOCK:
+            hint = "check this machine's clock, then the AWS keys: `forwarder check`"
+            return DestinationRefused(f"{self.sender} refuses the signature: {self.text}", code=self.code, hint=hint)
+        is_forbidden = self.is_from_aws and self.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        if self.code in KEYS or is_forbidden:
+            return DestinationRefused(f"{self.sender} refuses the keys: {self.text}", code=self.code, hint=CHECK_KEYS)
+        if self.is_failure and (self.is_from_aws or self.status == HTTPStatus.SERVICE_UNAVAILABLE):
+            code = self.code if self.code in TRANSIENT else "InternalFailure"
+            return DestinationUnavailable(f"{self.sender} fails: {self.text}", code=code)
+        return None
+
+    def not_aws(self) -> DestinationUnavailable:
+        hint = "something between here and AWS answers in its place: check endpoint_url and proxies"
+        return DestinationUnavailable(f"status {self.status} from something that is not AWS", code="not-aws", hint=hint)
+
+
+def _is_no_code(code: str) -> bool:
+    return code.isdigit() or code in ("", "Unknown")
+
+
+def request_error(error: Exception) -> DestinationError | Unknown:
+    """Return the meaning of any failed call but PutEvents, or Unknown if no response was understood."""
+    if isinstance(error, DestinationError):
+        return error
+    if isinstance(error, ClientError):
+        return _refusal(Refusal.of(error))
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)):
+        name = type(error).__name__
+        return DestinationRefused(f"there are no usable AWS keys: {name}", code=name, hint=CHECK_KEYS)
+    if isinstance(error, ParamValidationError):
+        return BusUnverified(
+            "the settings make a request that cannot be sent", code="ParamValidation", hint=f"{CHECK_BUS}, role_arn"
+        )
+    if was_never_sent(error):
+        return unreachable(error)
+    return Unknown("no whole answer in time" if isinstance(error, TimeoutError) else words(error))
+
+
+def before_request(error: Exception, doing: str) -> DestinationError:
+    """Return the reason for which delivery is paused. `doing` names the step that failed, before any PutEvents."""
+    meaning = request_error(error)
+    if isinstance(meaning, DestinationError):
+        return meaning
+    if isinstance(error, BotoCoreError) and not is_of_a_response(error):
+        return BusUnverified(
+            f"{doing}: {foreign(error)}", code=type(error).__name__, hint=f"{CHECK_BUS}, and endpoint_url"
+        )
+    return DestinationUnavailable(f"{doing}: {meaning.reason}", code="unreachable")
+
+
+def credentials_error(error: Exception) -> DestinationError:
+    """Return the reason for which there are no keys: every link of the chain has errors of its own."""
+    if isinstance(error, ClientError) and (refusal := Refusal.of(error)).operation in (PUT_EVENTS, DESCRIBE):
+        return _refusal(refusal)
+    meaning = request_error(error)
+    if isinstance(meaning, DestinationError) and not isinstance(meaning, BusUnverified):
+        return meaning
+    reason = meaning.reason if isinstance(meaning, Unknown) else type(error).__name__
+    return DestinationRefused(f"the AWS keys cannot be had: {reason}", code="credentials", hint=CHECK_KEYS)
+
+
+def _refusal(refusal: Refusal) -> DestinationError:
+    if meaning := refusal.common():
+        return meaning
+    if not refusal.is_from_aws:
+        return refusal.not_aws()
+    if refusal.operation != DESCRIBE:
+        # A code of another service, such as STS's ResourceNotFoundException or ValidationError, is about the keys.
+        reason = f"the AWS keys cannot be had: {refusal.operation}: {refusal.text}"
+        return DestinationRefused(reason, code="credentials", hint="check role_arn, external_id and the AWS keys")
+    if refusal.code == MISSING:
+        return BusMissing(
+            f"the bus does not exist: {refusal.text}", code=MISSING, hint="create it, or correct event_bus and region"
+        )
+    reason = f"DescribeEventBus is refused, so nothing is sent: {refusal.text}"
+    return BusUnverified(reason, code=refusal.code, hint=f"{CHECK_BUS}; {VERIFY_OFF}")
+
+
+def was_never_sent(error: Exception) -> bool:
+    """Return whether the error is one of the connect phase.
+
+    A connection that ends while, or before, an answer comes may have carried the whole request, even if writing to it
+    is what failed. EndpointConnectionError and HTTPClientError are raised for both: only the error beneath tells.
+    """
+    if isinstance(error, (ConnectTimeoutError, SSLError, ProxyConnectionError)):
+        return True
+    beneath = _beneath(error)
+    return isinstance(
+        error if beneath is None else beneath,
+        (NeverSent, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError),
+    )
+
+
+def unreachable(error: Exception) -> DestinationUnavailable:
+    """Return the cause of a connection that was not made, with the variable or setting that fixes it."""
+    address = str(error.kwargs.get("endpoint_url") or "") if isinstance(error, BotoCoreError) else ""
+    target = f"the address {network_errors.without_credentials(address)}" if address else "the bus"
+    try:
+        problem = network_errors.explain(error, target=target, ca_variable=CA_VARIABLE)
+    except Exception:  # noqa: BLE001  # the text of some errors of aiohttp cannot be made
+        problem = None
+    if problem is not None:
+        return DestinationUnavailable(problem.message, code="unreachable", hint=problem.hint)
+    never_sent = next((each for each in (error, _beneath(error)) if isinstance(each, NeverSent)), None)
+    reason = words(error) if never_sent is None else f"no connection was made ({never_sent})"
+    hint = "check the region, endpoint_url, the network and HTTPS_PROXY"
+    return DestinationUnavailable(f"{target} cannot be reached: {reason}", code="unreachable", hint=hint)
+
+
+def words(error: Exception) -> str:
+    """Return the kind of failure, and of the one beneath. The SDK's messages hold addresses, which may hold more."""
+    beneath = _beneath(error)
+    if isinstance(beneath or error, ResponseUnreadable):
+        return str(beneath or error)
+    name = type(error).__name__
+    return f"{name} ({type(beneath).__name__})" if beneath is not None else name
+
+
+def _beneath(error: Exception) -> Exception | None:
+    beneath = error.kwargs.get("error") if isinstance(error, (HTTPClientError, BotoCoreError)) else None
+    return beneath if isinstance(beneath, Exception) else None
+
+
+def is_of_a_response(error: BotoCoreError) -> bool:
+    """Return whether the SDK raises this error with a request under way. It raises all others before it sends one."""
+    return isinstance(error, (HTTPClientError, SdkConnectionError, IncompleteReadError))
+
+
+def region_of(event_bus: str) -> str:
+    """Return the region in the ARN of a bus, or an empty text for a name."""
+    parts = event_bus.split(":")
+    return parts[3] if len(parts) > 5 and parts[0] == "arn" else ""  # noqa: PLR2004  # arn:aws:events:REGION:ACCOUNT:…
