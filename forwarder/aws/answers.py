@@ -125,7 +125,7 @@ def _is_of_every_entry(entry: Mapping[str, Any]) -> bool:
 
 
 def is_understood(answer: Mapping[str, Any], sent: int) -> bool:
-    """An answer counts only when it speaks of each entry, and says one thing of it.
+    """Return whether an answer has one result for each entry, and contradicts itself nowhere.
 
     HTML, an empty body and one that was cut short all come back from the SDK as an answer without entries.
     """
@@ -134,7 +134,13 @@ def is_understood(answer: Mapping[str, Any], sent: int) -> bool:
         isinstance(entries, list)
         and len(entries) == sent
         and all(isinstance(entry, dict) and _says_one_thing(entry) for entry in entries)
+        and _shows_every_failure(entries, answer.get("FailedEntryCount"))
     )
+
+
+def _shows_every_failure(entries: list[Mapping[str, Any]], failed: object) -> bool:
+    """If more entries failed than results tell, one that looks accepted was not. An absent count means nothing."""
+    return not isinstance(failed, int) or failed <= sum(bool(entry.get("ErrorCode")) for entry in entries)
 
 
 def _says_one_thing(entry: Mapping[str, Any]) -> bool:

@@ -160,7 +160,8 @@ def before_request(error: Exception, doing: str) -> DestinationError:
         return BusUnverified(
             f"{doing}: {foreign(error)}", code=type(error).__name__, hint=f"{CHECK_BUS}, and endpoint_url"
         )
-    return DestinationUnavailable(f"{doing}: {meaning.reason}", code="unreachable")
+    hint = "check endpoint_url, the network and HTTPS_PROXY: what answers there may not be AWS"
+    return DestinationUnavailable(f"{doing}: {meaning.reason}", code="unreachable", hint=hint)
 
 
 def credentials_error(error: Exception) -> DestinationError:

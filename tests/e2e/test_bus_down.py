@@ -9,8 +9,8 @@ import pytest
 
 from tests.e2e.harness import Home, fail, numbered, polls, publishing, sent
 from tests.fakes.alloy import FakeAlloy
-from tests.fakes.bus_faults import access_denied, entry_codes, html, unavailable
-from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
+from tests.fakes.bus_faults import access_denied, bare, entry_codes, html, refused, unavailable
+from tests.fakes.eventbridge import BUS, CROSS_REGION, KEY, StrictEventBridge, operation_of
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 
@@ -63,6 +63,20 @@ def source_denied(bus: StrictEventBridge) -> None:
     bus.always(publishing(entry_codes(dict.fromkeys(range(10), "NotAuthorizedForSourceException"))))
 
 
+def not_described(bus: StrictEventBridge) -> None:
+    fault = refused(400, "ValidationException", CROSS_REGION)
+    bus.always(lambda request: fault if operation_of(request) == "DescribeEventBus" else None)
+
+
+def name_refused(bus: StrictEventBridge) -> None:
+    message = "1 validation error detected: Value at 'entries.1.member.eventBusName' failed to satisfy constraint"
+    bus.always(publishing(refused(400, "ValidationException", message)))
+
+
+def all_too_large(bus: StrictEventBridge) -> None:
+    bus.always(publishing(bare(413)))
+
+
 def always_503(bus: StrictEventBridge) -> None:
     bus.always(lambda _: unavailable())
 
@@ -84,6 +98,9 @@ OUTAGES: list[tuple[Change, int, str, Change]] = [
     (may_not_publish, 77, "PutEvents", may_publish),
     (each_denied, 77, "AccessDeniedException", all_well),
     (source_denied, 77, "NotAuthorizedForSourceException", all_well),
+    (not_described, 69, "Cross-region", all_well),
+    (name_refused, 69, "eventBusName", all_well),
+    (all_too_large, 69, "413", all_well),
 ]
 
 
@@ -101,14 +118,14 @@ def test_delivery_stops_says_why_keeps_what_is_owed_and_resumes_by_itself(
     assert bus.dropped == []
 
 
-@pytest.mark.parametrize(("break_it", "code", "word"), [row[:3] for row in OUTAGES[:5:2]])
+@pytest.mark.parametrize(("break_it", "code", "word"), [row[:3] for row in [*OUTAGES[:5:2], *OUTAGES[7:]]])
 def test_a_once_gives_up_with_the_code_of_the_outage(
     home: Home, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change, code: int, word: str
 ) -> None:
     break_it(bus)
     fail(alloy, "a")
     done = home("once", "--timeout", "5s")
-    assert (done.code, bus.dropped) == (code, [])
+    assert (done.code, bus.dropped, home.dead()) == (code, [], [])
     assert word in done.err
 
 
@@ -208,3 +225,24 @@ def test_a_request_denied_whole_is_no_dead_letter(home: Home, alloy: FakeAlloy, 
     fail(alloy, *numbered(3))
     assert home("once", "--timeout", "5s").code == 77
     assert home.dead() == []
+
+
+def test_once_names_both_regions_of_a_bus_elsewhere(home: Home, alloy: FakeAlloy) -> None:
+    home.change("destination", event_bus=f"arn:aws:events:us-east-1:123456789012:event-bus/{BUS}")
+    fail(alloy, "a")
+    done = home("once", "--timeout", "5s")
+    assert (done.code in {69, 78}, home.dead()) == (True, [])
+    assert all(word in done.err for word in ("us-east-1", "eu-central-1", "region"))
+
+
+def test_unverified_bus_is_not_described_and_warned_of_once(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    home.change("destination", verify=False)
+    with home.daemon() as daemon:
+        for id_ in ("a", "b"):
+            fail(alloy, id_)
+            daemon.until(lambda id_=id_: id_ in sent(bus))  # type: ignore[misc]
+        assert daemon.log.count("the bus is not verified") == 1
+        assert daemon.stop() == 0
+    assert [served.operation for served in bus.served] == ["PutEvents"] * 2

@@ -37,6 +37,26 @@ def refusal(status: int, code: str, message: str) -> Answer:
     return Answer(status, JSON_HEADERS, json.dumps({"__type": code, "message": message}).encode())
 
 
+DIALECTS: Final = ("plain", "coral", "capital", "url", "header")
+"""How AWS's services and gateways write an error: the code bare, with a namespace, with `Message` instead of `message`,
+with a URL behind it, or in a header only."""
+
+
+def refusal_in(dialect: str, status: int, code: str, message: str) -> Answer:
+    match dialect:
+        case "coral":
+            return refusal(status, f"com.amazon.coral.service#{code}", message)
+        case "capital":
+            return Answer(status, JSON_HEADERS, json.dumps({"__type": code, "Message": message}).encode())
+        case "url":
+            return refusal(status, f"{code}:http://internal.amazon.com/coral/com.amazon.coral.service/", message)
+        case "header":
+            headers = {**JSON_HEADERS, "x-amzn-ErrorType": f"{code}:http://internal.amazon.com/coral/"}
+            return Answer(status, headers, json.dumps({"message": message}).encode())
+        case _:
+            return refusal(status, code, message)
+
+
 # Some of the entries, or the whole request, are refused. Nothing that is refused is delivered.
 
 
@@ -48,6 +68,16 @@ def entry_codes(codes: Mapping[int, str], message: str = "") -> Fault:
 
 def refused(status: int, code: str, message: str = "") -> Fault:
     return Fault(f"{status} {code}", delivered=False, spoil=lambda _: refusal(status, code, message))
+
+
+def refused_in(dialect: str, status: int, code: str, message: str = "") -> Fault:
+    answer = refusal_in(dialect, status, code, message)
+    return Fault(f"{status} {code} ({dialect})", delivered=False, spoil=lambda _: answer)
+
+
+def bare(status: int) -> Fault:
+    """A status without any body: of a gateway, a load balancer, or a proxy."""
+    return Fault(f"{status} bare", delivered=False, spoil=lambda _: Answer(status))
 
 
 def throttled() -> Fault:
@@ -113,6 +143,17 @@ def neither(index: int = 0, *, delivered: bool) -> Fault:
     return Fault("200 neither", delivered, entries_become(lambda entries: swapped(entries, index, {})))
 
 
+def failed_count(count: int | None, *, delivered: bool) -> Fault:
+    """A FailedEntryCount that is wrong, or absent."""
+
+    def spoil(answer: Answer) -> Action:
+        content = {name: value for name, value in json.loads(answer.body).items() if name != "FailedEntryCount"}
+        content |= {} if count is None else {"FailedEntryCount": count}
+        return replace(answer, body=json.dumps(content).encode())
+
+    return Fault(f"200 FailedEntryCount {count}", delivered, spoil)
+
+
 # The connection.
 
 
@@ -170,6 +211,7 @@ CHAOS: Final[Mapping[str, Callable[[Random], Fault]]] = {
     "empty": lambda draw: empty(delivered=coin(draw)),
     "half json": lambda draw: half_json(delivered=coin(draw)),
     "cut off": lambda draw: cut_off(delivered=coin(draw), reset=coin(draw)),
+    "wrong count": lambda draw: failed_count(3, delivered=coin(draw)),
     "too few": lambda draw: too_few(delivered=coin(draw)),
     "too many": lambda draw: too_many(delivered=coin(draw)),
     "both": lambda draw: both(delivered=coin(draw)),

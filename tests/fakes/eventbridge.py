@@ -35,6 +35,8 @@ ACCOUNT: Final = "123456789012"
 BUS: Final = "failures"
 KEY: Final = Key("AKIAPLANTED000000001", "planted/secret+key/0001")
 TARGET: Final = "AWSEvents."
+CROSS_REGION: Final = "Cross-region API call is not allowed."
+"""The reason for which AWS refuses the ARN of another region, seen in public bug reports."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class StrictEventBridge:
     def _put_events(self, content: Any, request: Request, fault: Fault | None) -> Answer:
         if refused := put_events.refused_request(content, max_request_bytes=self.max_request_bytes):
             return refusal(400, refused.code, refused.message)
+        if any(self._is_of_another_region(entry.get("EventBusName", "default")) for entry in content["Entries"]):
+            return refusal(400, "ValidationException", CROSS_REGION)
         codes, delivers = (fault.codes, fault.delivered) if fault else ({}, True)
         results = []
         for index, entry in enumerate(content["Entries"]):
@@ -196,9 +200,14 @@ class StrictEventBridge:
 
     def _describe(self, content: Any) -> Answer:
         named = content.get("Name", "default")
+        if self._is_of_another_region(named):
+            return refusal(400, "ValidationException", CROSS_REGION)
         if not (name := self._bus(named)):
             return refusal(400, "ResourceNotFoundException", f"Event bus {named} does not exist.")
         return ok({"Name": name, "Arn": self.bus_arn(name)})
+
+    def _is_of_another_region(self, named: str) -> bool:
+        return named.startswith("arn:") and named.split(":")[3] != self.region
 
     def _put_rule(self, content: Any) -> Answer:
         named = content.get("EventBusName", "default")

@@ -1,0 +1,135 @@
+"""No response of AWS, or of whatever answers in its place, takes more memory or time than a response of AWS needs."""
+
+import gzip
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+
+import pytest
+
+from forwarder.aws.answers import RequestRefused
+from forwarder.aws.bus import Answer as BusAnswer
+from forwarder.aws.bus import ClassicBus
+from forwarder.errors import DestinationError
+from forwarder.model import Accepted, Unknown
+from tests.aws.doors import a_bus, events
+from tests.fakes.actions import Action, Answer, Line
+from tests.fakes.bus_faults import Fault
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.loops import looped
+
+pytestmark = pytest.mark.usefixtures("either_client")
+
+ROLE = "arn:aws:iam::123456789012:role/publisher"
+MAX_GROWTH_BYTES = 24_000_000
+"""Far less than any of the bodies below. The test's own server is part of it."""
+
+UNPACKED_BYTES = 300_000_000
+
+
+@pytest.fixture
+def bridge() -> Iterator[StrictEventBridge]:
+    with StrictEventBridge() as bridge:
+        bridge.roles[ROLE] = None
+        yield bridge
+
+
+@dataclass(frozen=True)
+class Endless(Action):
+    """A head, then the same bytes until the client hangs up."""
+
+    head: bytes
+    again: bytes
+
+    async def perform(self, line: Line) -> bool:
+        await line.send(self.head)
+        while not line.writer.is_closing():
+            await line.send(self.again)
+        return False
+
+
+def bomb() -> Answer:
+    packed = BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
+        file.write(b'{"FailedEntryCount": 0, "Entries": [{"EventId": "')
+        for _ in range(UNPACKED_BYTES // 1_000_000):
+            file.write(b"e" * 1_000_000)
+        file.write(b'"}]}')
+    return Answer(200, {"Content-Encoding": "gzip"}, packed.getvalue())
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNK = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+UNBOUNDED = {
+    "gzip bomb": bomb(),
+    "large": Endless(OK + b"Content-Length: 4000000000\r\n\r\n", b" " * 65_536),
+    "large refusal": Endless(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4000000000\r\n\r\n", b" " * 65_536),
+    "compressed refusal": Answer(400, {"Content-Encoding": "gzip"}, b"\x1f\x8b" * 1000),
+    "endless until closed": Endless(OK + b"\r\n", b" " * 65_536),
+    "endless in chunks": Endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", CHUNK),
+    "endless refusal": Endless(b"HTTP/1.1 400 Bad Request\r\n\r\n", b" " * 65_536),
+    "endless header": Endless(OK + b"x: ", b"y" * 65_536),
+    "endless headers": Endless(OK, b"x: y\r\n" * 1000),
+    "endless chunk extension": Endless(OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 65_536),
+    "endless trailers": Endless(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n" * 1000),
+    "endless status line": Endless(b"HTTP/1.1 200 ", b"O" * 65_536),
+    "endless interim": Endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+}
+
+
+async def meaning_of(bus: ClassicBus) -> DestinationError | RequestRefused | None:
+    """Return the refusal of two events, or None if both are Unknown."""
+    try:
+        answer = await bus.put(events())
+    except DestinationError as error:
+        return error
+    if isinstance(answer, RequestRefused):
+        return answer
+    assert [type(outcome) for outcome in answer.outcomes] == [Unknown] * 2
+    return None
+
+
+@pytest.mark.parametrize("name", UNBOUNDED)
+@pytest.mark.parametrize("operation", ["PutEvents", "DescribeEventBus", "STS"])
+@looped
+async def test_response_of_any_size_takes_bounded_memory(bridge: StrictEventBridge, name: str, operation: str) -> None:
+    action = UNBOUNDED[name]
+    bridge.next(Fault(name, delivered=False, spoil=lambda _: action), operation=operation)
+    async with a_bus(bridge, role_arn=ROLE) as bus:
+        if operation == "PutEvents":
+            await bus.look()
+        tracemalloc.start()
+        meaning = await meaning_of(bus)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        is_refusal = isinstance(meaning, (DestinationError, RequestRefused))
+        assert is_refusal == (operation != "PutEvents" or "refusal" in name)
+        assert peak < MAX_GROWTH_BYTES
+        answer = await bus.put(events("c"))
+        assert isinstance(answer, BusAnswer)
+        assert [type(outcome) for outcome in answer.outcomes] == [Accepted]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "compress", "x-gzip", "GZIP", "gzip, gzip"])
+@looped
+async def test_compression_that_was_not_requested_is_unknown(bridge: StrictEventBridge, encoding: str) -> None:
+    packed = gzip.compress(b'{"FailedEntryCount": 0, "Entries": [{"EventId": "e"}, {"EventId": "f"}]}')
+    answer = Answer(200, {"Content-Encoding": encoding}, packed)
+    bridge.next(Fault(encoding, delivered=False, spoil=lambda _: answer))
+    async with a_bus(bridge) as bus:
+        response = await bus.put(events())
+        assert isinstance(response, BusAnswer)
+        assert [type(outcome) for outcome in response.outcomes] == [Unknown] * 2
+
+
+@looped
+async def test_identity_that_is_named_is_read(bridge: StrictEventBridge) -> None:
+    def named(answer: Answer) -> Action:
+        return Answer(answer.status, {**answer.headers, "Content-Encoding": "identity"}, answer.body)
+
+    bridge.next(Fault("identity", delivered=True, spoil=named))
+    async with a_bus(bridge) as bus:
+        response = await bus.put(events())
+        assert isinstance(response, BusAnswer)
+        assert [type(outcome) for outcome in response.outcomes] == [Accepted] * 2
