@@ -163,8 +163,8 @@ def refusal_of_all(entries: list[Mapping[str, Any]]) -> DestinationError | None:
     return None
 
 
-def put_events_error(error: Exception) -> DestinationError | RequestRefused | Unknown:
-    """Return the meaning of a PutEvents request that failed as a whole.
+def put_events_error(error: Exception, address: str = "") -> DestinationError | RequestRefused | Unknown:
+    """Return the meaning of a PutEvents request to this address that failed as a whole.
 
     DestinationError: nothing was accepted, and nothing is settled. Unknown: the bus may have accepted it.
     """
@@ -175,7 +175,7 @@ def put_events_error(error: Exception) -> DestinationError | RequestRefused | Un
         # The SDK's client may renew its keys within the call: then another service answered.
         return _refused_request(refusal) if refusal.operation == PUT_EVENTS else credentials_error(error)
     if was_never_sent(error) or (isinstance(error, BotoCoreError) and not is_of_a_response(error)):
-        return before_request(error, "the request cannot be made")
+        return before_request(error, "the request cannot be made", address)
     return Unknown("no whole answer in time" if isinstance(error, TimeoutError) else words(error))
 
 

@@ -96,6 +96,7 @@ class ClassicBus:
         self._settled = settled
         self._open = AsyncExitStack()
         self.name = f"{identity.destination.region}/{identity.digest}/{identity.destination.event_bus}"
+        self._address = identity.destination.endpoint_url
         self._session = identity.session()
         self._client: Any = None
         self._put_events: PutEvents | None = None
@@ -123,7 +124,7 @@ class ClassicBus:
             async with self._patience():
                 said = await request
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, the table has its meaning
-            meaning = put_events_error(error)
+            meaning = put_events_error(error, self._address)
             if isinstance(meaning, DestinationError):
                 self._seen_at = None
                 raise meaning from None
@@ -185,7 +186,7 @@ class ClassicBus:
             async with self._patience():
                 said = await self._client.describe_event_bus(Name=event_bus)
         except Exception as error:  # noqa: BLE001  # as above
-            meaning = before_request(error, "whether the bus exists cannot be told")
+            meaning = before_request(error, "whether the bus exists cannot be told", self._address)
             raise self._with_regions(meaning, event_bus) from None
         if not (said.get("Name") or said.get("Arn")):  # a page of HTML comes back from the SDK as nothing at all
             raise DestinationUnavailable(
@@ -215,7 +216,7 @@ class ClassicBus:
                 if self._put_events is None:
                     self._put_events = await self._connect()
         except Exception as error:  # noqa: BLE001  # as above, and each setting of the SDK
-            raise before_request(error, "the AWS client cannot be made") from None
+            raise before_request(error, "the AWS client cannot be made", self._address) from None
         return keys, self._put_events
 
     def _patience(self) -> asyncio.Timeout:
@@ -242,12 +243,13 @@ class ClassicBus:
                 )
             )
         client = self._client
+        self._address = client.meta.endpoint_url
         if destination.client == "sdk":
             return lambda _, entries: client.put_events(
                 Entries=[{**entry, "Detail": entry["Detail"].decode()} for entry in entries]
             )
         direct = DirectClient(
-            client.meta.endpoint_url,
+            self._address,
             destination.region,
             seconds=destination.timeout.total_seconds(),
             connections=destination.concurrency,

@@ -61,7 +61,11 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no 
     """
 
     async def _get_session(self, proxy_url: str | None) -> Any:
-        return _Requests(await super()._get_session(proxy_url))
+        try:
+            session = await super()._get_session(proxy_url)
+        except Exception as error:  # a file of certificates that cannot be read, or the address of a proxy
+            raise NeverSent(type(error).__name__) from error
+        return _Requests(session)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,8 +133,11 @@ def _is_no_code(code: str) -> bool:
     return code.isdigit() or code in ("", "Unknown")
 
 
-def request_error(error: Exception) -> DestinationError | Unknown:
-    """Return the meaning of any failed call but PutEvents, or Unknown if no response was understood."""
+def request_error(error: Exception, address: str = "") -> DestinationError | Unknown:
+    """Return the meaning of any failed call but PutEvents, or Unknown if no response was understood.
+
+    `address` is the URL that the call was for, if the error may not name it.
+    """
     if isinstance(error, DestinationError):
         return error
     if isinstance(error, ClientError):
@@ -147,13 +150,13 @@ def request_error(error: Exception) -> DestinationError | Unknown:
             "the settings make a request that cannot be sent", code="ParamValidation", hint=f"{CHECK_BUS}, role_arn"
         )
     if was_never_sent(error):
-        return unreachable(error)
+        return unreachable(error, address)
     return Unknown("no whole answer in time" if isinstance(error, TimeoutError) else words(error))
 
 
-def before_request(error: Exception, doing: str) -> DestinationError:
+def before_request(error: Exception, doing: str, address: str) -> DestinationError:
     """Return the reason for which delivery is paused. `doing` names the step that failed, before any PutEvents."""
-    meaning = request_error(error)
+    meaning = request_error(error, address)
     if isinstance(meaning, DestinationError):
         return meaning
     if isinstance(error, BotoCoreError) and not is_of_a_response(error):
@@ -207,10 +210,14 @@ def was_never_sent(error: Exception) -> bool:
     )
 
 
-def unreachable(error: Exception) -> DestinationUnavailable:
-    """Return the cause of a connection that was not made, with the variable or setting that fixes it."""
-    address = str(error.kwargs.get("endpoint_url") or "") if isinstance(error, BotoCoreError) else ""
-    target = f"the address {network_errors.without_credentials(address)}" if address else "the bus"
+def unreachable(error: Exception, address: str) -> DestinationUnavailable:
+    """Return the cause of a connection that was not made, with the variable or setting that fixes it.
+
+    `address` is the URL of the bus. The SDK's errors name the address of another service by themselves.
+    """
+    named = str(error.kwargs.get("endpoint_url") or "") if isinstance(error, BotoCoreError) else ""
+    host = network_errors.without_credentials(named or address)
+    target = f"AWS at {host}" if host else "the bus"
     try:
         problem = network_errors.explain(error, target=target, ca_variable=CA_VARIABLE)
     except Exception:  # noqa: BLE001  # the text of some errors of aiohttp cannot be made
@@ -218,8 +225,13 @@ def unreachable(error: Exception) -> DestinationUnavailable:
     if problem is not None:
         return DestinationUnavailable(problem.message, code="unreachable", hint=problem.hint)
     never_sent = next((each for each in (error, _beneath(error)) if isinstance(each, NeverSent)), None)
-    reason = words(error) if never_sent is None else f"no connection was made ({never_sent})"
-    hint = "check the region, endpoint_url, the network and HTTPS_PROXY"
+    if never_sent is not None and isinstance(never_sent.__cause__, aiohttp.ClientResponseError):
+        # While it connects, aiohttp reads a response only from a proxy, to CONNECT.
+        reason = "what listens at the address of the proxy answers CONNECT with something that is not HTTP"
+        hint = "correct HTTPS_PROXY, or exempt this host with NO_PROXY"
+    else:
+        reason = words(error) if never_sent is None else f"no connection was made ({never_sent})"
+        hint = "check the region, endpoint_url, the network and HTTPS_PROXY"
     return DestinationUnavailable(f"{target} cannot be reached: {reason}", code="unreachable", hint=hint)
 
 
