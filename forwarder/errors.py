@@ -18,6 +18,7 @@ ForwarderError                  1
 │       ├── BusUnverified      69    nobody can tell whether the bus exists
 │       ├── EventsRefused      69    the bus refuses every event
 │       └── DestinationRefused 77    the bus refuses the keys, the source or the clock
+│           └── DescribeDenied 77    the keys are valid, and may not ask whether the bus exists
 └── LedgerError                 1    the ledger cannot be read or written
     ├── LedgerLocked           75    another process is running on it
     └── LedgerUnavailable      75    it cannot be written now (disk full, read-only, busy)
@@ -131,6 +132,10 @@ class EventsRefused(DestinationPaused):
 
 class DestinationRefused(DestinationPaused):
     exit_code = 77
+
+
+class DescribeDenied(DestinationRefused):
+    """A denial of DescribeEventBus alone. AssumeRole is denied with the same code, and means something else."""
 
 
 class LedgerError(ForwarderError):

@@ -12,7 +12,6 @@ import structlog
 from botocore.exceptions import NoCredentialsError
 
 from forwarder.aws.answers import (
-    MAY_NOT,
     RequestRefused,
     entry_outcome,
     is_understood,
@@ -21,9 +20,9 @@ from forwarder.aws.answers import (
 )
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.aws.put import DirectClient, FrozenKeys
-from forwarder.aws.request_errors import VERIFY_OFF, before_request, credentials_error, region_of
+from forwarder.aws.request_errors import ALLOW_DESCRIBE, VERIFY_OFF, before_request, credentials_error, region_of
 from forwarder.clock import Clock
-from forwarder.errors import BusUnverified, DestinationError, DestinationRefused, DestinationUnavailable
+from forwarder.errors import BusUnverified, DescribeDenied, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.metrics import Metrics
 from forwarder.model import Outcome, Unknown
 
@@ -32,8 +31,8 @@ log = structlog.get_logger("bus")
 LOOK_EVERY = 60.0
 """Seconds for which the bus is taken to exist. PutEvents to a bus that does not answers 200 and drops the events."""
 
-CANNOT_TELL = (*MAY_NOT, "elsewhere", "verify-off")
-"""Codes of a check that will never tell whether a bus exists."""
+NEVER_VERIFIED = ("elsewhere", "verify-off")
+"""Codes of ours for a bus that will never be verified."""
 
 PATIENCE = 3
 """A request is given up after this many of its time-outs, whatever still trickles in."""
@@ -147,13 +146,11 @@ class ClassicBus:
             now, settled = self._clock.monotonic(), self._settled()
             try:
                 await self._describe(self._destination.event_bus)
-            except DestinationRefused as error:
-                if error.code not in MAY_NOT:
-                    raise
+            except DescribeDenied:
                 self._may_look = False
                 log.warning(
                     "may not look whether the bus exists, and publishing to one that does not looks like success",
-                    mend=f"allow events:DescribeEventBus on the bus; {VERIFY_OFF}",
+                    mend=f"{ALLOW_DESCRIBE}; {VERIFY_OFF}",
                 )
             else:
                 self.seen = settled

@@ -28,6 +28,7 @@ from forwarder.aws.http_session import NeverSent, ResponseUnreadable
 from forwarder.errors import (
     BusMissing,
     BusUnverified,
+    DescribeDenied,
     DestinationError,
     DestinationRefused,
     DestinationUnavailable,
@@ -66,6 +67,7 @@ KEYS = frozenset(
 
 CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
 CHECK_BUS = "correct event_bus and region"
+ALLOW_DESCRIBE = "allow events:DescribeEventBus on the bus"
 VERIFY_OFF = "if the bus may not be described, set destination.verify = false"
 CA_VARIABLE = "AWS_CA_BUNDLE"
 
@@ -116,6 +118,8 @@ class Refusal:
         if self.code in CLOCK:
             hint = "check this machine's clock, then the AWS keys: `forwarder check`"
             return DestinationRefused(f"{self.sender} refuses the signature: {self.text}", code=self.code, hint=hint)
+        if self.code in MAY_NOT and self.operation == DESCRIBE:
+            return DescribeDenied(f"DescribeEventBus is denied: {self.text}", code=self.code, hint=ALLOW_DESCRIBE)
         is_forbidden = self.is_from_aws and self.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
         if self.code in KEYS or is_forbidden:
             return DestinationRefused(f"{self.sender} refuses the keys: {self.text}", code=self.code, hint=CHECK_KEYS)

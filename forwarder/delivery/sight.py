@@ -6,10 +6,10 @@ more. The ledger keeps the doubt, of each bus by itself: it outlives the process
 
 import structlog
 
-from forwarder.aws.bus import CANNOT_TELL, Bus
+from forwarder.aws.bus import NEVER_VERIFIED, Bus
 from forwarder.clock import Clock
 from forwarder.delivery.settle import Settler
-from forwarder.errors import BusMissing, DestinationError
+from forwarder.errors import BusMissing, DescribeDenied, DestinationError
 
 log = structlog.get_logger("delivery")
 
@@ -77,7 +77,7 @@ class Sight:
             await self.owe_again(name)
         except DestinationError as error:
             self._cannot_tell(name, error)
-            if error.code in CANNOT_TELL:
+            if isinstance(error, DescribeDenied) or error.code in NEVER_VERIFIED:
                 await self._settler.note_bus(name, settled)  # it was said once; asking for ever tells no more
         else:
             await self._settler.note_bus(name, settled)

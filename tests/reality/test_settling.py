@@ -128,6 +128,20 @@ async def test_code_of_another_service_is_no_missing_bus(bridge: StrictEventBrid
     assert type(raised.value).__name__ == "DestinationRefused"
 
 
+@looped
+async def test_denied_role_is_not_a_denied_check(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    """The bus is still described, and found missing, once the role may be assumed."""
+    bridge.buses.clear()
+    del bridge.roles[ROLE]
+    async with a_sender(bridge, tmp_path, role_arn=ROLE) as sender:
+        await sender.owe("abc")
+        assert await sender.send() == Books(recorded=3, owed=3)
+        bridge.roles[ROLE] = None
+        assert await sender.send() == Books(recorded=3, owed=3)
+        assert "does not exist" in sender.health.parts["bus"].why
+    assert bridge.dropped == []
+
+
 ENVIRONMENT = [
     ("AWS_USE_FIPS_ENDPOINT", "true"),  # the SDK refuses it together with endpoint_url
     ("AWS_RETRY_MODE", "twice"),
