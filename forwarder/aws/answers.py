@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from forwarder.aws.connection_errors import is_of_a_response, was_never_sent, words
 from forwarder.aws.request_errors import (
     CHECK_BUS,
     CHECK_KEYS,
@@ -28,10 +29,7 @@ from forwarder.aws.request_errors import (
     Refusal,
     before_request,
     credentials_error,
-    is_of_a_response,
     request_error,
-    was_never_sent,
-    words,
 )
 from forwarder.errors import BusMissing, DestinationError, DestinationRefused, EventsRefused
 from forwarder.model import Accepted, Outcome, Rejected, Retry, Unknown

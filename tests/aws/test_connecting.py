@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ async def test_unreachable_bus_is_named_with_its_cause(
 ) -> None:
     for verify in (True, False):
         async with a_bus(bridge, endpoint_url=address, verify=verify) as bus:
-            error = await raised_by(DestinationUnavailable, lambda bus=bus: bus.put(events()))
+            error = await raised_by(DestinationUnavailable, partial(bus.put, events()))
         assert all(word in error.message for word in words), error
         assert error.hint
 
@@ -132,8 +133,8 @@ async def test_untrusted_certificate_names_its_variable(
         monkeypatch.setenv(variable, str(self_signed(tmp_path / "other").file))
     with StrictEventBridge(tls=self_signed(tmp_path).server) as bridge:
         for verify in (True, False):
-            async with a_bus(bridge, verify=verify) as bus:
-                error = await raised_by(DestinationUnavailable, lambda bus=bus: bus.put(events()))
+            async with a_bus(bridge, verify=verify, timeout="10s") as bus:
+                error = await raised_by(DestinationUnavailable, partial(bus.put, events()))
             assert "not trusted" in error.message
             assert ("REQUESTS_CA_BUNDLE" if variable == "REQUESTS_CA_BUNDLE" else "AWS_CA_BUNDLE") in error.hint
         assert bridge.served == []
@@ -149,7 +150,7 @@ async def test_missing_file_of_certificates_names_its_variable(
     monkeypatch.setenv(variable, str(tmp_path / "gone.pem"))
     with StrictEventBridge(tls=self_signed(tmp_path).server) as bridge:
         for verify in (True, False):
-            async with a_bus(bridge, verify=verify) as bus:
+            async with a_bus(bridge, verify=verify, timeout="10s") as bus:
                 with pytest.raises(DestinationError) as raised:
                     await bus.put(events())
             assert variable in str(raised.value)

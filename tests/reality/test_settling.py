@@ -8,6 +8,7 @@ provider 31444, AWS's resource-policy samples 10), and in which PutEvents refuse
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,7 +177,7 @@ async def test_environment_the_sdk_refuses_settles_nothing(
 )
 @looped
 async def test_parameters_the_sdk_refuses_settle_nothing(
-    bridge: StrictEventBridge, tmp_path: Path, destination: dict[str, str]
+    bridge: StrictEventBridge, tmp_path: Path, destination: dict[str, Any]
 ) -> None:
     async with a_sender(bridge, tmp_path, **destination) as sender:
         await sender.owe("abc")
