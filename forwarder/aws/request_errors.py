@@ -74,16 +74,16 @@ class Refusal:
 
     @classmethod
     def of(cls, error: ClientError) -> Self:
-        said = error.response.get("Error", {})
+        document = error.response.get("Error", {})
         metadata = error.response.get("ResponseMetadata", {})
-        code = str(said.get("Code") or "")
+        code = str(document.get("Code") or "")
         if _is_no_code(code):
             # Some gateways of AWS name the error in this header only: `Code:http://…/`.
             header = str((metadata.get("HTTPHeaders") or {}).get("x-amzn-errortype") or "")
             code = header.partition(":")[0].rpartition("#")[2].strip() or code
         status = int(metadata.get("HTTPStatusCode") or 0)
         # AWS quotes the request that it refuses, tokens included.
-        return cls(error.operation_name, status, foreign(code), foreign(said.get("Message") or ""))
+        return cls(error.operation_name, status, foreign(code), foreign(document.get("Message") or ""))
 
     @property
     def text(self) -> str:
