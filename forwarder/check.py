@@ -1,22 +1,31 @@
 """Trying every part once, in the order in which they depend on each other."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
-from forwarder.aws.answers import MAY_NOT, request_error
-from forwarder.aws.credentials import Identity, StoredKeys, config
+from forwarder.aws.answers import MAY_NOT
+from forwarder.aws.bus import ClassicBus
+from forwarder.aws.credential_chain import KeySession, find_keys
+from forwarder.aws.credential_sources import configured_address
+from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.clock import Clock
-from forwarder.errors import DestinationRefused, DestinationUnavailable, ForwarderError, SettingsError, VaultError
+from forwarder.errors import (
+    DestinationError,
+    DestinationRefused,
+    DestinationUnavailable,
+    ForwarderError,
+    SettingsError,
+    VaultError,
+)
 from forwarder.ledger import ledger_file, open_ledger
 from forwarder.model import Feed
-from forwarder.settings import Place, Settings, load
+from forwarder.settings import Place, Settings, load, load_local
+from forwarder.settings.fields import LocalSettings
 from forwarder.vault import ALLOY_API_KEY, Vault
 
 
@@ -43,118 +52,126 @@ class Trial:
 
 
 async def steps(place: Place, clock: Clock) -> AsyncIterator[Step]:
-    """Each as soon as it is known; those that need what failed are left out."""
+    """Yield each step as soon as its result is known. A step runs unless it needs what an earlier one lacks."""
+    settings: Settings | None = None
     try:
         settings = load(place)
-    except SettingsError as error:
-        yield Step("settings", error=error)
-        return
-    yield Step("settings", f"{place.file}, switched {'on' if settings.enabled else 'off'}")
+        yield Step("settings", f"{place.file}, switched {'on' if settings.enabled else 'off'}")
+    except Exception as error:  # noqa: BLE001  # as in `_tried`
+        yield Step("settings", error=_shown(error))
     try:
-        vault = Vault.open(place, settings)
-        stored = StoredKeys.of(vault)
-    except VaultError as error:
-        yield Step("vault", error=error)
+        local = settings or load_local(place)
+    except Exception:  # noqa: BLE001  # the fault that is reported concerns every other step too
         return
-    yield _vault(vault)
-    async for step in connection(Trial(settings, vault.reveal(ALLOY_API_KEY), stored), clock):
+    yield await _tried("vault", lambda: asyncio.to_thread(_vault, place, local))
+    if settings is not None:
+        async for step in _ends(place, settings, clock):
+            yield step
+    yield await _tried("books", lambda: _books(place, local))
+
+
+async def _ends(place: Place, settings: Settings, clock: Clock) -> AsyncIterator[Step]:
+    """Yield the steps of both ends, as far as the secrets for them can be read: the step of the vault says why not."""
+    try:
+        vault = await asyncio.to_thread(Vault.open, place, settings)
+        key = vault.reveal(ALLOY_API_KEY)
+    except Exception:  # noqa: BLE001  # as above
+        return
+    yield await _tried("logs API", lambda: _logs_api(settings, key, clock))
+    try:
+        identity = Identity(settings.destination, StoredKeys.of(vault))
+    except VaultError:
+        return
+    async for step in _aws(identity, clock):
         yield step
-    yield await _books(place, settings)
 
 
 async def connection(trial: Trial, clock: Clock) -> AsyncIterator[Step]:
-    """Those of both ends, logs API and AWS."""
-    yield await _logs_api(trial, clock)
-    async for step in _aws(trial.identity):
+    """Yield the steps of both ends: logs API and AWS."""
+    yield await _tried("logs API", lambda: _logs_api(trial.settings, trial.alloy_key, clock))
+    async for step in _aws(trial.identity, clock):
         yield step
 
 
-def _vault(vault: Vault) -> Step:
-    warnings = vault.warnings()
-    if warnings:
-        return Step("vault", error=VaultError("; ".join(warnings), hint="chmod 600"))
-    return Step("vault", f"{vault.file}, opened with {vault.key.origin}")
-
-
-async def _logs_api(trial: Trial, clock: Clock) -> Step:
-    name, settings, key = "logs API", trial.settings, trial.alloy_key
+async def _tried(name: str, attempt: Callable[[], Awaitable[str]]) -> Step:
+    """Return the step with what its attempt found or raised."""
     try:
-        if key is None:
-            raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")
-        async with LogsClient(settings.source, key, clock) as client:
-            feeds: list[Feed] = list(settings.source.workflows)
-            if settings.source.discover:
-                feeds += (await Discovery(client).look()).feeds
-            if not feeds:
-                raise SettingsError(
-                    "there is nothing to watch", hint="list workflows in [source], or set discover = true"
-                )
-            page = await client.page(feeds[0], 0, settings.source.page_size)
-    except ForwarderError as error:
-        return Step(name, error=error)
-    return Step(name, f"{len(page.records.executions)} executions on the first page of {feeds[0]}")
+        return Step(name, await attempt())
+    except Exception as error:  # noqa: BLE001  # a fault of ours in one step must not hide the others
+        return Step(name, error=_shown(error))
 
 
-async def _aws(identity: Identity) -> AsyncIterator[Step]:
-    """Through the synchronous SDK, in a thread: another way to the same bus than the daemon's own."""
-    try:
-        session = await asyncio.to_thread(identity.blocking_session)
-    except (BotoCoreError, ClientError) as error:
-        yield Step("AWS identity", error=_meant(error))
-        yield Step("event bus", error=_meant(error))
+def _shown(error: Exception) -> ForwarderError:
+    if isinstance(error, ForwarderError):
+        return error
+    kind = type(error).__name__
+    return ForwarderError(f"failed inside the forwarder: {kind}", hint="report this, with the version of the forwarder")
+
+
+def _vault(place: Place, settings: LocalSettings) -> str:
+    vault = Vault.open(place, settings)
+    StoredKeys.of(vault)
+    if warnings := vault.warnings():
+        raise VaultError("; ".join(warnings), hint="chmod 600")
+    return f"{vault.file}, opened with {vault.key.origin}"
+
+
+async def _logs_api(settings: Settings, key: SecretStr | None, clock: Clock) -> str:
+    if key is None:
+        raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")
+    async with LogsClient(settings.source, key, clock) as client:
+        feeds: list[Feed] = list(settings.source.workflows)
+        if settings.source.discover:
+            feeds += (await Discovery(client).look()).feeds
+        if not feeds:
+            raise SettingsError("there is nothing to watch", hint="list workflows in [source], or set discover = true")
+        page = await client.page(feeds[0], 0, settings.source.page_size)
+    return f"{len(page.records.executions)} executions on the first page of {feeds[0]}"
+
+
+async def _aws(identity: Identity, clock: Clock) -> AsyncIterator[Step]:
+    """Try AWS by the daemon's own way: the same credentials, clients and certificates."""
+    session = identity.session()
+    keys = await _tried("AWS identity", lambda: _keys(session))
+    if keys.error is not None:
+        yield keys
+        yield Step("event bus", error=_needs_keys(keys.error))
         return
-    try:
-        arn = await asyncio.to_thread(_caller, session, identity)
-    except (BotoCoreError, ClientError) as error:
-        yield Step("AWS identity", error=_meant(error))
-    else:
-        yield Step("AWS identity", f"{arn}, with keys from {identity.origin}")
-    try:
-        bus = await asyncio.to_thread(_describe, session, identity)
-    except (BotoCoreError, ClientError) as error:
-        yield Step("event bus", error=_not_described(error))
-    else:
-        yield Step("event bus", bus)
+    yield await _tried("AWS identity", lambda: identity.caller(session))
+    yield await _tried("event bus", lambda: _event_bus(identity, session, clock))
 
 
-def _caller(session: Any, identity: Identity) -> str:
-    return str(
-        session.client("sts", **identity.sts_options(), config=config(identity.destination)).get_caller_identity()[
-            "Arn"
-        ]
+async def _keys(session: KeySession) -> str:
+    await find_keys(session)
+    return ""
+
+
+def _needs_keys(error: ForwarderError) -> ForwarderError:
+    needs = "not checked: it needs AWS credentials, which the step before this one did not find"
+    if isinstance(error, DestinationUnavailable):
+        return DestinationUnavailable(needs, code=error.code)
+    return (
+        DestinationRefused(needs, code="credentials") if isinstance(error, DestinationError) else ForwarderError(needs)
     )
 
 
-def _describe(session: Any, identity: Identity) -> str:
+async def _event_bus(identity: Identity, session: KeySession, clock: Clock) -> str:
     destination = identity.destination
-    client = session.client("events", endpoint_url=destination.endpoint_url or None, config=config(destination))
-    return str(client.describe_event_bus(Name=destination.event_bus)["Arn"])
-
-
-def _meant(error: Exception) -> ForwarderError:
-    meant = request_error(error)
-    if isinstance(meant, ForwarderError):
-        return meant
-    return DestinationUnavailable(f"AWS did not answer: {meant.reason}", code="unreachable")
-
-
-def _not_described(error: Exception) -> ForwarderError:
-    meant = request_error(error)
-    if isinstance(meant, DestinationRefused) and meant.code in MAY_NOT:
-        why = f"whether it exists cannot be told: {meant.code} for events:DescribeEventBus"
-        return DestinationRefused(why, code=meant.code, hint="allow events:DescribeEventBus on it")
-    return _meant(error)
-
-
-async def _books(place: Place, settings: Settings) -> Step:
-    if not ledger_file(place, settings).exists():
-        return Step("books", "no ledger yet: the first run makes it")
     try:
-        async with open_ledger(place, settings) as ledger:
-            books = await ledger.audit()
-    except ForwarderError as error:
-        return Step("books", error=error)
-    return Step(
-        "books",
-        f"balanced: {books.recorded} recorded, {books.owed} owed, {books.sent} sent, {books.dead} dead",
-    )
+        async with ClassicBus(identity, clock) as bus:
+            await bus.look_for(bus.name)
+    except DestinationRefused as error:
+        if error.code not in MAY_NOT:
+            raise
+        why = f"whether it exists cannot be told: {error.code} for events:DescribeEventBus"
+        raise DestinationRefused(why, code=error.code, hint="allow events:DescribeEventBus on it") from None
+    elsewhere = "" if destination.endpoint_url else configured_address(session, "EVENTBRIDGE")
+    return f"{destination.event_bus} exists in {destination.region}{f', at {elsewhere}' if elsewhere else ''}"
+
+
+async def _books(place: Place, settings: LocalSettings) -> str:
+    if not ledger_file(place, settings).exists():
+        return "no ledger yet: the first run makes it"
+    async with open_ledger(place, settings) as ledger:
+        books = await ledger.audit()
+    return f"balanced: {books.recorded} recorded, {books.owed} owed, {books.sent} sent, {books.dead} dead"

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import structlog
-from botocore.exceptions import NoCredentialsError
 
 from forwarder.aws.answers import (
     RequestRefused,
@@ -18,9 +17,11 @@ from forwarder.aws.answers import (
     put_events_error,
     refusal_of_all,
 )
+from forwarder.aws.credential_chain import find_keys
+from forwarder.aws.credential_errors import explain
 from forwarder.aws.credentials import Identity, aio_config
 from forwarder.aws.put import DirectClient, FrozenKeys
-from forwarder.aws.request_errors import ALLOW_DESCRIBE, VERIFY_OFF, before_request, credentials_error, region_of
+from forwarder.aws.request_errors import ALLOW_DESCRIBE, VERIFY_OFF, before_request, region_of
 from forwarder.clock import Clock
 from forwarder.errors import BusUnverified, DescribeDenied, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.metrics import Metrics
@@ -204,9 +205,12 @@ class ClassicBus:
         """Return keys, and the call for which they are. Raise DestinationError: nothing was sent yet."""
         try:
             async with self._patience():  # a program that makes keys may never end
-                keys = await self._find_keys()
+                keys = await find_keys(self._session)
         except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
-            raise credentials_error(error) from None
+            problem = explain(error, "", self._session)
+            if self._client is None:
+                self._session = self._identity.session()  # the SDK reads each file once
+            raise problem from None
         try:
             async with self._patience(), self._connecting:
                 # Only now, since a client that is made without keys never gets any.
@@ -218,14 +222,6 @@ class ClassicBus:
 
     def _patience(self) -> asyncio.Timeout:
         return asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds())
-
-    async def _find_keys(self) -> FrozenKeys:
-        """In the ambient chain, or a role's, which are renewed where they are about to end."""
-        keys = await self._session.get_credentials()
-        if keys is None:
-            raise NoCredentialsError
-        frozen: FrozenKeys = await keys.get_frozen_credentials()
-        return frozen
 
     async def _connect(self) -> PutEvents:
         """Make the SDK's client, for all calls or for all but one."""

@@ -10,11 +10,12 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
-from aiobotocore.credentials import AioCredentialResolver, AioDeferredRefreshableCredentials
-from aiobotocore.session import AioSession
-from botocore.config import Config
+from aiobotocore.credentials import AioDeferredRefreshableCredentials
 from pydantic import SecretStr
 
+from forwarder.aws.credential_chain import KeySession, StoredKeySession, find_keys
+from forwarder.aws.credential_errors import explain
+from forwarder.aws.credential_links import ROLE, Place, place_of
 from forwarder.aws.http_session import BoundedSession
 from forwarder.errors import VaultError
 from forwarder.settings.checks import is_loopback
@@ -25,6 +26,9 @@ ROLE_SECONDS = 3600
 """The SDK renews a quarter of an hour before the end, so anything shorter would renew all the time."""
 
 SESSION_NAME = "forwarder"
+
+LINK_TIMEOUTS = 2
+"""Time-outs of a request that a link of the chain may take: a program that makes keys takes longer than a request."""
 
 
 class Secrets(Protocol):
@@ -83,35 +87,30 @@ class Identity:
         whole = f"{self.destination.endpoint_url}\0{key_id}\0{self.destination.role_arn}"
         return hashlib.sha256(whole.encode()).hexdigest()[:8]
 
-    def session(self) -> AioSession:
-        """A session of the asynchronous SDK, whose clients use these keys."""
-        session = AioSession()
+    def session(self) -> KeySession:
+        """Return a session of the SDK whose clients use these keys, or the role assumed with them."""
+        kind = KeySession if self.stored is None else StoredKeySession
+        region, config = self.destination.region, aio_config(self.destination)
+        seconds = LINK_TIMEOUTS * self.destination.timeout.total_seconds()
+        base = kind(region, config, seconds)
         if self.stored is not None:
-            session.set_credentials(*self.stored.arguments().values())
+            base.set_credentials(*self.stored.arguments().values())
         if not self.destination.role_arn:
-            return session
-        # The outer session's chain has one link, which knows this role alone, and renews it.
-        outer = AioSession()
-        outer.register_component("credential_provider", AioCredentialResolver([_RoleProvider(self, session)]))
-        return outer
+            return base
+        return kind(region, config, seconds, lambda _: [_RoleProvider(self, base)])
 
-    def blocking_session(self) -> Any:
-        """A `boto3.Session` that does the same, with the role's keys for an hour. Raises botocore's errors."""
-        import boto3  # noqa: PLC0415  # it takes a while to load, and the daemon needs it for a trial at most
-
-        session = boto3.Session(region_name=self.destination.region, **self._keys())
-        if not self.destination.role_arn:
-            return session
-        said = session.client("sts", **self.sts_options(), config=config(self.destination)).assume_role(
-            **self.role_request()
-        )
-        keys = said["Credentials"]
-        return boto3.Session(
-            region_name=self.destination.region,
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
-        )
+    async def caller(self, session: KeySession) -> str:
+        """Return the ARN of these keys, and where they are from. Raise DestinationError."""
+        await find_keys(session)
+        credentials = await session.get_credentials()
+        place = self._role_place() if self.destination.role_arn else place_of(credentials.method, session)
+        try:
+            async with session.create_client("sts", **self.sts_options()) as sts:
+                arn = (await sts.get_caller_identity())["Arn"]
+        except Exception as error:  # noqa: BLE001  # whatever the SDK raises, one table has its cause
+            claim = "AWS STS does not confirm the keys from"
+            raise explain(error, credentials.method, session, place=place, claim=claim) from None
+        return f"{arn}, with keys from {place.name}"
 
     def sts_options(self) -> dict[str, Any]:
         """An emulator on this machine answers for every service; any other address is the bus's alone."""
@@ -130,36 +129,44 @@ class Identity:
             request["ExternalId"] = self.destination.external_id
         return request
 
-    def _keys(self) -> dict[str, str]:
-        return self.stored.arguments() if self.stored else {}
+    def _role_place(self, base: str = "") -> Place:
+        used = f", assumed with {base}" if base else ""
+        return Place(
+            f"the role {self.destination.role_arn} (destination.role_arn){used}", "correct destination.role_arn"
+        )
+
+    async def assume_role(self, base: KeySession) -> dict[str, str]:
+        """Return the role's keys, as the SDK renews them. Raise DestinationError."""
+        await find_keys(base)
+        place = self._role_place(place_of((await base.get_credentials()).method, base).name)
+        try:
+            async with base.create_client("sts", **self.sts_options()) as sts:
+                response = await sts.assume_role(**self.role_request())
+            keys = response["Credentials"]
+            return {
+                "access_key": keys["AccessKeyId"],
+                "secret_key": keys["SecretAccessKey"],
+                "token": keys["SessionToken"],
+                "expiry_time": keys["Expiration"].isoformat(),
+            }
+        except Exception as error:  # noqa: BLE001  # as above
+            raise explain(error, ROLE, base, place=place) from None
 
 
 class _RoleProvider:
     """A link of the SDK's chain that assumes the role, and again before the hour is over."""
 
-    METHOD = "assume-role"
+    METHOD = ROLE
     CANONICAL_NAME = "AssumeRole"
 
-    def __init__(self, identity: Identity, session: AioSession) -> None:
+    def __init__(self, identity: Identity, base: KeySession) -> None:
         self._identity = identity
-        self._session = session
+        self._base = base
 
     async def load(self) -> AioDeferredRefreshableCredentials:
-        return AioDeferredRefreshableCredentials(refresh_using=self._assume, method=self.METHOD)
-
-    async def _assume(self) -> dict[str, str]:
-        destination = self._identity.destination
-        options = self._identity.sts_options()
-        client = self._session.create_client("sts", **options, config=aio_config(destination))
-        async with client as sts:
-            said = await sts.assume_role(**self._identity.role_request())
-        given = said["Credentials"]
-        return {
-            "access_key": given["AccessKeyId"],
-            "secret_key": given["SecretAccessKey"],
-            "token": given["SessionToken"],
-            "expiry_time": given["Expiration"].isoformat(),
-        }
+        return AioDeferredRefreshableCredentials(
+            refresh_using=lambda: self._identity.assume_role(self._base), method=self.METHOD
+        )
 
 
 def _options(destination: DestinationSettings) -> dict[str, Any]:
@@ -176,7 +183,3 @@ def _options(destination: DestinationSettings) -> dict[str, Any]:
 
 def aio_config(destination: DestinationSettings) -> AioConfig:
     return AioConfig(**_options(destination), http_session_cls=BoundedSession)
-
-
-def config(destination: DestinationSettings) -> Config:
-    return Config(**_options(destination))

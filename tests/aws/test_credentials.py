@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from aiobotocore.session import AioSession
 
 from forwarder.aws.credentials import StoredKeys
 from forwarder.errors import DestinationRefused, VaultError
@@ -69,14 +68,15 @@ async def test_without_any_keys_delivery_is_refused_with_the_mend(bridge: Strict
 
 
 @looped
-async def test_keys_that_never_come_are_given_up(bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(_session: AioSession) -> None:  # as a `credential_process` that does not end
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(AioSession, "get_credentials", never)
-    async with a_bus(bridge, None, timeout="50ms") as bus, asyncio.timeout(20):
+async def test_a_credential_process_without_end_is_given_up(
+    bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[default]\ncredential_process = sleep 1000\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    async with a_bus(bridge, None, timeout="100ms") as bus, asyncio.timeout(20):
         error = await raised_by(DestinationRefused, lambda: bus.put(events()))
-    assert "keys cannot be had" in error.message
+    assert "credential_process" in error.message
 
 
 @pytest.mark.parametrize("external_id", ["", "shared"])
@@ -115,12 +115,29 @@ async def test_a_session_that_ended_is_refused(bridge: StrictEventBridge) -> Non
         assert (await raised_by(DestinationRefused, lambda: bus.put(events()))).code == "ExpiredTokenException"
 
 
-def test_the_blocking_session_is_the_same_one(bridge: StrictEventBridge) -> None:
+@looped
+async def test_the_caller_is_named_with_the_source_of_its_keys(
+    bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", bridge.url)
     bridge.roles[ROLE] = None
-    who = identity(bridge, role_arn=ROLE)
-    session = who.blocking_session()
-    caller = session.client("sts", endpoint_url=bridge.url).get_caller_identity()
-    assert caller["Arn"].endswith(":assumed-role/publisher/forwarder")
+    for who, expected in ((identity(bridge), "the vault"), (identity(bridge, role_arn=ROLE), "destination.role_arn")):
+        assert expected in await who.caller(who.session())
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-central-1", "sts.eu-central-1.amazonaws.com"),
+        ("us-gov-west-1", "sts.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+@looped
+async def test_sts_is_asked_in_the_region_of_the_settings(bridge: StrictEventBridge, region: str, host: str) -> None:
+    who = identity(bridge, region=region, endpoint_url="")
+    async with who.session().create_client("sts", **who.sts_options()) as sts:
+        assert sts.meta.endpoint_url == f"https://{host}"
 
 
 def test_keys_come_from_the_vault_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -35,13 +35,13 @@ def role_key(role_arn: str, session: str, seconds: int, *, number: int, now: dat
     )
 
 
-def assumed_role(key: Key) -> Answer:
+def assumed_role(key: Key, action: str = "AssumeRole") -> Answer:
     credentials = (
         f"<AccessKeyId>{key.id}</AccessKeyId><SecretAccessKey>{key.secret}</SecretAccessKey>"
         f"<SessionToken>{key.token}</SessionToken><Expiration>{key.expires_at:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
     )
     user = f"<AssumedRoleId>AROAPLANTED:x</AssumedRoleId><Arn>{escape(key.arn)}</Arn>"
-    return result("AssumeRole", f"<Credentials>{credentials}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>")
+    return result(action, f"<Credentials>{credentials}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>")
 
 
 def result(action: str, content: str) -> Answer:

@@ -1,0 +1,179 @@
+"""The cause and the hint for each error of the AWS credential chain, by its link and by its kind."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from aiobotocore.session import AioSession
+from botocore.exceptions import (
+    BotoCoreError,
+    ConfigParseError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    InfiniteLoopConfigError,
+    InvalidConfigError,
+    MissingDependencyException,
+    ParamValidationError,
+    PartialCredentialsError,
+    RefreshWithMFAUnsupportedError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+from forwarder.aws.credential_links import CONTAINER_HOSTS, login_file
+from forwarder.aws.credential_sources import ROLE_ARN, TOKEN_FILE, Profile, shown, strerror
+from forwarder.redaction import foreign
+
+MAX_SAID = 300
+"""Characters of a message of the SDK or of a program that ours repeats."""
+
+KEYS_HINT = (
+    "store keys: `forwarder keys set aws-access-key-id`, then `forwarder keys set aws-secret-access-key`;"
+    " or give the machine, the pod or the task a role"
+)
+CLOCK_HINT = "check this machine's clock, then renew them"
+NO_MFA = "use a role without mfa_serial: a daemon cannot ask for the code of a device"
+
+Cause = tuple[str, str]
+"""A cause, and a hint or an empty text for the hint of the place."""
+
+
+class ProcessError(Exception):
+    """A `credential_process` that gives no answer. Its text is fit to be shown."""
+
+    @classmethod
+    def ended(cls, program: str, code: int, error_output: bytes) -> "ProcessError":
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        lines = [line.strip() for line in error_output.decode(errors="replace").splitlines() if line.strip()]
+        # A traceback or a usage text has its reason in the last line.
+        said = foreign(lines[-1])[:MAX_SAID] if lines else ""
+        return cls(f"{program} {how}{f': {said}' if said else ''}")
+
+
+class NeedsPersonError(Exception):
+    """A profile asks for the code of an MFA device."""
+
+
+def cause_of(error: Exception, link: str, session: AioSession) -> Cause:
+    return _by_link(error, link, session) or _by_kind(error)
+
+
+def _by_link(error: Exception, link: str, session: AioSession) -> Cause | None:
+    """Return what an error means in this link alone."""
+    match link:
+        case "env" if isinstance(error, ValueError | OverflowError):
+            return "AWS_CREDENTIAL_EXPIRATION is not a time", "correct or unset AWS_CREDENTIAL_EXPIRATION"
+        case "assume-role-with-web-identity":
+            return _web_identity(error)
+        case "sso":
+            return _sso(error, session)
+        case "custom-process" if isinstance(error, AttributeError | TypeError):
+            return "its output is not a JSON object", ""
+        case "container-role":
+            return _container(error)
+        case _:
+            return None
+
+
+def _web_identity(error: Exception) -> Cause | None:
+    if isinstance(error, InvalidConfigError):
+        return f"{ROLE_ARN} is not set", f"set {ROLE_ARN} to the role to assume, or unset {TOKEN_FILE}"
+    if not isinstance(error, ParamValidationError):
+        return None
+    if "WebIdentityToken" in str(error):
+        return "the file holds no token", ""
+    return f"{ROLE_ARN} or AWS_ROLE_SESSION_NAME is not valid", f"correct {ROLE_ARN}: arn:aws:iam::ACCOUNT:role/NAME"
+
+
+def _sso(error: Exception, session: AioSession) -> Cause | None:
+    match error:
+        case SSOTokenLoadError() | KeyError() | TypeError() | ValueError() | AttributeError():
+            return f"there is no usable login in {login_file(session)}", ""
+        case UnauthorizedSSOTokenError() | TokenRetrievalError():
+            return "the login has expired", ""
+        case InvalidConfigError():
+            return _words(error), f"correct that profile: `aws configure sso{Profile.of(session).option}`"
+        case _:
+            return None
+
+
+CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
+    ("header value", "the token holds a line break", "write the token on one line, without a line break at its end"),
+    ("Unsupported host", "this host may not be asked for credentials", f"use https, {CONTAINER_HOSTS}"),
+    ("netloc|IPv6|URL|[Pp]ort", "this is not an address", f"use https, {CONTAINER_HOSTS}"),
+    (r"non 200 response (\d+)", r"it answers with status \1", ""),
+    ("parse JSON|utf-8", "its answer is not JSON", ""),
+    ("[Tt]imeout", "it gives no answer in time", ""),
+)
+"""A pattern in the SDK's message, the cause and a hint. The first that matches counts."""
+
+
+def _container(error: Exception) -> Cause | None:
+    if isinstance(error, TypeError | AttributeError):
+        return "its answer is not a JSON object", ""
+    if isinstance(error, UnicodeEncodeError) or not isinstance(
+        error, CredentialRetrievalError | HTTPClientError | ValueError
+    ):
+        return None
+    for pattern, cause, hint in CONTAINER_CAUSES:
+        if found := re.search(pattern, str(error)):
+            return found.expand(cause), hint
+    return ("its answer holds no readable time" if isinstance(error, ValueError) else "it cannot be reached"), ""
+
+
+def _system(error: OSError) -> Cause:
+    path = f"{shown(str(error.filename))}: " if error.filename is not None else ""
+    return f"{path}{strerror(error)}", ""
+
+
+def _runtime(error: RuntimeError) -> Cause:
+    is_old = "expired" in str(error)
+    return ("the credentials that it gives have expired", CLOCK_HINT) if is_old else (type(error).__name__, "")
+
+
+def _unparsed(error: ConfigParseError) -> Cause:
+    """Name file and line, and not what stands there: it may be a key."""
+    path, beneath = shown(str(error.kwargs.get("path"))), error.kwargs.get("error")
+    line = getattr(beneath, "lineno", None) or next((number for number, _ in getattr(beneath, "errors", ())), None)
+    where = f"{path}, line {line}" if line else path
+    if isinstance(beneath, UnicodeError):
+        return f"{path} is not text in UTF-8", "write that file again as plain text: `aws configure`"
+    return (
+        f"{where}, cannot be read",
+        f"correct {where}: sections as [profile NAME] ([NAME] in a credentials file), lines as name = value",
+    )
+
+
+def _words(error: BotoCoreError, key: str = "") -> str:
+    """Return an SDK's message on one line, redacted and bounded."""
+    text = str(error.kwargs.get(key, "")) if key else str(error)
+    return foreign(" ".join(text.split()))[:MAX_SAID] or type(error).__name__
+
+
+Row = tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], Cause]]
+
+KINDS: tuple[Row, ...] = (
+    (ConfigParseError, _unparsed),
+    (ProcessError, lambda error: (str(error), "")),
+    ((NeedsPersonError, RefreshWithMFAUnsupportedError), lambda _: ("it asks for the code of an MFA device", NO_MFA)),
+    (InfiniteLoopConfigError, lambda error: (_words(error), "give one profile of that loop keys of its own")),
+    (PartialCredentialsError, lambda error: (f"{shown(str(error.kwargs.get('cred_var')))} is missing or empty", "")),
+    (CredentialRetrievalError, lambda error: (_words(error, "error_msg"), "")),
+    (MissingDependencyException, lambda _: ("the SDK lacks a part that this login needs (botocore[crt])", KEYS_HINT)),
+    (HTTPClientError, lambda error: (f"no connection ({type(error).__name__})", "")),
+    (BotoCoreError, lambda error: (_words(error), "")),
+    (json.JSONDecodeError, lambda _: ("its output is not JSON", "")),
+    (UnicodeError, lambda _: ("it holds bytes or characters that are not allowed there", "")),
+    (TimeoutError, lambda _: ("no answer in time", "")),
+    (OSError, _system),
+    (KeyError, lambda error: (f"{shown(str(error.args[0] if error.args else ''))} is missing", "")),
+    (RuntimeError, _runtime),
+    (ValueError, lambda error: (f"a value there cannot be read ({type(error).__name__})", "")),
+)
+"""The cause and the hint for each kind of error, whatever the link. The first row counts."""
+
+
+def _by_kind(error: Exception) -> Cause:
+    return next((cause(error) for kind, cause in KINDS if isinstance(error, kind)), (type(error).__name__, ""))

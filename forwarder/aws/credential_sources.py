@@ -1,0 +1,219 @@
+"""Where AWS credentials are searched for, in words: variables, profiles and files, never their secrets."""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError
+from botocore.utils import METADATA_BASE_URL, get_environ_proxies
+
+ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
+SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  # the name of a variable
+SESSION_TOKENS = ("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+PROFILES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+"""In the order in which the SDK reads them, as are the session tokens."""
+ROLE_ARN = "AWS_ROLE_ARN"
+TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105  # the name of a variable
+CONTAINER_URIS = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105  # the name of a variable
+METADATA_DISABLED = "AWS_EC2_METADATA_DISABLED"
+METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+
+MAX_METADATA_SECONDS = 2.0
+MAX_SHOWN = 200
+"""Characters of a path, an address or a name that an error message repeats."""
+
+_ROLES = "latest/meta-data/iam/security-credentials/"
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019"
+
+
+def shown(value: str) -> str:
+    """Return a value as it may stand in a line: its control characters as escapes, and not endless."""
+    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
+    return plain if len(plain) <= MAX_SHOWN else f"{plain[:MAX_SHOWN]}…"
+
+
+def address(url: str) -> str:
+    """Return an address without user, password, query and fragment, where secrets may be."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "(not an address)"
+    return shown(f"{parts.scheme}://{host}{parts.path}" if parts.scheme else parts.path)
+
+
+def oddity(value: str) -> str:
+    """Return what is wrong with the form of a value that was pasted or templated, or an empty text."""
+    if not value.strip():
+        return "is empty" if not value else "holds nothing but whitespace"
+    if value.rstrip("\r\n") != value:
+        return "ends with a line break"
+    if value.strip() != value:
+        return "begins or ends with whitespace"
+    if value[0] in _QUOTES or value[-1] in _QUOTES:
+        return "has quotes around it"
+    if re.search(r"\s", value):
+        return "has whitespace inside"
+    return "" if value.isascii() and value.isprintable() else "holds characters that no key has"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The profile of the shared AWS files that a session reads."""
+
+    name: str
+    variable: str
+    config_file: str
+    credentials_file: str
+
+    @classmethod
+    def of(cls, session: AioSession) -> "Profile":
+        """Read variables only: this works whatever is wrong with the files."""
+        named = next((name for name in PROFILES if name in os.environ), "")
+        return cls(
+            os.environ[named] if named else "default",
+            named,
+            _expanded(session.get_config_variable("config_file")),
+            _expanded(session.get_config_variable("credentials_file")),
+        )
+
+    def __str__(self) -> str:
+        because = f" ({self.variable}={shown(self.name)})" if self.variable else ""
+        return f'the profile "{shown(self.name)}"{because}'
+
+    @property
+    def files(self) -> str:
+        """Both files, each with its state if it cannot be read."""
+        return " and ".join(f"{shown(path)}{state(path)}" for path in (self.config_file, self.credentials_file))
+
+    @property
+    def option(self) -> str:
+        """The end of a command of the AWS command line that acts on this profile."""
+        return f" --profile {shown(self.name)}" if self.name != "default" else ""
+
+    def values(self, session: AioSession) -> dict[str, str]:
+        """Return what is set for it, or nothing if it cannot be read."""
+        try:
+            found = session.full_config["profiles"].get(self.name, {})
+        except (BotoCoreError, OSError, ValueError):
+            return {}
+        return {key: value for key, value in found.items() if isinstance(value, str)}
+
+    def file_with(self, key: str) -> str:
+        """Return the path of the file in which the profile sets the key; the credentials file wins, as in the SDK."""
+        for path in (self.credentials_file, self.config_file):
+            try:
+                text = Path(path).read_text(errors="replace")
+            except OSError:
+                continue
+            section = rf"(?ms)^\[\s*(?:profile\s+)?\"?{re.escape(self.name)}\"?\s*\]\s*$(.*?)(?=^\[|\Z)"
+            if any(re.search(rf"(?m)^\s*{re.escape(key)}\s*[=:]", body) for body in re.findall(section, text)):
+                return shown(path)
+        return shown(self.config_file)
+
+
+def state(path: str) -> str:
+    """Return why a file cannot be read, in brackets, or an empty text."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            return " (not a file)"
+        with Path(path).open("rb"):
+            return ""
+    except FileNotFoundError:
+        return " (does not exist)"
+    except (OSError, ValueError) as error:
+        return f" ({strerror(error)})"
+
+
+def strerror(error: Exception) -> str:
+    """Return the system's own words for an error, without the path that stands beside them."""
+    return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
+
+
+def configured_address(session: AioSession, service: str) -> str:
+    """Return the address that a variable or the profile sets for a service, and its name, or an empty text."""
+    for variable in (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"):
+        if os.environ.get(variable):
+            return f"{address(os.environ[variable])} ({variable})"
+    profile = Profile.of(session)
+    if url := profile.values(session).get("endpoint_url"):
+        return f"{address(url)} (endpoint_url of {profile})"
+    return ""
+
+
+async def tried(session: AioSession) -> str:
+    """Return what each source of credentials lacked, after all of them gave nothing."""
+    profile = Profile.of(session)
+    sources = [_environment(), f"{profile} has none in {profile.files}", _container(), await _metadata(session)]
+    return "; ".join(source for source in sources if source)
+
+
+def _environment() -> str:
+    if os.environ.get(SECRET_ACCESS_KEY) and not os.environ.get(ACCESS_KEY_ID):
+        return f"{SECRET_ACCESS_KEY} is set, but {ACCESS_KEY_ID} is {_lack(ACCESS_KEY_ID)}"
+    lacks = f"{ACCESS_KEY_ID} is {_lack(ACCESS_KEY_ID)}"
+    if os.environ.get(ROLE_ARN):
+        return f"{lacks}; {ROLE_ARN} is set, but {TOKEN_FILE} is {_lack(TOKEN_FILE)}"
+    return lacks
+
+
+def _lack(variable: str) -> str:
+    return "empty" if variable in os.environ else "not set"
+
+
+def _container() -> str:
+    return f"{' and '.join(CONTAINER_URIS)} are not set"
+
+
+def metadata_disabled() -> bool:
+    return os.environ.get(METADATA_DISABLED, "").lower() == "true"
+
+
+async def _metadata(session: AioSession) -> str:
+    """Ask the instance's metadata once more, since the SDK keeps to itself why it got no credentials there."""
+    if metadata_disabled():
+        return f"instance metadata is disabled by {METADATA_DISABLED}"
+    try:
+        base = session.get_config_variable("ec2_metadata_service_endpoint") or METADATA_BASE_URL
+    except BotoCoreError:
+        base = METADATA_BASE_URL
+    base = base.rstrip("/") + "/"
+    name = f"instance metadata at {address(base)}"
+    proxy = get_environ_proxies(base).get(urlsplit(base).scheme)
+    if proxy:
+        host = urlsplit(base).hostname
+        return f"{name} is asked through the proxy {address(proxy)}: add {host} to NO_PROXY"
+    try:
+        return f"{name} {await _metadata_answer(base)}"
+    except TimeoutError:
+        return (
+            f"{name} gives no answer within {MAX_METADATA_SECONDS:g} s"
+            " (in a container on an instance, raise its metadata hop limit to 2)"
+        )
+    except (aiohttp.ClientError, OSError, ValueError):
+        return f"{name} cannot be reached"
+
+
+async def _metadata_answer(base: str) -> str:
+    whole = aiohttp.ClientTimeout(total=MAX_METADATA_SECONDS)
+    async with aiohttp.ClientSession(timeout=whole) as http:
+        lifetime = {"x-aws-ec2-metadata-token-ttl-seconds": "60"}
+        async with http.put(f"{base}latest/api/token", headers=lifetime, allow_redirects=False) as answer:
+            token = await answer.text() if answer.ok else ""
+            if not token.strip():
+                return f"answers {answer.status} when asked for a token"
+        headers = {"x-aws-ec2-metadata-token": token}
+        async with http.get(base + _ROLES, headers=headers, allow_redirects=False) as answer:
+            if not answer.ok or not (await answer.text()).strip():
+                return "answers, but the instance has no role: attach an instance profile"
+        return "names a role, but gives no credentials for it: check the role's trust in ec2.amazonaws.com"
+
+
+def _expanded(path: str) -> str:
+    return os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111  # as the SDK does, for any text
