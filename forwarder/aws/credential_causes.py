@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiobotocore.session import AioSession
@@ -16,14 +16,27 @@ from botocore.exceptions import (
     MissingDependencyException,
     ParamValidationError,
     PartialCredentialsError,
+    ProxyConnectionError,
     RefreshWithMFAUnsupportedError,
     SSOTokenLoadError,
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.exceptions import (
+    ConnectionError as SdkConnectionError,
+)
 
-from forwarder.aws.credential_links import CONTAINER_HOSTS, login_file
-from forwarder.aws.credential_sources import ROLE_ARN, TOKEN_FILE, Profile, shown, strerror
+from forwarder.aws.credential_links import (
+    CONTAINER,
+    CONTAINER_HOSTS,
+    ENV,
+    METADATA,
+    PROCESS,
+    SSO,
+    WEB_IDENTITY,
+    login_file,
+)
+from forwarder.aws.credential_sources import ROLE_ARN, TOKEN_FILE, Profile, named, shown, strerror
 from forwarder.redaction import foreign
 
 MAX_SAID = 300
@@ -34,7 +47,11 @@ KEYS_HINT = (
     " or give the machine, the pod or the task a role"
 )
 CLOCK_HINT = "check this machine's clock, then renew them"
+METADATA_HOST = "169.254.169.254"
 NO_MFA = "use a role without mfa_serial: a daemon cannot ask for the code of a device"
+
+NetworkError = HTTPClientError | SdkConnectionError
+"""The two roots of what the SDK raises for a connection."""
 
 Cause = tuple[str, str]
 """A cause, and a hint or an empty text for the hint of the place."""
@@ -56,28 +73,15 @@ class NeedsPersonError(Exception):
     """A profile asks for the code of an MFA device."""
 
 
-def cause_of(error: Exception, link: str, session: AioSession) -> Cause:
-    return _by_link(error, link, session) or _by_kind(error)
+def _environment(error: Exception, _session: AioSession) -> Cause | None:
+    if isinstance(error, RuntimeError):
+        return "AWS_CREDENTIAL_EXPIRATION is over", CLOCK_HINT
+    if isinstance(error, ValueError | OverflowError):
+        return "AWS_CREDENTIAL_EXPIRATION is not a time", "correct or unset AWS_CREDENTIAL_EXPIRATION"
+    return None
 
 
-def _by_link(error: Exception, link: str, session: AioSession) -> Cause | None:
-    """Return what an error means in this link alone."""
-    match link:
-        case "env" if isinstance(error, ValueError | OverflowError):
-            return "AWS_CREDENTIAL_EXPIRATION is not a time", "correct or unset AWS_CREDENTIAL_EXPIRATION"
-        case "assume-role-with-web-identity":
-            return _web_identity(error)
-        case "sso":
-            return _sso(error, session)
-        case "custom-process" if isinstance(error, AttributeError | TypeError):
-            return "its output is not a JSON object", ""
-        case "container-role":
-            return _container(error)
-        case _:
-            return None
-
-
-def _web_identity(error: Exception) -> Cause | None:
+def _web_identity(error: Exception, _session: AioSession) -> Cause | None:
     if isinstance(error, InvalidConfigError):
         return f"{ROLE_ARN} is not set", f"set {ROLE_ARN} to the role to assume, or unset {TOKEN_FILE}"
     if not isinstance(error, ParamValidationError):
@@ -110,17 +114,37 @@ CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
 """A pattern in the SDK's message, the cause and a hint. The first that matches counts."""
 
 
-def _container(error: Exception) -> Cause | None:
+def _container(error: Exception, _session: AioSession) -> Cause | None:
     if isinstance(error, TypeError | AttributeError):
         return "its answer is not a JSON object", ""
     if isinstance(error, UnicodeEncodeError) or not isinstance(
-        error, CredentialRetrievalError | HTTPClientError | ValueError
+        error, CredentialRetrievalError | NetworkError | ValueError
     ):
         return None
     for pattern, cause, hint in CONTAINER_CAUSES:
         if found := re.search(pattern, str(error)):
             return found.expand(cause), hint
     return ("its answer holds no readable time" if isinstance(error, ValueError) else "it cannot be reached"), ""
+
+
+def _process(error: Exception, _session: AioSession) -> Cause | None:
+    return ("its output is not a JSON object", "") if isinstance(error, AttributeError | TypeError) else None
+
+
+def _metadata(error: Exception, _session: AioSession) -> Cause | None:
+    is_proxy = isinstance(error, ProxyConnectionError)
+    return ("it is asked through a proxy", f"add {METADATA_HOST} to NO_PROXY") if is_proxy else None
+
+
+LINKS: Mapping[str, Callable[[Exception, AioSession], Cause | None]] = {
+    ENV: _environment,
+    WEB_IDENTITY: _web_identity,
+    SSO: _sso,
+    PROCESS: _process,
+    CONTAINER: _container,
+    METADATA: _metadata,
+}
+"""What an error means in one link alone."""
 
 
 def _system(error: OSError) -> Cause:
@@ -135,7 +159,7 @@ def _runtime(error: RuntimeError) -> Cause:
 
 def _unparsed(error: ConfigParseError) -> Cause:
     """Name file and line, and not what stands there: it may be a key."""
-    path, beneath = shown(str(error.kwargs.get("path"))), error.kwargs.get("error")
+    path, beneath = named(str(error.kwargs.get("path"))), error.kwargs.get("error")
     line = getattr(beneath, "lineno", None) or next((number for number, _ in getattr(beneath, "errors", ())), None)
     where = f"{path}, line {line}" if line else path
     if isinstance(beneath, UnicodeError):
@@ -162,7 +186,7 @@ KINDS: tuple[Row, ...] = (
     (PartialCredentialsError, lambda error: (f"{shown(str(error.kwargs.get('cred_var')))} is missing or empty", "")),
     (CredentialRetrievalError, lambda error: (_words(error, "error_msg"), "")),
     (MissingDependencyException, lambda _: ("the SDK lacks a part that this login needs (botocore[crt])", KEYS_HINT)),
-    (HTTPClientError, lambda error: (f"no connection ({type(error).__name__})", "")),
+    ((HTTPClientError, SdkConnectionError), lambda error: (f"no connection ({type(error).__name__})", "")),
     (BotoCoreError, lambda error: (_words(error), "")),
     (json.JSONDecodeError, lambda _: ("its output is not JSON", "")),
     (UnicodeError, lambda _: ("it holds bytes or characters that are not allowed there", "")),
@@ -175,5 +199,8 @@ KINDS: tuple[Row, ...] = (
 """The cause and the hint for each kind of error, whatever the link. The first row counts."""
 
 
-def _by_kind(error: Exception) -> Cause:
+def cause_of(error: Exception, link: str, session: AioSession) -> Cause:
+    """Return the cause and the hint for an error, whatever it is."""
+    if link in LINKS and (cause := LINKS[link](error, session)):
+        return cause
     return next((cause(error) for kind, cause in KINDS if isinstance(error, kind)), (type(error).__name__, ""))

@@ -186,39 +186,45 @@ class _Process:
             out, err = await asyncio.gather(self._read(self._process.stdout), self._read(self._process.stderr))
             self.returncode = await self._process.wait()
         except BaseException:
-            await self._end()
+            self._kill()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._process.communicate()  # what is still in the pipes keeps them open
             raise
+        if max(len(out), len(err)) > MAX_PROCESS_OUTPUT_BYTES:
+            raise ProcessError(f"{self._program} writes more than {MAX_PROCESS_OUTPUT_BYTES} bytes")
         if self.returncode:
             raise ProcessError.ended(self._program, self.returncode, err)
         return out, err
 
     async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
+        """Return all that it writes, or the beginning of what is too much, after which it is ended."""
         read = b""
         while stream is not None and (chunk := await stream.read(MAX_PROCESS_OUTPUT_BYTES)):
-            read += chunk
-            if len(read) > MAX_PROCESS_OUTPUT_BYTES:
-                raise ProcessError(f"{self._program} writes more than {MAX_PROCESS_OUTPUT_BYTES} bytes")
+            if len(read) <= MAX_PROCESS_OUTPUT_BYTES:
+                read += chunk
+            else:
+                self._kill()
         return read
 
-    async def _end(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError, TimeoutError):
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)  # its children too, which may hold the pipes open
-            async with asyncio.timeout(1):
-                await self._process.wait()
 
 
 class _Refreshes(logging.Filter):
-    """The SDK logs a failed renewal with its traceback; the caller gets the same error, or needs one line."""
+    """A filter of the SDK's warnings about renewals, which come with tracebacks.
+
+    A failed renewal that matters raises the same error. One that can wait is one line of our log.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and record.levelno >= logging.WARNING:
-            if record.args and "mandatory" not in record.args:
-                kind = record.exc_info[0]
-                log.warning(
-                    "AWS credentials not renewed yet", reason=kind.__name__ if kind else "", then="the present ones"
-                )
-            return False
-        return True
+        if record.levelno < logging.WARNING:
+            return True
+        if record.exc_info and record.args and "mandatory" not in record.args:
+            kind = record.exc_info[0]
+            log.warning("AWS credentials not renewed yet", reason=kind.__name__ if kind else "")
+        return not (record.exc_info or "still expired" in str(record.msg))
 
 
 for _name in ("aiobotocore.credentials", "aiobotocore.tokens"):

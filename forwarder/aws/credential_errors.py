@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiobotocore.session import AioSession
-from botocore.exceptions import ClientError, HTTPClientError, ProfileNotFound
+from botocore.exceptions import ClientError, ConfigParseError, ProfileNotFound
 from botocore.parsers import ResponseParserError
 
 from forwarder import network_errors
-from forwarder.aws.credential_causes import KEYS_HINT, cause_of
+from forwarder.aws.credential_causes import KEYS_HINT, NetworkError, cause_of
 from forwarder.aws.credential_links import CONTAINER, LOGIN, METADATA, SSO, Place, place_of
 from forwarder.aws.credential_refusals import refused
 from forwarder.aws.credential_sources import Profile, oddity, shown, tried
@@ -37,19 +37,18 @@ def explain(
         link = link or str(getattr(session, "link", ""))
     place = place or place_of(link, session)
     claim = f"{claim} {place.name}"
-    if isinstance(error, ProfileNotFound):
-        return _no_profile(session)
-    if isinstance(error, ClientError):
-        return refused(error, link, session, claim, place.hint)
-    if isinstance(error, HTTPClientError) and link not in (CONTAINER, METADATA):
-        return _unreachable(error, link, session, claim)
-    if isinstance(error, ResponseParserError):
-        return DestinationUnavailable(
-            f"{claim}: something that is not AWS answered",
-            code="not-aws",
-            hint="check proxies and AWS_ENDPOINT_URL",
-        )
+    match error:
+        case ProfileNotFound():
+            return _no_profile(session)
+        case ClientError():
+            return refused(error, link, session, claim, place.hint)
+        case ResponseParserError():
+            hint = "check proxies and AWS_ENDPOINT_URL"
+            return DestinationUnavailable(f"{claim}: something that is not AWS answered", code="not-aws", hint=hint)
+        case _ if isinstance(error, NetworkError) and link not in (CONTAINER, METADATA):
+            return _unreachable(error, link, session, claim)
     cause, hint = cause_of(error, link, session)
+    claim = "no usable AWS credentials" if isinstance(error, ConfigParseError) else claim
     return DestinationRefused(f"{claim}: {cause}", code=CODE, hint=hint or place.hint)
 
 
@@ -84,16 +83,17 @@ def _fault(value: object, *, is_key_id: bool) -> str:
 
 def _no_profile(session: AioSession) -> DestinationError:
     profile = Profile.of(session)
-    odd = f": the name {oddity(profile.name)}" if oddity(profile.name) else ""
+    odd = oddity(profile.name)
+    fix = f"correct or unset {profile.variable or 'AWS_PROFILE'}"
+    fix += "" if odd else f", or add the profile: `aws configure{profile.option}`"
     return DestinationRefused(
-        f"no usable AWS credentials: {profile} is not in {profile.files}{odd}",
+        f"no usable AWS credentials: {profile} is not in {profile.files}{f': the name {odd}' if odd else ''}",
         code=CODE,
-        hint=f"correct or unset {profile.variable or 'AWS_PROFILE'}, or add the profile:"
-        f" `aws configure{profile.option}`; keys stored with `forwarder keys set` need no profile",
+        hint=f"{fix}; keys stored with `forwarder keys set` need no profile",
     )
 
 
-def _unreachable(error: HTTPClientError, link: str, session: AioSession, claim: str) -> DestinationError:
+def _unreachable(error: NetworkError, link: str, session: AioSession, claim: str) -> DestinationError:
     service = {SSO: "AWS IAM Identity Center", LOGIN: "AWS sign-in"}.get(link, "AWS STS")
     host = urlsplit(str(error.kwargs.get("endpoint_url") or "")).netloc.rpartition("@")[2]
     variable, environ = _bundle(session)

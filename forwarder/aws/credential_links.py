@@ -12,6 +12,7 @@ from forwarder.aws.credential_sources import (
     ACCESS_KEY_ID,
     CONTAINER_TOKEN_FILE,
     CONTAINER_URIS,
+    NUMBERS,
     ROLE_ARN,
     SECRET_ACCESS_KEY,
     SESSION_TOKENS,
@@ -77,7 +78,7 @@ def container_uri() -> tuple[str, str]:
     relative, full = CONTAINER_URIS
     if relative in os.environ:
         return address(f"http://169.254.170.2{os.environ[relative]}"), relative
-    return address(os.environ.get(full, "")), full
+    return address(os.environ.get(full, "")) or "(empty)", full
 
 
 def login_file(session: AioSession) -> str:
@@ -129,7 +130,11 @@ def _profile_role(session: AioSession) -> Place:
     profile = Profile.of(session)
     role = shown(profile.values(session).get("role_arn", ""))
     where = profile.file_with("role_arn")
-    return Place(f"the role {role} of {profile} in {where}", f"correct {profile} and its source_profile in {where}")
+    values = profile.values(session)
+    key = next((key for key in ("source_profile", "credential_source") if key in values), "")
+    source = f" with {key} {shown(values[key])}" if key else ""
+    hint = f"correct {profile} and its source_profile or credential_source in {where}"
+    return Place(f"the role {role} of {profile}{source} in {where}", hint)
 
 
 def _sso(session: AioSession) -> Place:
@@ -179,7 +184,17 @@ def _role(_session: AioSession) -> Place:
 
 def _setup(session: AioSession) -> Place:
     profile = Profile.of(session)
-    return Place(f"{profile} in {profile.files}", f"correct {profile.variable or 'the file'}: `aws configure list`")
+    wrong = next((name for name in NUMBERS if not os.environ.get(name, "0").isdecimal()), "")
+    name = f"the variable {wrong}" if wrong else f"the AWS_ variables and {profile} in {profile.files}"
+    return Place(name, f"set {wrong} to a whole number, or unset it" if wrong else f"correct them for {profile}")
+
+
+def _file_of(variable: str) -> Callable[[AioSession], Place]:
+    def place(_session: AioSession) -> Place:
+        path = os.environ.get(variable, "")
+        return Place(f"the file {shown(path)}{state(path)} ({variable})", f"correct or unset {variable}")
+
+    return place
 
 
 def _unknown(link: str, _session: AioSession) -> Place:
@@ -198,5 +213,7 @@ PLACES: dict[str, Callable[[AioSession], Place]] = {
     CONTAINER: _container,
     METADATA: _metadata,
     ROLE: _role,
+    "ec2-credentials-file": _file_of("AWS_CREDENTIAL_FILE"),
+    "boto-config": _file_of("BOTO_CONFIG"),
     **dict.fromkeys(FILES, _files),
 }

@@ -17,12 +17,19 @@ SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  # the name of a varia
 SESSION_TOKENS = ("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 PROFILES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
 """In the order in which the SDK reads them, as are the session tokens."""
+FILE_VARIABLES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 ROLE_ARN = "AWS_ROLE_ARN"
 TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105  # the name of a variable
 CONTAINER_URIS = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105  # the name of a variable
 METADATA_DISABLED = "AWS_EC2_METADATA_DISABLED"
-METADATA_ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+NUMBERS = (
+    "AWS_METADATA_SERVICE_TIMEOUT",
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_CSM_PORT",
+)
+"""Variables that the SDK reads as whole numbers."""
 
 MAX_METADATA_SECONDS = 2.0
 MAX_SHOWN = 200
@@ -84,18 +91,17 @@ class Profile:
         )
 
     def __str__(self) -> str:
-        because = f" ({self.variable}={shown(self.name)})" if self.variable else ""
-        return f'the profile "{shown(self.name)}"{because}'
+        return f'the profile "{shown(self.name)}"{f" ({self.variable})" if self.variable else ""}'
 
     @property
     def files(self) -> str:
         """Both files, each with its state if it cannot be read."""
-        return " and ".join(f"{shown(path)}{state(path)}" for path in (self.config_file, self.credentials_file))
+        return " and ".join(f"{named(path)}{state(path)}" for path in (self.config_file, self.credentials_file))
 
     @property
     def option(self) -> str:
         """The end of a command of the AWS command line that acts on this profile."""
-        return f" --profile {shown(self.name)}" if self.name != "default" else ""
+        return "" if self.name == "default" or oddity(self.name) else f" --profile {shown(self.name)}"
 
     def values(self, session: AioSession) -> dict[str, str]:
         """Return what is set for it, or nothing if it cannot be read."""
@@ -114,8 +120,14 @@ class Profile:
                 continue
             section = rf"(?ms)^\[\s*(?:profile\s+)?\"?{re.escape(self.name)}\"?\s*\]\s*$(.*?)(?=^\[|\Z)"
             if any(re.search(rf"(?m)^\s*{re.escape(key)}\s*[=:]", body) for body in re.findall(section, text)):
-                return shown(path)
-        return shown(self.config_file)
+                return named(path)
+        return named(self.config_file)
+
+
+def named(path: str) -> str:
+    """Return the path of a shared file, with the variable that moved it there."""
+    variable = next((name for name in FILE_VARIABLES if path == _expanded(os.environ.get(name, ""))), "")
+    return f"{shown(path)} ({variable})" if variable else shown(path)
 
 
 def state(path: str) -> str:
