@@ -95,8 +95,18 @@ async def find_keys(session: KeySession) -> FrozenKeys:
         raise explain(error, credentials.method, session) from None
     if keys != session.checked:
         check_form(keys, credentials.method, session)
+        _check_profile(session)
         session.checked = keys
     return keys
+
+
+def _check_profile(session: KeySession) -> None:
+    """Raise DestinationError if the profile cannot be read, which every client needs, whatever keys it has."""
+    try:
+        session.get_scoped_config()
+        session.get_auth_token()
+    except Exception as error:  # noqa: BLE001  # as above
+        raise explain(error, "", session) from None
 
 
 class _Chain(AioCredentialResolver):  # type: ignore[misc]  # the SDK ships no types
