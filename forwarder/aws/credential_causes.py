@@ -106,10 +106,11 @@ def _sso(error: Exception, session: AioSession) -> Cause | None:
 CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
     ("header value", "the token holds a line break", "write the token on one line, without a line break at its end"),
     ("Unsupported host", "this host may not be asked for credentials", f"use https, {CONTAINER_HOSTS}"),
-    ("netloc|IPv6|URL|[Pp]ort", "this is not an address", f"use https, {CONTAINER_HOSTS}"),
     (r"non 200 response (\d+)", r"it answers with status \1", ""),
     ("parse JSON|utf-8", "its answer is not JSON", ""),
     ("[Tt]imeout", "it gives no answer in time", ""),
+    ("Could not connect", "it cannot be reached", ""),
+    ("netloc|IPv6|URL|[Pp]ort", "this is not an address", f"use https, {CONTAINER_HOSTS}"),
 )
 """A pattern in the SDK's message, the cause and a hint. The first that matches counts."""
 
@@ -182,7 +183,10 @@ KINDS: tuple[Row, ...] = (
     (ConfigParseError, _unparsed),
     (ProcessError, lambda error: (str(error), "")),
     ((NeedsPersonError, RefreshWithMFAUnsupportedError), lambda _: ("it asks for the code of an MFA device", NO_MFA)),
-    (InfiniteLoopConfigError, lambda error: (_words(error), "give one profile of that loop keys of its own")),
+    (
+        InfiniteLoopConfigError,
+        lambda error: (_words(error), "give one profile of that loop keys of its own instead of a source_profile"),
+    ),
     (PartialCredentialsError, lambda error: (f"{shown(str(error.kwargs.get('cred_var')))} is missing or empty", "")),
     (CredentialRetrievalError, lambda error: (_words(error, "error_msg"), "")),
     (MissingDependencyException, lambda _: ("the SDK lacks a part that this login needs (botocore[crt])", KEYS_HINT)),

@@ -13,13 +13,27 @@ from botocore.parsers import ResponseParserError
 
 from forwarder import network_errors
 from forwarder.aws.credential_causes import KEYS_HINT, NetworkError, cause_of
-from forwarder.aws.credential_links import CONTAINER, LOGIN, METADATA, SSO, Place, place_of
+from forwarder.aws.credential_links import (
+    CONTAINER,
+    LOGIN,
+    METADATA,
+    PROFILE_ROLE,
+    ROLE,
+    SSO,
+    STORED,
+    WEB_IDENTITY,
+    Place,
+    place_of,
+)
 from forwarder.aws.credential_refusals import refused
 from forwarder.aws.credential_sources import Profile, oddity, shown, tried
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
 
 CODE = "credentials"
 """The code of every refusal here. A code of STS, such as AccessDenied, would count as one of the bus."""
+
+OF_STS = (WEB_IDENTITY, PROFILE_ROLE, ROLE, STORED)
+"""Links whose answer comes from STS, and the identity that is confirmed by it."""
 
 CLAIM = "no usable AWS credentials from"
 
@@ -42,7 +56,7 @@ def explain(
             return _no_profile(session)
         case ClientError():
             return refused(error, link, session, claim, place.hint)
-        case ResponseParserError():
+        case ResponseParserError() | KeyError() if link in OF_STS:  # the answer lacks what STS answers
             hint = "check proxies and AWS_ENDPOINT_URL"
             return DestinationUnavailable(f"{claim}: something that is not AWS answered", code="not-aws", hint=hint)
         case _ if isinstance(error, NetworkError) and link not in (CONTAINER, METADATA):

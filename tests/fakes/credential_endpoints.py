@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from tests.fakes import sts
-from tests.fakes.actions import Answer
+from tests.fakes.actions import Answer, Hang
 from tests.fakes.wire import WireServer, utc_now
 
 if TYPE_CHECKING:
@@ -66,3 +66,8 @@ def web_identities(tokens: dict[str, Key | Answer]) -> WireServer:
         return found if isinstance(found, Answer) else sts.assumed_role(found, "AssumeRoleWithWebIdentity")
 
     return WireServer(handle)
+
+
+def silence() -> WireServer:
+    """A server that takes requests and never answers."""
+    return always(Hang(60))
