@@ -20,7 +20,6 @@ from forwarder.aws.credential_links import (
     PROFILE_ROLE,
     ROLE,
     SSO,
-    STORED,
     WEB_IDENTITY,
     Place,
     place_of,
@@ -32,8 +31,8 @@ from forwarder.errors import DestinationError, DestinationRefused, DestinationUn
 CODE = "credentials"
 """The code of every refusal here. A code of STS, such as AccessDenied, would count as one of the bus."""
 
-OF_STS = (WEB_IDENTITY, PROFILE_ROLE, ROLE, STORED)
-"""Links whose answer comes from STS, and the identity that is confirmed by it."""
+OF_STS = (WEB_IDENTITY, PROFILE_ROLE, ROLE)
+"""Links whose credentials come from STS."""
 
 CLAIM = "no usable AWS credentials from"
 
@@ -45,25 +44,29 @@ def explain(
     error: Exception, link: str, session: AioSession, *, place: Place | None = None, claim: str = CLAIM
 ) -> DestinationError:
     """Return the error for what a link of the chain raised. `link` is the SDK's name of it, or one of ours."""
-    if isinstance(error, DestinationError):
-        return error
     if isinstance(error, TimeoutError):  # a caller that gave up does not know the link
         link = link or str(getattr(session, "link", ""))
     place = place or place_of(link, session)
     claim = f"{claim} {place.name}"
     match error:
+        case DestinationError():
+            return error
         case ProfileNotFound():
             return _no_profile(session)
         case ClientError():
             return refused(error, link, session, claim, place.hint)
-        case ResponseParserError() | KeyError() if link in OF_STS:  # the answer lacks what STS answers
-            hint = "check proxies and AWS_ENDPOINT_URL"
-            return DestinationUnavailable(f"{claim}: something that is not AWS answered", code="not-aws", hint=hint)
+        case _ if isinstance(error, ResponseParserError) or (isinstance(error, KeyError) and link in OF_STS):
+            return not_aws(claim)
         case _ if isinstance(error, NetworkError) and link not in (CONTAINER, METADATA):
             return _unreachable(error, link, session, claim)
     cause, hint = cause_of(error, link, session)
     claim = "no usable AWS credentials" if isinstance(error, ConfigParseError) else claim
     return DestinationRefused(f"{claim}: {cause}", code=CODE, hint=hint or place.hint)
+
+
+def not_aws(claim: str) -> DestinationError:
+    hint = "something between here and AWS answers in its place: check proxies and AWS_ENDPOINT_URL"
+    return DestinationUnavailable(f"{claim}: the answer is not from AWS", code="not-aws", hint=hint)
 
 
 async def none_found(session: AioSession) -> DestinationError:

@@ -14,7 +14,7 @@ from aiobotocore.credentials import AioDeferredRefreshableCredentials
 from pydantic import SecretStr
 
 from forwarder.aws.credential_chain import KeySession, StoredKeySession, find_keys
-from forwarder.aws.credential_errors import explain
+from forwarder.aws.credential_errors import explain, not_aws
 from forwarder.aws.credential_links import ROLE, Place, place_of
 from forwarder.aws.http_session import BoundedSession
 from forwarder.errors import VaultError
@@ -100,16 +100,18 @@ class Identity:
         return kind(region, config, seconds, lambda _: [_RoleProvider(self, base)])
 
     async def caller(self, session: KeySession) -> str:
-        """Return the ARN of these keys, and where they are from. Raise DestinationError."""
+        """Return the ARN of these keys, and their source. Raise DestinationError."""
         await find_keys(session)
         credentials = await session.get_credentials()
         place = self._role_place() if self.destination.role_arn else place_of(credentials.method, session)
+        claim = "AWS STS does not confirm the keys from"
         try:
             async with session.create_client("sts", **self.sts_options()) as sts:
-                arn = (await sts.get_caller_identity())["Arn"]
+                arn = (await sts.get_caller_identity()).get("Arn")
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, one table has its cause
-            claim = "AWS STS does not confirm the keys from"
             raise explain(error, credentials.method, session, place=place, claim=claim) from None
+        if not arn:
+            raise not_aws(f"{claim} {place.name}")
         return f"{arn}, with keys from {place.name}"
 
     def sts_options(self) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""The network between here and AWS: the cause, the variable or file that fixes it, and exit code 69."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forwarder.aws.credential_chain import find_keys
+from forwarder.errors import DestinationError, DestinationUnavailable
+from tests.aws.doors import stored
+from tests.fakes import credential_endpoints as endpoints
+from tests.fakes.actions import Answer, Hang
+from tests.fakes.certificates import self_signed
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.loops import looped
+from tests.reality.aws_chain import SECRET, Chain
+
+if TYPE_CHECKING:
+    from tests.fakes.certificates import Certificate
+
+ROLE = "arn:aws:iam::123456789012:role/publisher"
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
+    return Chain(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    return self_signed(folder)
+
+
+@pytest.fixture
+def sts(certificate: Certificate) -> Iterator[StrictEventBridge]:
+    """An STS that proves itself by a certificate of its own."""
+    with StrictEventBridge(tls=certificate.server) as bridge:
+        bridge.roles[ROLE] = None
+        yield bridge
+
+
+async def refusal(chain: Chain, env: dict[str, str], files: dict[str, str | bytes] | None = None) -> DestinationError:
+    """Return the error of a role that is assumed with stored keys. Delivery waits for the network."""
+    chain.plant(env, files or {})
+    error = await chain.refusal(stored(), role_arn=ROLE)
+    assert isinstance(error, DestinationUnavailable)
+    assert (error.exit_code, error.code, bool(error.hint)) == (69, "unreachable", True)
+    assert "destination.role_arn" in error.message
+    return error
+
+
+@looped
+async def test_an_untrusted_certificate_names_aws_ca_bundle(chain: Chain, sts: StrictEventBridge) -> None:
+    error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": sts.url})
+    assert "not trusted" in error.message
+    assert "AWS_CA_BUNDLE" in error.hint
+
+
+@looped
+async def test_an_untrusted_certificate_names_the_variable_in_vain(
+    chain: Chain, sts: StrictEventBridge, certificate: Certificate
+) -> None:
+    error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": sts.url, "SSL_CERT_FILE": str(certificate.file)})
+    assert f"SSL_CERT_FILE is set, but has no effect here: set AWS_CA_BUNDLE too, to {certificate.file}" in error.hint
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+@looped
+async def test_a_bundle_is_used_for_sts(
+    variable: str, chain: Chain, sts: StrictEventBridge, certificate: Certificate
+) -> None:
+    chain.plant({"AWS_ENDPOINT_URL_STS": sts.url, variable: str(certificate.file)}, {})
+    assert (await find_keys(chain.identity(stored(), role_arn=ROLE).session())).token
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize(("content", "fault"), [(None, "does not exist"), ("nonsense", "no certificate")])
+@looped
+async def test_a_bundle_that_cannot_be_read_is_named(
+    variable: str, content: str | None, fault: str, chain: Chain, sts: StrictEventBridge
+) -> None:
+    files: dict[str, str | bytes] = {} if content is None else {"bundle.pem": content}
+    error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": sts.url, variable: "{home}/bundle.pem"}, files)
+    assert f"{variable} names {chain.place}/bundle.pem, which" in error.message
+    assert fault in error.message
+    assert variable in error.hint
+
+
+@looped
+async def test_the_bundle_of_a_profile_is_named_with_its_file(chain: Chain, sts: StrictEventBridge) -> None:
+    pair = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED000000001", "AWS_SECRET_ACCESS_KEY": SECRET}
+    profile = "[profile corp]\nca_bundle = {home}/none.pem\n"
+    env = pair | {"AWS_PROFILE": "corp", "AWS_ENDPOINT_URL_STS": sts.url}
+    chain.plant(env, {".aws/config": profile})
+    error = await chain.refusal(role_arn=ROLE)
+    named = f'ca_bundle of the profile "corp" (AWS_PROFILE) in {chain.place}/.aws/config'
+    assert f"{named} names {chain.place}/none.pem" in error.message
+
+
+@looped
+async def test_a_host_without_an_address_names_the_region(chain: Chain) -> None:
+    error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": "https://sts.eu-nowhere-1.invalid"})
+    assert "sts.eu-nowhere-1.invalid" in error.message
+    assert "cannot be resolved" in error.message
+    assert "destination.region" in error.hint
+
+
+@looped
+async def test_a_refused_connection_names_the_host(chain: Chain) -> None:
+    error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
+    assert "AWS STS at 127.0.0.1:9 cannot be reached: the connection is refused" in error.message
+
+
+@looped
+async def test_silence_of_sts_is_named(chain: Chain) -> None:
+    with endpoints.always(Hang(60)) as server:
+        error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": server.url})
+    assert "no answer in time" in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(403, "refuses to connect"), (407, "refuses to connect"), (502, "cannot connect")]
+)
+@looped
+async def test_a_refusing_proxy_is_named_without_its_password(status: int, word: str, chain: Chain) -> None:
+    with endpoints.always(Answer(status)) as proxy:
+        address = proxy.url.replace("//", f"//user:{SECRET}@")
+        error = await refusal(chain, {"HTTPS_PROXY": address})
+    assert f"the proxy {proxy.url.removeprefix('http://')} {word} to it ({status})" in error.message
+
+
+@looped
+async def test_a_proxy_out_of_reach_is_named_without_its_password(chain: Chain) -> None:
+    error = await refusal(chain, {"HTTPS_PROXY": f"http://user:{SECRET}@127.0.0.1:9"})
+    assert "the proxy 127.0.0.1:9: the connection is refused" in error.message
+    assert "HTTPS_PROXY" in error.hint

@@ -1,0 +1,250 @@
+"""The program with credentials that fail: one line with the cause, exit code 77, and nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from forwarder.check import steps
+from forwarder.settings.load import here
+from tests.clocks import QuickClock
+from tests.e2e.harness import Done, Home, eventually, fail, sent
+from tests.fakes import credential_endpoints as endpoints
+from tests.fakes import sts
+from tests.fakes.actions import Answer
+from tests.fakes.alloy import API_KEY, FakeAlloy
+from tests.fakes.eventbridge import KEY, StrictEventBridge
+from tests.fakes.signing import Key
+from tests.fakes.wire import utc_now
+from tests.loops import looped
+
+ARN = "arn:aws:iam::123456789012:role/publisher"
+STEPS = ["settings", "vault", "logs API", "AWS identity", "event bus", "books"]
+SSO = "[profile prod]\nsso_session=corp\nsso_account_id=1\nsso_role_name=r\n[sso-session corp]\nsso_start_url=https://x\nsso_region=eu-west-1\n"
+
+
+@pytest.fixture
+def alloy() -> Iterator[FakeAlloy]:
+    with FakeAlloy() as alloy:
+        alloy.api.add_workflow("w")
+        fail(alloy, "a")
+        yield alloy
+
+
+@pytest.fixture
+def bus() -> Iterator[StrictEventBridge]:
+    with StrictEventBridge() as bus:
+        yield bus
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vault with the key of the logs API alone: the AWS keys are for the chain to find."""
+    place = tmp_path_factory.mktemp("sealed")
+    maker = Home(place, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
+    maker.file.unlink()
+    assert maker("init").code == 0
+    assert maker("keys", "set", "alloy-api-key", stdin=API_KEY).code == 0
+    return place
+
+
+@pytest.fixture
+def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, bus: StrictEventBridge) -> Home:
+    home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
+    home.adopt(sealed)
+    return home
+
+
+def config(home: Home, text: str) -> None:
+    (home.place / ".aws").mkdir(exist_ok=True)
+    (home.place / ".aws" / "config").write_text(text)
+
+
+def web_identity(home: Home, token: str | None = None) -> Path:
+    file = home.place / "token"
+    home.env |= {"AWS_ROLE_ARN": ARN, "AWS_WEB_IDENTITY_TOKEN_FILE": str(file)}
+    if token is not None:
+        file.write_text(token)
+    return file
+
+
+def marks(done: Done) -> dict[str, str]:
+    lines = [line for line in done.out.splitlines() if line[:1] in "✓✗" and line]
+    return {line[2:].partition(":")[0]: line[0] for line in lines}
+
+
+def clean(done: Done, code: int = 77) -> str:
+    """Return all output of a command that ended with this code, without a traceback."""
+    assert done.code == code, done
+    assert "Traceback" not in done.said, done
+    return done.said
+
+
+def test_check_names_the_token_file_and_runs_every_step(home: Home) -> None:
+    file = web_identity(home)
+    done = home("check")
+    assert f"{file} (AWS_WEB_IDENTITY_TOKEN_FILE)" in clean(done)
+    assert marks(done) == dict(zip(STEPS, "✓✓✓✗✗✓", strict=True))
+
+
+def test_check_says_in_json_what_to_do(home: Home) -> None:
+    home.env["AWS_PROFILE"] = "prod"
+    done = home("check", "--json")
+    clean(done)
+    (identity,) = [step for step in done.json() if step["name"] == "AWS identity"]
+    assert not identity["ok"]
+    assert 'the profile "prod" (AWS_PROFILE)' in identity["said"]
+    assert "aws configure --profile prod" in identity["mend"]
+
+
+def test_once_keeps_entries_until_the_token_is_there(home: Home, bus: StrictEventBridge) -> None:
+    session = Key("ASIAPLANTED000000009", "pl4nted/secret", "pl4nted-token", utc_now() + timedelta(hours=1), ARN)
+    bus.keys[session.id] = session
+    with endpoints.web_identities({"pl4nted": session}) as server:
+        home.env["AWS_ENDPOINT_URL_STS"] = server.url
+        file = web_identity(home)
+        said = clean(home("once", "--timeout", "1s"))
+        assert str(file) in said
+        assert home.books()["owed"] == 1
+        assert not home.dead()
+        file.write_text("pl4nted")
+        said = clean(home("once"), 0)
+    assert sent(bus) == ["a"]
+    assert "pl4nted" not in said
+
+
+def test_run_logs_the_cause_and_sends_after_the_fix(home: Home, bus: StrictEventBridge) -> None:
+    config(home, "[default\n")
+    with home.daemon() as daemon:
+        daemon.logs("delivery waits", "/.aws/config, line 1")
+        pair = f"aws_access_key_id={KEY.id}\naws_secret_access_key={KEY.secret}\n"
+        config(home, f"[default]\n{pair}")
+        daemon.until(lambda: sent(bus) == ["a"])
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log
+    assert KEY.secret not in daemon.log
+
+
+def test_a_process_that_hangs_is_ended_with_its_children(home: Home) -> None:
+    home.change("destination", timeout="500ms")
+    script = home.place / "keys.sh"
+    script.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {home.place}/child\nwait\n")
+    script.chmod(0o700)
+    config(home, f"[default]\ncredential_process = {script}\n")
+    assert "credential_process" in clean(home("check"))
+    child = int((home.place / "child").read_text())
+    assert eventually(lambda: not lives(child))
+
+
+def lives(process: int) -> bool:
+    try:
+        os.kill(process, signal.SIG_DFL)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+
+
+@pytest.mark.parametrize(
+    ("expires", "answer", "words"),
+    [
+        (-1, Answer(500), "the login has expired"),
+        (9, endpoints.answer({"message": "Session token not found"}, 401), "the login has expired"),
+        (9, Answer(403, {"x-amzn-errortype": "ForbiddenException"}, b'{"message":"No access"}'), "ForbiddenException"),
+    ],
+)
+def test_an_sso_login_that_fails_says_how_to_log_in(home: Home, expires: int, answer: Answer, words: str) -> None:
+    if answer.status == 401:
+        answer = Answer(401, {"x-amzn-errortype": "UnauthorizedException"}, answer.body)
+    config(home, SSO)
+    cache = home.place / ".aws/sso/cache"
+    cache.mkdir(parents=True)
+    name = hashlib.sha1(b"corp", usedforsecurity=False).hexdigest()
+    end = f"{utc_now() + timedelta(hours=expires):%Y-%m-%dT%H:%M:%SZ}"
+    (cache / f"{name}.json").write_text(json.dumps({"accessToken": "pl4nted", "expiresAt": end}))
+    with endpoints.always(answer) as server:
+        home.env |= {"AWS_PROFILE": "prod", "AWS_ENDPOINT_URL_SSO": server.url, "AWS_ENDPOINT_URL_SSO_OIDC": server.url}
+        said = clean(home("check"))
+    assert words in said
+    assert 'the profile "prod" (AWS_PROFILE)' in said
+    assert "pl4nted" not in said
+
+
+def test_an_unreadable_sso_cache_is_named(home: Home) -> None:
+    config(home, SSO)
+    home.env["AWS_PROFILE"] = "prod"
+    cache = home.place / ".aws/sso/cache"
+    cache.mkdir(parents=True)
+    name = hashlib.sha1(b"corp", usedforsecurity=False).hexdigest()
+    (cache / f"{name}.json").write_text("{")
+    said = clean(home("check"))
+    assert f"{cache}/{name}.json" in said
+    assert "aws sso login --profile prod" in said
+
+
+@pytest.mark.parametrize("broken", ["[default\n", "nonsense\n", "[profile other]\n"])
+def test_stored_keys_work_beside_a_broken_profile(home: Home, bus: StrictEventBridge, broken: str) -> None:
+    for name, value in (("aws-access-key-id", KEY.id), ("aws-secret-access-key", KEY.secret)):
+        assert home("keys", "set", name, stdin=value).code == 0
+    config(home, broken)
+    home.env |= {"AWS_PROFILE": "missing", "AWS_ENDPOINT_URL_STS": bus.url}
+    said = clean(home("check"), 0)
+    assert "keys from the vault" in said
+    clean(home("once"), 0)
+    assert sent(bus) == ["a"]
+
+
+def test_check_without_sts_still_tries_the_bus(home: Home) -> None:
+    home.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
+    home.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
+    done = home("check")
+    said = clean(done, 69)
+    assert (marks(done)["AWS identity"], marks(done)["event bus"]) == ("✗", "✓")
+    assert "the connection is refused" in said
+
+
+def test_check_names_keys_that_aws_does_not_know(home: Home, bus: StrictEventBridge) -> None:
+    home.env |= {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "pl4nted"}
+    home.env["AWS_ENDPOINT_URL_STS"] = bus.url
+    said = clean(home("check"))
+    assert "the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
+    assert "InvalidClientTokenId" in said
+    assert "pl4nted" not in said
+
+
+def test_check_names_a_clock_that_is_wrong(home: Home) -> None:
+    home.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": "pl4nted"}
+    with endpoints.always(sts.error(403, "SignatureDoesNotMatch", "Signature expired: 1 is earlier than 2")) as server:
+        home.env["AWS_ENDPOINT_URL_STS"] = server.url
+        assert "clock" in clean(home("check"))
+
+
+class BrokenClock(QuickClock):
+    def monotonic(self) -> float:
+        raise ZeroDivisionError
+
+
+@looped
+async def test_a_fault_in_one_step_leaves_the_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (home.environment() | {"AWS_PROFILE": "missing"}).items():
+        monkeypatch.setenv(name, value)
+    (home.place / "forwarder.db").mkdir()
+    found = {step.name: step async for step in steps(here(home.file), BrokenClock())}
+    assert list(found) == STEPS
+    broken = found["logs API"].error
+    assert broken is not None
+    assert (broken.message, broken.exit_code) == ("failed inside the forwarder: ZeroDivisionError", 1)
+    assert found["vault"].error is None
+
+
+def test_wrong_settings_leave_vault_and_books(home: Home) -> None:
+    home.change("destination", region="nowhere")
+    done = home("check")
+    clean(done, 78)
+    assert marks(done) == {"settings": "✗", "vault": "✓", "books": "✓"}
