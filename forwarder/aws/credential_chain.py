@@ -114,6 +114,7 @@ class _Chain(AioCredentialResolver):  # type: ignore[misc]  # the SDK ships no t
         super().__init__(providers=[])
         self._session = session
         self._links = links
+        self.providers: list[Link] = []
 
     async def load_credentials(self) -> Any:
         """Return the first credentials found, or None. Raise DestinationError, which names the link that failed."""
