@@ -38,7 +38,7 @@ def refused(error: ClientError, link: str, session: AioSession, claim: str, hint
     if code in THROTTLED or status >= HTTPStatus.INTERNAL_SERVER_ERROR or code == "IDPCommunicationError":
         return DestinationUnavailable(f"{claim}: {service} fails for now: {reason}", code="unreachable")
     return DestinationRefused(
-        f"{claim}: {service} answers {reason}",
+        f"{claim}: {service} answers {error.operation_name} with {reason}",
         code=CODE,
         hint=_hint(code, message, link, session) or hint,
     )
