@@ -8,13 +8,14 @@ from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
-from forwarder.aws.answers import MAY_NOT
 from forwarder.aws.bus import ClassicBus
 from forwarder.aws.credential_chain import KeySession, find_keys
 from forwarder.aws.credential_sources import configured_address
 from forwarder.aws.credentials import Identity, StoredKeys
+from forwarder.aws.request_errors import VERIFY_OFF
 from forwarder.clock import Clock
 from forwarder.errors import (
+    DescribeDenied,
     DestinationError,
     DestinationRefused,
     DestinationUnavailable,
@@ -162,11 +163,9 @@ async def _event_bus(identity: Identity, session: KeySession, clock: Clock) -> s
     try:
         async with ClassicBus(identity, clock) as bus:
             await bus.look_for(bus.name)
-    except DestinationRefused as error:
-        if error.code not in MAY_NOT:
-            raise
+    except DescribeDenied as error:
         why = f"whether it exists cannot be told: {error.code} for events:DescribeEventBus"
-        raise DestinationRefused(why, code=error.code, hint="allow events:DescribeEventBus on it") from None
+        raise DescribeDenied(why, code=error.code, hint=f"{error.hint}; {VERIFY_OFF}") from None
     elsewhere = "" if destination.endpoint_url else configured_address(session, "EVENTBRIDGE")
     return f"{destination.event_bus} exists in {destination.region}{f', at {elsewhere}' if elsewhere else ''}"
 
