@@ -134,7 +134,8 @@ class Identity:
     def _role_place(self, base: str = "") -> Place:
         used = f", assumed with {base}" if base else ""
         return Place(
-            f"the role {self.destination.role_arn} (destination.role_arn){used}", "correct destination.role_arn"
+            f"the role {self.destination.role_arn} (destination.role_arn){used}",
+            "correct destination.role_arn and destination.external_id",
         )
 
     async def assume_role(self, base: KeySession) -> dict[str, str]:
