@@ -163,8 +163,7 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
     beats = Beats()
     watched = WatchedClock(clock, beats)
     with RunningLock(ledger_file(place, settings)) as lock:
-        async with open_ledger(place, settings, create=not lock.had_ledger) as ledger:
-            lock.ledger_is_there()
+        async with open_ledger(place, settings, create=not lock.had_ledger, lock=lock) as ledger:
             health = Health(watched.now)
             between = through(ledger)
             settler = Settler(between, watched, health, await between.last_settle())

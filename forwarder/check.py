@@ -23,7 +23,7 @@ from forwarder.errors import (
     SettingsError,
     VaultError,
 )
-from forwarder.ledger import ledger_file, open_ledger
+from forwarder.ledger import ledger_file, open_ledger, require_ledger
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load, load_local
 from forwarder.settings.fields import LocalSettings
@@ -171,7 +171,9 @@ async def _event_bus(identity: Identity, session: KeySession, clock: Clock) -> s
 
 
 async def _books(place: Place, settings: LocalSettings) -> str:
-    if not ledger_file(place, settings).exists():
+    file = ledger_file(place, settings)
+    require_ledger(file)
+    if not file.exists():
         return "no ledger yet: the first run makes it"
     async with open_ledger(place, settings) as ledger:
         books = await ledger.audit()

@@ -9,7 +9,7 @@ import typer
 
 from forwarder.cli.output import AsJson, ago, print_json, print_table
 from forwarder.errors import LedgerError, SettingsError
-from forwarder.ledger import Books, FeedStatus, Ledger, is_running, ledger_file, open_ledger
+from forwarder.ledger import Books, FeedStatus, Ledger, is_running, ledger_file, open_ledger, require_ledger
 from forwarder.settings import LocalSettings, Place, load, load_local
 
 PATIENCE = 2.0
@@ -37,6 +37,7 @@ async def _look(place: Place, valid: LocalSettings | None) -> dict[str, Any]:
     # A running forwarder goes on with its last good settings while the file is being mended, and so does this.
     settings = valid or LocalSettings()
     pulse, feeds, oldest, books, switched = None, list[FeedStatus](), None, Books(), None
+    require_ledger(ledger_file(place, settings))
     if ledger_file(place, settings).exists():  # before the first run there is none, and that is no error
         async with open_ledger(place, settings) as ledger:
             if is_running(ledger_file(place, settings)):

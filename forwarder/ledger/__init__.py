@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from forwarder.ledger.contract import Ledger
-from forwarder.ledger.lock import RunningLock, is_running
+from forwarder.ledger.lock import RunningLock, is_running, require_ledger
 from forwarder.ledger.nouns import (
     UNDECODABLE,
     Books,
@@ -48,6 +48,7 @@ __all__ = [
     "is_running",
     "ledger_file",
     "open_ledger",
+    "require_ledger",
 ]
 
 
@@ -55,5 +56,8 @@ def ledger_file(place: Place, settings: LocalSettings) -> Path:
     return place.path(settings.ledger.url.removeprefix("sqlite:///"))
 
 
-def open_ledger(place: Place, settings: LocalSettings, *, create: bool = False) -> SqliteLedger:
-    return SqliteLedger(ledger_file(place, settings), create=create)
+def open_ledger(
+    place: Place, settings: LocalSettings, *, create: bool = False, lock: RunningLock | None = None
+) -> SqliteLedger:
+    """`lock` is given by the process that runs on the ledger; it keeps the lock as long as the ledger is open."""
+    return SqliteLedger(ledger_file(place, settings), create=create, lock=lock)

@@ -1,8 +1,11 @@
 """One running process a ledger."""
 
+import contextlib
 import fcntl
 import os
+import stat
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +16,9 @@ TRIES, BETWEEN_TRIES = 10, 0.05
 
 HAD_LEDGER = "its ledger was made"
 
+INODES = "inodes "
+"""The line of the lock that names the files in use: a path may name another file meanwhile."""
+
 
 def lock_file(ledger: Path) -> Path:
     return ledger.with_name(ledger.name + ".lock")
@@ -21,7 +27,7 @@ def lock_file(ledger: Path) -> Path:
 def is_running(ledger: Path) -> bool:
     """Whether a process holds the lock now."""
     try:
-        descriptor = os.open(lock_file(ledger), os.O_RDONLY)
+        descriptor = os.open(lock_file(ledger), os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -45,6 +51,35 @@ def _locked(descriptor: int) -> bool:
     return False
 
 
+def require_files_in_use(ledger: Path) -> None:
+    """Raise LedgerError if a forwarder runs on other files than those that the paths name now.
+
+    A command that opened them would read a ledger that nobody writes, or write beside the one that runs.
+    """
+    if not is_running(ledger):
+        return
+    lines = lock_file(ledger).read_text(errors="replace").splitlines()
+    inodes = next((line.removeprefix(INODES).split() for line in lines if line.startswith(INODES)), [])
+    for ending, inode in zip(("", "-wal", "-shm"), inodes, strict=False):
+        path = Path(f"{ledger}{ending}")
+        if not path.exists() or str(path.stat().st_ino) != inode:
+            raise LedgerError(
+                f"{path} is not the file that the forwarder uses ({lines[0]}): it was removed, moved or replaced",
+                hint=f"move the original back; or restart the forwarder, which writes {ledger} again if it was removed",
+            )
+
+
+def require_ledger(ledger: Path) -> None:
+    """Raise LedgerError if there was a ledger and there is none now."""
+    require_files_in_use(ledger)
+    try:
+        had_ledger = HAD_LEDGER in lock_file(ledger).read_text(errors="replace")
+    except OSError:
+        return
+    if had_ledger and not ledger.exists():
+        raise _gone(ledger)
+
+
 class RunningLock:
     """Held by `run` and `once`. The system lets go of it when the process ends, however it ends."""
 
@@ -55,43 +90,72 @@ class RunningLock:
         self._ledger = ledger
         self._must_exist = must_exist
         self._descriptor: int | None = None
+        self._inodes: Sequence[int] = ()
 
     def __enter__(self) -> Self:
         """Raises LedgerLocked, which names the process that holds it, and LedgerError where the ledger was lost."""
+        self._descriptor = self._acquired()
+        self._require_ledger(self._descriptor)
+        return self
+
+    def ledger_is_there(self, inodes: Sequence[int] = ()) -> None:
+        """Write that there is a ledger, so that its loss is noticed, and the inodes of its files."""
+        self.had_ledger, self._inodes = True, inodes
+        self._write()
+
+    def keep(self) -> None:
+        """Acquire the lock again if its file was removed or replaced: another process could start beside this one.
+
+        Raises LedgerError if it cannot, LedgerLocked if another process was faster.
+        """
+        if self._descriptor is None:
+            return
+        held = os.fstat(self._descriptor)
+        with contextlib.suppress(OSError):
+            named = os.stat(self.file)  # noqa: PTH116  # a Path would cost as much again, before each transaction
+            if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino):
+                return
+        descriptor = self._acquired()
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._write()
+
+    def _acquired(self) -> int:
         try:
-            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LedgerUnavailable(
                 f"the lock {self.file} cannot be opened: {error.strerror}", hint="make its folder writable"
             ) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise LedgerError(f"the lock {self.file} is not a regular file", hint="move it away")
         if not _locked(descriptor):
             holder = os.pread(descriptor, 100, 0).decode(errors="replace").partition("\n")[0] or "another process"
             os.close(descriptor)
             raise LedgerLocked(
                 f"a forwarder is running on this ledger already: {holder}", hint=f"it holds {self.file}"
             ) from None
-        self._descriptor = descriptor
-        self._require_ledger(descriptor)
-        return self
-
-    def ledger_is_there(self) -> None:
-        """Remember that there is a ledger, so that its loss is noticed."""
-        if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"process {os.getpid()}\n{HAD_LEDGER}\n".encode(), 0)
+        return descriptor
 
     def _require_ledger(self, descriptor: int) -> None:
         """A ledger that was there and is gone would be begun anew, and send again what it had sent."""
         self.had_ledger = HAD_LEDGER.encode() in os.pread(descriptor, 200, 0)
         if self.had_ledger and self._must_exist and not self._ledger.exists():
             self.__exit__(None, None, None)
-            raise LedgerError(
-                f"the ledger {self._ledger} is gone",
-                hint=f"bring it back; or remove {self.file} to begin a new one, which knows nothing of what was sent",
-            )
-        if not self.had_ledger:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+            raise _gone(self._ledger)
+        self._write()
+
+    def _write(self) -> None:
+        if self._descriptor is None:
+            return
+        lines = [f"process {os.getpid()}"]
+        if self.had_ledger:
+            lines.append(HAD_LEDGER)
+        if self._inodes:
+            lines.append(INODES + " ".join(map(str, self._inodes)))
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -99,3 +163,10 @@ class RunningLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _gone(ledger: Path) -> LedgerError:
+    return LedgerError(
+        f"the ledger {ledger} is gone",
+        hint=f"bring it back; or remove {lock_file(ledger)} to begin a new one, which knows nothing of what was sent",
+    )

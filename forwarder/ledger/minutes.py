@@ -47,7 +47,7 @@ def count_sent(db: Connection, tokens: Sequence[int], settle: int, now: datetime
     _add(db, minute, sent=len(rows))
     lags = Counter(_step(at - time) for time, replay in rows if not replay)
     db.executemany(
-        "INSERT INTO lags VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET sent = sent + excluded.sent",
+        "INSERT INTO lags VALUES (?, ?, ?) ON CONFLICT (minute, step) DO UPDATE SET sent = sent + excluded.sent",
         [(minute, step, count) for step, count in lags.items()],
     )
 
@@ -98,6 +98,6 @@ def _minute(time: datetime) -> int:
 def _add(db: Connection, minute: int, *, recorded: int = 0, sent: int = 0) -> None:
     db.execute(
         """INSERT INTO minutes VALUES (?, ?, ?)
-           ON CONFLICT DO UPDATE SET recorded = recorded + excluded.recorded, sent = sent + excluded.sent""",
+           ON CONFLICT (minute) DO UPDATE SET recorded = recorded + excluded.recorded, sent = sent + excluded.sent""",
         (minute, recorded, sent),
     )

@@ -69,10 +69,8 @@ def last_settle(db: Connection) -> int:
 
 
 def next_settle(db: Connection) -> int:
-    told = db.execute(
-        "INSERT INTO notes VALUES ('settles', 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value"
-    )
-    return int(told.fetchone()[0])
+    db.execute("INSERT INTO notes VALUES ('settles', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")
+    return last_settle(db)
 
 
 def bus_seen(db: Connection, name: str) -> int | None:

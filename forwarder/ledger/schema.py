@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.ledger import engine
 from forwarder.ledger.lock import is_running
 
 APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
@@ -99,11 +100,15 @@ Layout = frozenset[tuple[str, str]]
 """The columns of all tables, each as the table's name and its own."""
 
 
-def connect(file: Path, *, create: bool, at: int | None = None) -> sqlite3.Connection:
-    """Raises LedgerError where the file is missing or empty and may not be made, is damaged or too new.
+def connect(
+    file: Path, *, create: bool, at: int | None = None, library: engine.Engine | None = None
+) -> sqlite3.Connection:
+    """Raises LedgerError where the file is missing or empty and may not be made, is damaged or too new, or if SQLite
+    is too old.
 
-    `at` is the version that it is brought up to, the newest unless told.
+    `at` is the version that it is brought up to, the newest unless told. `library` is the SQLite that is linked.
     """
+    engine.require(library or engine.linked())
     if not file.exists():
         if not create:
             raise LedgerError(f"there is no ledger {file}", hint="`forwarder run` or `forwarder once` makes it")

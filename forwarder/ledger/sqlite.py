@@ -10,6 +10,7 @@ from typing import Self
 
 from forwarder.ledger import books, details, minutes, notes, owing, recording, replaying, sweeping, taking, telling
 from forwarder.ledger.joint import JointSettling
+from forwarder.ledger.lock import RunningLock
 from forwarder.ledger.nouns import (
     UNDECODABLE,
     Books,
@@ -39,8 +40,8 @@ FORGET_EVERY = timedelta(hours=6)
 class SqliteLedger:
     """Entered with `async with`, which opens the file and raises LedgerError."""
 
-    def __init__(self, file: Path, *, create: bool = False) -> None:
-        self._worker = Worker(file, create=create)
+    def __init__(self, file: Path, *, create: bool = False, lock: RunningLock | None = None) -> None:
+        self._worker = Worker(file, create=create, lock=lock)
         self._settling = JointSettling(self._worker)
         self._taken: set[int] = set()
         self._forgetting: int | None = BEFORE_ALL_KEYS

@@ -12,8 +12,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+import structlog
+
 from forwarder.errors import LedgerError
+from forwarder.ledger.lock import RunningLock, require_files_in_use
+from forwarder.ledger.presence import Presence
 from forwarder.ledger.schema import connect, translated
+
+log = structlog.get_logger("ledger")
 
 LARGEST_GROUP = 128
 
@@ -40,18 +46,23 @@ class _Job:
 
 
 class Worker:
-    """Runs work on a ledger's connection. Work that raises changes nothing, and leaves its neighbours alone."""
+    """Runs work on a ledger's connection. Work that raises changes nothing, and leaves its neighbours alone.
 
-    def __init__(self, file: Path, *, create: bool) -> None:
+    No work is done while the files are not those that were opened: what it committed would be lost. `lock` is held by
+    this process, or None for a command beside a running forwarder.
+    """
+
+    def __init__(self, file: Path, *, create: bool, lock: RunningLock | None = None) -> None:
         self.file = file
         self._create = create
+        self._lock = lock
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
         """Raises LedgerError."""
-        connection = await asyncio.to_thread(connect, self.file, create=self._create)
-        self._thread = threading.Thread(target=self._run, args=(connection,), name="ledger", daemon=True)
+        connection, presence = await asyncio.to_thread(self._open)
+        self._thread = threading.Thread(target=self._run, args=(connection, presence), name="ledger", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
@@ -76,14 +87,56 @@ class Worker:
         self._jobs.put(_Job(work, writes, future, loop))
         return await future
 
-    def _run(self, connection: sqlite3.Connection) -> None:
+    def _open(self) -> tuple[sqlite3.Connection, Presence]:
+        if self._lock is None:
+            require_files_in_use(self.file)
+        connection = connect(self.file, create=self._create)
+        try:
+            presence = Presence(self.file, connection)
+        except BaseException:
+            connection.close()
+            raise
+        if self._lock is not None:
+            self._lock.ledger_is_there(presence.inodes)
+        return connection, presence
+
+    def _run(self, connection: sqlite3.Connection, presence: Presence) -> None:
         going = True
         while going:
             group, going = self._next_group()
             if group:
-                self._do(connection, group)
+                if lost := self._lost(presence):
+                    for job in group:
+                        job.error = type(lost)(lost.message, hint=lost.hint)
+                else:
+                    self._do(connection, group)
                 group[0].loop.call_soon_threadsafe(_answer_all, group)
+        self._close(connection, presence)
+
+    def _lost(self, presence: Presence) -> LedgerError | None:
+        """Return why nothing may be read or written now, or None."""
+        try:
+            try:
+                presence.check()
+            finally:
+                if self._lock is not None:  # also without a ledger: nobody may begin a new one meanwhile
+                    self._lock.keep()
+        except LedgerError as error:
+            return error.__context__ if isinstance(error.__context__, LedgerError) else error
+        return None
+
+    def _close(self, connection: sqlite3.Connection, presence: Presence) -> None:
+        """Close the connection, after a ledger that was removed is written back to its path."""
+        if not presence.may_touch():  # the system closes it, with the process
+            return
+        try:
+            if self._lock is not None and presence.is_unlinked():
+                presence.restore(connection)
+                log.warning("removed ledger restored", file=str(self.file))
+        except (OSError, sqlite3.Error) as error:
+            log.error("removed ledger not restored", file=str(self.file), why=str(error))  # noqa: TRY400  # no traceback for a bad disk
         connection.close()
+        presence.close()
 
     def _next_group(self) -> tuple[list[_Job], bool]:
         first = self._jobs.get()
