@@ -19,6 +19,9 @@ HAD_LEDGER = "its ledger was made"
 INODES = "inodes "
 """The line of the lock that names the files in use: a path may name another file meanwhile."""
 
+PROBLEM = "its ledger cannot be used:"
+"""The line of the lock before the message and the hint that say why."""
+
 
 def lock_file(ledger: Path) -> Path:
     return ledger.with_name(ledger.name + ".lock")
@@ -52,13 +55,16 @@ def _locked(descriptor: int) -> bool:
 
 
 def require_files_in_use(ledger: Path) -> None:
-    """Raise LedgerError if a forwarder runs on other files than those that the paths name now.
+    """Raise LedgerError if a forwarder runs on other files than those that the paths name now, or cannot use its files.
 
     A command that opened them would read a ledger that nobody writes, or write beside the one that runs.
     """
     if not is_running(ledger):
         return
     lines = lock_file(ledger).read_text(errors="replace").splitlines()
+    if PROBLEM in lines:
+        message, hint = [*lines[lines.index(PROBLEM) + 1 :], "", ""][:2]
+        raise LedgerError(message, hint=hint)
     inodes = next((line.removeprefix(INODES).split() for line in lines if line.startswith(INODES)), [])
     for ending, inode in zip(("", "-wal", "-shm"), inodes, strict=False):
         path = Path(f"{ledger}{ending}")
@@ -91,6 +97,7 @@ class RunningLock:
         self._must_exist = must_exist
         self._descriptor: int | None = None
         self._inodes: Sequence[int] = ()
+        self._problem: LedgerError | None = None
 
     def __enter__(self) -> Self:
         """Raises LedgerLocked, which names the process that holds it, and LedgerError where the ledger was lost."""
@@ -102,6 +109,12 @@ class RunningLock:
         """Write that there is a ledger, so that its loss is noticed, and the inodes of its files."""
         self.had_ledger, self._inodes = True, inodes
         self._write()
+
+    def report(self, problem: LedgerError | None) -> None:
+        """Write why this process cannot use the ledger, for commands that would open it; None if it can."""
+        if (problem and problem.message) != (self._problem and self._problem.message):
+            self._problem = problem
+            self._write()
 
     def keep(self) -> None:
         """Acquire the lock again if its file was removed or replaced: another process could start beside this one.
@@ -154,8 +167,12 @@ class RunningLock:
             lines.append(HAD_LEDGER)
         if self._inodes:
             lines.append(INODES + " ".join(map(str, self._inodes)))
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
+        if self._problem is not None:
+            lines += [PROBLEM, self._problem.message, self._problem.hint]
+        # With a full disk the lock holds all the same, and what is written in it is for people.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

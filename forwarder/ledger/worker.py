@@ -115,15 +115,18 @@ class Worker:
 
     def _lost(self, presence: Presence) -> LedgerError | None:
         """Return why nothing may be read or written now, or None."""
+        lost: LedgerError | None = None
         try:
-            try:
-                presence.check()
-            finally:
-                if self._lock is not None:  # also without a ledger: nobody may begin a new one meanwhile
-                    self._lock.keep()
+            presence.check()
         except LedgerError as error:
-            return error.__context__ if isinstance(error.__context__, LedgerError) else error
-        return None
+            lost = error
+        if self._lock is not None:
+            try:
+                self._lock.keep()  # also without a ledger: nobody may begin a new one meanwhile
+            except LedgerError as error:
+                return lost or error
+            self._lock.report(lost)
+        return lost
 
     def _close(self, connection: sqlite3.Connection, presence: Presence) -> None:
         """Close the connection, after a ledger that was removed is written back to its path."""
