@@ -1,5 +1,8 @@
-"""Writing a file so that a reader, or a crash, finds the old text or the new one, and never half of either."""
+"""Writing a file so that a reader, or a crash, finds the old text or the new one, and never half of either; and reading
+one that a person named, whatever it is.
+"""
 
+import errno
 import fcntl
 import os
 import stat
@@ -8,6 +11,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+MAX_SMALL_BYTES = 16 * 1024 * 1024
+"""Size of the largest file of settings or secrets. A larger one was named by mistake."""
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def read(path: Path, *, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Raises FileNotFoundError only if nothing has that name, and OSError with a sentence for a person in `strerror` for
+    a directory, a pipe, a socket, a device, a link that leads nowhere or around, and a file that is too large. It never
+    waits for the other end of a pipe.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _explained(path, error) from None
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {max_bytes} bytes", str(path))
+    return content
+
+
+def _explained(path: Path, error: OSError) -> OSError:
+    match error.errno:
+        case errno.ENOENT if os.path.islink(path):  # noqa: PTH114  # Path.is_link raises for some links before 3.13
+            return OSError(errno.ENOLINK, "it is a symbolic link to a file that is not there", str(path))
+        case errno.ELOOP:
+            return OSError(errno.ELOOP, "it is a symbolic link that leads back to itself", str(path))
+        case errno.ENXIO:
+            return OSError(errno.ENXIO, "it is a socket, not a regular file", str(path))
+        case errno.EACCES:
+            return PermissionError(errno.EACCES, "this user may not read it", str(path))
+        case _:
+            return error
+
+
+def end_of(path: Path) -> Path:
+    """Return the path at the end of all links. Unlike `Path.resolve`, it never raises, whatever the links."""
+    return Path(os.path.realpath(path))
+
+
+def is_there(path: Path) -> bool:
+    """Return whether anything has that name, also a link that leads nowhere."""
+    return os.path.lexists(path)
+
 
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Write `data` in place of `path`; a link is followed and stays a link.
@@ -15,7 +75,7 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     `mode` is for a new file, and what is there keeps its own mode and, as far as we may, its owner. Raises OSError;
     PermissionError for a file that is read-only, although its folder would let us rename over it.
     """
-    target = path.resolve()
+    target = end_of(path)
     try:
         was = target.stat()
     except FileNotFoundError:

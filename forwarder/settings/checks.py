@@ -4,13 +4,23 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
+from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from forwarder.model import MAX_ID_BYTES, Feed, is_id
+from forwarder.settings import pasted
 
 _LISTEN = re.compile(r"(?:(?P<name>localhost|[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\]):(?P<port>[0-9]{1,5})")
 
 LAST_PORT = 65_535
+
+_HOST = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+(:[0-9]+)?(/|$)|localhost(:|/|$)")
+_VERSION_SEGMENT = re.compile(r"/(v?[0-9]{4}-[0-9]{2})(?:/|$)")
+_LOGS_SEGMENT = re.compile(r"/workflows?(?:/|$)|/logs(?:/|$)")
+
+_AVAILABILITY_ZONE = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+[a-z]")
+_ARN = re.compile(r"arn:(?P<partition>[^:]*):(?P<service>[^:]*):(?P<region>[^:]*):(?P<account>[^:]*):(?P<resource>.*)")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
@@ -26,16 +36,38 @@ def at_least(shortest: timedelta) -> Callable[[timedelta], timedelta]:
     return check
 
 
+def whole(value: Any) -> Any:
+    """Refuse a pasted value that is wrapped in something: quotation marks, a name, a placeholder."""
+    for text in value if isinstance(value, (list, tuple)) else [value]:
+        for each in text.values() if isinstance(text, dict) else [text]:
+            if isinstance(each, str) and (wrapping := pasted.wrapping(each)):
+                raise ValueError(wrapping)
+    return value
+
+
 def address(value: str) -> str:
     """An http(s) address without secrets; http only where nobody else can listen."""
-    parts = urlsplit(value)
+    parts = _split(value)
+    if "://" not in value and _HOST.match(value):
+        raise ValueError("is an address without its scheme: begin it with https://")
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_a_port(parts):
         raise ValueError("is not an http or https address")
     if parts.username or parts.password:
         raise ValueError("holds a user name or password: secrets belong in the vault")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("is http: beyond this machine only https keeps the key secret")
+    if parts.query or parts.fragment or "?" in value or "#" in value:
+        raise ValueError("has a query or a fragment: leave out everything from ? or # on")
+    if any(character.isspace() for character in value):
+        raise ValueError("has white space inside")
     return value.rstrip("/")
+
+
+def _split(value: str) -> SplitResult:
+    try:
+        return urlsplit(value)
+    except ValueError:  # brackets that are no IPv6 address
+        raise ValueError("is not an http or https address") from None
 
 
 def _has_a_port(parts: SplitResult) -> bool:
@@ -77,6 +109,10 @@ def listen(value: str) -> str:
 
 def host_and_port(value: str) -> tuple[str, int]:
     """`127.0.0.1:8787`, `localhost:8787` or `[::1]:8787`: another name could mean another address tomorrow."""
+    if "://" in value:
+        raise ValueError("is a web address: give an IP address and a port, e.g. 127.0.0.1:8787")
+    if re.fullmatch(r":?[0-9]{1,5}", value):
+        raise ValueError("is a port alone: give an IP address before it, e.g. 127.0.0.1:8787")
     found = _LISTEN.fullmatch(value)
     host, port = (found["name"] or found["six"], int(found["port"])) if found else ("", 0)
     if port > LAST_PORT or not (host == "localhost" or _is_ip(host)):
@@ -103,6 +139,17 @@ def network(value: str) -> str:
     return value
 
 
+def without_version(base_url: str, version: str) -> None:
+    """Raise ValueError, whose first word is the field, if the base address is the address of the logs."""
+    path = urlsplit(base_url).path
+    if found := _VERSION_SEGMENT.search(path):
+        if version or _LOGS_SEGMENT.search(path):
+            hint = f'leave it out, and set version = "{found[1]}"' if found[1] != version else "leave it out"
+            raise ValueError(f"base_url holds a version already: {hint}")
+    elif _LOGS_SEGMENT.search(path):
+        raise ValueError("base_url is the address of a workflow's logs: leave out everything after the host")
+
+
 def feed(value: object) -> Feed:
     if isinstance(value, Feed):
         return value
@@ -113,7 +160,26 @@ def feed(value: object) -> Feed:
     workflow_id, user_id = value.get("id"), value.get("user_id")
     if not is_id(workflow_id) or not (user_id is None or is_id(user_id)):
         raise ValueError(f"has an id that is not a text of 1 to {MAX_ID_BYTES} bytes")
+    _require_one_id(str(workflow_id), "workflow")
+    if user_id is not None:
+        _require_one_id(str(user_id), "user")
     return Feed(str(workflow_id), None if user_id is None else str(user_id))
+
+
+def _require_one_id(text: str, kind: Literal["workflow", "user"]) -> None:
+    if "://" in text:
+        raise ValueError(f"has an address in place of a {kind} id: give the id alone, a part of that address")
+    if kind == "workflow" and (set(text) & set(",;") or len(text.split()) > 1):
+        raise ValueError('has several workflow ids in one text: write them as a list, ["a", "b"]')
+    if not text.isprintable():
+        raise ValueError(f"has a {kind} id with an invisible character inside")
+    if kind == "workflow" and (text in (".", "..") or set(text) & set("/\\?#%")):
+        raise ValueError("has a workflow id with a slash or another character of addresses: give the id alone")
+
+
+def once_each(feeds: tuple[Feed, ...]) -> tuple[Feed, ...]:
+    """Return the feeds in their order, each once."""
+    return tuple(dict.fromkeys(feeds))
 
 
 def event_source(value: str) -> str:
@@ -125,12 +191,64 @@ def event_source(value: str) -> str:
 def bus(value: str) -> str:
     if not value:
         raise ValueError("is empty")
-    if not (_BUS_NAME.fullmatch(value) or _BUS_ARN.fullmatch(value)):
+    if "://" in value:
+        raise ValueError("is a web address, not the name or the ARN of an event bus")
+    if found := _ARN.fullmatch(value):
+        if not _BUS_ARN.fullmatch(value):
+            raise ValueError(f"is {_resource(found)}, not the ARN of an event bus")
+    elif not _BUS_NAME.fullmatch(value):
         raise ValueError("is neither the name nor the ARN of an event bus")
     return value
 
 
+def _resource(arn: re.Match[str]) -> str:
+    """Return what an ARN names, without repeating it."""
+    match arn["service"], re.split("[/:]", arn["resource"])[0]:
+        case "events", "rule":
+            return "the ARN of a rule"
+        case "events", "event-source":
+            return "the ARN of a partner event source"
+        case "events", "event-bus":
+            return "an ARN of an event bus that is not complete"
+        case "events" | "pipes" | "scheduler" | "schemas", _:
+            return "the ARN of another part of EventBridge"
+        case "iam", _:
+            return "an ARN of IAM"
+        case _:
+            return "the ARN of another service"
+
+
+def in_region(event_bus: str, region: str) -> None:
+    """Raise ValueError, whose first word is the field, if the bus is in another region."""
+    found = _ARN.fullmatch(event_bus)
+    if found and found["region"] != region:
+        there = found["region"]
+        raise ValueError(
+            f'event_bus is an ARN of {there}, and region is {region}: set region = "{there}", or the ARN of a bus in'
+            f" {region}"
+        )
+
+
+def role(value: str) -> str:
+    if not value or _ROLE.fullmatch(value):
+        return value
+    found = _ARN.fullmatch(value)
+    match found and (found["service"], re.split("[/:]", found["resource"])[0]):
+        case "iam", "user":
+            raise ValueError("is the ARN of a user: only a role can be assumed")
+        case "sts", "assumed-role":
+            raise ValueError("is the ARN of a role's session: give that of the role, arn:aws:iam::…:role/NAME")
+        case "iam", "instance-profile":
+            raise ValueError("is the ARN of an instance profile: give that of its role, arn:aws:iam::…:role/NAME")
+        case _:
+            raise ValueError("is not the ARN of a role such as arn:aws:iam::123456789012:role/NAME")
+
+
 def region(value: str) -> str:
+    if _AVAILABILITY_ZONE.fullmatch(value):
+        raise ValueError("is an availability zone: leave out the letter at its end")
+    if _REGION.fullmatch(value.lower().replace("_", "-")) and not _REGION.fullmatch(value):
+        raise ValueError("is written another way than AWS does: in small letters with hyphens, such as eu-west-1")
     if not _REGION.fullmatch(value):
         raise ValueError("is not an AWS region such as eu-west-1")
     return value

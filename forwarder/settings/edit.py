@@ -10,6 +10,7 @@ from tomlkit.items import Array, Table
 
 from forwarder import files
 from forwarder.errors import SettingsError
+from forwarder.settings import form, text
 from forwarder.settings.load import Place, overridden, validated
 
 Value = bool | int | str | Sequence[str | Mapping[str, str]]
@@ -43,25 +44,27 @@ def _refuse_overridden(place: Place, keys: Iterable[str]) -> None:
 
 def _rewrite(place: Place, values: Mapping[str, Value], *, must_be_valid: bool) -> bool:
     try:
-        with files.locked(place.file.resolve().parent):
-            before = place.file.read_bytes()
-            document = _parsed(place.file, before)
+        text.read(place.file)  # before its folder is locked: there may be none
+        with files.locked(files.end_of(place.file).parent):
+            before = text.read(place.file)
+            document = _parsed(place.file, before.text)
             for key, value in values.items():
                 _set(place.file, document, key, value)
             if must_be_valid:
-                validated(place, document.unwrap())
-            after = tomlkit.dumps(document).encode()
-            if after != before:
-                _replace(place.file, after)
-            return after != before
+                validated(place, form.brought_up(document.unwrap(), place.file))
+            after = tomlkit.dumps(document)
+            changed = after != before.text
+            if changed:
+                _replace(place.file, before.encode(after))
+            return changed
     except FileNotFoundError:
         raise SettingsError(f"there is no settings file {place.file}", hint="make one with `forwarder init`") from None
 
 
-def _parsed(file: Path, text: bytes) -> tomlkit.TOMLDocument:
+def _parsed(file: Path, content: str) -> tomlkit.TOMLDocument:
     try:
-        return tomlkit.parse(text.decode())
-    except (UnicodeDecodeError, TOMLKitError) as error:
+        return tomlkit.parse(content)
+    except (TOMLKitError, RecursionError) as error:
         raise SettingsError(f"{file} cannot be edited: it is not readable TOML ({type(error).__name__})") from None
 
 
@@ -100,9 +103,9 @@ def _inline(item: str | Mapping[str, str]) -> Any:
     return table
 
 
-def _replace(file: Path, text: bytes) -> None:
+def _replace(file: Path, content: bytes) -> None:
     try:
-        files.replace(file, text)
+        files.replace(file, content)
     except OSError as error:
         raise SettingsError(
             f"{file} cannot be written: {error.strerror}",

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forwarder.model import Feed
@@ -29,6 +29,11 @@ Word = Annotated[str, Field(pattern=r"^[\w.-]*$")]
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_whole(cls, value: object) -> object:
+        return checks.whole(value)
+
 
 class SourceSettings(Section):
     """The logs API."""
@@ -39,7 +44,9 @@ class SourceSettings(Section):
     path_noun: Literal["workflow", "workflows"] = Field(
         "workflow", description="noun of its logs path; on 404 the other is tried once"
     )
-    workflows: tuple[Workflow, ...] = Field((), description='what to watch: ids, or `{id = "…", user_id = "…"}`')
+    workflows: Annotated[tuple[Workflow, ...], AfterValidator(checks.once_each)] = Field(
+        (), description='what to watch: ids, or `{id = "…", user_id = "…"}`'
+    )
     discover: bool = Field(default=False, description="also watch every workflow of every user")
     discover_interval: Interval = Field(timedelta(minutes=10), description="how often to look for new ones")
     min_interval: Interval = Field(timedelta(seconds=5), description="shortest time between two readings of a feed")
@@ -72,6 +79,7 @@ class SourceSettings(Section):
     def _check_intervals(self) -> Self:
         if self.min_interval > self.max_interval:
             raise ValueError("min_interval is longer than max_interval")
+        checks.without_version(self.base_url, self.version)
         return self
 
 
@@ -97,9 +105,7 @@ class DestinationSettings(Section):
     event_bus: Annotated[str, AfterValidator(checks.bus)] = Field(description="its name or ARN")
     region: Annotated[str, AfterValidator(checks.region)] = Field(description="its AWS region, e.g. `eu-west-1`")
     endpoint_url: OptionalAddress = Field("", description="another address for it: a VPC endpoint, an emulator")
-    role_arn: str = Field(
-        "", pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)?$", description="role to assume"
-    )
+    role_arn: Annotated[str, AfterValidator(checks.role)] = Field("", description="role to assume")
     external_id: str = Field("", max_length=1224, description="external id for that role")
     max_entry_bytes: int = Field(
         262_144, ge=SMALLEST_ENTRY_LIMIT, le=1_048_576, description="largest event, as EventBridge counts"
@@ -121,6 +127,7 @@ class DestinationSettings(Section):
     def _check_limits(self) -> Self:
         if self.max_entry_bytes > self.max_request_bytes:
             raise ValueError("max_entry_bytes is larger than max_request_bytes")
+        checks.in_region(self.event_bus, self.region)
         return self
 
 

@@ -15,11 +15,11 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
-from forwarder.settings import form
+from forwarder.settings import form, pasted, text
 from forwarder.settings.fields import ENV_PREFIX, SECTIONS, LocalSettings, Settings, keys, variable
 
 # Variables of ours that are not settings.
-OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY"})
+OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY", "FORWARDER_MASTER_KEY_FILE"})
 
 S = TypeVar("S", bound=LocalSettings)
 
@@ -67,13 +67,11 @@ def load_local(place: Place) -> LocalSettings:
 def read_table(file: Path) -> dict[str, Any]:
     """In the format in force, whatever the file's own. Raises SettingsError."""
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(_universal(text.read(file).text))
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {file}", hint="make one with `forwarder init`, or name it with -c"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {_cause(error)}") from None
     except RecursionError:
         raise SettingsError(f"{file} is not a settings file: it is nested too deep") from None
     except tomllib.TOMLDecodeError as error:
@@ -97,7 +95,7 @@ class _Environment(EnvSettingsSource):
 
     def __init__(self, kind: type[BaseSettings], environ: Mapping[str, str]) -> None:
         names = {variable(key) for key in keys()}
-        self._ours = {name.lower(): value for name, value in environ.items() if name in names}
+        self._ours = {name.lower(): pasted.trimmed(value) for name, value in environ.items() if name in names}
         super().__init__(kind)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
@@ -106,7 +104,7 @@ class _Environment(EnvSettingsSource):
 
 def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
     try:
-        return kind(**_merged(table, _Environment(kind, place.environ)()))
+        return kind(**pasted.all_trimmed(_merged(table, _Environment(kind, place.environ)())))
     except ValidationError as error:
         faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
     except (UnreadableVariable, RecursionError):  # nested beyond any reader
@@ -129,15 +127,15 @@ def _unreadable(place: Place) -> list[str]:
     names = []
     for name, section in SECTIONS:
         for key, field in section.model_fields.items():
-            text = place.environ.get(variable(f"{name}.{key}"))
-            if isinstance(field.default, tuple) and text is not None and not _is_json(text):
+            value = place.environ.get(variable(f"{name}.{key}"))
+            if isinstance(field.default, tuple) and value is not None and not _is_json(value):
                 names.append(variable(f"{name}.{key}"))
     return names
 
 
-def _is_json(text: str) -> bool:
+def _is_json(value: str) -> bool:
     try:
-        json.loads(text)
+        json.loads(value)
     except (ValueError, RecursionError):
         return False
     return True
@@ -147,6 +145,11 @@ def _fault(details: ErrorDetails, place: Place) -> tuple[str, str]:
     """The setting, and a sentence that names it."""
     path = [str(part) for part in details["loc"] if not str(part).startswith(("function-", "literal["))]
     key = ".".join(path[:2])
+    section = dict(SECTIONS).get(key)
+    if section and details["type"] == "value_error":  # of a whole section, and its first word is the field
+        name, _, rest = details["msg"].removeprefix("Value error, ").partition(" ")
+        if name in section.model_fields:
+            key, details = f"{key}.{name}", {**details, "msg": rest}
     return key, _told(details, key, f"{key} (from {variable(key)})" if overridden(place, key) else key)
 
 
@@ -180,11 +183,12 @@ def nearest(key: str) -> str:
     return get_close_matches(key, siblings or known, n=1, cutoff=0)[0]
 
 
-def _cause(error: OSError | UnicodeDecodeError) -> str:
-    return "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else (error.strerror or "unreadable")
+def _universal(text: str) -> str:
+    """TOML has no line end of a single carriage return, which some editors leave."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _place_in_toml(error: tomllib.TOMLDecodeError) -> str:
     """The parser's own words, unless they quote the file."""
-    text = str(error)
-    return text if "'" not in text and '"' not in text else f"syntax error {text[text.rfind('(') :]}"
+    told = str(error)
+    return told if "'" not in told and '"' not in told else f"syntax error {told[told.rfind('(') :]}"

@@ -1,0 +1,67 @@
+"""What people paste: white space at the ends, which is taken off, and wrappings, which are named.
+
+No function here returns any part of a value: a secret may have been pasted into the wrong place.
+"""
+
+import re
+from typing import Any
+
+INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad\u200e\u200f"
+"""Characters without width, which web pages, chats and Windows put around a copied text."""
+
+_QUOTES = {
+    '"': '"', "'": "'", "`": "`", "\u201c": "\u201d\u201c", "\u201d": "\u201d", "\u201e": "\u201c\u201d",
+    "\u2018": "\u2019\u2018", "\u2019": "\u2019", "\u201a": "\u2018\u2019", "\u00ab": "\u00bb", "\u00bb": "\u00ab",
+}  # fmt: skip
+"""Opening quotation marks, straight and typographic, and those that close them."""
+
+_DOUBLE = '"`\u201c\u201d\u201e\u00ab\u00bb'
+"""Marks that are no apostrophe, so that a single one at an end was left by mistake."""
+
+_ASSIGNMENT = re.compile(
+    r"(?:export|set|setx|env|declare\s+-x)\s+\w+\s*[=\s]|\$env:\w+\s*=|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\s*[=:]"
+    r"|(?:aws_[a-z_]+|api[_-]?key|apikey|x-api-key|alloy-api-key|aws-[a-z-]+|secret|token|region|event_bus)\s*[=:]",
+    re.IGNORECASE | re.ASCII,
+)
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|%[A-Za-z_]\w*%|\{\{.*\}\}", re.ASCII)
+_PLACEHOLDER = re.compile(
+    r"<[^<>]{3,}>|\[[^\[\]]*\]|(?:x{4,}|\*{4,}|\.{3,}|\u2022{3,}|\u2026)|[a-z0-9_-]*\u2026|"
+    r"(?:your|my|insert|enter|paste|put|replace)[ _-].*|(?:change|replace)[ _-]?me|todo|tbd|placeholder|.*_here",
+    re.IGNORECASE,
+)
+
+
+def trimmed(text: str) -> str:
+    """Return the text without white space and invisible characters at its ends."""
+    before = None
+    while before != text:
+        before, text = text, text.strip().strip(INVISIBLE)
+    return text
+
+
+def all_trimmed(value: Any) -> Any:
+    """Return a tree with every text in it trimmed. The names in it stay as they are."""
+    match value:
+        case str():
+            return trimmed(value)
+        case list() | tuple():
+            return [all_trimmed(item) for item in value]
+        case dict():
+            return {key: all_trimmed(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def wrapping(text: str) -> str:
+    """Return what a pasted text looks like if it is more than the value, as the end of a sentence; else nothing."""
+    if text[:1] in _QUOTES and len(text) > 1 and text[-1] in _QUOTES[text[0]]:
+        return "is in quotation marks: leave them out"
+    if any(text.count(mark) == 1 and mark in text[:1] + text[-1:] for mark in _DOUBLE):
+        return "has a quotation mark at one end: leave it out"
+    if _ASSIGNMENT.match(text):
+        return "is a name with its value: leave the name out"
+    if _VARIABLE.fullmatch(text):
+        return "is the name of a variable, which is not replaced here: write its value"
+    if _PLACEHOLDER.fullmatch(text):
+        return "is a placeholder: write the value itself"
+    return ""

@@ -1,0 +1,79 @@
+"""The bytes of the settings file as text: what editors and shells of all systems write, or an error that names it."""
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+
+from forwarder import files
+from forwarder.errors import SettingsError
+
+MARK = "\ufeff"
+"""The byte-order mark, which Windows editors and PowerShell write first."""
+
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+"""Marks of other encodings. That of UTF-32 begins with that of UTF-16, so it stands first."""
+
+SAVE_AS_UTF8 = "save it as UTF-8, in PowerShell with `Out-File -Encoding utf8`"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text of a file with plain line ends, and what to restore when it is written."""
+
+    text: str
+    mark: str = ""
+    line_end: str = "\n"
+
+    def encode(self, text: str) -> bytes:
+        """Return another text as bytes, with the mark and the line ends of this one."""
+        plain = text.replace("\r\n", "\n") if self.line_end != "\n" else text
+        return (self.mark + plain.replace("\n", self.line_end)).encode()
+
+
+def read(file: Path) -> Text:
+    """Raises SettingsError, which names what the file is and never what is in it; FileNotFoundError."""
+    try:
+        return decoded(files.read(file), file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SettingsError(
+            f"{file} cannot be read: {error.strerror}", hint="name a settings file with -c, or correct its permissions"
+        ) from None
+
+
+def decoded(content: bytes, file: Path) -> Text:
+    """Raises SettingsError."""
+    for mark, name in _WIDE:
+        if content.startswith(mark):
+            raise SettingsError(f"{file} is {name}, not UTF-8", hint=SAVE_AS_UTF8)
+    if zero := content.find(b"\0") + 1:
+        if content.count(b"\0") * 3 > len(content):  # every other byte of Western text
+            raise SettingsError(f"{file} is UTF-16 without a byte-order mark, not UTF-8", hint=SAVE_AS_UTF8)
+        line = _line(content, zero - 1)
+        raise SettingsError(f"{file} holds a zero byte in line {line}: it is damaged, or no text", hint=SAVE_AS_UTF8)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = _line(content, error.start)
+        raise SettingsError(
+            f"{file} is not UTF-8: line {line} holds a character of another encoding, such as Latin-1",
+            hint=f"write that character anew, or {SAVE_AS_UTF8}",
+        ) from None
+    plain = text.lstrip(MARK)
+    mark = MARK if plain != text else ""
+    return Text(plain, mark, "\r\n" if _is_crlf(plain) else "\n")
+
+
+def _is_crlf(text: str) -> bool:
+    """Return whether every line of the text ends as Windows ends lines."""
+    return 0 < text.count("\n") == text.count("\r\n")
+
+
+def _line(content: bytes, at: int) -> int:
+    return content.count(b"\n", 0, at) + 1
