@@ -1,11 +1,13 @@
 """The command line: `forwarder [-c FILE] VERB`, one module a verb."""
 
+import re
 import sys
 from pathlib import Path
 from traceback import walk_tb
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from forwarder import __version__
 from forwarder.cli import check, dead, demo, init, keys, logs, once, replay, rerun, run, schema, status, switch, web
@@ -13,9 +15,32 @@ from forwarder.cli.output import complain
 from forwarder.cli.terminal import discard_output, prepare_streams
 from forwarder.errors import ForwarderError
 from forwarder.settings import here
+from forwarder.vault.memory import forbid_core_dumps
+
+NOT_REPEATED = "It is not repeated here: it may be a secret."
+
+_UNKNOWN_COMMAND = re.compile(r"No such command '(?![a-z-]{1,20}')")
+"""The error of an unknown command that is no mistyped word of ours."""
+
+
+class _Group(TyperGroup):
+    """Commands whose errors do not repeat a superfluous or unknown argument: it may be a secret."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer's own class of contexts is not public
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            message = str(getattr(error, "message", ""))
+            if message.startswith("Got unexpected extra argument"):
+                error.message = f"Got an unexpected extra argument. {NOT_REPEATED}"  # type: ignore[attr-defined]  # as click's errors have it
+            elif _UNKNOWN_COMMAND.match(message):
+                error.message = f"No such command. {NOT_REPEATED}"  # type: ignore[attr-defined]  # as above
+            raise
+
 
 app = typer.Typer(
     name="forwarder",
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a frame shown with its locals would show secrets
     rich_markup_mode=None,
@@ -70,6 +95,7 @@ app.command()(demo.demo)
 def main() -> None:
     """Run a command. An error is two lines for a person and an exit code for a machine, never a traceback."""
     prepare_streams()
+    forbid_core_dumps()
     try:
         try:
             app()

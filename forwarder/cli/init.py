@@ -17,9 +17,9 @@ def init(context: typer.Context) -> None:
     """
     place: Place = context.obj
     key = None if master_key.is_handed_over(place) else place.path(VaultSettings().master_key_file)
-    there = [str(file) for file in (place.file, key) if file and file.exists()]
+    there = [str(file) for file in (place.file, key) if file and files.is_there(file)]
     if there:
-        raise UsageError(f"not overwritten: {' and '.join(there)}", hint="name another place with -c, or remove it")
+        raise UsageError(f"not overwritten: {' and '.join(there)}", hint="name another place with -c")
     try:
         if key:
             files.create(key, master_key.generate().encode(), mode=0o600)

@@ -1,6 +1,9 @@
 """`forwarder keys set | show | remove | rotate`"""
 
+import codecs
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,11 +11,13 @@ import typer
 
 from forwarder import files
 from forwarder.cli.output import AsJson, print_json, print_table, shown
-from forwarder.errors import UsageError
-from forwarder.settings import Place, load_local
-from forwarder.vault import NAMES, Vault
+from forwarder.errors import UsageError, VaultError
+from forwarder.settings import LocalSettings, Place, load_local, pasted
+from forwarder.vault import AWS_SESSION_TOKEN, NAMES, Vault
 from forwarder.vault.rotate import rotate
-from forwarder.vault.vault import check
+from forwarder.vault.secret_values import advice, check
+
+MAX_PIPED_BYTES = 64 * 1024
 
 app = typer.Typer(name="keys", no_args_is_help=True, help="The sealed secrets.\n\nExample: forwarder keys show")
 
@@ -21,20 +26,29 @@ Name = Annotated[
 ]
 
 
-@app.command("set")
+@app.command("set", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def set_(context: typer.Context, name: Name) -> None:
     """Seal a secret: typed at a hidden prompt, or piped in. Never an argument, which others could see.
 
     Example: forwarder keys set alloy-api-key < key.txt
     """
+    if context.args or "=" in name:
+        raise UsageError(
+            "a secret is not taken from the command line: other processes and the shell's history can see it",
+            hint="replace that secret if it is a real one; then type it at the prompt, or pipe it in:"
+            " `forwarder keys set NAME < FILE`",
+        )
     _require_name(name)
-    value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else _piped()
+    value = pasted.trimmed(typer.prompt(name, hide_input=True) if sys.stdin.isatty() else _piped())
     check(name, value)
     place: Place = context.obj
     settings = load_local(place)
-    with files.locked(place.path(settings.vault.file).resolve().parent):
-        Vault.open(place, settings).set(name, value, datetime.now(UTC))
+    with _locked(place, settings):
+        vault = Vault.open(place, settings)
+        vault.set(name, value, datetime.now(UTC))
     typer.echo(f"{name} is set")
+    if hint := advice(name, value, has_token=vault.set_at(AWS_SESSION_TOKEN) is not None):
+        typer.echo(f"note: {hint}", err=True)
 
 
 @app.command()
@@ -69,7 +83,7 @@ def remove(context: typer.Context, name: Name) -> None:
     _require_name(name)
     place: Place = context.obj
     settings = load_local(place)
-    with files.locked(place.path(settings.vault.file).resolve().parent):
+    with _locked(place, settings):
         removed = Vault.open(place, settings).remove(name)
     typer.echo(f"{name} is removed" if removed else f"{name} was not set")
 
@@ -82,18 +96,34 @@ def rotate_(context: typer.Context) -> None:
     """
     place: Place = context.obj
     settings = load_local(place)
-    with files.locked(place.path(settings.vault.file).resolve().parent):
+    with _locked(place, settings):
         key = rotate(place, settings)
     typer.echo(f"sealed under the new master key {key.id}; keep a copy of it in a safe place")
 
 
 def _require_name(name: str) -> None:
+    """Raise UsageError, which does not repeat the name: a secret may stand in its place."""
     if name not in NAMES:
-        raise UsageError(f"there is no secret {name!r}", hint=f"there are {', '.join(NAMES)}")
+        raise UsageError("there is no secret of that name", hint=f"there are {', '.join(NAMES)}")
 
 
 def _piped() -> str:
+    """Return what was piped in: as UTF-8, or as UTF-16, which Windows shells write. One key is much smaller."""
+    content = sys.stdin.buffer.read(MAX_PIPED_BYTES)
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        return sys.stdin.read().strip()
+        return content.decode(encoding)
     except UnicodeDecodeError:
         return "\0"  # which `check` refuses, without showing anything
+
+
+@contextmanager
+def _locked(place: Place, settings: LocalSettings) -> Iterator[None]:
+    """Hold the folder of the vault. Raises VaultError if there is none."""
+    folder = files.end_of(place.path(settings.vault.file)).parent
+    try:
+        with files.locked(folder):
+            yield
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        hint = "make the folder, or change [vault] file"
+        raise VaultError(f"the folder of the vault {folder} cannot be opened: {error.strerror}", hint=hint) from None

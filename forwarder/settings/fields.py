@@ -3,7 +3,16 @@
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forwarder.model import Feed
@@ -15,6 +24,9 @@ ENV_DELIMITER = "__"
 
 SMALLEST_ENTRY_LIMIT = 16_384
 """Bytes. What is left of an event when everything was shed is smaller than this, whatever the execution held."""
+
+FREE_TEXT = ("detail_type", "redact", "reveal")
+"""Fields that may hold any text, brackets and quotation marks included."""
 
 Interval = Annotated[Duration, AfterValidator(checks.at_least(timedelta(milliseconds=1)))]
 Address = Annotated[str, AfterValidator(checks.address)]
@@ -31,8 +43,8 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _check_whole(cls, value: object) -> object:
-        return checks.whole(value)
+    def _check_whole(cls, value: object, info: ValidationInfo) -> object:
+        return value if info.field_name in FREE_TEXT else checks.whole(value)
 
 
 class SourceSettings(Section):

@@ -19,14 +19,15 @@ _DOUBLE = '"`\u201c\u201d\u201e\u00ab\u00bb'
 """Marks that are no apostrophe, so that a single one at an end was left by mistake."""
 
 _ASSIGNMENT = re.compile(
-    r"(?:export|set|setx|env|declare\s+-x)\s+\w+\s*[=\s]|\$env:\w+\s*=|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\s*[=:]"
-    r"|(?:aws_[a-z_]+|api[_-]?key|apikey|x-api-key|alloy-api-key|aws-[a-z-]+|secret|token|region|event_bus)\s*[=:]",
-    re.IGNORECASE | re.ASCII,
+    r"(?:export|set|setx|declare\s+-x)\s+\w+\s*[=\s]|\$env:\w+\s*=|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\s*[=:]"
+    r"|(?i:aws_[a-z_]+|aws-[a-z-]+|api[_-]?key|x-api-key|alloy[_-]api[_-]key|authorization)\s*[=:]"
+    r"|(?i:key|secret|token|region|event_bus|base_url|version|workflows?|id)\s*=",
+    re.ASCII,
 )
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|%[A-Za-z_]\w*%|\{\{.*\}\}", re.ASCII)
 _PLACEHOLDER = re.compile(
     r"<[^<>]{3,}>|\[[^\[\]]*\]|(?:x{4,}|\*{4,}|\.{3,}|\u2022{3,}|\u2026)|[a-z0-9_-]*\u2026|"
-    r"(?:your|my|insert|enter|paste|put|replace)[ _-].*|(?:change|replace)[ _-]?me|todo|tbd|placeholder|.*_here",
+    r"your[ _-].*|(?:insert|enter|paste)[ _-]your.*|(?:change|replace)[ _-]?me|placeholder|.*[a-z][_-]here",
     re.IGNORECASE,
 )
 

@@ -1,6 +1,6 @@
 """Sealed secrets and the master key that opens them."""
 
-from forwarder.vault.vault import (
+from forwarder.vault.secret_values import (
     ALLOY_API_KEY,
     AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY,
@@ -9,8 +9,8 @@ from forwarder.vault.vault import (
     HOOK_TOKEN,
     NAMES,
     WEB_TOKEN,
-    Vault,
 )
+from forwarder.vault.vault import Vault
 
 __all__ = [
     "ALLOY_API_KEY",

@@ -10,12 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forwarder import files
 from forwarder.errors import VaultError
-from forwarder.settings import LocalSettings, Place
+from forwarder.settings import LocalSettings, Place, pasted
 
 KEY_BYTES = 32
 CREDENTIAL = "forwarder-master-key"
 VARIABLE = "FORWARDER_MASTER_KEY"
+FILE_VARIABLE = "FORWARDER_MASTER_KEY_FILE"
+"""Names a file that holds the key, as the images of Docker's library take their secrets."""
+
+SECRET_MOUNTS = (Path("/run/secrets"), Path("/var/run/secrets"), Path("/run/credentials"))
+"""Where Docker, Podman, Kubernetes and systemd put secrets. Their modes are those of the system that mounts them."""
+
+MAX_KEY_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,57 +67,99 @@ def beside(file: Path) -> Path:
 
 def is_handed_over(place: Place) -> bool:
     """Whether somebody else keeps the key: systemd, an orchestrator, or whoever set the variable."""
-    return _credential(place) is not None or bool(place.environ.get(VARIABLE))
+    return _credential(place) is not None or any(place.environ.get(name) for name in (VARIABLE, FILE_VARIABLE))
 
 
 def _credential(place: Place) -> Path | None:
     folder = place.environ.get("CREDENTIALS_DIRECTORY")
     file = Path(folder) / CREDENTIAL if folder else None
-    return file if file and file.exists() else None
+    return file if file and files.is_there(file) else None
 
 
 def _candidates(place: Place, settings: LocalSettings) -> Iterator[MasterKey]:
     if file := _credential(place):
-        yield MasterKey(_read(file), f"the credential {CREDENTIAL}", file)
+        yield MasterKey(_read(file, handed_over=True), f"the credential {CREDENTIAL}", file)
+        return
+    if name := place.environ.get(FILE_VARIABLE):
+        file = place.path(name)
+        yield MasterKey(_read(file, handed_over=is_mounted(file)), f"{file}, of {FILE_VARIABLE}", file)
         return
     if settings.vault.master_key_file:
-        file = place.path(settings.vault.master_key_file).resolve()
-        if file.exists():
-            yield MasterKey(_read(file), str(file), file, mutable=True)
-        if (new := beside(file)).exists():
-            yield MasterKey(_read(new), str(new), new, mutable=True)
-        if file.exists() or new.exists():
+        named = place.path(settings.vault.master_key_file)
+        file = files.end_of(named)
+        is_there, is_ours = files.is_there(named), not is_mounted(file)
+        if is_there:
+            key = _read(file if file.exists() else named, handed_over=not is_ours)
+            yield MasterKey(key, str(file), file, mutable=is_ours)
+        if has_new := files.is_there(new := beside(file)):
+            yield MasterKey(_read(new, handed_over=False), str(new), new, mutable=True)
+        if is_there or has_new:
             return
     if text := place.environ.get(VARIABLE):
-        yield MasterKey(decode(text, VARIABLE), f"the variable {VARIABLE}")
+        yield MasterKey(decode(text, f"the variable {VARIABLE}"), f"the variable {VARIABLE}")
 
 
-def _read(file: Path) -> bytes:
-    refuse_readable_by_all(file)
+def _read(file: Path, *, handed_over: bool) -> bytes:
+    """Raises VaultError. A file that is handed over has the mode that its owner gives it."""
     try:
-        return decode(file.read_text(encoding="ascii"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise VaultError(f"the master key {file} cannot be read: {type(error).__name__}") from None
+        content = files.read(file, max_bytes=MAX_KEY_FILE_BYTES)
+    except OSError as error:
+        raise VaultError(
+            f"the master key {file} cannot be read: {error.strerror}",
+            hint="bring the key back, or correct its place or its permissions: no other key opens the vault",
+        ) from None
+    if not handed_over:
+        refuse_readable_by_all(file)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = ""
+    return decode(text, f"the master key {file}")
 
 
 def decode(text: str, origin: str) -> bytes:
+    """Return the key. Raises VaultError, which never holds any of the text."""
+    text = pasted.trimmed(text)
     try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise VaultError(f"{origin} is not one base64 line of {KEY_BYTES} bytes", hint="`forwarder init` makes one")
+        why = pasted.wrapping(text) if text else "is empty"
+        raise VaultError(
+            f"{origin} {why or f'is not one base64 line of {KEY_BYTES} bytes'}",
+            hint="restore the key that the vault was sealed under; for a new vault `forwarder init` makes one",
+        )
     return key
 
 
-def refuse_readable_by_all(file: Path) -> None:
+def is_mounted(file: Path) -> bool:
+    """Return whether somebody else hands a file over and chose its mode: it is on a mount of secrets, or read-only."""
+    if any(mount in file.parents for mount in SECRET_MOUNTS):
+        return True
     try:
-        mode = file.stat().st_mode
+        return bool(os.statvfs(file).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def refuse_readable_by_all(file: Path) -> None:
+    """Raise VaultError if every user may open a file whose mode we, or its owner, can change."""
+    try:
+        status = file.stat()
     except OSError as error:
         raise VaultError(f"{file} cannot be read: {error.strerror}") from None
-    if mode & stat.S_IRWXO:
-        raise VaultError(f"{file} is open to every user of this machine", hint=f"chmod 600 {file}")
+    if not status.st_mode & stat.S_IRWXO or is_mounted(file):
+        return
+    hint = f"chmod 600 {file}"
+    if status.st_uid != os.geteuid() != 0:
+        hint = f"as root: chown {os.geteuid()} {file} && chmod 600 {file}"
+    raise VaultError(f"{file} is open to every user of this machine", hint=hint)
 
 
 def is_open_to_group(file: Path) -> bool:
-    return file.exists() and bool(os.stat(file).st_mode & stat.S_IRWXG)  # noqa: PTH116  # follows links
+    try:
+        mode = os.stat(file).st_mode  # noqa: PTH116  # follows links
+    except OSError:
+        return False
+    return bool(mode & stat.S_IRWXG) and not is_mounted(file)

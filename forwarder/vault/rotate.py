@@ -22,7 +22,7 @@ def rotate(place: Place, settings: LocalSettings) -> MasterKey:
             f"the master key comes from {vault.key.origin}, which the forwarder cannot write",
             hint="change it where it is kept: move it to [vault] master_key_file, rotate there, and move it back",
         )
-    file = place.path(settings.vault.master_key_file).resolve()
+    file = files.end_of(place.path(settings.vault.master_key_file))
     new = master_key.beside(file)
     try:
         if vault.key.file == new:

@@ -22,24 +22,10 @@ from forwarder.errors import VaultError
 from forwarder.settings import LocalSettings, Place
 from forwarder.vault import master_key
 from forwarder.vault.master_key import MasterKey
+from forwarder.vault.secret_values import check
 
 FORMAT = 1
 NONCE_BYTES = 12
-MAX_SECRET_CHARACTERS = 8192
-
-ALLOY_API_KEY = "alloy-api-key"
-AWS_ACCESS_KEY_ID = "aws-access-key-id"
-AWS_SECRET_ACCESS_KEY = "aws-secret-access-key"  # noqa: S105  # the name of a secret
-AWS_SESSION_TOKEN = "aws-session-token"  # noqa: S105  # the name of a secret
-NAMES = (ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
-
-WEB_TOKEN = "web-token-sha256"  # noqa: S105  # as above
-HOOK_TOKEN = "hook-token-sha256"  # noqa: S105  # as above
-DIGESTS = (WEB_TOKEN, HOOK_TOKEN)
-"""Digests of tokens that we make ourselves. They are sealed like secrets, so that only who has the master key can set
-one; a program that does not know these names opens, keeps and rotates them all the same."""
-
-
 SHOWN_CHARACTERS = 4
 SHORTEST_SHOWN = 16
 """Four characters of a shorter secret would be too much of it."""
@@ -75,10 +61,10 @@ class Vault:
         """
         file = place.path(settings.vault.file)
         keys = master_key.find(place, settings)
-        if not file.exists():
+        content = _read(file)
+        if content is None:
             return cls(file, keys[0], {})
         master_key.refuse_readable_by_all(file)
-        content = _read(file)
         for key in keys:
             if key.id == content.master_key:
                 vault = cls(file, key, _brought_up(key, content, file))
@@ -87,7 +73,7 @@ class Vault:
                 return vault
         raise VaultError(
             f"{file} is sealed under the master key {content.master_key}, and {keys[0].origin} holds {keys[0].id}",
-            hint="bring back the key it was sealed under, or remove the vault and set the keys again",
+            hint="bring back the key it was sealed under; without it no secret in the vault can be read again",
         )
 
     def reveal(self, name: str) -> SecretStr | None:
@@ -140,23 +126,19 @@ class Vault:
             raise VaultError(f"{self.file} cannot be written: {error.strerror}") from None
 
 
-def check(name: str, value: str) -> None:
-    """Raises VaultError for a value that could be no such secret; never with the value."""
-    if name not in NAMES + DIGESTS:
-        raise VaultError(f"there is no secret of that name; there are {', '.join(NAMES)}")
-    if not value:
-        raise VaultError(f"{name} is empty")
-    if len(value) > MAX_SECRET_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value:
-        raise VaultError(f"{name} holds characters that no such key has", hint="paste the key alone, on one line")
-
-
-def _read(file: Path) -> VaultFile:
+def _read(file: Path) -> VaultFile | None:
+    """Return the content, or None if there is no such file: anything else that has its name is an error."""
     try:
-        content = msgspec.json.decode(file.read_bytes(), type=VaultFile)
+        content = msgspec.json.decode(files.read(file), type=VaultFile)
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        raise VaultError(f"{file} cannot be read: {error.strerror}") from None
+        raise VaultError(
+            f"the vault {file} cannot be read: {error.strerror}", hint="correct [vault] file, or the file's permissions"
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise VaultError(f"{file} is damaged", hint="restore it, or remove it and set the keys again") from None
+        hint = "restore it from a backup; only without one move it away and set the keys again"
+        raise VaultError(f"the vault {file} is damaged", hint=hint) from None
     if content.format > FORMAT:
         raise VaultError(f"{file} was written by a newer forwarder", hint="install that version or a later one")
     return content

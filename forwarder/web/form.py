@@ -11,11 +11,11 @@ from typing import Literal
 from forwarder import files
 from forwarder.errors import SettingsError, VaultError
 from forwarder.model import Feed
-from forwarder.settings import Place, Settings, load_local
+from forwarder.settings import Place, Settings, load_local, pasted
 from forwarder.settings.edit import Value, set_values
 from forwarder.settings.load import overridden, read_table, validated
 from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, NAMES, Vault
-from forwarder.vault.vault import check
+from forwarder.vault.secret_values import check
 from forwarder.web.words import sentence
 
 OF_USER = " user="
@@ -101,7 +101,7 @@ def submitted(place: Place, settings: Settings, given: Mapping[str, str]) -> Sub
         if not overridden(place, each.name)
         and (text := _tidy(given.get(each.name, ""))) != _tidy(shown(settings, each.name))
     }
-    secrets = {name: text for name in NAMES if (text := given.get(name, "").strip())}
+    secrets = {name: text for name in NAMES if (text := pasted.trimmed(given.get(name, "")))}
     removed = tuple(name for name in NAMES if given.get(f"remove {name}") and name not in secrets)
     return Submitted(values, secrets, removed)
 

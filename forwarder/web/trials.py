@@ -16,7 +16,7 @@ from forwarder.aws.credentials import StoredKeys
 from forwarder.check import Step, Trial, connection
 from forwarder.errors import ForwarderError
 from forwarder.vault import ALLOY_API_KEY, Vault
-from forwarder.vault.vault import check
+from forwarder.vault.secret_values import check
 from forwarder.web import form
 from forwarder.web.desk import DESK, Desk
 from forwarder.web.form import Submitted

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from forwarder.errors import VaultError
 from forwarder.vault import ALLOY_API_KEY, AWS_SESSION_TOKEN, NAMES, master_key
-from forwarder.vault.vault import MAX_SECRET_CHARACTERS
+from forwarder.vault.secret_values import MAX_SECRET_CHARACTERS
 from tests.clocks import NOON
 from tests.samples import examples
 from tests.vault.homes import SECRETS, Home, filled

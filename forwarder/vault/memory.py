@@ -1,0 +1,24 @@
+"""Keeping the keys in memory out of core dumps."""
+
+import ctypes
+import resource
+import sys
+
+PR_SET_DUMPABLE = 4
+"""From <linux/prctl.h>."""
+
+
+def forbid_core_dumps() -> None:
+    """Make a crash of this process leave no core file.
+
+    The limit alone is not enough on Linux: a handler that the kernel pipes the core to, such as systemd-coredump or
+    apport, is started whatever the limit (core(5)). A process that is not dumpable starts none. Only root can read the
+    files of such a process in /proc, or attach a debugger to it.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        except (OSError, AttributeError):  # a C library that cannot be loaded by ctypes; the limit stands
+            return
