@@ -113,6 +113,8 @@ def connect(
         if not create:
             raise LedgerError(f"there is no ledger {file}", hint="`forwarder run` or `forwarder once` makes it")
         _make(file)
+    elif not file.is_file():  # SQLite would wait at a pipe
+        raise LedgerError(f"the ledger {file} is not a regular file", hint="correct ledger.url, or move it away")
     elif not create and not file.stat().st_size:
         raise _emptied(file)
     try:

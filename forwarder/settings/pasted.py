@@ -21,7 +21,7 @@ _DOUBLE = '"`\u201c\u201d\u201e\u00ab\u00bb'
 _ASSIGNMENT = re.compile(
     r"(?:export|set|setx|declare\s+-x)\s+\w+\s*[=\s]|\$env:\w+\s*=|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\s*[=:]"
     r"|(?i:aws_[a-z_]+|aws-[a-z-]+|api[_-]?key|x-api-key|alloy[_-]api[_-]key|authorization)\s*[=:]"
-    r"|(?i:key|secret|token|region|event_bus|base_url|version|workflows?|id)\s*=",
+    r"|(?i:key|secret|token|region|event_bus|base_url|version|workflows?|id)\s*=(?![=\s]*$)",
     re.ASCII,
 )
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|%[A-Za-z_]\w*%|\{\{.*\}\}", re.ASCII)

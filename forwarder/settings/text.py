@@ -53,7 +53,7 @@ def decoded(content: bytes, file: Path) -> Text:
         if content.startswith(mark):
             raise SettingsError(f"{file} is {name}, not UTF-8", hint=SAVE_AS_UTF8)
     if zero := content.find(b"\0") + 1:
-        if content.count(b"\0") * 3 > len(content):  # every other byte of Western text
+        if len(content) < 3 * content.count(b"\0") < 2 * len(content):  # about every other byte of Western text
             raise SettingsError(f"{file} is UTF-16 without a byte-order mark, not UTF-8", hint=SAVE_AS_UTF8)
         line = _line(content, zero - 1)
         raise SettingsError(f"{file} holds a zero byte in line {line}: it is damaged, or no text", hint=SAVE_AS_UTF8)

@@ -29,7 +29,7 @@ _SCHEME = re.compile(r"(bearer|basic|token|apikey|api-key|key)[\s:]+\S", re.IGNO
 _WRAPPINGS = (
     (re.compile(r"(?:\$ ?)?(?:curl|wget|https?|aws|forwarder|echo|printf)\s", re.IGNORECASE), "is a whole command"),
     (re.compile(r".*[\r\n]", re.DOTALL), "has several lines"),
-    (re.compile(r"[\[{].*[\]}]$", re.DOTALL), "is JSON: take one value out of it"),
+    (re.compile(r"(?:\[|\{(?!\{)).*[\]}]$", re.DOTALL), "is JSON: take one value out of it"),
     (re.compile(r".*://"), "is an address"),
     (re.compile(r"(?:-H|--header)\s"), "is a header: leave its name out"),
 )
