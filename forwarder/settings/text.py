@@ -66,8 +66,7 @@ def decoded(content: bytes, file: Path) -> Text:
             hint=f"write that character anew, or {SAVE_AS_UTF8}",
         ) from None
     plain = text.lstrip(MARK)
-    mark = MARK if plain != text else ""
-    return Text(plain, mark, "\r\n" if _is_crlf(plain) else "\n")
+    return Text(plain, MARK if plain != text else "", "\r\n" if _is_crlf(plain) else "\n")
 
 
 def _is_crlf(text: str) -> bool:

@@ -16,7 +16,7 @@ from forwarder.ledger import schema
 from forwarder.ledger.repair import repair
 from forwarder.settings import Place, load
 from forwarder.settings.form import newest
-from forwarder.vault import ALLOY_API_KEY, Vault, vault
+from forwarder.vault import ALLOY_API_KEY, NAMES, Vault, vault
 from tests.clocks import NOON
 from tests.e2e.conftest import alloy, bus
 from tests.e2e.harness import Home, detail, sent
@@ -92,7 +92,7 @@ def test_what_the_first_forwarder_left_is_rescued_where_it_says_to_be_of_today(
 def test_the_first_settings_and_secrets_say_what_they_said(home: Home) -> None:
     settings = load(Place(home.file, {}))
     opened = Vault.open(Place(home.file, {}), settings)
-    secrets = {name: secret.get_secret_value() for name in vault.NAMES if (secret := opened.reveal(name))}
+    secrets = {name: secret.get_secret_value() for name in NAMES if (secret := opened.reveal(name))}
     assert settings.source.start_from == "beginning"
     assert [feed.workflow_id for feed in settings.source.workflows] == ["w"]
     assert sorted(secrets.values()) == sorted([API_KEY, KEY.id, KEY.secret])

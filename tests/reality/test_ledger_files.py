@@ -50,13 +50,13 @@ def cut(ledger: Path) -> None:
     os.truncate(ledger, ledger.stat().st_size // 2)
 
 
-HARM: Final[dict[str, Callable[[Path], None]]] = {
+HARM: Final[dict[str, Callable[[Path], object]]] = {
     "all removed": remove_all,
     "database removed": lambda ledger: ledger.unlink(),
     "log removed": lambda ledger: part(ledger, "-wal").unlink(),
     "shared memory removed": lambda ledger: part(ledger, "-shm").unlink(),
     "all moved": move_all,
-    "database moved": lambda ledger: ledger.rename(ledger.with_name("moved")) and None,
+    "database moved": lambda ledger: ledger.rename(ledger.with_name("moved")),
     "replaced by rename": replace_by_rename,
     "database emptied": empty(""),
     "database cut": cut,

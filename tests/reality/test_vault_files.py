@@ -28,6 +28,11 @@ def _socket(path: Path) -> None:
             os.chdir(before)
 
 
+def _huge(path: Path) -> None:
+    path.touch(0o600)
+    os.truncate(path, 1 << 30)
+
+
 KINDS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "pipe": (os.mkfifo, "named pipe"),
     "directory": (lambda path: path.mkdir(), "directory"),
@@ -35,7 +40,7 @@ KINDS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "loop": (lambda path: path.symlink_to(path), "leads back to itself"),
     "dangling link": (lambda path: path.symlink_to("nowhere"), "not there"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "device"),
-    "huge": (lambda path: (path.touch(0o600), os.truncate(path, 1 << 30)), "larger"),
+    "huge": (_huge, "larger"),
 }
 
 

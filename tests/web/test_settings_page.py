@@ -12,6 +12,7 @@ import tomlkit
 from structlog.testing import capture_logs
 
 from forwarder.settings import Place, load
+from forwarder.settings.reference import template
 from forwarder.vault import Vault
 from forwarder.web.pages import FORM_TOKEN
 from tests.fakes.alloy import API_KEY, FakeAlloy
@@ -84,6 +85,18 @@ async def test_what_is_saved_is_in_the_file_and_the_vault_and_the_log_tells_the_
         (audit,) = [line for line in logs if line["event"] == "changed from the page"]
         assert set(audit["fields"]) == {"destination.region", "source.workflows", *KEYS}
         assert not [value for value in [*KEYS.values(), "us-east-1"] if value in str(logs)]
+
+
+@looped
+async def test_save_works_on_the_file_that_init_makes(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as at:
+        text = (
+            template().replace('event_bus = ""', f'event_bus = "{BUS}"').replace('region = ""', f'region = "{REGION}"')
+        )
+        at.desk.place.file.write_text(text)
+        answer = await send(at, {"destination.region": "us-east-1", "source.workflows": "w"})
+        assert (answer.status, answer.headers.get("Location")) == (303, "/settings?saved")
+        assert load(at.desk.place).destination.region == "us-east-1"
 
 
 @looped
