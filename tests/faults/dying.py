@@ -78,7 +78,7 @@ def run(place: Path, verb: list[str], piped: str, left: int) -> int:
     shutil.copytree(place / "start", place / str(left), symlinks=True)
     child = os.fork()
     if not child:
-        sys.stdin = io.StringIO(piped)
+        sys.stdin = io.TextIOWrapper(io.BytesIO(piped.encode()))
         sys.argv = ["forwarder", "-c", str(place / str(left) / "forwarder.toml"), *verb]
         Countdown(left, place / f"{left}.step").install()
         forwarder()
