@@ -11,8 +11,9 @@ import httpx
 import msgspec
 from pydantic import SecretStr
 
-from forwarder.alloy.asking import Answer, Asker
+from forwarder.alloy.asking import Asker
 from forwarder.alloy.dialect import Records, decode_page
+from forwarder.alloy.responses import OK, Answer, not_found, require_ok
 from forwarder.clock import Clock
 from forwarder.errors import PageUnreadable, WorkflowNotFound
 from forwarder.metrics import Metrics
@@ -23,6 +24,8 @@ NOUNS = ("workflow", "workflows")
 
 PAGE_REFUSED = (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY)
 """How a page number is refused of a workflow that is there."""
+
+RERUN_ACCEPTED = (httpx.codes.CREATED, httpx.codes.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,11 @@ class LogsClient:
         answer = await self._logs(feed, query)
         if answer.status in PAGE_REFUSED and query["page"] == 0:
             answer = await self._logs(feed, {**query, "page": 1})
-            if answer.status == httpx.codes.OK:
+            if answer.status in OK:
                 self._first_page[feed] = 1
-        self._require_ok(answer)
+        if answer.status == httpx.codes.NO_CONTENT:  # no executions: as an empty list of them
+            return Page(Records([], []), answer.date)
+        require_ok(answer)
         return Page(decode_page(answer.body), answer.date, answer.body)
 
     async def users(self) -> list[str]:
@@ -94,8 +99,13 @@ class LogsClient:
         path = f"workflows/{_segment(feed.workflow_id)}/rerun/{_segment(execution_id)}"
         answer = await self._api.ask("POST", path, _user(feed))
         if answer.status == httpx.codes.NOT_FOUND:
-            raise WorkflowNotFound(f"the logs API knows no execution {execution_id} of workflow {feed}")
-        self._require_ok(answer)
+            raise not_found(answer) or WorkflowNotFound(
+                f"the logs API knows no execution {execution_id} of workflow {feed}"
+            )
+        if httpx.codes.is_success(answer.status) and not answer.body.strip():
+            return "accepted"  # to ask again would run it again
+        if answer.status not in RERUN_ACCEPTED:
+            require_ok(answer)
         said = _json(answer.body)
         return str(said.get("executionUuid") or said.get("message") or "accepted")
 
@@ -106,27 +116,29 @@ class LogsClient:
             self._tried_both.add(feed)
             other = next(noun for noun in NOUNS if noun != self._noun)
             answer = await self._api.ask("GET", f"{other}/{_segment(feed.workflow_id)}/logs", {**query, **_user(feed)})
-            if answer.status in (httpx.codes.OK, *PAGE_REFUSED):
+            if answer.status in (*OK, httpx.codes.NO_CONTENT, *PAGE_REFUSED):
                 self._noun = other
         if answer.status == httpx.codes.NOT_FOUND:
-            raise WorkflowNotFound(f"the logs API knows no workflow {feed}", hint="check its id and the user's")
+            raise not_found(answer) or WorkflowNotFound(
+                f"the logs API knows no workflow {feed}", hint="check its id and the user's"
+            )
         return answer
 
     async def _get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
         answer = await self._api.ask("GET", path, query)
         if answer.status == httpx.codes.NOT_FOUND:
-            raise WorkflowNotFound(f"the logs API knows nothing under {path}")
-        self._require_ok(answer)
+            raise not_found(answer) or WorkflowNotFound(f"the logs API knows nothing under {path}")
+        require_ok(answer)
         return _json(answer.body)
-
-    def _require_ok(self, answer: Answer) -> None:
-        if answer.status != httpx.codes.OK:
-            raise PageUnreadable(
-                f"the logs API answered {answer.status}", hint="check [source] base_url, version and path_noun"
-            )
 
 
 def _segment(text: str) -> str:
+    """Quote an id as one segment of a path. Raise WorkflowNotFound for `.` and `..`.
+
+    No quoting protects these: a client, a proxy or a server removes them, quoted or not, and another path is asked for.
+    """
+    if text in {".", ".."}:
+        raise WorkflowNotFound(f"{text!r} is no id that can be asked for", hint="check the ids of the workflows")
     return quote(text, safe="")
 
 

@@ -63,6 +63,8 @@ class Peer:
         await asyncio.gather(*self._acts, return_exceptions=True)
         for talk in self.talks:
             talk.writer.transport.abort()
+            with suppress(OSError):
+                await talk.writer.wait_closed()
 
 
 @asynccontextmanager

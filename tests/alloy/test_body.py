@@ -4,7 +4,7 @@ import contextlib
 import gzip
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from forwarder.alloy.body import BoundedBody
@@ -17,6 +17,7 @@ from tests.samples import examples
 @given(st.binary(max_size=5000), st.integers(1, 700), st.sampled_from(["", "identity", "gzip", "x-gzip", " GZIP "]))
 @examples(150)
 def test_chunks_of_any_size_are_the_whole(content: bytes, size: int, encoding: str) -> None:
+    assume(not content.startswith((b"\x1f", b"\xef\xbb\xbf")))  # gzip, and a byte-order mark
     packed = gzip.compress(content) if "gzip" in encoding.lower() else content
     body = BoundedBody(5000, encoding)
     for chunk in pieces(packed, size):
@@ -66,7 +67,7 @@ def test_what_is_no_gzip_is_broken(content: bytes) -> None:
         body.add(content)
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd"])
-def test_a_compression_that_nobody_asked_for_is_refused(encoding: str) -> None:
-    with pytest.raises(PageUnreadable):
-        BoundedBody(10, encoding)
+@pytest.mark.parametrize("encoding", ["br", "zstd", "BR", "compress", "gzip, br", "x-bzip2"])
+def test_body_in_another_compression_is_refused_by_name(encoding: str) -> None:
+    with pytest.raises(PageUnreadable, match=r"\((Brotli|Zstandard|LZW|bzip2)\)"):
+        BoundedBody(1000, encoding).add(b"\x8b\x02\x80 nothing that starts like JSON")

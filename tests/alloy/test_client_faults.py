@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from forwarder.alloy.asking import retry_after
+from forwarder.alloy.responses import retry_after
 from forwarder.errors import (
     PageTooLarge,
     PageUnreadable,
@@ -32,14 +32,13 @@ BROKEN: list[tuple[Fault, type[SourceError]]] = [
     (Answer(425), SourceUnavailable),
     (Answer(302, {"Location": "/elsewhere"}), PageUnreadable),
     (Answer(418), PageUnreadable),
-    (Answer(204), PageUnreadable),
     (faults.not_json(), PageUnreadable),
     (faults.data_null(), PageUnreadable),
     (faults.other_shape(), PageUnreadable),
     (Answer(200), PageUnreadable),
     (faults.gzip_bomb(8 * MIB), PageTooLarge),
     (Answer(200, {}, b'{"data": [' + b" " * MIB + b"]}"), PageTooLarge),
-    (faults.bad_gzip, SourceUnavailable),
+    (faults.broken_gzip, SourceUnavailable),
     (faults.cut_gzip, SourceUnavailable),
     (faults.cut(20), SourceUnavailable),
     (faults.cut(20, reset=True), SourceUnavailable),

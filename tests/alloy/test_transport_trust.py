@@ -155,4 +155,4 @@ async def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_asked(
         with pytest.raises(SourceUnavailable) as raised:
             async with connected(server):
                 pass
-        assert "proxy" in (raised.value.hint or "")
+        assert "PROXY" in raised.value.hint

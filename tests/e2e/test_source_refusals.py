@@ -15,7 +15,7 @@ from tests.fakes.alloy import (
     API_KEY,
     FakeAlloy,
     Fault,
-    bad_gzip,
+    broken_gzip,
     cut,
     cut_gzip,
     forbidden,
@@ -178,7 +178,7 @@ BROKEN: dict[str, Fault] = {
     "reset mid-body": cut(200, reset=True),
     "closed mid-body": cut(200),
     "too long a Content-Length": wrong_length(10),
-    "not gzip": bad_gzip,
+    "broken gzip": broken_gzip,
     "half a gzip": cut_gzip,
 }
 

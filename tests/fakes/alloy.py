@@ -149,6 +149,12 @@ def bad_gzip(answer: Answer) -> Action:
     return replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"})
 
 
+def broken_gzip(answer: Answer) -> Action:
+    """Begins as gzip, and goes on as something else."""
+    packed = answer.zipped()
+    return replace(packed, body=packed.body[:10] + b"\xff" * (len(packed.body) - 10))
+
+
 def cut_gzip(answer: Answer) -> Action:
     """Ends in the middle of the gzip stream, under a Content-Length that is right."""
     packed = answer.zipped()

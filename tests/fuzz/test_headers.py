@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.alloy.asking import retry_after
+from forwarder.alloy.responses import retry_after
 from forwarder.alloy.pace import LONGEST_PAUSE, Pace
 from tests.clocks import NOON, QuickClock
 from tests.fuzz.bytes import damaged

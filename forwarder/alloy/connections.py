@@ -1,0 +1,183 @@
+"""Connections to the logs API: one httpx client, what it sends, and the causes of its failures."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, Self
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from forwarder.errors import SourceUnavailable
+from forwarder.network_errors import explain
+
+KEEP_ALIVE_SECONDS = 5.0
+"""An idle connection is used again for this long. Something between may have forgotten an older one."""
+
+CA_VARIABLE = "SSL_CERT_FILE"
+
+FAULTS = {
+    "ReadTimeout": "the logs API did not answer in time",
+    "WriteTimeout": "the logs API did not answer in time",
+    "PoolTimeout": "the logs API did not answer in time",
+    "RemoteProtocolError": "the logs API cannot be reached: it broke off its answer",
+    "ReadError": "the logs API cannot be reached: the connection broke",
+    "WriteError": "the logs API cannot be reached: the connection broke",
+    "LocalProtocolError": "the logs API cannot be asked: the request is not valid HTTP",
+}
+"""Failures after a connection was made. The address stays out: a query may name a user."""
+
+
+class Connections:
+    """Up to `count` connections to `server`, which are kept while idle. No redirect is followed, no cookie is kept.
+
+    `seconds` is the longest wait for a connection, and then between two bytes of a response.
+    """
+
+    def __init__(self, server: httpx.URL, *, headers: Mapping[str, str], count: int, seconds: float) -> None:
+        self._server = server
+        self._base = str(server)
+        self._headers = httpx.Headers(headers)
+        self._timeout = httpx.Timeout(seconds).as_dict()
+        self._limits = httpx.Limits(
+            max_connections=count, max_keepalive_connections=count, keepalive_expiry=KEEP_ALIVE_SECONDS
+        )
+
+    async def __aenter__(self) -> Self:
+        """Raise SourceUnavailable if the environment names a proxy that cannot be used."""
+        try:
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+            trust = ssl.create_default_context()
+            self._client = httpx.AsyncClient(limits=self._limits, verify=trust, cookies=no_cookies)
+        except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:  # httpx imports the SOCKS package
+            raise self._not_made(error) from None
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def exchange(self, method: str, path: str) -> AsyncIterator[httpx.Response]:
+        """Send a request and yield the response, whose body the caller reads. Raise httpx.HTTPError, SourceUnavailable.
+
+        `path` is relative to the server's, and quoted.
+        """
+        async with aclosing(await self._send(method, path)) as response:
+            yield response
+            if not is_delimited(response):  # it ended with the connection, which httpx may use again over TLS
+                await response.extensions["network_stream"].aclose()
+
+    async def _send(self, method: str, path: str) -> httpx.Response:
+        """Send a request once.
+
+        Bytes that were on the connection before the request answer nothing: that connection is closed, and only a GET
+        is sent again, on another connection. A POST may have been understood.
+        """
+        while True:
+            exchange = Exchange()
+            extensions = {"timeout": self._timeout, "trace": exchange.trace}
+            request = httpx.Request(method, f"{self._base}{path}", headers=self._headers, extensions=extensions)
+            try:
+                response = await self._client.send(request, stream=True)
+            except httpx.RemoteProtocolError:
+                if not exchange.is_stale or method != "GET":
+                    raise
+                continue
+            if not exchange.is_stale:
+                return response
+            await response.aclose()  # a response that was not read closes its connection
+            if method != "GET":
+                raise SourceUnavailable("the logs API answered before it was asked")
+
+    def failure(self, error: httpx.HTTPError) -> SourceUnavailable:
+        """Return the error for the caller, with its cause and a hint."""
+        name = type(error).__name__
+        is_made = name in FAULTS and not (name == "RemoteProtocolError" and "x15" in str(error))
+        problem = None if is_made else self._explained(error)
+        if problem is not None:
+            return SourceUnavailable(problem.message, hint=problem.hint)
+        return SourceUnavailable(FAULTS.get(name) or f"the logs API cannot be reached: {name}")
+
+    def _not_made(self, error: Exception) -> SourceUnavailable:
+        problem = self._explained(error)
+        if problem is not None:
+            return SourceUnavailable(problem.message, hint=problem.hint)
+        why = f"the client of the logs API cannot be made: {type(error).__name__}"
+        return SourceUnavailable(why, hint="check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, and SSL_CERT_FILE")
+
+    def _explained(self, error: Exception) -> Any:
+        port = self._server.port or (443 if self._server.scheme == "https" else 80)
+        host = f"[{self._server.host}]" if ":" in self._server.host else self._server.host
+        return explain(
+            error,
+            target=f"the logs API {host}:{port}",
+            ca_variable=CA_VARIABLE,
+            proxy=proxy_for(self._server),
+            environ=os.environ,
+        )
+
+
+TURNS_OF_A_READ = 2
+"""Turns of the event loop: one to be notified of bytes, another to resume the reader."""
+
+
+class Exchange:
+    """One request and its response, traced to find a response that the request did not cause.
+
+    httpx may find such a response, or a piece of one, in its buffers behind the previous response. A whole one is
+    there in fewer turns of the event loop than any read from the network takes. Behind a piece, the right response is
+    not valid HTTP.
+    """
+
+    def __init__(self) -> None:
+        self._is_new = False
+        self._turns = 0
+        self._counting: asyncio.Handle | None = None
+        self.is_stale = False
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        match event:
+            case "connection.connect_tcp.started":
+                self._is_new = True
+            case "http11.receive_response_headers.started":
+                self._count()
+            case "http11.receive_response_headers.complete":
+                self._stop()
+                self.is_stale = not self._is_new and self._turns < TURNS_OF_A_READ
+            case "http11.receive_response_headers.failed":
+                self._stop()
+                error = info["exception"]
+                is_malformed = type(error).__name__ == "RemoteProtocolError" and "disconnected" not in str(error)
+                self.is_stale = not self._is_new and is_malformed
+
+    def _count(self) -> None:
+        self._counting = asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turns += 1
+        if self._turns < TURNS_OF_A_READ:
+            self._count()
+
+    def _stop(self) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
+
+
+def is_delimited(response: httpx.Response) -> bool:
+    """Check that a response ends by itself, and not with its connection (RFC 9112, 6.3)."""
+    headers = response.headers
+    return "content-length" in headers or "transfer-encoding" in headers or response.status_code in (204, 304)
+
+
+def proxy_for(server: httpx.URL) -> str:
+    """Return the proxy that the environment names for a server, or an empty text."""
+    proxies = getproxies()
+    proxy = proxies.get(server.scheme) or proxies.get("all") or ""
+    return "" if not proxy or proxy_bypass(server.host) else proxy

@@ -1,0 +1,140 @@
+"""The meaning of a response's status, and who sent it: the logs API or something between."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+import httpx
+
+from forwarder.alloy.content import content_of, is_json, is_json_value
+from forwarder.errors import PageUnreadable, SourceError, SourceRefused, SourceUnavailable
+
+OK = (200, 203)
+"""A proxy that changed a response may say 203 instead of 200 (RFC 9110, 15.3.4)."""
+
+BETWEEN = "a proxy, firewall or login page may answer in its place: check [source] base_url, HTTPS_PROXY and NO_PROXY"
+
+CHECK_ADDRESS = "check [source] base_url, version and path_noun"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response whose status does not concern all requests."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes = field(repr=False)
+
+    @property
+    def date(self) -> datetime | None:
+        return _http_date(self.headers.get("date", ""))
+
+    @property
+    def content(self) -> str:
+        """The kind of the body, such as "an HTML page"."""
+        return content_of(self.body, self.headers.get("content-type", ""))
+
+    @property
+    def is_json(self) -> bool:
+        if not self.body:
+            return "json" in self.headers.get("content-type", "").lower()
+        return is_json(self.body)
+
+
+def require_ok(answer: Answer) -> None:
+    """Raise PageUnreadable unless the answer is a success with JSON, broken or not."""
+    if answer.status not in OK:
+        raise _unexpected(answer)
+    if answer.body.startswith(b'{"'):
+        return
+    content = answer.content
+    if content == "JSON" or (content == "plain text" and is_json_value(answer.body)):
+        return
+    if content in {"an empty body", "a blank body"}:
+        hint = 'an empty page is {"data": []}; a proxy may have dropped the body'
+    elif content.startswith("UTF-"):
+        hint = "JSON must be sent in UTF-8"
+    else:
+        hint = BETWEEN
+    raise PageUnreadable(f"the logs API answered {answer.status} with {content}, not JSON", hint=hint)
+
+
+def general_failure(answer: Answer) -> SourceError | None:
+    """Return the error for a status that concerns all requests, or None."""
+    status = answer.status
+    if httpx.codes.is_server_error(status) or status in (408, 425):
+        page = f" with {answer.content}" if answer.content == "an HTML page" else ""
+        return SourceUnavailable(f"the logs API failed ({status}{page})")
+    if status == 401 or (status == 403 and answer.is_json):  # noqa: PLR2004  # the field's own numbers
+        hint = "set it with `forwarder keys set alloy-api-key`"
+        return SourceRefused(f"the logs API refuses the key ({status})", hint=hint)
+    if status == 403:  # noqa: PLR2004
+        return SourceUnavailable(
+            f"something between here and the logs API answered {status} with {answer.content}", hint=BETWEEN
+        )
+    if status == 407:  # noqa: PLR2004
+        hint = "put the user name and the password into HTTP_PROXY: http://USER:PASSWORD@HOST"
+        return SourceUnavailable(f"the proxy before the logs API asks for credentials ({status})", hint=hint)
+    if status == 451:  # noqa: PLR2004
+        return SourceUnavailable(f"access to the logs API is blocked for legal reasons ({status})", hint=BETWEEN)
+    return None
+
+
+def not_found(answer: Answer) -> PageUnreadable | None:
+    """Return the error for a 404 that is not the API's own, or None."""
+    if answer.content not in {"an HTML page", "an XML document"}:
+        return None
+    hint = f"{CHECK_ADDRESS}; a proxy or firewall may answer in place of the logs API"
+    return PageUnreadable(f"the logs API answered {answer.status} with {answer.content}", hint=hint)
+
+
+def _unexpected(answer: Answer) -> PageUnreadable:
+    status = answer.status
+    if httpx.codes.is_redirect(status):
+        target = _host_of(answer.headers.get("location", ""))
+        hint = "redirects are not followed, since they would carry the key along: check [source] base_url"
+        return PageUnreadable(f"the logs API answered {status}, a redirect to {target}", hint=hint)
+    if answer.content in {"an HTML page", "an XML document"}:
+        return PageUnreadable(f"the logs API answered {status} with {answer.content}", hint=BETWEEN)
+    return PageUnreadable(f"the logs API answered {status}", hint=CHECK_ADDRESS)
+
+
+def _host_of(location: str) -> str:
+    """Return the host of a Location: the rest of it may hold the key or a user's id."""
+    try:
+        host = urlsplit(location).hostname or ""
+    except ValueError:
+        return "an address that cannot be read"
+    if not host:
+        return "another path of the same host" if location else "no address"
+    is_name = len(host) < 254 and all(letter.isascii() and (letter.isalnum() or letter in "-._:") for letter in host)  # noqa: PLR2004  # RFC 1035
+    return host if is_name else "a host whose name cannot be shown"
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float:
+    """Seconds that a Retry-After asks for, in either of its forms (RFC 9110, 10.2.3); 0 where it says nothing usable.
+
+    A date is compared with the answer's own Date, since the two come from one clock.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return 0.0
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    until = _http_date(value)
+    if until is None:
+        return 0.0
+    return max(0.0, (until - (_http_date(headers.get("date", "")) or now)).total_seconds())
+
+
+@lru_cache(maxsize=16)
+def _http_date(value: str) -> datetime | None:
+    """Many answers are of the same second."""
+    try:
+        date = parsedate_to_datetime(value)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
