@@ -1,0 +1,191 @@
+"""Responses of proxies, firewalls and portals in place of the logs API: they are no verdict on the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from forwarder.demo.executions import execution
+from tests.e2e.harness import Done, Home, fail, polls, sent
+from tests.fakes.actions import Answer, Raw
+from tests.fakes.alloy import API_KEY, FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.fakes.wire import utc_now
+
+HTML = {"Content-Type": "text/html; charset=UTF-8"}
+JSON = {"Content-Type": "application/json"}
+PAGE = b"<!DOCTYPE html>\n<html><head><title>s3cret portal</title></head><body>Blocked</body></html>"
+BETWEEN = "something between"
+
+FIREWALLS: dict[str, Answer] = {
+    "html": Answer(403, HTML, PAGE),
+    "html with a comment": Answer(403, HTML, b"<!-- s3cret --><html></html>"),
+    "html without a type": Answer(403, {}, b"<html><head><title>403 Forbidden</title></head></html>"),
+    "html declared as JSON": Answer(403, JSON, PAGE),
+    "xml": Answer(403, {"Content-Type": "application/xml"}, b"<?xml version='1.0'?><Error><Code>s3cret</Code></Error>"),
+    "text": Answer(403, {"Content-Type": "text/plain"}, b"RBAC: access denied s3cret"),
+    "nothing": Answer(403),
+    "half a JSON": Answer(403, JSON, b'{"message": "s3cr'),
+}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass in which each workflow has a response of its own."""
+
+    done: Done
+    asked: dict[str, int]
+    sent: list[str]
+
+    def lines(self, workflow: str) -> str:
+        return "".join(str(line) for line in self.done.log if line.get("feed") == workflow)
+
+
+def answered(place: Path, sealed: Path, answers: Mapping[str, Answer | Raw]) -> Pass:
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
+        home = Home(place, alloy=alloy.url, bus=bus.url)
+        home.adopt(sealed)
+        home.change("source", workflows=[*answers, "w"])
+        fail(alloy, "x")
+        alloy.always(lambda request: answers.get(request.path.split("/")[-2].replace("%20", " ")))
+        done = home("once", "--timeout", "2s")
+        asked = {name: polls(alloy, name.replace(" ", "%20")) for name in answers}
+        return Pass(done, asked, sent(bus))
+
+
+@pytest.fixture(scope="module")
+def firewalls(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Pass:
+    return answered(tmp_path_factory.mktemp("firewalls"), sealed, FIREWALLS)
+
+
+@pytest.mark.parametrize("name", FIREWALLS)
+def test_403_without_json_is_an_outage(firewalls: Pass, name: str) -> None:
+    lines = firewalls.lines(name)
+    assert [word for word in (BETWEEN, "403", "base_url") if word not in lines] == []
+    assert "keys set" not in lines
+    assert firewalls.asked[name] > 1, "it is tried again"
+    assert (firewalls.done.code, firewalls.sent) == (69, ["x"]), "other feeds go on"
+    assert "s3cret" not in firewalls.done.said
+
+
+def test_403_without_json_ends_with_the_outage(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    alloy.always(lambda _: Answer(403, HTML, PAGE))
+    fail(alloy, "x")
+    with home.daemon() as daemon:
+        daemon.logs("cut short", BETWEEN)
+        alloy.clear()
+        daemon.until(lambda: sent(bus) == ["x"])
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(401, JSON, b'{"message":"Unauthorized"}'),
+        Answer(401),
+        Answer(401, HTML, PAGE),
+        Answer(403, JSON, b'{"message":"Forbidden"}'),
+        Answer(403, {}, b'  {"error": {"code": 403}}'),
+        Answer(403, JSON),
+    ],
+    ids=["401", "401 empty", "401 with HTML", "403", "403 undeclared", "403 empty"],
+)
+def test_refusal_of_the_api_itself_is_about_the_key(home: Home, alloy: FakeAlloy, answer: Answer) -> None:
+    alloy.always(lambda _: answer)
+    done = home("check")
+    assert (done.code, "refuses the key" in done.out, "alloy-api-key" in done.out) == (77, True, True)
+
+
+def test_check_and_page_name_what_answered(home: Home, alloy: FakeAlloy) -> None:
+    alloy.always(lambda _: Answer(403, HTML, PAGE))
+    done = home("check")
+    assert (done.code, BETWEEN in done.out) == (69, True)
+    with home.daemon() as daemon:
+        daemon.logs("cut short", BETWEEN)
+        daemon.until(lambda: BETWEEN in home("status").out)
+        assert daemon.stop() == 0
+
+
+OTHERS: dict[str, tuple[Answer | Raw, tuple[str, ...]]] = {
+    "200 with HTML": (Answer(200, HTML, PAGE), ("200 with an HTML page", "base_url")),
+    "404 with HTML": (Answer(404, HTML, PAGE), ("404 with an HTML page", "base_url")),
+    "404 with JSON": (Answer(404, JSON, b'{"message":"Not Found"}'), ("knows no workflow",)),
+    "407": (Answer(407, HTML, PAGE), ("proxy", "credentials", "HTTP_PROXY")),
+    "451": (Answer(451, HTML, PAGE), ("451", "base_url")),
+    "502": (Answer(502, HTML, PAGE), ("502 with an HTML page",)),
+    "503": (Answer(503, {}, b"no healthy upstream"), ("failed (503",)),
+    "504": (Answer(504, JSON, b'{"message": "Endpoint request timed out"}'), ("failed (504",)),
+    "521": (Answer(521, HTML, PAGE), ("521 with an HTML page",)),
+    "redirect to a portal": (
+        Answer(302, {"Location": "https://login.portal.example/s3cret?key=s3cret"}),
+        ("302", "login.portal.example", "base_url"),
+    ),
+    "redirect with credentials": (
+        Answer(307, {"Location": "https://s3cret:s3cret@portal.example/"}),
+        ("307", "portal.example", "base_url"),
+    ),
+    "redirect below the host": (Answer(308, {"Location": "/s3cret/"}), ("308", "same host")),
+    "redirect to nonsense": (Answer(301, {"Location": "http://[s3cret/"}), ("301", "cannot be read")),
+    "redirect to no name": (Answer(301, {"Location": "https://s3cret'!/"}), ("301", "cannot be shown")),
+    "redirect to nowhere": (Answer(303), ("303", "no address")),
+    "418 with HTML": (Answer(418, HTML, PAGE), ("418 with an HTML page",)),
+    "400 with HTML": (Answer(400, HTML, PAGE), ("400 with an HTML page",)),
+    "another protocol": (Raw(b"SSH-2.0-OpenSSH_9.6\r\n"), ("broke off",)),
+}
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Pass:
+    return answered(tmp_path_factory.mktemp("others"), sealed, {name: answer for name, (answer, _) in OTHERS.items()})
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_response_from_between_is_named(others: Pass, name: str) -> None:
+    lines = others.lines(name)
+    assert [word for word in OTHERS[name][1] if word not in lines] == []
+    assert (others.done.code, others.sent) == (69, ["x"])
+    assert [text for text in ("s3cret", API_KEY, "\x1b") if text in others.done.said] == []
+
+
+def test_discovery_does_not_take_html_for_no_workflows(home: Home, alloy: FakeAlloy) -> None:
+    """A user without workflows has a 404 of the API. A 404 page of a proxy says nothing about the user."""
+    home.change("source", workflows=None, discover=True)
+    alloy.api.add("v", execution("failed-status", id="x", started=utc_now()), user_id="u-1")
+    alloy.always(lambda request: Answer(404, HTML, PAGE) if "/workflows" in request.path else None)
+    done = home("once", "--timeout", "1s")
+    assert (done.code, "404 with an HTML page" in done.err) == (69, True)
+
+
+@pytest.mark.parametrize("id_", [".", ".."])
+def test_dot_segments_are_not_sent(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, id_: str) -> None:
+    """Clients, proxies and servers remove them from a path, and another resource answers."""
+    home.change("source", workflows=[id_, "w"])
+    fail(alloy, "x")
+    done = home("once", "--timeout", "1s")
+    assert done.code != 0
+    assert f"'{id_}'" in done.said
+    assert {request.path for request in alloy.requests} <= {"/2024-03/workflow/w/logs"}
+    home.change("source", workflows=["w"])
+    assert home("rerun", id_, "--workflow", "w").code != 0
+    assert not [request for request in alloy.requests if request.method == "POST"]
+    assert home("once").code == 0
+    assert sent(bus) == ["x"]
+
+
+def test_ids_that_resemble_dots_are_quoted_and_sent(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    ids = ["...", ".w", "w.", "%2e%2e", "a\\..\\b"]
+    home.change("source", workflows=ids)
+    for id_ in ids:
+        fail(alloy, f"of {id_}", workflow=id_)
+    assert home("once").code == 0
+    assert sent(bus) == sorted(f"of {id_}" for id_ in ids)
+    assert {request.path.split("/")[3] for request in alloy.requests} == {
+        "...",
+        ".w",
+        "w.",
+        "%252e%252e",
+        "a%5C..%5Cb",
+    }
