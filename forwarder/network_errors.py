@@ -195,6 +195,9 @@ def _trust_hint(attempt: Attempt) -> str:
     return f"set {variable} to a PEM file with the issuer's certificate; a proxy that inspects TLS has its own issuer"
 
 
+PEM_CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
+
+
 def _fault_of(path: str, variable: str) -> str:
     """Return what is wrong with a file or directory of certificates, or an empty text."""
     if variable == "SSL_CERT_DIR":
@@ -208,7 +211,7 @@ def _fault_of(path: str, variable: str) -> str:
         return "which is a directory"
     except (OSError, ValueError):
         return "which cannot be read"
-    return "" if b"-----BEGIN " in content else "which holds no certificate in PEM form"
+    return "" if PEM_CERTIFICATE.search(content) else "which holds no certificate in PEM form"
 
 
 def _unreadable_ca(error: BaseException, attempt: Attempt) -> NetworkProblem | None:

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from forwarder.errors import SourceUnavailable
-from forwarder.network_errors import explain
+from forwarder.network_errors import NetworkProblem, explain, without_credentials
 
 KEEP_ALIVE_SECONDS = 5.0
 """An idle connection is used again for this long. Something between may have forgotten an older one."""
@@ -21,13 +21,13 @@ KEEP_ALIVE_SECONDS = 5.0
 CA_VARIABLE = "SSL_CERT_FILE"
 
 FAULTS = {
-    "ReadTimeout": "the logs API did not answer in time",
-    "WriteTimeout": "the logs API did not answer in time",
-    "PoolTimeout": "the logs API did not answer in time",
-    "RemoteProtocolError": "the logs API cannot be reached: it broke off its answer",
-    "ReadError": "the logs API cannot be reached: the connection broke",
-    "WriteError": "the logs API cannot be reached: the connection broke",
-    "LocalProtocolError": "the logs API cannot be asked: the request is not valid HTTP",
+    "ReadTimeout": "did not answer in time",
+    "WriteTimeout": "did not answer in time",
+    "PoolTimeout": "did not answer in time",
+    "RemoteProtocolError": "cannot be reached: it broke off its answer",
+    "ReadError": "cannot be reached: the connection broke",
+    "WriteError": "cannot be reached: the connection broke",
+    "LocalProtocolError": "cannot be asked: the request is not valid HTTP",
 }
 """Failures after a connection was made. The address stays out: a query may name a user."""
 
@@ -99,20 +99,22 @@ class Connections:
     def failure(self, error: httpx.HTTPError) -> SourceUnavailable:
         """Return the error for the caller, with its cause and a hint."""
         name = type(error).__name__
-        is_made = name in FAULTS and not (name == "RemoteProtocolError" and "x15" in str(error))
-        problem = None if is_made else self._explained(error)
+        problem = None if name in FAULTS else self._explained(error)
         if problem is not None:
             return SourceUnavailable(problem.message, hint=problem.hint)
-        return SourceUnavailable(FAULTS.get(name) or f"the logs API cannot be reached: {name}")
+        way = f" through the proxy {without_credentials(proxy)}" if (proxy := proxy_for(self._server)) else ""
+        return SourceUnavailable(f"the logs API {FAULTS.get(name, f'cannot be reached: {name}')}{way}")
 
     def _not_made(self, error: Exception) -> SourceUnavailable:
         problem = self._explained(error)
         if problem is not None:
             return SourceUnavailable(problem.message, hint=problem.hint)
-        why = f"the client of the logs API cannot be made: {type(error).__name__}"
-        return SourceUnavailable(why, hint="check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, and SSL_CERT_FILE")
+        is_address = isinstance(error, ValueError | httpx.InvalidURL)  # no other address is read here
+        cause = "a proxy's address is not valid" if is_address else type(error).__name__
+        hint = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY: http://HOST:PORT"
+        return SourceUnavailable(f"the client of the logs API cannot be made: {cause}", hint=hint)
 
-    def _explained(self, error: Exception) -> Any:
+    def _explained(self, error: Exception) -> NetworkProblem | None:
         port = self._server.port or (443 if self._server.scheme == "https" else 80)
         host = f"[{self._server.host}]" if ":" in self._server.host else self._server.host
         return explain(
