@@ -28,8 +28,8 @@ LOOK_EVERY = 60.0
 CHUNKS_PER_TURN = 64
 """Chunks that are read before other tasks get a turn: httpx hands on all that one read brought without a pause."""
 
-FREE_CHUNKS = 20_000
-MIN_CHUNK_BYTES = 16
+FREE_CHUNKS = 100_000
+MIN_CHUNK_BYTES = 32
 """The mean that a body's chunks must have beyond the first ones. Each costs time, however small it is."""
 
 

@@ -1,0 +1,83 @@
+"""A response in tiny chunks costs time for each of them: it does not stop other tasks, and it has a bound."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+
+from forwarder.alloy.asking import CHUNKS_PER_TURN, FREE_CHUNKS
+from forwarder.errors import SourceUnavailable
+from tests.alloy.doors import connected, ids
+from tests.alloy.peer import PAGE
+from tests.fakes.alloy import MIB
+from tests.loops import looped
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+TINY = b"1\r\n \r\n"
+
+
+@contextmanager
+def sending(*parts: bytes, endlessly: bytes = b"") -> Iterator[SimpleNamespace]:
+    """A server in a thread of its own, which sends as fast as it can to one client."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            for part in parts:
+                connection.sendall(part)
+            while endlessly:
+                connection.sendall(endlessly)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve)
+        thread.start()
+        yield SimpleNamespace(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+
+
+async def count_turns(turns: list[int]) -> None:
+    while True:
+        await asyncio.sleep(0)
+        turns[0] += 1
+
+
+@looped
+async def test_endless_tiny_chunks_end_and_other_tasks_run() -> None:
+    turns = [0]
+    with sending(HEAD, endlessly=TINY * 10_000) as server:
+        async with connected(server, max_body_bytes=64 * MIB) as client:
+            ticking = asyncio.create_task(count_turns(turns))
+            with pytest.raises(SourceUnavailable, match="too small"):
+                await ids(client)
+            ticking.cancel()
+    assert turns[0] >= FREE_CHUNKS // CHUNKS_PER_TURN
+
+
+@looped
+async def test_page_in_one_byte_chunks_is_read_and_other_tasks_run() -> None:
+    page = PAGE[:-1] + b" " * 50_000 + b"}"
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in page)
+    turns = [0]
+    with sending(HEAD, chunks, b"0\r\n\r\n") as server:
+        async with connected(server) as client:
+            ticking = asyncio.create_task(count_turns(turns))
+            assert await ids(client) == "e-1"
+            ticking.cancel()
+    assert turns[0] >= len(page) // CHUNKS_PER_TURN
+
+
+@pytest.mark.parametrize("size", [64, 1000])
+@looped
+async def test_large_page_in_small_chunks_is_read(size: int) -> None:
+    """A server that writes value by value makes chunks of this size."""
+    page = PAGE[:-1] + b" " * 8_000_000 + b"}"
+    chunk = b"%x\r\n%b\r\n"
+    pieces = [page[start : start + size] for start in range(0, len(page), size)]
+    with sending(HEAD, b"".join(chunk % (len(piece), piece) for piece in pieces), b"0\r\n\r\n") as server:
+        async with connected(server, max_body_bytes=16 * MIB) as client:
+            assert await ids(client) == "e-1"
