@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import urlencode
 
 import httpx
@@ -71,8 +71,7 @@ class Asker:
             await self._pace.turn()
             async with asyncio.timeout(PATIENCE * self._seconds):
                 target = f"{path}?{urlencode(query)}" if query else path
-                async with self._connections.exchange(method, target) as response:
-                    answer = await self._read(response)
+                answer = await self._connections.fetch(method, target, self._read)
             status = answer.status
         except TimeoutError:
             raise SourceUnavailable("the logs API did not answer in time") from None
@@ -97,7 +96,8 @@ class Asker:
     async def _read(self, response: httpx.Response) -> Answer:
         body = BoundedBody(self._settings.max_body_bytes, response.headers.get("content-encoding", ""))
         chunks = raw_bytes = 0
-        async for chunk in response.aiter_raw():
+        # The stream is the response's raw body. Its end does not close the response, which is the caller's to do.
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             body.add(chunk)
             chunks += 1
             raw_bytes += len(chunk)

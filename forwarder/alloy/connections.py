@@ -3,17 +3,19 @@
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from forwarder.errors import SourceUnavailable
 from forwarder.network_errors import NetworkProblem, explain, without_credentials
+
+T = TypeVar("T")
 
 KEEP_ALIVE_SECONDS = 5.0
 """An idle connection is used again for this long. Something between may have forgotten an older one."""
@@ -63,26 +65,44 @@ class Connections:
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
 
-    @asynccontextmanager
-    async def exchange(self, method: str, path: str) -> AsyncIterator[httpx.Response]:
-        """Send a request and yield the response, whose body the caller reads. Raise httpx.HTTPError, SourceUnavailable.
+    async def fetch(self, method: str, path: str, read: Callable[[httpx.Response], Awaitable[T]]) -> T:
+        """Send a request and return what `read` makes of the response. Raise httpx.HTTPError, SourceUnavailable.
 
-        `path` is relative to the server's, and quoted.
+        `path` is relative to the server's, and quoted. The exchange is a task of its own, so that a cancellation
+        reaches it only where httpx does not lose a place in its pool.
         """
-        async with aclosing(await self._send(method, path)) as response:
-            yield response
-            if not is_delimited(response):  # it ended with the connection, which httpx may use again over TLS
-                await response.extensions["network_stream"].aclose()
+        exchange = Exchange()
+        task = asyncio.create_task(self._fetch(method, path, read, exchange))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            exchange.cancel(task)
+            await ended(task)
+            raise
 
-    async def _send(self, method: str, path: str) -> httpx.Response:
+    async def _fetch(
+        self, method: str, path: str, read: Callable[[httpx.Response], Awaitable[T]], exchange: "Exchange"
+    ) -> T:
+        response = await self._send(method, path, exchange)
+        try:
+            content = await read(response)
+            if not is_delimited(response):  # it ended with the connection, which httpx may use again over TLS
+                exchange.is_interruptible = False
+                await response.extensions["network_stream"].aclose()
+            return content
+        finally:
+            exchange.is_interruptible = False
+            await response.aclose()
+
+    async def _send(self, method: str, path: str, exchange: "Exchange") -> httpx.Response:
         """Send a request once.
 
         Bytes that were on the connection before the request answer nothing: that connection is closed, and only a GET
         is sent again, on another connection. A POST may have been understood.
         """
+        extensions = {"timeout": self._timeout, "trace": exchange.trace}
         while True:
-            exchange = Exchange()
-            extensions = {"timeout": self._timeout, "trace": exchange.trace}
+            exchange.begin()
             request = httpx.Request(method, f"{self._base}{path}", headers=self._headers, extensions=extensions)
             try:
                 response = await self._client.send(request, stream=True)
@@ -92,6 +112,7 @@ class Connections:
                 continue
             if not exchange.is_stale:
                 return response
+            exchange.is_interruptible = False
             await response.aclose()  # a response that was not read closes its connection
             if method != "GET":
                 raise SourceUnavailable("the logs API answered before it was asked")
@@ -130,6 +151,12 @@ TURNS_OF_A_READ = 2
 """Turns of the event loop: one to be notified of bytes, another to resume the reader."""
 
 
+CONNECTING = ("connect_tcp", "start_tls")
+
+WAITS = (*CONNECTING, "send_request_headers")
+"""Steps of an exchange from which on a cancellation is safe: after the last one, until the response is closed."""
+
+
 class Exchange:
     """One request and its response, traced to find a response that the request did not cause.
 
@@ -139,12 +166,33 @@ class Exchange:
     """
 
     def __init__(self) -> None:
+        self._counting: asyncio.Handle | None = None
+        self._is_cancelled = False
+        self.begin()
+
+    def begin(self) -> None:
         self._is_new = False
         self._turns = 0
-        self._counting: asyncio.Handle | None = None
         self.is_stale = False
+        self.is_interruptible = False
+
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel the exchange now, or as soon as it waits for the network.
+
+        httpx's pool counts a connection as used for ever if a cancellation comes while it is assigned or closed.
+        """
+        self._is_cancelled = True
+        if self.is_interruptible:
+            task.cancel()
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        _, step, stage = event.rsplit(".", 2)
+        if step in WAITS and stage == "started":
+            if self._is_cancelled:
+                raise asyncio.CancelledError
+            self.is_interruptible = True
+        elif step in CONNECTING or step == "response_closed":
+            self.is_interruptible = False
         match event:
             case "connection.connect_tcp.started":
                 self._is_new = True
@@ -170,6 +218,15 @@ class Exchange:
     def _stop(self) -> None:
         if self._counting is not None:
             self._counting.cancel()
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Wait for the end of a task, however often the wait is cancelled."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # an exception that nobody retrieves is logged
 
 
 def is_delimited(response: httpx.Response) -> bool:

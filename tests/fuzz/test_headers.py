@@ -8,8 +8,8 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.alloy.responses import retry_after
 from forwarder.alloy.pace import LONGEST_PAUSE, Pace
+from forwarder.alloy.responses import retry_after
 from tests.clocks import NOON, QuickClock
 from tests.fuzz.bytes import damaged
 from tests.samples import examples
