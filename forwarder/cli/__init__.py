@@ -10,7 +10,23 @@ import typer
 from typer.core import TyperGroup
 
 from forwarder import __version__
-from forwarder.cli import check, dead, demo, init, keys, logs, once, replay, rerun, run, schema, status, switch, web
+from forwarder.cli import (
+    check,
+    dead,
+    demo,
+    health,
+    init,
+    keys,
+    logs,
+    once,
+    replay,
+    rerun,
+    run,
+    schema,
+    status,
+    switch,
+    web,
+)
 from forwarder.cli.output import complain
 from forwarder.cli.terminal import discard_output, prepare_streams
 from forwarder.errors import ForwarderError
@@ -81,6 +97,7 @@ app.command()(run.run)
 app.command()(once.once)
 app.command()(check.check)
 app.command()(status.status)
+app.command()(health.health)
 app.command()(switch.enable)
 app.command()(switch.disable)
 app.command()(logs.logs)

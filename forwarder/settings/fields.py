@@ -235,6 +235,12 @@ class LocalSettings(BaseSettings):
     run: RunSettings = Field(default_factory=RunSettings)
 
 
+class ListenerSettings(LocalSettings):
+    """The settings that a command on this machine needs to reach the running daemon."""
+
+    web: WebSettings = Field(default_factory=WebSettings)
+
+
 class Settings(LocalSettings):
     """One frozen whole; `forwarder.settings.load` makes it."""
 

@@ -16,7 +16,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
 from forwarder.settings import form, pasted, text
-from forwarder.settings.fields import ENV_PREFIX, SECTIONS, LocalSettings, Settings, keys, variable
+from forwarder.settings.fields import ENV_PREFIX, SECTIONS, ListenerSettings, LocalSettings, Settings, keys, variable
 
 # Variables of ours that are not settings.
 OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY", "FORWARDER_MASTER_KEY_FILE"})
@@ -60,8 +60,21 @@ def validated(place: Place, table: dict[str, Any]) -> Settings:
 
 def load_local(place: Place) -> LocalSettings:
     """Those of this machine, whether the rest is valid or not. Raises SettingsError."""
-    table = read_table(place.file)
-    return _load(LocalSettings, place, {key: table[key] for key in LocalSettings.model_fields if key in table})
+    return _load_part(LocalSettings, place, read_table(place.file))
+
+
+def load_listeners(place: Place) -> ListenerSettings:
+    """Return the settings of the listeners, even if other sections are invalid. Raise SettingsError."""
+    return _load_part(ListenerSettings, place, read_table(place.file))
+
+
+def load_without_file(place: Place) -> ListenerSettings:
+    """Return the listeners' defaults with the environment applied to them. Raise SettingsError."""
+    return _load_part(ListenerSettings, place, {})
+
+
+def _load_part(kind: type[S], place: Place, table: dict[str, Any]) -> S:
+    return _load(kind, place, {key: table[key] for key in kind.model_fields if key in table})
 
 
 def read_table(file: Path) -> dict[str, Any]:

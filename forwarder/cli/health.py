@@ -1,0 +1,239 @@
+"""`forwarder health`"""
+
+import json
+import socket
+import ssl
+import time
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Self
+
+import typer
+
+from forwarder.cli.output import AsJson, complain, print_json, printable
+from forwarder.errors import ForwarderError, SettingsError
+from forwarder.ledger import is_running, ledger_file
+from forwarder.settings import Place
+from forwarder.settings.checks import host_and_port
+from forwarder.settings.fields import ListenerSettings, WebSettings
+from forwarder.settings.load import load_listeners, load_without_file
+
+TIMEOUT_SECONDS: Final = 5.0
+MAX_RESPONSE_BYTES: Final = 65_536
+MAX_REASON_CHARACTERS: Final = 300
+_READY_STATES: Final = frozenset({"HEALTHY", "DEGRADED", "PAUSED"})
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Unreachable(ForwarderError):
+    exit_code = 69
+
+
+class NoListener(ForwarderError):
+    exit_code = 78
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The address at which the daemon answers health checks, as this machine reaches it."""
+
+    key: str
+    host: str
+    port: int
+    scheme: str
+
+    @classmethod
+    def of(cls, web: WebSettings) -> Self | None:
+        """Return the listener that the settings name, or None if they name none."""
+        key = "health_listen" if web.health_listen else "listen"
+        listen = web.health_listen or web.listen
+        if not listen:
+            return None
+        host, port = host_and_port(listen)
+        if host != "localhost" and ip_address(host).is_unspecified:
+            host = "::1" if ":" in host else "127.0.0.1"
+        return cls(key, host, port, "https" if key == "listen" and web.tls_cert else "http")
+
+    @property
+    def authority(self) -> str:
+        """The Host header. Clients leave out the default port of the scheme."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The result of one health check. `address` is empty if the settings name no listener."""
+
+    healthy: bool
+    address: str
+    status: int | None
+    reason: str
+    response: dict[str, Any] | None
+
+
+def health(
+    context: typer.Context,
+    *,
+    ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the running daemon whether it is healthy. For container health checks and scripts.
+
+    Exits with 0 if it is healthy, 1 if it is not, 69 if nothing answers, 78 if the settings are invalid.
+    Without a listener the ledger's lock decides: a running process is healthy.
+
+    Example: forwarder health --ready
+    """
+    place: Place = context.obj
+    try:
+        found = _check(place, path="/readyz" if ready else "/livez")
+    except ForwarderError as error:
+        if not as_json:
+            raise
+        print_json({**asdict(Health(False, "", None, error.message, None)), "mend": error.hint})
+        raise typer.Exit(error.exit_code) from None
+    if as_json:
+        print_json({**asdict(found), "mend": ""})
+    elif found.healthy:
+        typer.echo(printable(found.reason))
+    else:
+        complain(ForwarderError(found.reason, hint="see the daemon's log and `forwarder status`"))
+    raise typer.Exit(0 if found.healthy else 1)
+
+
+def _check(place: Place, *, path: str) -> Health:
+    """Raise SettingsError, Unreachable or NoListener."""
+    settings = _settings(place)
+    listener = Listener.of(settings.web)
+    if listener is None:
+        return _without_listener(place, settings, path)
+    if listener.port == 0:
+        raise NoListener(
+            f"web.{listener.key} has port 0, so the daemon's port is not known here",
+            hint=f"set a fixed port in {listener.key}, or set [web] health_listen",
+        )
+    return _judge(f"{listener.url}{path}", *_get(listener, path))
+
+
+def _settings(place: Place) -> ListenerSettings:
+    """Return the settings of the file, or the defaults if a running daemon outlives an invalid edit of the file.
+
+    The daemon keeps its last good settings. A health check that failed here would make the container's runtime
+    restart a daemon that works, and the new process could not start.
+    """
+    try:
+        return load_listeners(place)
+    except SettingsError as error:
+        try:
+            defaults = load_without_file(place)
+        except SettingsError:
+            raise error from None
+        if not is_running(ledger_file(place, defaults)):
+            raise
+        return defaults
+
+
+def _without_listener(place: Place, settings: ListenerSettings, path: str) -> Health:
+    if path == "/readyz":
+        raise NoListener(
+            "no listener is configured, so nothing reports readiness",
+            hint='set [web] health_listen, e.g. to "127.0.0.1:8788"',
+        )
+    file = ledger_file(place, settings)
+    if not is_running(file):
+        raise Unreachable(
+            f"no forwarder runs on {file}: no process holds its lock",
+            hint="start it with `forwarder run`; no listener is configured, so only the lock shows whether it runs",
+        )
+    return Health(True, "", None, "healthy: a process holds the ledger's lock; no listener is configured", None)
+
+
+def _get(listener: Listener, path: str) -> tuple[int, bytes]:
+    """Return the status and the body of a response. Raise Unreachable.
+
+    This speaks to the socket directly: no proxy variable applies, and one deadline covers everything.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    # `localhost` is bound as IPv4 only. Resolving it could lead to another program on ::1.
+    host = "127.0.0.1" if listener.host == "localhost" else listener.host
+    request = f"GET {path} HTTP/1.0\r\nHost: {listener.authority}\r\nUser-Agent: forwarder-health\r\n\r\n"
+    response = bytearray()
+    try:
+        with socket.create_connection((host, listener.port), timeout=TIMEOUT_SECONDS) as plain:
+            connection = _tls().wrap_socket(plain) if listener.scheme == "https" else plain
+            with connection:
+                connection.sendall(request.encode())
+                while len(response) < MAX_RESPONSE_BYTES:
+                    connection.settimeout(max(0.001, deadline - time.monotonic()))
+                    if not (chunk := connection.recv(MAX_RESPONSE_BYTES)):
+                        break
+                    response += chunk
+    except OSError as error:
+        raise _unreachable(listener, error) from None
+    head, _, body = bytes(response).partition(b"\r\n\r\n")
+    words = head.split(maxsplit=2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():  # noqa: PLR2004  # version, status
+        raise Unreachable(f"{listener.url} does not answer with HTTP", hint=_hint(listener))
+    return int(words[1]), body
+
+
+def _tls() -> ssl.SSLContext:
+    """Return a context that verifies nothing.
+
+    The other end is this machine's own process at an address of this machine, and the request holds no secret. The
+    certificate is made for the public name, which the check does not know, and may be expired or signed privately.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _unreachable(listener: Listener, error: OSError) -> Unreachable:
+    match error:
+        case TimeoutError():
+            cause = f"no response within {TIMEOUT_SECONDS:g} s"
+        case ssl.SSLError():
+            cause = f"TLS failed: {error.reason or type(error).__name__}"
+        case _:
+            cause = (error.strerror or type(error).__name__).lower()
+    return Unreachable(f"{listener.url} (web.{listener.key}) cannot be asked: {cause}", hint=_hint(listener))
+
+
+def _hint(listener: Listener) -> str:
+    return f"is `forwarder run` running here? A change of [web] {listener.key} takes effect at its next start"
+
+
+def _judge(url: str, status: int, body: bytes) -> Health:
+    """Return the health that a response stands for. Another program's response is not healthy."""
+    try:
+        response = json.loads(body)
+    except (ValueError, RecursionError):
+        response = None
+    key = "ready" if url.endswith("/readyz") else "live"
+    if not isinstance(response, dict) or not isinstance(response.get(key), bool):
+        text = printable(body.decode(errors="replace").strip().partition("\n")[0])[:MAX_REASON_CHARACTERS]
+        reason = f"{url} answers {status}, but not as a forwarder" + (f": {text}" if text else "")
+        return Health(False, url, status, reason, None)
+    if status == HTTPStatus.OK and response[key]:
+        return Health(True, url, status, f"healthy: {url} answers {status}", response)
+    reasons = _reasons(response)
+    reason = f"unhealthy: {url} answers {status}" + (f": {reasons}" if reasons else "")
+    return Health(False, url, status, reason, response)
+
+
+def _reasons(response: dict[str, Any]) -> str:
+    """Return the reasons that the response names, for example `stalled: intake` or `bus is FAILED`."""
+    late, parts = response.get("late"), response.get("parts")
+    found = [f"stalled: {', '.join(map(str, late))}"] if isinstance(late, list) and late else []
+    if response.get("draining") is True:
+        found.append("it is stopping")
+    if isinstance(parts, dict):
+        found += [f"{name} is {state}" for name, state in parts.items() if str(state) not in _READY_STATES]
+    return "; ".join(found)[:MAX_REASON_CHARACTERS]

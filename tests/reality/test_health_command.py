@@ -1,0 +1,261 @@
+"""`forwarder health` against the running daemon: a container's health check under other people's configurations.
+
+It stands for reports in which a health check fails although the program works: a proxy variable in the container, TLS
+on the listener, another address, a Host allow-list, a settings file that is edited while the daemon runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from forwarder.ledger import RunningLock
+from tests.e2e.conftest import alloy, bus, home, sealed
+from tests.e2e.harness import Daemon, Done, Home
+from tests.fakes.certificates import DAY, self_signed
+
+__all__ = ["alloy", "bus", "home", "sealed"]
+
+DEAD_PROXY = "http://127.0.0.1:9"
+PROXIES = dict.fromkeys(
+    ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"), DEAD_PROXY
+)
+
+rooted = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("ip") is None,
+    reason="left out: a network namespace needs root, unshare (util-linux) and ip (iproute2)",
+)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+        return int(bound.getsockname()[1])
+
+
+@contextmanager
+def listening(home: Home, **web: object) -> Iterator[Daemon]:
+    """A daemon that has bound its listeners."""
+    home.change("web", **web)
+    with home.daemon() as daemon:
+        daemon.logs("health doors" if web.get("health_listen") else '"event": "page"')
+        yield daemon
+
+
+def healthy(home: Home, *options: str) -> Done:
+    done = home("health", *options)
+    assert (done.code, done.err) == (0, ""), done.said
+    return done
+
+
+def test_health_ignores_proxy_variables(home: Home) -> None:
+    port = free_port()
+    with listening(home, listen=f"127.0.0.1:{port}"):
+        home.env |= PROXIES
+        assert healthy(home).out == f"healthy: http://127.0.0.1:{port}/livez answers 200\n"
+
+
+@pytest.mark.parametrize(
+    ("listen", "asked"),
+    [
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104  # the case under test
+        ("[::]", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("localhost", "localhost"),
+        ("127.0.0.5", "127.0.0.5"),
+    ],
+)
+def test_health_reaches_every_kind_of_address(home: Home, listen: str, asked: str) -> None:
+    port = free_port("::1" if ":" in listen else "127.0.0.1")
+    behind = {"public_url": "https://forwarder.example.com", "trusted_proxies": ["10.0.0.0/8"]}
+    with listening(home, listen=f"{listen}:{port}", **behind):
+        assert healthy(home, "--json").json()["address"] == f"http://{asked}:{port}/livez"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "[0:0:0:0:0:0:0:1]", "[::]"])
+def test_health_does_not_verify_its_own_certificate(home: Home, listen: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    certificate = self_signed(folder, address="192.0.2.1", ended=DAY)
+    tls = {"tls_cert": str(certificate.file), "tls_key": str(folder / "server.key")}
+    port = free_port("::1" if ":" in listen else "127.0.0.1")
+    with listening(home, listen=f"{listen}:{port}", public_url="https://f.example.com", **tls):
+        assert healthy(home, "--json").json()["address"].startswith("https://")
+
+
+def test_health_prefers_the_health_listener(home: Home, tmp_path: Path) -> None:
+    """It has no TLS, even if the page has."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    certificate = self_signed(folder)
+    tls = {"tls_cert": str(certificate.file), "tls_key": str(folder / "server.key")}
+    port, page = free_port(), free_port()
+    with listening(home, listen=f"127.0.0.1:{page}", health_listen=f"0.0.0.0:{port}", **tls):
+        assert healthy(home, "--json").json()["address"] == f"http://127.0.0.1:{port}/livez"
+
+
+def test_health_takes_the_address_from_the_environment(home: Home) -> None:
+    home.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
+    with home.daemon() as daemon:
+        daemon.logs("health doors")
+        healthy(home)
+
+
+@rooted
+def test_health_reaches_a_proxied_network_address(home: Home) -> None:
+    """A listener that accepts only a proxy answers this machine, also at an address that is not loopback."""
+    behind = {"public_url": "https://forwarder.example.com", "trusted_proxies": ["203.0.113.9"]}
+    home.change("web", listen="192.0.2.7:8787", **behind)
+    program = f"{sys.executable} -m forwarder -c {home.file}"
+    script = f"""
+        ip link set lo up && ip addr add 192.0.2.7/32 dev lo
+        {program} run 2>daemon.log & pid=$!
+        for _ in $(seq 100); do grep -q '"event": "page"' daemon.log && break; sleep 0.1; done
+        {program} health; code=$?
+        kill $pid; wait $pid; exit $code
+    """
+    done = subprocess.run(  # noqa: S603  # a fixed script
+        ["unshare", "-n", "/bin/sh", "-c", script],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=home.environment(),
+        cwd=home.place,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "healthy: http://192.0.2.7:8787/livez answers 200\n"), done.stderr
+
+
+def test_readiness_names_the_part_that_fails(home: Home) -> None:
+    home.change("source", base_url="http://127.0.0.1:9")
+    with listening(home, listen=f"127.0.0.1:{free_port()}") as daemon:
+        daemon.until(lambda: "source is" in home("health", "--ready").err)
+        done = home("health", "--ready")
+        assert done.code == 1
+        assert "answers 503: source is" in done.err
+        healthy(home)
+
+
+def test_readiness_of_a_working_daemon_is_healthy(home: Home) -> None:
+    with listening(home, listen=f"127.0.0.1:{free_port()}") as daemon:
+        daemon.until(lambda: home("health", "--ready").code == 0)
+        found = healthy(home, "--ready", "--json").json()
+    assert found["response"]["ready"] is True
+    assert (found["status"], found["healthy"], found["mend"]) == (200, True, "")
+
+
+def test_no_answer_names_address_cause_and_hint(home: Home) -> None:
+    port = free_port()
+    home.change("web", listen=f"127.0.0.1:{port}")
+    done = home("health")
+    assert done.code == 69
+    first, second = done.err.splitlines()
+    assert first == f"error: http://127.0.0.1:{port} (web.listen) cannot be asked: connection refused"
+    assert "forwarder run" in second
+    found = home("health", "--json")
+    assert (found.code, found.json()["healthy"]) == (69, False)
+
+
+def test_a_stopped_process_is_unhealthy_in_time(home: Home) -> None:
+    """The kernel accepts the connection for a process that does not run."""
+    with listening(home, listen=f"127.0.0.1:{free_port()}") as daemon:
+        daemon.send(signal.SIGSTOP)
+        done = home("health", timeout=20)
+    assert done.code == 69
+    assert "no response within 5 s" in done.err
+
+
+@contextmanager
+def answering(response: bytes) -> Iterator[int]:
+    """Another program on the port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(65_536)
+                peer.sendall(response)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield int(server.getsockname()[1])
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("response", "code", "reason"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>It works!</html>", 1, "not as a forwarder: <html>It works!"),
+        (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\x1b[0m", 1, "not as a forwarder: �[31mred"),
+        (b"HTTP/1.0 302 Found\r\nLocation: /login\r\n\r\n", 1, "answers 302, but not as a forwarder"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 60_000, 1, "not as a forwarder"),
+        (b'HTTP/1.0 503 No\r\n\r\n{"live": false, "late": ["intake"]}', 1, "answers 503: stalled: intake"),
+        (b'HTTP/1.0 503 No\r\n\r\n{"live": true}', 1, "answers 503"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", 69, "does not answer with HTTP"),
+        (b"", 69, "does not answer with HTTP"),
+    ],
+)
+def test_another_program_is_not_healthy(home: Home, response: bytes, code: int, reason: str) -> None:
+    with answering(response) as port:
+        home.change("web", listen=f"127.0.0.1:{port}")
+        done = home("health")
+    assert done.code == code
+    assert reason in done.err
+    assert "Traceback" not in done.said
+
+
+def test_without_a_listener_the_lock_decides(home: Home) -> None:
+    done = home("health")
+    assert (done.code, "no process holds its lock" in done.err) == (69, True), done.said
+    with RunningLock(home.place / "forwarder.db"):
+        assert "no listener is configured" in healthy(home).out
+        done = home("health", "--ready")
+    assert (done.code, "health_listen" in done.err) == (78, True)
+
+
+def test_port_zero_is_explained(home: Home) -> None:
+    home.change("web", listen="127.0.0.1:0")
+    done = home("health")
+    assert done.code == 78
+    assert "web.listen has port 0" in done.err
+
+
+def test_invalid_settings_exit_78_if_nothing_runs(home: Home) -> None:
+    home.write("[web\n")
+    done = home("health")
+    assert done.code == 78
+    assert "not valid TOML" in done.err
+    assert json.loads(home("health", "--json").out)["healthy"] is False
+
+
+@pytest.mark.parametrize("text", ["[web\n", '[web]\nlisten = "nowhere"\n', ""])
+def test_an_invalid_edit_leaves_the_daemon_healthy(home: Home, text: str) -> None:
+    """The daemon keeps its last good settings, so its health check may not end it."""
+    home.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
+    with home.daemon() as daemon:
+        daemon.logs("health doors")
+        home.write(text)
+        healthy(home)
+
+
+def test_a_fault_in_another_section_does_not_matter(home: Home) -> None:
+    with listening(home, listen=f"127.0.0.1:{free_port()}"):
+        home.change("destination", region=None)
+        healthy(home)
+
+
+@pytest.mark.parametrize("extra", [{"PYTHONIOENCODING": "latin-1"}, {"HOME": "/nonexistent"}, {"PATH": ""}])
+def test_health_needs_nothing_of_the_environment(home: Home, extra: dict[str, str]) -> None:
+    with listening(home, listen=f"127.0.0.1:{free_port()}"):
+        home.env |= extra
+        healthy(home)
