@@ -1,5 +1,6 @@
 """The Dockerfile's steps, done in a throwaway folder; and what the compose file starts, started as processes."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -8,13 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from forwarder.settings.fields import WebSettings
+from forwarder.cli.health import TIMEOUT_SECONDS
+from forwarder.vault.master_key import CREDENTIAL
 from tests.infra.container import Images, steps
 from tests.infra.templates import INFRA
 
 ROOT = INFRA.parent
 CONTAINER = INFRA / "container"
 DOCKERFILE = CONTAINER / "Dockerfile"
+COMPOSE_FILES = (CONTAINER / "compose.yaml", CONTAINER / "compose.secrets.yaml")
+HEALTH = ["forwarder", "health"]
 
 
 def locked(file: Path) -> dict[str, str]:
@@ -31,7 +35,7 @@ def test_the_steps_make_a_program_that_runs_alone(tmp_path: Path) -> None:
     images.build(DOCKERFILE)
     program = tmp_path / "opt" / "forwarder" / "bin" / "forwarder"
     bare = {"PATH": str(program.parent), "HOME": str(tmp_path)}
-    for verb in (["--version"], ["schema"]):
+    for verb in (["--version"], ["schema"], ["health", "--help"]):
         subprocess.run([program, *verb], check=True, capture_output=True, env=bare, cwd="/")  # noqa: S603  # ours
     installed = {path.name.split("-")[0].lower() for path in program.parents[1].glob("lib/*/site-packages/*.dist-info")}
     wanted = {name.lower().replace("-", "_") for name in locked(CONTAINER / "requirements.lock")}
@@ -68,11 +72,44 @@ def test_everything_installed_has_a_hash_and_nothing_is_compiled() -> None:
 
 def test_it_runs_as_nobody_in_particular_and_says_whether_it_lives() -> None:
     assert words("USER") == ["10001:10001"]
-    assert len(words("FROM")) == 2
+    assert words("FROM") == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
     (check,) = words("HEALTHCHECK")
-    listen = WebSettings().listen
-    assert f"http://{listen}/livez" in check
+    assert json.loads(check.partition("CMD ")[2]) == HEALTH
     assert words("ENTRYPOINT") == ['["forwarder"]']
+
+
+def test_health_checks_allow_more_than_the_command_takes() -> None:
+    (check,) = words("HEALTHCHECK")
+    waits = [re.findall(r"--timeout=(\d+)s", check)[0]]
+    for file in COMPOSE_FILES:
+        health = yaml.safe_load(file.read_text())["services"]["forwarder"]["healthcheck"]
+        assert health["test"] == ["CMD", *HEALTH]
+        waits.append(health["timeout"].removesuffix("s"))
+    assert all(int(wait) >= 2 * TIMEOUT_SECONDS for wait in waits)
+
+
+def test_the_base_image_can_be_pinned_by_digest() -> None:
+    (argument,) = words("ARG")
+    name, _, image = argument.partition("=")
+    assert name == "PYTHON_IMAGE"
+    assert image.startswith("python:3.")
+    assert "--build-arg PYTHON_IMAGE=" in (INFRA / "README.md").read_text()
+
+
+def test_the_state_folder_suits_an_arbitrary_user_of_group_0() -> None:
+    (install,) = [line for line in words("RUN") if "/var/lib/forwarder" in line]
+    assert install == "install -d -o 10001 -g 0 -m 0770 /var/lib/forwarder"
+
+
+def test_compose_hands_the_master_key_over_as_a_credential() -> None:
+    compose = yaml.safe_load((CONTAINER / "compose.secrets.yaml").read_text())
+    service = compose["services"]["forwarder"]
+    (secret,) = service["secrets"]
+    assert secret["target"] == CREDENTIAL
+    assert compose["secrets"].keys() == {secret["source"]}
+    assert service["environment"] == {"CREDENTIALS_DIRECTORY": "/run/secrets"}
+    assert (CONTAINER / service["build"]["context"] / "pyproject.toml").exists()
+    assert (service["cap_drop"], service["read_only"]) == (["ALL"], True)
 
 
 def test_what_is_copied_is_let_through() -> None:

@@ -5,9 +5,11 @@ No cluster is at hand, so that a cluster accepts them is not proved.
 
 import re
 import tomllib
+from ipaddress import ip_address, ip_network
 from pathlib import PurePosixPath
 from typing import Any
 
+import pytest
 import yaml
 
 from forwarder.settings.fields import Settings
@@ -117,8 +119,48 @@ def test_the_drain_is_longer_than_the_grace() -> None:
     assert POD["terminationGracePeriodSeconds"] >= 2 * 20
 
 
-def test_the_network_policy_lets_out_names_and_https_alone() -> None:
-    egress = the("NetworkPolicy")["spec"]["egress"]
-    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 443}
-    blocks = [to["ipBlock"] for rule in egress for to in rule["to"] if "ipBlock" in to]
-    assert all(block["except"] for block in blocks)
+def allowed(address: str, port: int, protocol: str = "TCP") -> bool:
+    """Return whether a rule with an ipBlock lets the pod out to this address."""
+    for rule in the("NetworkPolicy")["spec"]["egress"]:
+        if {"protocol": protocol, "port": port} not in rule["ports"]:
+            continue
+        for block in (to["ipBlock"] for to in rule["to"] if "ipBlock" in to):
+            inside = ip_address(address) in ip_network(block["cidr"])
+            if inside and not any(ip_address(address) in ip_network(each) for each in block.get("except", ())):
+                return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "protocol", "expected"),
+    [
+        ("52.95.110.1", 443, "TCP", True),
+        ("2a05:d018::1", 443, "TCP", True),
+        ("52.95.110.1", 80, "TCP", False),
+        ("10.0.0.5", 5432, "TCP", False),
+        ("169.254.170.23", 80, "TCP", True),  # EKS Pod Identity
+        ("fd00:ec2::23", 80, "TCP", True),
+        ("169.254.20.10", 53, "UDP", True),  # the node-local DNS cache
+        ("169.254.20.10", 53, "TCP", True),
+        ("169.254.169.254", 53, "UDP", True),  # GKE with Cloud DNS
+        ("169.254.169.254", 80, "TCP", False),  # the node's own identity
+        ("169.254.169.254", 443, "TCP", False),
+        ("fd00:ec2::254", 80, "TCP", False),
+        ("fd00:ec2::254", 443, "TCP", False),
+        ("169.254.170.2", 80, "TCP", False),
+    ],
+)
+def test_network_policy_egress_is_what_the_pod_needs(address: str, port: int, protocol: str, expected: bool) -> None:
+    assert allowed(address, port, protocol) is expected
+
+
+def test_network_policy_allows_the_cluster_dns() -> None:
+    (rule,) = [rule for rule in the("NetworkPolicy")["spec"]["egress"] if rule["ports"][0]["port"] == 53]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}} in rule["to"]
+
+
+def test_probes_do_not_follow_the_tls_of_the_page() -> None:
+    """The kubelet asks the health listener, which speaks plain HTTP whatever the page's listener does."""
+    assert TABLE["web"]["health_listen"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert CONTAINER[probe]["httpGet"].get("scheme", "HTTP") == "HTTP"
