@@ -1,10 +1,12 @@
-"""The unit, judged by systemd's own tools. That it runs under a systemd is not proved here: none runs the tests."""
+"""The unit and its wrapper, judged by systemd's own tools; `test_running_systemd.py` runs them under a systemd."""
 
 import base64
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,19 +76,106 @@ def test_the_drain_is_longer_than_the_grace() -> None:
     assert int(stop.removesuffix("s")) >= 2 * 20
 
 
+def run_verb(
+    folder: Path, *words: str, properties: dict[str, Any], state: str = "loaded", stale: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run the wrapper against a bus that answers with these properties, and a `systemd-run` that prints its words."""
+    (folder / "answers.json").write_text(
+        json.dumps(EMPTY | properties | {"LoadState": state, "NeedDaemonReload": stale})
+    )
+    fakes = {
+        "busctl": f"#!{sys.executable}\n"
+        "import json, pathlib, sys\n"
+        "answers = json.loads(pathlib.Path(__file__).with_name('answers.json').read_text())\n"
+        "for name in sys.argv[7:]:\n"
+        "    print(json.dumps({'data': answers[name]}))\n",
+        "systemd-run": '#!/bin/sh\nprintf "%s\\n" "$@"\n',
+    }
+    for name, text in fakes.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run([VERB, *words], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+
+
+EMPTY: dict[str, Any] = {
+    **dict.fromkeys(("User", "Group", "WorkingDirectory", "ProtectHome", "ProtectSystem", "NetworkNamespacePath"), ""),
+    **dict.fromkeys(("DynamicUser", "PrivateTmp", "PrivateNetwork"), False),
+    **dict.fromkeys(("SupplementaryGroups", "StateDirectory", "PassEnvironment", "UnsetEnvironment"), ()),
+    **dict.fromkeys(("ReadWritePaths", "ReadOnlyPaths", "InaccessiblePaths", "BindPaths", "BindReadOnlyPaths"), ()),
+    **dict.fromkeys(("LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted"), ()),
+    **dict.fromkeys(("Environment", "EnvironmentFiles"), ()),
+    "UMask": 0o077,
+    "StateDirectoryMode": 0o700,
+    "ExecStart": [["/opt/forwarder/bin/forwarder", ["/opt/forwarder/bin/forwarder", "-c", "/f.toml", "run"], False]],
+}
+
+
 def test_a_verb_is_run_as_the_service_is(tmp_path: Path) -> None:
-    manager = tmp_path / "systemd-run"
-    manager.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    manager.chmod(0o755)
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    words = ["keys", "set", "alloy-api-key"]
-    done = subprocess.run([VERB, *words], capture_output=True, text=True, check=True, env=environment)  # noqa: S603
-    said = done.stdout.splitlines()
-    properties = {line.removeprefix("--property=") for line in said if line.startswith("--property=")}
-    unit = settings()
-    assert properties == {f"{key}={value}" for key in _SHARED for value in unit[key]}
-    assert said[-len(words) :] == words
-    assert " ".join(said[-len(words) - 3 : -len(words)]) == unit["ExecStart"][0].removesuffix(" run")
+    answers = {
+        "User": "forwarder",
+        "DynamicUser": True,
+        "WorkingDirectory": "!/var/lib/forwarder",
+        "StateDirectory": ["forwarder", "two words"],
+        "LoadCredentialEncrypted": [["forwarder-master-key", "/etc/key"]],
+        "SetCredential": [["word", [97, 32, 10]]],
+        "Environment": ["HTTPS_PROXY=http://proxy:3128", 'SPACED=a "b" c'],
+        "EnvironmentFiles": [["/etc/default/forwarder", True], ["/etc/my env", False]],
+        "BindReadOnlyPaths": [["/srv/ca", "/etc/ca", True, 16384]],
+    }
+    said = run_verb(tmp_path, "keys", "set", "$HOME", "a b", properties=answers).stdout.splitlines()
+    found = {line.removeprefix("--property=") for line in said if line.startswith("--property=")}
+    assert {
+        "User=forwarder",
+        "DynamicUser=yes",
+        "PrivateTmp=no",
+        "UMask=0077",
+        "WorkingDirectory=-/var/lib/forwarder",
+        "StateDirectory=forwarder",
+        'StateDirectory="two words"',
+        "LoadCredentialEncrypted=forwarder-master-key:/etc/key",
+        "SetCredential=word:\\x61\\x20\\x0a",
+        "EnvironmentFile=-/etc/default/forwarder",
+        "EnvironmentFile=/etc/my env",
+        "BindReadOnlyPaths=-/srv/ca:/etc/ca",
+    } <= found
+    assert [line for line in said if line.startswith("--setenv=")] == [
+        "--setenv=HTTPS_PROXY=http://proxy:3128",
+        '--setenv=SPACED=a "b" c',
+    ]
+    program = ["--", "/opt/forwarder/bin/forwarder", "-c", "/f.toml"]
+    assert said[-8:] == [*program, "keys", "set", "$$HOME", "a b"]
+
+
+def test_a_verb_without_the_unit_is_refused(tmp_path: Path) -> None:
+    done = run_verb(tmp_path, "check", properties={}, state="not-found")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the unit forwarder.service is not-found" in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_a_verb_without_a_service_manager_is_refused(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/none"}
+    done = subprocess.run([VERB, "check"], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: systemd ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_verb_warns_of_files_that_are_not_loaded(tmp_path: Path) -> None:
+    done = run_verb(tmp_path, "check", properties={}, stale=True)
+    assert done.returncode == 0
+    assert "systemctl daemon-reload" in done.stderr
+
+
+def test_a_verb_needs_a_unit_that_calls_run(tmp_path: Path) -> None:
+    done = run_verb(tmp_path, "check", properties={"ExecStart": [["/bin/true", ["/bin/true"], False]]})
+    assert (done.returncode, "does not call `run`" in done.stderr) == (1, True)
+
+
+def test_the_unit_admits_more_descriptors_than_connections() -> None:
+    (limit,) = settings()["LimitNOFILE"]
+    assert int(limit) >= 65_536
 
 
 @pytest.mark.long
@@ -109,14 +198,3 @@ def test_the_service_is_installed_whole(tmp_path: Path) -> None:
     said = subprocess.run([bin_ / "forwarder", "--version"], check=True, capture_output=True, text=True)  # noqa: S603
     assert said.stdout == f"forwarder {__version__}\n"
     assert not list(bin_.glob("pip*"))
-
-
-_SHARED = (
-    "DynamicUser",
-    "User",
-    "UMask",
-    "StateDirectory",
-    "StateDirectoryMode",
-    "WorkingDirectory",
-    "LoadCredentialEncrypted",
-)
