@@ -1,0 +1,267 @@
+"""The unit on a running systemd: installed, started, killed, hung, reloaded, stopped; and the wrapper of its verbs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import tomlkit
+
+from tests.e2e.harness import numbered
+from tests.fakes.alloy import API_KEY
+from tests.fakes.eventbridge import BUS, KEY, REGION
+from tests.infra.machine import Machine, booted, lacking, system_python
+from tests.infra.templates import INFRA
+
+pytestmark = pytest.mark.long
+
+ROOT: Final = INFRA.parent
+SOURCE: Final = "/srv/forwarder"
+WHEELS: Final = "/srv/wheels"
+SETTINGS_FILE: Final = "/var/lib/forwarder/forwarder.toml"
+DROP_INS: Final = "/etc/systemd/system/forwarder.service.d"
+OWN: Final = {"INVOCATION_ID", "SYSTEMD_EXEC_PID", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "MEMORY_PRESSURE_WATCH"}
+"""Variables that are another process's by their nature."""
+
+PROBE: Final = """[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'env -0 > "$STATE_DIRECTORY/$0"; cat "$CREDENTIALS_DIRECTORY"/* >> "$STATE_DIRECTORY/$0"' run
+DynamicUser=yes
+User=probe
+StateDirectory=probe
+WorkingDirectory=/var/lib/probe
+Environment=HTTPS_PROXY=http://user:p%%40ss@127.0.0.1:9 "AWS_CA_BUNDLE=/etc/my certs/ca.pem"
+Environment='QUOTED=a "b" \\\\c $d' NAME=%n EMPTY=
+EnvironmentFile=-/etc/absent.env
+EnvironmentFile=/etc/probe file.env
+UnsetEnvironment=LANG
+LoadCredential=hosts:/etc/hosts
+SetCredential=word:one\\x20two
+"""
+
+
+class Peers:
+    """The logs API and the bus, in the machine's network."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.urls = self._answer()
+
+    def fail(self, *ids: str) -> None:
+        self.ask("fail", *ids)
+
+    def sent(self) -> list[str]:
+        return list(self.ask("sent"))
+
+    def ask(self, *words: str) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{' '.join(words)}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+
+@contextmanager
+def peers_in(machine: Machine) -> Iterator[Peers]:
+    words = [*machine.inside("-n"), sys.executable, "-m", "tests.infra.peers"]
+    with subprocess.Popen(words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:  # noqa: S603  # ours
+        try:
+            yield Peers(process)
+        finally:
+            process.kill()
+
+
+def downloaded(folder: Path) -> Path:
+    """The wheels of the locks, for the Python of the machine."""
+    python = system_python()
+    assert python is not None
+    subprocess.run([python, "-m", "venv", folder / "venv"], check=True, timeout=60)  # noqa: S603  # ours
+    locks = [part for name in ("requirements", "build") for part in ("-r", INFRA / "container" / f"{name}.lock")]
+    options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
+    pip = [folder / "venv" / "bin" / "python", "-m", "pip", "download", *options, *locks, "-d", folder / "wheels"]
+    subprocess.run(pip, check=True, timeout=120, capture_output=True)  # noqa: S603  # ours
+    return folder / "wheels"
+
+
+def test_unit_works_on_a_running_systemd(tmp_path: Path) -> None:
+    """One boot serves all steps: installation takes longer than everything else."""
+    if reason := lacking():
+        pytest.skip(f"left out: {reason}")
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    wheels = downloaded(tmp_path)
+    with booted(folder, read_only={ROOT: SOURCE, wheels: WHEELS}) as machine, peers_in(machine) as peers:
+        install(machine)
+        wrapper_has_the_environment_of_the_unit(machine)
+        configure(machine, peers)
+        runs_and_sends(machine, peers)
+        restarts_after_a_kill(machine, peers)
+        restarts_after_a_hang(machine, peers)
+        keeps_the_last_good_settings(machine, peers)
+        stops_without_loss(machine, peers)
+        exit_78_is_not_restarted(machine)
+
+
+def install(machine: Machine) -> None:
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS, "PIP_CONFIG_FILE": "/dev/null"}
+    said = machine.must(f"{SOURCE}/infra/systemd/install", env=offline)
+    assert "next: forwarder-verb init" in said
+    sealed = machine.must("cat", "/etc/credstore.encrypted/forwarder-master-key")
+    opened = machine.must("systemd-creds", "decrypt", "/etc/credstore.encrypted/forwarder-master-key", "-")
+    assert opened.strip() not in sealed
+    assert machine("systemd-analyze", "verify", "--man=no", "forwarder.service").code == 0
+
+
+def wrapper_has_the_environment_of_the_unit(machine: Machine) -> None:
+    """Whatever a unit sets, the service and a verb see the same."""
+    machine.write("/etc/systemd/system/probe.service", PROBE)
+    machine.write("/etc/probe file.env", 'FROM_FILE="x y"\nEMPTY=not any more\n# a comment\n')
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "start", "probe")
+    machine.must("forwarder-verb", "verb", env={"FORWARDER_UNIT": "probe.service", "HTTPS_PROXY": "http://stranger"})
+    service, verb = (environment_in(machine, name) for name in ("run", "verb"))
+    assert service == verb
+    assert service["HTTPS_PROXY"] == "http://user:p%40ss@127.0.0.1:9"
+    assert (service["AWS_CA_BUNDLE"], service["FROM_FILE"]) == ("/etc/my certs/ca.pem", "x y")
+    assert (service["EMPTY"], service["NAME"]) == ("not any more", "probe.service")
+    assert service[""].endswith("one two")
+    refused = machine("forwarder-verb", "check", env={"FORWARDER_UNIT": "absent.service"})
+    assert (refused.code, "absent.service is not-found" in refused.err) == (1, True), refused
+
+
+def environment_in(machine: Machine, name: str) -> dict[str, str]:
+    """Return the variables of the file; the credentials are under the empty name."""
+    *variables, credentials = machine.must("cat", f"/var/lib/probe/{name}").split("\0")
+    found = dict(each.split("=", 1) for each in variables)
+    return {key: value for key, value in found.items() if key not in OWN} | {"": credentials}
+
+
+def configure(machine: Machine, peers: Peers) -> None:
+    """The addresses come from a drop-in and its file: without them, `check` could not succeed."""
+    machine.must("forwarder-verb", "init")
+    write_settings(machine, SETTINGS)
+    bus = peers.urls["bus"]
+    machine.write(
+        f"{DROP_INS}/place.conf",
+        f"[Service]\nEnvironment=FORWARDER_SOURCE__BASE_URL={peers.urls['alloy']}\nEnvironmentFile=/etc/forwarder.env\n"
+        "WatchdogSec=5s\nRestartSec=1s\n",
+    )
+    machine.write("/etc/forwarder.env", f'FORWARDER_DESTINATION__ENDPOINT_URL="{bus}"\nAWS_ENDPOINT_URL_STS={bus}\n')
+    machine.must("systemctl", "daemon-reload")
+    secrets = {"alloy-api-key": API_KEY, "aws-access-key-id": KEY.id, "aws-secret-access-key": KEY.secret}
+    for name, secret in secrets.items():
+        machine.must("forwarder-verb", "keys", "set", name, stdin=f"{secret}\n")
+    machine.must("forwarder-verb", "check")
+
+
+SETTINGS: Final = {
+    "format": 1,
+    "source": {
+        "workflows": ["w"],
+        "start_from": "beginning",
+        "min_interval": "100ms",
+        "max_interval": "300ms",
+        "requests_per_second": 500,
+    },
+    "destination": {"event_bus": BUS, "region": REGION},
+}
+
+
+def write_settings(machine: Machine, settings: dict[str, Any] | str) -> None:
+    machine.write(SETTINGS_FILE, settings if isinstance(settings, str) else tomlkit.dumps(settings))
+
+
+def show(machine: Machine, name: str) -> str:
+    return machine.must("systemctl", "show", "forwarder", "-P", name).strip()
+
+
+def sends(machine: Machine, peers: Peers, id_: str) -> None:
+    peers.fail(id_)
+    machine.until(lambda: id_ in peers.sent(), f"{id_} is sent")
+
+
+def restarted(machine: Machine, times: int) -> None:
+    machine.until(
+        lambda: (show(machine, "NRestarts"), show(machine, "ActiveState")) == (str(times), "active"),
+        f"it runs again after restart {times}",
+    )
+
+
+def runs_and_sends(machine: Machine, peers: Peers) -> None:
+    machine.must("systemctl", "start", "forwarder")
+    sends(machine, peers, "first")
+    machine.must("forwarder-verb", "health")
+    machine.until(lambda: machine("forwarder-verb", "health", "--ready").code == 0, "it is ready")
+    machine.must("forwarder-verb", "check")
+    wanted = int(show(machine, "LimitNOFILE"))
+    assert wanted == 65_536
+    # systemd gives no more than it has itself.
+    assert open_files(machine, show(machine, "MainPID")) == min(wanted, open_files(machine, "1"))
+
+
+def open_files(machine: Machine, process: str) -> int:
+    """Return the hard limit of a process."""
+    limits = machine.must("cat", f"/proc/{process}/limits")
+    (hard,) = [line.split()[4] for line in limits.splitlines() if line.startswith("Max open files")]
+    return sys.maxsize if hard == "unlimited" else int(hard)
+
+
+def restarts_after_a_kill(machine: Machine, peers: Peers) -> None:
+    machine.must("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "forwarder")
+    restarted(machine, 1)
+    sends(machine, peers, "after-kill")
+
+
+def restarts_after_a_hang(machine: Machine, peers: Peers) -> None:
+    machine.must("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "forwarder")
+    restarted(machine, 2)
+    assert "watchdog" in machine.journal().lower()
+    sends(machine, peers, "after-hang")
+
+
+def keeps_the_last_good_settings(machine: Machine, peers: Peers) -> None:
+    process = show(machine, "MainPID")
+    write_settings(machine, SETTINGS | {"destination": {"event_bus": BUS, "region": "nowhere at all"}})
+    machine.must("systemctl", "reload", "forwarder")
+    machine.until(
+        lambda: "region" in json.loads(machine.must("forwarder-verb", "status", "--json"))["settings_error"],
+        "the fault is reported",
+    )
+    sends(machine, peers, "after-edit")
+    machine.must("forwarder-verb", "health")
+    assert (show(machine, "MainPID"), show(machine, "ActiveState")) == (process, "active")
+    write_settings(machine, SETTINGS)
+
+
+def stops_without_loss(machine: Machine, peers: Peers) -> None:
+    """A stop in the middle of the work, and a start: each failure is sent once."""
+    many = numbered(300)
+    peers.fail(*many)
+    machine.until(lambda: "x000" in peers.sent() or "x299" in peers.sent(), "sending has begun")
+    machine.must("systemctl", "stop", "forwarder")
+    assert (show(machine, "Result"), show(machine, "ExecMainStatus")) == ("success", "0")
+    books = json.loads(machine.must("forwarder-verb", "status", "--json"))["books"]
+    assert books["sent"] == len(peers.sent())
+    machine.must("systemctl", "start", "forwarder")
+    everything = sorted(["first", "after-kill", "after-hang", "after-edit", *many])
+    machine.until(lambda: len(peers.sent()) >= len(everything), "all are sent")
+    assert peers.sent() == everything
+    machine.must("systemctl", "stop", "forwarder")
+
+
+def exit_78_is_not_restarted(machine: Machine) -> None:
+    write_settings(machine, "[destination\n")
+    started = machine("systemctl", "start", "forwarder")
+    assert started.code != 0
+    assert (show(machine, "ExecMainStatus"), show(machine, "ActiveState")) == ("78", "failed")
+    assert show(machine, "NRestarts") == "0"
+    assert machine("forwarder-verb", "health").code == 78
