@@ -75,7 +75,11 @@ def _settings_file(
     context: typer.Context,
     config: Annotated[
         Path | None,
-        typer.Option("-c", "--config", help="The settings file [default: $FORWARDER_CONFIG or forwarder.toml]."),
+        typer.Option(
+            *("-c", "--config"),
+            readable=False,  # the loader names the cause and exits with 78, which no service manager restarts
+            help="The settings file [default: $FORWARDER_CONFIG or forwarder.toml].",
+        ),
     ] = None,
     version: Annotated[  # noqa: ARG001  # the callback of the option does it all
         bool,

@@ -1,0 +1,166 @@
+"""The program on other people's machines: users without a name, file systems that cannot be written, secrets that a
+container engine mounts.
+
+No container engine is needed: other users, mounts and network namespaces are the kernel's own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.conftest import alloy, bus, home, sealed
+from tests.e2e.harness import Done, Home, fail, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+__all__ = ["alloy", "bus", "home", "sealed"]
+
+ARBITRARY_USER: Final = 1_000_650_000
+"""A user id as OpenShift gives out: it has no name, and its group is 0."""
+
+
+def can_mount() -> bool:
+    tools = all(shutil.which(tool) for tool in ("unshare", "setpriv", "mount"))
+    words = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return os.geteuid() == 0 and tools and subprocess.run(words, capture_output=True, check=False).returncode == 0  # noqa: S603  # ours
+
+
+mounting = pytest.mark.skipif(not can_mount(), reason="left out: it needs root and mount, unshare and setpriv")
+
+
+def as_user(home: Home, *verb: str, mounts: str = "", user: int = ARBITRARY_USER, gone: tuple[str, ...] = ()) -> Done:
+    """Run a command as this user of group 0, after these mounts, which end with it. `gone` are unset variables.
+
+    The Python and the checkout may be in a home folder that other users cannot enter. A read-only capability to pass
+    folders stands for an image, in which everybody can.
+    """
+    environment = {name: value for name, value in home.environment().items() if name not in gone}
+    program = " ".join([sys.executable, "-m", "forwarder", "-c", str(home.file), *verb])
+    passing = (
+        "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search"
+    )
+    script = f"set -e; {mounts}\nexec setpriv --reuid={user} --regid=0 --clear-groups {passing} {program}"
+    done = subprocess.run(  # noqa: S603  # ours
+        ["unshare", "-m", "/bin/sh", "-c", script],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=home.place,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+READ_ONLY_ROOT: Final = "mount --bind {place} {place}; mount -o remount,ro,bind /"
+"""The file system of a container with `read_only: true`: the state's volume alone can be written."""
+
+
+@mounting
+@pytest.mark.parametrize("gone", [(), ("HOME",), ("HOME", "PATH", "LANG")], ids=str)
+def test_arbitrary_user_on_a_read_only_root_sends(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, gone: tuple[str, ...]
+) -> None:
+    """OpenShift and `read_only: true`: no name for the user, no home, no folder for temporary files."""
+    home.place.chmod(0o770)
+    fail(alloy, "a")
+    done = as_user(home, "once", mounts=READ_ONLY_ROOT.format(place=home.place), gone=gone)
+    assert done.code == 0, done.said
+    assert "Traceback" not in done.said
+    assert sent(bus) == ["a"]
+    made = (home.place / "forwarder.db").stat()
+    assert (made.st_uid, made.st_mode & 0o077) == (ARBITRARY_USER, 0)
+
+
+@mounting
+def test_settings_of_a_read_only_folder_are_read(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """`ProtectSystem=strict` and ConfigMaps: the settings are elsewhere, and cannot be written."""
+    settings, state = home.place / "etc", home.place / "state"
+    settings.mkdir()
+    state.mkdir(mode=0o770)
+    state.chmod(0o770)
+    for name in ("forwarder.keys", "forwarder.master-key"):
+        shutil.move(home.place / name, state / name)
+    home.change("vault", file=str(state / "forwarder.keys"), master_key_file=str(state / "forwarder.master-key"))
+    home.change("ledger", url=f"sqlite:///{state}/forwarder.db")
+    home.file = home.file.rename(settings / home.file.name)
+    fail(alloy, "a")
+    mounts = READ_ONLY_ROOT.format(place=state)
+    done = as_user(home, "once", mounts=mounts)
+    assert done.code == 0, done.said
+    assert sent(bus) == ["a"]
+    refused = as_user(home, "disable", mounts=mounts)
+    assert refused.code != 0
+    assert "Traceback" not in refused.said
+    assert str(home.file) in refused.err, refused.said
+
+
+@mounting
+def test_state_that_cannot_be_written_is_named(home: Home) -> None:
+    """A volume without write permission for the image's user: one error, no traceback."""
+    home.place.chmod(0o755)
+    for verb in (("once",), ("run",), ("keys", "remove", "alloy-api-key"), ("disable",)):
+        done = as_user(home, *verb, mounts="mount -o remount,ro,bind /")
+        assert done.code in {1, 75, 78}, (verb, done)
+        assert "Traceback" not in done.said, verb
+        assert str(home.place) in done.said, (verb, done)
+
+
+@mounting
+def test_secrets_of_compose_open_the_vault(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """Compose mounts the master key read-only, with mode 0444 and another owner."""
+    folder = home.place / "secrets"
+    folder.mkdir(mode=0o755)
+    handed = folder / "forwarder-master-key"
+    shutil.move(home.place / "forwarder.master-key", handed)
+    handed.chmod(0o444)
+    home.place.chmod(0o770)
+    home.env["CREDENTIALS_DIRECTORY"] = str(folder)
+    fail(alloy, "a")
+    mounts = f"mount --bind {handed} {handed}; mount -o remount,ro,bind {handed}"
+    done = as_user(home, "once", mounts=mounts)
+    assert done.code == 0, done.said
+    assert sent(bus) == ["a"]
+
+
+@mounting
+def test_an_ipv6_only_host_serves_and_answers(home: Home) -> None:
+    """No address of IPv4 at all, not even loopback."""
+    home.change("web", listen="[::1]:8787", health_listen="[::]:8788")
+    program = f"{sys.executable} -m forwarder -c {home.file}"
+    script = f"""
+        ip link set lo up && ip -4 addr flush dev lo
+        {program} run 2>daemon.log & pid=$!
+        for _ in $(seq 100); do grep -q "health doors" daemon.log && break; sleep 0.1; done
+        {program} health && FORWARDER_WEB__HEALTH_LISTEN= {program} health; code=$?
+        kill $pid; wait $pid; exit $code
+    """
+    done = subprocess.run(  # noqa: S603  # ours
+        ["unshare", "-n", "/bin/sh", "-c", script],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=home.environment(),
+        cwd=home.place,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [
+        "http://[::1]:8788/livez",
+        "http://[::1]:8787/livez",
+    ]
+
+
+def test_no_terminal_and_closed_streams_are_no_fault(home: Home) -> None:
+    """A service manager may start a program without standard input, and cron closes what it does not read."""
+    script = f"{sys.executable} -m forwarder -c {home.file} once <&- >out 2>err"
+    done = subprocess.run(["/bin/sh", "-c", script], env=home.environment(), cwd=home.place, timeout=60, check=False)  # noqa: S603  # ours
+    assert done.returncode == 0, (home.place / "err").read_text()
+    assert "Traceback" not in (home.place / "err").read_text()
