@@ -95,7 +95,13 @@ def run_verb(
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    return subprocess.run([VERB, *words], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    return ran(environment, *words)
+
+
+def ran(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the wrapper on this interpreter, in place of the installed one."""
+    command = [sys.executable, "-I", VERB, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603  # ours
 
 
 EMPTY: dict[str, Any] = {
@@ -156,7 +162,7 @@ def test_a_verb_without_the_unit_is_refused(tmp_path: Path) -> None:
 
 def test_a_verb_without_a_service_manager_is_refused(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/none"}
-    done = subprocess.run([VERB, "check"], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    done = ran(environment, "check")
     assert done.returncode == 1
     assert done.stderr.startswith("error: systemd ")
     assert "Traceback" not in done.stderr
@@ -176,6 +182,38 @@ def test_a_verb_needs_a_unit_that_calls_run(tmp_path: Path) -> None:
 def test_the_unit_admits_more_descriptors_than_connections() -> None:
     (limit,) = settings()["LimitNOFILE"]
     assert int(limit) >= 65_536
+
+
+def test_the_wrapper_runs_on_the_interpreter_of_the_program() -> None:
+    """The machine's own python3 may be too old for it."""
+    program = Path(settings()["ExecStart"][0].split()[0])
+    assert VERB.read_text().splitlines()[0] == f"#!{program.with_name('python')} -I"
+
+
+@pytest.mark.parametrize(
+    ("base", "version", "expected"),
+    [
+        ("/root/.pyenv/versions/3.12", 0, "ProtectHome=yes"),
+        ("/home/me/.local/share/uv/python", 0, "ProtectHome=yes"),
+        ("/usr", 1, "not a Python 3.11 or later"),
+    ],
+)
+def test_install_refuses_a_python_that_cannot_serve(tmp_path: Path, base: str, version: int, expected: str) -> None:
+    """The first call asks for the version, the second one for the place."""
+    for name, text in {
+        "systemd-creds": "",
+        "python": f"case $2 in *base_prefix*) echo {base} ;; *) exit {version} ;; esac",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHON": str(tmp_path / "python")}
+    done = subprocess.run([INFRA / "systemd" / "install"], capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert expected in first
+    assert second.startswith("hint:  ")
+    assert "PYTHON=" in second
 
 
 @pytest.mark.long
