@@ -100,7 +100,7 @@ def run_verb(
 
 def ran(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """Run the wrapper on this interpreter, in place of the installed one."""
-    command = [sys.executable, "-I", VERB, *words]
+    command = [sys.executable, "-I", str(VERB), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603  # ours
 
 
