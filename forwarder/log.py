@@ -46,6 +46,9 @@ def configure(settings: RunSettings) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    # The AWS SDKs log a traceback for each failure that they raise as well; the forwarder reports it in one line.
+    for sdk in ("botocore", "aiobotocore"):
+        logging.getLogger(sdk).setLevel(logging.CRITICAL)
 
 
 def audit() -> Any:

@@ -27,7 +27,7 @@ from forwarder.cli import (
     switch,
     web,
 )
-from forwarder.cli.output import complain
+from forwarder.cli.output import complain, echo
 from forwarder.cli.terminal import discard_output, prepare_streams
 from forwarder.errors import ForwarderError
 from forwarder.settings import here
@@ -66,7 +66,7 @@ app = typer.Typer(
 
 def _show_version(*, wanted: bool) -> None:
     if wanted:
-        typer.echo(f"forwarder {__version__}")
+        echo(f"forwarder {__version__}")
         raise typer.Exit
 
 

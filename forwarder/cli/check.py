@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from forwarder.cli.output import AsJson, print_json
+from forwarder.cli.output import AsJson, echo, print_json
 from forwarder.clock import SystemClock
 from forwarder.ledger import RunningLock, ledger_file
 from forwarder.ledger.repair import Repaired
 from forwarder.ledger.repair import repair as repaired
-from forwarder.printable import printable
 from forwarder.settings import Place, load_local
 
 
@@ -36,7 +35,7 @@ def _repair(place: Place, *, aside: bool) -> None:
     with RunningLock(file, must_exist=False):
         done = repaired(file)
     for line in _told(done):
-        typer.echo(line, err=aside)
+        echo(line, err=aside)
 
 
 def _told(done: Repaired) -> Iterator[str]:
@@ -46,7 +45,7 @@ def _told(done: Repaired) -> Iterator[str]:
     if "feeds" in done.lost:
         yield "a workflow whose checkpoint is lost is read anew, from the beginning of its log or from start_from"
     for execution_id in done.without_detail:
-        yield f"cannot be sent, for its detail is lost: {printable(execution_id)}"
+        yield f"cannot be sent, for its detail is lost: {execution_id}"
     yield f"the damaged ledger is kept as {done.kept_as}"
 
 
@@ -67,9 +66,9 @@ async def _check(place: Place, *, as_json: bool) -> int:
             }
         )
         if not as_json:
-            typer.echo(f"{'✗' if error else '✓'} {step.name}: {printable(told[-1]['said'])}")
+            echo(f"{'✗' if error else '✓'} {step.name}: {told[-1]['said']}")
             if told[-1]["mend"]:
-                typer.echo(f"  mend: {printable(told[-1]['mend'])}")
+                echo(f"  mend: {told[-1]['mend']}")
     if as_json:
         print_json(told)
     return worst

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final, Self
 
 import typer
 
-from forwarder.cli.output import AsJson, complain, print_json, printable
+from forwarder.cli.output import AsJson, complain, echo, print_json
 from forwarder.errors import ForwarderError, SettingsError
 from forwarder.ledger import is_running, ledger_file
+from forwarder.printable import printable
 from forwarder.settings import Place
 from forwarder.settings.checks import host_and_port
 from forwarder.settings.fields import ListenerSettings, WebSettings
@@ -101,7 +102,7 @@ def health(
     if as_json:
         print_json({**asdict(found), "mend": ""})
     elif found.healthy:
-        typer.echo(printable(found.reason))
+        echo(found.reason)
     else:
         complain(ForwarderError(found.reason, hint="see the daemon's log and `forwarder status`"))
     raise typer.Exit(0 if found.healthy else 1)

@@ -3,6 +3,7 @@
 import typer
 
 from forwarder import files
+from forwarder.cli.output import echo
 from forwarder.errors import UsageError
 from forwarder.settings import Place
 from forwarder.settings.fields import VaultSettings
@@ -26,7 +27,7 @@ def init(context: typer.Context) -> None:
         files.create(place.file, template().encode(), mode=0o644)
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be made: {error.strerror}") from None
-    typer.echo(f"made {place.file}")
+    echo(f"made {place.file}")
     if key:
-        typer.echo(f"made {key} (keep a copy in a safe place)")
-    typer.echo("next: fill in workflows, event_bus and region; then `forwarder keys set alloy-api-key`")
+        echo(f"made {key} (keep a copy in a safe place)")
+    echo("next: fill in workflows, event_bus and region; then `forwarder keys set alloy-api-key`")

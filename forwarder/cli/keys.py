@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from forwarder import files
-from forwarder.cli.output import AsJson, print_json, print_table, shown
+from forwarder.cli.output import AsJson, echo, print_json, print_table, shown
 from forwarder.errors import UsageError, VaultError
 from forwarder.settings import LocalSettings, Place, load_local, pasted
 from forwarder.vault import AWS_SESSION_TOKEN, NAMES, Vault
@@ -46,9 +46,9 @@ def set_(context: typer.Context, name: Name) -> None:
     with _locked(place, settings):
         vault = Vault.open(place, settings)
         vault.set(name, value, datetime.now(UTC))
-    typer.echo(f"{name} is set")
+    echo(f"{name} is set")
     if hint := advice(name, value, has_token=vault.set_at(AWS_SESSION_TOKEN) is not None):
-        typer.echo(f"note: {hint}", err=True)
+        echo(f"note: {hint}", err=True)
 
 
 @app.command()
@@ -85,7 +85,7 @@ def remove(context: typer.Context, name: Name) -> None:
     settings = load_local(place)
     with _locked(place, settings):
         removed = Vault.open(place, settings).remove(name)
-    typer.echo(f"{name} is removed" if removed else f"{name} was not set")
+    echo(f"{name} is removed" if removed else f"{name} was not set")
 
 
 @app.command("rotate")
@@ -98,7 +98,7 @@ def rotate_(context: typer.Context) -> None:
     settings = load_local(place)
     with _locked(place, settings):
         key = rotate(place, settings)
-    typer.echo(f"sealed under the new master key {key.id}; keep a copy of it in a safe place")
+    echo(f"sealed under the new master key {key.id}; keep a copy of it in a safe place")
 
 
 def _require_name(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from forwarder.cli.output import AsJson, ago, print_json, print_table
+from forwarder.cli.output import AsJson, ago, echo, print_json, print_table
 from forwarder.errors import LedgerError, SettingsError
 from forwarder.ledger import Books, FeedStatus, Ledger, is_running, ledger_file, open_ledger, require_ledger
 from forwarder.settings import LocalSettings, Place, load, load_local
@@ -92,22 +92,22 @@ def _settings_error(place: Place) -> str:
 
 def _print(found: dict[str, Any]) -> None:
     now = datetime.now(UTC)
-    typer.echo(f"switched {'on' if found['enabled'] else 'off'}, {_process(found)}")
+    echo(f"switched {'on' if found['enabled'] else 'off'}, {_process(found)}")
     if found["settings_error"]:
-        typer.echo(f"settings not valid: {found['settings_error']}")
-    typer.echo(f"last reading {ago(found['last_reading_at'], now)}")
+        echo(f"settings not valid: {found['settings_error']}")
+    echo(f"last reading {ago(found['last_reading_at'], now)}")
     books = found["books"]
     oldest = f", the oldest recorded {ago(found['oldest_owed_at'], now)}" if books.owed else ""
-    typer.echo(f"{books.owed} owed{oldest}; {books.sent} sent, {books.dead} dead, {books.recorded} ever recorded")
+    echo(f"{books.owed} owed{oldest}; {books.sent} sent, {books.dead} dead, {books.recorded} ever recorded")
     if found["parts"]:
-        typer.echo()
-        print_table(
-            ("part", "state", "why", "mend"),
-            [(name, part["state"], part["why"], part["mend"]) for name, part in found["parts"].items()],
-        )
+        echo("")
+    for name, part in found["parts"].items():  # no table: a reason and its hint are shown whole at any width
+        echo(f"{name:<10}{part['state']:<10}{part['why']}".rstrip())
+        if part["mend"]:
+            echo(f"{'':<20}hint: {part['mend']}")
     if not found["feeds"]:
         return
-    typer.echo()
+    echo("")
     print_table(
         ("workflow", "user", "last reading", "watermark", "open", "problem"),
         [
@@ -122,6 +122,7 @@ def _print(found: dict[str, Any]) -> None:
             )
             for feed in found["feeds"]
         ],
+        texts=("problem",),
     )
 
 

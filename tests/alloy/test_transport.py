@@ -281,12 +281,14 @@ async def test_where_no_server_is_or_can_be_there_is_no_connection(name: str) ->
 async def test_cancelled_requests_do_not_use_up_the_connections(is_kept: bool) -> None:
     """A cancellation may come at any turn of the event loop: the one connection must be usable afterwards."""
     said = answer() if is_kept else answer(PAGE, "Connection: close")
-    async with peer(lambda talk: talk.answer_all(said)) as server:
-        async with connected(server, concurrency=1, timeout="3s") as client:
-            for turns in range(60):
-                asking = asyncio.create_task(ids(client))
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
-                assert await ids(client) == "e-1", f"cancelled after {turns} turns"
+    async with (
+        peer(lambda talk: talk.answer_all(said)) as server,
+        connected(server, concurrency=1, timeout="3s") as client,
+    ):
+        for turns in range(60):
+            asking = asyncio.create_task(ids(client))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            assert await ids(client) == "e-1", f"cancelled after {turns} turns"

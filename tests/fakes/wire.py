@@ -127,7 +127,8 @@ class WireServer:
 
     def _part(self, talk: asyncio.Task[None]) -> None:
         writer = self._talks.pop(talk).writer
-        writer.transport.abort()  # while the writer is referenced: from Python 3.13 on, one that is collected open warns
+        # While the writer is referenced: from Python 3.13 on, one that is collected before its transport closes warns.
+        writer.transport.abort()
 
     async def _converse(self, line: Line) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):

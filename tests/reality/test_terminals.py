@@ -1,5 +1,6 @@
 """Output in every terminal encoding and width, and text from outside that tries to control a terminal or a log."""
 
+import ast
 import json
 import os
 import pty
@@ -16,6 +17,8 @@ from tests.e2e.harness import PROGRAM, Home
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
+
+CLI = Path(__file__).parents[2] / "forwarder" / "cli"
 
 HOSTILE = "line\nforged \x1b[31mred\x07 \u202egnp.exe\u2066 \x00 a\u200bb"
 """Line break, colour, bell, right-to-left override, isolate, NUL and a zero-width space."""
@@ -164,3 +167,13 @@ def test_escaped_json_reads_back_the_same() -> None:
     text = json.dumps({"a": "\u202e\U000e0001"}, ensure_ascii=False, indent=2)
     assert json.loads(escaped(text)) == json.loads(text)
     assert "\u202e" not in escaped(text)
+
+
+def test_no_command_prints_past_the_filter() -> None:
+    """Every text that a command prints goes through `output`, so that a new command cannot forget it."""
+    for file in CLI.glob("*.py"):
+        if file.name == "output.py":
+            continue
+        calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+        named = [ast.unparse(call.func) for call in calls]
+        assert not {"typer.echo", "print", "click.echo"} & set(named), file.name
