@@ -15,7 +15,8 @@ MAX_ID_BYTES = 1024
 SHORT_ID = MAX_ID_BYTES // 6
 """Characters. No character takes more than six bytes as JSON, so ids up to this need no encoding to be told."""
 
-EARLIEST_YEAR = 1970
+EARLIEST_YEAR = 1971
+"""The epoch and everything before it is what some systems write for no time at all."""
 
 
 def is_id(text: object) -> bool:
@@ -44,12 +45,15 @@ class Execution(
         "started_at": "startedAt",
         "stopped_at": "stoppedAt",
         "completed_at": "completedAt",
+        "unreadable_stop": "forwarder:unreadableStop",  # set by our decoder only
     },
 ):
     """One record of the logs API, in any of its three documented variants.
 
     `error` and `results` stay undecoded JSON: most executions succeeded, and nobody will look into them. The decoder
     itself passes short ids only; `is_id` has the last word on others.
+
+    `unreadable_stop` says that the record names a stop in a form that nobody reads: it has stopped, at an unknown time.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT_ID)]
@@ -61,6 +65,7 @@ class Execution(
     message: str | None = None
     error: msgspec.Raw = msgspec.Raw(b"")
     results: msgspec.Raw = msgspec.Raw(b"")
+    unreadable_stop: bool = False
 
     @property
     def start(self) -> datetime | None:
@@ -69,6 +74,10 @@ class Execution(
     @property
     def stop(self) -> datetime | None:
         return _utc(self.stopped_at or self.completed_at)
+
+    @property
+    def has_stopped(self) -> bool:
+        return self.unreadable_stop or self.stop is not None
 
     def is_older_than(self, horizon: datetime) -> bool:
         """Old only when its start and its stop are; one without either is never old."""
@@ -171,10 +180,7 @@ class State(StrEnum):
 
 
 def _utc(time: datetime | None) -> datetime | None:
-    """The API's times are RFC 3339 in UTC; one without an offset is taken as that, too.
-
-    Before 1970 lies only what some systems write for no time at all.
-    """
+    """Return the time in UTC, or None for a placeholder. A time without an offset is taken as UTC."""
     if time is None or time.year < EARLIEST_YEAR:
         return None
     if time.tzinfo is UTC:

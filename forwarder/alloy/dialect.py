@@ -6,12 +6,14 @@ patience; only one without an id, or with one too long, is refused.
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from forwarder.alloy.mend import mend
+from forwarder.alloy.number_lists import shorten_number_lists
+from forwarder.alloy.times import is_no_time, read_time
 from forwarder.errors import PageUndecodable, PageUnreadable
 from forwarder.model import Execution, is_id
 
@@ -45,10 +47,18 @@ class Records:
 _pages = msgspec.json.Decoder(_Page)
 _raw_pages = msgspec.json.Decoder(_RawPage)
 _records = msgspec.json.Decoder(Execution)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything = msgspec.json.Decoder()
 
-LATEST_SECONDS = 1e11
-"""A Unix time above this is in milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973."""
+STARTS = ("startedAt", "startTime")
+STOPS = ("stoppedAt", "completedAt", "finishedAt", "endedAt", "stopTime", "endTime")
+"""Names of the two times. All but `startedAt`, `stoppedAt` and `completedAt` are spellings of neighbouring products.
+They are read only if a record has no time under its documented name."""
+
+_OTHER_NAMES = tuple(f'"{name}"'.encode() for name in (*STARTS[1:], *STOPS[2:]))
+_SHORT_FIELDS = ("executionId", "status", "finished", "message", *STARTS, *STOPS)
+
+MAX_NULL_BYTES = 64
 
 # msgspec reports invalid UTF-8 as UnicodeDecodeError and deep nesting as RecursionError.
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -57,9 +67,14 @@ BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def decode_page(body: bytes) -> Records:
     """Raises PageUndecodable where the body is a page with something broken in it, PageUnreadable where it is none."""
     try:
-        return Records(_pages.decode(body).data, [])
+        executions = _pages.decode(body).data
     except BROKEN:
         return _one_by_one(body)
+    # A record without one of its times may have it under another name. Most pages have neither.
+    for execution in executions:
+        if _lacks_a_time(execution):
+            return _one_by_one(body) if any(name in body for name in _OTHER_NAMES) else Records(executions, [])
+    return Records(executions, [])
 
 
 def digest_of(body: bytes | bytearray) -> str:
@@ -81,7 +96,7 @@ def _one_by_one(body: bytes) -> Records:
     refused: list[Refused] = []
     for raw in page.data:
         try:
-            execution = _patient(bytes(raw))
+            execution = _patient(raw)
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             reason = str(error) if type(error) is ValueError else "it cannot be decoded"
             refused.append(Refused(reason, digest_of(bytes(raw))))
@@ -92,7 +107,7 @@ def _one_by_one(body: bytes) -> Records:
 
 
 def _raw_page(body: bytes) -> _RawPage:
-    for form in (bytes, mend):
+    for form in (bytes, _mended):
         try:
             return _raw_pages.decode(form(body))
         except msgspec.ValidationError:
@@ -105,28 +120,61 @@ def _raw_page(body: bytes) -> _RawPage:
     raise PageUnreadable("the logs API answered with something that is not JSON")
 
 
-def _patient(raw: bytes) -> Execution:
-    """One record, whatever the types of its fields. Raises ValueError where it has no id."""
+def _mended(raw: bytes | msgspec.Raw) -> bytes:
+    return mend(shorten_number_lists(bytes(raw)))
+
+
+def _patient(raw: msgspec.Raw) -> Execution:
+    """Return one record, whatever the types of its fields. Raises ValueError where it has no id."""
     try:
-        return _records.decode(raw)
+        execution = _records.decode(raw)
+        if not _lacks_a_time(execution):
+            return execution
     except BROKEN:
-        fields = _anything.decode(mend(raw))
-    finished = fields.get("finished") if isinstance(fields, dict) else None
+        pass
+    fields = _fields_of(raw)
+    values = {key: _value(fields[key]) for key in _SHORT_FIELDS if key in fields}
+    stop, unreadable = _stop(values)
+    finished = values.get("finished")
     return Execution(
-        id=_id(fields),
-        started_at=_time(fields.get("startedAt")),
-        stopped_at=_stop(fields),
-        status=_text(fields.get("status")),
+        id=_id(values),
+        started_at=next((time for key in STARTS if (time := read_time(values.get(key)))), None),
+        stopped_at=stop,
+        status=_text(values.get("status")),
         finished=finished if isinstance(finished, bool) else None,
-        message=_text(fields.get("message")),
-        error=_raw(fields.get("error")),
-        results=_raw(fields.get("results")),
+        message=_text(values.get("message")),
+        error=_unless_null(fields.get("error")),
+        results=_unless_null(fields.get("results")),
+        unreadable_stop=unreadable,
     )
 
 
-def _id(fields: Any) -> str:
-    if not isinstance(fields, dict):
-        raise ValueError("it is not an object")  # noqa: TRY004  # of the record, not of a caller's argument
+def _fields_of(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """Return the fields undecoded: the long ones are decoded where they are used. Raises ValueError."""
+    try:
+        return _fields.decode(raw)
+    except msgspec.ValidationError:
+        raise ValueError("it is not an object") from None
+    except BROKEN:
+        mended = _mended(raw)
+    try:
+        return _fields.decode(mended)
+    except msgspec.ValidationError:
+        raise ValueError("it is not an object") from None
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    try:
+        return _anything.decode(raw)
+    except BROKEN:
+        return _anything.decode(_mended(raw))
+
+
+def _lacks_a_time(execution: Execution) -> bool:
+    return execution.started_at is None or (execution.stopped_at is None and execution.completed_at is None)
+
+
+def _id(fields: dict[str, Any]) -> str:
     execution_id = fields.get("executionId")
     if isinstance(execution_id, str):
         return execution_id
@@ -135,24 +183,11 @@ def _id(fields: Any) -> str:
     raise ValueError("it has no executionId")
 
 
-def _time(value: Any) -> datetime | None:
-    """RFC 3339, another form of ISO 8601, or a Unix time in seconds or milliseconds; None for what is none of them."""
-    try:
-        if isinstance(value, str) and not value.strip().isdigit():
-            return datetime.fromisoformat(value)
-        seconds = float(value)
-        return datetime.fromtimestamp(seconds / 1000 if abs(seconds) > LATEST_SECONDS else seconds, UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
-
-
-def _stop(fields: dict[str, Any]) -> datetime | None:
-    """A stop that is told in a form nobody reads is a stop all the same, not before the start."""
-    told = [value for key in ("stoppedAt", "completedAt") if (value := fields.get(key)) not in (None, "")]
-    times = [time for value in told if (time := _time(value)) is not None]
-    if times:
-        return times[0]
-    return _time(fields.get("startedAt")) if told else None
+def _stop(fields: dict[str, Any]) -> tuple[datetime | None, bool]:
+    """Return the first readable stop. The second value says that there is a stop, and that it is not readable."""
+    present = [value for key in STOPS if not is_no_time(value := fields.get(key))]
+    time = next((time for value in present if (time := read_time(value)) is not None), None)
+    return time, time is None and bool(present)
 
 
 def _text(value: Any) -> str | None:
@@ -161,5 +196,5 @@ def _text(value: Any) -> str | None:
     return msgspec.json.encode(value).decode()
 
 
-def _raw(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(b"" if value is None else msgspec.json.encode(value))
+def _unless_null(raw: msgspec.Raw | None) -> msgspec.Raw:
+    return msgspec.Raw(b"") if raw is None or (len(raw) < MAX_NULL_BYTES and bytes(raw).strip() == b"null") else raw

@@ -4,11 +4,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.alloy.dialect import Records, decode_page
+from forwarder.alloy.json_tree import decode_tree
 from forwarder.demo.executions import VARIANTS, product_page_sample
 from forwarder.errors import PageUndecodable, PageUnreadable
 from forwarder.model import MAX_ID_BYTES
@@ -162,28 +164,39 @@ def test_a_number_for_an_id_is_taken_as_its_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "time"),
+    ("value", "time", "has_stopped"),
     [
-        (b'"2026-11-02T12:00:00.000Z"', NOON),
-        (b'"2026-11-02T13:00:00+01:00"', NOON),
-        (b'"2026-11-02T12:00:00"', NOON),
-        (b"1793620800", NOON),
-        (b"1793620800000", NOON),
-        (b"1793620800000.0", NOON),
-        # A stop that nobody can read is a stop all the same: taken for none, the run would be running for ever.
-        (b'"yesterday"', STARTED),
-        (b"1e300", STARTED),
-        (b"-1e300", STARTED),
-        (b"{}", STARTED),
-        (b"null", None),
-        (b'""', None),
-        (b'"0001-01-01T00:00:00+23:59"', None),
+        (b'"2026-11-02T12:00:00.000Z"', NOON, True),
+        (b'"2026-11-02T13:00:00+01:00"', NOON, True),
+        (b'"2026-11-02T12:00:00"', NOON, True),
+        (b"1793620800", NOON, True),
+        (b"1793620800000", NOON, True),
+        (b"1793620800000.0", NOON, True),
+        (b'{"$date": "2026-11-02T12:00:00Z"}', NOON, True),
+        # An unreadable stop is a stop all the same: taken for none, the run would be running until it is given up.
+        (b'"yesterday"', None, True),
+        (b"1e300", None, True),
+        (b"-1e300", None, True),
+        (b"{}", None, True),
+        (b"null", None, False),
+        (b'""', None, False),
+        (b'"N/A"', None, False),
+        (b'"0001-01-01T00:00:00+23:59"', None, False),
+        (b'"1970-01-01T00:00:00Z"', None, False),
+        (b"0", None, False),
     ],
 )
-def test_times_are_read_in_every_form_that_names_one(value: bytes, time: datetime | None) -> None:
+def test_a_stop_is_read_in_every_form(value: bytes, time: datetime | None, has_stopped: bool) -> None:
     execution = the_only(body([with_field(record(), "stoppedAt", value)]))
-    assert execution.stop == time
+    assert (execution.stop, execution.has_stopped) == (time, has_stopped)
     assert execution.start == STARTED
+
+
+@pytest.mark.parametrize("name", ["completedAt", "finishedAt", "endedAt", "stopTime", "endTime"])
+def test_a_stop_under_another_name_is_read(name: str) -> None:
+    listed = {"executionId": "e", "startTime": "2026-11-02T11:59:58.500Z", name: "2026-11-02T12:00:00Z"}
+    execution = the_only(body([encoded(listed)]))
+    assert (execution.start, execution.stop) == (STARTED, NOON)
 
 
 def test_a_status_of_another_type_is_no_success() -> None:
@@ -200,4 +213,4 @@ def test_times_are_utc_whatever_their_offset() -> None:
 def test_nesting_without_end_leaves_the_record_readable() -> None:
     deep = b'[{"error": ' + b"[" * DEEP + b"]" * DEEP + b"}]"
     execution = the_only(body([with_field(record("deep"), "results", deep)]))
-    assert (execution.id, b"nested too deep" in bytes(execution.results)) == ("deep", True)
+    assert (execution.id, b"nested too deep" in msgspec.json.encode(decode_tree(execution.results))) == ("deep", True)

@@ -1,0 +1,91 @@
+"""The JSON of one field as a tree, within bounds on depth and on memory.
+
+The bounds are ours. They hold on every interpreter, whatever its own recursion limit is.
+"""
+
+from typing import Any
+
+import msgspec
+
+from forwarder.alloy.mend import MAX_DEPTH, mend
+from forwarder.alloy.number_lists import shorten_number_lists
+
+MAX_TREE_BYTES = 4 << 20
+"""JSON that is decoded whole. It is four times the largest event, and takes some ten times as much as a tree."""
+
+MAX_VALUE_BYTES = 1 << 16
+"""Above MAX_TREE_BYTES, longer values are opened, or replaced by a text that names their length."""
+
+MAX_ERROR_BYTES = 1 << 20
+MAX_ITEMS = 100_000
+MAX_OPENED_LEVELS = 8
+
+NOT_DECODABLE = "[not decodable]"
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_lists = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def decode_tree(raw: bytes | msgspec.Raw) -> Any:
+    """Return the tree, None for an empty field, or NOT_DECODABLE. Long lists and large values are cut."""
+    body = shorten_number_lists(bytes(raw))
+    if not body:
+        return None
+    if _may_be_too_deep(body):
+        body = mend(body)
+    for form in (bytes, mend):
+        try:
+            formed = form(body)
+            return msgspec.json.decode(formed) if len(formed) <= MAX_TREE_BYTES else _Opened().tree(formed)
+        except BROKEN:
+            continue
+    return NOT_DECODABLE
+
+
+def is_cut(raw: bytes | msgspec.Raw) -> bool:
+    """Return whether `decode_tree` leaves something out for its size."""
+    return len(raw) > MAX_TREE_BYTES or (body := bytes(raw)) is not shorten_number_lists(body)
+
+
+def _may_be_too_deep(body: bytes) -> bool:
+    """Return False only if the nesting is within MAX_DEPTH.
+
+    Pairs of brackets are removed from the inside, one level a turn. Brackets in texts may leave a rest: the exact
+    count is then up to the caller.
+    """
+    brackets = body.translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        fewer = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(fewer) == len(brackets):
+            return True
+        brackets = fewer
+    return bool(brackets)
+
+
+class _Opened:
+    """Decodes a large value level by level, and leaves out what is beyond the budget."""
+
+    def __init__(self) -> None:
+        self._left = MAX_TREE_BYTES
+
+    def tree(self, raw: bytes | msgspec.Raw, levels: int = MAX_OPENED_LEVELS, *, is_error: bool = False) -> Any:
+        size = len(raw)
+        if size <= (MAX_ERROR_BYTES if is_error else MAX_VALUE_BYTES) and size <= self._left:
+            self._left -= size
+            return msgspec.json.decode(raw)
+        body = bytes(raw)
+        opening = body[:1]
+        if levels and opening in (b"{", b"[") and body.count(b",") < MAX_ITEMS * 10:
+            if opening == b"{":
+                fields = sorted(_objects.decode(raw).items(), key=lambda field: field[0] != "error")
+                return {
+                    name: self.tree(value, levels - 1, is_error=name == "error") for name, value in fields[:MAX_ITEMS]
+                }
+            return [self.tree(item, levels - 1) for item in _lists.decode(raw)[:MAX_ITEMS]]
+        if is_error and opening == b'"':
+            return msgspec.json.decode(raw)[:MAX_ERROR_BYTES]
+        return f"[{size} bytes left out]"

@@ -1,0 +1,41 @@
+"""Long lists of numbers, cut before they are decoded.
+
+A Buffer or a typed array that is printed as JSON takes a few bytes a number on the wire and many times that in memory.
+No event has room for it. So it is replaced by its length while it is still bytes, in time proportional to the body.
+"""
+
+import re
+
+MIN_BODY_BYTES = 1 << 20
+"""Smaller bodies are decoded as they are."""
+
+MIN_NUMBERS = 1000
+
+_NUMBER = rb"-?\d[\d.eE+-]*+"
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_LIST = rb"\[\s*+" + _NUMBER + rb"(?:\s*+,\s*+" + _NUMBER + rb"){%d,}+\s*+\]" % (MIN_NUMBERS - 1)
+# JSON.stringify(new Uint8Array(…)) is an object whose names are the positions.
+_PAIR = rb'"\d{1,10}+"\s*+:\s*+' + _NUMBER
+_OBJECT = rb"\{\s*+" + _PAIR + rb"(?:\s*+,\s*+" + _PAIR + rb"){%d,}+\s*+\}" % (MIN_NUMBERS - 1)
+# Strings come first, so that text is never taken for a list.
+_TOKEN = re.compile(rb"(?P<numbers>" + _LIST + rb"|" + _OBJECT + rb")|" + _STRING, re.DOTALL)
+
+
+def shorten_number_lists(body: bytes) -> bytes:
+    """Return the body with every long list of numbers replaced by a text that names its length."""
+    if len(body) < MIN_BODY_BYTES:
+        return body
+    kept: list[bytes | memoryview] = []
+    done = 0
+    view = memoryview(body)
+    for token in _TOKEN.finditer(body):
+        if token.lastgroup is None:
+            continue
+        start, end = token.span()
+        count = body.count(b",", start, end) + 1
+        kept += view[done:start], b'"[%d numbers]"' % count
+        done = end
+    if not done:
+        return body
+    kept.append(view[done:])
+    return b"".join(kept)
