@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from forwarder.alloy.mend import MAX_DEPTH, mend
-from forwarder.alloy.number_lists import shorten_number_lists
+from forwarder.alloy.number_lists import MIN_BODY_BYTES, shorten_number_lists
 
 MAX_TREE_BYTES = 4 << 20
 """JSON that is decoded whole. It is four times the largest event, and takes some ten times as much as a tree."""
@@ -46,7 +46,9 @@ def decode_tree(raw: bytes | msgspec.Raw) -> Any:
 
 def is_cut(raw: bytes | msgspec.Raw) -> bool:
     """Return whether `decode_tree` leaves something out for its size."""
-    return len(raw) > MAX_TREE_BYTES or (body := bytes(raw)) is not shorten_number_lists(body)
+    return len(raw) >= MIN_BODY_BYTES and (
+        len(raw) > MAX_TREE_BYTES or (body := bytes(raw)) is not shorten_number_lists(body)
+    )
 
 
 def _may_be_too_deep(body: bytes) -> bool:

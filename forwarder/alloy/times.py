@@ -17,29 +17,16 @@ MAX_UNIX_SECONDS = 1e11
 
 MAX_TIME_CHARACTERS = 200
 
-_PLACEHOLDERS = frozenset(
-    (
-        "",
-        "null",
-        "none",
-        "nil",
-        "undefined",
-        "n/a",
-        "na",
-        "-",
-        "--",
-        "never",
-        "nan",
-        "invalid date",
-        "not finished",
-        "not stopped",
-        "in progress",
-        "running",
-        "pending",
-        "–",
-        "—",
-    )
-)
+_PLACEHOLDERS = frozenset({"", "null", "none", "nil", "undefined", "n/a", "na", "-", "--", "never", "nan"}) | {
+    "invalid date",
+    "not finished",
+    "not stopped",
+    "in progress",
+    "running",
+    "pending",
+    "\N{EN DASH}",
+    "\N{EM DASH}",
+}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _ZONE_HOURS = {"": 0, "z": 0, "utc": 0, "ut": 0, "gmt": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5} | {
     "mst": -7,

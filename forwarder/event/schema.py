@@ -41,7 +41,15 @@ def schema() -> dict[str, Any]:
                     "message": {"type": "string"},
                     "name": {"type": "string"},
                     "code": {"type": "string"},
-                    "blockId": {"type": "string", "description": "the block that failed"},
+                    "description": {"type": "string", "description": "the reason, beside a general message"},
+                    "cause": {
+                        "type": "object",
+                        "description": "the error below this one, one level",
+                        "required": ["message"],
+                        "additionalProperties": False,
+                        "properties": {"message": {"type": "string"}, "code": {"type": "string"}},
+                    },
+                    "blockId": {"type": "string", "description": "the block that failed: its id, else its name"},
                     "stack": {"type": "string"},
                 },
             },
@@ -54,6 +62,10 @@ def schema() -> dict[str, Any]:
                 "properties": {
                     "shed": {"type": "array", "items": {"enum": list(SHEDDABLE)}, "uniqueItems": True},
                     "originalBytes": {"type": "integer", "minimum": 1},
+                    "largeValues": {
+                        "type": "boolean",
+                        "description": "true if values were replaced by their length before decoding",
+                    },
                 },
             },
             "forwarder": {

@@ -8,11 +8,15 @@ from typing import Any
 
 import msgspec
 
+from forwarder.event.block_errors import is_failed_block
+
 LONG_STRING = 4096
 """Bytes as JSON. Longer strings are cut to this before the stack has to go."""
 
 SHORT_STRING = 1024
 """Bytes as JSON that the last step leaves of every string."""
+
+MAX_BLOCK_LEVELS = 8
 
 Detail = dict[str, Any]
 
@@ -28,7 +32,7 @@ def fit(detail: Detail, room: int) -> bytes:
         detail = step(detail)
         if name not in shed:
             shed.append(name)
-        detail["trimmed"] = {"shed": shed, "originalBytes": before["originalBytes"]}
+        detail["trimmed"] = {**before, "shed": shed}
         encoded = msgspec.json.encode(detail)
         if len(encoded) <= room:
             break
@@ -47,10 +51,6 @@ def marked_as_replay(encoded: bytes) -> bytes:
     return msgspec.json.encode(detail)
 
 
-def is_failed_block(block: object) -> bool:
-    return isinstance(block, dict) and block.get("error") not in (None, "", {}, [], False)
-
-
 def cut(text: str, limit: int) -> str:
     """The start of a text, so that it takes at most `limit` bytes as JSON, and a note of how much is missing."""
     if len(text) <= limit // 6 or len(msgspec.json.encode(text)) <= limit:  # no character takes more than six
@@ -65,16 +65,22 @@ def cut(text: str, limit: int) -> str:
 
 
 def _without_data(detail: Detail, which: Callable[[object], bool]) -> Detail:
-    results = detail.get("results")
-    if not isinstance(results, list):
+    if "results" not in detail:
         return dict(detail)
-    blocks = [
-        {key: value for key, value in block.items() if key != "data"}
-        if isinstance(block, dict) and which(block)
-        else block
-        for block in results
-    ]
-    return {**detail, "results": blocks}
+    return {**detail, "results": _blocks_without_data(detail["results"], which, MAX_BLOCK_LEVELS)}
+
+
+def _blocks_without_data(value: Any, which: Callable[[object], bool], levels: int) -> Any:
+    """Blocks may stand in an object, and runs of a block in a list."""
+    if not levels:
+        return value
+    if isinstance(value, list):
+        return [_blocks_without_data(item, which, levels - 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "data" in value:
+        return {key: item for key, item in value.items() if key != "data"} if which(value) else value
+    return {key: _blocks_without_data(item, which, levels - 1) for key, item in value.items()}
 
 
 def _shed_other_data(detail: Detail) -> Detail:

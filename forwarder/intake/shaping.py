@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Self
 
-import msgspec
 import structlog
 
 from forwarder import __version__
-from forwarder.alloy.mend import mend
+from forwarder.alloy.json_tree import decode_tree, is_cut
+from forwarder.event.block_errors import failed_blocks, is_set
 from forwarder.event.size import detail_room
-from forwarder.event.trim import Detail, fit, is_failed_block
+from forwarder.event.trim import Detail, fit
+from forwarder.intake.error_details import block_name, error_parts
 from forwarder.intake.selection import FAILURE_MESSAGE
 from forwarder.model import Entry, Execution, Feed
 from forwarder.redaction import Redactor
@@ -23,7 +24,7 @@ DETAIL_VERSION = "1"
 
 _MILLISECOND = timedelta(milliseconds=1)
 
-_MESSAGE_KEYS = ("message", "description", "reason", "detail", "error")
+_PAYLOAD_KEYS = ("data", "json", "binary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Shaper:
             return self.shape(bare, feed, now)
 
     def shape(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
-        results = _decoded(execution.results)
+        results = decode_tree(execution.results)
         start, stop = execution.start, execution.stop
         detail: Detail = {
             "version": DETAIL_VERSION,
@@ -66,6 +67,7 @@ class Shaper:
             "durationMs": max(0, (stop - start) // _MILLISECOND) if start and stop else None,
             "error": self.redactor.tree(_error(execution, results)),
             **self._results(results),
+            **_cut(execution),
             "forwarder": {"version": __version__, "observedAt": _observed_at(now)},
         }
         return Entry(execution.id, feed, time=stop or start or now, detail=fit(detail, self.room))
@@ -76,13 +78,23 @@ class Shaper:
                 return {"results": self.redactor.tree(results)}
             case "errors":
                 failed = [
-                    {key: value for key, value in block.items() if key != "data"}
-                    for block in _blocks(results)
-                    if is_failed_block(block)
+                    {
+                        **({"blockId": each.name} if each.name and not block_name(each.block) else {}),
+                        **{key: value for key, value in each.block.items() if key not in _PAYLOAD_KEYS},
+                    }
+                    for each in failed_blocks(results)
                 ]
                 return {"results": self.redactor.tree(failed)}
             case _:
                 return {}
+
+
+def _cut(execution: Execution) -> Detail:
+    """Say that values were replaced by their length: the rest of the event may then fit."""
+    if not (is_cut(execution.results) or is_cut(execution.error)):
+        return {}
+    size = len(execution.results) + len(execution.error)
+    return {"trimmed": {"shed": [], "originalBytes": size, "largeValues": True}}
 
 
 def ended_at(execution: Execution, now: datetime) -> datetime:
@@ -90,68 +102,30 @@ def ended_at(execution: Execution, now: datetime) -> datetime:
     return execution.stop or execution.start or now
 
 
-def _decoded(raw: msgspec.Raw) -> Any:
-    body = bytes(raw)
-    if not body:
-        return None
-    for form in (bytes, mend):
-        try:
-            return msgspec.json.decode(form(body))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-    return "[not decodable]"
-
-
-def _blocks(results: Any) -> list[Any]:
-    if isinstance(results, dict):
-        return list(results.values())
-    return results if isinstance(results, list) else []
-
-
 def error_of(execution: Execution) -> Detail:
     """What `shape` tells of the error, before redaction."""
-    return _error(execution, _decoded(execution.results))
+    return _error(execution, decode_tree(execution.results))
 
 
 def _error(execution: Execution, results: Any) -> Detail:
-    """Message, name, code and stack of the error that is told first, and the block it happened in."""
-    failed = next((block for block in _blocks(results) if is_failed_block(block)), None)
-    told = _decoded(execution.error) or (failed["error"] if failed else None)
-    block_id = _block_id(failed) or _block_id(told)
-    if told:
-        parts = _parts(told)
+    """Return the parts of the error that stands first, and the block in which it happened."""
+    failed = next(failed_blocks(results), None)
+    own = decode_tree(execution.error)
+    error = own if is_set(own) else failed.error if failed else None
+    if is_set(error):
+        parts = error_parts(error)
     elif execution.message and execution.message != FAILURE_MESSAGE:
         parts = {"message": execution.message}
     else:
         parts = {"message": _without_error(execution)}
-    return {**parts, **({"blockId": str(block_id)} if block_id else {})}
-
-
-def _block_id(told: Any) -> Any:
-    return (told.get("blockId") or told.get("connectorId")) if isinstance(told, dict) else None
-
-
-def _parts(told: Any) -> Detail:
-    """An error as the API tells it: a text, or an object that may wrap another."""
-    if isinstance(told, str):
-        return {"message": told}
-    if not isinstance(told, dict):
-        return {"message": _as_text(told)}
-    message = next((told[key] for key in _MESSAGE_KEYS if told.get(key)), None)
-    inner = (
-        _parts(message) if isinstance(message, dict) else {"message": _as_text(told if message is None else message)}
-    )
-    own = {key: _as_text(told[key]) for key in ("name", "code", "stack") if told.get(key) not in (None, "")}
-    return {**inner, **own}
+    parts["message"] = parts["message"] or _without_error(execution)
+    block = (failed.name if failed else None) or block_name(error)
+    return {**parts, **({"blockId": block} if block else {})}
 
 
 def _without_error(execution: Execution) -> str:
     status = f"status {execution.status}" if execution.status else "no status"
     return f"the execution failed without an error message ({status})"
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _rfc3339(time: datetime | None) -> str | None:
