@@ -4,7 +4,7 @@ Labels come from small fixed sets, so that neither an id nor whatever the other 
 series. Counting goes by page and by request where it can: it must cost nothing beside the work that it counts.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from platform import python_version
@@ -51,6 +51,9 @@ class Metrics:
             return Histogram(f"forwarder_{name}_seconds", meaning, buckets=buckets, registry=registry)
 
         self._listed = counter("executions_listed", "executions on the pages that were read")
+        self._classified = counter(
+            "executions_classified", "records on the pages that were read, by outcome", "outcome"
+        )
         self._found = counter("failures_found", "failed executions recorded for the first time")
         self._duplicates = counter("duplicates", "failed executions listed again that were recorded before")
         self._sent = counter("events_sent", "events the bus accepted")
@@ -90,6 +93,11 @@ class Metrics:
         self._listed.inc(listed)
         self._found.inc(new)
         self._duplicates.inc(failed - new)
+
+    def classified(self, outcomes: Mapping[str, int]) -> None:
+        """Records by outcome: failed, succeeded, running, unknown or refused."""
+        for outcome, records in outcomes.items():
+            self._classified.labels(outcome).inc(records)
 
     def feed_read(self, seconds: float) -> None:
         self._poll.observe(seconds)

@@ -28,7 +28,7 @@ def error_parts(error: Any, levels: int = MAX_INNER_ERRORS) -> Parts:
         return {"message": as_text(error)}
     inner = _inner_error(error) if levels else None
     parts = {"message": _message(error)} if inner is None else error_parts(inner, levels - 1)
-    own = {key: as_text(error[key]) for key in ("name", "stack") if error.get(key) not in (None, "")}
+    own: Parts = {key: as_text(error[key]) for key in ("name", "stack") if error.get(key) not in (None, "")}
     if code := _code(error):
         own["code"] = code
     if description := _description(error, parts["message"]):

@@ -156,7 +156,7 @@ class Intake:
 
     def _complete(self, feed: Feed, done: ReadingDone) -> None:
         self.schedule.done(feed, done.arrived)
-        self._troubles.read(feed)
+        self._troubles.read(feed, done.doubt)
         self._note(feed, Reading(self._clock.now()))
         tell = log.info if done.recorded or done.refused else log.debug
         tell(

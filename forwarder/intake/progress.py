@@ -1,5 +1,6 @@
 """One reading of a feed as it goes down the pages: how far it must go, and what it will leave behind."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -7,6 +8,7 @@ from typing import Self
 
 from forwarder.alloy.client import Page
 from forwarder.errors import PageUnreadable
+from forwarder.intake.listing_order import ListingOrder
 from forwarder.intake.selection import Selection
 from forwarder.intake.shaping import ended_at
 from forwarder.model import Checkpoint, Execution, Verdict
@@ -39,6 +41,14 @@ class Progress:
     still_open: dict[str, datetime] = field(default_factory=dict)
     given_up: list[str] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Records by what became of them, since they were last taken away."""
+    order: ListingOrder = field(default_factory=lambda: ListingOrder(timedelta()))
+    to_the_end: bool = False
+    """The order was wrong before: the scan ends with the listing."""
+    timed: int = 0
+    untimed: int = 0
+    """Executions with a readable time, and executions that have stopped without one."""
     _ids: set[str] = field(default_factory=set)
     _on_pages: set[str] = field(default_factory=set)
     _alone: set[str] = field(default_factory=set)
@@ -58,6 +68,7 @@ class Progress:
         progress = cls(checkpoint, now, deep, floor, horizon, settings.retention)
         progress.still_open.update(checkpoint.open)
         progress.api_now = first.api_now or now
+        progress.order = ListingOrder(settings.overlap, checkpoint.watermark)
         starts = [start for execution in first.records.executions if (start := execution.start) is not None]
         progress.newest = max(starts, default=None)
         return progress
@@ -77,7 +88,25 @@ class Progress:
         self.listed += len(fresh)
         if fresh:
             self.arrived += len(fresh.intersection(self._arrivals(executions)))
-        self.complete = page.is_last or self._is_all_old(executions)
+        self.order.add(executions)
+        goes_on = self.to_the_end or self.order.is_wrong
+        self.complete = page.is_last or (self._is_all_old(executions) and not goes_on)
+        self.outcomes["refused"] += len(page.records.refused)
+
+    @property
+    def has_no_times(self) -> bool:
+        """Nothing that was listed has a readable time, although some of it has stopped."""
+        return self.untimed > 0 and self.timed == 0
+
+    def _count_times(self, executions: Iterable[Execution], selection: Selection) -> None:
+        """A run that waits for its turn has no time yet."""
+        for execution in executions:
+            if execution.start is not None or execution.stop is not None:
+                self.timed += 1
+                continue
+            status = (execution.status or "").strip().lower()
+            if execution.has_stopped or execution.finished is not None or (status and status not in selection.running):
+                self.untimed += 1
 
     def _require_new(self, page: Page, ids: set[str]) -> None:
         """Records that were asked for alone reach into the pages below, which are no repetition for that."""
@@ -98,14 +127,18 @@ class Progress:
 
     def wanted(self, executions: Sequence[Execution], selection: Selection) -> list[Execution]:
         """Those to be forwarded. A running one is remembered as open, and one that ended is open no more."""
+        if not self.timed:
+            self._count_times(executions, selection)
         chosen: dict[str, Execution] = {}
         in_question = selection.in_question(executions)
         if self.still_open:
             succeeded = {execution.id for execution in executions} - {execution.id for execution in in_question}
             for execution_id in succeeded & self.still_open.keys():
                 del self.still_open[execution_id]
+        self.outcomes[Verdict.SUCCEEDED.value] += len(executions) - len(in_question)
         for execution in in_question:
             verdict = selection.judge(execution)
+            self.outcomes[verdict.value] += 1
             if verdict is Verdict.RUNNING:
                 self._keep_open(execution)
                 continue
@@ -129,7 +162,7 @@ class Progress:
             watermark=watermark,
             floor=self.floor,
             since=None,
-            deep_at=self.started_at if self.deep else self.before.deep_at,
+            deep_at=self.started_at if self.deep or self.order.is_wrong else self.before.deep_at,
             open=self._open_now(),
         )
 
@@ -139,8 +172,9 @@ class Progress:
         return {key: start for key, start in self.still_open.items() if start >= given_up_before}
 
     def _keep_open(self, execution: Execution) -> None:
-        if execution.start is not None:
-            self.still_open[execution.id] = execution.start
+        """A run without a readable start is bounded by when it was first seen."""
+        seen_at = execution.start or self.still_open.get(execution.id) or self.api_now or self.started_at
+        self.still_open[execution.id] = seen_at
 
     def _is_above_floor(self, execution: Execution) -> bool:
         return self.floor is None or ended_at(execution, self.started_at) > self.floor
@@ -154,7 +188,9 @@ class Progress:
     def _is_all_old(self, executions: list[Execution]) -> bool:
         if self.horizon is None or not executions:
             return False
-        return all(execution.is_older_than(self.horizon) for execution in executions)
+        # An execution without a time is as old as its neighbours. Alone it is never old.
+        timed = [execution for execution in executions if execution.start is not None or execution.stop is not None]
+        return bool(timed) and all(execution.is_older_than(self.horizon) for execution in timed)
 
 
 def _horizon(

@@ -10,7 +10,8 @@ from forwarder.alloy.client import LogsClient, Page
 from forwarder.alloy.dialect import Records, Refused
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.errors import PageUndecodable, SourceUnavailable
+from forwarder.errors import PageUndecodable, PageUnreadable, SourceUnavailable
+from forwarder.intake.listing_order import WRONG_ORDER, WRONG_ORDER_HINT
 from forwarder.intake.progress import Progress
 from forwarder.intake.selection import Selection
 from forwarder.intake.turns import Shapes, Turns
@@ -27,6 +28,9 @@ TRIES = 4
 LONGEST_WAIT = 120.0
 """Seconds. Told to wait longer, a reading is cut short and begins anew when the wait is over."""
 
+NO_TIMES = "the executions that the logs API lists have no time that can be read"
+NO_TIMES_HINT = 'set start_from = "beginning" in [source]: it forwards failures whose times cannot be read'
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingDone:
@@ -38,6 +42,15 @@ class ReadingDone:
     failures: int
     recorded: int
     refused: int
+    doubt: tuple[str, str] | None = None
+    """Reason and hint, if the listing is not as it should be."""
+
+
+@dataclass(slots=True)
+class _Counts:
+    failures: int = 0
+    recorded: int = 0
+    refused: int = 0
 
 
 class Reader:
@@ -61,6 +74,9 @@ class Reader:
         self._clock = clock
         self._metrics = metrics
         self._recorded = recorded
+        self._doubts: dict[Feed, tuple[str, str]] = {}
+        self._last_pages: dict[Feed, int] = {}
+        """The last page that held anything, for feeds whose order is wrong: there may be the newest executions."""
 
     async def read(self, feed: Feed, *, deep: bool = False) -> ReadingDone:
         """One reading of a feed that was begun in the ledger.
@@ -73,25 +89,71 @@ class Reader:
         now = self._clock.now()
         deep = deep or self._is_deep_due(checkpoint, now)
         progress = Progress.begin(checkpoint, self._settings, page, now=now, deep=deep)
+        in_doubt = feed in self._doubts
+        progress.to_the_end = in_doubt
+        pages, scan = await self._scan(feed, page, progress, checkpoint, partial=in_doubt and not deep)
+        self._tell(feed, progress)
+        doubt = self._judge_listing(feed, progress, is_whole=not in_doubt or deep)
+        arrived = scan.recorded if doubt else progress.arrived
+        return ReadingDone(pages, progress.listed, arrived, scan.failures, scan.recorded, scan.refused, doubt)
+
+    async def _scan(
+        self, feed: Feed, page: Page, progress: Progress, checkpoint: Checkpoint, *, partial: bool
+    ) -> tuple[int, _Counts]:
+        """Read the pages and record their failures; return the number of pages.
+
+        A `partial` scan is one between two full scans of a feed whose order is wrong: it reads the first page and the
+        last ones, and leaves the checkpoint where it is.
+        """
         moves_to = progress.opening
-        pages = failures = recorded = refused = 0
+        counts = _Counts()
+        number = pages = 0
         while True:
             progress.follow(page)
             failed = progress.wanted(page.records.executions, self._selection)
-            entries = await self._entries(feed, failed, now)
-            if progress.complete:
+            self._require_times(progress)
+            entries = await self._entries(feed, failed, progress.started_at)
+            if progress.complete and not partial:
                 moves_to = progress.checkpoint()
             # The checkpoint moves in the commit of the last page: before it, a crash would lose that page.
             new = await self._record(feed, entries, moves_to if moves_to != checkpoint else None)
-            pages, failures, recorded = pages + 1, failures + len(failed), recorded + new
-            refused += self._tell_refused(feed, page)
+            pages += 1
+            counts.failures += len(failed)
+            counts.recorded += new
+            counts.refused += self._tell_refused(feed, page)
             self._metrics.page_recorded(listed=len(page.records.executions), failed=len(failed), new=new)
+            self._metrics.classified(progress.outcomes)
+            progress.outcomes.clear()
+            if not page.is_last:
+                self._last_pages[feed] = max(number, self._last_pages.get(feed, 0)) if partial else number
             if progress.complete:
-                break
+                return pages, counts
             moves_to = None
-            page = await self._page(feed, pages, largest=progress.largest)
-        self._tell(feed, progress)
-        return ReadingDone(pages, progress.listed, progress.arrived, failures, recorded, refused)
+            number = max(1, self._last_pages.get(feed, 0)) if partial and number == 0 else number + 1
+            page = await self._page(feed, number, largest=progress.largest)
+
+    def _require_times(self, progress: Progress) -> None:
+        """Raise PageUnreadable if nothing that was listed can be compared with where the feed begins.
+
+        With start_from = "beginning" there is nothing to compare with. A feed of which some records have times is
+        read: a failure without any time is forwarded, since it may be new.
+        """
+        if progress.has_no_times and self._settings.start_from != "beginning":
+            raise PageUnreadable(NO_TIMES, hint=NO_TIMES_HINT)
+
+    def _judge_listing(self, feed: Feed, progress: Progress, *, is_whole: bool) -> tuple[str, str] | None:
+        """Remember whether the listing is in order. Only a scan to the end can clear a doubt."""
+        doubt = self._doubts.get(feed) if not is_whole else None
+        if progress.order.is_wrong:
+            doubt = (WRONG_ORDER, WRONG_ORDER_HINT)
+        elif progress.has_no_times:
+            doubt = (NO_TIMES, WRONG_ORDER_HINT)
+        if doubt is None:
+            self._doubts.pop(feed, None)
+            self._last_pages.pop(feed, None)
+        else:
+            self._doubts[feed] = doubt
+        return doubt
 
     async def _entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
         """Only what is not known yet is worth decoding and redacting."""

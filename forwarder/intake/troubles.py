@@ -16,6 +16,8 @@ class Troubles:
         self._health = health
         self._refused: dict[Feed, SourceError] = {}
         self._others: dict[Feed, SourceError] = {}
+        self._doubts: dict[Feed, tuple[str, str]] = {}
+        """Reason and hint for feeds that can be read, and whose listing is not as it should be."""
         self.discovery: SourceError | None = None
         """What kept the last discovery from being complete."""
 
@@ -26,20 +28,27 @@ class Troubles:
         other.pop(feed, None)
         mine[feed] = error  # where it stood before, if it did
 
-    def read(self, feed: Feed) -> None:
-        """It could be read, or is watched no more."""
+    def read(self, feed: Feed, doubt: tuple[str, str] | None = None) -> None:
+        """It could be read, or is watched no more. A `doubt` is the reason and the hint of a feed that is degraded."""
+        self._doubts.pop(feed, None)
+        if doubt is not None:
+            self._doubts[feed] = doubt
         self._refused.pop(feed, None)
         self._others.pop(feed, None)
 
     def watch(self, feeds: Collection[Feed]) -> None:
         """No others are watched any more."""
-        for feed in (self._refused.keys() | self._others.keys()).difference(feeds):
+        for feed in (self._refused.keys() | self._others.keys() | self._doubts.keys()).difference(feeds):
             self.read(feed)
 
     def report(self, watched: int) -> None:
         """One feed that cannot be read is a loss of comfort; a refused key, or none that can be read, a failure."""
         count = len(self._refused) + len(self._others) + (self.discovery is not None)
         worst = self._worst()
+        if worst is None and self._doubts:
+            feed, (reason, hint) = next(iter(self._doubts.items()))
+            self._health.report(PART, State.DEGRADED, f"{reason} (feed {feed})", hint)
+            return
         if worst is None:
             self._health.healthy(PART)
             return

@@ -230,3 +230,8 @@ def short(alloy: FakeAlloy, limit: int) -> Rule:
         return alloy.answer(request, limit=str(min(asked, limit))) if request.path.endswith("/logs") else None
 
     return rule
+
+
+def oldest_first(alloy: FakeAlloy) -> Rule:
+    """The parameter `order` is ignored, and the listing begins with the oldest execution."""
+    return lambda request: alloy.answer(request, order="asc") if request.path.endswith("/logs") else None

@@ -1,0 +1,84 @@
+"""Verification that the logs API lists the newest executions first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from forwarder.model import Execution
+
+JITTER = timedelta(seconds=1)
+"""Clocks of several machines: smaller differences say nothing about the order."""
+
+MIN_ASCENDING_PAIRS = 2
+
+WRONG_ORDER = "the logs API does not list the newest executions first"
+WRONG_ORDER_HINT = "the feed is read to its end at every [source] deep_interval; until then failures may come late"
+
+
+@dataclass(slots=True)
+class _Track:
+    """Neighbours in the listing, compared by one of the times that the listing may be sorted by."""
+
+    tolerance: timedelta
+    before: datetime | None = None
+    ascending: int = 0
+    descending: int = 0
+    broken: bool = False
+
+    def add(self, time: datetime | None) -> None:
+        if time is None:
+            return
+        if self.before is not None:
+            if time - self.before > JITTER:
+                self.ascending += 1
+                self.broken = self.broken or time - self.before > self.tolerance
+            elif self.before - time > JITTER:
+                self.descending += 1
+        self.before = time
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.broken or (self.ascending >= MIN_ASCENDING_PAIRS and self.ascending > self.descending)
+
+
+@dataclass(slots=True)
+class ListingOrder:
+    """The order of one scan. `tolerance` is disorder that a scan allows for anyway: the overlap of two scans.
+
+    The field that the API sorts by is not documented. The order is wrong only if it is wrong by start, by stop, and by
+    the later of them that is known.
+    """
+
+    tolerance: timedelta
+    watermark: datetime | None = None
+    """A listing that begins far below what was listed before does not begin with the newest."""
+    _first_page: bool = True
+    _begins_old: bool = False
+    _ids: set[str] = field(default_factory=set)
+    _tracks: tuple[_Track, _Track, _Track] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tracks = (_Track(self.tolerance), _Track(self.tolerance), _Track(self.tolerance))
+
+    def add(self, executions: Sequence[Execution]) -> None:
+        """Take note of a page. Executions that were listed before are shifted ones, and say nothing."""
+        by_start, by_stop, by_latest = self._tracks
+        latest: datetime | None = None
+        for execution in executions:
+            if execution.id in self._ids:
+                continue
+            self._ids.add(execution.id)
+            start, stop = execution.start, execution.stop
+            by_start.add(start)
+            by_stop.add(stop)
+            by_latest.add(stop or start)
+            newest = max(start, stop) if start and stop else stop or start
+            if newest is not None and (latest is None or newest > latest):
+                latest = newest
+        if self._first_page and latest is not None and self.watermark is not None:
+            self._begins_old = latest < self.watermark - self.tolerance
+        self._first_page = False
+
+    @property
+    def is_wrong(self) -> bool:
+        return self._begins_old or all(track.is_wrong for track in self._tracks)

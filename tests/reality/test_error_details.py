@@ -1,0 +1,57 @@
+"""Errors as neighbouring engines print them: the reason is kept, wherever it stands."""
+
+from typing import Any
+
+import pytest
+
+from forwarder.intake.shaping import error_of
+from tests.samples import a_failure
+
+NODE_API_ERROR = {
+    "name": "NodeApiError",
+    "message": "Bad request - please check your parameters",
+    "description": "email is not valid",
+    "httpCode": "400",
+    "messages": ['400 - {"field":"email"}'],
+    "cause": {"message": "Request failed with status code 400", "code": "ERR_BAD_REQUEST"},
+    "node": {"name": "Create customer"},
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "right"),
+    [
+        (
+            NODE_API_ERROR,
+            {
+                "name": "NodeApiError",
+                "message": "Bad request - please check your parameters",
+                "description": "email is not valid",
+                "code": "400",
+                "cause": {"message": "Request failed with status code 400", "code": "ERR_BAD_REQUEST"},
+                "blockId": "Create customer",
+            },
+        ),
+        ({"message": "m", "statusCode": 429}, {"message": "m", "code": "429"}),
+        ({"message": "m", "status": 502}, {"message": "m", "code": "502"}),
+        ({"message": "m", "status": "error"}, {"message": "m"}),
+        ({"message": "m", "code": "E", "httpCode": 400}, {"message": "m", "code": "E"}),
+        ({"message": "m", "cause": "socket hang up"}, {"message": "m", "cause": {"message": "socket hang up"}}),
+        ({"message": "m", "cause": {}}, {"message": "m"}),
+        (
+            {"name": "AggregateError", "message": "", "errors": [{"message": "refused", "code": "ECONNREFUSED"}]},
+            {"name": "AggregateError", "message": "refused", "code": "ECONNREFUSED"},
+        ),
+        ({"message": "", "messages": ["404 - gone"]}, {"message": "404 - gone"}),
+        ({"message": "Bad request", "messages": ["no email"]}, {"message": "Bad request", "description": "no email"}),
+        (
+            {"message": "", "stack": "TypeError: x is null\n    at y"},
+            {"message": "TypeError: x is null", "stack": "TypeError: x is null\n    at y"},
+        ),
+        ({"message": "[object Object]", "description": "no stock"}, {"message": "no stock"}),
+        ([{"message": "first"}, {"message": "second"}], {"message": "first"}),
+        ({"message": {"message": "inner", "code": 5}}, {"message": "inner", "code": "5"}),
+    ],
+)
+def test_error_keeps_what_names_the_reason(error: Any, right: dict[str, Any]) -> None:
+    assert error_of(a_failure(error=error)) == right
