@@ -18,6 +18,7 @@ MAX_VALUE_BYTES = 1 << 16
 
 MAX_ERROR_BYTES = 1 << 20
 MAX_ITEMS = 100_000
+MAX_DATA_COMMAS = 500_000
 MAX_OPENED_LEVELS = 8
 
 NOT_DECODABLE = "[not decodable]"
@@ -74,20 +75,22 @@ class _Opened:
     def __init__(self) -> None:
         self._left = MAX_TREE_BYTES
 
-    def tree(self, raw: bytes | msgspec.Raw, levels: int = MAX_OPENED_LEVELS, *, is_error: bool = False) -> Any:
-        size = len(raw)
+    def tree(self, raw: bytes | msgspec.Raw, levels: int = MAX_OPENED_LEVELS, name: str = "") -> Any:
+        size, is_error = len(raw), name == "error"
         if size <= (MAX_ERROR_BYTES if is_error else MAX_VALUE_BYTES) and size <= self._left:
             self._left -= size
             return msgspec.json.decode(raw)
         body = bytes(raw)
         opening = body[:1]
-        if levels and opening in (b"{", b"[") and body.count(b",") < MAX_ITEMS * 10:
+        if levels and opening in (b"{", b"[") and not self._is_closed(name, body):
             if opening == b"{":
                 fields = sorted(_objects.decode(raw).items(), key=lambda field: field[0] != "error")
-                return {
-                    name: self.tree(value, levels - 1, is_error=name == "error") for name, value in fields[:MAX_ITEMS]
-                }
-            return [self.tree(item, levels - 1) for item in _lists.decode(raw)[:MAX_ITEMS]]
+                return {key: self.tree(value, levels - 1, key) for key, value in fields[:MAX_ITEMS]}
+            return [self.tree(item, levels - 1, name) for item in _lists.decode(raw)[:MAX_ITEMS]]
         if is_error and opening == b'"':
             return msgspec.json.decode(raw)[:MAX_ERROR_BYTES]
         return f"[{size} bytes left out]"
+
+    def _is_closed(self, name: str, body: bytes) -> bool:
+        """Payloads may hold millions of small values, and each takes a hundred bytes once it is opened."""
+        return name == "json" or (name == "data" and body.count(b",") > MAX_DATA_COMMAS)

@@ -96,7 +96,7 @@ def test_block_errors_in_runs_reach_the_bus(home: Home, alloy: FakeAlloy, bus: S
     )
     assert home("once").code == 0
     assert sent(bus) == ["deep-1", "t-1"]
-    assert detail(bus, "deep-1")["error"] == {**{"message": ERROR["message"]}, "code": "503", "blockId": "HTTP Request"}
+    assert detail(bus, "deep-1")["error"] == {"message": ERROR["message"], "code": "503", "blockId": "HTTP Request"}
     assert detail(bus, "t-1")["stoppedAt"] == "2026-11-20T03:12:59.000Z"
 
 

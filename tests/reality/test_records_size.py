@@ -1,0 +1,56 @@
+"""A record of 60 MB with a Buffer that is printed as numbers stays within bounds of memory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import PROGRAM, Home, detail
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+MAX_PEAK_KIBIBYTES = 512 << 10
+NUMBERS = 15_000_000
+
+
+def _rows() -> bytes:
+    return b"[" + b",".join([b'{"order":12345,"paid":true,"note":"a b c"}'] * 1_300_000) + b"]"
+
+
+def _high_water(pid: int) -> int:
+    """Return the peak of resident memory in KiB, 0 for a process that has ended."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) if found else 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"type":"Buffer","data":[' + b"137," * NUMBERS + b"0]}",
+        b"[[" + b"1, 2,3," * (NUMBERS // 2) + b"0]]",
+        b"[" + b"[12,13,14]," * 5_000_000 + b"[]]",
+        _rows(),
+    ],
+    ids=["buffer", "numbers", "matrix", "rows"],
+)
+def test_record_of_60_mb_stays_in_bounds(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, payload: bytes) -> None:
+    times = b'"startedAt":"2026-11-20T03:12:40Z","stoppedAt":"2026-11-20T03:12:59Z"'
+    block = b'{"blockId":"b","error":{"message":"boom"},"data":[[{"json":{"file":' + payload + b"}}]]}"
+    raw = b'{"executionId":"big",' + times + b',"results":[' + block + b"]}"
+    alloy.api.add("w", {"executionId": "big", "startedAt": "2026-11-20T03:12:40Z"}, raw=raw)
+    home.change("source", timeout="60s")
+    command = [*PROGRAM, "-c", str(home.file), "once"]
+    process = subprocess.Popen(command, env=home.environment(), cwd=home.place)  # noqa: S603  # the program under test
+    peak = 0
+    while process.poll() is None:  # the high-water mark only rises, and is gone when the process has ended
+        peak = max(peak, _high_water(process.pid))
+        time.sleep(0.02)
+    assert process.returncode == 0
+    event = detail(bus, "big")
+    assert event["error"] == {"message": "boom", "blockId": "b"}
+    assert event["trimmed"]["largeValues"] is True
+    assert 0 < peak < MAX_PEAK_KIBIBYTES
