@@ -97,7 +97,8 @@ class Identity:
             base.set_credentials(*self.stored.arguments().values())
         if not self.destination.role_arn:
             return base
-        return kind(region, config, seconds, lambda _: [_RoleProvider(self, base)])
+        # The role waits for the link beneath it, and then for STS, whose client has to be made first.
+        return kind(region, config, 3 * seconds, lambda _: [_RoleProvider(self, base)])
 
     async def caller(self, session: KeySession) -> str:
         """Return the ARN of these keys, and their source. Raise DestinationError."""
