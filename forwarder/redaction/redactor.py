@@ -1,12 +1,14 @@
 """Redacting a tree of JSON, and the texts that stand in it, which may be JSON again."""
 
+import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec
 
-from forwarder.redaction.names import LONGEST_NAME, secret_names
-from forwarder.redaction.texts import REDACTED, says_nothing, without_secrets
+from forwarder.redaction.patterns import cannot_match, redact_full
+from forwarder.redaction.sensitive_names import LONGEST_NAME, secret_names
+from forwarder.redaction.values import REDACTED, is_message, may_be_count
 
 MAX_DEPTH = 200
 TOO_DEEP = "[nested too deep]"
@@ -15,7 +17,11 @@ LEAST_INT64, MOST_INT64 = -(2**63), 2**63 - 1
 
 JSON_STARTS = ("{", "[", '"')
 
-_TITLES = ("name", "key", "header")
+_TITLES = ("name", "key", "header", "field", "param")
+_VALUES = ("value", "val", "values")
+_SCHEMA = frozenset(
+    ["type", "required", "minlength", "maxlength", "message", "rule", "label", "format", "path", "kind", "ref"]
+)
 
 # Longer texts are cut before they are searched: no event has room for more, so the cut never shows.
 LONGEST_TEXT = 1_200_000
@@ -42,6 +48,7 @@ class Redactor:
 
     def __init__(self, redact: Collection[str] = (), reveal: Collection[str] = ()) -> None:
         self._is_secret = secret_names(redact, reveal)
+        self._has_added = bool(redact)
         self._names: dict[str, _Name] = {}
         self._harmless_names: set[str] = set()
         self._harmless_texts: set[str] = set()
@@ -60,19 +67,20 @@ class Redactor:
         return value
 
     def text(self, text: str, depth: int = 0) -> str:
-        told = text if len(text) <= LONGEST_TEXT and says_nothing(text) else self.searched(text, depth)
+        is_harmless = len(text) <= LONGEST_TEXT and not self._has_added and cannot_match(text)
+        told = text if is_harmless and not text.startswith(JSON_STARTS) else self.redact_full(text, depth)
         # How JSON is told depends on how deep it stands.
         if told == text and not text.startswith(JSON_STARTS):
             _remember(self._harmless_texts, text)
         return told
 
-    def searched(self, text: str, depth: int = 0) -> str:
-        """The same, whatever a glance says."""
+    def redact_full(self, text: str, depth: int = 0) -> str:
+        """Return the same, without the fast path."""
         text = text[:LONGEST_TEXT]
         if text.startswith(JSON_STARTS) and (inner := _json(text)) is not None:
             redacted = self.tree(inner, depth + 1)
             return text if redacted == inner else msgspec.json.encode(redacted).decode()
-        return without_secrets(text, self._is_secret)
+        return redact_full(text, self._is_secret, every_name=self._has_added)
 
     def _object(self, fields: dict[str, Any], depth: int) -> dict[str, Any]:
         harmless_names, harmless_texts = self._harmless_names, self._harmless_texts
@@ -83,13 +91,24 @@ class Redactor:
                 shown[name] = value if type(value) is str and value in harmless_texts else self.tree(value, depth)
                 continue
             told = self._names.get(name) or self._name(name)
-            shown[told.shown] = _hidden(value) if told.is_secret else self.tree(value, depth)
+            shown[told.shown] = self._secret(name, value, depth) if told.is_secret else self.tree(value, depth)
             # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
             if told.is_title and isinstance(value, str) and self._is_secret(value):
                 hides_value = True
         if hides_value:
-            shown.update({name: _hidden(value) for name, value in fields.items() if name.lower() == "value"})
+            shown.update({name: _hidden(value) for name, value in fields.items() if name.lower() in _VALUES})
         return shown
+
+    def _secret(self, name: str, value: Any, depth: int) -> Any:
+        """Hide a value under a secret name, unless it is a count, a sentence of validation or a schema."""
+        if isinstance(value, int | float) and may_be_count(name):
+            return self.tree(value, depth)
+        items = value if isinstance(value, list) else [value]
+        if items and all(isinstance(item, str) and is_message(item) for item in items):
+            return self.tree(value, depth)
+        if isinstance(value, dict) and value and _SCHEMA.issuperset(map(str.lower, value)):
+            return self.tree(value, depth)
+        return _hidden(value)
 
     def _name(self, name: str) -> _Name:
         told = _Name(self.text(name), self._is_secret(name), is_title=name.lower() in _TITLES)
@@ -106,10 +125,25 @@ class Redactor:
         shown: list[Any] = []
         before = None
         for item in items:
-            is_told = isinstance(before, str) and isinstance(item, str) and before != item and self._is_secret(before)
+            is_told = (
+                isinstance(before, str)
+                and isinstance(item, str)
+                and before != item
+                and not is_field_name(item)
+                and before.count(" ") <= 1
+                and self._is_secret(before)
+            )
             shown.append(REDACTED if is_told else self.tree(item, depth))
             before = item
         return shown
+
+
+_FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{1,23}")
+
+
+def is_field_name(text: str) -> bool:
+    """Return whether a text is a word of letters: in a list it is another name rather than a value."""
+    return _FIELD_NAME.fullmatch(text) is not None
 
 
 def _hidden(value: Any) -> Any:

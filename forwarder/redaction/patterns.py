@@ -1,0 +1,255 @@
+"""The table of redaction: each row has its markers, its pattern, its replacement and the source of the fact.
+
+A text in which no marker of any row occurs holds no secret: the fast path is derived from the rows. The formats of
+vendors' keys are rows of `vendors.py`, whose marker is the start of the key.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from forwarder.redaction import markup, pairs
+from forwarder.redaction.sensitive_names import (
+    MARKERS,
+    SHORT_MARKERS,
+    STEMS_IN_PROSE,
+    IsSecret,
+    holds_short_name,
+)
+from forwarder.redaction.values import REDACTED
+from forwarder.redaction.vendors import KEY_PARTS, MIN_KEY_CHARACTERS, WEBHOOKS, may_hold_key, without_keys
+
+Replace = Callable[[str, IsSecret], str]
+
+
+class Row(NamedTuple):
+    """One form of secrets.
+
+    In each match one of the `markers` occurs, in lower case, and one of the `signs` unless there are none.
+    """
+
+    markers: tuple[str, ...]
+    signs: tuple[str, ...]
+    replace: Replace
+    source: str
+
+
+def _row(
+    markers: tuple[str, ...],
+    signs: tuple[str, ...],
+    pattern: str,
+    source: str,
+    replacement: str | Callable[[re.Match[str]], str] = rf"\g<start>{REDACTED}",
+) -> Row:
+    sub = re.compile(pattern).sub
+    return Row(markers, signs, lambda text, _: sub(replacement, text), source)
+
+
+def _basic(found: re.Match[str]) -> str:
+    """RFC 7617: base64 of a name, a colon and a password follows; anything else is an English word."""
+    value = found["value"]
+    try:
+        is_secret = b":" in base64.b64decode(value + "===", altchars=b"-_" if "_" in value else None)
+    except binascii.Error:
+        is_secret = False
+    return f"{found['start']}{REDACTED}" if is_secret else found[0]
+
+
+def _bearer(found: re.Match[str]) -> str:
+    """A short word after "bearer" is English."""
+    value = found["value"]
+    if value.startswith(REDACTED[:-1]) or (value.isalpha() and value.islower() and len(value) <= len("authentication")):
+        return found[0]
+    return f"{found['start']}{REDACTED}"
+
+
+_NEW = r"(?!\[redacted)"
+_GAP = r"(?:\s|\\r|\\n|\\t|%20|\+|:|=){1,8}"
+PUNCTUATION = (" ", "=", ":", "%", "/", "@", "<", "\\", "+", "\n", "\t")
+"""Rows with these signs cannot match in a text that is one word."""
+
+SEPARATORS = ("=", ":", "%", "u003d", "',", '",', "', ", '", ')
+BRACKETS = ("<", "lt;", "%", "u003c")
+
+TABLE: tuple[Row, ...] = (
+    _row(
+        ("private key",),
+        PUNCTUATION,
+        r"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----))*+"
+        r"(?:-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----)?+",
+        "RFC 7468, RFC 4880, OpenSSH PROTOCOL.key",
+        REDACTED,
+    ),
+    _row(
+        ("://",),
+        ("@",),
+        r"://(?P<rest>[^\s\"'<>`]{1,1024}+)",
+        "RFC 3986, 3.2.1 User information",
+        pairs.without_user_info,
+    ),
+    _row(
+        ("%40", "%2540"),
+        PUNCTUATION,
+        r"(?i)(?P<start>%(?:25)?3A%(?:25)?2F%(?:25)?2F)(?!\[)"
+        r"(?:(?!%(?:25)?(?:40|2F))[^\s\"'<>&@]){1,256}+(?=%(?:25)?40)",
+        "RFC 3986, 3.2.1, percent-encoded",
+    ),
+    *(_row((marker,), PUNCTUATION, pattern, source) for marker, pattern, source in WEBHOOKS),
+    Row(MARKERS, SEPARATORS, pairs.without_pairs, "Queries, forms, cookies, headers, objects, settings files"),
+    Row(("_key ",), PUNCTUATION, pairs.without_pairs, "AWS CLI docs, aws configure"),
+    Row(MARKERS, BRACKETS, markup.without_elements, "XML 1.0, 3 Logical structures; HTML character references"),
+    Row(MARKERS, ('"', "'"), markup.without_titled, "RFC 7578 multipart fields; lists of names and values"),
+    Row(MARKERS, (" -", "\n-", "--"), markup.without_flags, "Command lines: --name value"),
+    Row(STEMS_IN_PROSE, (" ", "("), markup.without_prose, "Sentences: the password is …"),
+    _row(
+        ("curl", " -u ", "--user", "wget", "http -"),
+        PUNCTUATION,
+        r"(?<![\w-])(?P<start>(?:-u|-U|--user|--proxy-user)(?:[ =]{1,4}+|(?=['\"]))['\"]?+)(?!\[)"
+        r"[^\s\"':]{0,128}+:(?!//)[^\s\"']{1,256}+",
+        "curl manual, --user",
+    ),
+    _row(
+        ("mysql", "mariadb", "sshpass"),
+        PUNCTUATION,
+        rf"(?<![\w-])(?P<start>-p(?:(?<=sshpass -p) ?|)['\"]?+){_NEW}[^\s\"'\[]{{3,256}}+",
+        "MySQL manual, Command options for connecting; sshpass manual",
+    ),
+    _row(
+        ("redis-cli", "docker", "podman", "helm", "skopeo", "buildah"),
+        PUNCTUATION,
+        r"(?P<start>(?:redis-cli[^\n|;]{0,128}? -a|(?:docker|podman|helm|skopeo|buildah)[^\n|;]{0,128}? -p)"
+        rf"[ =]{{1,4}}+['\"]?+){_NEW}[^\s\"'\[]{{3,256}}+",
+        "Redis docs, redis-cli; Docker docs, docker login",
+    ),
+    _row(
+        ("machine", "login"),
+        PUNCTUATION,
+        rf"(?P<start>\blogin\s{{1,8}}[^\s]{{1,128}}\s{{1,8}}password\s{{1,8}}){_NEW}[^\s\[]{{1,256}}+",
+        "GNU inetutils manual, the .netrc file",
+    ),
+    _row(
+        ("basicauth(", "digestauth(", "proxyauth("),
+        PUNCTUATION,
+        rf"(?P<start>(?:Basic|Digest|Proxy)Auth\(){_NEW}[^)\n]{{1,512}}+",
+        "Requests docs, Authentication",
+    ),
+    _row(
+        ("curl",),
+        PUNCTUATION,
+        rf"(?<![\w-])(?P<start>(?:-b|--cookie)[ =]{{0,4}}+['\"]){_NEW}[^\"'\n]{{1,1024}}+",
+        "curl manual, --cookie",
+    ),
+    _row(
+        ("code=", "code%3d"),
+        PUNCTUATION,
+        r"(?i)(?P<start>(?:[?&#]|%3F|%26)(?:code|device_code|auth_code)(?:=|%3D))(?!\[)"
+        r"(?=[^\s&\"']{0,64}?\d)[^\s&\"'<>%;]{10,512}+",
+        "RFC 6749, 4.1.2 Authorization response",
+    ),
+    _row(
+        ("key=",),
+        PUNCTUATION,
+        r"(?im)(?P<start>(?:^|[?&])key=)(?!\[)(?=[\w-]{0,64}?\d)[\w-]{8,256}+(?![\w./%-])",
+        "Google Cloud docs, Using API keys with REST",
+    ),
+    _row(
+        ("response=",),
+        PUNCTUATION,
+        r"(?i)(?P<start>\bresponse=\\?\")(?!\[)[0-9a-z_-]{8,128}+",
+        "RFC 7616, 3.4 Digest",
+    ),
+    _row(
+        ("policy=",),
+        PUNCTUATION,
+        r"(?P<start>[?&]Policy=)(?!\[)[\w~-]{8,4096}+",
+        "CloudFront docs, Signed URLs with a custom policy",
+    ),
+    _row(
+        MARKERS,
+        SEPARATORS,
+        r"(?P<start>\bauth['\"]?\s?:\s?['\"])(?!\[)[^\s'\":]{1,128}+:[^\s'\"]{1,256}+",
+        "Node docs, http.request: auth",
+    ),
+    _row(
+        ("routing_key", "routingkey", "service_key", "servicekey"),
+        PUNCTUATION,
+        r"(?i)(?P<start>(?:routing|service)_?key\W{1,8})[0-9a-f]{32}\b",
+        "PagerDuty docs, Events API",
+    ),
+    _row(
+        ("bearer",),
+        PUNCTUATION,
+        rf"(?i)(?<![a-z])(?P<start>bearer{_GAP}[\"']?)(?!(?:tokens?|auth\w*|schemes?|headers?|realm|error|scope)\b)"
+        r"(?P<value>[^\s\"',;<>\\)}\]]{2,8192}+)",
+        "RFC 6750, 2.1 Authorization request header",
+        _bearer,
+    ),
+    _row(
+        ("basic",),
+        PUNCTUATION,
+        rf"(?i)(?<![a-z])(?P<start>basic{_GAP})(?P<value>[A-Za-z0-9+/_-]{{4,8192}}+={{0,2}}+)",
+        "RFC 7617, 2 The Basic scheme",
+        _basic,
+    ),
+    _row(
+        ("eyj",),
+        (),
+        r"(?<![A-Za-z0-9])eyJ[\w-]{5,}+\.[\w-]{2,}+(?:\.[\w-]*+){0,3}+",
+        "RFC 7519, RFC 7516 compact serialization",
+        REDACTED,
+    ),
+    *(_row((marker,), (), pattern, source, REDACTED) for marker, pattern, source in KEY_PARTS),
+)
+"""The forms of names and values, and those that have no name."""
+
+
+def _fast_path() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    """Return the markers by the signs that they need, without those of names, which are one list for several rows."""
+    by_signs: dict[tuple[str, ...], dict[str, None]] = {}
+    for row in TABLE:
+        if row.markers is not MARKERS:
+            by_signs.setdefault(row.signs, {}).update(dict.fromkeys(row.markers))
+    return tuple((signs, tuple(markers)) for signs, markers in by_signs.items())
+
+
+_FAST = _fast_path()
+_SIGNS_OF_NAMES = tuple(dict.fromkeys(sign for row in TABLE if row.markers is MARKERS for sign in row.signs))
+_has_word = re.compile(r"[^\W\d_]{2}").search
+
+
+def cannot_match(text: str) -> bool:
+    """Return whether no marker of the table occurs, so that no row can change the text."""
+    if (len(text) < MIN_KEY_CHARACTERS and text.isalnum()) or _has_word(text) is None:
+        return True  # most values: a short id, a number, a time
+    folded = text.lower()
+    if _has_one(_SIGNS_OF_NAMES, folded) and _holds_name(folded):
+        return False
+    for signs, markers in _FAST:
+        if (not signs or _has_one(signs, folded)) and _has_one(markers, folded):
+            return False
+    return not may_hold_key(text)
+
+
+def redact_full(text: str, is_secret: IsSecret, *, every_name: bool = False) -> str:
+    """Apply each row of which a marker occurs. `every_name` reads all names: added ones are in no marker."""
+    folded = text.lower()
+    holds_name = every_name or _holds_name(folded)
+    for row in TABLE:
+        if row.signs and not _has_one(row.signs, folded):
+            continue
+        if holds_name if row.markers is MARKERS else _has_one(row.markers, folded):
+            text = row.replace(text, is_secret)
+    return without_keys(text)
+
+
+def _holds_name(folded: str) -> bool:
+    return _has_one(MARKERS, folded) or (_has_one(SHORT_MARKERS, folded) and holds_short_name(folded) is not None)
+
+
+def _has_one(pieces: tuple[str, ...], folded: str) -> bool:
+    for piece in pieces:  # noqa: SIM110  # a generator for `any` takes twice as long, for each text of each record
+        if piece in folded:
+            return True
+    return False

@@ -1,0 +1,116 @@
+"""Which names announce a secret or an address of a person. A name is judged by its words and their order."""
+
+import re
+from collections.abc import Callable, Collection
+from functools import lru_cache
+
+from forwarder.redaction.words import (
+    COUNTED,
+    EXACT_NAMES,
+    FACTS,
+    KINDS_OF_KEY,
+    OWNERS,
+    SECRET_WORDS,
+    SUFFIXES,
+)
+
+LONGEST_NAME = 64
+"""Characters. The end of a name decides. Names from outside may be of any length, and what is remembered may not."""
+
+STEMS_IN_PROSE = ("pass", "pwd", "secret", "token", "key", "pin", "otp", "signature", "credential", "contrase", "senha")
+
+MARKERS = (
+    *("pass", "pw", "psw", "secret", "token", "key", "auth", "credential", "cookie", "signature", "cvv", "cvc", "ssn"),
+    *("otp", "bearer", "jwt", "hmac", "dsn", "salt", "assertion", "saml", "forwarded", "kennwort", "contrase", "senha"),
+    *("wachtwoord", "clave", "пароль", "密码", "srf", "mnemonic", "kubeconfig", "wsse", "connection", "googleaccess"),
+    *("remote", "seed", "appid", "awsid", "policy0", "privkey"),
+)
+SHORT_MARKERS = ("ip", "sid", "sig", "pin", "code", "sess")
+"""Without one of these, in lower case, a text holds no secret name. A test compares them with the names."""
+
+holds_short_name = re.compile(
+    r"(?:ip(?:[ _.-]?addr(?:ess)?)?|sid|sig|pin|sess(?:ion)?(?:[ _.-]?id)?|code(?:[ _.-]?verifier)?)s?\d{0,3}"
+    r"[\]\"'`\s\\;]{0,12}(?:[=:%>,]|\\u003d)"
+).search
+"""Short names stand in many words. One counts only before a separator."""
+
+_STEMS = re.compile(
+    r"(passwords?|passwd|passphrase|passcodes?|passwort|secrets?(?!ar|ion|iv|e)|tokens?(?!i[zs]|e)|cookies?|"
+    r"authorization|credentials?|signature|session(?=id)|csrf|xsrf|keys?$|api(?=_?key))"
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
+_PUNCTUATION = re.compile(r"[\W_]+")
+_JOINED_KINDS = re.compile(
+    r"(?:api|access|secret|private|signing|encryption|master|shared|subscription|auth|session|account)$"
+)
+
+IsSecret = Callable[[str], bool]
+
+
+def secret_names(redact: Collection[str] = (), reveal: Collection[str] = ()) -> IsSecret:
+    """Return the judge of names. `redact` are further names, `reveal` names that are none."""
+    added = {_plain(name) for name in redact}
+    revealed = {_plain(name) for name in reveal}
+
+    @lru_cache(maxsize=4096)
+    def is_secret_ending(ending: str) -> bool:
+        plain = _plain(ending)
+        if plain in revealed:
+            return False
+        return plain in added or plain.removesuffix("s") in added or _is_sensitive(ending, plain)
+
+    return lambda name: is_secret_ending(name[-LONGEST_NAME:])
+
+
+def _plain(name: str) -> str:
+    return _PUNCTUATION.sub("", name.lower())
+
+
+def split_words(name: str) -> list[str]:
+    """Return the words of a name in lower case: by case, digits and punctuation, and around known stems."""
+    words: list[str] = []
+    for word in _WORDS.findall(name):
+        words += [part for part in _STEMS.split(word.lower()) if part]
+    return words
+
+
+def _is_sensitive(name: str, plain: str) -> bool:
+    if plain in EXACT_NAMES or plain.rstrip("0123456789") in EXACT_NAMES:
+        return True
+    words = split_words(name)
+    while len(words) > 1 and (words[-1] in SUFFIXES or words[-1].isdigit()):
+        words.pop()
+    if not words or FACTS.intersection(words) - {"key"}:
+        return bool(words) and _ends_in_password(words)
+    singular = [word if word.endswith("ss") else word.removesuffix("s") for word in words]
+    if words[-1] == "tokens" and COUNTED.intersection(words):
+        return False
+    if "public" in words or "publishable" in words:
+        return bool({"password", "secret"}.intersection(singular))
+    return bool(SECRET_WORDS.intersection(singular)) or _is_key(singular) or _is_pass(singular) or _is_id(singular)
+
+
+def _is_pass(words: list[str]) -> bool:
+    last = words[-1]
+    if last == "pass":
+        return len(words) > 1 and words[-2] in OWNERS
+    return last.endswith("pass") and last.removesuffix("pass") in OWNERS
+
+
+def _is_id(words: list[str]) -> bool:
+    """Tell a session's id and a key's id from the id of anything else."""
+    return words[-1] == "id" and len(words) > 1 and (words[-2] in ("session", "sess") or _is_key(words[:-1]))
+
+
+def _ends_in_password(words: list[str]) -> bool:
+    """`last_password`, `service_account_token` and the like are no facts: the secret itself comes last."""
+    last = words[-1].removesuffix("s")
+    return last in ("password", "passwd", "passphrase", "secret", "pwd") and not {"has", "is", "forgot", "reset"} & set(
+        words
+    )
+
+
+def _is_key(words: list[str]) -> bool:
+    if words[-1] != "key" or len(words) == 1:
+        return False
+    return words[-2] in KINDS_OF_KEY or _JOINED_KINDS.search(words[-2]) is not None

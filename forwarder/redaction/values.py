@@ -1,0 +1,190 @@
+"""Values of secret names in texts: where a value starts and ends in each syntax, and which values are no secrets."""
+
+import re
+from typing import NamedTuple
+
+REDACTED = "[redacted]"
+
+MAX_DECIDED = 1024
+"""Characters of a value that decide whether it is a secret. More would make hostile texts take quadratic time."""
+
+_OPENER = re.compile(
+    r"\s{0,8}+(?:(?:ConvertTo-SecureString|Some|String|new String|string\(\d{1,6}\)|s:\d{1,6}:)[\s(]{0,4})?+"
+    r"(?P<open>(?P<slashes>\\*+)[bruf]?(?P<quote>[\"'`])"
+    r"|(?P<coded>(?:%(?:25)*5[Cc])*%(?:25)*2[27]|&quot;|&#3[49];|&apos;|\\+u0022)|(?P<nest>[\[{]))?"
+)
+_CALL = re.compile(r"\((?:[^()\"'\r\n]|\"[^\"\r\n]{0,1024}\"|'[^'\r\n]{0,1024}'){1,64}+\)?")
+_BOUNDARY = re.compile(r"(?<!\\)(?P<slashes>\\*+)(?P<quote>[\"'`])|[\[\]{}]")
+_CLOSING = {quote: re.compile(rf"(?<!\\)(?P<slashes>\\*+){quote}") for quote in "\"'`"}
+_SLASHES = re.compile(r"\\*")
+_SCHEME = re.compile(
+    r"(?i)(?:bearer|basic|token|digest|apikey|api-key|negotiate|sswsl?|ssws|geniekey|hawk|mac|aws4-hmac-sha256|key)\s{1,8}"
+)
+_BARE = re.compile(r"(?:[^&\s\"'<>;\\]|\\(?![rnt\"'u\\]))++")
+_BARE_IN_PROSE = re.compile(r"(?:[^\s\"'<>;,&\\]|,(?!\s)|\\(?![rnt\"'u\\]))++")
+_LINE = re.compile(r"(?:[^\r\n\\\"']|\\(?![rn\"'])|(?<=\w)'(?=\w))++")
+_CODED = re.compile(r"(?:(?!%(?:25)*(?:26|3[bB]|2[027C]|7[dD]))[^\s&\"'<>;])++")
+_SETTING = re.compile(r"[^;\r\n\"'&<>\\]++")
+_NUMBER = re.compile(r"-?\d[\d.eE+-]*+$")
+_HARMLESS = re.compile(
+    r"(?i)(?:null|none|nil|true|false|undefined|nan|empty|unset|missing|required|optional|\*{2,}|x{3,}|<[\w -]{0,40}>?"
+    r"|\[redacted\]?|\$\{[^}]{0,80}\}?|\{\{[^}]{0,80}|\[object|\[?hidden\]?|\[?filtered\]?|\(none\)|string|str|yes|no|on"
+    r"|off)[,.)}\]]*+$"
+)
+_MESSAGE = re.compile(
+    r"(?i)(?:the|must|is|should|required|missing|invalid|expired|not|unexpected|cannot|can't|may|has|was|were|are|too|"
+    r"please|this|field|your|a|an|at|does|doesn't|did|could|no|only|needs?|contains?|failed|unable|unknown|"
+    r"unauthori[sz]ed|wrong|incorrect|malformed|minimum|maximum|length|value|password|passwords|token|enter|provide|"
+    r"revoked|cookies?) \S"
+)
+SECRET_LOOKING = re.compile(r"(?=.{6})(?=[^\s]*[\d@!#$%^&*+=~/])\S++|\S{24,}+")
+_POSITION = re.compile(r"\d{1,7}(?::\d{1,7})?\W{0,3}$")
+_SIGNATURE = re.compile(r"\(\w{0,40}:? ?\w{0,40}\) ?(?:=>|:)")
+_PLURAL = re.compile(r"(?i)tokens[\W_\d]*$|^pass$")
+
+
+class Span(NamedTuple):
+    """A value: where it starts and ends in the text, and its replacement."""
+
+    start: int
+    end: int
+    shown: str = REDACTED
+
+
+class Name(NamedTuple):
+    """A secret name in a text: the name, where it starts, and what closes it, such as a quote."""
+
+    text: str
+    start: int
+    closed: str
+
+    @property
+    def is_quoted(self) -> bool:
+        return '"' in self.closed or "'" in self.closed
+
+
+def is_message(value: str) -> bool:
+    """Return whether a value is a sentence about the field, as validation writes it."""
+    return len(value) < MAX_DECIDED and _MESSAGE.match(value) is not None
+
+
+def is_harmless(value: str) -> bool:
+    """Return whether a value stands for no secret: a literal, a placeholder, a mark of an earlier redaction."""
+    return not value or (len(value) < MAX_DECIDED and _HARMLESS.match(value) is not None)
+
+
+def may_be_count(name: str) -> bool:
+    """Return whether a number under this name is a count, as in `tokens: 512`."""
+    return _PLURAL.search(name) is not None
+
+
+def value_after(text: str, separator: re.Match[str], name: Name) -> Span | None:
+    """Return the value that follows a separator, or None if it is no secret."""
+    opener = _OPENER.match(text, separator.end())
+    if opener is None:
+        return None
+    if opener["nest"]:
+        return _nested(text, opener.start("nest"), name)
+    start = opener.end()
+    if (call := _CALL.match(text, start)) and ('"' in call[0] or "'" in call[0]):
+        return Span(start, call.end())
+    if opener["quote"]:
+        end = _closing_quote(text, start, opener["slashes"], opener["quote"])
+    elif opener["coded"]:
+        end = text.find(opener["coded"], start)
+        end = len(text) if end < 0 else end
+    else:
+        return _bare(text, separator, start, name)
+    value = text[start : min(end, start + MAX_DECIDED)]
+    return None if is_harmless(value) or is_message(value) else Span(start, end)
+
+
+def _nested(text: str, start: int, name: Name) -> Span | None:
+    if text.startswith(REDACTED[:-1], start):
+        return None
+    found = _SLASHES.match(name.closed)
+    end = _end_of_nested(text, start, found[0] if found else "")
+    mark = name.closed.strip() if name.is_quoted else ""
+    inner = text[start + 1 : min(end - 1, start + MAX_DECIDED)]
+    if not inner or is_message(inner.strip("\"' ")):
+        return None
+    return Span(start, end, f"{mark}{REDACTED}{mark}")
+
+
+def _closing_quote(text: str, start: int, slashes: str, quote: str) -> int:
+    for boundary in _CLOSING[quote].finditer(text, start):
+        if len(boundary["slashes"]) <= len(slashes):
+            return boundary.start()
+    return len(text)
+
+
+def _end_of_nested(text: str, start: int, slashes: str) -> int:
+    """Return where a list or an object ends whose quotes are escaped by `slashes`, or the end of the text."""
+    depth = 0
+    open_quote = ""
+    for boundary in _BOUNDARY.finditer(text, start):
+        if boundary["quote"]:
+            if len(boundary["slashes"]) <= len(slashes) and open_quote in ("", boundary["quote"]):
+                open_quote = "" if open_quote else boundary["quote"]
+        elif not open_quote:
+            depth += 1 if boundary[0] in "[{" else -1
+            if depth <= 0:
+                return boundary.end()
+    return len(text)
+
+
+def _bare(text: str, separator: re.Match[str], start: int, name: Name) -> Span | None:
+    """Return a value without quotes: to the end of a header's line, of a setting, of a pair, or of a word."""
+    pattern, start = _pattern_of_bare(text, separator[0], start, name)
+    decided = pattern.match(text, start, start + MAX_DECIDED)
+    if decided is None:
+        return None
+    value = decided[0]
+    is_count = may_be_count(name.text) and _NUMBER.match(value.split(",")[0]) is not None
+    if is_harmless(value) or is_message(value) or is_count or _SIGNATURE.match(value):
+        return None
+    if pattern is _BARE_IN_PROSE and not _is_secret_in_prose(text, separator, name, value):
+        return None
+    found = pattern.match(text, start)
+    if found is None:
+        return None
+    is_json = name.is_quoted and separator[0] == ":" and _NUMBER.match(value.rstrip(",}]")) is not None
+    if not is_json:
+        return Span(start, found.end())
+    return Span(start, start + len(found[0].rstrip(",}]")), f'"{REDACTED}"')
+
+
+def _pattern_of_bare(text: str, mark: str, start: int, name: Name) -> tuple[re.Pattern[str], int]:
+    if mark.startswith("%"):
+        return _CODED, start
+    before = _line_before(text, name.start)
+    is_line = not before.strip(" \t>\"'-*<+")
+    if mark == ":" and (is_line or name.text.lower().endswith("cookie")):
+        return _LINE, start
+    ahead = text[start : start + 256].split("\n", maxsplit=1)[0].split('"', maxsplit=1)[0]
+    is_list = before.rstrip().endswith(";") or ";" in ahead
+    if mark == "=" and is_list and "cookie" not in name.text.lower():
+        return _SETTING, start
+    scheme = _SCHEME.match(text, start)
+    return (_BARE if mark == "=" else _BARE_IN_PROSE), (scheme.end() if scheme else start)
+
+
+def _is_secret_in_prose(text: str, separator: re.Match[str], name: Name, value: str) -> bool:
+    """Tell `apiKey: x` and `token:abc123` from a word of a sentence and from a position in a file."""
+    if separator[0] != ":" or name.is_quoted:
+        return True
+    after = text[separator.end() : separator.end() + 1]
+    before = _line_before(text, name.start)
+    if not after.isspace():
+        is_word = before.endswith((":", "/")) or SECRET_LOOKING.fullmatch(value) is None
+        return not (is_word or _POSITION.match(value))
+    in_prose = len(before) > 1 and before[-1] == " " and before[-2].isalpha()
+    return not in_prose or SECRET_LOOKING.fullmatch(value.rstrip(".,)}]:")) is not None
+
+
+def _line_before(text: str, at: int) -> str:
+    """Return the end of the line before a position. It begins with a letter if the line began further ahead."""
+    start = max(0, at - 64)
+    before = text[start:at]
+    cut = max(before.rfind("\n") + 1, before.rfind("\\n") + 2 if "\\n" in before else 0)
+    return before[cut:] if cut or not start else f"x{before}"
