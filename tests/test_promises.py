@@ -20,12 +20,23 @@ PROOFS = {
         "aws/test_looking.py::test_whether_the_bus_exists_is_asked_again_from_time_to_time",
         "e2e/test_bus_down.py::test_the_watching_goes_on_while_the_bus_is_missing",
     ],
-    "AWS refuses the keys, the source or the clock": [
+    "AWS refuses the check of the bus, the keys, the role, the source or the clock": [
+        "reality/test_settling.py::test_error_before_put_events_settles_nothing",
+        "reality/test_settling.py::test_refused_check_names_reason_and_setting",
         "e2e/test_bus_down.py::test_delivery_stops_says_why_keeps_what_is_owed_and_resumes_by_itself",
         "delivery/test_loop.py::test_a_refusal_of_everything_keeps_everything_owed_and_tells_why",
         "aws/test_bus.py::test_a_clock_that_is_off_is_told",
     ],
-    "one entry is refused for good (`MalformedDetail`, too large alone)": [
+    "a link of the AWS credential chain fails": [
+        "reality/test_credentials.py::test_a_failing_link_names_its_cause_and_a_hint",
+        "reality/test_credentials_program.py::test_once_keeps_entries_until_the_token_is_there",
+        "reality/test_credentials_program.py::test_run_logs_the_cause_and_sends_after_the_fix",
+    ],
+    "PutEvents refuses every entry (its bus name, its source, a 413 from a proxy)": [
+        "delivery/test_loop.py::test_refusal_of_every_entry_settles_none_and_pauses",
+    ],
+    "one entry is refused for good (`MalformedDetail`, or too large alone while others are accepted)": [
+        "delivery/test_loop.py::test_lone_refused_entry_is_dead_once_another_is_accepted",
         "delivery/test_loop.py::test_each_entry_is_settled_by_its_own_outcome",
         "delivery/test_loop.py::test_a_request_that_is_too_large_is_halved_until_one_entry_is_to_blame",
         "aws/test_put_turns.py::test_a_body_that_is_refused_by_its_length_is_refused_at_once",
@@ -34,7 +45,15 @@ PROOFS = {
         "delivery/test_retry.py::test_a_code_that_nobody_documented_has_ten_attempts",
         "delivery/test_loop.py::test_a_code_that_nobody_documented_ends_in_the_dead_letters",
     ],
-    "a reply is lost or cannot be understood": [
+    "a connection, a proxy's tunnel or a TLS handshake fails": [
+        "aws/test_connecting.py::test_tunnel_that_fails_was_never_sent",
+        "aws/test_connecting.py::test_handshake_that_fails_was_never_sent",
+        "aws/test_connecting.py::test_untrusted_certificate_names_its_variable",
+        "reality/test_source_network.py::test_untrusted_certificate_names_ssl_cert_file",
+    ],
+    "a response is lost, over 1 MiB, compressed unasked, or cannot be understood": [
+        "reality/test_put_events_bounds.py::test_response_of_any_size_takes_bounded_memory",
+        "reality/test_put_events_bounds.py::test_compression_that_was_not_requested_is_unknown",
         "delivery/test_loop.py::test_after_a_lost_reply_entries_go_alone_until_an_answer_is_understood",
         "aws/test_bus.py::test_an_answer_that_cannot_be_understood_is_unknown_for_every_entry",
         "aws/test_put_turns.py::test_what_was_said_while_nobody_asked_is_no_answer",
@@ -44,16 +63,21 @@ PROOFS = {
         "aws/test_redirects.py::test_a_redirect_is_not_followed",
         "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
     ],
-    "the logs API is down, slow, or says 429": [
+    "the logs API is down, slow, or answers 429": [
         "e2e/test_source_refusals.py::test_a_throttled_feed_slows_the_whole_client",
         "e2e/test_source_refusals.py::test_a_page_that_stays_broken_leaves_the_watermark_and_keeps_what_was_recorded",
         "e2e/test_source_refusals.py::test_a_source_that_is_slow_but_alive_is_waited_for",
         "alloy/test_client_faults.py::test_a_throttled_client_holds_every_request_as_long_as_it_is_told",
     ],
-    "the logs API refuses the key (401, 403)": [
+    "the logs API refuses the key (401, or 403 with JSON)": [
+        "reality/test_source_intermediaries.py::test_refusal_of_the_api_itself_is_about_the_key",
         "e2e/test_once.py::test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on",
         "e2e/test_source_refusals.py::test_a_refused_key_is_not_asked_with_again_and_again",
         "e2e/test_source_refusals.py::test_a_refused_key_fails_the_intake_and_mends_by_itself",
+    ],
+    "something before the logs API answers (403 or 200 with HTML, a redirect)": [
+        "reality/test_source_intermediaries.py::test_403_without_json_is_an_outage",
+        "reality/test_source_intermediaries.py::test_response_from_between_is_named",
     ],
     "a page is no page, or pages repeat": [
         "e2e/test_source_bodies.py::test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on",
@@ -63,6 +87,14 @@ PROOFS = {
         "intake/test_reading_trouble.py::test_a_broken_record_is_refused_alone_however_few_a_page_holds",
         "e2e/test_source_bodies.py::test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one",
     ],
+    "pages are not listed newest first": [
+        "reality/test_listing_order.py::test_wrong_order_is_degraded_and_failures_arrive",
+        "reality/test_listing_order.py::test_failures_at_the_end_of_the_log_are_found",
+    ],
+    "no execution of a feed has a readable time": [
+        "reality/test_records.py::test_feed_without_times_from_now_is_failed",
+        "reality/test_records.py::test_feed_without_times_from_the_beginning_is_sent",
+    ],
     "an execution fails hours after it started": [
         "e2e/test_late.py::test_a_run_never_seen_running_that_started_long_ago_is_found_by_the_deep_reading",
         "intake/test_reading.py::test_a_run_seen_while_it_ran_is_found_however_late_it_fails",
@@ -71,16 +103,24 @@ PROOFS = {
         "faults/test_simulation.py::test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes",
         "e2e/test_stopping.py::test_killed_again_and_again_it_still_gets_there",
     ],
-    "a part of the program dies or hangs": [
+    "a part of the program dies or stalls": [
         "test_supervise.py::test_a_loop_that_dies_is_reported_and_started_again",
         "faults/test_hanging.py::test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing",
         "test_watchdog.py::test_a_process_whose_event_loop_stands_still_ends_with_the_stacks_and_without_values",
+    ],
+    "idle, slow or malformed connections to the listeners": [
+        "reality/test_listeners_daemon.py::test_many_connections_do_not_stop_forwarding",
+        "reality/test_listeners_requests.py::test_thousands_of_bad_requests_are_one_line_of_the_log",
     ],
     "the ledger is damaged, or gone": [
         "faults/test_files.py::test_a_ledger_with_damaged_pages_stops_the_start_with_a_hint",
         "faults/test_files.py::test_a_ledger_that_is_gone_stops_the_start_rather_than_send_history_again",
         "ledger/test_repair.py::test_what_is_owed_survives_the_loss_of_a_whole_table",
         "ledger/test_repair.py::test_a_hole_in_the_details_names_what_cannot_be_sent_and_keeps_the_rest",
+    ],
+    "the ledger is removed, replaced or truncated while in use": [
+        "reality/test_ledger_files.py::test_ledger_harmed_while_running_is_failed",
+        "reality/test_ledger_files.py::test_removed_ledger_is_restored_at_the_stop",
     ],
     "the disk is full": [
         "faults/test_system.py::test_a_full_disk_loses_nothing_and_sends_nothing_twice",

@@ -15,8 +15,17 @@ LONGEST = 220
 LARGEST_PICTURE = 200_000
 
 
-def test_the_readme_has_the_table_of_all_settings_as_the_fields_tell_it() -> None:
-    assert table() in README
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+
+
+def test_the_docs_have_the_table_of_all_settings_as_the_fields_define_it() -> None:
+    assert table() in SETTINGS
+
+
+def test_every_link_of_the_readme_and_the_docs_leads_to_a_file() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_the_readme_names_every_verb() -> None:

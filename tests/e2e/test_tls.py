@@ -135,9 +135,18 @@ def test_beyond_this_machine_plain_http_is_refused(home: Home, section: str, fie
     assert "https" in done.err
 
 
-@pytest.mark.parametrize("field", ["verify", "verify_ssl", "insecure", "tls_verify"])
+@pytest.mark.parametrize("field", ["verify_ssl", "insecure", "tls_verify"])
 def test_no_setting_switches_it_off(home: Home, field: str) -> None:
     for section in ("source", "destination"):
         home.change(section, **{field: False})
         assert clean(home("check")).code == 78
         home.change(section, **{field: None})
+
+
+def test_verify_false_leaves_certificates_verified(home: Home, alloy: FakeAlloy, tmp_path: Path) -> None:
+    """It is about the existence of the bus."""
+    with StrictEventBridge(tls=made(tmp_path).server) as bus:
+        fail(alloy, "x")
+        home.change("destination", endpoint_url=bus.url, verify=False)
+        assert clean(home("once", "--timeout", "1s")).code == 69
+        assert bus.served == []
