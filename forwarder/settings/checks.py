@@ -150,6 +150,10 @@ def without_version(base_url: str, version: str) -> None:
         raise ValueError("base_url is the address of a workflow's logs: leave out everything after the host")
 
 
+_SEVERAL_IDS = re.compile(r"(?=[\w-]*\d)[\w-]{6,}(?:[\s;]+(?=[\w-]*\d)[\w-]{6,})+")
+"""Ids that were pasted together. Words with a space between them may be one id."""
+
+
 def feed(value: object) -> Feed:
     if isinstance(value, Feed):
         return value
@@ -169,12 +173,12 @@ def feed(value: object) -> Feed:
 def _require_one_id(text: str, kind: Literal["workflow", "user"]) -> None:
     if "://" in text:
         raise ValueError(f"has an address in place of a {kind} id: give the id alone, a part of that address")
-    if kind == "workflow" and (set(text) & set(",;") or len(text.split()) > 1):
+    if kind == "workflow" and ("," in text or _SEVERAL_IDS.fullmatch(text)):
         raise ValueError('has several workflow ids in one text: write them as a list, ["a", "b"]')
     if not text.isprintable():
         raise ValueError(f"has a {kind} id with an invisible character inside")
-    if kind == "workflow" and (text in (".", "..") or set(text) & set("/\\?#%")):
-        raise ValueError("has a workflow id with a slash or another character of addresses: give the id alone")
+    if kind == "workflow" and (text in (".", "..") or "/" in text):
+        raise ValueError("has a workflow id that is part of an address, such as one with a slash: give the id alone")
 
 
 def once_each(feeds: tuple[Feed, ...]) -> tuple[Feed, ...]:

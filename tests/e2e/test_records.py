@@ -21,7 +21,7 @@ NO_RECORD: dict[str, bytes] = {
     "executionId a list": b'{"executionId": ["a"], "status": "failed"}',
     "executionId an object": b'{"executionId": {"a": 1}, "status": "failed"}',
     "executionId too long": b'{"executionId": "%s", "status": "failed"}' % (b"x" * 1025),
-    "null": b"null",
+    "a null": b"null",
     "a text": b'"failed"',
     "a list": b"[]",
     "a number": b"7",
@@ -58,7 +58,7 @@ ODD: dict[str, bytes] = {
     "60 digits after the point": b"0." + b"3" * 60,
     "10 MB": b'"' + b"x" * 10_000_000 + b'"',
     "10 MB of escapes": b'"' + rb"\u00e9" * 1_700_000 + b'"',
-    "200,000 numbers": b"[" + b"1," * 199_999 + b"1]",
+    "many numbers": b"[" + b"1," * 199_999 + b"1]",
     "the same name twice": b'{"a": 1, "a": 2}',
     "names that are empty": b'{"": {"": ""}}',
     "status a number": b'1}], "status": 500, "inputs": [{"a": 1',
@@ -174,7 +174,7 @@ def test_ids_with_slashes_spaces_and_emoji_arrive_as_they_are(
 
 
 def test_odd_workflow_ids_are_asked_for_as_they_are(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    workflows = ["a/b", "a b", "ü🫖", "a?b=c#d", "%2F", "x+y", "w;v"]
+    workflows = ["a b", "ü🫖", "a?b=c#d", "%2F", "x+y", "w;v"]
     home.change("source", workflows=workflows)
     for workflow in workflows:
         fail(alloy, f"of {workflow}", workflow=workflow)
