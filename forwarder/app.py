@@ -33,6 +33,7 @@ from forwarder.metrics import Metrics
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load
 from forwarder.settings.load import unknown_variables
+from forwarder.settings.names import advice_for_variable
 from forwarder.vault import ALLOY_API_KEY, Vault
 from forwarder.web.desk import Desk
 from forwarder.web.oldest import OldestOwed
@@ -154,7 +155,8 @@ async def opened(place: Place, clock: Clock, through: Through = _itself) -> Asyn
     settings = load(place)
     log.configure(settings.run)
     for name in unknown_variables(place):
-        logger.warning("this variable is no setting", variable=name)
+        hint = advice_for_variable(name)
+        logger.warning("this variable is no setting", variable=name, **({"mend": hint} if hint else {}))
     plan = Plan.of(place, settings)
     if not (folder := ledger_file(place, settings).parent).is_dir():
         raise SettingsError(

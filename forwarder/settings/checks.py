@@ -45,6 +45,13 @@ def whole(value: Any) -> Any:
     return value
 
 
+def one_line(value: Any) -> Any:
+    """Refuse control characters in a text: in "C:\\new" the backslash and the n are a line break."""
+    if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("has a line break or a tab inside: for a path with backslashes write 'single quotes'")
+    return value
+
+
 def address(value: str) -> str:
     """An http(s) address without secrets; http only where nobody else can listen."""
     parts = _split(value)

@@ -44,7 +44,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _check_whole(cls, value: object, info: ValidationInfo) -> object:
-        return value if info.field_name in FREE_TEXT else checks.whole(value)
+        return value if info.field_name in FREE_TEXT else checks.whole(checks.one_line(value))
 
 
 class SourceSettings(Section):
@@ -208,7 +208,9 @@ class RunSettings(Section):
 class LocalSettings(BaseSettings):
     """What concerns this machine alone: enough for the verbs that must work before the rest is filled in."""
 
+    # Without `case_sensitive`, [Source] would be read as [source], and an edit would write a second section beside it.
     model_config = SettingsConfigDict(
+        case_sensitive=True,
         frozen=True,
         extra="forbid",
         env_prefix=ENV_PREFIX,
@@ -233,6 +235,11 @@ class LocalSettings(BaseSettings):
     vault: VaultSettings = Field(default_factory=VaultSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     run: RunSettings = Field(default_factory=RunSettings)
+
+    @field_validator("enabled", "on_enable", mode="before")
+    @classmethod
+    def _check_whole(cls, value: object) -> object:
+        return checks.whole(value)
 
 
 class ListenerSettings(LocalSettings):

@@ -5,7 +5,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +14,25 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
-from forwarder.settings import form, pasted, text
+from forwarder.settings import form, names, pasted, syntax, text
 from forwarder.settings.fields import ENV_PREFIX, SECTIONS, ListenerSettings, LocalSettings, Settings, keys, variable
 
 # Variables of ours that are not settings.
 OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY", "FORWARDER_MASTER_KEY_FILE"})
+
+_NO_BOOLEAN = "is neither true nor false"
+_NO_SECTION = "is not a section: write it once, as [section] in single brackets"
+
+_WRONG_TYPES = {
+    "string_pattern_mismatch": "has a form that is not possible there",
+    "string_type": 'is not a text: put it in quotation marks, "…"',
+    "tuple_type": 'is not a list: write ["…"], also for one item',
+    "bool_parsing": _NO_BOOLEAN,
+    "bool_type": _NO_BOOLEAN,
+    "model_type": _NO_SECTION,
+    "model_attributes_type": _NO_SECTION,
+}
+"""By the type of a fault, the end of a sentence that is clearer than the validator's."""
 
 S = TypeVar("S", bound=LocalSettings)
 
@@ -79,8 +92,10 @@ def _load_part(kind: type[S], place: Place, table: dict[str, Any]) -> S:
 
 def read_table(file: Path) -> dict[str, Any]:
     """In the format in force, whatever the file's own. Raises SettingsError."""
+    content = ""
     try:
-        table = tomllib.loads(_universal(text.read(file).text))
+        content = _universal(text.read(file).text)
+        table = tomllib.loads(content)
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {file}", hint="make one with `forwarder init`, or name it with -c"
@@ -88,7 +103,8 @@ def read_table(file: Path) -> dict[str, Any]:
     except RecursionError:
         raise SettingsError(f"{file} is not a settings file: it is nested too deep") from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file} is not valid TOML: {_place_in_toml(error)}") from None
+        hint = syntax.cause_of(content, str(error))
+        raise SettingsError(f"{file} is not valid TOML: {_place_in_toml(error)}", hint=hint) from None
     return form.brought_up(table, file)
 
 
@@ -100,7 +116,7 @@ def overridden(place: Place, key: str) -> str | None:
 def unknown_variables(place: Place) -> list[str]:
     """Variables with our prefix that are no setting: worth a warning only, since others own that prefix too."""
     known = {variable(key) for key in keys()} | OTHER_VARIABLES
-    return sorted(name for name in place.environ if name.startswith(ENV_PREFIX) and name not in known)
+    return sorted(name for name in place.environ if name.upper().startswith(ENV_PREFIX) and name not in known)
 
 
 class _Environment(EnvSettingsSource):
@@ -109,7 +125,7 @@ class _Environment(EnvSettingsSource):
     def __init__(self, kind: type[BaseSettings], environ: Mapping[str, str]) -> None:
         names = {variable(key) for key in keys()}
         self._ours = {name.lower(): pasted.trimmed(value) for name, value in environ.items() if name in names}
-        super().__init__(kind)
+        super().__init__(kind, case_sensitive=False)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return dict(self._ours)
@@ -163,37 +179,31 @@ def _fault(details: ErrorDetails, place: Place) -> tuple[str, str]:
         name, _, rest = details["msg"].removeprefix("Value error, ").partition(" ")
         if name in section.model_fields:
             key, details = f"{key}.{name}", {**details, "msg": rest}
-    return key, _told(details, key, f"{key} (from {variable(key)})" if overridden(place, key) else key)
+    return key, _told(details, key, f"{key} (from {variable(key)})" if overridden(place, key) else key, place)
 
 
-def _told(details: ErrorDetails, key: str, here: str) -> str:
+def _told(details: ErrorDetails, key: str, here: str, place: Place) -> str:
     match details["type"]:
         case "missing" | "extra_forbidden" if key in dict(SECTIONS):
             return f"[{key}] is missing: set {key}.event_bus and {key}.region"
         case "missing":
-            return f"{key} is missing: set it in the file or as {variable(key)}"
+            near = names.misspelled(key, place.environ)
+            noted = f"; {near} is not its name" if near else ""
+            return f"{key} is missing: set it in the file or as {variable(key)}{noted}"
         case "extra_forbidden":
-            return f"{key} is not a setting: did you mean {nearest(key)}?"
-        case "value_error":
-            return f"{here} {details['msg'].removeprefix('Value error, ')}".strip()
-        case "string_pattern_mismatch":
-            return f"{here} has a form that is not possible there"
+            return f"{key} is not a setting: {names.advice(key)}"
+        case _ if here != key and not pasted.trimmed(place.environ[variable(key)]):
+            return f"{here} is empty: unset it, or give it a value"
         case _:
-            return f"{here}: {details['msg'][:1].lower()}{details['msg'][1:]}"
+            return f"{here}{_wrong(details)}"
 
 
-def nearest(key: str) -> str:
-    """The known setting that an unknown one most likely means: the same key elsewhere, else the closest one."""
-    *section, name = key.split(".")
-    known = keys()
-    for candidate in known:
-        if candidate.rpartition(".")[2] == name:
-            return candidate
-    if not section:
-        sections = [f"[{title}]" for title, _ in SECTIONS]
-        return get_close_matches(name, [*known, *sections], n=1, cutoff=0)[0]
-    siblings = [candidate for candidate in known if candidate.startswith(f"{section[0]}.")]
-    return get_close_matches(key, siblings or known, n=1, cutoff=0)[0]
+def _wrong(details: ErrorDetails) -> str:
+    """Return the end of a sentence about a value that is there."""
+    if details["type"] == "value_error":
+        return f" {details['msg'].removeprefix('Value error, ')}".rstrip()
+    known = _WRONG_TYPES.get(details["type"])
+    return f" {known}" if known else f": {details['msg'][:1].lower()}{details['msg'][1:]}"
 
 
 def _universal(text: str) -> str:

@@ -24,12 +24,34 @@ _ASSIGNMENT = re.compile(
     r"|(?i:key|secret|token|region|event_bus|base_url|version|workflows?|id)\s*=(?![=\s]*$)",
     re.ASCII,
 )
-_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|%[A-Za-z_]\w*%|\{\{.*\}\}", re.ASCII)
+_VARIABLE = re.compile(
+    r"\$[A-Za-z_]\w*|\$\{[^{}]*\}|\$\([^()]*\)|\$?\{\{.*\}\}|%\{?[A-Za-z_]\w*[%}]|#\{[^{}]*\}#?|\(\([^()]*\)\)"
+    r"|@{1,2}[A-Za-z_]\w*@{1,2}|__[A-Z][A-Z0-9_]*__|!(?:Ref|Sub|GetAtt|vault|env|reference)\b.*|(?:var|local|module)\.\w[\w.]*",
+    re.ASCII | re.DOTALL,
+)
+"""Variables and template expressions of shells, Compose, Kubernetes, Terraform, Ansible, CloudFormation and CI."""
+
+_MISSING = re.compile(r"null|NULL|\(null\)|None|undefined|<?nil>?|NaN|%!\w?\(.*\)|\[object \w+\]")
+"""Texts that jq, the AWS CLI, JavaScript, Go and Python print in place of a value that is missing."""
+
+_COMMENT = re.compile(r"\s#(?:\s|$)")
+"""A comment that Docker's `--env-file` and systemd's `EnvironmentFile` leave in the value."""
+
 _PLACEHOLDER = re.compile(
     r"<[^<>]{3,}>|\[[^\[\]]*\]|(?:x{4,}|\*{4,}|\.{3,}|\u2022{3,}|\u2026)|[a-z0-9_-]*\u2026|"
     r"your[ _-].*|(?:insert|enter|paste)[ _-]your.*|(?:change|replace)[ _-]?me|placeholder|.*[a-z][_-]here",
     re.IGNORECASE,
 )
+
+
+_FORMS = (
+    (_ASSIGNMENT.match, "is a name with its value: leave the name out"),
+    (_COMMENT.search, "has a comment after it: leave it out"),
+    (_MISSING.fullmatch, "is the word that programs print for a missing value: write the value itself"),
+    (_VARIABLE.fullmatch, "is the name of a variable or a template, which is not replaced here: write its value"),
+    (_PLACEHOLDER.fullmatch, "is a placeholder: write the value itself"),
+)
+"""The first that matches says what a text looks like."""
 
 
 def trimmed(text: str) -> str:
@@ -59,10 +81,4 @@ def wrapping(text: str) -> str:
         return "is in quotation marks: leave them out"
     if any(text.count(mark) == 1 and mark in text[:1] + text[-1:] for mark in _DOUBLE):
         return "has a quotation mark at one end: leave it out"
-    if _ASSIGNMENT.match(text):
-        return "is a name with its value: leave the name out"
-    if _VARIABLE.fullmatch(text):
-        return "is the name of a variable, which is not replaced here: write its value"
-    if _PLACEHOLDER.fullmatch(text):
-        return "is a placeholder: write the value itself"
-    return ""
+    return next((words for matches, words in _FORMS if matches(text)), "")
