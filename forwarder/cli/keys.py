@@ -15,7 +15,7 @@ from forwarder.errors import UsageError, VaultError
 from forwarder.settings import LocalSettings, Place, load_local, pasted
 from forwarder.vault import AWS_SESSION_TOKEN, NAMES, Vault
 from forwarder.vault.rotate import rotate
-from forwarder.vault.secret_values import advice, check
+from forwarder.vault.secret_values import advice, check, refuse_token
 
 MAX_PIPED_BYTES = 64 * 1024
 
@@ -45,6 +45,7 @@ def set_(context: typer.Context, name: Name) -> None:
     settings = load_local(place)
     with _locked(place, settings):
         vault = Vault.open(place, settings)
+        refuse_token(name, value, vault.digests())
         vault.set(name, value, datetime.now(UTC))
     echo(f"{name} is set")
     if hint := advice(name, value, has_token=vault.set_at(AWS_SESSION_TOKEN) is not None):

@@ -23,6 +23,13 @@ _ARN = re.compile(r"arn:(?P<partition>[^:]*):(?P<service>[^:]*):(?P<region>[^:]*
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]+")
+_AWS_HOST = re.compile(
+    r"(?:[\w-]+\.)?(?P<service>[a-z0-9-]+?)(?:-fips)?\.(?P<region>[a-z]{2,4}(?:-[a-z]+)+-[0-9]+)\."
+    r"(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)"
+)
+"""A regional endpoint of AWS: public, FIPS, dual-stack, or of a VPC."""
+
+_GLOBAL_ENDPOINT = re.compile(r"[\w.-]+\.endpoint\.events\.(?:amazonaws\.com|api\.aws)")
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
 _BUS_ARN = re.compile(r"arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus/[\w./-]{1,256}", re.ASCII)
 
@@ -237,6 +244,28 @@ def in_region(event_bus: str, region: str) -> None:
         raise ValueError(
             f'event_bus is an ARN of {there}, and region is {region}: set region = "{there}", or the ARN of a bus in'
             f" {region}"
+        )
+
+
+def endpoint_in_region(endpoint_url: str, region: str) -> None:
+    """Raise ValueError, whose first word is the field, if an endpoint of AWS is not EventBridge's in this region.
+
+    AWS refuses the signature of another region, so nothing would ever be accepted there.
+    """
+    host = (urlsplit(endpoint_url).hostname or "").lower()
+    if _GLOBAL_ENDPOINT.fullmatch(host):
+        raise ValueError("endpoint_url is a global endpoint, which is not supported: leave it out, or name a region's")
+    if not (found := _AWS_HOST.fullmatch(host)):
+        return
+    if found["service"] != "events":
+        raise ValueError(
+            "endpoint_url is an endpoint of another service of AWS: that of EventBridge begins with events"
+        )
+    if found["region"] != region:
+        there = found["region"]
+        raise ValueError(
+            f'endpoint_url is an endpoint in {there}, and region is {region}: set region = "{there}", or the endpoint'
+            f" in {region}"
         )
 
 

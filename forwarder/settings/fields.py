@@ -140,6 +140,7 @@ class DestinationSettings(Section):
         if self.max_entry_bytes > self.max_request_bytes:
             raise ValueError("max_entry_bytes is larger than max_request_bytes")
         checks.in_region(self.event_bus, self.region)
+        checks.endpoint_in_region(self.endpoint_url, self.region)
         return self
 
 

@@ -3,18 +3,27 @@
 No message holds any part of a value.
 """
 
+import base64
+import binascii
+import hashlib
+import hmac
 import re
+from collections.abc import Iterable
 
 from forwarder.errors import VaultError
 from forwarder.settings import pasted
 
 MAX_SECRET_CHARACTERS = 8192
 
+MIN_DECODED_CHARACTERS = 10
+"""A text of this length that random bytes make in base64 is printable in less than one case in ten thousand."""
+
 ALLOY_API_KEY = "alloy-api-key"
 AWS_ACCESS_KEY_ID = "aws-access-key-id"
 AWS_SECRET_ACCESS_KEY = "aws-secret-access-key"  # noqa: S105  # the name of a secret
 AWS_SESSION_TOKEN = "aws-session-token"  # noqa: S105  # the name of a secret
-NAMES = (ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
+AWS_NAMES = (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
+NAMES = (ALLOY_API_KEY, *AWS_NAMES)
 
 WEB_TOKEN = "web-token-sha256"  # noqa: S105  # as above
 HOOK_TOKEN = "hook-token-sha256"  # noqa: S105  # as above
@@ -35,6 +44,15 @@ _WRAPPINGS = (
 )
 """What a person copies along with a key, and what the message calls it."""
 
+_REFERENCE = re.compile(
+    r"(?:vault|ssm|secretsmanager|awssm|gcpsm|akv|bws|doppler|env|file|ref\+\w+):[\w/{.-].*|ENC\[.*\]|@\S+|"
+    r"(?:~|\.{1,2}|/(?:run|etc|var|home|root|tmp|opt|mnt|srv|secrets|Users))/\S+|[A-Za-z]:\\\S+"
+)
+"""A reference that other programs follow: a path in a secret store, an encrypted value, a file."""
+
+_LAST_CHARACTER = re.compile(r".*[,;%\\]", re.DOTALL)
+"""The punctuation of a list, of JSON or of a shell; zsh prints % at the end of a text without a newline."""
+
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html, "Understanding unique ID prefixes"
 _ACCESS_KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{12,124}$")
 _OTHER_ID = re.compile(r"(?:ABIA|ACCA|AGPA|AIDA|AIPA|ANPA|ANVA|APKA|AROA|ASCA)[A-Z0-9]{12,124}$")
@@ -42,22 +60,34 @@ _SECRET_ACCESS_KEY = re.compile(r"(?=.*[a-z])[A-Za-z0-9/+]{40}$")
 # Emulators accept shorter ones, so the length only tells a token from the two parts of a key.
 _SESSION_TOKEN = re.compile(r"(?!A[KS]IA).{129,}$")
 _ARN = re.compile(r"arn:")
+_ID_AND_MORE = re.compile(r"(?:A[KS]IA[A-Z0-9]{12,124})[^A-Z0-9].+|.+[,:;|]A[KS]IA[A-Z0-9]{12,124}$")
+_SMALL_ID = re.compile(r"a[ks]ia[a-z0-9]{16}$")
+_ENCODED = re.compile(r".*%[0-9A-Fa-f]{2}|.*\\")
+
+_PAIR = (_ID_AND_MORE, "holds an access key id and more: give each part under its own name")
+_IN_ESCAPES = (_ENCODED, "is encoded for an address or for JSON: give it as AWS shows it")
 
 _OTHERS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
     ALLOY_API_KEY: ((_ARN, "is an ARN"), (_ACCESS_KEY_ID, "looks like an access key id of AWS")),
     AWS_ACCESS_KEY_ID: (
         (_ARN, "is an ARN"),
+        _PAIR,
+        (_SMALL_ID, "is in small letters: AWS writes it in capitals"),
         (_SECRET_ACCESS_KEY, "looks like a secret access key"),
         (_OTHER_ID, "is the id of a user, a role or another part of IAM, not of an access key"),
         (_SESSION_TOKEN, "looks like a session token"),
     ),
     AWS_SECRET_ACCESS_KEY: (
         (_ARN, "is an ARN"),
+        _PAIR,
+        _IN_ESCAPES,
         (_ACCESS_KEY_ID, "looks like an access key id"),
         (_SESSION_TOKEN, "looks like a session token"),
     ),
     AWS_SESSION_TOKEN: (
         (_ARN, "is an ARN"),
+        _PAIR,
+        _IN_ESCAPES,
         (_ACCESS_KEY_ID, "looks like an access key id"),
         (_SECRET_ACCESS_KEY, "looks like a secret access key"),
     ),
@@ -75,15 +105,47 @@ def check(name: str, value: str) -> None:
         raise VaultError(f"{name} {wrapping}", hint=PASTE_ALONE)
     if len(value) > MAX_SECRET_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value:
         raise VaultError(f"{name} holds characters that no such key has", hint=PASTE_ALONE)
+    if name in AWS_NAMES:
+        _require_aws_form(name, value)
     if other := next((what for pattern, what in _OTHERS.get(name, ()) if pattern.match(value)), ""):
         raise VaultError(f"{name} {other}", hint="set each under its own name; they may have been swapped")
 
 
+def refuse_token(name: str, value: str, digests: Iterable[str]) -> None:
+    """Raise VaultError for a token of ours. Browsers and password managers fill the token of the page into its forms.
+
+    `digests` are those of the tokens that the vault holds.
+    """
+    digest = hashlib.sha256(value.encode(errors="replace")).hexdigest()
+    if any(hmac.compare_digest(digest, each) for each in digests):
+        raise VaultError(
+            f"{name} is a token of this forwarder: the browser or a password manager may have filled it in",
+            hint="leave the field empty to keep what is stored",
+        )
+
+
 def advice(name: str, value: str, *, has_token: bool) -> str:
-    """Return what else has to be set for a secret to work, or nothing."""
+    """Return what else a person has to look after for a secret to work, or nothing."""
     if name == AWS_ACCESS_KEY_ID and value.startswith("ASIA") and not has_token:
         return f"this access key is temporary: set {AWS_SESSION_TOKEN}, too, and all three again before they expire"
+    if name == ALLOY_API_KEY and _decoded(value):
+        return "this key may be in base64, as Kubernetes shows secrets: if it is refused, decode it and set it again"
     return ""
+
+
+def _require_aws_form(name: str, value: str) -> None:
+    inner = _decoded(value)
+    if _ACCESS_KEY_ID.fullmatch(inner) or _SECRET_ACCESS_KEY.fullmatch(inner):
+        raise VaultError(f"{name} is in base64, as Kubernetes shows secrets", hint="decode it: pipe it to `base64 -d`")
+
+
+def _decoded(value: str) -> str:
+    """Return the text that a value is the base64 of, without white space at its ends; nothing if it is none."""
+    try:
+        text = base64.b64decode(value, validate=True).decode("ascii").strip()
+    except (binascii.Error, ValueError):
+        return ""
+    return text if len(text) >= MIN_DECODED_CHARACTERS and text.isprintable() else ""
 
 
 def _wrapping(value: str) -> str:
@@ -94,4 +156,8 @@ def _wrapping(value: str) -> str:
         return wrapping
     if found := _SCHEME.match(value):
         return f"begins with {found[1].capitalize()}: leave that word out"
+    if _REFERENCE.fullmatch(value) and not _SECRET_ACCESS_KEY.match(value):
+        return "is a reference, which is not followed here: give the secret itself"
+    if _LAST_CHARACTER.fullmatch(value):
+        return "ends with a punctuation mark that is no part of it: leave it out"
     return ""

@@ -22,7 +22,7 @@ from forwarder.errors import VaultError
 from forwarder.settings import LocalSettings, Place
 from forwarder.vault import master_key
 from forwarder.vault.master_key import MasterKey
-from forwarder.vault.secret_values import check
+from forwarder.vault.secret_values import DIGESTS, check
 
 FORMAT = 1
 NONCE_BYTES = 12
@@ -80,6 +80,10 @@ class Vault:
         """The secret, or None where none is set. Raises VaultError where it does not open."""
         sealed = self._sealed.get(name)
         return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
+
+    def digests(self) -> list[str]:
+        """Return the digests of the tokens of the page and of the webhook, those that are set."""
+        return [found.get_secret_value() for name in DIGESTS if (found := self.reveal(name))]
 
     def ending(self, name: str) -> str:
         """The last characters of a secret, which may be shown; empty where there is none, or it is too short."""

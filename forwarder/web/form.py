@@ -15,7 +15,7 @@ from forwarder.settings import Place, Settings, load_local, pasted
 from forwarder.settings.edit import Value, set_values
 from forwarder.settings.load import overridden, read_table, validated
 from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, NAMES, Vault
-from forwarder.vault.secret_values import check
+from forwarder.vault.secret_values import check, refuse_token
 from forwarder.web.words import sentence
 
 OF_USER = " user="
@@ -161,6 +161,7 @@ def _faults_of_secrets(vault: Vault, given: Submitted) -> dict[str, str]:
     for name, value in given.secrets.items():
         try:
             check(name, value)
+            refuse_token(name, value, vault.digests())
         except VaultError as error:
             faults[name] = sentence(error.message.removeprefix(name).strip())
     held = {name for name in NAMES if vault.set_at(name) is not None}

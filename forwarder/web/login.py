@@ -4,6 +4,7 @@ import structlog
 from aiohttp import web
 
 from forwarder.log import audit
+from forwarder.settings import pasted
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.allowance import Allowance
 from forwarder.web.form_body import read_form
@@ -42,7 +43,7 @@ async def log_in(request: web.Request) -> web.Response:
         logins.spend(client.key)
         raise
     known = digests.get(WEB_TOKEN)
-    if known is None or not digests.opens(WEB_TOKEN, token.strip()):
+    if known is None or not digests.opens(WEB_TOKEN, pasted.trimmed(token)):
         logins.spend(client.key)
         audit().warning("login refused", caller=caller)
         return _form(request, status=web.HTTPUnauthorized.status_code, wrong=True)

@@ -16,7 +16,7 @@ from forwarder.aws.credentials import StoredKeys
 from forwarder.check import Step, Trial, connection
 from forwarder.errors import ForwarderError
 from forwarder.vault import ALLOY_API_KEY, Vault
-from forwarder.vault.secret_values import check
+from forwarder.vault.secret_values import check, refuse_token
 from forwarder.web import form
 from forwarder.web.desk import DESK, Desk
 from forwarder.web.form import Submitted
@@ -74,6 +74,7 @@ class _WithChanges:
         """Raises VaultError for a value that could be no such secret."""
         if name in self.given.secrets:
             check(name, self.given.secrets[name])
+            refuse_token(name, self.given.secrets[name], self.vault.digests())  # it must not be sent to anybody
             return SecretStr(self.given.secrets[name])
         return None if name in self.given.removed else self.vault.reveal(name)
 
