@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from forwarder import files
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
 from forwarder.aws.bus import ClassicBus
@@ -57,7 +58,7 @@ async def steps(place: Place, clock: Clock) -> AsyncIterator[Step]:
     settings: Settings | None = None
     try:
         settings = load(place)
-        yield Step("settings", f"{place.file}, switched {'on' if settings.enabled else 'off'}")
+        yield _settings(place, settings)
     except Exception as error:  # noqa: BLE001  # as in `_tried`
         yield Step("settings", error=_shown(error))
     try:
@@ -69,6 +70,13 @@ async def steps(place: Place, clock: Clock) -> AsyncIterator[Step]:
         async for step in _ends(place, settings, clock):
             yield step
     yield await _tried("books", lambda: _books(place, local))
+
+
+def _settings(place: Place, settings: Settings) -> Step:
+    if files.is_cut_off(place.file):
+        message = f"{place.file} was replaced outside of this container: this is its old content"
+        return Step("settings", error=SettingsError(message, hint=files.CUT_OFF_HINT))
+    return Step("settings", f"{place.file}, switched {'on' if settings.enabled else 'off'}")
 
 
 async def _ends(place: Place, settings: Settings, clock: Clock) -> AsyncIterator[Step]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from forwarder import __version__, log, notify
+from forwarder import __version__, files, log, notify
 from forwarder.app import App, Plan, Through, opened
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
@@ -170,12 +170,22 @@ class Daemon:
                 "settings not taken up: the last good ones stay", why=error.message, mend=error.hint
             )
             return
-        app.health.healthy("settings")
+        self._report_settings()
         if plan != app.plan:
             logger.info("settings taken up", enabled=plan.settings.enabled)
             log.configure(plan.settings.run)
             app.plan = plan
             self._changed.set()
+
+    def _report_settings(self) -> None:
+        """Report valid settings, and any file of them whose later changes this process cannot see."""
+        health = self._app.health
+        if cut_off := [str(path) for path in self._watched() if files.is_cut_off(path)]:
+            message = f"{', '.join(cut_off)} was replaced outside of this container: the old content stays in force"
+            health.report("settings", State.DEGRADED, message, files.CUT_OFF_HINT)
+            logger.warning("a mounted file is out of date", why=message, mend=files.CUT_OFF_HINT)
+        else:
+            health.healthy("settings")
 
     def _plan(self) -> Plan:
         place = self._app.place

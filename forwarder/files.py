@@ -5,6 +5,7 @@ one that a person named, whatever it is.
 import errno
 import fcntl
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from pathlib import Path
 
 MAX_SMALL_BYTES = 16 * 1024 * 1024
 """Size of the largest file of settings or secrets. A larger one was named by mistake."""
+
+MOUNTED_ALONE = "it is mounted as a single file, which cannot be replaced: mount its folder instead"
+
+CUT_OFF_HINT = "mount its folder instead of the single file, and start the container again"
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -69,6 +74,26 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
+def is_cut_off(path: Path) -> bool:
+    """Return whether a file is mounted by itself and was replaced outside, so that no later change is seen here.
+
+    Docker mounts a single file by its inode. An editor that renames a new file over it leaves the old one here.
+    """
+    try:
+        if path.stat().st_nlink:
+            return False
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    point = os.fsencode(end_of(path))
+    return any(_unescaped(line.split(b" ")[4]) == point for line in mounts)
+
+
+def _unescaped(field: bytes) -> bytes:
+    """Return a path of mountinfo, in which white space and backslashes are octal."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
+
+
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Write `data` in place of `path`; a link is followed and stays a link.
 
@@ -92,8 +117,10 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)  # noqa: PTH105  # between a descriptor's name and a path
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.EBUSY:
+            raise OSError(errno.EBUSY, MOUNTED_ALONE, str(target)) from None
         raise
     sync_folder(target.parent)
 
