@@ -24,7 +24,7 @@ from forwarder.errors import (
     SettingsError,
     VaultError,
 )
-from forwarder.ledger import ledger_file, open_ledger, require_ledger
+from forwarder.ledger import ledger_file, open_ledger, require_ledger, require_writable
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load, load_local
 from forwarder.settings.fields import LocalSettings
@@ -183,6 +183,7 @@ async def _books(place: Place, settings: LocalSettings) -> str:
     require_ledger(file)
     if not file.exists():
         return "no ledger yet: the first run makes it"
+    require_writable(file)
     async with open_ledger(place, settings) as ledger:
         books = await ledger.audit()
     return f"balanced: {books.recorded} recorded, {books.owed} owed, {books.sent} sent, {books.dead} dead"

@@ -94,6 +94,26 @@ def _unescaped(field: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
 
 
+def is_writable(path: Path) -> bool:
+    """Return whether this process may write a file, with the capabilities that it has."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def write_hint(*paths: Path) -> str:
+    """Return what lets this user write these files: those of another user are named, with the command that helps.
+
+    A command that once ran as root leaves files that the service's own user cannot write.
+    """
+    for path in (each for named in paths for each in (named, named.parent)):
+        try:
+            owner = path.stat().st_uid
+        except OSError:
+            continue
+        if owner != (user := os.geteuid()) and not is_writable(path):
+            return f"make it writable: {path} belongs to user {owner}, and this is user {user}: chown {user} {path}"
+    return "make the file and its folder writable"
+
+
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Write `data` in place of `path`; a link is followed and stays a link.
 
@@ -105,7 +125,7 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
         was = target.stat()
     except FileNotFoundError:
         was = None
-    if was is not None and not os.access(target, os.W_OK):
+    if was is not None and not is_writable(target):
         raise PermissionError(13, "it is read-only", str(target))
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:

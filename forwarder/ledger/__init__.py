@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from forwarder.ledger.contract import Ledger
-from forwarder.ledger.lock import RunningLock, is_running, require_ledger
+from forwarder.ledger.lock import RunningLock, is_running, require_ledger, require_writable
 from forwarder.ledger.nouns import (
     UNDECODABLE,
     Books,
@@ -49,6 +49,7 @@ __all__ = [
     "ledger_file",
     "open_ledger",
     "require_ledger",
+    "require_writable",
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from forwarder import files
 from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable
 
 TRIES, BETWEEN_TRIES = 10, 0.05
@@ -86,6 +87,13 @@ def require_ledger(ledger: Path) -> None:
         raise _gone(ledger)
 
 
+def require_writable(ledger: Path) -> None:
+    """Raise LedgerUnavailable if this user cannot write the files that a run would write."""
+    for file in (ledger, lock_file(ledger)):
+        if file.exists() and not files.is_writable(file):
+            raise LedgerUnavailable(f"{file} cannot be written by this user", hint=files.write_hint(file))
+
+
 class RunningLock:
     """Held by `run` and `once`. The system lets go of it when the process ends, however it ends."""
 
@@ -138,7 +146,7 @@ class RunningLock:
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LedgerUnavailable(
-                f"the lock {self.file} cannot be opened: {error.strerror}", hint="make its folder writable"
+                f"the lock {self.file} cannot be opened: {error.strerror}", hint=files.write_hint(self.file)
             ) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)

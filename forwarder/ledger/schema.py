@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from forwarder import files
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import engine
 from forwarder.ledger.lock import is_running
@@ -240,8 +241,8 @@ def translated(error: sqlite3.Error, file: Path) -> LedgerError:
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     hint = {
         sqlite3.SQLITE_FULL: "make room on its disk",
-        sqlite3.SQLITE_READONLY: "make the file and its folder writable",
-        sqlite3.SQLITE_CANTOPEN: "make the file and its folder readable and writable",
+        sqlite3.SQLITE_READONLY: files.write_hint(*(Path(f"{file}{ending}") for ending in ("", "-wal", "-shm"))),
+        sqlite3.SQLITE_CANTOPEN: files.write_hint(file),
         sqlite3.SQLITE_BUSY: "another process holds it; try again",
         sqlite3.SQLITE_IOERR: "look at its disk",
     }.get(code)

@@ -109,5 +109,5 @@ def _replace(file: Path, content: bytes) -> None:
     except OSError as error:
         raise SettingsError(
             f"{file} cannot be written: {error.strerror}",
-            hint="edit it where it comes from, or mend its permissions",
+            hint=f"edit it where it comes from; or {files.write_hint(file)}",
         ) from None

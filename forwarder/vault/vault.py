@@ -127,7 +127,8 @@ class Vault:
         try:
             files.replace(self.file, text, mode=0o600)
         except OSError as error:
-            raise VaultError(f"{self.file} cannot be written: {error.strerror}") from None
+            hint = files.write_hint(self.file)
+            raise VaultError(f"{self.file} cannot be written: {error.strerror}", hint=hint) from None
 
 
 def _read(file: Path) -> VaultFile | None:
