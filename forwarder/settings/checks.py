@@ -110,7 +110,9 @@ def is_loopback(host: str) -> bool:
 def origin(value: str) -> str:
     """The address of a server, not of a page of it."""
     parts = urlsplit(value)
-    if parts.path or parts.query or parts.fragment:
+    if parts.path:
+        raise ValueError("has a path: the page needs a host name of its own, e.g. https://forwarder.example.com")
+    if parts.query or parts.fragment:
         raise ValueError("is longer than a server's address, e.g. https://forwarder.example.com")
     return value
 

@@ -31,6 +31,11 @@ SAFE = frozenset({"GET", "HEAD"})
 
 LARGEST_BODY = 64 * 1024
 
+SENT_BEFORE = "this form was sent twice, and the first time counts: load its page again to see what is stored"
+"""After a double click a browser shows the response to the second request alone."""
+
+TOO_OLD = "this form is from another session: load its page again"
+
 SESSIONS = web.AppKey("sessions", Sessions)
 DIGESTS = web.AppKey("digests", Digests)
 
@@ -95,7 +100,7 @@ async def check_session(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     if request.method in SAFE:
         raise web.HTTPSeeOther("/login")
-    raise web.HTTPUnauthorized(reason="log in first")
+    raise web.HTTPUnauthorized(reason="the session is over, and nothing was changed: log in again")
 
 
 @web.middleware
@@ -107,7 +112,7 @@ async def check_change(request: web.Request, handler: Handler) -> web.StreamResp
     form = await read_form(request)
     given = form.get(FORM_TOKEN, "") or request.headers.get("X-Form-Token", "")
     if not session.spend(given):
-        raise web.HTTPForbidden(reason="this form was sent before, or is too old: load the page again")
+        raise web.HTTPForbidden(reason=SENT_BEFORE if session.is_ours(given) else TOO_OLD)
     status = web.HTTPInternalServerError.status_code
     try:
         answer = await handler(request)

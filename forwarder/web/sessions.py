@@ -31,11 +31,16 @@ class Session:
         number = secrets.token_urlsafe(16)
         return f"{number}.{self._mark(number)}"
 
+    def is_ours(self, form_token: str) -> bool:
+        """Return whether a page of this session holds this token, spent or not."""
+        number, _, mark = form_token.partition(".")
+        return hmac.compare_digest(mark.encode(errors="replace"), self._mark(number).encode())
+
     def spend(self, form_token: str) -> bool:
         """Whether it is one of this session, and was not spent before."""
-        number, _, mark = form_token.partition(".")
-        if not hmac.compare_digest(mark.encode(errors="replace"), self._mark(number).encode()):
+        if not self.is_ours(form_token):
             return False
+        number = form_token.partition(".")[0]
         is_new = number not in self._spent
         self._spent.add(number)
         return is_new
