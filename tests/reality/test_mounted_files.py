@@ -17,6 +17,10 @@ from tests.reality.test_platforms import mounting
 __all__ = ["alloy", "bus", "home", "sealed"]
 
 
+def environment(home: Home) -> dict[str, str]:
+    return home.environment() | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
 @contextlib.contextmanager
 def in_container(home: Home, *verb: str) -> Iterator[Daemon]:
     """Run a command that sees the settings file through a mount of that file alone."""
@@ -29,7 +33,7 @@ def in_container(home: Home, *verb: str) -> Iterator[Daemon]:
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
-            env=home.environment() | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            env=environment(home),
             cwd=home.place,
         )
     try:
@@ -48,7 +52,7 @@ def test_file_replaced_outside_of_its_mount_is_named(home: Home) -> None:
         daemon.logs("a mounted file is out of date", "mounted.toml", "mount its folder")
         inside = ["nsenter", "-t", str(daemon.pid), "-m", *PROGRAM, "-c", str(home.place / "mounted.toml")]
         checked = subprocess.run(  # noqa: S603  # ours
-            [*inside, "check"], capture_output=True, text=True, env=home.environment(), cwd=home.place, check=False
+            [*inside, "check"], capture_output=True, text=True, env=environment(home), cwd=home.place, check=False
         )
         assert "was replaced outside of this container" in checked.stdout
         assert daemon.alive
