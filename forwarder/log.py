@@ -1,16 +1,15 @@
 """Logs: one line for a unit of work, on standard error, for a person or a machine; never a secret."""
 
-import contextlib
-import io
+import atexit
 import logging
-import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
 
+from forwarder.log_stream import LogStream, finish
 from forwarder.printable import printable
 from forwarder.redaction import Redactor
 from forwarder.settings.fields import RunSettings
@@ -33,11 +32,11 @@ def configure(settings: RunSettings) -> None:
     structlog.configure(
         processors=[*opening, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
-        logger_factory=structlog.PrintLoggerFactory(_Unfailing()),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream())),
         cache_logger_on_first_use=False,
     )
     # Libraries log at a lower level what they send, signatures included.
-    handler = logging.StreamHandler(_Unfailing())
+    handler = logging.StreamHandler(LogStream())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*opening, structlog.stdlib.add_logger_name],
@@ -45,6 +44,8 @@ def configure(settings: RunSettings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    atexit.unregister(finish)  # this is called with each change of the settings
+    atexit.register(finish)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     # The AWS SDKs log a traceback for each failure that they raise as well; the forwarder reports it in one line.
     for sdk in ("botocore", "aiobotocore"):
@@ -54,41 +55,6 @@ def configure(settings: RunSettings) -> None:
 def audit() -> Any:
     """A log that is written whatever level is set: who did what is never a detail."""
     return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-
-
-@contextlib.contextmanager
-def _unfailing() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        # Nobody will read again; what is left in the buffer must not spoil the exit code at the end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stderr.fileno())
-        os.close(nowhere)
-    except (OSError, ValueError):
-        return
-
-
-class _Unfailing(io.TextIOWrapper):
-    """Standard error; a log that nobody reads any more, or whose disk is full, ends no work."""
-
-    def __init__(self) -> None:
-        super().__init__(sys.stderr.buffer, encoding="utf-8", errors="replace", write_through=True)
-
-    def write(self, text: str) -> int:
-        with _unfailing():
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with _unfailing():
-            super().flush()
-
-    def __del__(self) -> None:
-        try:  # noqa: SIM105  # as the process ends, `contextlib` and what our flush calls may be gone
-            self.detach()  # standard error is not ours to close
-        except (OSError, ValueError, TypeError):
-            pass
 
 
 _redactor = Redactor()

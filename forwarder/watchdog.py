@@ -7,14 +7,13 @@ loop itself stands still, the process ends, and whoever runs it starts it anew: 
 import asyncio
 import faulthandler
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import NoReturn
 
 import structlog
 
-from forwarder import notify
+from forwarder import log_stream, notify
 from forwarder.beats import Beats
 from forwarder.health import Health
 from forwarder.model import State
@@ -30,10 +29,27 @@ STEP, STEPS = 5.0, 24
 
 
 def end_process(why: str) -> NoReturn:
-    """At once, with the stacks of all threads on standard error: names and lines, never a value."""
+    """End the process at once, with the stacks of all threads on standard error: names and lines, never a value.
+
+    A reader of standard error that has stopped does not keep the process alive.
+    """
     log.critical("the process ends", why=why)
-    faulthandler.dump_traceback(file=sys.__stderr__ or 2)
+    log_stream.send(_stacks())
+    log_stream.finish()
     os._exit(1)
+
+
+def _stacks() -> str:
+    """Return the stacks of all threads, as far as they fit into a pipe: a write to standard error could wait."""
+    try:
+        reads, writes = os.pipe()
+    except OSError:  # no descriptor is left
+        return ""
+    os.set_blocking(writes, False)
+    faulthandler.dump_traceback(file=writes)
+    os.close(writes)
+    with open(reads, encoding="utf-8", errors="replace") as stacks:  # noqa: PTH123  # a descriptor
+        return stacks.read()
 
 
 class Watchdog:

@@ -5,9 +5,9 @@ import sys
 
 ENDING = """
 from forwarder import log
-stream = log._Unfailing()
-log.contextlib = log._unfailing = None  # as the interpreter does at its end, in an order of its own
-del stream
+from forwarder.settings.fields import RunSettings
+log.configure(RunSettings())
+log.configure(RunSettings())
 """
 
 

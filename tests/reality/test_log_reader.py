@@ -1,0 +1,99 @@
+"""A reader of the log that has stopped: a hung log driver, a pager, a terminal after Ctrl-S.
+
+The report: containers hung, and did not stop on SIGTERM, while their log driver waited for a server that was down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from tests.e2e.harness import DEADLINE, PROGRAM, Home, eventually, fail, numbered, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+SMALL_BYTES: Final = 4096
+MANY: Final = 60  # their lines do not fit into a small pipe
+
+FLOOD: Final = """
+import sys
+import structlog
+from forwarder import log
+from forwarder.settings.fields import RunSettings
+log.configure(RunSettings(log_format="json"))
+logger = structlog.get_logger("test")
+for number in range(3000):
+    logger.info("line", number=number, text="x" * 1000)
+print("logged", flush=True)
+sys.stdin.readline()
+"""
+
+HANG: Final = """
+import os
+from forwarder import log, log_stream
+from forwarder.settings.fields import RunSettings
+from forwarder.watchdog import end_process
+log.configure(RunSettings(log_format="json"))
+log_stream.send("x" * 100_000)
+end_process("nothing moves")
+"""
+
+
+@contextlib.contextmanager
+def stuck_pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of a small pipe that nobody reads."""
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, SMALL_BYTES)
+    try:
+        yield reads, writes
+    finally:
+        for descriptor in (reads, writes):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def test_a_log_reader_that_stopped_stops_nothing(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    with stuck_pipe() as (_, writes):
+        process = subprocess.Popen(  # noqa: S603 - the program under test
+            [*PROGRAM, "-c", str(home.file), "run"], stderr=writes, env=home.environment(), cwd=home.place
+        )
+        try:
+            for number, id_ in enumerate(numbered(MANY), 1):
+                fail(alloy, id_)
+                assert eventually(lambda number=number: len(sent(bus)) == number), f"{number} of {MANY}"
+            process.terminate()
+            assert process.wait(DEADLINE) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_log_reader_that_goes_on_gets_whole_lines() -> None:
+    with stuck_pipe() as (reads, writes):
+        process = subprocess.Popen(  # noqa: S603 - a program of ours
+            [sys.executable, "-c", FLOOD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writes, text=True
+        )
+        os.close(writes)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "logged\n"
+        lines = []
+        with open(reads, encoding="utf-8", closefd=False) as log:
+            while "dropped" not in (line := json.loads(log.readline()))["event"]:
+                lines.append(line["number"])
+        process.communicate("\n", timeout=DEADLINE)
+    assert lines == list(range(len(lines)))
+    assert len(lines) + line["lines"] == 3000
+    assert process.returncode == 0
+
+
+def test_a_log_reader_that_stopped_keeps_no_stall_alive() -> None:
+    with stuck_pipe() as (_, writes):
+        done = subprocess.run([sys.executable, "-c", HANG], stderr=writes, check=False, timeout=DEADLINE)  # noqa: S603 - a program of ours
+    assert done.returncode == 1
