@@ -192,7 +192,10 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold a folder against other processes of ours that read, change and write a file in it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise OSError(error.errno, f"its file system has no locks ({error.strerror})", str(folder)) from None
         yield
     finally:
         os.close(descriptor)

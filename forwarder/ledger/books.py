@@ -5,8 +5,9 @@ from sqlite3 import Connection
 import msgspec
 
 from forwarder.errors import LedgerError
+from forwarder.ledger.causes import REPAIR
 from forwarder.ledger.nouns import Books
-from forwarder.ledger.schema import DEAD, OWED, PURGED, REPAIR, SENT
+from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT
 
 
 def count(db: Connection, **changes: int) -> None:

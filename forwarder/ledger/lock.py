@@ -12,6 +12,7 @@ from typing import Self
 
 from forwarder import files
 from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable
+from forwarder.ledger.causes import LOCAL_DISK, hint_for
 
 TRIES, BETWEEN_TRIES = 10, 0.05
 
@@ -29,7 +30,7 @@ def lock_file(ledger: Path) -> Path:
 
 
 def is_running(ledger: Path) -> bool:
-    """Whether a process holds the lock now."""
+    """Return whether a process holds the lock now. Raise LedgerError if its file system has no locks."""
     try:
         descriptor = os.open(lock_file(ledger), os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
@@ -38,13 +39,23 @@ def is_running(ledger: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise _no_locks(lock_file(ledger), error) from None
     finally:
         os.close(descriptor)
     return False
 
 
+def _no_locks(file: Path, error: OSError) -> LedgerError:
+    """Two processes on one ledger would send everything twice, so nothing is done without a lock."""
+    return LedgerError(f"the lock {file} cannot be acquired: {error.strerror}", hint=LOCAL_DISK)
+
+
 def _locked(descriptor: int) -> bool:
-    """Whether we have it now. `is_running` holds it for a moment, which is not to be in our way."""
+    """Return whether this process has the lock now. `is_running` of another holds it for a moment only.
+
+    Raise OSError if the file system has no locks.
+    """
     for _ in range(TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,11 +90,7 @@ def require_files_in_use(ledger: Path) -> None:
 def require_ledger(ledger: Path) -> None:
     """Raise LedgerError if there was a ledger and there is none now."""
     require_files_in_use(ledger)
-    try:
-        had_ledger = HAD_LEDGER in lock_file(ledger).read_text(errors="replace")
-    except OSError:
-        return
-    if had_ledger and not ledger.exists():
+    if was_made(ledger) and not ledger.exists():
         raise _gone(ledger)
 
 
@@ -92,6 +99,14 @@ def require_writable(ledger: Path) -> None:
     for file in (ledger, lock_file(ledger)):
         if file.exists() and not files.is_writable(file):
             raise LedgerUnavailable(f"{file} cannot be written by this user", hint=files.write_hint(file))
+
+
+def was_made(ledger: Path) -> bool | None:
+    """Return whether a process made the ledger completely, or None if no process has started on it."""
+    try:
+        return HAD_LEDGER in lock_file(ledger).read_text(errors="replace")
+    except OSError:
+        return None
 
 
 class RunningLock:
@@ -146,12 +161,18 @@ class RunningLock:
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LedgerUnavailable(
-                f"the lock {self.file} cannot be opened: {error.strerror}", hint=files.write_hint(self.file)
+                f"the lock {self.file} cannot be opened: {error.strerror}",
+                hint=hint_for(error, files.write_hint(self.file)),
             ) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise LedgerError(f"the lock {self.file} is not a regular file", hint="move it away")
-        if not _locked(descriptor):
+        try:
+            is_ours = _locked(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise _no_locks(self.file, error) from None
+        if not is_ours:
             holder = os.pread(descriptor, 100, 0).decode(errors="replace").partition("\n")[0] or "another process"
             os.close(descriptor)
             raise LedgerLocked(

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.ledger.causes import hint_for
 
 ENDINGS = {"": "the ledger", "-wal": "the ledger's write-ahead log", "-shm": "the ledger's shared memory"}
 """The files of a ledger: each ending, and how a message names the file."""
@@ -168,5 +169,6 @@ class Presence:
 
 def _unavailable(file: Path, error: OSError) -> LedgerUnavailable:
     return LedgerUnavailable(
-        f"the ledger {file} cannot be read now: {error.strerror}", hint="check its disk, its mount and its permissions"
+        f"the ledger {file} cannot be read now: {error.strerror}",
+        hint=hint_for(error, "check its disk, its mount and its permissions"),
     )

@@ -15,11 +15,12 @@ from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.files import rename
 from forwarder.ledger import details, notes
 from forwarder.ledger.books import books
+from forwarder.ledger.causes import translated
 from forwarder.ledger.codec import digest, hours_down, instant, seconds_up
 from forwarder.ledger.damaged import ENDINGS, open_copy, part, remove, written_by
 from forwarder.ledger.nouns import Books
 from forwarder.ledger.salvage import readable
-from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT, VERSION, bring_up, connect, translated
+from forwarder.ledger.schema import DEAD, OWED, PURGED, SENT, VERSION, bring_up, connect
 from forwarder.ledger.soundness import Rules
 
 KEPT = ".damaged-"

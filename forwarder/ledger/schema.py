@@ -9,7 +9,8 @@ from pathlib import Path
 from forwarder import files
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import engine
-from forwarder.ledger.lock import is_running
+from forwarder.ledger.causes import REPAIR, hint_for, translated
+from forwarder.ledger.lock import is_running, was_made
 
 APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
 
@@ -20,12 +21,16 @@ LOG_PAGES = 2000
 the longer one has to wait for it: with ten million ids 4000 make it 70 ms, and 2000 make it 40.
 """
 
+MAX_IDLE_LOG_BYTES = 16 * 1024 * 1024
+"""Size of the write-ahead log that stays on the disk after a checkpoint. A reader that holds a snapshot open, such as
+a backup or a database shell, keeps checkpoints from ending, and the log grows far beyond this; it shrinks afterwards.
+"""
+
 CACHE_KIBIBYTES = 16 * 1024
 
 LARGEST_LOOKED_THROUGH = 8 * 1024 * 1024
 
 NEWER = "install that version or a later one"
-REPAIR = "restore it from a backup, or rescue what can be read: `forwarder check --repair`"
 
 OWED, SENT, DEAD = 0, 1, 2
 """States of an entry whose detail is held."""
@@ -130,6 +135,7 @@ def connect(
         connection.execute("PRAGMA synchronous = FULL")
         # What has changed many times by then is written into the file once.
         connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {MAX_IDLE_LOG_BYTES}")
         # Ids lie all over their table: a commit of many changes as many pages, and writes twice what does not fit.
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         if not create:
@@ -151,7 +157,9 @@ def _make(file: Path) -> None:
         # Details are redacted, and still nobody else's business.
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise LedgerUnavailable(f"the ledger {file} cannot be made: {error.strerror}") from None
+        raise LedgerUnavailable(
+            f"the ledger {file} cannot be made: {error.strerror}", hint=hint_for(error, "make its folder writable")
+        ) from None
 
 
 def _require_tables(connection: sqlite3.Connection, file: Path) -> None:
@@ -170,6 +178,11 @@ def _leave_to_the_one_that_runs(connection: sqlite3.Connection, file: Path) -> N
 
 def _emptied(file: Path) -> LedgerError:
     """A file that lost all it held must not be taken for a new ledger, which would send again what was sent."""
+    if was_made(file) is False:
+        return LedgerError(
+            f"the ledger {file} was not completed when it was made",
+            hint="`forwarder run` or `forwarder once` completes it, or says why it cannot",
+        )
     hint = "restore it from a backup; or remove it and its .lock to begin anew, and know nothing of what was sent"
     return LedgerError(f"the ledger {file} holds nothing any more", hint=hint)
 
@@ -234,20 +247,3 @@ def layout_of(number: int) -> Layout:
     with closing(sqlite3.connect(":memory:")) as fresh:
         bring_up(fresh, number)
         return layout(fresh)
-
-
-def translated(error: sqlite3.Error, file: Path) -> LedgerError:
-    """What SQLite says, as ours: what passes by itself is LedgerUnavailable."""
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    hint = {
-        sqlite3.SQLITE_FULL: "make room on its disk",
-        sqlite3.SQLITE_READONLY: files.write_hint(*(Path(f"{file}{ending}") for ending in ("", "-wal", "-shm"))),
-        sqlite3.SQLITE_CANTOPEN: files.write_hint(file),
-        sqlite3.SQLITE_BUSY: "another process holds it; try again",
-        sqlite3.SQLITE_IOERR: "look at its disk",
-    }.get(code)
-    if hint:
-        return LedgerUnavailable(f"the ledger {file} cannot be written now: {error}", hint=hint)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LedgerError(f"the ledger {file} is damaged: {error}", hint=REPAIR)
-    return LedgerError(f"the ledger {file} failed: {error}")

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import structlog
 
 from forwarder.errors import LedgerError
+from forwarder.ledger.causes import translated
 from forwarder.ledger.lock import RunningLock, require_files_in_use
 from forwarder.ledger.presence import Presence
-from forwarder.ledger.schema import connect, translated
+from forwarder.ledger.schema import connect
 
 log = structlog.get_logger("ledger")
 

@@ -1,0 +1,157 @@
+"""File systems that lack what a ledger needs: network shares, folders shared with a virtual machine, full disks.
+
+The reports: `No locks available` from NFS without lockd, `database is locked` for ever on SMB, shared memory that
+cannot be mapped, a disk with space and without inodes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.harness import Home, fail, numbered, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+LOCAL_DISK: Final = "put the ledger on a local disk"
+
+NO_LOCKS: Final = """
+import errno, fcntl, os
+def flock(descriptor, operation):
+    raise OSError(errno.{name}, os.strerror(errno.{name}))
+fcntl.flock = flock
+"""
+"""A start of the interpreter (sitecustomize) after which flock(2) answers as on such a file system."""
+
+SHARED_MEMORY: Final = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static int is_shared_memory(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = fd < 0 ? -1 : readlink(link, path, sizeof path - 1);
+    return length > 4 && !memcmp(path + length - 4, "-shm", 4);
+}
+#define REPLACE(NAME) void *NAME(void *a, size_t l, int p, int f, int fd, off_t o) { \
+    static void *(*real)(void *, size_t, int, int, int, off_t); \
+    if (is_shared_memory(fd)) { errno = ENODEV; return MAP_FAILED; } \
+    if (!real) real = (void *(*)(void *, size_t, int, int, int, off_t)) dlsym(RTLD_NEXT, #NAME); \
+    return real(a, l, p, f, fd, o); }
+REPLACE(mmap)
+REPLACE(mmap64)
+"""
+"""A library before the C library in which the shared memory of a ledger cannot be mapped, as on 9p and SMB."""
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+def test_folder_without_locks_is_named_with_a_hint(home: Home, tmp_path: Path, name: str) -> None:
+    (start := tmp_path / "start").mkdir()
+    (start / "sitecustomize.py").write_text(NO_LOCKS.format(name=name))
+    assert home("once").code == 0
+    home.env["PYTHONPATH"] = str(start)
+    for verb in ("once", "run", "status", "check"):
+        done = home(verb)
+        assert done.code == 1, verb
+        assert "forwarder.db.lock cannot be acquired" in done.said, verb
+        assert LOCAL_DISK in done.said, verb
+    done = home("disable")
+    assert done.code == 1
+    assert "its file system has no locks" in done.err
+    assert str(home.place) in done.err
+
+
+def test_shared_memory_that_is_refused_is_named(home: Home, tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs Linux and a C compiler")
+    (tmp_path / "shared.c").write_text(SHARED_MEMORY)
+    library = tmp_path / "shared.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "shared.c", "-ldl"], check=True)  # noqa: S603 - a file of ours
+    home.env["LD_PRELOAD"] = str(library)
+    for verb in ("once", "run", "status"):
+        done = home(verb)
+        assert done.code == 75, verb
+        assert LOCAL_DISK in done.err, verb
+    del home.env["LD_PRELOAD"]
+    assert "was not completed when it was made" in home("status").err
+    assert home("once").code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+@pytest.mark.parametrize(("options", "fill"), [("size=8m,nr_inodes=12", "inodes"), ("size=400k", "space")])
+def test_full_file_system_has_a_hint_that_works(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, tmp_path: Path, options: str, fill: str
+) -> None:
+    (mounted := tmp_path / "state").mkdir()
+    fail(alloy, "kept")
+    home.change("ledger", url=f"sqlite:///{mounted}/forwarder.db")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], check=True)  # noqa: S603, S607 - a program of the system
+    try:
+        rubbish = FILL[fill](mounted)
+        done = home("once")
+        assert done.code == 75
+        assert "df -i" in done.err
+        for each in rubbish:
+            each.unlink()
+        assert home("once").code == 0
+        assert sent(bus) == ["kept"]
+    finally:
+        subprocess.run(["umount", "-l", mounted], check=True)  # noqa: S603, S607 - as above
+
+
+def use_inodes(folder: Path) -> list[Path]:
+    made = []
+    try:
+        for number in range(100):
+            (path := folder / f"small{number}").touch()
+            made.append(path)
+    except OSError:
+        return made
+    raise AssertionError("the inodes do not end")
+
+
+def use_space(folder: Path) -> list[Path]:
+    path = folder / "large"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return [path]
+
+
+FILL: Final[dict[str, Callable[[Path], list[Path]]]] = {"inodes": use_inodes, "space": use_space}
+
+
+def test_log_shrinks_after_a_reader_that_held_a_snapshot(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """A backup, a shell or a database browser keeps checkpoints from ending for as long as it reads."""
+    ledger = home.place / "forwarder.db"
+    log = home.place / "forwarder.db-wal"
+    with home.daemon() as daemon:
+        fail(alloy, "first")
+        daemon.until(lambda: len(sent(bus)) == 1)
+        with closing(sqlite3.connect(ledger, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM entries").fetchone()
+            count = 1
+            while log.stat().st_size <= 24 * 1024 * 1024:
+                fail(alloy, *numbered(400, f"n{count}-"))
+                count += 400
+                daemon.until(lambda count=count: len(sent(bus)) == count, within=60)
+        fail(alloy, *numbered(400, "last-"))
+        daemon.until(lambda: len(sent(bus)) == count + 400, within=60)
+        daemon.until(lambda: log.stat().st_size <= 16 * 1024 * 1024)
