@@ -50,12 +50,18 @@ def drop_details(db: Connection, now: datetime, keep_payload: timedelta) -> bool
 
 
 def forget(db: Connection, now: datetime, remember: timedelta, after_key: int) -> int | None:
-    """Look at the ids after a key, and forget those recorded and stopped longer ago than `remember`.
+    """Forget the ids after a key that were recorded and stopped longer ago than `remember`.
 
     The floors rise in the same commit to the last stop forgotten: of every feed, and of those to come, for a copy of a
-    workflow lists the same executions. Ids have no index by age, since years of them must stay small; so a round looks
-    at all, and the key to go on from is returned, or None at the end of the round.
+    workflow lists the same executions. Ids have no index by age, since years of them must stay small. A round examines
+    all; the key to go on from is returned, or None at the end of the round.
+
+    The machine's clock alone proves no age: one that is set years ahead for a minute would forget everything, and the
+    floors would hide failures that are not listed yet. The newest watermark bounds it, which is a time of the API.
     """
+    (newest,) = db.execute("SELECT max(watermark) FROM feeds").fetchone()
+    if newest is not None:
+        now = min(now, instant(newest))
     rows = db.execute(
         "SELECT key, entry, outcome, stopped, recorded FROM executions WHERE key > ? ORDER BY key LIMIT ?",
         (after_key, IDS_A_STEP),

@@ -1,0 +1,46 @@
+"""A machine's clock that is years ahead for a while: a dead battery, a restored snapshot, a wrong NTP server.
+
+The report: a step of the clock past the retention removed a whole journal in one pass.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Final
+
+from tests.e2e.harness import VERB_TIMEOUT, Home, fail, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+AHEAD: Final = """
+import asyncio
+import sys
+from datetime import timedelta
+from pathlib import Path
+from forwarder.clock import SystemClock
+from forwarder.settings import here
+from forwarder.single_pass import once
+class Ahead(SystemClock):
+    def now(self):
+        return super().now() + timedelta(days=800)
+asyncio.run(once(here(Path(sys.argv[1])), Ahead(), timedelta(seconds=5)))
+"""
+
+
+def test_clock_years_ahead_for_a_pass_loses_no_failure(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """A failure that is listed late has stopped before those that are known: their ids must not become a floor."""
+    fail(alloy, "known", ago=60)
+    assert home("once").code == 0
+    subprocess.run(  # noqa: S603 - a program of ours
+        [sys.executable, "-c", AHEAD, str(home.file)],
+        env=home.environment(),
+        cwd=home.place,
+        capture_output=True,
+        check=True,
+        timeout=VERB_TIMEOUT,
+    )
+    fail(alloy, "late", ago=100)
+    assert home("once").code == 0
+    assert sent(bus) == ["known", "late"]
+    assert home.books()["forgotten"] == 0
