@@ -1,3 +1,21 @@
-from forwarder.cli import main
+"""The program's start, which explains in one line why the rest of it cannot be loaded."""
 
-main()
+import sys
+
+from forwarder.machine_errors import machine_error
+from forwarder.printable import printable
+
+
+def main() -> None:
+    try:
+        from forwarder.cli import main as run_command  # noqa: PLC0415  # it loads everything else
+    except (ImportError, MemoryError) as error:
+        if sys.stderr is not None and (explained := machine_error(error)):
+            lines = f"error: {printable(explained.message)}\nmend:  {printable(explained.hint)}\n"
+            sys.stderr.write(lines.encode("ascii", "backslashreplace").decode())
+        sys.exit(1)
+    run_command()
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,7 @@ from forwarder.errors import (
     VaultError,
 )
 from forwarder.ledger import ledger_file, open_ledger, require_ledger, require_writable
+from forwarder.machine_errors import machine_error
 from forwarder.model import Feed
 from forwarder.settings import Place, Settings, load, load_local
 from forwarder.settings.fields import LocalSettings
@@ -113,6 +114,8 @@ async def _tried(name: str, attempt: Callable[[], Awaitable[str]]) -> Step:
 def _shown(error: Exception) -> ForwarderError:
     if isinstance(error, ForwarderError):
         return error
+    if explained := machine_error(error):
+        return explained
     kind = type(error).__name__
     return ForwarderError(f"failed inside the forwarder: {kind}", hint="report this, with the version of the forwarder")
 

@@ -14,6 +14,7 @@ from forwarder.backoff import Backoff
 from forwarder.beats import Beats, where
 from forwarder.clock import Clock
 from forwarder.health import Health
+from forwarder.machine_errors import machine_error
 from forwarder.model import State
 from forwarder.watchdog import end_process
 
@@ -52,6 +53,7 @@ async def keep_running(
     hangs = 0
     while True:
         began = clock.monotonic()
+        mend = "it is started again by itself"
         try:
             await _watched(name, loop, beats)
         except Exception as error:
@@ -61,10 +63,13 @@ async def keep_running(
                 if hangs == MOST_HANGS:
                     end_process(f"the loop {name} hangs again and again")
                 why = "its loop did not get on"
+            elif explained := machine_error(error):
+                log.error("loop died", loop=name, why=explained.message, mend=explained.hint)  # noqa: TRY400  # the machine's fault
+                why, mend = explained.message, explained.hint
             else:
                 log.exception("loop died", loop=name)
                 why = f"its loop died of {type(error).__name__}"
-            health.report(name, State.FAILED, why, "it is started again by itself")
+            health.report(name, State.FAILED, why, mend)
         else:
             return
         if clock.monotonic() - began > CALM:

@@ -30,6 +30,7 @@ from forwarder.cli import (
 from forwarder.cli.output import complain, echo
 from forwarder.cli.terminal import discard_output, prepare_streams
 from forwarder.errors import ForwarderError
+from forwarder.machine_errors import machine_error
 from forwarder.settings import here
 from forwarder.vault.memory import forbid_core_dumps
 
@@ -134,6 +135,9 @@ def main() -> None:
         complain(ForwarderError(f"{error.filename or 'the output'}: {error.strerror or type(error).__name__}"))
         sys.exit(1)
     except Exception as error:  # noqa: BLE001  # a traceback may show values; these lines show none
+        if explained := machine_error(error):
+            complain(explained)
+            sys.exit(explained.exit_code)
         hint = "please report this line; it holds no value of yours"
         complain(ForwarderError(f"the forwarder failed: {type(error).__name__} at {_place_of(error)}", hint=hint))
         sys.exit(1)

@@ -1,6 +1,5 @@
 """Keeping the keys in memory out of core dumps."""
 
-import ctypes
 import resource
 import sys
 
@@ -19,6 +18,8 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
     if sys.platform == "linux":
         try:
+            import ctypes  # noqa: PLC0415  # a Python that was built without libffi lacks it
+
             ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-        except (OSError, AttributeError):  # a C library that cannot be loaded by ctypes; the limit stands
+        except (ImportError, OSError, AttributeError):  # no ctypes, or no C library that it can load; the limit stands
             return

@@ -1,0 +1,93 @@
+"""Interpreters, installations and limits that the forwarder cannot work with.
+
+The reports: a Python from source without SQLite or TLS, a wheel for another C library, a container or a unit whose
+limit on threads is reached. Each ended in a traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.e2e.harness import PROGRAM, VERB_TIMEOUT, Home, fail, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+MISSING: Final = 'raise ModuleNotFoundError("No module named {0}", name="{0}")'
+FOREIGN: Final = 'raise ImportError("/usr/lib/libc.so.6: version GLIBC_2.99 not found (required by {0})", name="{0}")'
+
+NO_THREADS: Final = """
+import _thread, threading
+def start(*_, **__):
+    raise RuntimeError("can't start new thread")
+_thread.start_new_thread = threading._start_new_thread = start
+if hasattr(threading, "_start_joinable_thread"):
+    threading._start_joinable_thread = start
+"""
+"""A start of the interpreter (sitecustomize) after which it is at its limit of threads."""
+
+
+def broken(home: Home, tmp_path: Path, file: str, text: str) -> None:
+    (folder := tmp_path / "first").mkdir()
+    (folder / file).write_text(text)
+    home.env["PYTHONPATH"] = str(folder)
+
+
+@pytest.mark.parametrize("module", ["_sqlite3", "_ssl", "zlib"])
+def test_python_without_a_part_is_named(home: Home, tmp_path: Path, module: str) -> None:
+    broken(home, tmp_path, f"{module}.py", MISSING.format(module))
+    for verb in ("status", "once"):
+        done = home(verb)
+        assert done.code == 1, verb
+        assert done.out == ""
+        assert done.err.splitlines()[0] == f"error: this Python was built without its module {module}"
+        assert len(done.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("module", ["cryptography", "botocore", "aiohttp", "typer"])
+def test_package_that_cannot_be_loaded_is_named(home: Home, tmp_path: Path, module: str) -> None:
+    broken(home, tmp_path, f"{module}.py", FOREIGN.format(module))
+    done = home("once")
+    assert done.code == 1
+    assert "GLIBC_2.99" in done.err
+    assert "install it again" in done.err
+    assert len(done.err.splitlines()) == 2
+
+
+def test_python_without_ctypes_works(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, tmp_path: Path) -> None:
+    broken(home, tmp_path, "_ctypes.py", MISSING.format("_ctypes"))
+    fail(alloy, "x")
+    assert home("once").code == 0
+    assert sent(bus) == ["x"]
+
+
+def test_limit_of_threads_is_named(home: Home, tmp_path: Path) -> None:
+    broken(home, tmp_path, "sitecustomize.py", NO_THREADS)
+    for verb in ("once", "run", "check"):
+        done = home(verb)
+        assert done.code == 1, verb
+        assert "no further thread can be started" in done.said, verb
+        assert "TasksMax" in done.said, verb
+        assert "Traceback" not in done.said, verb
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a namespace of processes")
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1)")
+def test_first_process_of_a_container_stops_on_sigterm(home: Home) -> None:
+    """The kernel gives process 1 no default actions: SIGTERM does nothing unless it is handled."""
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
+    started = 'n=0; (while [ $n -lt 200 ]; do sleep 0.1; kill -TERM 1; n=$((n+1)); done) & exec "$@"'
+    done = subprocess.run(  # noqa: S603 - the program under test
+        [*inside, started, "sh", *PROGRAM, "-c", str(home.file), "run"],
+        env=home.environment(),
+        cwd=home.place,
+        capture_output=True,
+        timeout=VERB_TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done
