@@ -18,6 +18,9 @@ OPTIONAL_PARTS = {
 }
 """Modules of the standard library that a Python built from source lacks without these packages (names of Debian)."""
 
+CRYPTOGRAPHY_ERRORS = ("SSLError", "UnsupportedDigestmodError")
+"""Names, since importing ssl and hashlib may be what fails. SSLError of a connection never comes this far."""
+
 
 def machine_error(error: BaseException) -> ForwarderError | None:
     """Return what the error says about the machine or the installation, or None if it says nothing about them."""
@@ -33,6 +36,11 @@ def machine_error(error: BaseException) -> ForwarderError | None:
             return ForwarderError(
                 "no further memory can be had",
                 hint="raise the memory limit of the container or unit, or `ulimit -v`; at least 256 MiB are needed",
+            )
+        case OSError() | ValueError() if type(error).__name__ in CRYPTOGRAPHY_ERRORS:
+            return ForwarderError(
+                f"this machine's OpenSSL cannot do what is needed: {error}",
+                hint="check OPENSSL_CONF and the system's crypto policy: FIPS mode needs the FIPS provider of OpenSSL",
             )
     return None
 

@@ -130,6 +130,9 @@ def main() -> None:
         discard_output()
         sys.exit(1)
     except OSError as error:
+        if explained := machine_error(error):
+            complain(explained)
+            sys.exit(explained.exit_code)
         if error.filename is None:
             discard_output()
         complain(ForwarderError(f"{error.filename or 'the output'}: {error.strerror or type(error).__name__}"))

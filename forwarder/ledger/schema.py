@@ -183,7 +183,10 @@ def _emptied(file: Path) -> LedgerError:
             f"the ledger {file} was not completed when it was made",
             hint="`forwarder run` or `forwarder once` completes it, or says why it cannot",
         )
-    hint = "restore it from a backup; or remove it and its .lock to begin anew, and know nothing of what was sent"
+    hint = (
+        "restore it from a backup, together with the -wal file of the same backup (a copy without it may hold nothing);"
+        " or remove it and its .lock to begin anew, and know nothing of what was sent"
+    )
     return LedgerError(f"the ledger {file} holds nothing any more", hint=hint)
 
 

@@ -66,6 +66,26 @@ def test_python_without_ctypes_works(home: Home, alloy: FakeAlloy, bus: StrictEv
     assert sent(bus) == ["x"]
 
 
+FIPS_WITHOUT_PROVIDER: Final = """
+openssl_conf = start
+[start]
+alg_section = algorithms
+[algorithms]
+default_properties = fips=yes
+"""
+
+
+@pytest.mark.parametrize("verb", ["once", "run", "check"])
+def test_fips_mode_without_its_provider_is_named(home: Home, tmp_path: Path, verb: str) -> None:
+    (file := tmp_path / "openssl.cnf").write_text(FIPS_WITHOUT_PROVIDER)
+    home.env["OPENSSL_CONF"] = str(file)
+    done = home(verb)
+    assert done.code == 1
+    assert "OpenSSL cannot do what is needed" in done.said
+    assert "FIPS" in done.said
+    assert "the output" not in done.said
+
+
 def test_limit_of_threads_is_named(home: Home, tmp_path: Path) -> None:
     broken(home, tmp_path, "sitecustomize.py", NO_THREADS)
     for verb in ("once", "run", "check"):

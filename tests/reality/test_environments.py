@@ -1,0 +1,35 @@
+"""Odd but valid environments: locales, options of the interpreter and missing folders."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from tests.e2e.harness import Home, fail, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+ENVIRONMENTS: Final = {
+    "warnings are errors": {"PYTHONWARNINGS": "error"},
+    "no assertions, no docstrings": {"PYTHONOPTIMIZE": "2"},
+    "ASCII locale": {"PYTHONUTF8": "0", "LC_ALL": "POSIX", "LANG": "POSIX", "PYTHONCOERCECLOCALE": "0"},
+    "locale that was not generated": {"LC_ALL": "xx_YY.UTF-8", "LANG": "xx_YY.UTF-8"},
+    "development mode": {"PYTHONDEVMODE": "1", "PYTHONASYNCIODEBUG": "1"},
+    "no temporary folder": {"TMPDIR": "/nonexistent", "SQLITE_TMPDIR": "/nonexistent"},
+    "no time zone data": {"TZ": "Europe/Nowhere", "PYTHONTZPATH": ""},
+    "no home": {"HOME": "/nonexistent"},
+    "no width": {"COLUMNS": "0", "LINES": "x", "TERM": "dumb"},
+}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_odd_environment_changes_nothing(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, environment: str
+) -> None:
+    home.write("# Überwachung, 监控\n" + home.file.read_text())
+    home.env |= ENVIRONMENTS[environment]
+    fail(alloy, "x")
+    assert home("once").code == 0
+    assert sent(bus) == ["x"]
+    assert home("check").code == 0
