@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -137,6 +138,10 @@ def use_space(folder: Path) -> list[Path]:
 FILL: Final[dict[str, Callable[[Path], list[Path]]]] = {"inodes": use_inodes, "space": use_space}
 
 
+def has_sent(bus: StrictEventBridge, count: int) -> bool:
+    return len(sent(bus)) == count
+
+
 def test_log_shrinks_after_a_reader_that_held_a_snapshot(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     """A backup, a shell or a database browser keeps checkpoints from ending for as long as it reads."""
     ledger = home.place / "forwarder.db"
@@ -151,7 +156,7 @@ def test_log_shrinks_after_a_reader_that_held_a_snapshot(home: Home, alloy: Fake
             while log.stat().st_size <= 24 * 1024 * 1024:
                 fail(alloy, *numbered(400, f"n{count}-"))
                 count += 400
-                daemon.until(lambda count=count: len(sent(bus)) == count, within=60)
+                daemon.until(partial(has_sent, bus, count), within=60)
         fail(alloy, *numbered(400, "last-"))
-        daemon.until(lambda: len(sent(bus)) == count + 400, within=60)
+        daemon.until(partial(has_sent, bus, count + 400), within=60)
         daemon.until(lambda: log.stat().st_size <= 16 * 1024 * 1024)

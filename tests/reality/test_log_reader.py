@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from tests.e2e.harness import DEADLINE, PROGRAM, Home, eventually, fail, numbered, sent
@@ -45,6 +46,10 @@ end_process("nothing moves")
 """
 
 
+def has_sent(bus: StrictEventBridge, count: int) -> bool:
+    return len(sent(bus)) == count
+
+
 @contextlib.contextmanager
 def stuck_pipe() -> Iterator[tuple[int, int]]:
     """Both ends of a small pipe that nobody reads."""
@@ -66,7 +71,7 @@ def test_a_log_reader_that_stopped_stops_nothing(home: Home, alloy: FakeAlloy, b
         try:
             for number, id_ in enumerate(numbered(MANY), 1):
                 fail(alloy, id_)
-                assert eventually(lambda number=number: len(sent(bus)) == number), f"{number} of {MANY}"
+                assert eventually(partial(has_sent, bus, number)), f"{number} of {MANY}"
             process.terminate()
             assert process.wait(DEADLINE) == 0
         finally:
