@@ -17,9 +17,8 @@ from forwarder.aws.answers import (
     put_events_error,
     refusal_of_all,
 )
-from forwarder.aws.credential_chain import find_keys
-from forwarder.aws.credential_errors import explain
 from forwarder.aws.credentials import Identity, aio_config
+from forwarder.aws.current_keys import CurrentKeys
 from forwarder.aws.put import DirectClient, FrozenKeys
 from forwarder.aws.request_errors import ALLOW_DESCRIBE, VERIFY_OFF, before_request, region_of
 from forwarder.clock import Clock
@@ -91,13 +90,14 @@ class ClassicBus:
     ) -> None:
         self._identity = identity
         self._destination = identity.destination
+        self._seconds = PATIENCE * identity.destination.timeout.total_seconds()
         self._clock = clock
         self._metrics = metrics or Metrics()
         self._settled = settled
         self._open = AsyncExitStack()
         self.name = f"{identity.destination.region}/{identity.digest}/{identity.destination.event_bus}"
         self._address = identity.destination.endpoint_url
-        self._session = identity.session()
+        self._keys = CurrentKeys(identity, self._seconds)
         self._client: Any = None
         self._put_events: PutEvents | None = None
         self._connecting = asyncio.Lock()
@@ -127,6 +127,7 @@ class ClassicBus:
             meaning = put_events_error(error, self._address)
             if isinstance(meaning, DestinationError):
                 self._seen_at = None
+                self._note_refusal(meaning, keys)
                 raise meaning from None
             return meaning if isinstance(meaning, RequestRefused) else Answer([meaning] * len(events))
         finally:
@@ -134,7 +135,14 @@ class ClassicBus:
         if not is_understood(said, len(events)):
             return Answer([Unknown("the answer of the bus cannot be understood")] * len(events))
         told = said["Entries"]
-        return Answer([entry_outcome(entry) for entry in told], refusal_of_all(told))
+        stop = refusal_of_all(told)
+        self._note_refusal(stop, keys)
+        return Answer([entry_outcome(entry) for entry in told], stop)
+
+    def _note_refusal(self, meaning: DestinationError | None, keys: FrozenKeys) -> None:
+        """Have refused keys read from their source again: another process may have renewed them there."""
+        if isinstance(meaning, DestinationRefused):
+            self._keys.refused(keys)
 
     async def look(self, *, anew: bool = False) -> None:
         if not self._destination.verify:
@@ -179,12 +187,13 @@ class ClassicBus:
 
     async def _describe(self, event_bus: str) -> None:
         """Ask AWS for the bus. Raise DestinationError if it is missing, or if that cannot be known."""
-        await self._ready()
+        keys, _ = await self._ready()
         try:
             async with self._patience():
                 said = await self._client.describe_event_bus(Name=event_bus)
         except Exception as error:  # noqa: BLE001  # as above
             meaning = before_request(error, "whether the bus exists cannot be told", self._address)
+            self._note_refusal(meaning, keys)
             raise self._with_regions(meaning, event_bus) from None
         if not (said.get("Name") or said.get("Arn")):  # a page of HTML comes back from the SDK as nothing at all
             raise DestinationUnavailable(
@@ -203,14 +212,7 @@ class ClassicBus:
 
     async def _ready(self) -> tuple[FrozenKeys, PutEvents]:
         """Return keys, and the call for which they are. Raise DestinationError: nothing was sent yet."""
-        try:
-            async with self._patience():  # a program that makes keys may never end
-                keys = await find_keys(self._session)
-        except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
-            problem = explain(error, "", self._session)
-            if self._client is None:
-                self._session = self._identity.session()  # the SDK reads each file once
-            raise problem from None
+        keys = await self._keys.find()
         try:
             async with self._patience(), self._connecting:
                 # Only now, since a client that is made without keys never gets any.
@@ -221,14 +223,15 @@ class ClassicBus:
         return keys, self._put_events
 
     def _patience(self) -> asyncio.Timeout:
-        return asyncio.timeout(PATIENCE * self._destination.timeout.total_seconds())
+        return asyncio.timeout(self._seconds)
 
     async def _connect(self) -> PutEvents:
         """Make the SDK's client, for all calls or for all but one."""
         destination = self._destination
+        session = self._keys.client_session()
         if self._client is None:
             self._client = await self._open.enter_async_context(
-                self._session.create_client(
+                session.create_client(
                     "events",
                     region_name=destination.region,
                     endpoint_url=destination.endpoint_url or None,
@@ -246,7 +249,7 @@ class ClassicBus:
             destination.region,
             seconds=destination.timeout.total_seconds(),
             connections=destination.concurrency,
-            bundle=self._session.get_config_variable("ca_bundle") or "",
+            bundle=session.get_config_variable("ca_bundle") or "",
         )
         return (await self._open.enter_async_context(direct)).put_events
 

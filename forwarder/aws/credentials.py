@@ -13,7 +13,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
 from pydantic import SecretStr
 
-from forwarder.aws.credential_chain import KeySession, StoredKeySession, find_keys
+from forwarder.aws.credential_chain import KeySession, Links, StoredKeySession, find_keys
 from forwarder.aws.credential_errors import explain, not_aws
 from forwarder.aws.credential_links import ROLE, Place, place_of
 from forwarder.aws.http_session import BoundedSession
@@ -89,16 +89,19 @@ class Identity:
 
     def session(self) -> KeySession:
         """Return a session of the SDK whose clients use these keys, or the role assumed with them."""
-        kind = KeySession if self.stored is None else StoredKeySession
-        region, config = self.destination.region, aio_config(self.destination)
-        seconds = LINK_TIMEOUTS * self.destination.timeout.total_seconds()
-        base = kind(region, config, seconds)
+        base = self.session_with(None)
         if self.stored is not None:
             base.set_credentials(*self.stored.arguments().values())
         if not self.destination.role_arn:
             return base
         # The role waits for the link beneath it, and then for STS, whose client has to be made first.
-        return kind(region, config, 3 * seconds, lambda _: [_RoleProvider(self, base)])
+        return self.session_with(lambda _: [_RoleProvider(self, base)], times=3)
+
+    def session_with(self, links: Links | None, *, times: int = 1) -> KeySession:
+        """Return a session of the SDK with these links, or with the SDK's own. Each may take `times` its time."""
+        kind = KeySession if self.stored is None else StoredKeySession
+        seconds = times * LINK_TIMEOUTS * self.destination.timeout.total_seconds()
+        return kind(self.destination.region, aio_config(self.destination), seconds, links)
 
     async def caller(self, session: KeySession) -> str:
         """Return the ARN of these keys, and their source. Raise DestinationError."""

@@ -1,0 +1,117 @@
+"""AWS keys that another process renews in their files while the daemon runs: refused keys are read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Home, fail, sent
+from tests.fakes.alloy import API_KEY, FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.fakes.signing import Key
+from tests.fakes.wire import utc_now
+
+pytestmark = pytest.mark.usefixtures("either_client")
+
+ROLE = "arn:aws:iam::123456789012:role/publisher"
+
+
+def temporary(number: int, *, minutes: float = 60) -> Key:
+    end = utc_now() + timedelta(minutes=minutes)
+    return Key(f"ASIAPLANTED00000000{number}", f"pl4nted/secret/{number}", f"pl4nted-token-{number}", end)
+
+
+def text_of(key: Key, profile: str = "default") -> str:
+    return (
+        f"[{profile}]\naws_access_key_id = {key.id}\naws_secret_access_key = {key.secret}\n"
+        f"aws_session_token = {key.token}\n"
+    )
+
+
+def in_credentials(home: Home, key: Key) -> None:
+    write(home.place / ".aws" / "credentials", text_of(key))
+
+
+def in_config(home: Home, key: Key) -> None:
+    write(home.place / ".aws" / "config", text_of(key))
+
+
+def in_a_named_file(home: Home, key: Key) -> None:
+    home.env |= {"AWS_SHARED_CREDENTIALS_FILE": str(home.place / "rotated"), "AWS_PROFILE": "prod"}
+    write(home.place / "rotated", text_of(key, "prod"))
+
+
+def write(file: Path, text: str) -> None:
+    """Replace the file by rename, as tools that renew keys do."""
+    file.parent.mkdir(exist_ok=True)
+    fresh = file.with_suffix(".fresh")
+    fresh.write_text(text)
+    fresh.rename(file)
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vault with the key of the logs API alone."""
+    place = tmp_path_factory.mktemp("sealed")
+    maker = Home(place, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
+    maker.file.unlink()
+    assert maker("init").code == 0
+    assert maker("keys", "set", "alloy-api-key", stdin=API_KEY).code == 0
+    return place
+
+
+@pytest.mark.parametrize("renew", [in_credentials, in_config, in_a_named_file])
+def test_keys_renewed_in_a_file_need_no_restart(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, renew: Callable[[Home, Key], None]
+) -> None:
+    old, new = temporary(1), temporary(2)
+    bus.keys = {old.id: old}
+    renew(home, old)
+    fail(alloy, "before")
+    with home.daemon() as daemon:
+        daemon.until(lambda: sent(bus) == ["before"])
+        bus.keys = {new.id: new}
+        fail(alloy, "between")
+        daemon.logs("delivery waits", "refuses the keys")
+        renew(home, new)
+        daemon.until(lambda: sent(bus) == ["before", "between"])
+        assert daemon.stop() == 0
+    assert "pl4nted" not in daemon.log
+    assert home.books()["owed"] == 0
+
+
+def test_keys_beneath_a_role_are_read_again(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """The role's own hour is over, too: its renewal is asked for with keys that are not valid any more."""
+    old, new = temporary(1), temporary(2)
+    bus.keys, bus.roles = {old.id: old}, {ROLE: None}
+    home.change("destination", role_arn=ROLE)
+    in_credentials(home, old)
+    fail(alloy, "before")
+    with home.daemon() as daemon:
+        daemon.until(lambda: sent(bus) == ["before"])
+        bus.keys = {new.id: new}
+        fail(alloy, "between")
+        daemon.logs("delivery waits", "AssumeRole with InvalidClientTokenId")
+        in_credentials(home, new)
+        daemon.until(lambda: sent(bus) == ["before", "between"], within=40)
+        assert daemon.stop() == 0
+
+
+def test_a_file_that_breaks_while_running_is_named(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    old, new = temporary(1), temporary(2)
+    bus.keys = {old.id: old}
+    in_credentials(home, old)
+    fail(alloy, "before")
+    with home.daemon() as daemon:
+        daemon.until(lambda: sent(bus) == ["before"])
+        bus.keys = {new.id: new}
+        write(home.place / ".aws" / "credentials", text_of(new)[:60])
+        fail(alloy, "between")
+        daemon.logs("delivery waits", ".aws/credentials")
+        in_credentials(home, new)
+        daemon.until(lambda: sent(bus) == ["before", "between"], within=40)
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log
