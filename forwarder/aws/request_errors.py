@@ -28,7 +28,37 @@ from forwarder.errors import (
 from forwarder.model import Unknown
 from forwarder.redaction import foreign
 
-TRANSIENT = frozenset({"InternalFailure", "InternalException", "ThrottlingException"})
+THROTTLED = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+"""The codes with which AWS services throttle. botocore's retry mode "standard" has the same list."""
+
+TRANSIENT = THROTTLED | {
+    "InternalError",
+    "InternalException",
+    "InternalFailure",
+    "InternalServerError",
+    "InternalServerException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+}
 """Of an entry, or of a request: it was not accepted, and will be."""
 
 MAY_NOT = ("AccessDenied", "AccessDeniedException")
@@ -38,7 +68,6 @@ MISSING = "ResourceNotFoundException"
 PUT_EVENTS = "PutEvents"
 DESCRIBE = "DescribeEventBus"
 
-THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
 CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"})
 KEYS = frozenset(
     {

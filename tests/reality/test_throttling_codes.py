@@ -1,0 +1,60 @@
+"""Codes with which AWS throttles or fails for a while: they are retried without limit, and end in no dead letter."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.retries.standard import ThrottledRetryableChecker
+
+from forwarder.aws.answers import entry_outcome
+from forwarder.aws.request_errors import THROTTLED
+from forwarder.model import Retry
+from tests.e2e.harness import Home, fail, numbered, publishing, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.bus_faults import entry_codes, refused
+from tests.fakes.eventbridge import StrictEventBridge
+
+CODES = ["ProvisionedThroughputExceededException", "SlowDown", "RequestThrottled", "ServiceUnavailableException"]
+ENDPOINT_DENIAL = (
+    "User: arn:aws:sts::123456789012:assumed-role/publisher/x is not authorized to perform: events:PutEvents on"
+    " resource: arn:aws:events:eu-central-1:123456789012:event-bus/failures with an explicit deny in a"
+)
+
+
+def test_throttling_codes_are_those_of_the_sdk() -> None:
+    assert set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES) - THROTTLED == set()  # noqa: SLF001  # the list itself
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_entry_that_is_throttled_counts_no_strike(code: str) -> None:
+    assert entry_outcome({"ErrorCode": code, "ErrorMessage": "later"}) == Retry(code, "later", strike=False)
+
+
+@pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "SlowDown", "RequestThrottledException"])
+def test_throttled_request_settles_nothing(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, code: str) -> None:
+    """The code may come with status 400, as if the request were wrong."""
+    fail(alloy, *numbered(3))
+    bus.always(publishing(refused(400, code, "Rate exceeded")))
+    assert home("once", "--timeout", "3s").code == 69
+    assert (home.books()["owed"], home.dead()) == (3, [])
+    bus.clear()
+    assert home("once").code == 0
+    assert sent(bus) == numbered(3)
+
+
+def test_mixed_entries_are_settled_each_by_its_own(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    fail(alloy, *numbered(4))
+    bus.next(entry_codes({1: "InternalFailure", 2: "ServiceUnavailable"}), entry_codes({0: "SlowDown"}))
+    assert home("once").code == 0
+    assert sent(bus) == numbered(4)
+
+
+@pytest.mark.parametrize("policy", ["VPC endpoint policy", "service control policy", "permissions boundary"])
+@pytest.mark.parametrize("status", [400, 403])
+def test_explicit_deny_pauses_and_is_named(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, policy: str, status: int
+) -> None:
+    fail(alloy, "x")
+    bus.always(publishing(refused(status, "AccessDeniedException", f"{ENDPOINT_DENIAL} {policy}")))
+    done = home("once", "--timeout", "3s")
+    assert (done.code, home.books()["owed"], home.dead()) == (77, 1, [])
+    assert f"an explicit deny in a {policy}" in done.said
