@@ -1,7 +1,8 @@
 """Making JSON decodable that is right in form and wrong in its parts.
 
 JavaScript writes what other readers refuse: half a surrogate pair, numbers beyond any float, nesting without end.
-Such a part is replaced, so that it does not hide the execution it stands in. What is not JSON at all stays so.
+Python writes NaN and Infinity. Templates write undefined, control characters, Windows paths and a last comma. Such a
+part is replaced, so that it does not hide the execution it stands in. What is not JSON at all stays so.
 """
 
 import re
@@ -18,7 +19,29 @@ _ESCAPE = re.compile(
     r"|\\."
 )
 # Possessive, and to the end where it is not closed: a string of many megabytes is one step without a way back.
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?+|(?P<open>[\[{])|(?P<close>[\]}])|(?P<number>-?\d[\d.eE+-]*+)', re.DOTALL)
+_TOKEN = re.compile(
+    r'(?P<string>"(?:[^"\\]++|\\.)*+"?+)|(?P<open>[\[{])|(?P<close>[\]}])|(?P<number>-?\d[\d.eE+-]*+)'
+    r"|(?P<word>-?[A-Za-z]\w*+)|(?P<comma>,)(?=\s*+[\]}])",
+    re.DOTALL,
+)
+_ODD = re.compile(r"\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4})|(?P<slash>\\)|(?P<control>[\x00-\x1f])")
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?")
+
+WORDS = {
+    "NaN": '"NaN"',
+    "-NaN": '"NaN"',
+    "nan": '"NaN"',
+    "-nan": '"NaN"',
+    "Infinity": '"Infinity"',
+    "-Infinity": '"-Infinity"',
+    "inf": '"Infinity"',
+    "-inf": '"-Infinity"',
+    "undefined": "null",
+    "None": "null",
+    "True": "true",
+    "False": "false",
+}
+"""Values that JavaScript and Python write where JSON has none, and what stands for them."""
 
 
 def mend(body: bytes) -> bytes:
@@ -41,17 +64,40 @@ def _prune(text: str) -> str:
                 kept.append(TOO_DEEP)
                 done = token.end()
             depth -= 1
-        elif (number := token["number"]) and depth <= MAX_DEPTH and not _is_held(number):
-            kept += text[done : token.start()], f'"{number}"'
+        elif depth <= MAX_DEPTH and (other := _replaced(token)) is not None:
+            kept += text[done : token.start()], other
             done = token.end()
     kept.append(text[done:])
     return "".join(kept)
+
+
+def _replaced(token: re.Match[str]) -> str | None:
+    """Return what stands for a token that is not JSON, or None for one that may stay."""
+    match token.lastgroup:
+        case "string":
+            whole = token[0]
+            fixed = _ODD.sub(_escaped, whole)
+            return None if fixed == whole else fixed
+        case "number":
+            return None if _is_held(token[0]) else f'"{token[0]}"'
+        case "word":
+            return WORDS.get(token[0])
+        case "comma":
+            return ""
+    return None
+
+
+def _escaped(odd: re.Match[str]) -> str:
+    if odd["slash"]:
+        return "\\\\"
+    return f"\\u{ord(odd['control']):04x}" if odd["control"] else odd[0]
 
 
 def _is_held(number: str) -> bool:
     if len(number) > MAX_NUMBER_CHARACTERS:
         return False
     try:
-        return abs(float(number)) != float("inf")
+        is_finite = abs(float(number)) != float("inf")
     except ValueError:  # no number at all: the decoder says so better
         return True
+    return is_finite and _JSON_NUMBER.fullmatch(number) is not None

@@ -1,0 +1,60 @@
+"""JSON as Python, JavaScript and templates write it: a part that is no JSON does not hide the failed execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Home, fail, numbered, sent
+from tests.fakes.actions import Answer
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+
+FIELD = b'"executionId"'
+
+PARTS: dict[str, bytes] = {
+    "nan": b'"load": NaN',
+    "nan-lower": b'"load": [1, nan, -NaN]',
+    "infinity": b'"load": [Infinity, -Infinity, inf]',
+    "undefined": b'"load": undefined',
+    "python": b'"load": {"a": True, "b": False, "c": None}',
+    "leading-zero": b'"zip": 01067',
+    "short-fraction": b'"load": [1., 2.e5]',
+    "control": b'"text": "a\x01b\tc\nd\x1b[0m"',
+    "windows-path": b'"file": "C:\\Users\\x\\q 50\\% \\x41 \\\'"',
+    "short-escape": b'"text": "\\u12 \\uZZZZ"',
+    "last-comma": b'"list": [1, 2,], "map": {"a": 1 , }',
+    "huge-number": b'"n": ' + b"9" * 5000,
+    "half-pair": b'"text": "\\ud800"',
+    "nul": b'"text": "a\\u0000b"',
+    "bytes": b'"text": "caf\xe9"',
+    "name-twice": b'"executionId": "other"',
+}
+
+
+def with_part(part: bytes) -> Callable[[Answer], Answer]:
+    return lambda answer: replace(answer, body=answer.body.replace(FIELD, part + b", " + FIELD))
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[list[str]]:
+    """Return the ids that one pass over a workflow for each part has sent."""
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
+        home = Home(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
+        home.adopt(sealed)
+        home.change("source", workflows=[*PARTS])
+        for name in PARTS:
+            fail(alloy, *numbered(3, f"{name} "), workflow=name)
+        alloy.always(lambda request: with_part(PARTS[request.path.split("/")[-2]]))
+        done = home("once")
+        assert done.code == 0, done.err
+        assert "record by record" not in done.err
+        yield sent(bus)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_part_that_is_no_json_hides_no_failure(read: list[str], name: str) -> None:
+    assert [id_ for id_ in read if id_.partition(" ")[0] == name] == numbered(3, f"{name} ")
