@@ -9,16 +9,20 @@ from urllib.parse import quote
 
 import httpx
 import msgspec
+import structlog
 from pydantic import SecretStr
 
 from forwarder.alloy.asking import Asker
 from forwarder.alloy.dialect import Records, decode_page
+from forwarder.alloy.reported_errors import reported_error
 from forwarder.alloy.responses import OK, Answer, not_found, require_ok
 from forwarder.clock import Clock
 from forwarder.errors import PageUnreadable, WorkflowNotFound
 from forwarder.metrics import Metrics
 from forwarder.model import Feed, is_id
 from forwarder.settings.fields import SourceSettings
+
+log = structlog.get_logger("source")
 
 NOUNS = ("workflow", "workflows")
 
@@ -73,15 +77,38 @@ class LogsClient:
             self._first_page.pop(feed, None)
             self._tried_both.discard(feed)
         query = {"page": number + self._first_page.get(feed, 0), "limit": limit, "order": "desc"}
-        answer = await self._logs(feed, query)
+        try:
+            answer = await self._logs(feed, query)
+        except WorkflowNotFound:
+            if number == 0:
+                raise
+            return await self._end(feed, query)
         if answer.status in PAGE_REFUSED and query["page"] == 0:
             answer = await self._logs(feed, {**query, "page": 1})
             if answer.status in OK:
                 self._first_page[feed] = 1
         if answer.status == httpx.codes.NO_CONTENT:  # no executions: as an empty list of them
             return Page(Records([], []), answer.date)
+        if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and number > 0:
+            return await self._end(feed, query)
         require_ok(answer)
-        return Page(decode_page(answer.body), answer.date, answer.body)
+        try:
+            records = decode_page(answer.body)
+        except PageUnreadable as unreadable:
+            raise reported_error(answer.body) or unreadable from None
+        if records.empty and (error := reported_error(answer.body)):
+            raise error
+        return Page(records, answer.date, answer.body)
+
+    async def _end(self, feed: Feed, query: Mapping[str, Any]) -> Page:
+        """Return an empty page if the first page is still there. Raise WorkflowNotFound if the workflow is not.
+
+        Many frameworks answer 404 for a page behind the last one, as they do for a workflow that was removed.
+        """
+        first = await self._logs(feed, {**query, "page": self._first_page.get(feed, 0)})
+        require_ok(first)
+        log.info("the page behind the last one is not found", feed=str(feed), page=query["page"])
+        return Page(Records([], []), first.date, ends=True)
 
     async def users(self) -> list[str]:
         """The ids of all users."""
@@ -129,6 +156,8 @@ class LogsClient:
         if answer.status == httpx.codes.NOT_FOUND:
             raise not_found(answer) or WorkflowNotFound(f"the logs API knows nothing under {path}")
         require_ok(answer)
+        if error := reported_error(answer.body):
+            raise error
         return _json(answer.body)
 
 
