@@ -110,7 +110,10 @@ class Asker:
     def _heed(self, answer: Answer) -> None:
         """Raise for a status that concerns every request, and slow all of them if the API asks for it."""
         wait = retry_after(answer.headers, self._clock.now())
-        if answer.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and httpx.codes.is_server_error(answer.status)):
+        # Some APIs limit their rate with 403. A refusal of the key names no time at which it ends.
+        is_limit = answer.status == httpx.codes.FORBIDDEN and answer.is_json
+        can_wait = is_limit or httpx.codes.is_server_error(answer.status)
+        if answer.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and can_wait):
             paused = self._pace.pause(wait)
             raise SourceUnavailable(f"the logs API told us to wait ({answer.status})", retry_after=paused)
         if error := general_failure(answer):
@@ -121,6 +124,7 @@ class Asker:
         headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
+            "Cache-Control": "no-cache",  # a cached page hides what failed since it was stored
             "Authorization": f"bearer {self._key.get_secret_value()}",
             "User-Agent": f"forwarder/{__version__}",
         }

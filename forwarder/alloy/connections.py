@@ -34,6 +34,18 @@ FAULTS = {
 """Failures after a connection was made. The address stays out: a query may name a user."""
 
 
+INVALID_HTTP_HINT = "a server or proxy sends what HTTP does not allow: check base_url, and what stands before the API"
+
+_ENDED = ("disconnected", "closed", "too little data")
+
+
+def _http_fault(text: str) -> str:
+    """Return the fault that the HTTP library names, without the bytes it quotes. Empty for a connection that ended."""
+    if any(word in text for word in _ENDED):
+        return ""
+    return text.partition(": b")[0].partition("(")[0].strip()[:80]
+
+
 class Connections:
     """Up to `count` connections to `server`, which are kept while idle. No redirect is followed, no cookie is kept.
 
@@ -123,6 +135,8 @@ class Connections:
         problem = None if name in FAULTS else self._explained(error)
         if problem is not None:
             return SourceUnavailable(problem.message, hint=problem.hint)
+        if name == "RemoteProtocolError" and (fault := _http_fault(str(error))):
+            return SourceUnavailable(f"the logs API answered with invalid HTTP: {fault}", hint=INVALID_HTTP_HINT)
         way = f" through the proxy {without_credentials(proxy)}" if (proxy := proxy_for(self._server)) else ""
         return SourceUnavailable(f"the logs API {FAULTS.get(name, f'cannot be reached: {name}')}{way}")
 

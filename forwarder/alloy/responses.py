@@ -17,6 +17,14 @@ OK = (200, 203)
 
 BETWEEN = "a proxy, firewall or login page may answer in its place: check [source] base_url, HTTPS_PROXY and NO_PROXY"
 
+FROM_A_CACHE = (206, 304)
+"""Responses to requests for a part, or for a change since a stored response. The forwarder sends neither."""
+
+MAX_DIGITS = 15
+MAX_SECONDS = 999_999_999.0
+MAX_DAYS_TO_RESET = 366
+"""A number of a Retry-After that is as near as this to today, as a time, is a time."""
+
 CHECK_ADDRESS = "check [source] base_url, version and path_noun"
 
 
@@ -93,6 +101,9 @@ def not_found(answer: Answer) -> PageUnreadable | None:
 
 def _unexpected(answer: Answer) -> PageUnreadable:
     status = answer.status
+    if status in FROM_A_CACHE:
+        hint = "a cache before the logs API answers what was not asked for: it has to pass these requests on"
+        return PageUnreadable(f"the logs API answered {status}", hint=hint)
     if httpx.codes.is_redirect(status):
         target = _host_of(answer.headers.get("location", ""))
         hint = "redirects are not followed, since they would carry the key along: check [source] base_url"
@@ -117,17 +128,27 @@ def _host_of(location: str) -> str:
 def retry_after(headers: Mapping[str, str], now: datetime) -> float:
     """Seconds that a Retry-After asks for, in either of its forms (RFC 9110, 10.2.3); 0 where it says nothing usable.
 
-    A date is compared with the answer's own Date, since the two come from one clock.
+    A date is compared with the answer's own Date, since the two come from one clock. Some APIs send the date as the
+    number that others send in X-RateLimit-Reset: seconds or milliseconds since 1970.
     """
     value = headers.get("retry-after", "").strip()
     if not value:
         return 0.0
+    today = _http_date(headers.get("date", "")) or now
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return _seconds_of(value[:MAX_DIGITS], today)
     until = _http_date(value)
     if until is None:
         return 0.0
-    return max(0.0, (until - (_http_date(headers.get("date", "")) or now)).total_seconds())
+    return max(0.0, (until - today).total_seconds())
+
+
+def _seconds_of(digits: str, today: datetime) -> float:
+    seconds, since_1970 = float(digits), today.timestamp()
+    for unit in (1, 1000):
+        if abs(seconds / unit - since_1970) < MAX_DAYS_TO_RESET * 86_400:
+            return max(0.0, seconds / unit - since_1970)
+    return min(seconds, MAX_SECONDS)
 
 
 @lru_cache(maxsize=16)

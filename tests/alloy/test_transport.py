@@ -245,7 +245,7 @@ async def test_a_request_says_what_it_has_to_and_no_more() -> None:
         "post /a%20b/%c3%a9/workflows/w/rerun/e http/1.1",
         "get /a%20b/%c3%a9/users http/1.1",
     ]
-    names = ["host", "accept", "accept-encoding", "authorization", "user-agent"]
+    names = ["host", "accept", "accept-encoding", "cache-control", "authorization", "user-agent"]
     assert [name for name, _, _ in (line.partition(":") for line in lines[0][1:])] == names
     assert lines[0][1] == f"host: {server.url.removeprefix('http://')}"
     assert "content-length: 0" in lines[1]

@@ -1,0 +1,185 @@
+"""Servers and caches before the logs API that bend HTTP: what is read, and how the rest is named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.harness import Done, Home, fail, numbered, sent, watermark
+from tests.fakes.actions import Action, Answer, Raw
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.fakes.wire import Request
+
+JSON = {"Content-Type": "application/json"}
+
+
+def with_head(*lines: str, first: str = "HTTP/1.1 200 OK", before: bytes = b"") -> Callable[[Answer], Raw]:
+    """Return the honest answer under another head, and a close."""
+
+    def spoil(answer: Answer) -> Raw:
+        head = "\r\n".join([first, *lines, f"Content-Length: {len(answer.body)}", "", ""])
+        return Raw(before + head.encode("latin-1") + answer.body)
+
+    return spoil
+
+
+READ: dict[str, Callable[[Answer], Action]] = {
+    "http-1.0": with_head(first="HTTP/1.0 200 OK"),
+    "no-reason": with_head(first="HTTP/1.1 200"),
+    "no-length": lambda answer: Raw(b"HTTP/1.1 200 OK\r\n\r\n" + answer.body),
+    "bare-line-feeds": lambda answer: Raw(b"HTTP/1.1 200 OK\nContent-Length: %d\n\n" % len(answer.body) + answer.body),
+    "continue": with_head(before=b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "early-hints": with_head(before=b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n" * 2),
+    "empty-value": with_head("Server:"),
+    "latin-1": with_head("X-City: M\xfcnchen"),
+    "folded": with_head("X-Long: a", "  b"),
+    "long-line": with_head("X-Long: " + "a" * 90_000),
+    "many-lines": with_head(*(f"X-{number}: x" for number in range(500))),
+}
+
+NAMED = {
+    "illegal-name": (with_head("cache/forum.php: s3cret"), "illegal header line"),
+    "space-before-colon": (with_head("X-Thing : s3cret"), "illegal header line"),
+    "no-colon": (with_head("s3cret"), "illegal header line"),
+    "two-lengths": (with_head("Content-Length: 5"), "conflicting Content-Length headers"),
+    "two-codings": (with_head("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), "multiple Transfer"),
+    "other-protocol": (with_head(first="ICY 200 OK"), "illegal status line"),
+}
+
+
+def strike(forms: dict[str, Callable[[Answer], Action]]) -> Callable[[Request], Callable[[Answer], Action]]:
+    return lambda request: forms[request.path.split("/")[-2]]
+
+
+@pytest.fixture
+def many(home: Home, alloy: FakeAlloy) -> Callable[[dict[str, Callable[[Answer], Action]]], Done]:
+    def run(forms: dict[str, Callable[[Answer], Action]]) -> Done:
+        home.change("source", workflows=[*forms])
+        for name in forms:
+            fail(alloy, name, workflow=name)
+        alloy.always(strike(forms))
+        return home("once")
+
+    return run
+
+
+def test_unusual_http_is_read(many: Callable[..., Done], bus: StrictEventBridge) -> None:
+    assert many(READ).code == 0
+    assert sent(bus) == sorted(READ)
+
+
+def test_invalid_http_is_named_without_its_bytes(many: Callable[..., Done]) -> None:
+    done = many({name: form for name, (form, _) in NAMED.items()})
+    lines = {line["feed"]: line["why"] for line in done.log if line["event"] == "reading cut short"}
+    for name, (_, words) in NAMED.items():
+        assert lines[name].startswith(f"the logs API answered with invalid HTTP: {words}"), name
+    assert (done.code, "s3cret" in done.said) == (69, False)
+
+
+@pytest.mark.parametrize("status", [206, 304])
+def test_response_of_a_cache_is_named(home: Home, alloy: FakeAlloy, status: int) -> None:
+    alloy.always(lambda _: Answer(status, JSON, b"" if status == 304 else b'{"data": []}'))
+    done = home("check")
+    assert f"answered {status}" in done.out
+    assert "a cache before the logs API" in done.out
+    assert "redirect" not in done.out
+
+
+class Cache:
+    """A shared cache that stores each page for ever, and obeys the request."""
+
+    def __init__(self, alloy: FakeAlloy) -> None:
+        self._alloy = alloy
+        self._stored: dict[str, Answer] = {}
+
+    def __call__(self, request: Request) -> Answer:
+        if "no-cache" in request.headers.get("cache-control", "") or request.target not in self._stored:
+            self._stored[request.target] = self._alloy.answer(request)
+        return self._stored[request.target]
+
+
+def test_page_in_a_cache_hides_no_failure(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    alloy.always(Cache(alloy))
+    fail(alloy, "first")
+    with home.daemon() as daemon:
+        daemon.until(lambda: sent(bus) == ["first"])
+        fail(alloy, "second")
+        daemon.until(lambda: sent(bus) == ["first", "second"])
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("status", [404, 416])
+def test_page_behind_the_last_that_is_missing_ends(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, status: int
+) -> None:
+    home.change("source", page_size=2)
+    fail(alloy, *numbered(4))
+    answer = Answer(status, JSON, b'{"detail": "Invalid page."}')
+    alloy.always(lambda request: answer if request.query.get("page") not in ("0", "1") else None)
+    done = home("once")
+    assert (done.code, sent(bus)) == (0, numbered(4))
+    assert watermark(home)
+
+
+def test_workflow_that_vanishes_while_read_is_named(home: Home, alloy: FakeAlloy) -> None:
+    home.change("source", page_size=2)
+    fail(alloy, *numbered(4))
+    seen: list[str] = []
+
+    def gone(request: Request) -> Answer | None:
+        seen.append(request.target)
+        return Answer(404, JSON, b"{}") if len(seen) > 1 else None
+
+    alloy.always(gone)
+    done = home("once")
+    assert (done.code, "knows no workflow" in done.err, watermark(home)) == (69, True, None)
+
+
+def test_page_that_comes_again_cuts_the_scan_short(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    """A page number behind the end gives the last page again: nothing says that the listing ended."""
+    home.change("source", page_size=2)
+    fail(alloy, *numbered(4))
+    alloy.always(
+        lambda request: alloy.answer(request, page="1") if request.query.get("page") not in ("0", "1") else None
+    )
+    done = home("once")
+    assert (done.code, sent(bus), watermark(home)) == (69, numbered(4), None)
+    assert "the same page again" in done.err
+
+
+def test_403_with_a_time_is_a_limit_of_the_rate(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    fail(alloy, "x")
+    limited = Answer(403, {**JSON, "Retry-After": "1"}, b'{"message": "You have exceeded a secondary rate limit"}')
+    alloy.next(limited, limited)
+    done = home("once")
+    assert (done.code, sent(bus)) == (0, ["x"])
+    assert "refuses the key" not in done.said
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("{now}", (0, 5)),
+        ("{now}000", (0, 5)),
+        ("{past}", (0, 5)),
+        ("2", (1, 5)),
+        ("-5", (0, 5)),
+        ("1.5", (0, 5)),
+        ("1s", (0, 5)),
+        ("99999999999999999999", (3000, 3600)),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", (0, 5)),
+    ],
+)
+def test_retry_after_in_any_form_ends(home: Home, alloy: FakeAlloy, value: str, seconds: tuple[float, float]) -> None:
+    """A time as a number of seconds since 1970 would stop all polls for an hour, read as a number of seconds."""
+    now = int(time.time())
+    limited = Answer(429, {"Retry-After": value.format(now=now + 2, past=now - 60)})
+    fail(alloy, "x")
+    alloy.next(limited)
+    began = time.monotonic()
+    done = home("once", "--timeout", "8s")
+    assert (done.code == 0) == (seconds[1] < 60), done
+    assert time.monotonic() - began > seconds[0] or done.code
