@@ -6,7 +6,6 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
-from forwarder import files
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import engine
 from forwarder.ledger.causes import REPAIR, hint_for, translated
