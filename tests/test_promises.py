@@ -69,6 +69,9 @@ PROOFS = {
         "e2e/test_source_refusals.py::test_a_source_that_is_slow_but_alive_is_waited_for",
         "alloy/test_client_faults.py::test_a_throttled_client_holds_every_request_as_long_as_it_is_told",
     ],
+    "the logs API reports an error under status 200": [
+        "reality/test_source_errors_in_200.py::test_error_under_200_leaves_the_watermark",
+    ],
     "the logs API refuses the key (401, or 403 with JSON)": [
         "reality/test_source_intermediaries.py::test_refusal_of_the_api_itself_is_about_the_key",
         "e2e/test_once.py::test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on",
@@ -121,6 +124,13 @@ PROOFS = {
     "the ledger is removed, replaced or truncated while in use": [
         "reality/test_ledger_files.py::test_ledger_harmed_while_running_is_failed",
         "reality/test_ledger_files.py::test_removed_ledger_is_restored_at_the_stop",
+    ],
+    "the reader of the log stops (a log driver, a pager)": [
+        "reality/test_log_reader.py::test_a_log_reader_that_stopped_stops_nothing",
+    ],
+    "the machine's clock is wrong": [
+        "reality/test_clock_ahead.py::test_clock_years_ahead_for_a_pass_loses_no_failure",
+        "aws/test_bus.py::test_a_clock_that_is_off_is_told",
     ],
     "the disk is full": [
         "faults/test_system.py::test_a_full_disk_loses_nothing_and_sends_nothing_twice",
