@@ -60,7 +60,7 @@ def explain(
         case _ if isinstance(error, NetworkError) and link not in (CONTAINER, METADATA):
             return _unreachable(error, link, session, claim)
     cause, hint = cause_of(error, link, session)
-    claim = "no usable AWS credentials" if isinstance(error, ConfigParseError) else claim
+    claim = "no AWS credentials can be used" if isinstance(error, ConfigParseError) else claim
     return DestinationRefused(f"{claim}: {cause}", code=CODE, hint=hint or place.hint)
 
 
@@ -104,7 +104,7 @@ def _no_profile(session: AioSession) -> DestinationError:
     fix = f"correct or unset {profile.variable or 'AWS_PROFILE'}"
     fix += "" if odd else f", or add the profile: `aws configure{profile.option}`"
     return DestinationRefused(
-        f"no usable AWS credentials: {profile} is not in {profile.files}{f': the name {odd}' if odd else ''}",
+        f"no AWS credentials can be used: {profile} is not in {profile.files}{f': the name {odd}' if odd else ''}",
         code=CODE,
         hint=f"{fix}; keys stored with `forwarder keys set` need no profile",
     )
