@@ -39,6 +39,7 @@ _MESSAGE = re.compile(
 )
 SECRET_LOOKING = re.compile(r"(?=.{6})(?=[^\s]*[\d@!#$%^&*+=~/])\S++|\S{24,}+")
 _POSITION = re.compile(r"\d{1,7}(?::\d{1,7})?\W{0,3}$")
+_PATH = re.compile(r"(?:/[\w.@-]{1,64}){2,32}")
 _SIGNATURE = re.compile(r"\(\w{0,40}:? ?\w{0,40}\) ?(?:=>|:)")
 _PLURAL = re.compile(r"(?i)tokens[\W_\d]*$|^pass$")
 
@@ -173,6 +174,8 @@ def _is_secret_in_prose(text: str, separator: re.Match[str], name: Name, value: 
     """Tell `apiKey: x` and `token:abc123` from a word of a sentence and from a position in a file."""
     if separator[0] != ":" or name.is_quoted:
         return True
+    if _PATH.fullmatch(value.rstrip(".,;:)")):
+        return False
     after = text[separator.end() : separator.end() + 1]
     before = _line_before(text, name.start)
     if not after.isspace():
