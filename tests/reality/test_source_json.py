@@ -16,22 +16,22 @@ from tests.fakes.eventbridge import StrictEventBridge
 FIELD = b'"executionId"'
 
 PARTS: dict[str, bytes] = {
-    "nan": b'"load": NaN',
-    "nan-lower": b'"load": [1, nan, -NaN]',
-    "infinity": b'"load": [Infinity, -Infinity, inf]',
-    "undefined": b'"load": undefined',
-    "python": b'"load": {"a": True, "b": False, "c": None}',
-    "leading-zero": b'"zip": 01067',
-    "short-fraction": b'"load": [1., 2.e5]',
-    "control": b'"text": "a\x01b\tc\nd\x1b[0m"',
-    "windows-path": b'"file": "C:\\Users\\x\\q 50\\% \\x41 \\\'"',
-    "short-escape": b'"text": "\\u12 \\uZZZZ"',
-    "last-comma": b'"list": [1, 2,], "map": {"a": 1 , }',
-    "huge-number": b'"n": ' + b"9" * 5000,
-    "half-pair": b'"text": "\\ud800"',
-    "nul": b'"text": "a\\u0000b"',
-    "bytes": b'"text": "caf\xe9"',
-    "name-twice": b'"executionId": "other"',
+    "part-nan": b'"load": NaN',
+    "part-nan-lower": b'"load": [1, nan, -NaN]',
+    "part-infinity": b'"load": [Infinity, -Infinity, inf]',
+    "part-undefined": b'"load": undefined',
+    "part-python": b'"load": {"a": True, "b": False, "c": None}',
+    "part-leading-zero": b'"zip": 01067',
+    "part-short-fraction": b'"load": [1., 2.e5]',
+    "part-control": b'"text": "a\x01b\tc\nd\x1b[0m"',
+    "part-windows-path": b'"file": "C:\\Users\\x\\q 50\\% \\x41 \\\'"',
+    "part-short-escape": b'"text": "\\u12 \\uZZZZ"',
+    "part-last-comma": b'"list": [1, 2,], "map": {"a": 1 , }',
+    "part-huge-number": b'"n": ' + b"9" * 5000,
+    "part-half-pair": b'"text": "\\ud800"',
+    "part-nul": b'"text": "a\\u0000b"',
+    "part-bytes": b'"text": "caf\xe9"',
+    "part-name-twice": b'"executionId": "other"',
 }
 
 
