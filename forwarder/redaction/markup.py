@@ -33,6 +33,12 @@ _PROSE = re.compile(
     r"(?P<verb>\s{1,4}+(?:is|was|are|used|provided|given|supplied|sent|equals|to be|to|of|for \S{1,40}(?: is)?|value)?"
     r"\s{0,4}+[=:]?\s{0,4}+|\s?\()(?P<quote>\\*+[\"'`]?+)(?P<value>[^\s\"'`<>\\]{4,1024}+)"
 )
+_QUOTED = re.compile(
+    r"(?i)(?P<start>\bpass(?:word|phrase|code|wd)\s{1,4}+(?:(?:is|was|of)\s{1,4}+)?\\*+(?P<quote>[\"'`]))"
+    r"(?P<value>[^\"'`\r\n\\]{3,256}+)(?=\\*(?P=quote))"
+)
+"""A quoted password in a sentence, which may have spaces."""
+
 _NOT_PROSE = re.compile(
     r"(?i)\w{0,40}\(|/|https?:|\d+([.,]\d+)*[a-z%]{0,3}$|\d{4}-\d\d-\d\d|[\w.+-]{1,64}@[\w-]{1,64}\.\w{1,16}$"
 )
@@ -83,7 +89,11 @@ def without_prose(text: str, is_secret: IsSecret) -> str:
         start = found.start("value") - found.start()
         return found[0][:start] + REDACTED + found[0][start + len(value) :]
 
-    return _PROSE.sub(replaced, text)
+    def quoted(found: re.Match[str]) -> str:
+        value = found["value"]
+        return found[0] if is_harmless(value) or is_message(f"{value} x") else f"{found['start']}{REDACTED}"
+
+    return _PROSE.sub(replaced, _QUOTED.sub(quoted, text))
 
 
 def _is_word(found: re.Match[str], value: str) -> bool:

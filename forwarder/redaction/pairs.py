@@ -53,6 +53,8 @@ def _name_before(text: str, end: int) -> Name | None:
         return None
     name = found[0][::-1].strip("[]-.$")
     start = end - found.end()
+    if start > 0 and text[start - 1] == "/" and "." in name and text[end : end + 2] == ": ":
+        return None  # the path of a file, and what is wrong with it
     if start > 0 and text[start - 1] == "%" and len(name) > 2:  # noqa: PLR2004  # two digits escape one byte
         name = name[4:] if name.startswith("25") else name[2:]
     if name.lower() in _PARTS and text[start - 1 : start] == " ":

@@ -119,7 +119,8 @@ TABLE: tuple[Row, ...] = (
     _row(
         ("redis-cli", "docker", "podman", "helm", "skopeo", "buildah"),
         PUNCTUATION,
-        r"(?P<start>(?:redis-cli[^\n|;]{0,128}? -a|(?:docker|podman|helm|skopeo|buildah)[^\n|;]{0,128}? -p)"
+        r"(?P<start>(?:redis-cli[^\n|;]{0,128}? -a|(?:docker|podman|helm|skopeo|buildah)[^\n|;]{0,32}? login"
+        r"[^\n|;]{0,128}? -p)"
         rf"[ =]{{1,4}}+['\"]?+){_NEW}[^\s\"'\[]{{3,256}}+",
         "Redis docs, redis-cli; Docker docs, docker login",
     ),
@@ -136,6 +137,32 @@ TABLE: tuple[Row, ...] = (
         "Requests docs, Authentication",
     ),
     _row(
+        ("http -", "https -", "xh -"),
+        PUNCTUATION,
+        r"(?P<start>\b(?:https?|xh) [^\n|;]{0,64}?(?:-a|--auth)[ =]['\"]?+)(?!\[)[^\s\"':]{1,128}+:[^\s\"']{1,256}+",
+        "HTTPie docs, Authentication",
+    ),
+    _row(
+        ("pdo", "mysqli"),
+        PUNCTUATION,
+        r"(?P<start>(?:PDO|mysqli)(?:->__construct|::__construct|_connect)?\('[^']{0,256}+', '[^']{0,128}+', ')"
+        rf"{_NEW}[^']{{1,256}}+",
+        "PHP manual, PDO::__construct and mysqli_connect in stack traces",
+    ),
+    _row(
+        ("jdbc:oracle",),
+        PUNCTUATION,
+        rf"(?P<start>jdbc:oracle:\w{{1,8}}+:){_NEW}[^\s@\"'\[]{{1,256}}+(?=@)",
+        "Oracle Database JDBC Developer's Guide, Database URLs",
+    ),
+    _row(
+        (" code",),
+        PUNCTUATION,
+        r"(?i)(?P<start>\b(?:verification|security|one-time|login|otp|pin|access|confirmation|2fa|mfa|authentication)"
+        r" codes?(?: is| was|:)\s{1,4}+)\d{4,10}\b",
+        "NIST SP 800-63B, 5.1.3 Out-of-band authenticators",
+    ),
+    _row(
         ("curl",),
         PUNCTUATION,
         rf"(?<![\w-])(?P<start>(?:-b|--cookie)[ =]{{0,4}}+['\"]){_NEW}[^\"'\n]{{1,1024}}+",
@@ -145,7 +172,7 @@ TABLE: tuple[Row, ...] = (
         ("code=", "code%3d"),
         PUNCTUATION,
         r"(?i)(?P<start>(?:[?&#]|%3F|%26)(?:code|device_code|auth_code)(?:=|%3D))(?!\[)"
-        r"(?=[^\s&\"']{0,64}?\d)[^\s&\"'<>%;]{10,512}+",
+        r"(?=[^\s&\"']{0,64}?\d)(?:[^\s&\"'<>%;]|%2[FfDdEe]){10,512}+",
         "RFC 6749, 4.1.2 Authorization response",
     ),
     _row(

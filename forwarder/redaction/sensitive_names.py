@@ -9,6 +9,7 @@ from forwarder.redaction.words import (
     EXACT_NAMES,
     FACTS,
     KINDS_OF_KEY,
+    NO_OWNERS,
     OWNERS,
     SECRET_WORDS,
     SUFFIXES,
@@ -93,7 +94,7 @@ def _is_sensitive(name: str, plain: str) -> bool:
 def _is_pass(words: list[str]) -> bool:
     last = words[-1]
     if last == "pass":
-        return len(words) > 1 and words[-2] in OWNERS
+        return len(words) > 1 and words[-2] not in NO_OWNERS
     return last.endswith("pass") and last.removesuffix("pass") in OWNERS
 
 

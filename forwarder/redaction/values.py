@@ -9,7 +9,9 @@ MAX_DECIDED = 1024
 """Characters of a value that decide whether it is a secret. More would make hostile texts take quadratic time."""
 
 _OPENER = re.compile(
-    r"\s{0,8}+(?:(?:ConvertTo-SecureString|Some|String|new String|string\(\d{1,6}\)|s:\d{1,6}:)[\s(]{0,4})?+"
+    r"[^\S\r\n]{0,8}+(?:\r?\n\s{0,16}+(?=[\"'\[{]))?+"
+    r"(?:(?:ConvertTo-SecureString|Some|(?:new )?\w{0,20}(?:Secret|Secure|String|Str|Password)\w{0,12}(?=\()"
+    r"|string\(\d{1,6}\)|s:\d{1,6}:|\[\](?:string|byte|any|interface ?\{\})\{)[\s(]{0,4})?+"
     r"(?P<open>(?P<slashes>\\*+)[bruf]?(?P<quote>[\"'`])"
     r"|(?P<coded>(?:%(?:25)*5[Cc])*%(?:25)*2[27]|&quot;|&#3[49];|&apos;|\\+u0022)|(?P<nest>[\[{]))?"
 )
@@ -29,7 +31,7 @@ _NUMBER = re.compile(r"-?\d[\d.eE+-]*+$")
 _HARMLESS = re.compile(
     r"(?i)(?:null|none|nil|true|false|undefined|nan|empty|unset|missing|required|optional|\*{2,}|x{3,}|<[\w -]{0,40}>?"
     r"|\[redacted\]?|\$\{[^}]{0,80}\}?|\{\{[^}]{0,80}|\[object|\[?hidden\]?|\[?filtered\]?|\(none\)|string|str|yes|no|on"
-    r"|off)[,.)}\]]*+$"
+    r"|off|await|new)[,.)}\]:;]*+$"
 )
 _MESSAGE = re.compile(
     r"(?i)(?:the|must|is|should|required|missing|invalid|expired|not|unexpected|cannot|can't|may|has|was|were|are|too|"
@@ -38,6 +40,14 @@ _MESSAGE = re.compile(
     r"revoked|cookies?) \S"
 )
 SECRET_LOOKING = re.compile(r"(?=.{6})(?=[^\s]*[\d@!#$%^&*+=~/])\S++|\S{24,}+")
+_CODE = re.compile(r"(?:await |new )?(?:(?:[A-Za-z_]\w{0,40}\.){1,4}\w{1,40}[(\[]|[A-Za-z_]\w{0,40}\(\))")
+"""A call or a subscript of a program: `config.get(`, `os.environ[`, `getToken()`."""
+
+_BLOCK = re.compile(r"[>|][-+]?\d?[ \t]*\r?\n(?P<indent>[ \t]+)[^\r\n]*(?:\r?\n(?P=indent)[^\r\n]*)*+")
+"""A block scalar of YAML, with its lines."""
+
+_PASSWORDS = ("password", "passwd", "passphrase", "pwd", "secret")
+
 _POSITION = re.compile(r"\d{1,7}(?::\d{1,7})?\W{0,3}$")
 _PATH = re.compile(r"(?:/[\w.@-]{1,64}){2,32}")
 _SIGNATURE = re.compile(r"\(\w{0,40}:? ?\w{0,40}\) ?(?:=>|:)")
@@ -94,6 +104,8 @@ def value_after(text: str, separator: re.Match[str], name: Name) -> Span | None:
     elif opener["coded"]:
         end = text.find(opener["coded"], start)
         end = len(text) if end < 0 else end
+    elif separator[0] == ":" and (block := _BLOCK.match(text, start)):
+        return Span(start, block.end())
     else:
         return _bare(text, separator, start, name)
     value = text[start : min(end, start + MAX_DECIDED)]
@@ -142,7 +154,7 @@ def _bare(text: str, separator: re.Match[str], start: int, name: Name) -> Span |
         return None
     value = decided[0]
     is_count = may_be_count(name.text) and _NUMBER.match(value.split(",")[0]) is not None
-    if is_harmless(value) or is_message(value) or is_count or _SIGNATURE.match(value):
+    if is_harmless(value) or is_message(value) or is_count or _SIGNATURE.match(value) or _CODE.match(value):
         return None
     if pattern is _BARE_IN_PROSE and not _is_secret_in_prose(text, separator, name, value):
         return None
@@ -179,8 +191,9 @@ def _is_secret_in_prose(text: str, separator: re.Match[str], name: Name, value: 
     after = text[separator.end() : separator.end() + 1]
     before = _line_before(text, name.start)
     if not after.isspace():
-        is_word = before.endswith((":", "/")) or SECRET_LOOKING.fullmatch(value) is None
-        return not (is_word or _POSITION.match(value))
+        is_part = before.endswith((":", "/"))
+        is_word = SECRET_LOOKING.fullmatch(value) is None and not name.text.lower().endswith(_PASSWORDS)
+        return not (is_part or is_word or _POSITION.match(value))
     in_prose = len(before) > 1 and before[-1] == " " and before[-2].isalpha()
     return not in_prose or SECRET_LOOKING.fullmatch(value.rstrip(".,)}]:")) is not None
 

@@ -74,3 +74,10 @@ COUNTED = frozenset(
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
 """Words that make `tokens` a count."""
+
+NO_OWNERS = frozenset(
+    """
+    first second third last next single multi boarding season day ski rate per num number test tests check each by
+    """.split()  # noqa: SIM905  # a list of words reads better without quotes
+)
+"""Words before `pass` that make it no password."""

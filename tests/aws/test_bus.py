@@ -131,7 +131,7 @@ async def test_an_answer_that_cannot_be_understood_is_unknown_for_every_entry(
         (bus_faults.refused(429, "TooManyRequestsException"), DestinationUnavailable, "ThrottlingException"),
         (bus_faults.internal_failure(), DestinationUnavailable, "InternalFailure"),
         (bus_faults.refused(500, "InternalException"), DestinationUnavailable, "InternalException"),
-        (bus_faults.unavailable(), DestinationUnavailable, "InternalFailure"),
+        (bus_faults.unavailable(), DestinationUnavailable, "ServiceUnavailable"),
         (bus_faults.html(503, delivered=False), DestinationUnavailable, "InternalFailure"),
         (bus_faults.html(403, delivered=False), DestinationUnavailable, "not-aws"),
         (bus_faults.html(404, delivered=False), DestinationUnavailable, "not-aws"),

@@ -73,6 +73,22 @@ def test_no_planted_secret_survives_anywhere() -> None:
     assert left == []
 
 
+UNSEEN = json.loads((HERE / "unseen.json").read_text(encoding="utf-8"))
+"""Texts and trees by someone who had not seen the patterns: planted ones with their secrets, and harmless ones."""
+
+
+def redacted(value: Any) -> Any:
+    return Redactor().text(value) if isinstance(value, str) else Redactor().tree(value)
+
+
+def test_secrets_of_the_unseen_list_are_absent() -> None:
+    assert [text for text, secret in UNSEEN["planted"] if secret in str(redacted(text))] == []
+
+
+def test_harmless_texts_of_the_unseen_list_stay() -> None:
+    assert [text for text in UNSEEN["harmless"] if redacted(text) != text] == []
+
+
 def test_few_harmless_texts_are_changed() -> None:
     changed = [text for text in HARMLESS if Redactor().text(text) != text]
     assert len(changed) / len(HARMLESS) <= MAX_HARMLESS_CHANGED, changed
