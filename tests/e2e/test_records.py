@@ -26,7 +26,6 @@ NO_RECORD: dict[str, bytes] = {
     "a list": b"[]",
     "a number": b"7",
     "not JSON": b'{"executionId": "bad", "status": }',
-    "a raw newline in a text": b'{"executionId": "bad\n", "status": "failed"}',
     "planted": b'{"status": "failed", "results": "planted-content"}',
 }
 

@@ -16,7 +16,7 @@ NO_PAGE: dict[str, Answer] = {
     "no-data": other_shape({"items": []}),
     "data-an-object": other_shape({"data": {"a": 1}}),
     "nothing": Answer(200, JSON),
-    "null": other_shape(None),
+    "a-null": other_shape(None),
     "half": Answer(200, JSON, b'{"data": ['),
     "no-text": Answer(200, JSON, b"\xff\xfe\x00"),
 }

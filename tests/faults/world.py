@@ -12,7 +12,7 @@ from typing import Any, Final
 from forwarder.demo.executions import FAILURES, VARIANTS, Outcome, Variant, customer_order, execution, looks_failed
 from forwarder.demo.logs_api import LogsApi
 
-WORKFLOWS: Final = ("w-1", "w-2", "w/3 ü", "w-4")
+WORKFLOWS: Final = ("w-1", "w-2", "w%3 ü", "w-4")
 USERS: Final = {"w-4": "u-1"}
 FEEDS: Final = [id_ if id_ not in USERS else {"id": id_, "user_id": USERS[id_]} for id_ in WORKFLOWS]
 
