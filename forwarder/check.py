@@ -175,7 +175,7 @@ async def _event_bus(identity: Identity, session: KeySession, clock: Clock) -> s
         async with ClassicBus(identity, clock) as bus:
             await bus.look_for(bus.name)
     except DescribeDenied as error:
-        why = f"whether it exists cannot be told: {error.code} for events:DescribeEventBus"
+        why = f"it is unknown whether it exists: {error.code} for events:DescribeEventBus"
         raise DescribeDenied(why, code=error.code, hint=f"{error.hint}; {VERIFY_OFF}") from None
     elsewhere = "" if destination.endpoint_url else configured_address(session, "EVENTBRIDGE")
     return f"{destination.event_bus} exists in {destination.region}{f', at {elsewhere}' if elsewhere else ''}"

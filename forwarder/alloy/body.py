@@ -41,7 +41,7 @@ MAX_MEMBERS = 10_000
 """Members of one gzip body, each of which may hold nothing."""
 
 PACKING_BYTES = 64 * 1024
-"""What a body may be longer before unpacking than the limit of the unpacked one."""
+"""The bytes by which a packed body may exceed the limit of the unpacked one."""
 
 
 class BoundedBody:

@@ -192,12 +192,12 @@ class ClassicBus:
             async with self._patience():
                 said = await self._client.describe_event_bus(Name=event_bus)
         except Exception as error:  # noqa: BLE001  # as above
-            meaning = before_request(error, "whether the bus exists cannot be told", self._address)
+            meaning = before_request(error, "it is unknown whether the bus exists", self._address)
             self._note_refusal(meaning, keys)
             raise self._with_regions(meaning, event_bus) from None
         if not (said.get("Name") or said.get("Arn")):  # a page of HTML comes back from the SDK as nothing at all
             raise DestinationUnavailable(
-                "whether the bus exists cannot be told: the answer cannot be understood",
+                "it is unknown whether the bus exists: the answer cannot be understood",
                 code="not-aws",
                 hint="something between here and AWS answers in its place: check endpoint_url and proxies",
             )

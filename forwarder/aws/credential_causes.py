@@ -145,7 +145,7 @@ LINKS: Mapping[str, Callable[[Exception, AioSession], Cause | None]] = {
     CONTAINER: _container,
     METADATA: _metadata,
 }
-"""What an error means in one link alone."""
+"""The meanings that an error has in one link alone."""
 
 
 def _system(error: OSError) -> Cause:

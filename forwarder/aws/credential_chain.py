@@ -28,7 +28,7 @@ from forwarder.errors import DestinationError
 log = structlog.get_logger("credentials")
 
 MAX_PROCESS_OUTPUT_BYTES = 65_536
-"""Of a `credential_process`, for each of its two outputs. Its answer has about 2 KiB."""
+"""The limit of each output of a `credential_process`, whose answer has about 2 KiB."""
 
 
 class FrozenKeys(Protocol):

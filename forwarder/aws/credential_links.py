@@ -24,7 +24,7 @@ from forwarder.aws.credential_sources import (
 )
 
 STORED = "explicit"
-"""What the SDK calls credentials that were handed to it: those of the vault."""
+"""The SDK's name for credentials that were given to it: those of the vault."""
 ENV = "env"
 WEB_IDENTITY = "assume-role-with-web-identity"
 PROFILE_ROLE = "assume-role"
@@ -42,7 +42,7 @@ CONTAINER_HOSTS = "a loopback address, 169.254.170.2, 169.254.170.23 or [fd00:ec
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where credentials come from, as a line names it, and the hint for the usual causes.
+    """A source of credentials, as a line names it, and the hint for the usual causes.
 
     `values` names the key id, the secret and the token as that place does.
     """

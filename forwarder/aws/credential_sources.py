@@ -1,4 +1,4 @@
-"""Where AWS credentials are searched for, in words: variables, profiles and files, never their secrets."""
+"""The sources of AWS credentials in words: variables, profiles and files, never their secrets."""
 
 import os
 import re

@@ -59,10 +59,10 @@ TRANSIENT = THROTTLED | {
     "ServiceUnavailable",
     "ServiceUnavailableException",
 }
-"""Of an entry, or of a request: it was not accepted, and will be."""
+"""Codes of an entry or of a request that was not accepted and will be later."""
 
 MAY_NOT = ("AccessDenied", "AccessDeniedException")
-"""Of a request: the keys are valid, and their policy does not allow this."""
+"""Codes of a request whose keys are valid, but whose policy does not allow it."""
 
 MISSING = "ResourceNotFoundException"
 PUT_EVENTS = "PutEvents"

@@ -133,7 +133,7 @@ class Delivery:
 
     @property
     def _gives_up(self) -> bool:
-        """Whether a pass that has to end need not wait. A single entry that is refused is no refusal of all."""
+        """Return whether a pass that has to end need not wait. A single entry that is refused is no refusal of all."""
         if isinstance(self.trouble, EventsRefused):
             return self._refusals.are_many
         return isinstance(self.trouble, DestinationPaused)

@@ -12,7 +12,7 @@ _CLOSERS = re.compile(
     r"(?:[\s\"'`\]\\]|;(?!touq&|43#&|93#&|sopa&)|02%|72%|22%|C5%|c5%|0202%|D5%|d5%|;touq&|;43#&|;93#&|;sopa&|2200u\\|0252%|2252%|C552%|225252%"
     r"|(?<=2)52%){0,12}"
 )
-"""What may stand between a name and its separator, read backwards."""
+"""The characters that may stand between a name and its separator, read backwards."""
 
 _NAME_REVERSED = re.compile(r"[\w.\-\[\]$]{1,64}")
 _BRACKETS = re.compile(r"%5[BDbd]")

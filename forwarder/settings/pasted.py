@@ -1,4 +1,4 @@
-"""What people paste: white space at the ends, which is taken off, and wrappings, which are named.
+"""Pasted values: white space at the ends, which is removed, and wrappings, which are named.
 
 No function here returns any part of a value: a secret may have been pasted into the wrong place.
 """

@@ -21,7 +21,7 @@ FILE_VARIABLE = "FORWARDER_MASTER_KEY_FILE"
 """Names a file that holds the key, as the images of Docker's library take their secrets."""
 
 SECRET_MOUNTS = (Path("/run/secrets"), Path("/var/run/secrets"), Path("/run/credentials"))
-"""Where Docker, Podman, Kubernetes and systemd put secrets. Their modes are those of the system that mounts them."""
+"""Folders in which Docker, Podman, Kubernetes and systemd put secrets, with modes of their own choice."""
 
 MAX_KEY_FILE_BYTES = 4096
 

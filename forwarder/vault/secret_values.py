@@ -42,7 +42,7 @@ _WRAPPINGS = (
     (re.compile(r".*://"), "is an address"),
     (re.compile(r"(?:-H|--header)\s"), "is a header: leave its name out"),
 )
-"""What a person copies along with a key, and what the message calls it."""
+"""Characters that a person copies along with a key, and their names in the message."""
 
 _REFERENCE = re.compile(
     r"(?:vault|ssm|secretsmanager|awssm|gcpsm|akv|bws|doppler|env|file|ref\+\w+):[\w/{.-].*|ENC\[.*\]|@\S+|"

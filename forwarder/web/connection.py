@@ -57,7 +57,7 @@ class Timeouts:
 
 
 class Phase(Enum):
-    """What a connection waits for."""
+    """The event that a connection waits for."""
 
     HEAD = auto()
     BODY = auto()
@@ -95,7 +95,7 @@ class Connection(web.RequestHandler):
 
     @property
     def is_evictable(self) -> bool:
-        """Whether it waits for its client, so that it may be closed in favour of a new one."""
+        """Return whether it waits for its client, so that it may be closed in favour of a new one."""
         return self._phase is not Phase.HANDLER or self._write_timer is not None
 
     def abort(self) -> None:
