@@ -52,6 +52,7 @@ class Redactor:
         self._names: dict[str, _Name] = {}
         self._harmless_names: set[str] = set()
         self._harmless_texts: set[str] = set()
+        self._redacted_texts: dict[str, str] = {}
 
     def tree(self, value: Any, depth: int = 0) -> Any:
         """A copy without secrets, and within what EventBridge takes: no deeper than it says, integers of 64 bits."""
@@ -67,11 +68,18 @@ class Redactor:
         return value
 
     def text(self, text: str, depth: int = 0) -> str:
+        if (known := self._redacted_texts.get(text)) is not None:
+            return known
         is_harmless = len(text) <= LONGEST_TEXT and not self._has_added and cannot_match(text)
         told = text if is_harmless and not text.startswith(JSON_STARTS) else self.redact_full(text, depth)
         # How JSON is told depends on how deep it stands.
-        if told == text and not text.startswith(JSON_STARTS):
-            _remember(self._harmless_texts, text)
+        if not text.startswith(JSON_STARTS) and len(text) <= LONGEST_KNOWN:
+            if told == text:
+                _remember(self._harmless_texts, text)
+            else:
+                if len(self._redacted_texts) >= MOST_KNOWN:
+                    self._redacted_texts.clear()
+                self._redacted_texts[text] = told  # the same header or address comes with every execution
         return told
 
     def redact_full(self, text: str, depth: int = 0) -> str:
