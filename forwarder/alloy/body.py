@@ -170,4 +170,4 @@ def is_zlib(data: bytes) -> bool:
 
 def is_plain(data: bytes) -> bool:
     """Tell JSON from raw deflate, which may start with a brace too."""
-    return data[:1] in b'{["' and (data[1:2] in b'"{[ \t\r\n]}' or data[1:2].isalnum()) and data[1] < 0x80  # noqa: PLR2004
+    return data[:1] in b'{["' and (data[1:2] in b'"{[ \t\r\n]}' or data[1:2].isalnum()) and data[1] < 0x80  # noqa: PLR2004  # ASCII

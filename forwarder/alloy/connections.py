@@ -193,7 +193,7 @@ class Exchange:
     def cancel(self, task: asyncio.Task[Any]) -> None:
         """Cancel the exchange now, or as soon as it waits for the network.
 
-        httpx's pool counts a connection as used for ever if a cancellation comes while it is assigned or closed.
+        httpx's pool counts a connection as used for good if a cancellation comes while it is assigned or closed.
         """
         self._is_cancelled = True
         if self.is_interruptible:

@@ -79,14 +79,14 @@ def general_failure(answer: Answer) -> SourceError | None:
     if status == 401 or (status == 403 and answer.is_json):  # noqa: PLR2004  # the field's own numbers
         hint = "set it with `forwarder keys set alloy-api-key`"
         return SourceRefused(f"the logs API refuses the key ({status})", hint=hint)
-    if status == 403:  # noqa: PLR2004
+    if status == 403:  # noqa: PLR2004  # as above
         return SourceUnavailable(
             f"something between here and the logs API answered {status} with {answer.content}", hint=BETWEEN
         )
-    if status == 407:  # noqa: PLR2004
+    if status == 407:  # noqa: PLR2004  # as above
         hint = "put the user name and the password into HTTP_PROXY: http://USER:PASSWORD@HOST"
         return SourceUnavailable(f"the proxy before the logs API asks for credentials ({status})", hint=hint)
-    if status == 451:  # noqa: PLR2004
+    if status == 451:  # noqa: PLR2004  # as above
         return SourceUnavailable(f"access to the logs API is blocked for legal reasons ({status})", hint=BETWEEN)
     return None
 
