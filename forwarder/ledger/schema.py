@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from forwarder.ledger.lock import is_running, was_made
 APPLICATION_ID = 0x46574452  # "FWDR", so that `file` and we know one of ours
 
 BUSY_SECONDS = 5
+
+BETWEEN_CHECKS_SECONDS = 0.02
 
 LOG_PAGES = 2000
 """Of 4 KiB, after which the write-ahead log goes into the file, and begins anew. The more, the fewer writes in all, and
@@ -114,6 +117,8 @@ def connect(
     `at` is the version that it is brought up to, the newest unless told. `library` is the SQLite that is linked.
     """
     engine.require(library or engine.linked())
+    if not create:
+        _wait_while_it_is_created(file)
     if not file.exists():
         if not create:
             raise LedgerError(f"there is no ledger {file}", hint="`forwarder run` or `forwarder once` makes it")
@@ -159,6 +164,13 @@ def _make(file: Path) -> None:
         raise LedgerUnavailable(
             f"the ledger {file} cannot be made: {error.strerror}", hint=hint_for(error, "make its folder writable")
         ) from None
+
+
+def _wait_while_it_is_created(file: Path) -> None:
+    """Wait until a forwarder that just started has created the tables, for as long as SQLite waits for a lock."""
+    end = time.monotonic() + BUSY_SECONDS
+    while was_made(file) is False and is_running(file) and time.monotonic() < end:
+        time.sleep(BETWEEN_CHECKS_SECONDS)
 
 
 def _require_tables(connection: sqlite3.Connection, file: Path) -> None:

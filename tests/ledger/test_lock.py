@@ -1,13 +1,15 @@
 """One running process a ledger."""
 
+import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from forwarder.errors import LedgerLocked, LedgerUnavailable
-from forwarder.ledger import RunningLock, is_running
+from forwarder.ledger import Books, RunningLock, SqliteLedger, is_running
 
 HOLDER = """
 import sys
@@ -55,3 +57,23 @@ def test_looking_who_runs_does_not_keep_anybody_from_running(tmp_path: Path) -> 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable), RunningLock(tmp_path / "none" / "ledger.db"):
         pass
+
+
+def test_command_waits_while_a_forwarder_creates_the_ledger(tmp_path: Path) -> None:
+    """`status` beside a forwarder that has just started must not report its ledger as incomplete."""
+    file = tmp_path / "ledger.db"
+
+    async def create() -> None:
+        async with SqliteLedger(file, create=True, lock=lock):
+            pass
+
+    async def read() -> Books:
+        async with SqliteLedger(file) as ledger:
+            return await ledger.books()
+
+    with RunningLock(file) as lock:
+        file.touch()
+        later = threading.Timer(0.3, asyncio.run, [create()])
+        later.start()
+        assert asyncio.run(read()) == Books()
+        later.join()
