@@ -58,7 +58,7 @@ bench: setup  ## the benchmarks, into build/bench; QUICK=1 in two to three minut
 check: lint types imports test  ## all that main must pass
 
 fuzz: setup  ## whatever takes bytes from outside, on bytes that nobody has seen yet; ARGS=-k … picks
-	$(BIN)/python -m pytest --hypothesis-profile fresh tests/fuzz tests/alloy tests/aws/test_answers.py tests/settings tests/vault $(ARGS)
+	$(BIN)/python -m pytest --hypothesis-profile fresh tests/fuzz tests/alloy tests/aws/test_responses.py tests/settings tests/vault $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check

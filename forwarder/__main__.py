@@ -11,7 +11,7 @@ def main() -> None:
         from forwarder.cli import main as run_command  # noqa: PLC0415  # it loads everything else
     except (ImportError, MemoryError) as error:
         if sys.stderr is not None and (explained := machine_error(error)):
-            lines = f"error: {printable(explained.message)}\nmend:  {printable(explained.hint)}\n"
+            lines = f"error: {printable(explained.message)}\nhint:  {printable(explained.hint)}\n"
             sys.stderr.write(lines.encode("ascii", "backslashreplace").decode())
         sys.exit(1)
     run_command()

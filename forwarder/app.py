@@ -1,8 +1,8 @@
-"""The composition root: what the parts are, and how they are put together.
+"""The composition root: it creates the components and connects them.
 
     logs API → intake → ledger → delivery → bus
 
-Intake and delivery live for one plan: settings, and the secrets they need. All else outlives it; see `daemon.py`.
+Intake and delivery live for one configuration (settings and secrets). All else outlives it; see `daemon.py`.
 """
 
 import asyncio
@@ -15,50 +15,50 @@ import structlog
 from pydantic import SecretStr
 
 from forwarder import log
-from forwarder.alloy import asking
+from forwarder.alloy import http_client
 from forwarder.alloy.client import LogsClient
-from forwarder.aws import bus
-from forwarder.aws.answers import CODES
-from forwarder.aws.bus import ClassicBus
+from forwarder.aws import eventbridge
 from forwarder.aws.credentials import Identity, StoredKeys
-from forwarder.beats import Beats, WatchedClock
+from forwarder.aws.eventbridge import EventBridgeBus
+from forwarder.aws.responses import CODES
 from forwarder.clock import Clock
-from forwarder.delivery.loop import Delivery
-from forwarder.delivery.settle import Settler
+from forwarder.delivery.dispatcher import Dispatcher
+from forwarder.delivery.settlement import SettlementWriter
 from forwarder.errors import SettingsError, VaultError
 from forwarder.health import Health
-from forwarder.intake.loop import Intake
-from forwarder.ledger import Ledger, Reading, RunningLock, ledger_file, open_ledger
+from forwarder.heartbeat import HeartbeatClock, Heartbeats
+from forwarder.intake.poller import Poller
+from forwarder.ledger import Ledger, PollResult, RunningLock, ledger_file, open_ledger
 from forwarder.metrics import Metrics
 from forwarder.model import Feed
-from forwarder.settings import Place, Settings, load
+from forwarder.settings import ConfigSource, Settings, load
 from forwarder.settings.load import unknown_variables
-from forwarder.settings.names import advice_for_variable
+from forwarder.settings.suggestions import suggest_for_variable
 from forwarder.vault import ALLOY_API_KEY, Vault
-from forwarder.web.desk import Desk
-from forwarder.web.oldest import OldestOwed
+from forwarder.web.context import WebContext
+from forwarder.web.oldest_pending import OldestPending
 
 logger = structlog.get_logger("app")
 
-Through = Callable[[Ledger], Ledger]
+LedgerWrapper = Callable[[Ledger], Ledger]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Settings, and the secrets they need: none while switched off."""
+class RuntimeConfig:
+    """Settings, and the secrets they need: none while disabled."""
 
     settings: Settings
     alloy_key: SecretStr | None = None
     stored_keys: StoredKeys | None = None
 
     @classmethod
-    def of(cls, place: Place, settings: Settings) -> Self:
+    def of(cls, config_source: ConfigSource, settings: Settings) -> Self:
         """Raises VaultError."""
         if not settings.enabled:
             return cls(settings)
-        vault = Vault.open(place, settings)
+        vault = Vault.open(config_source, settings)
         for warning in vault.warnings():
-            logger.warning(warning, mend="chmod 600")
+            logger.warning(warning, hint="chmod 600")
         key = vault.reveal(ALLOY_API_KEY)
         if key is None:
             raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")
@@ -67,106 +67,126 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    intake: Intake
-    delivery: Delivery
+    poller: Poller
+    delivery: Dispatcher
 
 
 @dataclass(slots=True)
 class App:
-    """What outlives every plan."""
+    """The components that outlive each configuration."""
 
-    place: Place
+    config_source: ConfigSource
     ledger: Ledger
     clock: Clock
     health: Health
-    beats: Beats
+    heartbeats: Heartbeats
     metrics: Metrics
-    settler: Settler
-    plan: Plan
+    settlement_writer: SettlementWriter
+    config: RuntimeConfig
     loops: Loops | None = None
 
     @asynccontextmanager
-    async def forwarding(self) -> AsyncIterator[Loops]:
-        """The two loops of the plan in force, ready to run."""
-        settings, key = self.plan.settings, self.plan.alloy_key
+    async def open_loops(self) -> AsyncIterator[Loops]:
+        """Create the two loops of the current configuration, ready to run."""
+        settings, key = self.config.settings, self.config.alloy_key
         if key is None:
-            raise ValueError("a plan that is switched off forwards nothing")
-        self.beats.longest_work = longest_work(settings)
-        identity = Identity(settings.destination, self.plan.stored_keys)
+            raise ValueError("a disabled configuration forwards nothing")
+        self.heartbeats.max_work_seconds = max_work_seconds(settings)
+        identity = Identity(settings.destination, self.config.stored_keys)
         async with (
             LogsClient(settings.source, key, self.clock, self.metrics) as source,
-            ClassicBus(identity, self.clock, self.metrics, lambda: self.settler.settled) as destination,
+            EventBridgeBus(
+                identity, self.clock, self.metrics, lambda: self.settlement_writer.committed_seq
+            ) as destination,
         ):
-            delivery = Delivery(destination, self.ledger, self.settler, settings, self.clock, self.health, self.metrics)
-            intake = Intake(source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake)
-            self.loops = Loops(intake, delivery)
+            delivery = Dispatcher(
+                destination, self.ledger, self.settlement_writer, settings, self.clock, self.health, self.metrics
+            )
+            poller = Poller(source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake)
+            self.loops = Loops(poller, delivery)
             yield self.loops
 
-    async def remember_switch(self) -> None:
-        settings = self.plan.settings
+    async def save_switch(self) -> None:
+        settings = self.config.settings
         skip = settings.on_enable == "skip"
-        before = await self.ledger.switch(enabled=settings.enabled, skip=skip, now=self.clock.now())
+        before = await self.ledger.save_switch(enabled=settings.enabled, skip=skip, now=self.clock.now())
         if before is not None and before is not settings.enabled:
-            logger.info("switched on" if settings.enabled else "switched off", on_enable=settings.on_enable)
+            logger.info(
+                "forwarding enabled" if settings.enabled else "forwarding disabled", on_enable=settings.on_enable
+            )
 
-    def readings(self) -> dict[Feed, Reading]:
-        return self.loops.intake.readings if self.loops else {}
+    def polls(self) -> dict[Feed, PollResult]:
+        return self.loops.poller.polls if self.loops else {}
 
-    def nudge(self, workflow_id: str, user_id: str | None) -> int:
+    def trigger(self, workflow_id: str, user_id: str | None) -> int:
         """How many feeds are due now for it: none while switched off."""
-        if self.loops is None or not self.plan.settings.enabled:
+        if self.loops is None or not self.config.settings.enabled:
             return 0
-        return self.loops.intake.nudges.nudge(workflow_id, user_id)
+        return self.loops.poller.triggers.trigger(workflow_id, user_id)
 
-    def desk(self, stopping: asyncio.Event) -> Desk:
-        """What the page may touch."""
-        return Desk(
-            self.place,
+    def web_context(self, stopping: asyncio.Event) -> WebContext:
+        """Return the parts of the daemon that the web UI may use."""
+        return WebContext(
+            self.config_source,
             self.clock,
             self.ledger,
-            OldestOwed(self.ledger, self.clock),
+            OldestPending(self.ledger, self.clock),
             self.health,
-            self.beats,
+            self.heartbeats,
             self.metrics,
-            settings=lambda: self.plan.settings,
-            readings=self.readings,
-            nudge=self.nudge,
+            settings=lambda: self.config.settings,
+            polls=self.polls,
+            trigger=self.trigger,
             stopping=stopping,
         )
 
 
-def longest_work(settings: Settings) -> float:
-    """Seconds that a task may take between two looks at its clock: a request with all its patience, and some more."""
-    request = asking.PATIENCE * settings.source.timeout.total_seconds()
-    publishing = 4 * bus.PATIENCE * settings.destination.timeout.total_seconds()  # asks for keys and the bus first
+def max_work_seconds(settings: Settings) -> float:
+    """Return the longest time between two heartbeats of a task: a request with all its timeouts, and some more."""
+    request = http_client.MAX_TIMEOUTS * settings.source.timeout.total_seconds()
+    # A request may have to wait for keys and for the check of the bus first.
+    publishing = 4 * eventbridge.MAX_TIMEOUTS * settings.destination.timeout.total_seconds()
     return 60 + max(request, publishing)
 
 
-def _itself(ledger: Ledger) -> Ledger:
+def _unwrapped(ledger: Ledger) -> Ledger:
     return ledger
 
 
 @asynccontextmanager
-async def opened(place: Place, clock: Clock, through: Through = _itself) -> AsyncIterator[App]:
-    """Raises SettingsError, VaultError, LedgerError: what is wrong at the start is for a person to mend.
+async def open_app(
+    config_source: ConfigSource, clock: Clock, wrap_ledger: LedgerWrapper = _unwrapped
+) -> AsyncIterator[App]:
+    """Open the ledger and create the components. Raise SettingsError, VaultError or LedgerError.
 
-    `through` may put something between the loops and the ledger; the fault suite kills the process there.
+    `wrap_ledger` may put something between the loops and the ledger; the fault suite kills the process there.
     """
-    settings = load(place)
+    settings = load(config_source)
     log.configure(settings.run)
-    for name in unknown_variables(place):
-        hint = advice_for_variable(name)
-        logger.warning("this variable is no setting", variable=name, **({"mend": hint} if hint else {}))
-    plan = Plan.of(place, settings)
-    if not (folder := ledger_file(place, settings).parent).is_dir():
+    for name in unknown_variables(config_source):
+        hint = suggest_for_variable(name)
+        logger.warning("unknown environment variable ignored", variable=name, **({"hint": hint} if hint else {}))
+    config = RuntimeConfig.of(config_source, settings)
+    if not (folder := ledger_file(config_source, settings).parent).is_dir():
         raise SettingsError(
             f"ledger.url is in a folder that is not there: {folder}", hint="make it, or change ledger.url"
         )
-    beats = Beats()
-    watched = WatchedClock(clock, beats)
-    with RunningLock(ledger_file(place, settings)) as lock:
-        async with open_ledger(place, settings, create=not lock.had_ledger, lock=lock) as ledger:
-            health = Health(watched.now)
-            between = through(ledger)
-            settler = Settler(between, watched, health, await between.last_settle())
-            yield App(place, between, watched, health, beats, Metrics(CODES), settler, plan)
+    heartbeats = Heartbeats()
+    heartbeat_clock = HeartbeatClock(clock, heartbeats)
+    with RunningLock(ledger_file(config_source, settings)) as lock:
+        async with open_ledger(config_source, settings, create=not lock.ledger_created, lock=lock) as ledger:
+            health = Health(heartbeat_clock.now)
+            wrapped_ledger = wrap_ledger(ledger)
+            settlement_writer = SettlementWriter(
+                wrapped_ledger, heartbeat_clock, health, await wrapped_ledger.last_settlement_seq()
+            )
+            yield App(
+                config_source,
+                wrapped_ledger,
+                heartbeat_clock,
+                health,
+                heartbeats,
+                Metrics(CODES),
+                settlement_writer,
+                config,
+            )

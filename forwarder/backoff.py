@@ -20,18 +20,18 @@ class Backoff:
     step: int = field(default=0, init=False)
 
     def next(self) -> float:
-        ceiling = ceiling_of(self.step, base=self.base, cap=self.cap)
+        ceiling = max_wait(self.step, base=self.base, cap=self.cap)
         self.step += 1
-        return jittered(ceiling, floor=self.floor)
+        return jitter(ceiling, floor=self.floor)
 
     def reset(self) -> None:
         self.step = 0
 
 
-def ceiling_of(step: int, *, base: float, cap: float) -> float:
+def max_wait(step: int, *, base: float, cap: float) -> float:
     """The longest wait of a step, in seconds; safe for steps without end."""
     return float(min(cap, base * 2 ** min(step, 32)))
 
 
-def jittered(ceiling: float, *, floor: float = 0.05) -> float:
+def jitter(ceiling: float, *, floor: float = 0.05) -> float:
     return max(floor, _random.uniform(0, ceiling))

@@ -1,4 +1,4 @@
-"""Time as a part that is passed in: the loops wait on a clock, and only `app.py` and the verbs make a real one."""
+"""Time as a part that is passed in: the loops wait on a clock, and only `app.py` and the commands make a real one."""
 
 import asyncio
 import time

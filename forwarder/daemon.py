@@ -1,7 +1,7 @@
-"""The daemon: runs the two loops of one plan after another, as settings, vault, switch and signals ask.
+"""The daemon: runs the two loops, and restarts them when the settings, the vault or the switch change.
 
-A changed plan cancels intake, which loses nothing since a page is recorded whole or not at all, lets what delivery
-has in flight end beside the new plan, and starts both anew on the same ledger.
+A changed configuration cancels intake, which loses nothing because a page is recorded whole or not at all. Requests in
+flight end beside the new configuration. Then both loops start again on the same ledger.
 """
 
 import asyncio
@@ -11,35 +11,35 @@ from pathlib import Path
 
 import structlog
 
-from forwarder import __version__, files, log, notify
-from forwarder.app import App, Plan, Through, opened
+from forwarder import __version__, atomicfile, log, systemd
+from forwarder.app import App, LedgerWrapper, RuntimeConfig, open_app
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.delivery.loop import Delivery
+from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.errors import DestinationError, ForwarderError, LedgerError
+from forwarder.maintenance import Maintenance
 from forwarder.model import State
-from forwarder.notify import ServiceManager
-from forwarder.settings import Place, load
+from forwarder.settings import ConfigSource, load
 from forwarder.settings.watch import FileWatch
-from forwarder.supervise import beside, keep_running, on_signals, spare_the_event_loop
-from forwarder.upkeep import Upkeep
+from forwarder.supervisor import background_tasks, handle_signals, keep_running, tune_runtime
+from forwarder.systemd import ServiceManager
 from forwarder.watchdog import Watchdog
-from forwarder.web.server import serving
+from forwarder.web.server import run_web_server
 
 logger = structlog.get_logger("app")
 
-NEED_RESTART = ("ledger", "vault", "web")
-"""Sections that are read once, at the start."""
+SECTIONS_NEEDING_RESTART = ("ledger", "vault", "web")
+"""Sections that are loaded once, at the start."""
 
-TRY_AGAIN = 30.0
-"""Seconds between two tries to make the clients, where the environment does not let us."""
+RETRY_SECONDS = 30.0
+"""Time between two attempts to create the clients, if the environment prevents it."""
 
 
-async def run(place: Place, clock: Clock, *through: Through) -> int:
-    """The daemon: until SIGTERM or SIGINT, which end it with 0 once it has drained. For `through` see `opened`."""
+async def run(config_source: ConfigSource, clock: Clock, *wrap_ledger: LedgerWrapper) -> int:
+    """Run until SIGTERM or SIGINT, drain, and return 0. `wrap_ledger` is described in `open_app`."""
     stop, reload = asyncio.Event(), asyncio.Event()
-    with on_signals(stop=stop.set, reload=reload.set):  # before anything is opened, for a signal may come meanwhile
-        async with opened(place, clock, *through) as app:
+    with handle_signals(stop=stop.set, reload=reload.set):  # before anything is opened, for a signal may come meanwhile
+        async with open_app(config_source, clock, *wrap_ledger) as app:
             await Daemon(app, stop, reload).run()
     return 0
 
@@ -49,158 +49,162 @@ class Daemon:
 
     def __init__(self, app: App, stopping: asyncio.Event, reload: asyncio.Event) -> None:
         self._app = app
-        self._at_start = app.plan.settings
+        self._initial_settings = app.config.settings
         self._stopping = stopping
         self._reload = reload
         self._changed = asyncio.Event()
-        self._manager = ServiceManager.of(app.place.environ)
-        self._ending: set[asyncio.Task[None]] = set()
+        self._manager = ServiceManager.of(app.config_source.environ)
+        self._draining: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         app = self._app
-        logger.info("started", version=__version__, settings=str(app.place.file), enabled=app.plan.settings.enabled)
+        logger.info(
+            "started", version=__version__, settings=str(app.config_source.file), enabled=app.config.settings.enabled
+        )
         app.health.healthy("settings")
-        upkeep = Upkeep(app.ledger, lambda: app.plan.settings, app.readings, app.clock, app.health, app.metrics)
+        maintenance = Maintenance(
+            app.ledger, lambda: app.config.settings, app.polls, app.clock, app.health, app.metrics
+        )
         async with (
-            serving(app.desk(self._stopping)),
-            beside(
-                self._keep_running("upkeep", upkeep.run),
-                self._keep_running("settings", self._watch),
-                Watchdog(self._manager, app.beats, app.health).run(),
-                self._obey(),
-                spare_the_event_loop(self._has_looked, app.clock),
+            run_web_server(app.web_context(self._stopping)),
+            background_tasks(
+                self._keep_running("maintenance", maintenance.run),
+                self._keep_running("settings", self._watch_files),
+                Watchdog(self._manager, app.heartbeats, app.health).run(),
+                self._handle_stop(),
+                tune_runtime(self._is_destination_checked, app.clock),
             ),
         ):
-            self._manager.tell(notify.READY)
+            self._manager.notify(systemd.READY)
             while not self._stopping.is_set():
                 self._changed.clear()
-                await self._remember_switch()
+                await self._save_switch()
                 if self._stopping.is_set():
                     break
-                if app.plan.settings.enabled:
+                if app.config.settings.enabled:
                     await self._forward()
                 else:
                     self._pause()
                     await self._changed.wait()
             await self._drain()
-        await upkeep.tell()
+        await maintenance.save_status()
         logger.info("stopped")
 
     async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        await keep_running(name, loop, self._app.clock, self._app.health, self._app.beats)
+        await keep_running(name, loop, self._app.clock, self._app.health, self._app.heartbeats)
 
     async def _forward(self) -> None:
-        """One plan, until the next. Its requests in flight end beside the next plan, on the same ledger."""
+        """Run one configuration until the next. Its requests in flight end beside the next one, on the same ledger."""
         app = self._app
         stack = AsyncExitStack()
         try:
-            loops = await stack.enter_async_context(app.forwarding())
+            loops = await stack.enter_async_context(app.open_loops())
         except ForwarderError as error:
-            part = "bus" if isinstance(error, DestinationError) else "source"
-            app.health.report(part, State.FAILED, error.message, error.hint)
-            await app.clock.wait(self._changed, TRY_AGAIN)
+            component = "bus" if isinstance(error, DestinationError) else "source"
+            app.health.report(component, State.FAILED, error.message, error.hint)
+            await app.clock.wait(self._changed, RETRY_SECONDS)
             return
-        for part in ("source", "bus"):
-            app.health.report(part, State.STARTING)
+        for component in ("source", "bus"):
+            app.health.report(component, State.STARTING)
         try:
-            async with beside(
-                self._keep_running("source", loops.intake.run),
+            async with background_tasks(
+                self._keep_running("source", loops.poller.run),
                 self._keep_running("bus", loops.delivery.run),
             ):
                 await self._changed.wait()
         finally:
-            ending = asyncio.create_task(self._end(stack, loops.delivery))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
+            draining = asyncio.create_task(self._drain_and_close(stack, loops.delivery))
+            self._draining.add(draining)
+            draining.add_done_callback(self._draining.discard)
 
-    async def _end(self, stack: AsyncExitStack, delivery: Delivery) -> None:
+    async def _drain_and_close(self, stack: AsyncExitStack, delivery: Dispatcher) -> None:
         async with stack:
             await delivery.drain()
 
     async def _drain(self) -> None:
-        """What is in flight may end within the grace, and be booked."""
-        grace = self._app.plan.settings.run.shutdown_grace.total_seconds()
+        """Wait for requests in flight and their settlements, at most for the grace period."""
+        grace = self._app.config.settings.run.shutdown_grace.total_seconds()
         deadline = self._app.clock.monotonic() + grace
-        if self._ending:
-            _, late = await asyncio.wait(self._ending, timeout=grace)
-            for task in late:
+        if self._draining:
+            _, unfinished = await asyncio.wait(self._draining, timeout=grace)
+            for task in unfinished:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        left = await self._app.settler.close(max(0.0, deadline - self._app.clock.monotonic()))
-        if left:
-            logger.error("outcomes could not be booked: their entries are sent again", commits=left)
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        unsaved_commits = await self._app.settlement_writer.close(max(0.0, deadline - self._app.clock.monotonic()))
+        if unsaved_commits:
+            logger.error("outcomes not saved, their entries will be sent again", commits=unsaved_commits)
 
-    def _has_looked(self) -> bool:
-        """For the bus: its client is made for that, and is the last."""
-        bus = self._app.health.parts.get("bus")
+    def _is_destination_checked(self) -> bool:
+        """Return whether the bus was checked: its client is the last one that is created."""
+        bus = self._app.health.components.get("bus")
         return bus is not None and bus.state not in (State.STARTING, State.PAUSED)
 
     def _pause(self) -> None:
-        for part in ("source", "bus"):
-            self._app.health.report(part, State.PAUSED, "switched off", "`forwarder enable`")
+        for component in ("source", "bus"):
+            self._app.health.report(component, State.PAUSED, "switched off", "`forwarder enable`")
 
-    async def _remember_switch(self) -> None:
+    async def _save_switch(self) -> None:
         backoff = Backoff(base=0.5, cap=10)
         while not self._stopping.is_set():
             try:
-                await self._app.remember_switch()
+                await self._app.save_switch()
             except LedgerError as error:
                 self._app.health.report("ledger", State.FAILED, error.message, error.hint)
                 await self._app.clock.wait(self._stopping, backoff.next())
             else:
                 return
 
-    async def _watch(self) -> None:
-        watch = FileWatch(self._watched())
+    async def _watch_files(self) -> None:
+        watch = FileWatch(self._watched_files())
         while True:
-            # At once for the first time: a change between the start and the first look would be missed.
-            self._manager.tell(notify.reloading())
-            self._take_up()
-            self._manager.tell(notify.READY)
+            # At once for the first time: a change between the start and the first check would be missed.
+            self._manager.notify(systemd.reloading())
+            self._reload_settings()
+            self._manager.notify(systemd.READY)
             await watch.changed(self._app.clock, or_when=self._reload)
 
-    def _take_up(self) -> None:
-        """Take up what changed on disk; what is not valid changes nothing."""
+    def _reload_settings(self) -> None:
+        """Load the settings and secrets again. If they are invalid, keep the previous ones."""
         app = self._app
         try:
-            plan = self._plan()
+            config = self._load_config()
         except ForwarderError as error:
             app.health.report("settings", State.FAILED, error.message, error.hint)
-            logger.error(  # noqa: TRY400  # a person mends this, and a traceback would not help
-                "settings not taken up: the last good ones stay", why=error.message, mend=error.hint
+            logger.error(  # noqa: TRY400  # a person corrects this, and a traceback would not help
+                "invalid settings, keeping previous", reason=error.message, hint=error.hint
             )
             return
         self._report_settings()
-        if plan != app.plan:
-            logger.info("settings taken up", enabled=plan.settings.enabled)
-            log.configure(plan.settings.run)
-            app.plan = plan
+        if config != app.config:
+            logger.info("settings reloaded", enabled=config.settings.enabled)
+            log.configure(config.settings.run)
+            app.config = config
             self._changed.set()
 
     def _report_settings(self) -> None:
         """Report valid settings, and any file of them whose later changes this process cannot see."""
         health = self._app.health
-        if cut_off := [str(path) for path in self._watched() if files.is_cut_off(path)]:
-            message = f"{', '.join(cut_off)} was replaced outside of this container: the old content stays in force"
-            health.report("settings", State.DEGRADED, message, files.CUT_OFF_HINT)
-            logger.warning("a mounted file is out of date", why=message, mend=files.CUT_OFF_HINT)
+        if stale := [str(path) for path in self._watched_files() if atomicfile.is_stale_mount(path)]:
+            message = f"{', '.join(stale)} was replaced outside of this container: the old content stays in force"
+            health.report("settings", State.DEGRADED, message, atomicfile.STALE_MOUNT_HINT)
+            logger.warning("mounted file out of date", reason=message, hint=atomicfile.STALE_MOUNT_HINT)
         else:
             health.healthy("settings")
 
-    def _plan(self) -> Plan:
-        place = self._app.place
-        settings = load(place, empty_is_valid=False)
-        kept = {name: getattr(self._at_start, name) for name in NEED_RESTART}
-        if changed := [name for name in NEED_RESTART if getattr(settings, name) != kept[name]]:
-            logger.warning("these sections take effect with the next start", sections=changed)
-        return Plan.of(place, settings.model_copy(update=kept))
+    def _load_config(self) -> RuntimeConfig:
+        config_source = self._app.config_source
+        settings = load(config_source, empty_is_valid=False)
+        kept = {name: getattr(self._initial_settings, name) for name in SECTIONS_NEEDING_RESTART}
+        if changed := [name for name in SECTIONS_NEEDING_RESTART if getattr(settings, name) != kept[name]]:
+            logger.warning("changed settings need a restart", sections=changed)
+        return RuntimeConfig.of(config_source, settings.model_copy(update=kept))
 
-    def _watched(self) -> list[Path]:
-        place, vault = self._app.place, self._at_start.vault
-        return [place.file, *(place.path(name) for name in (vault.file, vault.master_key_file) if name)]
+    def _watched_files(self) -> list[Path]:
+        config_source, vault = self._app.config_source, self._initial_settings.vault
+        return [config_source.file, *(config_source.path(name) for name in (vault.file, vault.master_key_file) if name)]
 
-    async def _obey(self) -> None:
+    async def _handle_stop(self) -> None:
         await self._stopping.wait()
-        self._manager.tell(notify.STOPPING)
+        self._manager.notify(systemd.STOPPING)
         logger.info("stopping")
         self._changed.set()

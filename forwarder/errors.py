@@ -23,14 +23,14 @@ ForwarderError                  1
     ├── LedgerLocked           75    another process is running on it
     └── LedgerUnavailable      75    it cannot be written now (disk full, read-only, busy)
 
-A message names what is wrong and where, a hint says how to mend it; neither ever holds a secret.
+A message names the fault and where it is, a hint how to correct it. Neither ever holds a secret.
 """
 
 from collections.abc import Mapping
 
 
 class ForwarderError(Exception):
-    """The root. `hint` is a sentence that says how to mend it, or empty."""
+    """The root. `hint` is a sentence on how to correct the error, or empty."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""How each part does, in one place: for the log, for `status`, and for whoever asks the daemon."""
+"""The state of each component, for the log, `status` and the health endpoints."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,37 +13,42 @@ log = structlog.get_logger("health")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """`why` and `mend` are sentences for a person, empty while all is well."""
+class ComponentStatus:
+    """The state of one component. `reason` and `hint` are sentences for a person, empty while it is healthy."""
 
     state: State
     since: datetime
-    why: str = ""
-    mend: str = ""
+    reason: str = ""
+    hint: str = ""
 
 
 class Health:
-    """A board that parts report to. A change is logged once; repeating what stands there changes nothing."""
+    """The status of all components. A change is logged once; reporting the same status again changes nothing."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._parts: dict[str, Part] = {}
+        self._components: dict[str, ComponentStatus] = {}
         self.changed = asyncio.Event()
 
-    def report(self, name: str, state: State, why: str = "", mend: str = "") -> None:
-        before = self._parts.get(name)
-        if before is not None and (before.state, before.why) == (state, why):
+    def report(self, name: str, state: State, reason: str = "", hint: str = "") -> None:
+        before = self._components.get(name)
+        if before is not None and (before.state, before.reason) == (state, reason):
             return
         since = before.since if before is not None and before.state == state else self._now()
-        self._parts[name] = Part(state, since, why, mend)
+        self._components[name] = ComponentStatus(state, since, reason, hint)
         self.changed.set()
         if before is None or before.state != state:
             level = {State.FAILED: log.error, State.DEGRADED: log.warning}.get(state, log.info)
-            level("part changed", part=name, state=state.value, **({"why": why, "mend": mend} if why else {}))
+            level(
+                "component state changed",
+                component=name,
+                state=state.value,
+                **({"reason": reason, "hint": hint} if reason else {}),
+            )
 
     def healthy(self, name: str) -> None:
         self.report(name, State.HEALTHY)
 
     @property
-    def parts(self) -> dict[str, Part]:
-        return dict(self._parts)
+    def components(self) -> dict[str, ComponentStatus]:
+        return dict(self._components)

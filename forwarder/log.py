@@ -12,7 +12,7 @@ from structlog.typing import EventDict, Processor
 from forwarder.log_stream import LogStream, finish
 from forwarder.printable import printable
 from forwarder.redaction import Redactor
-from forwarder.settings.fields import RunSettings
+from forwarder.settings.models import RunSettings
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -24,13 +24,13 @@ def configure(settings: RunSettings) -> None:
         if is_json
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
-    opening: list[Processor] = [
+    first_processors: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    ending: list[Processor] = [structlog.processors.format_exc_info, _scrub, renderer]
+    last_processors: list[Processor] = [structlog.processors.format_exc_info, _redact_event, renderer]
     structlog.configure(
-        processors=[*opening, *ending],
+        processors=[*first_processors, *last_processors],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream())),
         cache_logger_on_first_use=False,
@@ -39,8 +39,8 @@ def configure(settings: RunSettings) -> None:
     handler = logging.StreamHandler(LogStream())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*opening, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+            foreign_pre_chain=[*first_processors, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last_processors],
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -63,18 +63,18 @@ _EXCEPTION = "exception"
 """The key of a traceback: the one value of a line that has line breaks of its own."""
 
 
-def _scrub(_logger: Any, _method: str, event: EventDict) -> EventDict:
+def _redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """Return the line without secrets in its texts, and without characters that could forge or disguise a line."""
-    return {key: _scrubbed(value, keep="\n" if key == _EXCEPTION else "") for key, value in event.items()}
+    return {key: _redacted(value, keep="\n" if key == _EXCEPTION else "") for key, value in event.items()}
 
 
-def _scrubbed(value: Any, keep: str = "") -> Any:
+def _redacted(value: Any, keep: str = "") -> Any:
     match value:
         case str():
             return printable(_redactor.text(value), keep=keep)
         case Mapping():
-            return {_scrubbed(name): _scrubbed(item) for name, item in value.items()}
+            return {_redacted(name): _redacted(item) for name, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_scrubbed(item) for item in value]
+            return [_redacted(item) for item in value]
         case _:
             return value

@@ -15,7 +15,7 @@ import structlog
 
 log = structlog.get_logger("log")
 
-MAX_KEPT_BYTES = 1024 * 1024
+MAX_BUFFERED_BYTES = 1024 * 1024
 """Size of the lines that are kept for a slow reader. Later lines are dropped and counted."""
 
 MAX_PIECE_BYTES = select.PIPE_BUF
@@ -24,7 +24,7 @@ MAX_PIECE_BYTES = select.PIPE_BUF
 MAX_WAIT_SECONDS = 1.0
 """Time between two attempts to write kept lines, if the reader does not go on before."""
 
-MAX_ENDING_SECONDS = 1.0
+MAX_FINISH_SECONDS = 1.0
 """Time that a process which ends gives its reader for the kept lines."""
 
 
@@ -50,10 +50,10 @@ def send(text: str) -> None:
     _writer.send(text.encode("utf-8", errors="replace"))
 
 
-def finish(seconds: float = MAX_ENDING_SECONDS) -> None:
+def finish(seconds: float = MAX_FINISH_SECONDS) -> None:
     """Wait at most this time for the reader of the kept lines, before the process ends."""
     end = time.monotonic() + seconds
-    while _writer.write_kept() and (left := end - time.monotonic()) > 0:
+    while _writer.write_buffered() and (left := end - time.monotonic()) > 0:
         _is_ready(left)
 
 
@@ -62,21 +62,21 @@ class _Writer:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._kept: deque[bytes] = deque()
-        self._kept_bytes = 0
+        self._buffered: deque[bytes] = deque()
+        self._buffered_bytes = 0
         self._dropped = 0
         self._is_draining = False
 
     def send(self, line: bytes) -> None:
         with self._lock:
-            rest = line if self._kept else _written(line)
+            rest = line if self._buffered else _write_available(line)
             if not rest:
                 return
-            if rest == line and self._kept_bytes + len(line) > MAX_KEPT_BYTES:
+            if rest == line and self._buffered_bytes + len(line) > MAX_BUFFERED_BYTES:
                 self._dropped += 1
                 return
-            self._kept.append(rest)
-            self._kept_bytes += len(rest)
+            self._buffered.append(rest)
+            self._buffered_bytes += len(rest)
             if not self._is_draining:
                 try:
                     threading.Thread(target=self._drain, name="log", daemon=True).start()
@@ -84,15 +84,15 @@ class _Writer:
                 except RuntimeError:  # no thread can be started now: the next line tries again
                     return
 
-    def write_kept(self) -> bool:
+    def write_buffered(self) -> bool:
         """Write what is accepted now. Return whether lines are left."""
         with self._lock:
-            while self._kept:
-                line = self._kept.popleft()
-                rest = _written(line)
-                self._kept_bytes -= len(line) - len(rest)
+            while self._buffered:
+                line = self._buffered.popleft()
+                rest = _write_available(line)
+                self._buffered_bytes -= len(line) - len(rest)
                 if rest:
-                    self._kept.appendleft(rest)
+                    self._buffered.appendleft(rest)
                     return True
         return False
 
@@ -100,19 +100,19 @@ class _Writer:
         while True:
             _is_ready(MAX_WAIT_SECONDS)
             with self._lock:
-                if self.write_kept():
+                if self.write_buffered():
                     continue
                 self._is_draining = False
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                log.warning("log lines dropped", lines=dropped, why="nobody read standard error")
+                log.warning("log lines dropped", lines=dropped, reason="nobody read standard error")
             return
 
 
 _writer = _Writer()
 
 
-def _written(data: bytes) -> bytes:
+def _write_available(data: bytes) -> bytes:
     """Write as much as standard error accepts without waiting. Return the rest; nothing if it cannot be written."""
     try:
         descriptor = sys.stderr.fileno()
@@ -122,9 +122,9 @@ def _written(data: bytes) -> bytes:
         return data
     except BrokenPipeError:
         # Nobody will read again. What else is in a buffer must not spoil the exit code at the end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, descriptor)
+        os.close(devnull)
         return b""
     except (OSError, ValueError):  # a full disk, or a stream that is closed
         return b""

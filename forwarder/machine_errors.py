@@ -8,7 +8,7 @@ from forwarder.errors import ForwarderError
 NO_THREAD = "can't start new thread"
 """The text of Python's RuntimeError, in every supported version."""
 
-OPTIONAL_PARTS = {
+OPTIONAL_MODULES = {
     "_sqlite3": "libsqlite3-dev",
     "_ssl": "libssl-dev",
     "ssl": "libssl-dev",
@@ -47,7 +47,7 @@ def machine_error(error: BaseException) -> ForwarderError | None:
 
 def _import_error(error: ImportError) -> ForwarderError:
     name = (error.name or "").partition(".")[0]
-    if package := OPTIONAL_PARTS.get(name):
+    if package := OPTIONAL_MODULES.get(name):
         return ForwarderError(
             f"this Python was built without its module {name}",
             hint=f"use the Python of the system, of uv or of the image; or install {package} and build it again",

@@ -1,7 +1,7 @@
-"""What the parts count, in their own words, and Prometheus's names for it.
+"""The Prometheus metrics.
 
-Labels come from small fixed sets, so that neither an id nor whatever the other side answers can grow the number of
-series. Counting goes by page and by request where it can: it must cost nothing beside the work that it counts.
+Labels come from small fixed sets, so that neither an id nor a response can grow the number of series. Counters are
+incremented per page and per request where possible, to cost nothing beside the work that they count.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -20,11 +20,11 @@ from prometheus_client import (
 
 from forwarder import __version__
 
-# A second series for every counter, of which no question here is answered.
+# They would be a second series for every counter, and nothing uses them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the one function the library left without
 
 OTHER = "other"
-NO_ANSWER = "none"
+NO_RESPONSE = "none"
 
 _STATUSES = frozenset(int(status) for status in HTTPStatus)
 
@@ -35,115 +35,125 @@ _LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 21_6
 
 
 class Metrics:
-    """One set of them, with a registry of its own. `codes` are those of the bus that are worth a series each."""
+    """All metrics, in a registry of their own. `codes` are the error codes of the bus that have a series each."""
 
     def __init__(self, codes: Collection[str] = ()) -> None:
         self.registry = registry = CollectorRegistry(auto_describe=True)
         self._codes = frozenset(codes)
 
-        def counter(name: str, meaning: str, *labels: str) -> Counter:
-            return Counter(f"forwarder_{name}", meaning, labels, registry=registry)
+        def counter(name: str, description: str, *labels: str) -> Counter:
+            return Counter(f"forwarder_{name}", description, labels, registry=registry)
 
-        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
-            return Gauge(f"forwarder_{name}", meaning, labels, registry=registry)
+        def gauge(name: str, description: str, *labels: str) -> Gauge:
+            return Gauge(f"forwarder_{name}", description, labels, registry=registry)
 
-        def seconds(name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"forwarder_{name}_seconds", meaning, buckets=buckets, registry=registry)
+        def seconds(name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"forwarder_{name}_seconds", description, buckets=buckets, registry=registry)
 
-        self._listed = counter("executions_listed", "executions on the pages that were read")
+        self._listed = counter("executions_listed", "Executions on the pages that were read.")
         self._classified = counter(
-            "executions_classified", "records on the pages that were read, by outcome", "outcome"
+            "executions_classified", "Records on the pages that were read, by outcome.", "outcome"
         )
-        self._found = counter("failures_found", "failed executions recorded for the first time")
-        self._duplicates = counter("duplicates", "failed executions listed again that were recorded before")
-        self._sent = counter("events_sent", "events the bus accepted")
-        self._retried = counter("events_retried", "attempts after which an event is still owed, by error code", "code")
-        self._dead = counter("events_dead", "events that became dead letters, by error code", "code")
-        self._unknown = counter("events_unknown", "attempts of which it is not known whether the bus accepted them")
-        self._owed = gauge("owed", "events owed to the bus")
-        self._oldest_owed = gauge("oldest_owed_seconds", "age of the oldest owed event, from when it was recorded")
-        self._poll = seconds("poll", "time of a complete reading of a feed", _POLL_BUCKETS)
-        self._put = seconds("put", "time of a request to the bus", _PUT_BUCKETS)
-        self._lag = seconds("delivery_lag", "time from an execution's stop to its event's acceptance", _LAG_BUCKETS)
-        self._responses = counter("source_responses", "answers of the logs API, by HTTP status", "code")
-        self._rate_limited = counter("rate_limited_seconds", "time for which the logs API told us to wait")
-        self._request_problems = counter(
-            "request_problems",
-            "connections and requests to the page or the health endpoints that failed, by kind",
+        self._recorded = counter("executions_recorded", "Failed executions recorded for the first time.")
+        self._deduplicated = counter(
+            "executions_deduplicated", "Failed executions listed again that had been recorded before."
+        )
+        self._sent = counter("events_sent", "Events that the bus accepted.")
+        self._retried = counter(
+            "events_retried", "Attempts after which an event is still pending, by error code.", "code"
+        )
+        self._dead_lettered = counter("events_dead_lettered", "Events that became dead letters, by error code.", "code")
+        self._unknown = counter(
+            "events_unknown", "Attempts for which it is unknown whether the bus accepted the event."
+        )
+        self._pending = gauge("events_pending", "Events waiting to be sent.")
+        self._oldest_pending = gauge(
+            "oldest_pending_event_age_seconds", "Time since the oldest pending event was recorded."
+        )
+        self._poll = seconds("poll_duration", "Duration of a complete poll of a feed.", _POLL_BUCKETS)
+        self._put_events = seconds("put_events_duration", "Duration of a PutEvents request.", _PUT_BUCKETS)
+        self._lag = seconds("delivery_lag", "Time from an execution's stop to its event's acceptance.", _LAG_BUCKETS)
+        self._responses = counter("source_responses", "Responses of the logs API, by HTTP status.", "code")
+        self._rate_limited = counter("rate_limited_seconds", "Time for which the logs API asked to wait.")
+        self._web_request_errors = counter(
+            "web_request_errors",
+            "Connections and requests to the web UI or the health endpoints that failed, by kind.",
             "kind",
         )
-        self._success = gauge("last_success_timestamp_seconds", "when a part last did its work, in Unix time", "part")
-        self._enabled = gauge("enabled", "1 while switched on")
-        self._settings_valid = gauge("settings_valid", "1 while the settings file is the one in force")
-        build = gauge("build_info", "1; what is running", "version", "python")
+        self._last_success = gauge(
+            "last_success_timestamp_seconds", "Unix time of the last success of a component.", "component"
+        )
+        self._enabled = gauge("enabled", "1 while forwarding is enabled.")
+        self._settings_valid = gauge("settings_valid", "1 while the settings file is valid and in force.")
+        build = gauge("build_info", "Always 1; the labels are the versions in use.", "version", "python")
         build.labels(__version__, python_version()).set(1)
 
-    # Of the source.
+    # The source.
 
-    def answered(self, status: int | None) -> None:
-        """A request to the logs API ended, with this status or with no answer."""
-        known = NO_ANSWER if status is None else OTHER
+    def count_response(self, status: int | None) -> None:
+        """Count a request to the logs API by its status, or None without a response."""
+        known = NO_RESPONSE if status is None else OTHER
         self._responses.labels(str(status) if status in _STATUSES else known).inc()
 
-    def told_to_wait(self, seconds: float) -> None:
+    def count_rate_limited(self, seconds: float) -> None:
         self._rate_limited.inc(seconds)
 
-    def page_recorded(self, *, listed: int, failed: int, new: int) -> None:
-        """`failed` of the `listed` executions are to be forwarded, and `new` of these were not recorded before."""
+    def count_page(self, *, listed: int, failed: int, new: int) -> None:
+        """Count a recorded page: `failed` of the `listed` executions, and `new` of these were not recorded before."""
         self._listed.inc(listed)
-        self._found.inc(new)
-        self._duplicates.inc(failed - new)
+        self._recorded.inc(new)
+        self._deduplicated.inc(failed - new)
 
-    def classified(self, outcomes: Mapping[str, int]) -> None:
-        """Records by outcome: failed, succeeded, running, unknown or refused."""
+    def count_classified(self, outcomes: Mapping[str, int]) -> None:
+        """Records by outcome: failed, succeeded, running, unknown or rejected."""
         for outcome, records in outcomes.items():
             self._classified.labels(outcome).inc(records)
 
-    def feed_read(self, seconds: float) -> None:
+    def observe_poll(self, seconds: float) -> None:
         self._poll.observe(seconds)
 
-    # Of the bus.
+    # The bus.
 
-    def put(self, seconds: float) -> None:
-        """A request to the bus ended, however it did."""
-        self._put.observe(seconds)
+    def observe_put_events(self, seconds: float) -> None:
+        """Record the duration of a PutEvents request, whatever its result."""
+        self._put_events.observe(seconds)
 
-    def sent(self, entries: int, lags: Iterable[float]) -> None:
-        """Events were accepted; `lags` are the seconds since their executions stopped, but for replays."""
+    def count_sent(self, entries: int, lags: Iterable[float]) -> None:
+        """Count accepted events. `lags` are the seconds since their executions stopped, without replays."""
         self._sent.inc(entries)
         for lag in lags:
             self._lag.observe(max(0.0, lag))
 
-    def retried(self, code: str, entries: int = 1) -> None:
-        self._retried.labels(self._known(code)).inc(entries)
+    def count_retried(self, code: str, entries: int = 1) -> None:
+        self._retried.labels(self._known_code(code)).inc(entries)
 
-    def died(self, code: str) -> None:
-        self._dead.labels(self._known(code)).inc()
+    def count_dead_lettered(self, code: str) -> None:
+        self._dead_lettered.labels(self._known_code(code)).inc()
 
-    def became_unknown(self, entries: int) -> None:
+    def count_unknown(self, entries: int) -> None:
         self._unknown.inc(entries)
 
-    # Of the whole.
+    # The daemon.
 
-    def owes(self, entries: int, oldest_seconds: float) -> None:
-        """As the ledger tells it. `oldest_seconds` is 0 where nothing is owed."""
-        self._owed.set(entries)
-        self._oldest_owed.set(max(0.0, oldest_seconds))
+    def set_pending(self, entries: int, oldest_seconds: float) -> None:
+        """Set the counts of the ledger. `oldest_seconds` is 0 if nothing is pending."""
+        self._pending.set(entries)
+        self._oldest_pending.set(max(0.0, oldest_seconds))
 
-    def succeeded(self, part: str, at: datetime) -> None:
-        self._success.labels(part).set(at.timestamp())
+    def set_last_success(self, component: str, at: datetime) -> None:
+        self._last_success.labels(component).set(at.timestamp())
 
-    def request_problem(self, kind: str) -> None:
+    def count_web_request_error(self, kind: str) -> None:
         """Count a connection or a request of a client that failed. `kind` is from a fixed set."""
-        self._request_problems.labels(kind).inc()
+        self._web_request_errors.labels(kind).inc()
 
-    def settings(self, *, enabled: bool, valid: bool) -> None:
+    def set_settings(self, *, enabled: bool, valid: bool) -> None:
         self._enabled.set(enabled)
         self._settings_valid.set(valid)
 
-    def text(self) -> bytes:
-        """All of them, in Prometheus's text format."""
+    def render(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
-    def _known(self, code: str) -> str:
+    def _known_code(self, code: str) -> str:
         return code if code in self._codes else OTHER

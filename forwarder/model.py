@@ -12,7 +12,7 @@ MAX_ID_BYTES = 1024
 """Ids longer than this, as JSON, are refused: no documented one comes near, and an event must always fit its limits."""
 
 
-SHORT_ID = MAX_ID_BYTES // 6
+MAX_UNENCODED_ID_CHARACTERS = MAX_ID_BYTES // 6
 """Characters. No character takes more than six bytes as JSON, so ids up to this need no encoding to be told."""
 
 EARLIEST_YEAR = 1971
@@ -22,7 +22,7 @@ EARLIEST_YEAR = 1971
 def is_id(text: object) -> bool:
     if not isinstance(text, str) or not text:
         return False
-    return len(text) <= SHORT_ID or len(msgspec.json.encode(text)) - 2 <= MAX_ID_BYTES
+    return len(text) <= MAX_UNENCODED_ID_CHARACTERS or len(msgspec.json.encode(text)) - 2 <= MAX_ID_BYTES
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,7 +56,7 @@ class Execution(
     `unreadable_stop` says that the record names a stop in a form that nobody reads: it has stopped, at an unknown time.
     """
 
-    id: Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT_ID)]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_UNENCODED_ID_CHARACTERS)]
     started_at: datetime | None = None
     stopped_at: datetime | None = None
     completed_at: datetime | None = None
@@ -88,7 +88,7 @@ class Execution(
         return start < horizon and stop < horizon
 
 
-class Verdict(Enum):
+class Classification(Enum):
     RUNNING = "running"
     FAILED = "failed"
     SUCCEEDED = "succeeded"
@@ -99,19 +99,19 @@ class Verdict(Enum):
 class Checkpoint:
     """How far a feed was read.
 
-    `since` is on our clock, and waits to be translated to the API's, into the floor, at the next answer.
+    `local_floor` is on our own clock. The next response translates it to the API's clock, into `floor`.
     """
 
     watermark: datetime | None = None
     floor: datetime | None = None
-    since: datetime | None = None
-    deep_at: datetime | None = None
-    open: Mapping[str, datetime] = field(default_factory=dict)
+    local_floor: datetime | None = None
+    full_scan_at: datetime | None = None
+    open_executions: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A failed execution as it is owed to the bus: `detail` is the event's JSON, `time` when the execution stopped."""
+    """A failed execution, pending or sent: `detail` is the event's JSON, `time` when the execution stopped."""
 
     execution_id: str
     feed: Feed
@@ -120,17 +120,17 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
-    """An entry that delivery has taken from the ledger; `token` names it there.
+class ClaimedEntry:
+    """An entry that delivery has claimed from the ledger; `token` names it there.
 
-    `attempts` were made before; the `strikes` among them count towards giving up. A `replay` was sent before, and is
-    to be sent again on purpose.
+    `attempts` were made before; the `unclassified_attempts` among them count towards giving up.
+    A `replay` was sent before, and is to be sent again on purpose.
     """
 
     token: int
     entry: Entry
     attempts: int = 0
-    strikes: int = 0
+    unclassified_attempts: int = 0
     replay: bool = False
 
 
@@ -143,12 +143,12 @@ class Accepted:
 class Retry:
     """Refused for now: it was not accepted, and may be later.
 
-    `strike` is for a code that nobody has documented: only so many of those, and the entry is given up.
+    `unclassified_attempt` is for a code that nobody has documented: only so many of those, and the entry is given up.
     """
 
     code: str
     reason: str = ""
-    strike: bool = False
+    unclassified_attempt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ Outcome = Accepted | Retry | Rejected | Unknown
 
 
 class State(StrEnum):
-    """How a part does. PAUSED is switched off, DEGRADED works with a loss of comfort, FAILED needs a person or time."""
+    """Component state. PAUSED is switched off, DEGRADED works with a loss of comfort, FAILED needs a person or time."""
 
     STARTING = "STARTING"
     HEALTHY = "HEALTHY"

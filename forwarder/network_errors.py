@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from forwarder import tls_errors
-from forwarder.network_attempt import Attempt, NetworkProblem, class_names
+from forwarder.network_problem import ConnectionAttempt, NetworkProblem, exception_names
 
 __all__ = ["NetworkProblem", "explain", "without_credentials"]
 
@@ -34,8 +34,10 @@ def explain(
     trusted certificates for it. `proxy` is the URL of the proxy in use, if any; only its host and port are shown.
     """
     causes = list(_causes(error))
-    proxy = proxy or next((url for cause in causes if (url := _proxy_of(cause))), "")
-    attempt = Attempt(target, ca_variable, without_credentials(proxy), os.environ if environ is None else environ)
+    proxy = proxy or next((url for cause in causes if (url := _proxy_in_error(cause))), "")
+    attempt = ConnectionAttempt(
+        target, ca_variable, without_credentials(proxy), os.environ if environ is None else environ
+    )
     for rule in RULES:
         for cause in causes:
             if problem := rule(cause, attempt):
@@ -56,25 +58,27 @@ def without_credentials(url: str) -> str:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and every error that it wraps, each once, outermost first."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting and len(seen) < MAX_CAUSES:
-        one = waiting.pop(0)
-        if not isinstance(one, BaseException) or id(one) in seen:
+    pending: list[object] = [error]
+    visited: set[int] = set()
+    while pending and len(visited) < MAX_CAUSES:
+        current = pending.pop(0)
+        if not isinstance(current, BaseException) or id(current) in visited:
             continue
-        seen.add(id(one))
-        yield one
-        waiting += [one.__cause__, one.__context__, *one.args]
-        waiting += [getattr(one, name, None) for name in ("os_error", "certificate_error", "reason", "original_error")]
-        if isinstance(one, BaseExceptionGroup):
-            waiting += one.exceptions
-        if isinstance(kwargs := getattr(one, "kwargs", None), Mapping):
-            waiting.append(kwargs.get("error"))
+        visited.add(id(current))
+        yield current
+        pending += [current.__cause__, current.__context__, *current.args]
+        pending += [
+            getattr(current, name, None) for name in ("os_error", "certificate_error", "reason", "original_error")
+        ]
+        if isinstance(current, BaseExceptionGroup):
+            pending += current.exceptions
+        if isinstance(kwargs := getattr(current, "kwargs", None), Mapping):
+            pending.append(kwargs.get("error"))
 
 
-def _proxy_of(error: BaseException) -> str:
+def _proxy_in_error(error: BaseException) -> str:
     """Return the proxy that botocore or aiohttp failed to reach."""
-    if "ClientProxyConnectionError" in class_names(error):
+    if "ClientProxyConnectionError" in exception_names(error):
         return f"{getattr(error, 'host', '')}:{getattr(error, 'port', '')}"
     kwargs = getattr(error, "kwargs", None)
     if not isinstance(kwargs, Mapping):
@@ -94,13 +98,13 @@ def _proxy_of(error: BaseException) -> str:
 CONNECT_STATUS = re.compile(r"(?:Tunnel connection failed: )?([2-5]\d\d)\b")
 
 
-def _proxy_refusal(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
+def _proxy_refusal(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     """Explain the status of a CONNECT request: an attribute in aiohttp, a text in httpx and urllib3."""
-    status = getattr(error, "status", None) if "ClientHttpProxyError" in class_names(error) else None
+    status = getattr(error, "status", None) if "ClientHttpProxyError" in exception_names(error) else None
     if (
         status is None
         and (found := CONNECT_STATUS.match(str(error)))
-        and class_names(error) & {"ProxyError", "OSError"}
+        and exception_names(error) & {"ProxyError", "OSError"}
     ):
         status = int(found[1])
     if status is None:
@@ -115,7 +119,7 @@ def _proxy_refusal(error: BaseException, attempt: Attempt) -> NetworkProblem | N
     return NetworkProblem(message, "allow this host in the proxy, or exempt it with NO_PROXY")
 
 
-def _proxy_unusable(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
+def _proxy_unusable(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     text = str(error).lower()
     if isinstance(error, ImportError) and "socks" in text:
         message = f"{attempt.target} cannot be reached: SOCKS proxies are not supported"
@@ -136,70 +140,74 @@ BLOCKED = (errno.EPERM, errno.EACCES)
 DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-def _resolution(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
+def _resolution(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
-            return attempt.peer_fails(
+            return attempt.peer_problem(
                 "its name cannot be resolved now (no answer from DNS)", "check DNS and the network of this machine"
             )
-        return attempt.peer_fails("its name cannot be resolved", "check the spelling of the host name, and DNS")
-    if class_names(error) & {"ClientConnectorDNSError", "NameResolutionError"}:
-        return attempt.peer_fails("its name cannot be resolved", "check the spelling of the host name, and DNS")
+        return attempt.peer_problem("its name cannot be resolved", "check the spelling of the host name, and DNS")
+    if exception_names(error) & {"ClientConnectorDNSError", "NameResolutionError"}:
+        return attempt.peer_problem("its name cannot be resolved", "check the spelling of the host name, and DNS")
     if isinstance(error, UnicodeError) and ("label" in str(error) or "idna" in str(error)):
-        return attempt.peer_fails("its name is no host name", "check the spelling of the host name")
+        return attempt.peer_problem("its name is no host name", "check the spelling of the host name")
     return None
 
 
-def _number(
+def _errno_rule(
     numbers: tuple[int, ...], cause: str, hint: str
-) -> Callable[[BaseException, Attempt], NetworkProblem | None]:
-    def rule(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
-        is_one = isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno in numbers
-        return attempt.peer_fails(cause, hint) if is_one else None
+) -> Callable[[BaseException, ConnectionAttempt], NetworkProblem | None]:
+    def rule(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+        matches = isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno in numbers
+        return attempt.peer_problem(cause, hint) if matches else None
 
     return rule
 
 
-def _timeout(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
-    names = class_names(error)
+def _timeout(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    names = exception_names(error)
     is_connect = bool(names & {"ConnectTimeout", "ConnectTimeoutError", "ConnectionTimeoutError"})
     if is_connect or (isinstance(error, OSError) and error.errno == errno.ETIMEDOUT):
-        return attempt.peer_fails("the connection timed out", "check the firewall and the route to it")
+        return attempt.peer_problem("the connection timed out", "check the firewall and the route to it")
     return None
 
 
-def _reset(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
-    names = class_names(error)
+def _connection_closed(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    names = exception_names(error)
     is_end = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or "UNEXPECTED_EOF" in str(error)
     is_end = is_end or bool(names & {"EndOfStream", "ServerDisconnectedError"}) or "disconnected" in str(error)
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError) or is_end:
-        return attempt.fails(
+        return attempt.problem(
             "the connection was closed before an answer",
             "a firewall or a proxy may cut it; check what answers at this address",
         )
     return None
 
 
-def _silence(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
-    is_silence = bool(class_names(error) & {"TimeoutError", "TimeoutException", "ReadTimeoutError"})
-    return attempt.fails("no answer in time", "check the network between here and there") if is_silence else None
+def _no_response(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    is_timeout = bool(exception_names(error) & {"TimeoutError", "TimeoutException", "ReadTimeoutError"})
+    return attempt.problem("no answer in time", "check the network between here and there") if is_timeout else None
 
 
-RULES: tuple[Callable[[BaseException, Attempt], NetworkProblem | None], ...] = (
-    tls_errors.untrusted,
+RULES: tuple[Callable[[BaseException, ConnectionAttempt], NetworkProblem | None], ...] = (
+    tls_errors.untrusted_certificate,
     tls_errors.unknown_certificate,
-    tls_errors.unreadable_ca,
+    tls_errors.unreadable_ca_file,
     _proxy_unusable,
     _proxy_refusal,
-    tls_errors.handshake,
-    tls_errors.tls_on_plain,
+    tls_errors.failed_handshake,
+    tls_errors.tls_response_to_http,
     _resolution,
-    _number(REFUSED, "the connection is refused", "check the address and the port, and that something listens there"),
-    _number(DESCRIPTORS, "too many files are open", "raise the limit of open files (ulimit -n, LimitNOFILE)"),
-    _number(BLOCKED, "this machine forbids the connection", "check the local firewall and the sandbox of the service"),
+    _errno_rule(
+        REFUSED, "the connection is refused", "check the address and the port, and that something listens there"
+    ),
+    _errno_rule(DESCRIPTORS, "too many files are open", "raise the limit of open files (ulimit -n, LimitNOFILE)"),
+    _errno_rule(
+        BLOCKED, "this machine forbids the connection", "check the local firewall and the sandbox of the service"
+    ),
     _timeout,
-    _number(UNREACHABLE, "there is no route to it", "check the network of this machine"),
-    _reset,
-    _silence,
+    _errno_rule(UNREACHABLE, "there is no route to it", "check the network of this machine"),
+    _connection_closed,
+    _no_response,
 )
 """The most telling cause first: one error may wrap several, such as one for each address of a host."""

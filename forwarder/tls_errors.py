@@ -5,15 +5,15 @@ import re
 import ssl
 from pathlib import Path
 
-from forwarder.network_attempt import Attempt, NetworkProblem, class_names
+from forwarder.network_problem import ConnectionAttempt, NetworkProblem, exception_names
 
-HONOURED = {
+CA_VARIABLES = {
     "SSL_CERT_FILE": ("SSL_CERT_FILE", "SSL_CERT_DIR"),
     "AWS_CA_BUNDLE": ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
 }
 """The variables that name trusted certificates, by the one that a hint recommends."""
 
-ELSEWHERE = (
+OTHER_CA_VARIABLES = (
     "SSL_CERT_FILE",
     "AWS_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
@@ -25,21 +25,21 @@ ELSEWHERE = (
 """Variables that name trusted certificates for some program."""
 
 
-ANOTHER_CERTIFICATE = "the server needs another certificate"
+REPLACE_CERTIFICATE_HINT = "the server needs another certificate"
 
-INVALID = {
+INVALID_CERTIFICATE = {
     9: ("its certificate is not valid yet", "correct this machine's clock, which is probably behind"),
     10: ("its certificate has expired", "renew the server's certificate, or correct this machine's clock"),
-    23: ("its certificate was revoked", ANOTHER_CERTIFICATE),
+    23: ("its certificate was revoked", REPLACE_CERTIFICATE_HINT),
     62: ("its certificate is for another host name", "check the address; something else may answer there"),
     64: ("its certificate is for another address", "check the address; something else may answer there"),
-    66: ("its certificate has a key that is too weak", ANOTHER_CERTIFICATE),
-    67: ("its certificate's issuer has a key that is too weak", ANOTHER_CERTIFICATE),
-    68: ("its certificate is signed with a hash that is too weak", ANOTHER_CERTIFICATE),
+    66: ("its certificate has a key that is too weak", REPLACE_CERTIFICATE_HINT),
+    67: ("its certificate's issuer has a key that is too weak", REPLACE_CERTIFICATE_HINT),
+    68: ("its certificate is signed with a hash that is too weak", REPLACE_CERTIFICATE_HINT),
 }
 """OpenSSL's verification errors that trust in another issuer does not fix: cause and hint."""
 
-UNTRUSTED = {
+UNTRUSTED_ISSUER = {
     2: "unknown issuer",
     18: "self-signed",
     19: "self-signed certificate authority",
@@ -48,31 +48,31 @@ UNTRUSTED = {
 }
 
 
-def untrusted(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
+def untrusted_certificate(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     if not isinstance(error, ssl.SSLCertVerificationError):
         # urllib3 compares names with the certificate's, and has an error of its own for it.
-        is_name = "CertificateError" in class_names(error) and "match" in str(error)
-        return attempt.fails(*INVALID[62]) if is_name else None
+        is_name = "CertificateError" in exception_names(error) and "match" in str(error)
+        return attempt.problem(*INVALID_CERTIFICATE[62]) if is_name else None
     code = getattr(error, "verify_code", 0)
-    if code in INVALID:
-        return attempt.fails(*INVALID[code])
+    if code in INVALID_CERTIFICATE:
+        return attempt.problem(*INVALID_CERTIFICATE[code])
     if not code:  # aiohttp's wrapper is of this class too, and does not know the reason
         return None
     # The others are such as the strict rules of RFC 5280, which Python checks from 3.13 on.
-    detail = UNTRUSTED.get(code) or getattr(error, "verify_message", "") or f"OpenSSL's error {code}"
-    return attempt.fails(f"its certificate is not trusted ({detail})", _trust_hint(attempt))
+    detail = UNTRUSTED_ISSUER.get(code) or getattr(error, "verify_message", "") or f"OpenSSL's error {code}"
+    return attempt.problem(f"its certificate is not trusted ({detail})", _trust_hint(attempt))
 
 
-def _trust_hint(attempt: Attempt) -> str:
+def _trust_hint(attempt: ConnectionAttempt) -> str:
     """Name the variable that makes the certificate trusted, and the one that was set in vain."""
     variable, environ = attempt.ca_variable, attempt.environ
-    usable = HONOURED.get(variable, (variable,))
+    usable = CA_VARIABLES.get(variable, (variable,))
     for name in usable:
         if path := environ.get(name, "").strip():
-            if fault := _fault_of(path, name):
+            if fault := _ca_file_fault(path, name):
                 return f"{name} names {path}, {fault}: correct it, or unset it"
             return f"add the issuer's certificate to {path} (from {name}), or correct {name}"
-    for name in ELSEWHERE:
+    for name in OTHER_CA_VARIABLES:
         if name not in usable and (path := environ.get(name, "").strip()):
             return f"{name} is set, but has no effect here: set {variable} too, to {path}"
     return f"set {variable} to a PEM file with the issuer's certificate; a proxy that inspects TLS has its own issuer"
@@ -81,10 +81,10 @@ def _trust_hint(attempt: Attempt) -> str:
 PEM_CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
 
 
-def _fault_of(path: str, variable: str) -> str:
+def _ca_file_fault(path: str, variable: str) -> str:
     """Return what is wrong with a file or directory of certificates, or an empty text."""
     if variable == "SSL_CERT_DIR":
-        found = any(Path(one).is_dir() for one in path.split(os.pathsep))
+        found = any(Path(current).is_dir() for current in path.split(os.pathsep))
         return "" if found else "which is no directory"
     try:
         content = Path(path).read_bytes()
@@ -97,62 +97,74 @@ def _fault_of(path: str, variable: str) -> str:
     return "" if PEM_CERTIFICATE.search(content) else "which holds no certificate in PEM form"
 
 
-def unreadable_ca(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
+def unreadable_ca_file(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     """Explain a CA file that cannot be loaded: the ssl module names no file."""
     is_os = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
     is_content = isinstance(error, ssl.SSLError) and ("CERTIFICATE_OR_CRL" in str(error) or "PEM" in str(error))
     if not is_os and not is_content:
         return None
     named = getattr(error, "filename", None)
-    for name in HONOURED.get(attempt.ca_variable, (attempt.ca_variable,)):
+    for name in CA_VARIABLES.get(attempt.ca_variable, (attempt.ca_variable,)):
         path = attempt.environ.get(name, "").strip()
-        if path and (named is None or str(named) == path) and (fault := _fault_of(path, name)):
-            return attempt.fails(f"{name} names {path}, {fault}", f"correct {name}, or unset it")
-    if is_content or (named is None and error.args[:1] != (None,) and _has_no_path(error)):
-        return attempt.fails("the file of trusted certificates cannot be read", f"check {attempt.ca_variable}")
+        if path and (named is None or str(named) == path) and (fault := _ca_file_fault(path, name)):
+            return attempt.problem(f"{name} names {path}, {fault}", f"correct {name}, or unset it")
+    if is_content or (named is None and error.args[:1] != (None,) and _has_no_file_name(error)):
+        return attempt.problem("the file of trusted certificates cannot be read", f"check {attempt.ca_variable}")
     return None
 
 
-def _has_no_path(error: BaseException) -> bool:
+def _has_no_file_name(error: BaseException) -> bool:
     """Tell the ssl module's error, which has only a number and a text, from one of a connection or another file."""
     return isinstance(error, FileNotFoundError | IsADirectoryError) and getattr(error, "filename", None) is None
 
 
 # The handshake
 
-PLAIN = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG")
-VERSIONS = ("UNSUPPORTED_PROTOCOL", "PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "INAPPROPRIATE")
-NO_TLS_FAULT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+PLAIN_HTTP_REASONS = (
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+)
+TLS_VERSION_REASONS = (
+    "UNSUPPORTED_PROTOCOL",
+    "PROTOCOL_VERSION",
+    "NO_PROTOCOLS_AVAILABLE",
+    "VERSION_TOO_LOW",
+    "INAPPROPRIATE",
+)
+CONNECTION_ENDED_ERRORS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """They mean that the connection ended, or that more bytes were awaited."""
 
-CLIENT_CERTIFICATE = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA")
+CLIENT_CERTIFICATE_REASONS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA")
 
 
-def handshake(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
-    if not isinstance(error, ssl.SSLError) or isinstance(error, NO_TLS_FAULT):
+def failed_handshake(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    if not isinstance(error, ssl.SSLError) or isinstance(error, CONNECTION_ENDED_ERRORS):
         return None
     reason = f"{getattr(error, 'reason', '') or ''} {error}".upper().replace(" ", "_")
     if "UNEXPECTED_EOF" in reason:
         return None
-    if any(name in reason for name in PLAIN) or "RECORD_LAYER_FAILURE" in reason:
-        return attempt.fails(
+    if any(name in reason for name in PLAIN_HTTP_REASONS) or "RECORD_LAYER_FAILURE" in reason:
+        return attempt.problem(
             "it does not answer with TLS (plain HTTP on this port?)", "check the scheme and the port of the address"
         )
-    if any(name in reason for name in VERSIONS):
-        return attempt.fails("it supports no TLS version that is accepted here", "the server needs TLS 1.2 or newer")
-    if any(name in reason for name in CLIENT_CERTIFICATE):
-        return attempt.fails("it asks for a client certificate", "client certificates are not supported")
+    if any(name in reason for name in TLS_VERSION_REASONS):
+        return attempt.problem("it supports no TLS version that is accepted here", "the server needs TLS 1.2 or newer")
+    if any(name in reason for name in CLIENT_CERTIFICATE_REASONS):
+        return attempt.problem("it asks for a client certificate", "client certificates are not supported")
     short = getattr(error, "reason", None) or type(error).__name__
-    return attempt.fails(f"the TLS handshake failed ({short})", "check what answers at this address")
+    return attempt.problem(f"the TLS handshake failed ({short})", "check what answers at this address")
 
 
-def tls_on_plain(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
+def tls_response_to_http(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     """Explain a TLS alert that was read as HTTP. The libraries quote its first bytes."""
     if r"\x15\x03" not in str(error) and "\x15\x03" not in str(error):
         return None
-    return attempt.fails("it answers with TLS, not plain HTTP", "write https:// in the address")
+    return attempt.problem("it answers with TLS, not plain HTTP", "write https:// in the address")
 
 
-def unknown_certificate(error: BaseException, attempt: Attempt) -> NetworkProblem | None:
-    is_one = isinstance(error, ssl.SSLCertVerificationError)
-    return attempt.fails("its certificate is not trusted", _trust_hint(attempt)) if is_one else None
+def unknown_certificate(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    matches = isinstance(error, ssl.SSLCertVerificationError)
+    return attempt.problem("its certificate is not trusted", _trust_hint(attempt)) if matches else None

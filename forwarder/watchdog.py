@@ -1,7 +1,7 @@
-"""What sees to it that the process never lives on doing nothing.
+"""The watchdog of the event loop: it ends the process if the event loop is blocked.
 
-A loop that hangs is started again, see `supervise.py`. Where that cannot be, since it does not end or since the event
-loop itself stands still, the process ends, and whoever runs it starts it anew: the ledger tells where to go on.
+A stalled loop is restarted by `supervisor.py`. If it cannot be cancelled, or if the event loop itself is blocked, the
+process exits, and the service manager restarts it. Nothing is lost: the state is in the ledger.
 """
 
 import asyncio
@@ -13,27 +13,27 @@ from typing import NoReturn
 
 import structlog
 
-from forwarder import log_stream, notify
-from forwarder.beats import Beats
+from forwarder import log_stream, systemd
 from forwarder.health import Health
+from forwarder.heartbeat import Heartbeats
 from forwarder.model import State
-from forwarder.notify import ServiceManager
+from forwarder.systemd import ServiceManager
 
 log = structlog.get_logger("app")
 
-FEED_EVERY = 1.0
-"""Seconds: well below half of any WatchdogSec that makes sense."""
+NOTIFY_INTERVAL_SECONDS = 1.0
+"""Well below half of any reasonable WatchdogSec."""
 
-STEP, STEPS = 5.0, 24
-"""A stand-still is counted in steps of seconds, for a process that was stopped and goes on missed one step at most."""
+STEP_SECONDS, MAX_STALLED_STEPS = 5.0, 24
+"""A blocked event loop is counted in steps, because a process that was suspended misses at most one of them."""
 
 
-def end_process(why: str) -> NoReturn:
+def exit_process(reason: str) -> NoReturn:
     """End the process at once, with the stacks of all threads on standard error: names and lines, never a value.
 
     A reader of standard error that has stopped does not keep the process alive.
     """
-    log.critical("the process ends", why=why)
+    log.critical("exiting", reason=reason)
     log_stream.send(_stacks())
     log_stream.finish()
     os._exit(1)
@@ -42,67 +42,69 @@ def end_process(why: str) -> NoReturn:
 def _stacks() -> str:
     """Return the stacks of all threads, as far as they fit into a pipe: a write to standard error could wait."""
     try:
-        reads, writes = os.pipe()
+        read_end, write_end = os.pipe()
     except OSError:  # no descriptor is left
         return ""
-    os.set_blocking(writes, False)
-    faulthandler.dump_traceback(file=writes)
-    os.close(writes)
-    with open(reads, encoding="utf-8", errors="replace") as stacks:  # noqa: PTH123  # a descriptor
+    os.set_blocking(write_end, False)
+    faulthandler.dump_traceback(file=write_end)
+    os.close(write_end)
+    with open(read_end, encoding="utf-8", errors="replace") as stacks:  # noqa: PTH123  # a descriptor
         return stacks.read()
 
 
 class Watchdog:
-    """Fed by the event loop. `step` is how long its thread waits between two looks, in seconds."""
+    """A thread that checks the ticks of the event loop every `step` seconds."""
 
-    def __init__(self, manager: ServiceManager, beats: Beats, health: Health, *, step: float = STEP) -> None:
+    def __init__(
+        self, manager: ServiceManager, heartbeats: Heartbeats, health: Health, *, step: float = STEP_SECONDS
+    ) -> None:
         self._manager = manager
-        self._beats = beats
+        self._heartbeats = heartbeats
         self._health = health
         self._step = step
-        self._turns = 0
-        self._over = threading.Event()
+        self._ticks = 0
+        self._stopped = threading.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        self._over.clear()
-        thread = threading.Thread(target=self._look_on, name="watchdog", daemon=True)
+        """Notify the service manager until cancelled."""
+        self._stopped.clear()
+        thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         thread.start()
-        told = ""
+        last_status = ""
         try:
             while True:
-                self._turns += 1
-                if not self._beats.late():
-                    self._manager.tell(notify.WATCHDOG)
-                if (now := in_words(self._health)) != told:
-                    told = now
-                    self._manager.tell(notify.status(now))
-                await asyncio.sleep(FEED_EVERY)
+                self._ticks += 1
+                if not self._heartbeats.stalled():
+                    self._manager.notify(systemd.WATCHDOG)
+                if (now := status_text(self._health)) != last_status:
+                    last_status = now
+                    self._manager.notify(systemd.status(now))
+                await asyncio.sleep(NOTIFY_INTERVAL_SECONDS)
         finally:
-            self._over.set()
+            self._stopped.set()
 
-    def _look_on(self) -> None:
-        watch(lambda: self._turns, self._over, self._step, end_process)
+    def _watch(self) -> None:
+        watch_ticks(lambda: self._ticks, self._stopped, self._step, exit_process)
 
 
-def watch(turns: Callable[[], int], over: threading.Event, step: float, end: Callable[[str], object]) -> None:
-    """Look at a number that grows as long as the event loop turns, until `over`; `end` it when it does not."""
-    seen, still = turns(), 0
-    while not over.wait(step):
-        now = turns()
-        still = 0 if now != seen else still + 1
-        seen = now
-        if still == STEPS:
-            end(f"the event loop stood still for {STEPS * step:.0f} seconds")
+def watch_ticks(ticks: Callable[[], int], stopped: threading.Event, step: float, end: Callable[[str], object]) -> None:
+    """Check until `stopped` that the number of ticks grows. Call `end` with the reason if it does not."""
+    last_ticks, stalled_steps = ticks(), 0
+    while not stopped.wait(step):
+        now = ticks()
+        stalled_steps = 0 if now != last_ticks else stalled_steps + 1
+        last_ticks = now
+        if stalled_steps == MAX_STALLED_STEPS:
+            end(f"the event loop was blocked for {MAX_STALLED_STEPS * step:.0f} seconds")
             return
 
 
-def in_words(health: Health) -> str:
-    """How the parts do, in a line: those that are not well, with the reason."""
-    ill = [
-        f"{name} {part.state.value}: {part.why}"
-        for name, part in health.parts.items()
-        if part.state in (State.FAILED, State.DEGRADED)
+def status_text(health: Health) -> str:
+    """Return one line: the components that are not healthy, with the reason, or the states of all."""
+    unhealthy = [
+        f"{name} {component.state.value}: {component.reason}"
+        for name, component in health.components.items()
+        if component.state in (State.FAILED, State.DEGRADED)
     ]
-    states = [f"{name} {part.state.value}" for name, part in health.parts.items()]
-    return "; ".join(ill or states)
+    states = [f"{name} {component.state.value}" for name, component in health.components.items()]
+    return "; ".join(unhealthy or states)

@@ -1,8 +1,8 @@
 import hypothesis
 import pytest
 
-from forwarder.settings.fields import variable
-from tests.browser.chrome import missing
+from forwarder.settings.models import variable
+from tests.browser.chrome import missing_requirement
 
 # A property says how many examples it needs as a share of a profile's 100; see tests/samples.py. What CI runs is the
 # same each time; `make fuzz` looks for what nobody has seen yet.
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if (lacking := missing()) and not config.getoption("--browser"):
+    if (lacking := missing_requirement()) and not config.getoption("--browser"):
         for item in items:
             if item.get_closest_marker("browser"):
                 item.add_marker(pytest.mark.skip(reason=f"{item.name}: {lacking}"))

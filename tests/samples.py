@@ -79,5 +79,5 @@ def is_linear(work: Callable[[str], object], bit: str) -> bool:
 
 async def begun(ledger: Ledger, feed: Feed, at: Checkpoint) -> Checkpoint:
     """Where a feed stands: where it was begun before, else here."""
-    await ledger.begin({feed: at})
+    await ledger.add_feeds({feed: at})
     return await ledger.checkpoint(feed)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from forwarder import __version__
 from forwarder.event.schema import schema as event_schema
-from forwarder.ledger.schema import VERSION
+from forwarder.ledger.sqlite.connection import VERSION
 from forwarder.settings.form import newest
-from forwarder.vault.vault import FORMAT
+from forwarder.vault.store import FORMAT
 
 CHANGELOG = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
@@ -30,7 +30,7 @@ def test_its_entries_are_of_the_kinds_that_there_are() -> None:
 
 
 def test_it_names_the_formats_that_are_written() -> None:
-    said, *_ = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG, re.MULTILINE)  # the newest stand first
+    text, *_ = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG, re.MULTILINE)  # the newest stand first
     detail = event_schema()["properties"]["version"]["const"]
-    named = dict(part.split(" (")[0].rsplit(" ", 1) for part in re.split(r", (?![^(]*\))", said))
+    named = dict(part.split(" (")[0].rsplit(" ", 1) for part in re.split(r", (?![^(]*\))", text))
     assert named == {"settings": str(newest()), "vault": str(FORMAT), "ledger": str(VERSION), "detail": detail}

@@ -12,7 +12,7 @@ from forwarder.vault import NAMES
 PROGRAM = str(Path(sys.executable).with_name("forwarder"))
 
 
-def told(line: str) -> list[str]:
+def complete(line: str) -> list[str]:
     """What bash is told to offer at the end of this line."""
     words = line.split(" ")
     asked = {"_FORWARDER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
@@ -22,14 +22,14 @@ def told(line: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("forwarder ke", ["keys"]), ("forwarder dead re", ["retry"]), ("forwarder keys set ", list(NAMES))],
+    [("forwarder ke", ["keys"]), ("forwarder dead-letters re", ["retry"]), ("forwarder keys set ", list(NAMES))],
 )
 def test_verbs_and_the_names_of_secrets_are_offered(line: str, offered: list[str]) -> None:
-    assert told(line) == offered
+    assert complete(line) == offered
 
 
-def test_every_verb_is_offered() -> None:
-    assert {"init", "run", "once", "check", "status", "enable", "disable", "schema"} <= set(told("forwarder "))
+def test_every_command_is_offered() -> None:
+    assert {"init", "run", "once", "check", "status", "enable", "disable", "schema"} <= set(complete("forwarder "))
 
 
 def test_bash_takes_the_script_and_completes_by_it() -> None:

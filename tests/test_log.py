@@ -5,7 +5,7 @@ import sys
 
 ENDING = """
 from forwarder import log
-from forwarder.settings.fields import RunSettings
+from forwarder.settings.models import RunSettings
 log.configure(RunSettings())
 log.configure(RunSettings())
 """
@@ -19,14 +19,14 @@ def test_a_process_that_ends_leaves_no_word_of_its_own_end() -> None:
 AUDIT = """
 import structlog
 from forwarder import log
-from forwarder.settings.fields import RunSettings
+from forwarder.settings.models import RunSettings
 log.configure(RunSettings(log_level="error", log_format="json"))
-log.audit().info("changed from the page", fields=["enabled"])
+log.audit().info("changed in web UI", fields=["enabled"])
 structlog.get_logger("web").info("a detail")
 """
 
 
 def test_who_did_what_is_told_at_every_level() -> None:
     done = subprocess.run([sys.executable, "-c", AUDIT], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - a program of ours
-    assert "changed from the page" in done.stderr
+    assert "changed in web UI" in done.stderr
     assert "a detail" not in done.stderr

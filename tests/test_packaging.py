@@ -25,23 +25,23 @@ ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "infra" / "container" / "requirements.lock"
 
 
-def ran(*words: str | Path, **options: object) -> str:
-    done = subprocess.run([*words], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]  # noqa: S603  # ours
+def run(*arguments: str | Path, **options: object) -> str:
+    done = subprocess.run([*arguments], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]  # noqa: S603  # ours
     assert done.returncode == 0, done.stdout + done.stderr
     return str(done.stdout)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make dist` makes, in a folder of its own."""
     folder = tmp_path_factory.mktemp("dist")
-    ran(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
     return folder
 
 
 @pytest.fixture(scope="module")
-def wheel(made: Path) -> Path:
-    (found,) = made.glob("*.whl")
+def wheel(distributions: Path) -> Path:
+    (found,) = distributions.glob("*.whl")
     return found
 
 
@@ -52,13 +52,13 @@ def metadata(wheel: Path) -> Message:
         return email.message_from_bytes(archive.read(name))
 
 
-def test_both_are_fit_to_publish(made: Path) -> None:
-    files = sorted(made.iterdir())
+def test_both_are_fit_to_publish(distributions: Path) -> None:
+    files = sorted(distributions.iterdir())
     assert [file.name for file in files] == [
         f"forwarder-{__version__}-py3-none-any.whl",
         f"forwarder-{__version__}.tar.gz",
     ]
-    assert ran(sys.executable, "-m", "twine", "check", "--strict", *files).count("PASSED") == 2
+    assert run(sys.executable, "-m", "twine", "check", "--strict", *files).count("PASSED") == 2
 
 
 def test_the_wheel_has_the_program_and_the_type_marker_and_nothing_else(wheel: Path) -> None:
@@ -74,8 +74,8 @@ def test_the_wheel_has_the_program_and_the_type_marker_and_nothing_else(wheel: P
     assert {name for name in names if ".dist-info/" not in name} == here
 
 
-def test_the_sdist_has_what_the_readme_speaks_of(made: Path) -> None:
-    (sdist,) = made.glob("*.tar.gz")
+def test_the_sdist_has_what_the_readme_speaks_of(distributions: Path) -> None:
+    (sdist,) = distributions.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "Makefile", "infra/README.md", "infra/bus.yaml"} <= names
@@ -95,13 +95,13 @@ def test_the_wheel_is_enough_in_an_empty_environment(
     empty = tmp_path / "empty"
     venv.create(empty, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(empty / "bin" / "python"), "install", "--quiet", "--no-compile"]
-    ran(*pip, "--require-hashes", "-r", LOCK)
-    ran(*pip, "--no-deps", "--no-index", wheel)
+    run(*pip, "--require-hashes", "-r", LOCK)
+    run(*pip, "--no-deps", "--no-index", wheel)
     home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
-    home.adopt(sealed)
+    home.copy_keys(sealed)
     home.env["AWS_ENDPOINT_URL_STS"] = bus.url
     program, environment = empty / "bin" / "forwarder", home.environment()
-    assert ran(program, "--version", env=environment, cwd=tmp_path) == f"forwarder {__version__}\n"
-    assert '"executionId"' in ran(program, "schema", env=environment, cwd=tmp_path)
-    checked = ran(program, "-c", home.file, "check", env=environment, cwd=tmp_path)
+    assert run(program, "--version", env=environment, cwd=tmp_path) == f"forwarder {__version__}\n"
+    assert '"executionId"' in run(program, "schema", env=environment, cwd=tmp_path)
+    checked = run(program, "-c", home.file, "check", env=environment, cwd=tmp_path)
     assert checked.count("✓") == 6

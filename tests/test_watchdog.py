@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from forwarder import notify
-from forwarder.beats import Beats
+from forwarder import systemd
 from forwarder.health import Health
+from forwarder.heartbeat import Heartbeats
 from forwarder.model import State
-from forwarder.notify import ServiceManager
-from forwarder.watchdog import STEPS, Watchdog, in_words, watch
+from forwarder.systemd import ServiceManager
+from forwarder.watchdog import MAX_STALLED_STEPS, Watchdog, status_text, watch_ticks
 from tests.clocks import QuickClock
 from tests.loops import looped
 
@@ -41,28 +41,28 @@ def listening(address: str) -> Iterator[Listening]:
 def test_words_reach_the_service_manager_by_path_and_by_abstract_name(tmp_path: Path) -> None:
     for address in (str(tmp_path / "notify"), f"@forwarder-test-{os.getpid()}"):
         with listening(address) as manager:
-            ServiceManager.of({"NOTIFY_SOCKET": address}).tell(notify.READY, notify.status("all\nis well"))
+            ServiceManager.of({"NOTIFY_SOCKET": address}).notify(systemd.READY, systemd.status("all\nis well"))
             assert manager.next() == "READY=1\nSTATUS=all is well"
 
 
 def test_without_a_service_manager_or_with_a_deaf_one_nothing_is_said_and_nothing_fails(tmp_path: Path) -> None:
-    ServiceManager.of({}).tell(notify.READY)
-    ServiceManager(str(tmp_path / "nobody")).tell(notify.READY)
+    ServiceManager.of({}).notify(systemd.READY)
+    ServiceManager(str(tmp_path / "nobody")).notify(systemd.READY)
 
 
 def test_the_status_names_what_is_ill_and_why_and_else_how_all_do() -> None:
     health = Health(QuickClock().now)
     health.healthy("source")
     health.healthy("bus")
-    assert in_words(health) == "source HEALTHY; bus HEALTHY"
+    assert status_text(health) == "source HEALTHY; bus HEALTHY"
     health.report("bus", State.FAILED, "the bus is missing")
-    assert in_words(health) == "bus FAILED: the bus is missing"
+    assert status_text(health) == "bus FAILED: the bus is missing"
 
 
 @looped
 async def test_the_watchdog_is_fed_while_the_loops_get_on_and_not_while_one_hangs(tmp_path: Path) -> None:
     now = 0.0
-    beats, health = Beats(lambda: now), Health(QuickClock().now)
+    heartbeats, health = Heartbeats(lambda: now), Health(QuickClock().now)
     address = str(tmp_path / "notify")
 
     async def heard(manager: Listening, words: str) -> None:
@@ -70,28 +70,28 @@ async def test_the_watchdog_is_fed_while_the_loops_get_on_and_not_while_one_hang
             pass
 
     with listening(address) as manager:
-        dog = asyncio.create_task(Watchdog(ServiceManager(address), beats, health).run())
+        watchdog_task = asyncio.create_task(Watchdog(ServiceManager(address), heartbeats, health).run())
         await heard(manager, "WATCHDOG=1")
-        hanging = beats.begin("source", asyncio.Event().wait)  # type: ignore[arg-type]  # what it returns is not asked
+        hanging = heartbeats.start("source", asyncio.Event().wait)  # type: ignore[arg-type]  # what it returns is not asked
         await asyncio.sleep(0)
         for _ in range(200):
             now += 5
-            beats.late()
-        assert list(beats.late()) == ["source"]
+            heartbeats.stalled()
+        assert list(heartbeats.stalled()) == ["source"]
         health.report("source", State.FAILED, "hangs")
         await heard(manager, "STATUS=source FAILED: hangs")
         # What was said before the status changed may still have been food; nothing after it is.
         hanging.cancel()
         await asyncio.wait({hanging})
         await heard(manager, "WATCHDOG=1")
-        dog.cancel()
-        await asyncio.wait({dog})
+        watchdog_task.cancel()
+        await asyncio.wait({watchdog_task})
 
 
 def test_a_stand_still_is_counted_in_steps_and_a_turn_begins_the_count_anew() -> None:
-    over, ended = threading.Event(), list[str]()
-    looks = iter([0] * STEPS + [1] * STEPS + [2] * (STEPS + 1))
-    watch(lambda: next(looks), over, 0.0, ended.append)
+    stopped, ended = threading.Event(), list[str]()
+    looks = iter([0] * MAX_STALLED_STEPS + [1] * MAX_STALLED_STEPS + [2] * (MAX_STALLED_STEPS + 1))
+    watch_ticks(lambda: next(looks), stopped, 0.0, ended.append)
     assert len(ended) == 1
     assert list(looks) == []
 
@@ -99,14 +99,14 @@ def test_a_stand_still_is_counted_in_steps_and_a_turn_begins_the_count_anew() ->
 def test_a_process_whose_event_loop_stands_still_ends_with_the_stacks_and_without_values() -> None:
     program = """
 import asyncio, time
-from forwarder.beats import Beats
+from forwarder.heartbeat import Heartbeats
 from forwarder.clock import SystemClock
 from forwarder.health import Health
-from forwarder.notify import ServiceManager
+from forwarder.systemd import ServiceManager
 from forwarder.watchdog import Watchdog
 
 async def main():
-    dog = asyncio.create_task(Watchdog(ServiceManager(), Beats(), Health(SystemClock().now), step=0.02).run())
+    dog = asyncio.create_task(Watchdog(ServiceManager(), Heartbeats(), Health(SystemClock().now), step=0.02).run())
     await asyncio.sleep(0.1)
     secret = "canary-value"
     time.sleep(60)
@@ -115,6 +115,6 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603  # ours
     assert done.returncode == 1
-    assert "the event loop stood still" in done.stdout + done.stderr
+    assert "the event loop was blocked" in done.stdout + done.stderr
     assert "in main" in done.stderr
     assert "canary-value" not in done.stderr

@@ -22,7 +22,7 @@ KEEP_ALIVE_SECONDS = 5.0
 
 CA_VARIABLE = "SSL_CERT_FILE"
 
-FAULTS = {
+FAULT_MESSAGES = {
     "ReadTimeout": "did not answer in time",
     "WriteTimeout": "did not answer in time",
     "PoolTimeout": "did not answer in time",
@@ -73,9 +73,9 @@ class Connections:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.__aexit__(kind, error, trace)
+        await self._client.__aexit__(exc_type, error, trace)
 
     async def fetch(self, method: str, path: str, read: Callable[[httpx.Response], Awaitable[T]]) -> T:
         """Send a request and return what `read` makes of the response. Raise httpx.HTTPError, SourceUnavailable.
@@ -89,7 +89,7 @@ class Connections:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             exchange.cancel(task)
-            await ended(task)
+            await wait_until_done(task)
             raise
 
     async def _fetch(
@@ -132,13 +132,13 @@ class Connections:
     def failure(self, error: httpx.HTTPError) -> SourceUnavailable:
         """Return the error for the caller, with its cause and a hint."""
         name = type(error).__name__
-        problem = None if name in FAULTS else self._explained(error)
+        problem = None if name in FAULT_MESSAGES else self._explained(error)
         if problem is not None:
             return SourceUnavailable(problem.message, hint=problem.hint)
         if name == "RemoteProtocolError" and (fault := _http_fault(str(error))):
             return SourceUnavailable(f"the logs API answered with invalid HTTP: {fault}", hint=INVALID_HTTP_HINT)
         way = f" through the proxy {without_credentials(proxy)}" if (proxy := proxy_for(self._server)) else ""
-        return SourceUnavailable(f"the logs API {FAULTS.get(name, f'cannot be reached: {name}')}{way}")
+        return SourceUnavailable(f"the logs API {FAULT_MESSAGES.get(name, f'cannot be reached: {name}')}{way}")
 
     def _not_made(self, error: Exception) -> SourceUnavailable:
         problem = self._explained(error)
@@ -161,13 +161,13 @@ class Connections:
         )
 
 
-TURNS_OF_A_READ = 2
+MIN_READ_ITERATIONS = 2
 """Turns of the event loop: one to be notified of bytes, another to resume the reader."""
 
 
-CONNECTING = ("connect_tcp", "start_tls")
+CONNECT_STEPS = ("connect_tcp", "start_tls")
 
-WAITS = (*CONNECTING, "send_request_headers")
+INTERRUPTIBLE_STEPS = (*CONNECT_STEPS, "send_request_headers")
 """Steps of an exchange from which on a cancellation is safe: after the last one, until the response is closed."""
 
 
@@ -186,7 +186,7 @@ class Exchange:
 
     def begin(self) -> None:
         self._is_new = False
-        self._turns = 0
+        self._iterations = 0
         self.is_stale = False
         self.is_interruptible = False
 
@@ -201,40 +201,40 @@ class Exchange:
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         _, step, stage = event.rsplit(".", 2)
-        if step in WAITS and stage == "started":
+        if step in INTERRUPTIBLE_STEPS and stage == "started":
             if self._is_cancelled:
                 raise asyncio.CancelledError
             self.is_interruptible = True
-        elif step in CONNECTING or step == "response_closed":
+        elif step in CONNECT_STEPS or step == "response_closed":
             self.is_interruptible = False
         match event:
             case "connection.connect_tcp.started":
                 self._is_new = True
             case "http11.receive_response_headers.started":
-                self._count()
+                self._schedule_count()
             case "http11.receive_response_headers.complete":
-                self._stop()
-                self.is_stale = not self._is_new and self._turns < TURNS_OF_A_READ
+                self._stop_counting()
+                self.is_stale = not self._is_new and self._iterations < MIN_READ_ITERATIONS
             case "http11.receive_response_headers.failed":
-                self._stop()
+                self._stop_counting()
                 error = info["exception"]
                 is_malformed = type(error).__name__ == "RemoteProtocolError" and "disconnected" not in str(error)
                 self.is_stale = not self._is_new and is_malformed
 
-    def _count(self) -> None:
-        self._counting = asyncio.get_running_loop().call_soon(self._turn)
+    def _schedule_count(self) -> None:
+        self._counting = asyncio.get_running_loop().call_soon(self._count_iteration)
 
-    def _turn(self) -> None:
-        self._turns += 1
-        if self._turns < TURNS_OF_A_READ:
-            self._count()
+    def _count_iteration(self) -> None:
+        self._iterations += 1
+        if self._iterations < MIN_READ_ITERATIONS:
+            self._schedule_count()
 
-    def _stop(self) -> None:
+    def _stop_counting(self) -> None:
         if self._counting is not None:
             self._counting.cancel()
 
 
-async def ended(task: asyncio.Task[Any]) -> None:
+async def wait_until_done(task: asyncio.Task[Any]) -> None:
     """Wait for the end of a task, however often the wait is cancelled."""
     while not task.done():
         with suppress(asyncio.CancelledError):

@@ -2,9 +2,9 @@
 
 import msgspec
 
-UTF_8_MARK = b"\xef\xbb\xbf"
+UTF_8_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-OTHER_TEXTS = {
+OTHER_ENCODINGS = {
     b"\xff\xfe\x00\x00": "UTF-32 text",
     b"\x00\x00\xfe\xff": "UTF-32 text",
     b"\xff\xfe": "UTF-16 text",
@@ -33,14 +33,14 @@ HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<m
 MAX_SNIFFED_BYTES = 1024
 
 
-def content_of(body: bytes, content_type: str) -> str:
+def describe_content(body: bytes, content_type: str) -> str:
     """Name the kind of a body by its first bytes: "an HTML page", "UTF-16 text", "JSON"."""
     if not body:
         return "an empty body"
-    for start, name in (OTHER_TEXTS | SIGNATURES).items():
+    for start, name in (OTHER_ENCODINGS | SIGNATURES).items():
         if body.startswith(start):
             return name
-    text = body[:MAX_SNIFFED_BYTES].removeprefix(UTF_8_MARK).lstrip().lower()
+    text = body[:MAX_SNIFFED_BYTES].removeprefix(UTF_8_BYTE_ORDER_MARK).lstrip().lower()
     if not text:
         return "a blank body"
     if text.startswith(b"<"):

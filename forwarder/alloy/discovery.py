@@ -8,7 +8,7 @@ from forwarder.model import Feed
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveryResult:
     """`problem` is what kept it from being complete; then the feeds of some users are those of the time before."""
 
     feeds: list[Feed]
@@ -20,20 +20,20 @@ class Discovery:
 
     def __init__(self, client: LogsClient) -> None:
         self._client = client
-        self._workflows: dict[str, list[str]] = {}
+        self._known_workflows: dict[str, list[str]] = {}
 
-    async def look(self) -> Found:
+    async def discover(self) -> DiscoveryResult:
         """Raises SourceError where the users cannot be listed, or the key is refused."""
         problem: SourceError | None = None
         workflows: dict[str, list[str]] = {}
-        for user_id in await self._client.users():
+        for user_id in await self._client.list_users():
             try:
-                workflows[user_id] = await self._client.workflows(user_id)
+                workflows[user_id] = await self._client.list_workflows(user_id)
             except SourceRefused:
                 raise
             except SourceError as error:
                 problem = error
-                workflows[user_id] = self._workflows.get(user_id, [])
-        self._workflows = workflows
+                workflows[user_id] = self._known_workflows.get(user_id, [])
+        self._known_workflows = workflows
         feeds = [Feed(workflow_id, user_id) for user_id, ids in workflows.items() for workflow_id in ids]
-        return Found(feeds, problem)
+        return DiscoveryResult(feeds, problem)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from forwarder.alloy.mend import MAX_DEPTH, mend
+from forwarder.alloy.json_repair import MAX_DEPTH, repair_json
 from forwarder.alloy.number_lists import MIN_BODY_BYTES, shorten_number_lists
 
 MAX_TREE_BYTES = 4 << 20
@@ -22,7 +22,7 @@ MAX_DATA_COMMAS = 500_000
 MAX_OPENED_LEVELS = 8
 
 NOT_DECODABLE = "[not decodable]"
-BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -35,17 +35,17 @@ def decode_tree(raw: bytes | msgspec.Raw) -> Any:
     if not body:
         return None
     if _may_be_too_deep(body):
-        body = mend(body)
-    for form in (bytes, mend):
+        body = repair_json(body)
+    for form in (bytes, repair_json):
         try:
             formed = form(body)
-            return msgspec.json.decode(formed) if len(formed) <= MAX_TREE_BYTES else _Opened().tree(formed)
-        except BROKEN:
+            return msgspec.json.decode(formed) if len(formed) <= MAX_TREE_BYTES else _PartialDecoder().decode(formed)
+        except DECODE_ERRORS:
             continue
     return NOT_DECODABLE
 
 
-def is_cut(raw: bytes | msgspec.Raw) -> bool:
+def is_truncated(raw: bytes | msgspec.Raw) -> bool:
     """Return whether `decode_tree` leaves something out for its size."""
     return len(raw) >= MIN_BODY_BYTES and (
         len(raw) > MAX_TREE_BYTES or (body := bytes(raw)) is not shorten_number_lists(body)
@@ -69,28 +69,28 @@ def _may_be_too_deep(body: bytes) -> bool:
     return bool(brackets)
 
 
-class _Opened:
+class _PartialDecoder:
     """Decodes a large value level by level, and leaves out what is beyond the budget."""
 
     def __init__(self) -> None:
-        self._left = MAX_TREE_BYTES
+        self._remaining_bytes = MAX_TREE_BYTES
 
-    def tree(self, raw: bytes | msgspec.Raw, levels: int = MAX_OPENED_LEVELS, name: str = "") -> Any:
+    def decode(self, raw: bytes | msgspec.Raw, levels: int = MAX_OPENED_LEVELS, name: str = "") -> Any:
         size, is_error = len(raw), name == "error"
-        if size <= (MAX_ERROR_BYTES if is_error else MAX_VALUE_BYTES) and size <= self._left:
-            self._left -= size
+        if size <= (MAX_ERROR_BYTES if is_error else MAX_VALUE_BYTES) and size <= self._remaining_bytes:
+            self._remaining_bytes -= size
             return msgspec.json.decode(raw)
         body = bytes(raw)
         opening = body[:1]
-        if levels and opening in (b"{", b"[") and not self._is_closed(name, body):
+        if levels and opening in (b"{", b"[") and not self._is_payload(name, body):
             if opening == b"{":
                 fields = sorted(_objects.decode(raw).items(), key=lambda field: field[0] != "error")
-                return {key: self.tree(value, levels - 1, key) for key, value in fields[:MAX_ITEMS]}
-            return [self.tree(item, levels - 1, name) for item in _lists.decode(raw)[:MAX_ITEMS]]
+                return {key: self.decode(value, levels - 1, key) for key, value in fields[:MAX_ITEMS]}
+            return [self.decode(item, levels - 1, name) for item in _lists.decode(raw)[:MAX_ITEMS]]
         if is_error and opening == b'"':
             return msgspec.json.decode(raw)[:MAX_ERROR_BYTES]
         return f"[{size} bytes left out]"
 
-    def _is_closed(self, name: str, body: bytes) -> bool:
+    def _is_payload(self, name: str, body: bytes) -> bool:
         """Payloads may hold millions of small values, and each takes a hundred bytes once it is opened."""
         return name == "json" or (name == "data" and body.count(b",") > MAX_DATA_COMMAS)

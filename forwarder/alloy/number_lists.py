@@ -25,17 +25,17 @@ def shorten_number_lists(body: bytes) -> bytes:
     """Return the body with every long list of numbers replaced by a text that names its length."""
     if len(body) < MIN_BODY_BYTES:
         return body
-    kept: list[bytes | memoryview] = []
-    done = 0
+    pieces: list[bytes | memoryview] = []
+    position = 0
     view = memoryview(body)
     for token in _TOKEN.finditer(body):
         if token.lastgroup is None:
             continue
         start, end = token.span()
         count = body.count(b",", start, end) + 1
-        kept += view[done:start], b'"[%d numbers]"' % count
-        done = end
-    if not done:
+        pieces += view[position:start], b'"[%d numbers]"' % count
+        position = end
+    if not position:
         return body
-    kept.append(view[done:])
-    return b"".join(kept)
+    pieces.append(view[position:])
+    return b"".join(pieces)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from forwarder.errors import SourceUnavailable
-from forwarder.redaction import foreign
+from forwarder.redaction import sanitize
 
 _FLAGS = ("success", "ok")
 _ERRORS = ("error", "errors")
@@ -29,9 +29,9 @@ def reported_error(body: bytes) -> SourceUnavailable | None:
     if not isinstance(content, dict) or not _is_error(content):
         return None
     message = _message(content, MAX_LEVELS)
-    shown = f": {foreign(message)}" if message else ""
+    suffix = f": {sanitize(message)}" if message else ""
     return SourceUnavailable(
-        f"the logs API reports an error under a status of success{shown}",
+        f"the logs API reports an error under a status of success{suffix}",
         hint="the listing is read again; if this stays, ask the operator of the logs API",
     )
 

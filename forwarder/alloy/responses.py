@@ -9,27 +9,29 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from forwarder.alloy.content import content_of, is_json, is_json_value
+from forwarder.alloy.content import describe_content, is_json, is_json_value
 from forwarder.errors import PageUnreadable, SourceError, SourceRefused, SourceUnavailable
 
-OK = (200, 203)
+OK_STATUSES = (200, 203)
 """A proxy that changed a response may say 203 instead of 200 (RFC 9110, 15.3.4)."""
 
-BETWEEN = "a proxy, firewall or login page may answer in its place: check [source] base_url, HTTPS_PROXY and NO_PROXY"
+INTERMEDIARY_HINT = (
+    "a proxy, firewall or login page may answer in its place: check [source] base_url, HTTPS_PROXY and NO_PROXY"
+)
 
-FROM_A_CACHE = (206, 304)
+CACHE_STATUSES = (206, 304)
 """Responses to requests for a part, or for a change since a stored response. The forwarder sends neither."""
 
 MAX_DIGITS = 15
 MAX_SECONDS = 999_999_999.0
-MAX_DAYS_TO_RESET = 366
+MAX_RESET_DAYS = 366
 """A number of a Retry-After that is as near as this to today, as a time, is a time."""
 
-CHECK_ADDRESS = "check [source] base_url, version and path_noun"
+CHECK_ADDRESS_HINT = "check [source] base_url, version and path_segment"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A response whose status does not concern all requests."""
 
     status: int
@@ -38,12 +40,12 @@ class Answer:
 
     @property
     def date(self) -> datetime | None:
-        return _http_date(self.headers.get("date", ""))
+        return _parse_http_date(self.headers.get("date", ""))
 
     @property
     def content(self) -> str:
         """The kind of the body, such as "an HTML page"."""
-        return content_of(self.body, self.headers.get("content-type", ""))
+        return describe_content(self.body, self.headers.get("content-type", ""))
 
     @property
     def is_json(self) -> bool:
@@ -52,68 +54,70 @@ class Answer:
         return is_json(self.body)
 
 
-def require_ok(answer: Answer) -> None:
+def require_ok(response: ApiResponse) -> None:
     """Raise PageUnreadable unless the answer is a success with JSON, broken or not."""
-    if answer.status not in OK:
-        raise _unexpected(answer)
-    if answer.body.startswith(b'{"'):
+    if response.status not in OK_STATUSES:
+        raise _unexpected_status(response)
+    if response.body.startswith(b'{"'):
         return
-    content = answer.content
-    if content == "JSON" or (content == "plain text" and is_json_value(answer.body)):
+    content = response.content
+    if content == "JSON" or (content == "plain text" and is_json_value(response.body)):
         return
     if content in {"an empty body", "a blank body"}:
         hint = 'an empty page is {"data": []}; a proxy may have dropped the body'
     elif content.startswith("UTF-"):
         hint = "JSON must be sent in UTF-8"
     else:
-        hint = BETWEEN
-    raise PageUnreadable(f"the logs API answered {answer.status} with {content}, not JSON", hint=hint)
+        hint = INTERMEDIARY_HINT
+    raise PageUnreadable(f"the logs API answered {response.status} with {content}, not JSON", hint=hint)
 
 
-def general_failure(answer: Answer) -> SourceError | None:
+def error_for_status(response: ApiResponse) -> SourceError | None:
     """Return the error for a status that concerns all requests, or None."""
-    status = answer.status
+    status = response.status
     if httpx.codes.is_server_error(status) or status in (408, 425):
-        page = f" with {answer.content}" if answer.content == "an HTML page" else ""
+        page = f" with {response.content}" if response.content == "an HTML page" else ""
         return SourceUnavailable(f"the logs API failed ({status}{page})")
-    if status == 401 or (status == 403 and answer.is_json):  # noqa: PLR2004  # the field's own numbers
+    if status == 401 or (status == 403 and response.is_json):  # noqa: PLR2004  # the field's own numbers
         hint = "set it with `forwarder keys set alloy-api-key`"
         return SourceRefused(f"the logs API refuses the key ({status})", hint=hint)
     if status == 403:  # noqa: PLR2004  # as above
         return SourceUnavailable(
-            f"something between here and the logs API answered {status} with {answer.content}", hint=BETWEEN
+            f"something between here and the logs API answered {status} with {response.content}", hint=INTERMEDIARY_HINT
         )
     if status == 407:  # noqa: PLR2004  # as above
         hint = "put the user name and the password into HTTP_PROXY: http://USER:PASSWORD@HOST"
         return SourceUnavailable(f"the proxy before the logs API asks for credentials ({status})", hint=hint)
     if status == 451:  # noqa: PLR2004  # as above
-        return SourceUnavailable(f"access to the logs API is blocked for legal reasons ({status})", hint=BETWEEN)
+        return SourceUnavailable(
+            f"access to the logs API is blocked for legal reasons ({status})", hint=INTERMEDIARY_HINT
+        )
     return None
 
 
-def not_found(answer: Answer) -> PageUnreadable | None:
+def not_found_error(response: ApiResponse) -> PageUnreadable | None:
     """Return the error for a 404 that is not the API's own, or None."""
-    if answer.content not in {"an HTML page", "an XML document"}:
+    if response.content not in {"an HTML page", "an XML document"}:
         return None
-    hint = f"{CHECK_ADDRESS}; a proxy or firewall may answer in place of the logs API"
-    return PageUnreadable(f"the logs API answered {answer.status} with {answer.content}", hint=hint)
+    hint = f"{CHECK_ADDRESS_HINT}; a proxy or firewall may answer in place of the logs API"
+    return PageUnreadable(f"the logs API answered {response.status} with {response.content}", hint=hint)
 
 
-def _unexpected(answer: Answer) -> PageUnreadable:
-    status = answer.status
-    if status in FROM_A_CACHE:
+def _unexpected_status(response: ApiResponse) -> PageUnreadable:
+    status = response.status
+    if status in CACHE_STATUSES:
         hint = "a cache before the logs API answers what was not asked for: it has to pass these requests on"
         return PageUnreadable(f"the logs API answered {status}", hint=hint)
     if httpx.codes.is_redirect(status):
-        target = _host_of(answer.headers.get("location", ""))
+        target = _redirect_host(response.headers.get("location", ""))
         hint = "redirects are not followed, since they would carry the key along: check [source] base_url"
         return PageUnreadable(f"the logs API answered {status}, a redirect to {target}", hint=hint)
-    if answer.content in {"an HTML page", "an XML document"}:
-        return PageUnreadable(f"the logs API answered {status} with {answer.content}", hint=BETWEEN)
-    return PageUnreadable(f"the logs API answered {status}", hint=CHECK_ADDRESS)
+    if response.content in {"an HTML page", "an XML document"}:
+        return PageUnreadable(f"the logs API answered {status} with {response.content}", hint=INTERMEDIARY_HINT)
+    return PageUnreadable(f"the logs API answered {status}", hint=CHECK_ADDRESS_HINT)
 
 
-def _host_of(location: str) -> str:
+def _redirect_host(location: str) -> str:
     """Return the host of a Location: the rest of it may hold the key or a user's id."""
     try:
         host = urlsplit(location).hostname or ""
@@ -134,25 +138,25 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float:
     value = headers.get("retry-after", "").strip()
     if not value:
         return 0.0
-    today = _http_date(headers.get("date", "")) or now
+    today = _parse_http_date(headers.get("date", "")) or now
     if value.isascii() and value.isdigit():
-        return _seconds_of(value[:MAX_DIGITS], today)
-    until = _http_date(value)
+        return _parse_seconds(value[:MAX_DIGITS], today)
+    until = _parse_http_date(value)
     if until is None:
         return 0.0
     return max(0.0, (until - today).total_seconds())
 
 
-def _seconds_of(digits: str, today: datetime) -> float:
+def _parse_seconds(digits: str, today: datetime) -> float:
     seconds, since_1970 = float(digits), today.timestamp()
     for unit in (1, 1000):
-        if abs(seconds / unit - since_1970) < MAX_DAYS_TO_RESET * 86_400:
+        if abs(seconds / unit - since_1970) < MAX_RESET_DAYS * 86_400:
             return max(0.0, seconds / unit - since_1970)
     return min(seconds, MAX_SECONDS)
 
 
 @lru_cache(maxsize=16)
-def _http_date(value: str) -> datetime | None:
+def _parse_http_date(value: str) -> datetime | None:
     """Many answers are of the same second."""
     try:
         date = parsedate_to_datetime(value)

@@ -98,7 +98,7 @@ def _read(value: Any) -> datetime | None:
     if isinstance(value, dict):
         return _read(inner[0]) if (inner := _inner(value)) else _seconds(value)
     if isinstance(value, list):
-        return _parts(value)
+        return _components(value)
     return None
 
 
@@ -119,9 +119,9 @@ def _seconds(value: dict[str, Any]) -> datetime | None:
     return None
 
 
-def _parts(value: list[Any]) -> datetime | None:
+def _components(value: list[Any]) -> datetime | None:
     """Java's LocalDateTime as a list: year, month, day, hour, minute, second, nanoseconds."""
-    if len(value) not in _LIST_LENGTHS or not all(type(part) is int for part in value):
+    if len(value) not in _LIST_LENGTHS or not all(type(number) is int for number in value):
         return None
     year, month, day, hour, minute, second, nanos = (*value, 0, 0)[:7]
     return datetime(year, month, day, hour, minute, second, nanos // 1000, tzinfo=UTC)
@@ -150,18 +150,22 @@ def _text(text: str) -> datetime | None:
         return _aware(datetime.fromisoformat(text))
 
 
-def _calendar(parts: dict[str, str]) -> datetime:
+def _calendar(components: dict[str, str]) -> datetime:
     """Raises ValueError for a date that does not exist. A leap second and 24:00 are the next second and day."""
-    month = int(parts["month"]) if parts.get("month") else _MONTHS.index(parts["month_name"][:3].lower()) + 1
-    hour, minute, second = (int(parts.get(name) or 0) for name in ("hour", "minute", "second"))
+    month = (
+        int(components["month"]) if components.get("month") else _MONTHS.index(components["month_name"][:3].lower()) + 1
+    )
+    hour, minute, second = (int(components.get(name) or 0) for name in ("hour", "minute", "second"))
     extra = timedelta()
     if second == 60:  # noqa: PLR2004  # a leap second
         second, extra = 59, timedelta(seconds=1)
     if (hour, minute, second) == (24, 0, 0):
         hour, extra = 0, timedelta(days=1)
-    microsecond = int((parts.get("fraction") or "0")[:6].ljust(6, "0"))
-    zone = _zone(parts.get("zone") or "", parts.get("offset") or "")
-    day = datetime(int(parts["year"]), month, int(parts["day"]), hour, minute, second, microsecond, tzinfo=zone)
+    microsecond = int((components.get("fraction") or "0")[:6].ljust(6, "0"))
+    zone = _zone(components.get("zone") or "", components.get("offset") or "")
+    day = datetime(
+        int(components["year"]), month, int(components["day"]), hour, minute, second, microsecond, tzinfo=zone
+    )
     return (day + extra).astimezone(UTC)
 
 

@@ -5,9 +5,9 @@ from typing import assert_never
 import msgspec
 
 from forwarder import __version__
-from forwarder.aws.answers import RequestRefused
-from forwarder.aws.bus import ClassicBus, Event
 from forwarder.aws.credentials import Identity
+from forwarder.aws.eventbridge import Event, EventBridgeBus
+from forwarder.aws.responses import RequestRefusal
 from forwarder.clock import Clock
 from forwarder.errors import DestinationUnavailable, EventsRefused
 from forwarder.model import Accepted, Rejected, Retry, Unknown
@@ -21,23 +21,23 @@ async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
     now = clock.now()
     sent_at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     detail = {"version": "1", "test": True, "sentAt": sent_at, "forwarder": {"version": __version__}}
-    async with ClassicBus(identity, clock) as bus:
-        answer = await bus.put([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])
-    if isinstance(answer, RequestRefused):
-        raise answer.of_every_entry()
-    if answer.stop is not None:
-        raise answer.stop
-    (outcome,) = answer.outcomes
+    async with EventBridgeBus(identity, clock) as bus:
+        result = await bus.publish([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])
+    if isinstance(result, RequestRefusal):
+        raise result.to_error()
+    if result.stop_error is not None:
+        raise result.stop_error
+    (outcome,) = result.outcomes
     match outcome:
         case Accepted(event_id):
             return event_id
         case Rejected(code, reason) | Retry(code, reason):
-            raise EventsRefused(_told(code, reason), code=code)
+            raise EventsRefused(_refusal_message(code, reason), code=code)
         case Unknown(reason):
-            raise DestinationUnavailable(f"whether it was sent is unknown: {reason}", code="unknown")
+            raise DestinationUnavailable(f"the outcome is unknown: {reason}", code="unknown")
         case _:
             assert_never(outcome)
 
 
-def _told(code: str, reason: str) -> str:
+def _refusal_message(code: str, reason: str) -> str:
     return f"the bus refuses it with {code}" + (f": {reason}" if reason else "")

@@ -1,4 +1,4 @@
-"""The cause and the hint for each error of the AWS credential chain, by its link and by its kind."""
+"""The cause and the hint for each error of the AWS credential chain, by its provider and by its kind."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from botocore.exceptions import (
     ConnectionError as SdkConnectionError,
 )
 
-from forwarder.aws.credential_links import (
+from forwarder.aws.credential_providers import (
     CONTAINER,
     CONTAINER_HOSTS,
     ENV,
@@ -36,10 +36,10 @@ from forwarder.aws.credential_links import (
     WEB_IDENTITY,
     login_file,
 )
-from forwarder.aws.credential_sources import ROLE_ARN, TOKEN_FILE, Profile, named, shown, strerror
-from forwarder.redaction import foreign
+from forwarder.aws.credential_sources import ROLE_ARN, TOKEN_FILE, Profile, for_display, path_with_variable, strerror
+from forwarder.redaction import sanitize
 
-MAX_SAID = 300
+MAX_QUOTED_CHARACTERS = 300
 """Characters of a message of the SDK or of a program that ours repeats."""
 
 KEYS_HINT = (
@@ -48,7 +48,7 @@ KEYS_HINT = (
 )
 CLOCK_HINT = "check this machine's clock, then renew them"
 METADATA_HOST = "169.254.169.254"
-NO_MFA = "use a role without mfa_serial: a daemon cannot ask for the code of a device"
+MFA_HINT = "use a role without mfa_serial: a daemon cannot ask for the code of a device"
 
 NetworkError = HTTPClientError | SdkConnectionError
 """The two roots of what the SDK raises for a connection."""
@@ -61,15 +61,15 @@ class ProcessError(Exception):
     """A `credential_process` that gives no answer. Its text is fit to be shown."""
 
     @classmethod
-    def ended(cls, program: str, code: int, error_output: bytes) -> "ProcessError":
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    def from_exit(cls, program: str, code: int, error_output: bytes) -> "ProcessError":
+        ending = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         lines = [line.strip() for line in error_output.decode(errors="replace").splitlines() if line.strip()]
         # A traceback or a usage text has its reason in the last line.
-        said = foreign(lines[-1])[:MAX_SAID] if lines else ""
-        return cls(f"{program} {how}{f': {said}' if said else ''}")
+        last_line = sanitize(lines[-1])[:MAX_QUOTED_CHARACTERS] if lines else ""
+        return cls(f"{program} {ending}{f': {last_line}' if last_line else ''}")
 
 
-class NeedsPersonError(Exception):
+class MfaRequiredError(Exception):
     """A profile asks for the code of an MFA device."""
 
 
@@ -98,7 +98,7 @@ def _sso(error: Exception, session: AioSession) -> Cause | None:
         case UnauthorizedSSOTokenError() | TokenRetrievalError():
             return "the login has expired", ""
         case InvalidConfigError():
-            return _words(error), f"correct that profile: `aws configure sso{Profile.of(session).option}`"
+            return _sdk_message(error), f"correct that profile: `aws configure sso{Profile.of(session).option}`"
         case _:
             return None
 
@@ -137,7 +137,7 @@ def _metadata(error: Exception, _session: AioSession) -> Cause | None:
     return ("it is asked through a proxy", f"add {METADATA_HOST} to NO_PROXY") if is_proxy else None
 
 
-LINKS: Mapping[str, Callable[[Exception, AioSession], Cause | None]] = {
+CAUSES_BY_PROVIDER: Mapping[str, Callable[[Exception, AioSession], Cause | None]] = {
     ENV: _environment,
     WEB_IDENTITY: _web_identity,
     SSO: _sso,
@@ -145,66 +145,75 @@ LINKS: Mapping[str, Callable[[Exception, AioSession], Cause | None]] = {
     CONTAINER: _container,
     METADATA: _metadata,
 }
-"""The meanings that an error has in one link alone."""
+"""The meanings that an error has in one provider alone."""
 
 
-def _system(error: OSError) -> Cause:
-    path = f"{shown(str(error.filename))}: " if error.filename is not None else ""
+def _os_error(error: OSError) -> Cause:
+    path = f"{for_display(str(error.filename))}: " if error.filename is not None else ""
     return f"{path}{strerror(error)}", ""
 
 
-def _runtime(error: RuntimeError) -> Cause:
-    is_old = "expired" in str(error)
-    return ("the credentials that it gives have expired", CLOCK_HINT) if is_old else (type(error).__name__, "")
+def _runtime_error(error: RuntimeError) -> Cause:
+    is_expired = "expired" in str(error)
+    return ("the credentials that it gives have expired", CLOCK_HINT) if is_expired else (type(error).__name__, "")
 
 
-def _unparsed(error: ConfigParseError) -> Cause:
+def _config_error(error: ConfigParseError) -> Cause:
     """Name file and line, and not what stands there: it may be a key."""
-    path, beneath = named(str(error.kwargs.get("path"))), error.kwargs.get("error")
-    line = getattr(beneath, "lineno", None) or next((number for number, _ in getattr(beneath, "errors", ())), None)
-    where = f"{path}, line {line}" if line else path
-    if isinstance(beneath, UnicodeError):
+    path, cause = path_with_variable(str(error.kwargs.get("path"))), error.kwargs.get("error")
+    line = getattr(cause, "lineno", None) or next((number for number, _ in getattr(cause, "errors", ())), None)
+    location = f"{path}, line {line}" if line else path
+    if isinstance(cause, UnicodeError):
         return f"{path} is not text in UTF-8", "write that file again as plain text: `aws configure`"
     return (
-        f"{where}, cannot be read",
-        f"correct {where}: sections as [profile NAME] ([NAME] in a credentials file), lines as name = value",
+        f"{location}, cannot be read",
+        f"correct {location}: sections as [profile NAME] ([NAME] in a credentials file), lines as name = value",
     )
 
 
-def _words(error: BotoCoreError, key: str = "") -> str:
+def _sdk_message(error: BotoCoreError, key: str = "") -> str:
     """Return an SDK's message on one line, redacted and bounded."""
     text = str(error.kwargs.get(key, "")) if key else str(error)
-    return foreign(" ".join(text.split()))[:MAX_SAID] or type(error).__name__
+    return sanitize(" ".join(text.split()))[:MAX_QUOTED_CHARACTERS] or type(error).__name__
 
 
 Row = tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], Cause]]
 
-KINDS: tuple[Row, ...] = (
-    (ConfigParseError, _unparsed),
+CAUSES_BY_EXCEPTION: tuple[Row, ...] = (
+    (ConfigParseError, _config_error),
     (ProcessError, lambda error: (str(error), "")),
-    ((NeedsPersonError, RefreshWithMFAUnsupportedError), lambda _: ("it asks for the code of an MFA device", NO_MFA)),
+    ((MfaRequiredError, RefreshWithMFAUnsupportedError), lambda _: ("it asks for the code of an MFA device", MFA_HINT)),
     (
         InfiniteLoopConfigError,
-        lambda error: (_words(error), "give one profile of that loop keys of its own instead of a source_profile"),
+        lambda error: (
+            _sdk_message(error),
+            "give one profile of that loop keys of its own instead of a source_profile",
+        ),
     ),
-    (PartialCredentialsError, lambda error: (f"{shown(str(error.kwargs.get('cred_var')))} is missing or empty", "")),
-    (CredentialRetrievalError, lambda error: (_words(error, "error_msg"), "")),
+    (
+        PartialCredentialsError,
+        lambda error: (f"{for_display(str(error.kwargs.get('cred_var')))} is missing or empty", ""),
+    ),
+    (CredentialRetrievalError, lambda error: (_sdk_message(error, "error_msg"), "")),
     (MissingDependencyException, lambda _: ("the SDK lacks a part that this login needs (botocore[crt])", KEYS_HINT)),
     ((HTTPClientError, SdkConnectionError), lambda error: (f"no connection ({type(error).__name__})", "")),
-    (BotoCoreError, lambda error: (_words(error), "")),
+    (BotoCoreError, lambda error: (_sdk_message(error), "")),
     (json.JSONDecodeError, lambda _: ("its output is not JSON", "")),
     (UnicodeError, lambda _: ("it holds bytes or characters that are not allowed there", "")),
     (TimeoutError, lambda _: ("no answer in time", "")),
-    (OSError, _system),
-    (KeyError, lambda error: (f"{shown(str(error.args[0] if error.args else ''))} is missing", "")),
-    (RuntimeError, _runtime),
+    (OSError, _os_error),
+    (KeyError, lambda error: (f"{for_display(str(error.args[0] if error.args else ''))} is missing", "")),
+    (RuntimeError, _runtime_error),
     (ValueError, lambda error: (f"a value there cannot be read ({type(error).__name__})", "")),
 )
-"""The cause and the hint for each kind of error, whatever the link. The first row counts."""
+"""The cause and the hint for each kind of error, whatever the provider. The first row counts."""
 
 
-def cause_of(error: Exception, link: str, session: AioSession) -> Cause:
+def find_cause(error: Exception, provider: str, session: AioSession) -> Cause:
     """Return the cause and the hint for an error, whatever it is."""
-    if link in LINKS and (cause := LINKS[link](error, session)):
+    if provider in CAUSES_BY_PROVIDER and (cause := CAUSES_BY_PROVIDER[provider](error, session)):
         return cause
-    return next((cause(error) for kind, cause in KINDS if isinstance(error, kind)), (type(error).__name__, ""))
+    return next(
+        (cause(error) for exc_type, cause in CAUSES_BY_EXCEPTION if isinstance(error, exc_type)),
+        (type(error).__name__, ""),
+    )

@@ -1,4 +1,4 @@
-"""The SDK's credential chain, made to name the link that fails and to wait for none without limit."""
+"""The SDK's credential chain, made to name the provider that fails and to wait for none without limit."""
 
 import asyncio
 import contextlib
@@ -20,9 +20,9 @@ from aiobotocore.credentials import (
 )
 from aiobotocore.session import AioSession
 
-from forwarder.aws.credential_causes import NeedsPersonError, ProcessError
-from forwarder.aws.credential_errors import check_form, explain, none_found
-from forwarder.aws.credential_sources import shown
+from forwarder.aws.credential_causes import MfaRequiredError, ProcessError
+from forwarder.aws.credential_errors import check_key_format, no_credentials_error, provider_error
+from forwarder.aws.credential_sources import for_display
 from forwarder.errors import DestinationError
 
 log = structlog.get_logger("credentials")
@@ -42,7 +42,7 @@ class FrozenKeys(Protocol):
     def token(self) -> str | None: ...
 
 
-class Link(Protocol):
+class CredentialProvider(Protocol):
     """A source of credentials, as the SDK has them."""
 
     METHOD: str
@@ -50,23 +50,25 @@ class Link(Protocol):
     async def load(self) -> Any: ...
 
 
-Links = Callable[["KeySession"], Sequence[Link]]
+ProviderFactory = Callable[["KeySession"], Sequence[CredentialProvider]]
 
 
 class KeySession(AioSession):  # type: ignore[misc]  # the SDK ships no types
     """A session of the SDK with the region of the settings, whatever a profile or variable names.
 
-    `seconds` bounds each link, and `link` is the one in use. Clients that the chain makes follow `config` too.
+    `seconds` bounds each provider, and `provider` is the one in use. Clients that the chain makes follow `config` too.
     """
 
-    def __init__(self, region: str, config: AioConfig, seconds: float, links: Links | None = None) -> None:
+    def __init__(
+        self, region: str, config: AioConfig, seconds: float, provider_factory: ProviderFactory | None = None
+    ) -> None:
         super().__init__()
         self.seconds = seconds
-        self.checked: FrozenKeys | None = None
-        self.link = ""
+        self.validated_keys: FrozenKeys | None = None
+        self.provider = ""
         self.set_config_variable("region", region)
         self.set_default_client_config(config)
-        self.register_component("credential_provider", _Chain(self, links or _links))
+        self.register_component("credential_provider", _CredentialChain(self, provider_factory or _default_providers))
 
 
 class StoredKeySession(KeySession):
@@ -80,23 +82,23 @@ class StoredKeySession(KeySession):
         return {}
 
 
-async def find_keys(session: KeySession) -> FrozenKeys:
-    """Return credentials that are valid now. Raise DestinationError, which names the link that failed."""
+async def load_keys(session: KeySession) -> FrozenKeys:
+    """Return credentials that are valid now. Raise DestinationError, which names the provider that failed."""
     credentials = await session.get_credentials()
     if credentials is None:
-        raise await none_found(session)
-    session.link = credentials.method
+        raise await no_credentials_error(session)
+    session.provider = credentials.method
     try:
         async with asyncio.timeout(session.seconds):
             keys: FrozenKeys = await credentials.get_frozen_credentials()
     except DestinationError:
         raise
-    except Exception as error:  # noqa: BLE001  # each link, and each file it reads, has errors of its own
-        raise explain(error, credentials.method, session) from None
-    if keys != session.checked:
-        check_form(keys, credentials.method, session)
+    except Exception as error:  # noqa: BLE001  # each provider, and each file it reads, has errors of its own
+        raise provider_error(error, credentials.method, session) from None
+    if keys != session.validated_keys:
+        check_key_format(keys, credentials.method, session)
         _check_profile(session)
-        session.checked = keys
+        session.validated_keys = keys
     return keys
 
 
@@ -106,65 +108,65 @@ def _check_profile(session: KeySession) -> None:
         session.get_scoped_config()
         session.get_auth_token()
     except Exception as error:  # noqa: BLE001  # as above
-        raise explain(error, "", session) from None
+        raise provider_error(error, "", session) from None
 
 
-class _Chain(AioCredentialResolver):  # type: ignore[misc]  # the SDK ships no types
-    def __init__(self, session: KeySession, links: Links) -> None:
+class _CredentialChain(AioCredentialResolver):  # type: ignore[misc]  # the SDK ships no types
+    def __init__(self, session: KeySession, provider_factory: ProviderFactory) -> None:
         super().__init__(providers=[])
         self._session = session
-        self._links = links
-        self.providers: list[Link] = []
+        self._provider_factory = provider_factory
+        self.providers: list[CredentialProvider] = []
 
     async def load_credentials(self) -> Any:
-        """Return the first credentials found, or None. Raise DestinationError, which names the link that failed."""
+        """Return the first credentials found, or None. Raise DestinationError, which names the provider that failed."""
         try:
-            self.providers = self.providers or list(self._links(self._session))
+            self.providers = self.providers or list(self._provider_factory(self._session))
         except Exception as error:  # noqa: BLE001  # a profile, a file of profiles or a variable cannot be read
-            raise explain(error, "", self._session) from None
-        for link in self.providers:
-            self._session.link = link.METHOD
+            raise provider_error(error, "", self._session) from None
+        for provider in self.providers:
+            self._session.provider = provider.METHOD
             try:
                 async with asyncio.timeout(self._session.seconds):
-                    credentials = await link.load()
+                    credentials = await provider.load()
             except DestinationError:
                 raise
             except Exception as error:  # noqa: BLE001  # as above
-                raise explain(error, link.METHOD, self._session) from None
+                raise provider_error(error, provider.METHOD, self._session) from None
             if credentials is not None:
                 return credentials
         return None
 
 
-def _links(session: KeySession) -> list[Link]:
+def _default_providers(session: KeySession) -> list[CredentialProvider]:
     """Return the SDK's own chain, with processes that end and without questions to a person."""
-    links: list[Link] = create_credential_resolver(session).providers
-    builder = _Builder(session, cache={}, region_name=None)
-    for index, link in enumerate(links):
-        if isinstance(link, AioProcessProvider):
-            links[index] = builder.process(session.get_config_variable("profile") or "default")
-        elif isinstance(link, AioAssumeRoleProvider):
+    providers: list[CredentialProvider] = create_credential_resolver(session).providers
+    builder = _ProfileProviderBuilder(session, cache={}, region_name=None)
+    for index, provider in enumerate(providers):
+        if isinstance(provider, AioProcessProvider):
+            providers[index] = builder.process(session.get_config_variable("profile") or "default")
+        elif isinstance(provider, AioAssumeRoleProvider):
             # The SDK offers no other way to reach what a `source_profile` starts, and who is asked for a code.
-            link._profile_provider_builder = builder  # noqa: SLF001
-            link._prompter = _ask_nobody  # noqa: SLF001
-    return links
+            provider._profile_provider_builder = builder  # noqa: SLF001
+            provider._prompter = _refuse_prompt  # noqa: SLF001
+    return providers
 
 
-class _Builder(AioProfileProviderBuilder):  # type: ignore[misc]  # the SDK ships no types
+class _ProfileProviderBuilder(AioProfileProviderBuilder):  # type: ignore[misc]  # the SDK ships no types
     def _create_process_provider(self, profile_name: str) -> AioProcessProvider:
         return self.process(profile_name)
 
     def process(self, profile_name: str) -> Any:
         return AioProcessProvider(
-            profile_name=profile_name, load_config=lambda: self._session.full_config, popen=_Process.start
+            profile_name=profile_name, load_config=lambda: self._session.full_config, popen=_CredentialProcess.start
         )
 
 
-def _ask_nobody(_prompt: str) -> NoReturn:
-    raise NeedsPersonError
+def _refuse_prompt(_prompt: str) -> NoReturn:
+    raise MfaRequiredError
 
 
-class _Process:
+class _CredentialProcess:
     """A `credential_process` in a process group of its own, which ends when nobody waits for it."""
 
     def __init__(self, process: asyncio.subprocess.Process, program: str) -> None:
@@ -173,10 +175,10 @@ class _Process:
         self.returncode: int | None = None
 
     @classmethod
-    async def start(cls, *command: str, **_pipes: Any) -> "_Process":
+    async def start(cls, *command: str, **_pipes: Any) -> "_CredentialProcess":
         if not command:
             raise ProcessError("credential_process is empty")
-        program = shown(command[0])
+        program = for_display(command[0])
         try:
             # Without input and a terminal: a question to a person has no answer in a daemon.
             process = await asyncio.create_subprocess_exec(
@@ -205,7 +207,7 @@ class _Process:
         if max(len(out), len(err)) > MAX_PROCESS_OUTPUT_BYTES:
             raise ProcessError(f"{self._program} writes more than {MAX_PROCESS_OUTPUT_BYTES} bytes")
         if self.returncode:
-            raise ProcessError.ended(self._program, self.returncode, err)
+            raise ProcessError.from_exit(self._program, self.returncode, err)
         return out, err
 
     async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
@@ -223,7 +225,7 @@ class _Process:
             os.killpg(self._process.pid, signal.SIGKILL)  # its children too, which may hold the pipes open
 
 
-class _Refreshes(logging.Filter):
+class _RefreshWarningFilter(logging.Filter):
     """A filter of the SDK's warnings about renewals, which come with tracebacks.
 
     A failed renewal that matters raises the same error. One that can wait is one line of our log.
@@ -233,10 +235,10 @@ class _Refreshes(logging.Filter):
         if record.levelno < logging.WARNING:
             return True
         if record.exc_info and record.args and "mandatory" not in record.args:
-            kind = record.exc_info[0]
-            log.warning("AWS credentials not renewed yet", reason=kind.__name__ if kind else "")
+            exc_type = record.exc_info[0]
+            log.warning("AWS credentials not renewed yet", reason=exc_type.__name__ if exc_type else "")
         return not (record.exc_info or "still expired" in str(record.msg))
 
 
 for _name in ("aiobotocore.credentials", "aiobotocore.tokens"):
-    logging.getLogger(_name).addFilter(_Refreshes())
+    logging.getLogger(_name).addFilter(_RefreshWarningFilter())

@@ -23,7 +23,7 @@ TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105  # the name of a variab
 CONTAINER_URIS = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 CONTAINER_TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105  # the name of a variable
 METADATA_DISABLED = "AWS_EC2_METADATA_DISABLED"
-NUMBERS = (
+INTEGER_VARIABLES = (
     "AWS_METADATA_SERVICE_TIMEOUT",
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
     "AWS_MAX_ATTEMPTS",
@@ -32,30 +32,30 @@ NUMBERS = (
 """Variables that the SDK reads as whole numbers."""
 
 MAX_METADATA_SECONDS = 2.0
-MAX_SHOWN = 200
+MAX_DISPLAYED_CHARACTERS = 200
 """Characters of a path, an address or a name that an error message repeats."""
 
 _ROLES = "latest/meta-data/iam/security-credentials/"
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019"
 
 
-def shown(value: str) -> str:
+def for_display(value: str) -> str:
     """Return a value as it may stand in a line: its control characters as escapes, and not endless."""
     plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
-    return plain if len(plain) <= MAX_SHOWN else f"{plain[:MAX_SHOWN]}…"
+    return plain if len(plain) <= MAX_DISPLAYED_CHARACTERS else f"{plain[:MAX_DISPLAYED_CHARACTERS]}…"
 
 
-def address(url: str) -> str:
+def safe_address(url: str) -> str:
     """Return an address without user, password, query and fragment, where secrets may be."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return "(not an address)"
-    return shown(f"{parts.scheme}://{host}{parts.path}" if parts.scheme else parts.path)
+    return for_display(f"{parts.scheme}://{host}{parts.path}" if parts.scheme else parts.path)
 
 
-def oddity(value: str) -> str:
+def format_fault(value: str) -> str:
     """Return what is wrong with the form of a value that was pasted or templated, or an empty text."""
     if not value.strip():
         return "is empty" if not value else "holds nothing but whitespace"
@@ -82,26 +82,28 @@ class Profile:
     @classmethod
     def of(cls, session: AioSession) -> "Profile":
         """Read variables only: this works whatever is wrong with the files."""
-        named = next((name for name in PROFILES if name in os.environ), "")
+        variable = next((name for name in PROFILES if name in os.environ), "")
         return cls(
-            os.environ[named] if named else "default",
-            named,
+            os.environ[variable] if variable else "default",
+            variable,
             _expanded(session.get_config_variable("config_file")),
             _expanded(session.get_config_variable("credentials_file")),
         )
 
     def __str__(self) -> str:
-        return f'the profile "{shown(self.name)}"{f" ({self.variable})" if self.variable else ""}'
+        return f'the profile "{for_display(self.name)}"{f" ({self.variable})" if self.variable else ""}'
 
     @property
     def files(self) -> str:
         """Both files, each with its state if it cannot be read."""
-        return " and ".join(f"{named(path)}{state(path)}" for path in (self.config_file, self.credentials_file))
+        return " and ".join(
+            f"{path_with_variable(path)}{unreadable_suffix(path)}" for path in (self.config_file, self.credentials_file)
+        )
 
     @property
     def option(self) -> str:
         """The end of a command of the AWS command line that acts on this profile."""
-        return "" if self.name == "default" or oddity(self.name) else f" --profile {shown(self.name)}"
+        return "" if self.name == "default" or format_fault(self.name) else f" --profile {for_display(self.name)}"
 
     def values(self, session: AioSession) -> dict[str, str]:
         """Return what is set for it, or nothing if it cannot be read."""
@@ -120,17 +122,17 @@ class Profile:
                 continue
             section = rf"(?ms)^\[\s*(?:profile\s+)?\"?{re.escape(self.name)}\"?\s*\]\s*$(.*?)(?=^\[|\Z)"
             if any(re.search(rf"(?m)^\s*{re.escape(key)}\s*[=:]", body) for body in re.findall(section, text)):
-                return named(path)
-        return named(self.config_file)
+                return path_with_variable(path)
+        return path_with_variable(self.config_file)
 
 
-def named(path: str) -> str:
+def path_with_variable(path: str) -> str:
     """Return the path of a shared file, with the variable that moved it there."""
     variable = next((name for name in FILE_VARIABLES if path == _expanded(os.environ.get(name, ""))), "")
-    return f"{shown(path)} ({variable})" if variable else shown(path)
+    return f"{for_display(path)} ({variable})" if variable else for_display(path)
 
 
-def state(path: str) -> str:
+def unreadable_suffix(path: str) -> str:
     """Return why a file cannot be read, in brackets, or an empty text."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
@@ -152,14 +154,14 @@ def configured_address(session: AioSession, service: str) -> str:
     """Return the address that a variable or the profile sets for a service, and its name, or an empty text."""
     for variable in (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"):
         if os.environ.get(variable):
-            return f"{address(os.environ[variable])} ({variable})"
+            return f"{safe_address(os.environ[variable])} ({variable})"
     profile = Profile.of(session)
     if url := profile.values(session).get("endpoint_url"):
-        return f"{address(url)} (endpoint_url of {profile})"
+        return f"{safe_address(url)} (endpoint_url of {profile})"
     return ""
 
 
-async def tried(session: AioSession) -> str:
+async def describe_missing(session: AioSession) -> str:
     """Return what each source of credentials lacked, after all of them gave nothing."""
     profile = Profile.of(session)
     sources = [_environment(), f"{profile} has none in {profile.files}", _container(), await _metadata(session)]
@@ -168,14 +170,14 @@ async def tried(session: AioSession) -> str:
 
 def _environment() -> str:
     if os.environ.get(SECRET_ACCESS_KEY) and not os.environ.get(ACCESS_KEY_ID):
-        return f"{SECRET_ACCESS_KEY} is set, but {ACCESS_KEY_ID} is {_lack(ACCESS_KEY_ID)}"
-    lacks = f"{ACCESS_KEY_ID} is {_lack(ACCESS_KEY_ID)}"
+        return f"{SECRET_ACCESS_KEY} is set, but {ACCESS_KEY_ID} is {_missing_state(ACCESS_KEY_ID)}"
+    missing = f"{ACCESS_KEY_ID} is {_missing_state(ACCESS_KEY_ID)}"
     if os.environ.get(ROLE_ARN):
-        return f"{lacks}; {ROLE_ARN} is set, but {TOKEN_FILE} is {_lack(TOKEN_FILE)}"
-    return lacks
+        return f"{missing}; {ROLE_ARN} is set, but {TOKEN_FILE} is {_missing_state(TOKEN_FILE)}"
+    return missing
 
 
-def _lack(variable: str) -> str:
+def _missing_state(variable: str) -> str:
     return "empty" if variable in os.environ else "not set"
 
 
@@ -196,11 +198,11 @@ async def _metadata(session: AioSession) -> str:
     except BotoCoreError:
         base = METADATA_BASE_URL
     base = base.rstrip("/") + "/"
-    name = f"instance metadata at {address(base)}"
+    name = f"instance metadata at {safe_address(base)}"
     proxy = get_environ_proxies(base).get(urlsplit(base).scheme)
     if proxy:
         host = urlsplit(base).hostname
-        return f"{name} is asked through the proxy {address(proxy)}: add {host} to NO_PROXY"
+        return f"{name} is asked through the proxy {safe_address(proxy)}: add {host} to NO_PROXY"
     try:
         return f"{name} {await _metadata_answer(base)}"
     except TimeoutError:

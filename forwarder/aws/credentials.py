@@ -13,25 +13,25 @@ from aiobotocore.config import AioConfig
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
 from pydantic import SecretStr
 
-from forwarder.aws.credential_chain import KeySession, Links, StoredKeySession, find_keys
-from forwarder.aws.credential_errors import explain, not_aws
-from forwarder.aws.credential_links import ROLE, Place, place_of
+from forwarder.aws.credential_chain import KeySession, ProviderFactory, StoredKeySession, load_keys
+from forwarder.aws.credential_errors import not_aws_error, provider_error
+from forwarder.aws.credential_providers import ROLE, CredentialSource, source_of
 from forwarder.aws.http_session import BoundedSession
 from forwarder.errors import VaultError
-from forwarder.settings.checks import is_loopback
-from forwarder.settings.fields import DestinationSettings
+from forwarder.settings.models import DestinationSettings
+from forwarder.settings.validators import is_loopback
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 
 ROLE_SECONDS = 3600
 """The SDK renews a quarter of an hour before the end, so anything shorter would renew all the time."""
 
-SESSION_NAME = "forwarder"
+ROLE_SESSION_NAME = "forwarder"
 
-LINK_TIMEOUTS = 2
-"""Time-outs of a request that a link of the chain may take: a program that makes keys takes longer than a request."""
+PROVIDER_TIMEOUTS = 2
+"""Time-outs of a request that a provider of the chain may take: a program that makes keys is slower than a request."""
 
 
-class Secrets(Protocol):
+class SecretStore(Protocol):
     """A vault, or what it would be with a change."""
 
     def reveal(self, name: str) -> SecretStr | None: ...
@@ -44,8 +44,8 @@ class StoredKeys:
     session_token: SecretStr | None = None
 
     @classmethod
-    def of(cls, vault: Secrets) -> Self | None:
-        """None where there are none. Raises VaultError where some are missing."""
+    def of(cls, vault: SecretStore) -> Self | None:
+        """Return the stored AWS keys, or None if none are stored. Raise VaultError if the set is incomplete."""
         key_id, secret = vault.reveal(AWS_ACCESS_KEY_ID), vault.reveal(AWS_SECRET_ACCESS_KEY)
         token = vault.reveal(AWS_SESSION_TOKEN)
         if key_id is None and secret is None and token is None:
@@ -58,15 +58,15 @@ class StoredKeys:
             )
         return cls(key_id, secret, token)
 
-    def arguments(self) -> dict[str, str]:
-        """As clients of both SDKs take them. Whoever has this has the secrets."""
-        given = {
+    def client_arguments(self) -> dict[str, str]:
+        """Return the keys as arguments of an SDK client. They are not masked."""
+        arguments = {
             "aws_access_key_id": self.access_key_id.get_secret_value(),
             "aws_secret_access_key": self.secret_access_key.get_secret_value(),
         }
         if self.session_token is not None:
-            given["aws_session_token"] = self.session_token.get_secret_value()
-        return given
+            arguments["aws_session_token"] = self.session_token.get_secret_value()
+        return arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,61 +91,61 @@ class Identity:
         """Return a session of the SDK whose clients use these keys, or the role assumed with them."""
         base = self.session_with(None)
         if self.stored is not None:
-            base.set_credentials(*self.stored.arguments().values())
+            base.set_credentials(*self.stored.client_arguments().values())
         if not self.destination.role_arn:
             return base
-        # The role waits for the link beneath it, and then for STS, whose client has to be made first.
+        # The role waits for the provider beneath it, and then for STS, whose client has to be made first.
         return self.session_with(lambda _: [_RoleProvider(self, base)], times=3)
 
-    def session_with(self, links: Links | None, *, times: int = 1) -> KeySession:
-        """Return a session of the SDK with these links, or with the SDK's own. Each may take `times` its time."""
-        kind = KeySession if self.stored is None else StoredKeySession
-        seconds = times * LINK_TIMEOUTS * self.destination.timeout.total_seconds()
-        return kind(self.destination.region, aio_config(self.destination), seconds, links)
+    def session_with(self, provider_factory: ProviderFactory | None, *, times: int = 1) -> KeySession:
+        """Return a session of the SDK with these providers, or with the SDK's own. Each may take `times` its time."""
+        session_class = KeySession if self.stored is None else StoredKeySession
+        seconds = times * PROVIDER_TIMEOUTS * self.destination.timeout.total_seconds()
+        return session_class(self.destination.region, client_config(self.destination), seconds, provider_factory)
 
     async def caller(self, session: KeySession) -> str:
         """Return the ARN of these keys, and their source. Raise DestinationError."""
-        await find_keys(session)
+        await load_keys(session)
         credentials = await session.get_credentials()
-        place = self._role_place() if self.destination.role_arn else place_of(credentials.method, session)
-        claim = "AWS STS does not confirm the keys from"
+        source = self._role_source() if self.destination.role_arn else source_of(credentials.method, session)
+        prefix = "AWS STS does not confirm the keys from"
         try:
             async with session.create_client("sts", **self.sts_options()) as sts:
                 arn = (await sts.get_caller_identity()).get("Arn")
         except Exception as error:  # noqa: BLE001  # whatever the SDK raises, one table has its cause
-            raise explain(error, credentials.method, session, place=place, claim=claim) from None
+            raise provider_error(error, credentials.method, session, source=source, prefix=prefix) from None
         if not arn:
-            raise not_aws(f"{claim} {place.name}")
-        return f"{arn}, with keys from {place.name}"
+            raise not_aws_error(f"{prefix} {source.name}")
+        return f"{arn}, with keys from {source.name}"
 
     def sts_options(self) -> dict[str, Any]:
         """An emulator on this machine answers for every service; any other address is the bus's alone."""
-        address = self.destination.endpoint_url
+        endpoint_url = self.destination.endpoint_url
         is_set = any(name in os.environ for name in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"))
-        is_emulator = bool(address) and is_loopback(urlsplit(address).hostname or "") and not is_set
-        return {"region_name": self.destination.region, "endpoint_url": address if is_emulator else None}
+        is_emulator = bool(endpoint_url) and is_loopback(urlsplit(endpoint_url).hostname or "") and not is_set
+        return {"region_name": self.destination.region, "endpoint_url": endpoint_url if is_emulator else None}
 
     def role_request(self) -> dict[str, Any]:
         request: dict[str, Any] = {
             "RoleArn": self.destination.role_arn,
-            "RoleSessionName": SESSION_NAME,
+            "RoleSessionName": ROLE_SESSION_NAME,
             "DurationSeconds": ROLE_SECONDS,
         }
         if self.destination.external_id:
             request["ExternalId"] = self.destination.external_id
         return request
 
-    def _role_place(self, base: str = "") -> Place:
+    def _role_source(self, base: str = "") -> CredentialSource:
         used = f", assumed with {base}" if base else ""
-        return Place(
+        return CredentialSource(
             f"the role {self.destination.role_arn} (destination.role_arn){used}",
             "correct destination.role_arn and destination.external_id",
         )
 
     async def assume_role(self, base: KeySession) -> dict[str, str]:
         """Return the role's keys, as the SDK renews them. Raise DestinationError."""
-        await find_keys(base)
-        place = self._role_place(place_of((await base.get_credentials()).method, base).name)
+        await load_keys(base)
+        source = self._role_source(source_of((await base.get_credentials()).method, base).name)
         try:
             async with base.create_client("sts", **self.sts_options()) as sts:
                 response = await sts.assume_role(**self.role_request())
@@ -157,11 +157,11 @@ class Identity:
                 "expiry_time": keys["Expiration"].isoformat(),
             }
         except Exception as error:  # noqa: BLE001  # as above
-            raise explain(error, ROLE, base, place=place) from None
+            raise provider_error(error, ROLE, base, source=source) from None
 
 
 class _RoleProvider:
-    """A link of the SDK's chain that assumes the role, and again before the hour is over."""
+    """A provider of the SDK's chain that assumes the role, and again before the hour is over."""
 
     METHOD = ROLE
     CANONICAL_NAME = "AssumeRole"
@@ -188,5 +188,5 @@ def _options(destination: DestinationSettings) -> dict[str, Any]:
     }
 
 
-def aio_config(destination: DestinationSettings) -> AioConfig:
+def client_config(destination: DestinationSettings) -> AioConfig:
     return AioConfig(**_options(destination), http_session_cls=BoundedSession)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiobotocore.credentials import AioCredentials
 
-from forwarder.aws.credential_chain import FrozenKeys, KeySession, find_keys
-from forwarder.aws.credential_errors import explain
+from forwarder.aws.credential_chain import FrozenKeys, KeySession, load_keys
+from forwarder.aws.credential_errors import provider_error
 
 if TYPE_CHECKING:
     from forwarder.aws.credentials import Identity
@@ -21,36 +21,36 @@ class CurrentKeys:
 
     def __init__(self, identity: "Identity", seconds: float) -> None:
         self._identity = identity
-        self._seconds = seconds
+        self._timeout_seconds = seconds
         self._session = identity.session()
 
     async def find(self) -> FrozenKeys:
         """Return keys that are valid now. Raise DestinationError, after which every source is read again."""
         session = self._session
         try:
-            async with asyncio.timeout(self._seconds):
-                return await find_keys(session)
-        except Exception as error:  # noqa: BLE001  # each link of the chain, and each file it reads, has its own
-            problem = explain(error, "", session)
-            self._renew(session)
+            async with asyncio.timeout(self._timeout_seconds):
+                return await load_keys(session)
+        except Exception as error:  # noqa: BLE001  # each provider of the chain, and each file it reads, has its own
+            problem = provider_error(error, "", session)
+            self._replace_session(session)
             raise problem from None
 
-    def refused(self, keys: FrozenKeys) -> None:
+    def invalidate(self, keys: FrozenKeys) -> None:
         """Read every source again before the next request. Requests in flight may report the same keys once more."""
-        if self._session.checked == keys:
-            self._renew(self._session)
+        if self._session.validated_keys == keys:
+            self._replace_session(self._session)
 
-    def _renew(self, session: KeySession) -> None:
+    def _replace_session(self, session: KeySession) -> None:
         if self._session is session:
             self._session = self._identity.session()
 
     def client_session(self) -> KeySession:
         """Return a session whose clients sign each request with the keys of that moment."""
-        return self._identity.session_with(lambda _: [_Current(self)])
+        return self._identity.session_with(lambda _: [_CurrentCredentials(self)])
 
 
-class _Current(AioCredentials):  # type: ignore[misc]  # the SDK ships no types
-    """A link of the SDK's chain, and the credentials that it finds. It holds no keys of its own."""
+class _CurrentCredentials(AioCredentials):  # type: ignore[misc]  # the SDK ships no types
+    """A provider of the SDK's chain, and the credentials that it finds. It holds no keys of its own."""
 
     METHOD = "current"
 
@@ -58,7 +58,7 @@ class _Current(AioCredentials):  # type: ignore[misc]  # the SDK ships no types
         super().__init__("", "", method=self.METHOD)
         self._keys = keys
 
-    async def load(self) -> "_Current":
+    async def load(self) -> "_CurrentCredentials":
         return self
 
     async def get_frozen_credentials(self) -> FrozenKeys:

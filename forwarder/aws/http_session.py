@@ -43,14 +43,14 @@ async def read_body(content: aiohttp.StreamReader, headers: Mapping[str, str]) -
 class Body(aiohttp.BytesPayload):
     """A request body that records when the first byte of it is about to be written."""
 
-    was_begun = False
+    is_started = False
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self.was_begun = True
+        self.is_started = True
         await super().write_with_length(writer, content_length)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self.was_begun = True
+        self.is_started = True
         await super().write(writer)
 
 
@@ -65,7 +65,7 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no 
             session = await super()._get_session(proxy_url)
         except Exception as error:  # a file of certificates that cannot be read, or the address of a proxy
             raise NeverSent(type(error).__name__) from error
-        return _Requests(session)
+        return _BoundedClient(session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +82,32 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class _Requests:
+class _BoundedClient:
     session: aiohttp.ClientSession
 
     async def request(self, method: str, **options: Any) -> Response:
         data = options.pop("data", None)
         body = Body(data.encode() if isinstance(data, str) else data) if isinstance(data, (bytes, str)) else None
-        limits = options.pop("timeout", self.session.timeout)
+        timeout = options.pop("timeout", self.session.timeout)
         # Without `connect`, only each step is bounded: a proxy that is silent after CONNECT would go unnoticed.
-        limits = aiohttp.ClientTimeout(
-            connect=limits.sock_connect, sock_connect=limits.sock_connect, sock_read=limits.sock_read
+        timeout = aiohttp.ClientTimeout(
+            connect=timeout.sock_connect, sock_connect=timeout.sock_connect, sock_read=timeout.sock_read
         )
         try:
             response = await self.session.request(
-                method, **options, data=data if body is None else body, timeout=limits, allow_redirects=False
+                method, **options, data=data if body is None else body, timeout=timeout, allow_redirects=False
             )
         except CONNECT_ERRORS:
             raise
         except Exception as error:
-            if body is None or body.was_begun:
+            if body is None or body.is_started:
                 raise
             raise NeverSent(type(error).__name__) from error
         async with response:
-            return Response(response.url, response.status, response.raw_headers, await _bounded(response))
+            return Response(response.url, response.status, response.raw_headers, await _read_bounded(response))
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     """Return the body. A refusal without a readable body is still a refusal: its status is enough."""
     try:
         return await read_body(response.content, response.headers)

@@ -16,7 +16,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from forwarder.aws.connection_errors import is_of_a_response, unreachable, was_never_sent, words
+from forwarder.aws.connection_errors import describe_error, is_never_sent, is_response_error, unreachable_error
 from forwarder.errors import (
     BusMissing,
     BusUnverified,
@@ -26,9 +26,9 @@ from forwarder.errors import (
     DestinationUnavailable,
 )
 from forwarder.model import Unknown
-from forwarder.redaction import foreign
+from forwarder.redaction import sanitize
 
-THROTTLED = frozenset(
+THROTTLING_CODES = frozenset(
     {
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
@@ -48,7 +48,7 @@ THROTTLED = frozenset(
 )
 """The codes with which AWS services throttle. botocore's retry mode "standard" has the same list."""
 
-TRANSIENT = THROTTLED | {
+TRANSIENT_CODES = THROTTLING_CODES | {
     "InternalError",
     "InternalException",
     "InternalFailure",
@@ -61,15 +61,17 @@ TRANSIENT = THROTTLED | {
 }
 """Codes of an entry or of a request that was not accepted and will be later."""
 
-MAY_NOT = ("AccessDenied", "AccessDeniedException")
+ACCESS_DENIED_CODES = ("AccessDenied", "AccessDeniedException")
 """Codes of a request whose keys are valid, but whose policy does not allow it."""
 
-MISSING = "ResourceNotFoundException"
+RESOURCE_NOT_FOUND = "ResourceNotFoundException"
 PUT_EVENTS = "PutEvents"
 DESCRIBE = "DescribeEventBus"
 
-CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"})
-KEYS = frozenset(
+SIGNATURE_CODES = frozenset(
+    {"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"}
+)
+CREDENTIAL_CODES = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
@@ -93,7 +95,7 @@ VERIFY_OFF = "if the bus may not be described, set destination.verify = false"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorResponse:
     """An error response of AWS, or of something that answers in its place. `code` and `message` are redacted."""
 
     operation: str
@@ -106,13 +108,13 @@ class Refusal:
         document = error.response.get("Error", {})
         metadata = error.response.get("ResponseMetadata", {})
         code = str(document.get("Code") or "")
-        if _is_no_code(code):
+        if _has_no_code(code):
             # Some gateways of AWS name the error in this header only: `Code:http://…/`.
             header = str((metadata.get("HTTPHeaders") or {}).get("x-amzn-errortype") or "")
             code = header.partition(":")[0].rpartition("#")[2].strip() or code
         status = int(metadata.get("HTTPStatusCode") or 0)
         # AWS quotes the request that it refuses, tokens included.
-        return cls(error.operation_name, status, foreign(code), foreign(document.get("Message") or ""))
+        return cls(error.operation_name, status, sanitize(code), sanitize(document.get("Message") or ""))
 
     @property
     def text(self) -> str:
@@ -121,39 +123,39 @@ class Refusal:
     @property
     def is_from_aws(self) -> bool:
         """Without an error document botocore takes the status for the code: then AWS itself did not answer."""
-        return not _is_no_code(self.code)
+        return not _has_no_code(self.code)
 
     @property
-    def is_failure(self) -> bool:
+    def is_server_error(self) -> bool:
         return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
     @property
     def sender(self) -> str:
         return "the bus" if self.operation in (PUT_EVENTS, DESCRIBE) else f"AWS ({self.operation})"
 
-    def common(self) -> DestinationError | None:
+    def common_error(self) -> DestinationError | None:
         """Return the meaning of a refusal that any operation can get, or None for one of this operation."""
-        if self.code in THROTTLED or self.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if self.code in THROTTLING_CODES or self.status == HTTPStatus.TOO_MANY_REQUESTS:
             return DestinationUnavailable(f"{self.sender} throttles: {self.text}", code="ThrottlingException")
-        if self.code in CLOCK:
+        if self.code in SIGNATURE_CODES:
             hint = "check this machine's clock, then the AWS keys: `forwarder check`"
             return DestinationRefused(f"{self.sender} refuses the signature: {self.text}", code=self.code, hint=hint)
-        if self.code in MAY_NOT and self.operation == DESCRIBE:
+        if self.code in ACCESS_DENIED_CODES and self.operation == DESCRIBE:
             return DescribeDenied(f"DescribeEventBus is denied: {self.text}", code=self.code, hint=ALLOW_DESCRIBE)
         is_forbidden = self.is_from_aws and self.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-        if self.code in KEYS or is_forbidden:
+        if self.code in CREDENTIAL_CODES or is_forbidden:
             return DestinationRefused(f"{self.sender} refuses the keys: {self.text}", code=self.code, hint=CHECK_KEYS)
-        if self.is_failure and (self.is_from_aws or self.status == HTTPStatus.SERVICE_UNAVAILABLE):
-            code = self.code if self.code in TRANSIENT else "InternalFailure"
+        if self.is_server_error and (self.is_from_aws or self.status == HTTPStatus.SERVICE_UNAVAILABLE):
+            code = self.code if self.code in TRANSIENT_CODES else "InternalFailure"
             return DestinationUnavailable(f"{self.sender} fails: {self.text}", code=code)
         return None
 
-    def not_aws(self) -> DestinationUnavailable:
+    def not_aws_error(self) -> DestinationUnavailable:
         hint = "something between here and AWS answers in its place: check endpoint_url and proxies"
         return DestinationUnavailable(f"status {self.status} from something that is not AWS", code="not-aws", hint=hint)
 
 
-def _is_no_code(code: str) -> bool:
+def _has_no_code(code: str) -> bool:
     return code.isdigit() or code in ("", "Unknown")
 
 
@@ -165,7 +167,7 @@ def request_error(error: Exception, address: str = "") -> DestinationError | Unk
     if isinstance(error, DestinationError):
         return error
     if isinstance(error, ClientError):
-        return _refusal(Refusal.of(error))
+        return _error_of_response(ErrorResponse.of(error))
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)):
         name = type(error).__name__
         return DestinationRefused(f"there are no usable AWS keys: {name}", code=name, hint=CHECK_KEYS)
@@ -173,47 +175,49 @@ def request_error(error: Exception, address: str = "") -> DestinationError | Unk
         return BusUnverified(
             "the settings make a request that cannot be sent", code="ParamValidation", hint=f"{CHECK_BUS}, role_arn"
         )
-    if was_never_sent(error):
-        return unreachable(error, address)
-    return Unknown("no whole answer in time" if isinstance(error, TimeoutError) else words(error))
+    if is_never_sent(error):
+        return unreachable_error(error, address)
+    return Unknown("no complete response in time" if isinstance(error, TimeoutError) else describe_error(error))
 
 
-def before_request(error: Exception, doing: str, address: str) -> DestinationError:
-    """Return the reason for which delivery is paused. `doing` names the step that failed, before any PutEvents."""
-    meaning = request_error(error, address)
-    if isinstance(meaning, DestinationError):
-        return meaning
-    if isinstance(error, BotoCoreError) and not is_of_a_response(error):
+def error_before_request(error: Exception, step: str, address: str) -> DestinationError:
+    """Return the reason for which delivery is paused. `step` names the step that failed, before any PutEvents."""
+    failure = request_error(error, address)
+    if isinstance(failure, DestinationError):
+        return failure
+    if isinstance(error, BotoCoreError) and not is_response_error(error):
         return BusUnverified(
-            f"{doing}: {foreign(error)}", code=type(error).__name__, hint=f"{CHECK_BUS}, and endpoint_url"
+            f"{step}: {sanitize(error)}", code=type(error).__name__, hint=f"{CHECK_BUS}, and endpoint_url"
         )
     hint = "check endpoint_url, the network and HTTPS_PROXY: what answers there may not be AWS"
-    return DestinationUnavailable(f"{doing}: {meaning.reason}", code="unreachable", hint=hint)
+    return DestinationUnavailable(f"{step}: {failure.reason}", code="unreachable", hint=hint)
 
 
 def credentials_error(error: Exception) -> DestinationError:
-    """Return the reason for which there are no keys: every link of the chain has errors of its own."""
-    if isinstance(error, ClientError) and (refusal := Refusal.of(error)).operation in (PUT_EVENTS, DESCRIBE):
-        return _refusal(refusal)
-    meaning = request_error(error)
-    if isinstance(meaning, DestinationError) and not isinstance(meaning, BusUnverified):
-        return meaning
-    reason = meaning.reason if isinstance(meaning, Unknown) else type(error).__name__
+    """Return the reason for which there are no keys: every provider of the chain has errors of its own."""
+    if isinstance(error, ClientError) and (refusal := ErrorResponse.of(error)).operation in (PUT_EVENTS, DESCRIBE):
+        return _error_of_response(refusal)
+    failure = request_error(error)
+    if isinstance(failure, DestinationError) and not isinstance(failure, BusUnverified):
+        return failure
+    reason = failure.reason if isinstance(failure, Unknown) else type(error).__name__
     return DestinationRefused(f"the AWS keys cannot be had: {reason}", code="credentials", hint=CHECK_KEYS)
 
 
-def _refusal(refusal: Refusal) -> DestinationError:
-    if meaning := refusal.common():
-        return meaning
+def _error_of_response(refusal: ErrorResponse) -> DestinationError:
+    if failure := refusal.common_error():
+        return failure
     if not refusal.is_from_aws:
-        return refusal.not_aws()
+        return refusal.not_aws_error()
     if refusal.operation != DESCRIBE:
         # A code of another service, such as STS's ResourceNotFoundException or ValidationError, is about the keys.
         reason = f"the AWS keys cannot be had: {refusal.operation}: {refusal.text}"
         return DestinationRefused(reason, code="credentials", hint="check role_arn, external_id and the AWS keys")
-    if refusal.code == MISSING:
+    if refusal.code == RESOURCE_NOT_FOUND:
         return BusMissing(
-            f"the bus does not exist: {refusal.text}", code=MISSING, hint="create it, or correct event_bus and region"
+            f"the bus does not exist: {refusal.text}",
+            code=RESOURCE_NOT_FOUND,
+            hint="create it, or correct event_bus and region",
         )
     reason = f"DescribeEventBus is refused, so nothing is sent: {refusal.text}"
     return BusUnverified(reason, code=refusal.code, hint=f"{CHECK_BUS}; {VERIFY_OFF}")

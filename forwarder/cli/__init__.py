@@ -1,4 +1,4 @@
-"""The command line: `forwarder [-c FILE] VERB`, one module a verb."""
+"""The command line: `forwarder [-c FILE] COMMAND`, one module per command."""
 
 import re
 import sys
@@ -12,8 +12,9 @@ from typer.core import TyperGroup
 from forwarder import __version__
 from forwarder.cli import (
     check,
-    dead,
+    dead_letters,
     demo,
+    enable_disable,
     health,
     init,
     keys,
@@ -24,14 +25,13 @@ from forwarder.cli import (
     run,
     schema,
     status,
-    switch,
     web,
 )
-from forwarder.cli.output import complain, echo
+from forwarder.cli.output import echo, print_error
 from forwarder.cli.terminal import discard_output, prepare_streams
 from forwarder.errors import ForwarderError
 from forwarder.machine_errors import machine_error
-from forwarder.settings import here
+from forwarder.settings import resolve_config
 from forwarder.vault.memory import forbid_core_dumps
 
 NOT_REPEATED = "It is not repeated here: it may be a secret."
@@ -88,12 +88,12 @@ def _settings_file(
             "--version",
             callback=lambda value: _show_version(wanted=value),
             is_eager=True,
-            help="Say which version this is, and exit.",
+            help="Print the version, and exit.",
         ),
     ] = False,
 ) -> None:
     """Streams the failed executions of Alloy Embedded workflows to an AWS EventBridge bus."""
-    context.obj = here(config)
+    context.obj = resolve_config(config)
 
 
 app.command()(init.init)
@@ -103,11 +103,12 @@ app.command()(once.once)
 app.command()(check.check)
 app.command()(status.status)
 app.command()(health.health)
-app.command()(switch.enable)
-app.command()(switch.disable)
+app.command()(enable_disable.enable)
+app.command()(enable_disable.disable)
 app.command()(logs.logs)
 app.command()(rerun.rerun)
-app.add_typer(dead.app)
+app.add_typer(dead_letters.app)
+app.add_typer(check.ledger_app)
 app.command()(replay.replay)
 app.command()(schema.schema)
 app.add_typer(web.app)
@@ -124,32 +125,32 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except ForwarderError as error:
-        complain(error)
+        print_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader has seen enough
         discard_output()
         sys.exit(1)
     except OSError as error:
         if explained := machine_error(error):
-            complain(explained)
+            print_error(explained)
             sys.exit(explained.exit_code)
         if error.filename is None:
             discard_output()
-        complain(ForwarderError(f"{error.filename or 'the output'}: {error.strerror or type(error).__name__}"))
+        print_error(ForwarderError(f"{error.filename or 'the output'}: {error.strerror or type(error).__name__}"))
         sys.exit(1)
     except Exception as error:  # noqa: BLE001  # a traceback may show values; these lines show none
         if explained := machine_error(error):
-            complain(explained)
+            print_error(explained)
             sys.exit(explained.exit_code)
         hint = "please report this line; it holds no value of yours"
-        complain(ForwarderError(f"the forwarder failed: {type(error).__name__} at {_place_of(error)}", hint=hint))
+        print_error(ForwarderError(f"the forwarder failed: {type(error).__name__} at {_location_of(error)}", hint=hint))
         sys.exit(1)
 
 
-def _place_of(error: Exception) -> str:
+def _location_of(error: Exception) -> str:
     """Return the innermost function of the forwarder that the error passed through, with its line number."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__) if "forwarder" in frame.f_globals.get("__name__", "")]
     if not frames:
-        return "an unknown place"
+        return "an unknown location"
     frame = frames[-1]
     return f"{frame.f_globals['__name__']}.{frame.f_code.co_qualname}:{frame.f_lineno}"

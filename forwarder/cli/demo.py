@@ -18,6 +18,6 @@ def demo(
 
     Example: forwarder demo --keep
     """
-    from forwarder.demo.story import play  # noqa: PLC0415 - boto3 and a server that no other verb needs
+    from forwarder.demo.scenario import run_demo  # noqa: PLC0415 - boto3 and a server that no other command needs
 
-    raise typer.Exit(play(Console(), keep=keep))
+    raise typer.Exit(run_demo(Console(), keep=keep))

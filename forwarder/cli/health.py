@@ -11,14 +11,14 @@ from typing import Annotated, Any, Final, Self
 
 import typer
 
-from forwarder.cli.output import AsJson, complain, echo, print_json
+from forwarder.cli.output import JsonOption, echo, print_error, print_json
 from forwarder.errors import ForwarderError, SettingsError
 from forwarder.ledger import is_running, ledger_file
 from forwarder.printable import printable
-from forwarder.settings import Place
-from forwarder.settings.checks import host_and_port
-from forwarder.settings.fields import ListenerSettings, WebSettings
+from forwarder.settings import ConfigSource
 from forwarder.settings.load import load_listeners, load_without_file
+from forwarder.settings.models import ListenerSettings, WebSettings
+from forwarder.settings.validators import parse_host_and_port
 
 TIMEOUT_SECONDS: Final = 5.0
 MAX_RESPONSE_BYTES: Final = 65_536
@@ -27,11 +27,11 @@ _READY_STATES: Final = frozenset({"HEALTHY", "DEGRADED", "PAUSED"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-class Unreachable(ForwarderError):
+class ListenerUnreachable(ForwarderError):
     exit_code = 69
 
 
-class NoListener(ForwarderError):
+class ListenerNotConfigured(ForwarderError):
     exit_code = 78
 
 
@@ -51,7 +51,7 @@ class Listener:
         listen = web.health_listen or web.listen
         if not listen:
             return None
-        host, port = host_and_port(listen)
+        host, port = parse_host_and_port(listen)
         if host != "localhost" and ip_address(host).is_unspecified:
             host = "::1" if ":" in host else "127.0.0.1"
         return cls(key, host, port, "https" if key == "listen" and web.tls_cert else "http")
@@ -82,7 +82,7 @@ def health(
     context: typer.Context,
     *,
     ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask the running daemon whether it is healthy. For container health checks and scripts.
 
@@ -91,64 +91,64 @@ def health(
 
     Example: forwarder health --ready
     """
-    place: Place = context.obj
+    config_source: ConfigSource = context.obj
     try:
-        found = _check(place, path="/readyz" if ready else "/livez")
+        result = _check(config_source, path="/readyz" if ready else "/livez")
     except ForwarderError as error:
         if not as_json:
             raise
-        print_json({**asdict(Health(False, "", None, error.message, None)), "mend": error.hint})
+        print_json({**asdict(Health(False, "", None, error.message, None)), "hint": error.hint})
         raise typer.Exit(error.exit_code) from None
     if as_json:
-        print_json({**asdict(found), "mend": ""})
-    elif found.healthy:
-        echo(found.reason)
+        print_json({**asdict(result), "hint": ""})
+    elif result.healthy:
+        echo(result.reason)
     else:
-        complain(ForwarderError(found.reason, hint="see the daemon's log and `forwarder status`"))
-    raise typer.Exit(0 if found.healthy else 1)
+        print_error(ForwarderError(result.reason, hint="see the daemon's log and `forwarder status`"))
+    raise typer.Exit(0 if result.healthy else 1)
 
 
-def _check(place: Place, *, path: str) -> Health:
-    """Raise SettingsError, Unreachable or NoListener."""
-    settings = _settings(place)
+def _check(config_source: ConfigSource, *, path: str) -> Health:
+    """Raise SettingsError, ListenerUnreachable or ListenerNotConfigured."""
+    settings = _settings(config_source)
     listener = Listener.of(settings.web)
     if listener is None:
-        return _without_listener(place, settings, path)
+        return _without_listener(config_source, settings, path)
     if listener.port == 0:
-        raise NoListener(
+        raise ListenerNotConfigured(
             f"web.{listener.key} has port 0, so the daemon's port is not known here",
             hint=f"set a fixed port in {listener.key}, or set [web] health_listen",
         )
-    return _judge(f"{listener.url}{path}", *_get(listener, path))
+    return _interpret(f"{listener.url}{path}", *_get(listener, path))
 
 
-def _settings(place: Place) -> ListenerSettings:
+def _settings(config_source: ConfigSource) -> ListenerSettings:
     """Return the settings of the file, or the defaults if a running daemon outlives an invalid edit of the file.
 
     The daemon keeps its last good settings. A health check that failed here would make the container's runtime
     restart a daemon that works, and the new process could not start.
     """
     try:
-        return load_listeners(place)
+        return load_listeners(config_source)
     except SettingsError as error:
         try:
-            defaults = load_without_file(place)
+            defaults = load_without_file(config_source)
         except SettingsError:
             raise error from None
-        if not is_running(ledger_file(place, defaults)):
+        if not is_running(ledger_file(config_source, defaults)):
             raise
         return defaults
 
 
-def _without_listener(place: Place, settings: ListenerSettings, path: str) -> Health:
+def _without_listener(config_source: ConfigSource, settings: ListenerSettings, path: str) -> Health:
     if path == "/readyz":
-        raise NoListener(
+        raise ListenerNotConfigured(
             "no listener is configured, so nothing reports readiness",
             hint='set [web] health_listen, e.g. to "127.0.0.1:8788"',
         )
-    file = ledger_file(place, settings)
+    file = ledger_file(config_source, settings)
     if not is_running(file):
-        raise Unreachable(
+        raise ListenerUnreachable(
             f"no forwarder runs on {file}: no process holds its lock",
             hint="start it with `forwarder run`; no listener is configured, so only the lock shows whether it runs",
         )
@@ -156,7 +156,7 @@ def _without_listener(place: Place, settings: ListenerSettings, path: str) -> He
 
 
 def _get(listener: Listener, path: str) -> tuple[int, bytes]:
-    """Return the status and the body of a response. Raise Unreachable.
+    """Return the status and the body of a response. Raise ListenerUnreachable.
 
     This speaks to the socket directly: no proxy variable applies, and one deadline covers everything.
     """
@@ -180,7 +180,7 @@ def _get(listener: Listener, path: str) -> tuple[int, bytes]:
     head, _, body = bytes(response).partition(b"\r\n\r\n")
     words = head.split(maxsplit=2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():  # noqa: PLR2004  # version, status
-        raise Unreachable(f"{listener.url} does not answer with HTTP", hint=_hint(listener))
+        raise ListenerUnreachable(f"{listener.url} does not answer with HTTP", hint=_hint(listener))
     return int(words[1]), body
 
 
@@ -196,7 +196,7 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def _unreachable(listener: Listener, error: OSError) -> Unreachable:
+def _unreachable(listener: Listener, error: OSError) -> ListenerUnreachable:
     match error:
         case TimeoutError():
             cause = f"no response within {TIMEOUT_SECONDS:g} s"
@@ -204,14 +204,14 @@ def _unreachable(listener: Listener, error: OSError) -> Unreachable:
             cause = f"TLS failed: {error.reason or type(error).__name__}"
         case _:
             cause = (error.strerror or type(error).__name__).lower()
-    return Unreachable(f"{listener.url} (web.{listener.key}) cannot be asked: {cause}", hint=_hint(listener))
+    return ListenerUnreachable(f"{listener.url} (web.{listener.key}) cannot be asked: {cause}", hint=_hint(listener))
 
 
 def _hint(listener: Listener) -> str:
     return f"is `forwarder run` running here? A change of [web] {listener.key} takes effect at its next start"
 
 
-def _judge(url: str, status: int, body: bytes) -> Health:
+def _interpret(url: str, status: int, body: bytes) -> Health:
     """Return the health that a response stands for. Another program's response is not healthy."""
     try:
         response = json.loads(body)
@@ -231,10 +231,10 @@ def _judge(url: str, status: int, body: bytes) -> Health:
 
 def _reasons(response: dict[str, Any]) -> str:
     """Return the reasons that the response names, for example `stalled: intake` or `bus is FAILED`."""
-    late, parts = response.get("late"), response.get("parts")
-    found = [f"stalled: {', '.join(map(str, late))}"] if isinstance(late, list) and late else []
+    late, parts = response.get("stalled"), response.get("components")
+    result = [f"stalled: {', '.join(map(str, late))}"] if isinstance(late, list) and late else []
     if response.get("draining") is True:
-        found.append("it is stopping")
+        result.append("it is stopping")
     if isinstance(parts, dict):
-        found += [f"{name} is {state}" for name, state in parts.items() if str(state) not in _READY_STATES]
-    return "; ".join(found)[:MAX_REASON_CHARACTERS]
+        result += [f"{name} is {state}" for name, state in parts.items() if str(state) not in _READY_STATES]
+    return "; ".join(result)[:MAX_REASON_CHARACTERS]

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from forwarder import files
-from forwarder.cli.output import AsJson, echo, print_json, print_table, shown
+from forwarder import atomicfile
+from forwarder.cli.output import JsonOption, echo, format_time, print_json, print_table
 from forwarder.errors import UsageError, VaultError
-from forwarder.settings import LocalSettings, Place, load_local, pasted
+from forwarder.settings import ConfigSource, LocalSettings, load_local, pasted
 from forwarder.vault import AWS_SESSION_TOKEN, NAMES, Vault
 from forwarder.vault.rotate import rotate
-from forwarder.vault.secret_values import advice, check, refuse_token
+from forwarder.vault.secret_values import reject_own_token, secret_hint, validate_secret
 
 MAX_PIPED_BYTES = 64 * 1024
 
@@ -39,39 +39,39 @@ def set_(context: typer.Context, name: Name) -> None:
             " `forwarder keys set NAME < FILE`",
         )
     _require_name(name)
-    value = pasted.trimmed(typer.prompt(name, hide_input=True) if sys.stdin.isatty() else _piped())
-    check(name, value)
-    place: Place = context.obj
-    settings = load_local(place)
-    with _locked(place, settings):
-        vault = Vault.open(place, settings)
-        refuse_token(name, value, vault.digests())
+    value = pasted.trim(typer.prompt(name, hide_input=True) if sys.stdin.isatty() else _read_piped())
+    validate_secret(name, value)
+    config_source: ConfigSource = context.obj
+    settings = load_local(config_source)
+    with _vault_folder_lock(config_source, settings):
+        vault = Vault.open(config_source, settings)
+        reject_own_token(name, value, vault.digests())
         vault.set(name, value, datetime.now(UTC))
     echo(f"{name} is set")
-    if hint := advice(name, value, has_token=vault.set_at(AWS_SESSION_TOKEN) is not None):
+    if hint := secret_hint(name, value, has_token=vault.set_at(AWS_SESSION_TOKEN) is not None):
         echo(f"note: {hint}", err=True)
 
 
 @app.command()
-def show(context: typer.Context, *, as_json: AsJson = False) -> None:
+def show(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """Which secrets are set, when, and their last four characters.
 
     Example: forwarder keys show --json
     """
-    place: Place = context.obj
-    vault = Vault.open(place, load_local(place))
-    rows = [(name, vault.set_at(name), vault.ending(name)) for name in NAMES]
+    config_source: ConfigSource = context.obj
+    vault = Vault.open(config_source, load_local(config_source))
+    rows = [(name, vault.set_at(name), vault.suffix(name)) for name in NAMES]
     if as_json:
         print_json(
             [
-                {"name": name, "set": set_at is not None, "set_at": set_at, "ends_with": ending or None}
-                for name, set_at, ending in rows
+                {"name": name, "set": set_at is not None, "set_at": set_at, "ends_with": suffix or None}
+                for name, set_at, suffix in rows
             ]
         )
         return
     print_table(
         ("name", "value", "set at"),
-        [(name, f"…{ending}" if set_at else "not set", shown(set_at)) for name, set_at, ending in rows],
+        [(name, f"…{suffix}" if set_at else "not set", format_time(set_at)) for name, set_at, suffix in rows],
     )
 
 
@@ -82,10 +82,10 @@ def remove(context: typer.Context, name: Name) -> None:
     Example: forwarder keys remove aws-session-token
     """
     _require_name(name)
-    place: Place = context.obj
-    settings = load_local(place)
-    with _locked(place, settings):
-        removed = Vault.open(place, settings).remove(name)
+    config_source: ConfigSource = context.obj
+    settings = load_local(config_source)
+    with _vault_folder_lock(config_source, settings):
+        removed = Vault.open(config_source, settings).remove(name)
     echo(f"{name} is removed" if removed else f"{name} was not set")
 
 
@@ -95,10 +95,10 @@ def rotate_(context: typer.Context) -> None:
 
     Example: forwarder keys rotate
     """
-    place: Place = context.obj
-    settings = load_local(place)
-    with _locked(place, settings):
-        key = rotate(place, settings)
+    config_source: ConfigSource = context.obj
+    settings = load_local(config_source)
+    with _vault_folder_lock(config_source, settings):
+        key = rotate(config_source, settings)
     echo(f"sealed under the new master key {key.id}; keep a copy of it in a safe place")
 
 
@@ -108,22 +108,22 @@ def _require_name(name: str) -> None:
         raise UsageError("there is no secret of that name", hint=f"there are {', '.join(NAMES)}")
 
 
-def _piped() -> str:
+def _read_piped() -> str:
     """Return what was piped in: as UTF-8, or as UTF-16, which Windows shells write. One key is much smaller."""
     content = sys.stdin.buffer.read(MAX_PIPED_BYTES)
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        return "\0"  # which `check` refuses, without showing anything
+        return "\0"  # which `validate_secret` refuses, without showing anything
 
 
 @contextmanager
-def _locked(place: Place, settings: LocalSettings) -> Iterator[None]:
+def _vault_folder_lock(config_source: ConfigSource, settings: LocalSettings) -> Iterator[None]:
     """Hold the folder of the vault. Raises VaultError if there is none."""
-    folder = files.end_of(place.path(settings.vault.file)).parent
+    folder = atomicfile.resolve_links(config_source.path(settings.vault.file)).parent
     try:
-        with files.locked(folder):
+        with atomicfile.locked(folder):
             yield
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         hint = "make the folder, or change [vault] file"

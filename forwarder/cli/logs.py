@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from forwarder.cli.output import AsJson, print_json, print_table, shown
-from forwarder.cli.source import ask
-from forwarder.model import Execution, Feed, Verdict
+from forwarder.cli._logs_client import call_logs_api
+from forwarder.cli.output import JsonOption, format_time, print_json, print_table
+from forwarder.model import Classification, Execution, Feed
 from forwarder.settings import Settings
 
-if TYPE_CHECKING:  # what asks the logs API and looks into its answers takes a while to load, and few verbs need it
+if TYPE_CHECKING:  # what asks the logs API and looks into its answers takes a while to load, and few commands need it
     from forwarder.alloy.client import LogsClient
 
-MOST_PAGES = 1000
-LONGEST_MESSAGE = 200
+MAX_PAGES = 1000
+MAX_MESSAGE_CHARACTERS = 200
 
 
-class _AsSaid(msgspec.Struct):
+class _RawPage(msgspec.Struct):
     data: list[msgspec.Raw]
 
 
@@ -30,72 +30,72 @@ def logs(
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many to show at the most.")] = 30,
     user: Annotated[str | None, typer.Option(help="Only those of this user.")] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """The latest executions of a workflow, as the Error Logging API tells them.
+    """The latest executions of a workflow, as the Error Logging API returns them.
 
     Example: forwarder logs 64f1a2 --failed --limit 10
     """
     feed = Feed(workflow_id, user)
-    found = ask(context, lambda client, settings: _latest(client, settings, feed, limit, failed=failed))
+    found = call_logs_api(context, lambda client, settings: _latest(client, settings, feed, limit, failed=failed))
     if as_json:
-        print_json([said for _, _, said in found])
+        print_json([raw for _, _, raw in found])
         return
     print_table(
         ("execution", "started", "duration", "status", "error"),
-        [_row(execution, verdict) for execution, verdict, _ in found],
+        [_row(execution, classification) for execution, classification, _ in found],
         texts=("error",),
     )
 
 
 async def _latest(
     client: "LogsClient", settings: Settings, feed: Feed, limit: int, *, failed: bool
-) -> list[tuple[Execution, Verdict, Any]]:
-    from forwarder.intake.selection import Selection  # noqa: PLC0415  # as above
+) -> list[tuple[Execution, Classification, Any]]:
+    from forwarder.intake.classify import Classifier  # noqa: PLC0415  # as above
 
-    selection = Selection.of(settings.source)
-    found: list[tuple[Execution, Verdict, Any]] = []
-    async with aclosing(_all(client, feed, settings.source.page_size)) as executions:
-        async for execution, said in executions:
-            verdict = selection.judge(execution)
-            if not failed or verdict is Verdict.FAILED:
-                found.append((execution, verdict, said))
+    classifier = Classifier.from_settings(settings.source)
+    found: list[tuple[Execution, Classification, Any]] = []
+    async with aclosing(_executions(client, feed, settings.source.page_size)) as executions:
+        async for execution, raw in executions:
+            classification = classifier.classify(execution)
+            if not failed or classification is Classification.FAILED:
+                found.append((execution, classification, raw))
             if len(found) == limit:
                 break
     return found
 
 
-async def _all(client: "LogsClient", feed: Feed, size: int) -> AsyncGenerator[tuple[Execution, Any], None]:
-    """Each execution once, newest first, and as the API said it."""
-    met: set[str] = set()
-    for number in range(MOST_PAGES):
-        page = await client.page(feed, number, size)
-        said = _as_said(page.body)
-        fresh = [execution for execution in page.records.executions if execution.id not in met]
-        if page.records.empty or (not fresh and number > 1):
+async def _executions(client: "LogsClient", feed: Feed, size: int) -> AsyncGenerator[tuple[Execution, Any], None]:
+    """Yield each execution once, newest first, with its raw JSON."""
+    yielded_ids: set[str] = set()
+    for number in range(MAX_PAGES):
+        page = await client.fetch_page(feed, number, size)
+        raw_records = _raw_records(page.body)
+        fresh = [execution for execution in page.records.executions if execution.id not in yielded_ids]
+        if page.records.is_empty or (not fresh and number > 1):
             return
         for execution in fresh:
-            met.add(execution.id)
-            yield execution, said.get(execution.id, {"executionId": execution.id})
+            yielded_ids.add(execution.id)
+            yield execution, raw_records.get(execution.id, {"executionId": execution.id})
 
 
-def _as_said(body: bytes) -> dict[str, msgspec.Raw]:
+def _raw_records(body: bytes) -> dict[str, msgspec.Raw]:
     try:
-        raws = msgspec.json.decode(body, type=_AsSaid).data
+        raws = msgspec.json.decode(body, type=_RawPage).data
         return {msgspec.json.decode(raw, type=Execution).id: raw for raw in raws}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
 
 
-def _row(execution: Execution, verdict: Verdict) -> tuple[str, ...]:
-    from forwarder.intake.shaping import error_of  # noqa: PLC0415  # as above
+def _row(execution: Execution, classification: Classification) -> tuple[str, ...]:
+    from forwarder.intake.transform import unredacted_error  # noqa: PLC0415  # as above
 
     duration = execution.stop - execution.start if execution.start and execution.stop else None
-    message = error_of(execution)["message"] if verdict is Verdict.FAILED else ""
+    message = unredacted_error(execution)["message"] if classification is Classification.FAILED else ""
     return (
         execution.id,
-        shown(execution.start),
+        format_time(execution.start),
         "–" if duration is None else f"{duration.total_seconds():.1f} s",
-        execution.status or verdict.value,
-        message[:LONGEST_MESSAGE],
+        execution.status or classification.value,
+        message[:MAX_MESSAGE_CHARACTERS],
     )

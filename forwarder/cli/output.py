@@ -16,7 +16,7 @@ from rich.text import Text
 from forwarder.errors import ForwarderError
 from forwarder.printable import escaped, printable
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 UNLIMITED_COLUMNS = 100_000
 """Width of a table in a pipe, where each row stays on one line however long it is."""
@@ -64,17 +64,17 @@ def print_table(
         typer.echo(line.rstrip())
 
 
-def complain(error: ForwarderError) -> None:
+def print_error(error: ForwarderError) -> None:
     echo(f"error: {error.message}", err=True)
     if error.hint:
-        echo(f"mend:  {error.hint}", err=True)
+        echo(f"hint:  {error.hint}", err=True)
 
 
-def shown(time: datetime | None) -> str:
+def format_time(time: datetime | None) -> str:
     return "–" if time is None else time.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def ago(time: datetime | None, now: datetime) -> str:
+def format_age(time: datetime | None, now: datetime) -> str:
     if time is None:
         return "never"
     seconds = max(0, int((now - time).total_seconds()))

@@ -9,17 +9,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forwarder.cli.output import AsJson, echo, print_json
+from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
-from forwarder.ledger import Ledger, Replayable, Window, is_running, ledger_file, open_ledger
-from forwarder.settings import LocalSettings, Place, load_local
+from forwarder.ledger import Ledger, ReplayCounts, TimeWindow, is_running, ledger_file, open_ledger
+from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.settings.duration import parse_duration, parse_start
-from forwarder.supervise import on_signals
+from forwarder.supervisor import handle_signals
 
-LOOK_EVERY = 0.2
+PROGRESS_INTERVAL_SECONDS = 0.2
 
-INTERRUPTED = 130
+INTERRUPTED_EXIT_CODE = 130
 """What shells give for Ctrl-C."""
 
 
@@ -30,32 +30,32 @@ def replay(
     to: Annotated[str | None, typer.Option(help="Until before this time [default: now].")] = None,
     workflow: Annotated[str | None, typer.Option(help="Of this workflow only.")] = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be sent.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Send again, on purpose, what stopped in a time and is still held: `keep_payload` says how long that is.
+    """Send again, on purpose, what stopped in a time and is still stored: `payload_retention` sets how long that is.
 
-    Each event is marked with detail.forwarder.replay = true. A running forwarder sends them; else this verb does.
+    Each event is marked with detail.forwarder.replay = true. A running forwarder sends them; else this command does.
 
     Example: forwarder replay --since 24h --workflow 64f1a2 --dry-run
     """
-    place: Place = context.obj
-    settings = load_local(place)
+    config_source: ConfigSource = context.obj
+    settings = load_local(config_source)
     window = _window(since, from_, to, workflow, datetime.now(UTC))
-    found = asyncio.run(_look(place, settings, window))
+    found = asyncio.run(_find_replayable(config_source, settings, window))
     if as_json:
-        print_json({"held": found.held, "gone": found.gone, "dry_run": dry_run})
+        print_json({"available": found.available, "expired": found.expired, "dry_run": dry_run})
     else:
-        _tell(found, settings)
-    if dry_run or not found.held:
+        _print_replayable(found, settings)
+    if dry_run or not found.available:
         return
     if not yes:
         _confirm(found)
-    asyncio.run(_replay(place, settings, window))
+    asyncio.run(_replay(config_source, settings, window))
 
 
-def _window(since: str | None, from_: str | None, to: str | None, workflow: str | None, now: datetime) -> Window:
+def _window(since: str | None, from_: str | None, to: str | None, workflow: str | None, now: datetime) -> TimeWindow:
     if (since is None) == (from_ is None) or (since is not None and to is not None):
         raise UsageError("name a time: --since 24h, or --from T with or without --to T")
     try:
@@ -65,7 +65,7 @@ def _window(since: str | None, from_: str | None, to: str | None, workflow: str 
         raise UsageError(f"the time {error}") from None
     if start >= end:
         raise UsageError("the time ends before it begins")
-    return Window(start, end, workflow)
+    return TimeWindow(start, end, workflow)
 
 
 def _time(text: str | None) -> datetime:
@@ -74,62 +74,66 @@ def _time(text: str | None) -> datetime:
     return time
 
 
-async def _look(place: Place, settings: LocalSettings, window: Window) -> Replayable:
-    async with open_ledger(place, settings) as ledger:
-        return await ledger.replayable(window)
+async def _find_replayable(config_source: ConfigSource, settings: LocalSettings, window: TimeWindow) -> ReplayCounts:
+    async with open_ledger(config_source, settings) as ledger:
+        return await ledger.replay_counts(window)
 
 
-def _tell(found: Replayable, settings: LocalSettings) -> None:
-    echo(f"{_events(found.held)} can be sent again")
-    for workflow_id, count in found.gone.items():
-        kept = settings.ledger.keep_payload
-        echo(f"not held any more (keep_payload is {kept}): {count} of workflow {workflow_id}")
+def _print_replayable(found: ReplayCounts, settings: LocalSettings) -> None:
+    echo(f"{_events(found.available)} can be sent again")
+    for workflow_id, count in found.expired.items():
+        kept = settings.ledger.payload_retention
+        echo(f"not stored any more (payload_retention is {kept}): {count} of workflow {workflow_id}")
 
 
 def _events(count: int) -> str:
     return f"{count} event{'' if count == 1 else 's'}"
 
 
-def _confirm(found: Replayable) -> None:
+def _confirm(found: ReplayCounts) -> None:
     if not sys.stdin.isatty():
-        raise UsageError("nobody is here to confirm", hint="say --yes, or --dry-run to see what would be sent")
-    typer.confirm(f"send {_events(found.held)} again?", abort=True)
+        raise UsageError("nobody is here to confirm", hint="give --yes, or --dry-run to see what would be sent")
+    typer.confirm(f"send {_events(found.available)} again?", abort=True)
 
 
-async def _replay(place: Place, settings: LocalSettings, window: Window) -> None:
-    async with open_ledger(place, settings) as ledger:
+async def _replay(config_source: ConfigSource, settings: LocalSettings, window: TimeWindow) -> None:
+    async with open_ledger(config_source, settings) as ledger:
         count = await ledger.replay(window, now=datetime.now(UTC))
         if not settings.enabled:
-            echo("switched off: they are owed, and sent when it is on again (`forwarder enable`)", err=True)
+            echo("switched off: they are pending, and sent when it is on again (`forwarder enable`)", err=True)
             return
         stop = asyncio.Event()
-        with on_signals(stop=stop.set):
-            sending = None if is_running(ledger_file(place, settings)) else asyncio.create_task(_deliver(place))
-            await _follow(ledger, count, sending, stop)
+        with handle_signals(stop=stop.set):
+            sending = (
+                None
+                if is_running(ledger_file(config_source, settings))
+                else asyncio.create_task(_deliver(config_source))
+            )
+            await _show_progress(ledger, count, sending, stop)
             if stop.is_set() and sending is not None:
                 sending.cancel()  # what is in flight ends first
                 await asyncio.wait([sending])
         if stop.is_set():
-            echo(f"stopped: {await ledger.replays_owed()} of {count} are owed still, and sent later", err=True)
-            raise typer.Exit(INTERRUPTED)
+            echo(f"stopped: {await ledger.pending_replays()} of {count} are still pending, and sent later", err=True)
+            raise typer.Exit(INTERRUPTED_EXIT_CODE)
         if sending is not None:
             await sending
 
 
-async def _deliver(place: Place) -> None:
-    from forwarder.single_pass import deliver  # noqa: PLC0415  # the AWS SDK takes a while to load
+async def _deliver(config_source: ConfigSource) -> None:
+    from forwarder.once import deliver_pending  # noqa: PLC0415  # the AWS SDK takes a while to load
 
-    await deliver(place, SystemClock(), timedelta(hours=1))
+    await deliver_pending(config_source, SystemClock(), timedelta(hours=1))
 
 
-async def _follow(ledger: Ledger, count: int, sending: asyncio.Task[None] | None, stop: asyncio.Event) -> None:
+async def _show_progress(ledger: Ledger, count: int, sending: asyncio.Task[None] | None, stop: asyncio.Event) -> None:
     """Show how many are settled, until all are, nobody is sending, or it is stopped."""
     columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=count)
-        while (left := await ledger.replays_owed()) and not stop.is_set():
-            progress.update(bar, completed=count - left)
+        while (remaining := await ledger.pending_replays()) and not stop.is_set():
+            progress.update(bar, completed=count - remaining)
             if sending is not None and sending.done():
                 break
-            await SystemClock().wait(stop, LOOK_EVERY)
-        progress.update(bar, completed=count - left)
+            await SystemClock().wait(stop, PROGRESS_INTERVAL_SECONDS)
+        progress.update(bar, completed=count - remaining)

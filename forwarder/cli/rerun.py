@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from forwarder.cli._logs_client import call_logs_api
 from forwarder.cli.output import echo
-from forwarder.cli.source import ask
 from forwarder.errors import LedgerError, UsageError
 from forwarder.ledger import open_ledger
 from forwarder.model import Feed
-from forwarder.settings import Place, load_local
+from forwarder.settings import ConfigSource, load_local
 
 
 def rerun(
@@ -23,14 +23,14 @@ def rerun(
 
     Example: forwarder rerun 6daaa0cf1a3daa6c41b5-ef
     """
-    feed = Feed(workflow, user) if workflow else _known(context.obj, execution_id, user)
-    said = ask(context, lambda client, _: client.rerun(feed, execution_id))
-    echo(f"asked for another run of {execution_id} of workflow {feed}: {said}")
+    feed = Feed(workflow, user) if workflow else _recorded_feed(context.obj, execution_id, user)
+    response = call_logs_api(context, lambda client, _: client.rerun(feed, execution_id))
+    echo(f"asked for another run of {execution_id} of workflow {feed}: {response}")
 
 
-def _known(place: Place, execution_id: str, user: str | None) -> Feed:
+def _recorded_feed(config_source: ConfigSource, execution_id: str, user: str | None) -> Feed:
     try:
-        feed = asyncio.run(_find(place, execution_id))
+        feed = asyncio.run(_find_feed(config_source, execution_id))
     except LedgerError:
         feed = None
     if feed is None:
@@ -38,6 +38,6 @@ def _known(place: Place, execution_id: str, user: str | None) -> Feed:
     return Feed(feed.workflow_id, user or feed.user_id)
 
 
-async def _find(place: Place, execution_id: str) -> Feed | None:
-    async with open_ledger(place, load_local(place)) as ledger:
-        return await ledger.find(execution_id)
+async def _find_feed(config_source: ConfigSource, execution_id: str) -> Feed | None:
+    async with open_ledger(config_source, load_local(config_source)) as ledger:
+        return await ledger.find_feed(execution_id)

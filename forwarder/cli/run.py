@@ -16,6 +16,6 @@ def run(context: typer.Context) -> None:
     """
     # Until the daemon listens to signals itself there is nothing to drain.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    from forwarder.daemon import run as run_daemon  # noqa: PLC0415  # the AWS SDK takes a while to load, and few verbs need it
+    from forwarder.daemon import run as run_daemon  # noqa: PLC0415  # the AWS SDK takes a while to load, and few commands need it
 
     raise typer.Exit(asyncio.run(run_daemon(context.obj, SystemClock())))

@@ -7,124 +7,125 @@ from typing import Any
 
 import typer
 
-from forwarder.cli.output import AsJson, ago, echo, print_json, print_table
+from forwarder.cli.output import JsonOption, echo, format_age, print_json, print_table
 from forwarder.errors import LedgerError, SettingsError
-from forwarder.ledger import Books, FeedStatus, Ledger, is_running, ledger_file, open_ledger, require_ledger
-from forwarder.settings import LocalSettings, Place, load, load_local
+from forwarder.ledger import Counters, FeedStatus, Ledger, is_running, ledger_file, open_ledger, require_ledger
+from forwarder.settings import ConfigSource, LocalSettings, load, load_local
 
-PATIENCE = 2.0
-"""Seconds that a running forwarder has to answer."""
+RESPONSE_TIMEOUT_SECONDS = 2.0
+"""A running forwarder has this long to answer."""
 
 
-def status(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """How it does: the switch, the parts, the books, and when each feed was read last. Works while it runs.
+def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
+    """The switch, the components, the counters, and when each feed was polled last. Works while the daemon runs.
 
     Example: forwarder status --json
     """
-    place: Place = context.obj
+    config_source: ConfigSource = context.obj
     try:
-        settings: LocalSettings | None = load_local(place)
+        settings: LocalSettings | None = load_local(config_source)
     except SettingsError:
         settings = None
-    found = asyncio.run(_look(place, settings))
+    report = asyncio.run(_collect(config_source, settings))
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        _print(found)
+        _print(report)
 
 
-async def _look(place: Place, valid: LocalSettings | None) -> dict[str, Any]:
-    # A running forwarder goes on with its last good settings while the file is being mended, and so does this.
+async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> dict[str, Any]:
+    # A running forwarder goes on with its last good settings while the file is invalid, and so does this.
     settings = valid or LocalSettings()
-    pulse, feeds, oldest, books, switched = None, list[FeedStatus](), None, Books(), None
-    require_ledger(ledger_file(place, settings))
-    if ledger_file(place, settings).exists():  # before the first run there is none, and that is no error
-        async with open_ledger(place, settings) as ledger:
-            if is_running(ledger_file(place, settings)):
-                await _ask(ledger)
-            pulse = await ledger.pulse()
+    daemon_status, feeds, oldest, counters, saved_switch = None, list[FeedStatus](), None, Counters(), None
+    require_ledger(ledger_file(config_source, settings))
+    if ledger_file(config_source, settings).exists():  # before the first run there is none, and that is no error
+        async with open_ledger(config_source, settings) as ledger:
+            if is_running(ledger_file(config_source, settings)):
+                await _refresh(ledger)
+            daemon_status = await ledger.daemon_status()
             feeds = await ledger.feeds()
-            oldest = await ledger.oldest_owed()
-            books = await ledger.books()
-            switched = await ledger.switched()
-    running = is_running(ledger_file(place, settings))
+            oldest = await ledger.oldest_pending()
+            counters = await ledger.counters()
+            saved_switch = await ledger.saved_switch()
+    running = is_running(ledger_file(config_source, settings))
     return {
-        "enabled": settings.enabled if valid else switched,
-        "settings_error": _settings_error(place),
+        "enabled": settings.enabled if valid else saved_switch,
+        "settings_error": _settings_error(config_source),
         "running": running,
-        "pid": pulse.pid if running and pulse else None,
-        "told_at": pulse.at if pulse else None,
-        "parts": pulse.parts if pulse and running else {},
-        "books": books,
-        "oldest_owed_at": oldest,
-        "last_reading_at": max((feed.reading.at for feed in feeds if feed.reading), default=None),
+        "pid": daemon_status.pid if running and daemon_status else None,
+        "updated_at": daemon_status.at if daemon_status else None,
+        "components": daemon_status.components if daemon_status and running else {},
+        "counters": counters,
+        "oldest_pending_at": oldest,
+        "last_poll_at": max((feed.last_poll.at for feed in feeds if feed.last_poll), default=None),
         "feeds": [
             {
                 "workflow_id": each.feed.workflow_id,
                 "user_id": each.feed.user_id,
-                "read_at": each.reading.at if each.reading else None,
-                "error": each.reading.error if each.reading else "",
+                "polled_at": each.last_poll.at if each.last_poll else None,
+                "error": each.last_poll.error if each.last_poll else "",
                 "watermark": each.checkpoint.watermark,
-                "open": len(each.checkpoint.open),
+                "open_executions": len(each.checkpoint.open_executions),
             }
             for each in feeds
         ],
     }
 
 
-async def _ask(ledger: Ledger) -> None:
-    """Ask the running forwarder how it does, and wait a little: one that hangs or has a full disk tells nothing."""
-    before = await ledger.pulse()
+async def _refresh(ledger: Ledger) -> None:
+    """Request the status of the running forwarder, and wait a little. A stalled one sends none."""
+    before = await ledger.daemon_status()
     with contextlib.suppress(LedgerError, TimeoutError):
-        await ledger.ask(now=datetime.now(UTC))
-        async with asyncio.timeout(PATIENCE):
-            while await ledger.pulse() == before:  # noqa: ASYNC110  # it is another process that answers
+        await ledger.request_status(now=datetime.now(UTC))
+        async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
+            while await ledger.daemon_status() == before:  # noqa: ASYNC110  # it is another process that answers
                 await asyncio.sleep(0.02)
 
 
-def _settings_error(place: Place) -> str:
+def _settings_error(config_source: ConfigSource) -> str:
     try:
-        load(place)
+        load(config_source)
     except SettingsError as error:
         return error.message
     return ""
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(report: dict[str, Any]) -> None:
     now = datetime.now(UTC)
-    echo(f"switched {'on' if found['enabled'] else 'off'}, {_process(found)}")
-    if found["settings_error"]:
-        echo(f"settings not valid: {found['settings_error']}")
-    echo(f"last reading {ago(found['last_reading_at'], now)}")
-    books = found["books"]
-    oldest = f", the oldest recorded {ago(found['oldest_owed_at'], now)}" if books.owed else ""
-    echo(f"{books.owed} owed{oldest}; {books.sent} sent, {books.dead} dead, {books.recorded} ever recorded")
-    if found["parts"]:
+    echo(f"switched {'on' if report['enabled'] else 'off'}, {_process(report)}")
+    if report["settings_error"]:
+        echo(f"settings not valid: {report['settings_error']}")
+    echo(f"last poll {format_age(report['last_poll_at'], now)}")
+    counters = report["counters"]
+    oldest = f", the oldest recorded {format_age(report['oldest_pending_at'], now)}" if counters.pending else ""
+    sums = f"{counters.sent} sent, {counters.dead} dead, {counters.recorded} ever recorded"
+    echo(f"{counters.pending} pending{oldest}; {sums}")
+    if report["components"]:
         echo("")
-    for name, part in found["parts"].items():  # no table: a reason and its hint are shown whole at any width
-        echo(f"{name:<10}{part['state']:<10}{part['why']}".rstrip())
-        if part["mend"]:
-            echo(f"{'':<20}hint: {part['mend']}")
-    if not found["feeds"]:
+    for name, component in report["components"].items():  # no table: a reason and its hint are shown whole at any width
+        echo(f"{name:<10}{component['state']:<10}{component['reason']}".rstrip())
+        if component["hint"]:
+            echo(f"{'':<20}hint: {component['hint']}")
+    if not report["feeds"]:
         return
     echo("")
     print_table(
-        ("workflow", "user", "last reading", "watermark", "open", "problem"),
+        ("workflow", "user", "last poll", "watermark", "open", "problem"),
         [
             (
                 *(
                     feed["workflow_id"],
                     feed["user_id"] or "",
-                    ago(feed["read_at"], now),
-                    ago(feed["watermark"], now),
+                    format_age(feed["polled_at"], now),
+                    format_age(feed["watermark"], now),
                 ),
-                *(str(feed["open"]), feed["error"]),
+                *(str(feed["open_executions"]), feed["error"]),
             )
-            for feed in found["feeds"]
+            for feed in report["feeds"]
         ],
         texts=("problem",),
     )
 
 
-def _process(found: dict[str, Any]) -> str:
-    return f"running as process {found['pid']}" if found["running"] else "not running"
+def _process(report: dict[str, Any]) -> str:
+    return f"running as process {report['pid']}" if report["running"] else "not running"

@@ -1,4 +1,4 @@
-"""`forwarder web token | hook`"""
+"""`forwarder web create-token | create-webhook`"""
 
 from datetime import UTC, datetime
 
@@ -6,44 +6,45 @@ import typer
 
 from forwarder.cli.output import echo
 from forwarder.errors import SettingsError, UsageError
-from forwarder.settings import Place, load, load_local
-from forwarder.settings.fields import WebSettings
-from forwarder.vault import HOOK_TOKEN, WEB_TOKEN
-from forwarder.web.tokens import renew
+from forwarder.settings import ConfigSource, load, load_local
+from forwarder.settings.models import WebSettings
+from forwarder.vault import WEB_TOKEN, WEBHOOK_TOKEN
+from forwarder.web.tokens import issue_token
 
-app = typer.Typer(name="web", no_args_is_help=True, help="Who may come in to the page.\n\nExample: forwarder web token")
+app = typer.Typer(name="web", no_args_is_help=True, help="Access to the web UI.\n\nExample: forwarder web create-token")
 
 
 @app.command()
-def token(context: typer.Context) -> None:
-    """Make the admin token, and show it this once. The one before lets nobody in any more, and its sessions end.
+def create_token(context: typer.Context) -> None:
+    """Create the admin token, and print it once. The previous token is void, and its sessions end.
 
-    Example: forwarder web token
+    Example: forwarder web create-token
     """
-    place: Place = context.obj
-    address = _address(place)
-    echo(renew(place, load_local(place), WEB_TOKEN, datetime.now(UTC)))
+    config_source: ConfigSource = context.obj
+    address = _address(config_source)
+    echo(issue_token(config_source, load_local(config_source), WEB_TOKEN, datetime.now(UTC)))
     echo(f"the token to log in with at {address}; it is not shown again", err=True)
 
 
 @app.command()
-def hook(context: typer.Context) -> None:
-    """Make the address for Alloy's real-time errors, and show it this once. The one before counts no more.
+def create_webhook(context: typer.Context) -> None:
+    """Create the webhook address for Alloy's real-time errors, and print it once. The previous address is void.
 
-    Example: forwarder web hook
+    Example: forwarder web create-webhook
     """
-    place: Place = context.obj
-    address = _address(place)
-    echo(f"{address}/hooks/alloy/{renew(place, load_local(place), HOOK_TOKEN, datetime.now(UTC))}")
+    config_source: ConfigSource = context.obj
+    address = _address(config_source)
+    secret = issue_token(config_source, load_local(config_source), WEBHOOK_TOKEN, datetime.now(UTC))
+    echo(f"{address}/hooks/alloy/{secret}")
     echo("enter it in Alloy, under Settings > Logging; it is not shown again", err=True)
 
 
-def _address(place: Place) -> str:
-    """Of the page; as well as it is known while the settings are not filled in."""
+def _address(config_source: ConfigSource) -> str:
+    """Return the address of the web UI, or its default while the settings are invalid."""
     try:
-        web = load(place).web
+        web = load(config_source).web
     except SettingsError:
         web = WebSettings()
     if not web.listen:
-        raise UsageError("web.listen is empty: there is no page", hint="set it, e.g. to 127.0.0.1:8787")
+        raise UsageError("web.listen is empty: there is no web UI", hint="set it, e.g. to 127.0.0.1:8787")
     return web.public_url or f"{'https' if web.tls_cert else 'http'}://{web.listen}"

@@ -1,1 +1,1 @@
-"""Delivery: from what is owed to the bus, and back into the books."""
+"""Delivery: from pending entries to the bus, and their outcomes back into the ledger."""

@@ -1,4 +1,4 @@
-"""Packing owed entries into requests."""
+"""Batching claimed entries into requests."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from forwarder.aws.bus import Event
-from forwarder.event.size import entry_bytes
-from forwarder.event.trim import marked_as_replay, refit
-from forwarder.model import Owed
+from forwarder.aws.eventbridge import Event
+from forwarder.event.event_size import entry_bytes
+from forwarder.event.truncate import fit_encoded, mark_replay
+from forwarder.model import ClaimedEntry
 from forwarder.settings import Settings
 
-MOST_ENTRIES = 10
+MAX_ENTRIES = 10
 """EventBridge refuses a request with more."""
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """What the settings put on every event as it is published, so that a change serves what is already owed."""
+class EventTemplate:
+    """The settings of every event as it is published, so that a change applies to entries that are already pending."""
 
     source: str
     detail_type: str
@@ -29,68 +29,68 @@ class Stamp:
         return cls(settings.event.source, settings.event.detail_type, settings.destination.max_entry_bytes)
 
     @cached_property
-    def beside_detail(self) -> int:
-        """Bytes of an event that are not its detail's."""
+    def overhead_bytes(self) -> int:
+        """The size of an event without its detail."""
         return entry_bytes(self.source, self.detail_type, b"")
 
-    def event(self, owed: Owed) -> Event:
-        entry = owed.entry
-        detail = marked_as_replay(entry.detail) if owed.replay else entry.detail
-        detail = refit(detail, self.max_entry_bytes - self.beside_detail)
-        detail.decode()  # raises here, not in a request of which it is a part: there it would stop its neighbours
+    def build(self, claimed: ClaimedEntry) -> Event:
+        entry = claimed.entry
+        detail = mark_replay(entry.detail) if claimed.replay else entry.detail
+        detail = fit_encoded(detail, self.max_entry_bytes - self.overhead_bytes)
+        detail.decode()  # raises here, not in a request, where it would stop the other entries
         return Event(self.source, self.detail_type, entry.time, detail)
 
 
 @dataclass(slots=True)
 class Batch:
-    owed: list[Owed]
+    entries: list[ClaimedEntry]
     events: list[Event]
 
-    def halves(self) -> tuple["Batch", "Batch"]:
-        middle = len(self.owed) // 2
+    def split(self) -> tuple["Batch", "Batch"]:
+        middle = len(self.entries) // 2
         return (
-            Batch(self.owed[:middle], self.events[:middle]),
-            Batch(self.owed[middle:], self.events[middle:]),
+            Batch(self.entries[:middle], self.events[:middle]),
+            Batch(self.entries[middle:], self.events[middle:]),
         )
 
 
-class Packer:
-    """Holds entries that were taken and not sent yet, and hands them out request by request, in order."""
+class Batcher:
+    """A queue of claimed entries that are not sent yet. It returns them batch by batch, in order."""
 
-    def __init__(self, stamp: Stamp, max_request_bytes: int) -> None:
-        self._stamp = stamp
-        self._max_bytes = max_request_bytes
-        self._waiting: deque[tuple[Owed, Event]] = deque()
+    def __init__(self, template: EventTemplate, max_request_bytes: int) -> None:
+        self._template = template
+        self._max_request_bytes = max_request_bytes
+        self._queue: deque[tuple[ClaimedEntry, Event]] = deque()
 
-    def add(self, entries: Iterable[Owed]) -> list[Owed]:
-        """Those of which no event can be made are given back: they must not keep the others waiting."""
-        unfit = []
-        for owed in entries:
+    def add(self, entries: Iterable[ClaimedEntry]) -> list[ClaimedEntry]:
+        """Queue entries, and return those of which no event can be made: they must not block the others."""
+        invalid = []
+        for claimed in entries:
             try:
-                self._waiting.append((owed, self._stamp.event(owed)))
+                self._queue.append((claimed, self._template.build(claimed)))
             except Exception:  # noqa: BLE001  # of a detail that is not the JSON it was recorded as, whatever it is
-                unfit.append(owed)
-        return unfit
+                invalid.append(claimed)
+        return invalid
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._queue)
 
-    def next(self, most_entries: int = MOST_ENTRIES) -> Batch:
-        """The next request: full by number or by bytes, or all there is. An entry too large for any goes alone."""
+    def next_batch(self, max_entries: int = MAX_ENTRIES) -> Batch:
+        """Return the next batch: full by number or by bytes, or all there is. An entry too large for any goes alone."""
         batch = Batch([], [])
-        size, beside_details = 0, self._stamp.beside_detail
-        while self._waiting and len(batch.owed) < most_entries:
-            owed, event = self._waiting[0]
-            size += beside_details + len(event.detail)
-            if batch.owed and size > self._max_bytes:
+        size, overhead_bytes = 0, self._template.overhead_bytes
+        while self._queue and len(batch.entries) < max_entries:
+            claimed, event = self._queue[0]
+            size += overhead_bytes + len(event.detail)
+            if batch.entries and size > self._max_request_bytes:
                 break
-            self._waiting.popleft()
-            batch.owed.append(owed)
+            self._queue.popleft()
+            batch.entries.append(claimed)
             batch.events.append(event)
         return batch
 
-    def empty(self) -> list[Owed]:
-        """Take back everything that is waiting."""
-        left = [owed for owed, _ in self._waiting]
-        self._waiting.clear()
+    def drain(self) -> list[ClaimedEntry]:
+        """Remove and return everything that is queued."""
+        left = [claimed for claimed, _ in self._queue]
+        self._queue.clear()
         return left

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from forwarder.event.trim import SHEDDABLE
+from forwarder.event.truncate import SHEDDABLE
 
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 

@@ -10,32 +10,32 @@ MAX_INNER_ERRORS = 20
 
 _MESSAGE_KEYS = ("message", "description", "reason", "detail", "error")
 _CODE_KEYS = ("code", "httpCode", "statusCode", "status")
-_NO_CODES = frozenset({"", "error", "errored", "failed", "failure", "rejected"})
-_NO_MESSAGES = frozenset({"", "[object Object]", "undefined", "null", "Error"})
+_MEANINGLESS_CODES = frozenset({"", "error", "errored", "failed", "failure", "rejected"})
+_MEANINGLESS_MESSAGES = frozenset({"", "[object Object]", "undefined", "null", "Error"})
 _ID_KEYS = ("blockId", "connectorId")
 
-Parts = dict[str, Any]
+ErrorFields = dict[str, Any]
 
 
-def error_parts(error: Any, levels: int = MAX_INNER_ERRORS) -> Parts:
+def error_fields(error: Any, levels: int = MAX_INNER_ERRORS) -> ErrorFields:
     """Return message, and name, code, description, cause and stack where they are known."""
     if isinstance(error, list):
         inner = next((item for item in error if isinstance(item, (dict, str)) and is_set(item)), None)
         if levels and inner is not None and (isinstance(inner, dict) or len(error) == 1):
-            return error_parts(inner, levels - 1)
-        return {"message": as_text(error)}
+            return error_fields(inner, levels - 1)
+        return {"message": to_text(error)}
     if not isinstance(error, dict):
-        return {"message": as_text(error)}
+        return {"message": to_text(error)}
     inner = _inner_error(error) if levels else None
-    parts = {"message": _message(error)} if inner is None else error_parts(inner, levels - 1)
-    own: Parts = {key: as_text(error[key]) for key in ("name", "stack") if error.get(key) not in (None, "")}
+    fields = {"message": _message(error)} if inner is None else error_fields(inner, levels - 1)
+    own: ErrorFields = {key: to_text(error[key]) for key in ("name", "stack") if error.get(key) not in (None, "")}
     if code := _code(error):
         own["code"] = code
-    if description := _description(error, parts["message"]):
+    if description := _description(error, fields["message"]):
         own["description"] = description
     if cause := _cause(error.get("cause")):
         own["cause"] = cause
-    return {**parts, **own}
+    return {**fields, **own}
 
 
 def block_name(error: Any) -> str | None:
@@ -48,13 +48,13 @@ def block_name(error: Any) -> str | None:
     return str(name) if isinstance(name, (str, int)) and name else None
 
 
-def as_text(value: Any) -> str:
+def to_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _inner_error(error: Parts) -> Any:
+def _inner_error(error: ErrorFields) -> Any:
     """Return the error that stands in the place of a message, or the first one that this one collects."""
-    message = next((error[key] for key in _MESSAGE_KEYS if _says_something(error.get(key))), None)
+    message = next((error[key] for key in _MESSAGE_KEYS if _is_meaningful(error.get(key))), None)
     if isinstance(message, (dict, list)):
         return message if isinstance(message, dict) or any(isinstance(item, dict) for item in message) else None
     errors = error.get("errors")
@@ -64,28 +64,28 @@ def _inner_error(error: Parts) -> Any:
     return None
 
 
-def _says_something(value: Any) -> bool:
-    return bool(value) and not (isinstance(value, str) and value.strip() in _NO_MESSAGES)
+def _is_meaningful(value: Any) -> bool:
+    return bool(value) and not (isinstance(value, str) and value.strip() in _MEANINGLESS_MESSAGES)
 
 
-def _message(error: Parts) -> str:
-    told = next((error[key] for key in _MESSAGE_KEYS if _says_something(error.get(key))), None)
-    if told is not None:
-        return as_text(told)
-    for found in (_first_message(error), _of_cause(error), _first_line(error.get("stack"))):
+def _message(error: ErrorFields) -> str:
+    value = next((error[key] for key in _MESSAGE_KEYS if _is_meaningful(error.get(key))), None)
+    if value is not None:
+        return to_text(value)
+    for found in (_first_message(error), _cause_message(error), _first_line(error.get("stack"))):
         if found:
             return found
-    return next((error[key] for key in _MESSAGE_KEYS if isinstance(error.get(key), str) and error[key]), as_text(error))
+    return next((error[key] for key in _MESSAGE_KEYS if isinstance(error.get(key), str) and error[key]), to_text(error))
 
 
-def _first_message(error: Parts) -> str | None:
+def _first_message(error: ErrorFields) -> str | None:
     messages = error.get("messages")
     if not isinstance(messages, list):
         return None
-    return next((as_text(item) for item in messages if _says_something(item)), None)
+    return next((to_text(item) for item in messages if _is_meaningful(item)), None)
 
 
-def _of_cause(error: Parts) -> str | None:
+def _cause_message(error: ErrorFields) -> str | None:
     cause = _cause(error.get("cause"))
     return cause["message"] if cause else None
 
@@ -96,27 +96,29 @@ def _first_line(stack: Any) -> str | None:
     return stack.strip().splitlines()[0].strip()
 
 
-def _code(error: Parts) -> str | None:
+def _code(error: ErrorFields) -> str | None:
     for key in _CODE_KEYS:
         value = error.get(key)
         if value is None or isinstance(value, bool) or (isinstance(value, (str, list, dict)) and not value):
             continue
-        if key != "code" and (not isinstance(value, (str, int, float)) or str(value).strip().lower() in _NO_CODES):
+        if key != "code" and (
+            not isinstance(value, (str, int, float)) or str(value).strip().lower() in _MEANINGLESS_CODES
+        ):
             continue
-        return as_text(value)
+        return to_text(value)
     return None
 
 
-def _description(error: Parts, message: str) -> str | None:
+def _description(error: ErrorFields, message: str) -> str | None:
     """Return what the error says beside its message: many a message is the same for all errors of a status."""
-    told = error.get("description")
-    for text in (as_text(told) if _says_something(told) else None, _first_message(error)):
+    value = error.get("description")
+    for text in (to_text(value) if _is_meaningful(value) else None, _first_message(error)):
         if text and text != message:
             return text
     return None
 
 
-def _cause(cause: Any) -> Parts | None:
+def _cause(cause: Any) -> ErrorFields | None:
     if isinstance(cause, list):
         cause = next((item for item in cause if is_set(item)), None)
     if isinstance(cause, str):
@@ -125,6 +127,6 @@ def _cause(cause: Any) -> Parts | None:
         return None
     texts = (cause.get(key) for key in (*_MESSAGE_KEYS, "name"))
     code = _code(cause)
-    message = next((text for text in texts if isinstance(text, str) and _says_something(text)), None)
-    message = message or _first_line(cause.get("stack")) or code or as_text(cause)
+    message = next((text for text in texts if isinstance(text, str) and _is_meaningful(text)), None)
+    message = message or _first_line(cause.get("stack")) or code or to_text(cause)
     return {"message": message, **({"code": code} if code else {})}

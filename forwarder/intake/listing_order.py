@@ -12,7 +12,7 @@ JITTER = timedelta(seconds=1)
 MIN_ASCENDING_PAIRS = 2
 
 WRONG_ORDER = "the logs API does not list the newest executions first"
-WRONG_ORDER_HINT = "the feed is read to its end at every [source] deep_interval; until then failures may come late"
+WRONG_ORDER_HINT = "the feed is read to its end at every [source] full_scan_interval; until then failures may come late"
 
 
 @dataclass(slots=True)

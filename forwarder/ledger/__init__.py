@@ -2,49 +2,49 @@
 
 from pathlib import Path
 
-from forwarder.ledger.contract import Ledger
-from forwarder.ledger.lock import RunningLock, is_running, require_ledger, require_writable
-from forwarder.ledger.nouns import (
+from forwarder.ledger.models import (
     UNDECODABLE,
-    Books,
+    Counters,
+    DaemonStatus,
     Dead,
     DeadLetter,
     FeedStatus,
-    Held,
     Lag,
-    Minute,
+    MinuteCounts,
+    PollResult,
     Postponed,
-    Pulse,
-    Reading,
-    Replayable,
+    ReplayCounts,
     Sent,
     Settlement,
+    StoredEntry,
+    TimeWindow,
     Traffic,
-    Window,
 )
-from forwarder.ledger.sqlite import SqliteLedger
-from forwarder.settings import LocalSettings, Place
+from forwarder.ledger.protocol import Ledger
+from forwarder.ledger.sqlite.lock import RunningLock, is_running, require_ledger, require_writable
+from forwarder.ledger.sqlite.store import SqliteLedger
+from forwarder.settings import ConfigSource, LocalSettings
 
 __all__ = [
     "UNDECODABLE",
-    "Books",
+    "Counters",
+    "DaemonStatus",
     "Dead",
     "DeadLetter",
     "FeedStatus",
-    "Held",
     "Lag",
     "Ledger",
-    "Minute",
+    "MinuteCounts",
+    "PollResult",
     "Postponed",
-    "Pulse",
-    "Reading",
-    "Replayable",
+    "ReplayCounts",
     "RunningLock",
     "Sent",
     "Settlement",
     "SqliteLedger",
+    "StoredEntry",
+    "TimeWindow",
     "Traffic",
-    "Window",
     "is_running",
     "ledger_file",
     "open_ledger",
@@ -53,12 +53,12 @@ __all__ = [
 ]
 
 
-def ledger_file(place: Place, settings: LocalSettings) -> Path:
-    return place.path(settings.ledger.url.removeprefix("sqlite:///"))
+def ledger_file(config_source: ConfigSource, settings: LocalSettings) -> Path:
+    return config_source.path(settings.ledger.url.removeprefix("sqlite:///"))
 
 
 def open_ledger(
-    place: Place, settings: LocalSettings, *, create: bool = False, lock: RunningLock | None = None
+    config_source: ConfigSource, settings: LocalSettings, *, create: bool = False, lock: RunningLock | None = None
 ) -> SqliteLedger:
     """`lock` is given by the process that runs on the ledger; it keeps the lock as long as the ledger is open."""
-    return SqliteLedger(ledger_file(place, settings), create=create, lock=lock)
+    return SqliteLedger(ledger_file(config_source, settings), create=create, lock=lock)

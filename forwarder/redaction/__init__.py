@@ -3,7 +3,7 @@
 It happens before anything is written to disk, and again nowhere: what is in the ledger is fit to be sent and shown.
 """
 
-from forwarder.redaction.redactor import MAX_DEPTH, Redactor, foreign
+from forwarder.redaction.redactor import MAX_DEPTH, Redactor, sanitize
 from forwarder.redaction.values import REDACTED
 
-__all__ = ["MAX_DEPTH", "REDACTED", "Redactor", "foreign"]
+__all__ = ["MAX_DEPTH", "REDACTED", "Redactor", "sanitize"]

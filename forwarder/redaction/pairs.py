@@ -2,8 +2,8 @@
 
 import re
 
-from forwarder.redaction.sensitive_names import LONGEST_NAME, IsSecret
-from forwarder.redaction.values import REDACTED, Name, value_after
+from forwarder.redaction.sensitive_names import MAX_NAME_CHARACTERS, IsSecret
+from forwarder.redaction.values import REDACTED, SecretName, value_after
 
 _SEPARATOR = re.compile(r"=>|=|:(?!//)|%(?:25){0,3}+3[ADad]|\\u003[dD]|(?<=[\"']),(?=\s?[\"'])|(?<=_key) (?=\S{8})")
 """Also the comma of a tuple, and the space of `aws configure`'s own notation."""
@@ -34,15 +34,15 @@ def without_pairs(text: str, is_secret: IsSecret) -> str:
         if span is not None and separator[0] == "," and not _is_item(text, name, span.start, span.end):
             continue
         if span is not None and span.end > span.start:
-            kept += text[done : span.start], span.shown
+            kept += text[done : span.start], span.replacement
             done = span.end
     kept.append(text[done:])
     return "".join(kept)
 
 
-def _name_before(text: str, end: int) -> Name | None:
+def _name_before(text: str, end: int) -> SecretName | None:
     """Return the name that ends here, or None."""
-    tail = text[max(0, end - LONGEST_NAME - 24) : end]
+    tail = text[max(0, end - MAX_NAME_CHARACTERS - 24) : end]
     if "%5" in tail:
         tail = _BRACKETS.sub("___", tail)
     backwards = tail[::-1]
@@ -61,10 +61,10 @@ def _name_before(text: str, end: int) -> Name | None:
         before = _NAME_REVERSED.match(text[max(0, start - 1 - 24) : start - 1][::-1])
         if before is not None:
             name = f"{before[0][::-1]} {name}"
-    return Name(name, start, backwards[:skipped][::-1]) if name else None
+    return SecretName(name, start, backwards[:skipped][::-1]) if name else None
 
 
-def _is_item(text: str, name: Name, start: int, end: int) -> bool:
+def _is_item(text: str, name: SecretName, start: int, end: int) -> bool:
     """Tell the value in `"X-Api-Key", "…"` from the next field of an object and from a list of names of fields."""
     if text[max(0, name.start - 9) : max(0, name.start - 1)].rstrip(" \"'\\")[-1:] in (":", "=") and name.start > 0:
         return False

@@ -24,7 +24,7 @@ from forwarder.redaction.vendors import KEY_PARTS, MIN_KEY_CHARACTERS, WEBHOOKS,
 Replace = Callable[[str, IsSecret], str]
 
 
-class Row(NamedTuple):
+class PatternRow(NamedTuple):
     """One form of secrets.
 
     In each match one of the `markers` occurs, in lower case, and one of the `signs` unless there are none.
@@ -42,9 +42,9 @@ def _row(
     pattern: str,
     source: str,
     replacement: str | Callable[[re.Match[str]], str] = rf"\g<start>{REDACTED}",
-) -> Row:
+) -> PatternRow:
     sub = re.compile(pattern).sub
-    return Row(markers, signs, lambda text, _: sub(replacement, text), source)
+    return PatternRow(markers, signs, lambda text, _: sub(replacement, text), source)
 
 
 def _basic(found: re.Match[str]) -> str:
@@ -73,7 +73,7 @@ PUNCTUATION = (" ", "=", ":", "%", "/", "@", "<", "\\", "+", "\n", "\t")
 SEPARATORS = ("=", ":", "%", "u003d", "',", '",', "', ", '", ')
 BRACKETS = ("<", "lt;", "%", "u003c")
 
-TABLE: tuple[Row, ...] = (
+TABLE: tuple[PatternRow, ...] = (
     _row(
         ("private key",),
         PUNCTUATION,
@@ -97,12 +97,12 @@ TABLE: tuple[Row, ...] = (
         "RFC 3986, 3.2.1, percent-encoded",
     ),
     *(_row((marker,), PUNCTUATION, pattern, source) for marker, pattern, source in WEBHOOKS),
-    Row(MARKERS, SEPARATORS, pairs.without_pairs, "Queries, forms, cookies, headers, objects, settings files"),
-    Row(("_key ",), PUNCTUATION, pairs.without_pairs, "AWS CLI docs, aws configure"),
-    Row(MARKERS, BRACKETS, markup.without_elements, "XML 1.0, 3 Logical structures; HTML character references"),
-    Row(MARKERS, ('"', "'"), markup.without_titled, "RFC 7578 multipart fields; lists of names and values"),
-    Row(MARKERS, (" -", "\n-", "--"), markup.without_flags, "Command lines: --name value"),
-    Row(STEMS_IN_PROSE, (" ", "("), markup.without_prose, "Sentences: the password is …"),
+    PatternRow(MARKERS, SEPARATORS, pairs.without_pairs, "Queries, forms, cookies, headers, objects, settings files"),
+    PatternRow(("_key ",), PUNCTUATION, pairs.without_pairs, "AWS CLI docs, aws configure"),
+    PatternRow(MARKERS, BRACKETS, markup.without_elements, "XML 1.0, 3 Logical structures; HTML character references"),
+    PatternRow(MARKERS, ('"', "'"), markup.without_titled, "RFC 7578 multipart fields; lists of names and values"),
+    PatternRow(MARKERS, (" -", "\n-", "--"), markup.without_flags, "Command lines: --name value"),
+    PatternRow(STEMS_IN_PROSE, (" ", "("), markup.without_prose, "Sentences: the password is …"),
     _row(
         ("curl", " -u ", "--user", "wget", "http -"),
         PUNCTUATION,

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from forwarder.redaction.patterns import cannot_match, redact_full
-from forwarder.redaction.sensitive_names import LONGEST_NAME, secret_names
+from forwarder.redaction.sensitive_names import MAX_NAME_CHARACTERS, secret_names
 from forwarder.redaction.values import REDACTED, is_message, may_be_count
 
 MAX_DEPTH = 200
 TOO_DEEP = "[nested too deep]"
 
-LEAST_INT64, MOST_INT64 = -(2**63), 2**63 - 1
+MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 
 JSON_STARTS = ("{", "[", '"')
 
@@ -24,32 +24,32 @@ _SCHEMA = frozenset(
 )
 
 # Longer texts are cut before they are searched: no event has room for more, so the cut never shows.
-LONGEST_TEXT = 1_200_000
+MAX_TEXT_CHARACTERS = 1_200_000
 
-LONGEST_KNOWN = 256
-MOST_KNOWN = 4096
+MAX_CACHED_CHARACTERS = 256
+MAX_CACHED_TEXTS = 4096
 """Names and texts come again and again, in every record of a page, and those that never do must not fill the memory: so
 many are remembered, and none that is longer."""
 
-LONGEST_FOREIGN = 1024
+MAX_SANITIZED_CHARACTERS = 1024
 """Characters of a text from outside that may stand in a log line, an error or the ledger."""
 
 
-class _Name(NamedTuple):
+class _FieldName(NamedTuple):
     """What there is to know of a field's name. A title names the field whose value stands beside it."""
 
-    shown: str
+    redacted: str
     is_secret: bool
     is_title: bool
 
 
 class Redactor:
-    """Redacts a tree of JSON. `redact` are further names, `reveal` names that are left alone."""
+    """Redacts a tree of JSON. `redact` are further names, `redact_except` names that are left alone."""
 
-    def __init__(self, redact: Collection[str] = (), reveal: Collection[str] = ()) -> None:
-        self._is_secret = secret_names(redact, reveal)
+    def __init__(self, redact: Collection[str] = (), redact_except: Collection[str] = ()) -> None:
+        self._is_secret = secret_names(redact, redact_except)
         self._has_added = bool(redact)
-        self._names: dict[str, _Name] = {}
+        self._names: dict[str, _FieldName] = {}
         self._harmless_names: set[str] = set()
         self._harmless_texts: set[str] = set()
         self._redacted_texts: dict[str, str] = {}
@@ -63,28 +63,28 @@ class Redactor:
             if depth > MAX_DEPTH:
                 return TOO_DEEP
             return self._object(value, depth + 1) if kind is dict else self._list(value, depth + 1)
-        if kind is int and not LEAST_INT64 <= value <= MOST_INT64:
+        if kind is int and not MIN_INT64 <= value <= MAX_INT64:
             return str(value)
         return value
 
     def text(self, text: str, depth: int = 0) -> str:
         if (known := self._redacted_texts.get(text)) is not None:
             return known
-        is_harmless = len(text) <= LONGEST_TEXT and not self._has_added and cannot_match(text)
-        told = text if is_harmless and not text.startswith(JSON_STARTS) else self.redact_full(text, depth)
+        is_harmless = len(text) <= MAX_TEXT_CHARACTERS and not self._has_added and cannot_match(text)
+        result = text if is_harmless and not text.startswith(JSON_STARTS) else self.redact_full(text, depth)
         # How JSON is told depends on how deep it stands.
-        if not text.startswith(JSON_STARTS) and len(text) <= LONGEST_KNOWN:
-            if told == text:
-                _remember(self._harmless_texts, text)
+        if not text.startswith(JSON_STARTS) and len(text) <= MAX_CACHED_CHARACTERS:
+            if result == text:
+                _cache(self._harmless_texts, text)
             else:
-                if len(self._redacted_texts) >= MOST_KNOWN:
+                if len(self._redacted_texts) >= MAX_CACHED_TEXTS:
                     self._redacted_texts.clear()
-                self._redacted_texts[text] = told  # the same header or address comes with every execution
-        return told
+                self._redacted_texts[text] = result  # the same header or address comes with every execution
+        return result
 
     def redact_full(self, text: str, depth: int = 0) -> str:
         """Return the same, without the fast path."""
-        text = text[:LONGEST_TEXT]
+        text = text[:MAX_TEXT_CHARACTERS]
         if text.startswith(JSON_STARTS) and (inner := _json(text)) is not None:
             redacted = self.tree(inner, depth + 1)
             return text if redacted == inner else msgspec.json.encode(redacted).decode()
@@ -92,22 +92,24 @@ class Redactor:
 
     def _object(self, fields: dict[str, Any], depth: int) -> dict[str, Any]:
         harmless_names, harmless_texts = self._harmless_names, self._harmless_texts
-        shown: dict[str, Any] = {}
+        redacted: dict[str, Any] = {}
         hides_value = False
         for name, value in fields.items():
             if name in harmless_names:  # as most are, and most of their values are known, too
-                shown[name] = value if type(value) is str and value in harmless_texts else self.tree(value, depth)
+                redacted[name] = value if type(value) is str and value in harmless_texts else self.tree(value, depth)
                 continue
-            told = self._names.get(name) or self._name(name)
-            shown[told.shown] = self._secret(name, value, depth) if told.is_secret else self.tree(value, depth)
+            result = self._names.get(name) or self._name(name)
+            redacted[result.redacted] = (
+                self._secret_value(name, value, depth) if result.is_secret else self.tree(value, depth)
+            )
             # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
-            if told.is_title and isinstance(value, str) and self._is_secret(value):
+            if result.is_title and isinstance(value, str) and self._is_secret(value):
                 hides_value = True
         if hides_value:
-            shown.update({name: _hidden(value) for name, value in fields.items() if name.lower() in _VALUES})
-        return shown
+            redacted.update({name: _redacted_value(value) for name, value in fields.items() if name.lower() in _VALUES})
+        return redacted
 
-    def _secret(self, name: str, value: Any, depth: int) -> Any:
+    def _secret_value(self, name: str, value: Any, depth: int) -> Any:
         """Hide a value under a secret name, unless it is a count, a sentence of validation or a schema."""
         if isinstance(value, int | float) and may_be_count(name):
             return self.tree(value, depth)
@@ -116,24 +118,24 @@ class Redactor:
             return self.tree(value, depth)
         if isinstance(value, dict) and value and _SCHEMA.issuperset(map(str.lower, value)):
             return self.tree(value, depth)
-        return _hidden(value)
+        return _redacted_value(value)
 
-    def _name(self, name: str) -> _Name:
-        told = _Name(self.text(name), self._is_secret(name), is_title=name.lower() in _TITLES)
-        if told == (name, False, False):
-            _remember(self._harmless_names, name)
-        elif len(name) <= LONGEST_NAME:
-            if len(self._names) >= MOST_KNOWN:
+    def _name(self, name: str) -> _FieldName:
+        result = _FieldName(self.text(name), self._is_secret(name), is_title=name.lower() in _TITLES)
+        if result == (name, False, False):
+            _cache(self._harmless_names, name)
+        elif len(name) <= MAX_NAME_CHARACTERS:
+            if len(self._names) >= MAX_CACHED_TEXTS:
                 self._names.clear()
-            self._names[name] = told
-        return told
+            self._names[name] = result
+        return result
 
     def _list(self, items: list[Any], depth: int) -> list[Any]:
         """Headers are told as pairs, or as one flat list of names and values: what follows a name is its value."""
-        shown: list[Any] = []
+        redacted: list[Any] = []
         before = None
         for item in items:
-            is_told = (
+            is_secret_value = (
                 isinstance(before, str)
                 and isinstance(item, str)
                 and before != item
@@ -141,9 +143,9 @@ class Redactor:
                 and before.count(" ") <= 1
                 and self._is_secret(before)
             )
-            shown.append(REDACTED if is_told else self.tree(item, depth))
+            redacted.append(REDACTED if is_secret_value else self.tree(item, depth))
             before = item
-        return shown
+        return redacted
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{1,23}")
@@ -154,13 +156,13 @@ def is_field_name(text: str) -> bool:
     return _FIELD_NAME.fullmatch(text) is not None
 
 
-def _hidden(value: Any) -> Any:
+def _redacted_value(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) else REDACTED
 
 
-def _remember(known: set[str], text: str) -> None:
-    if len(text) <= LONGEST_KNOWN:
-        if len(known) >= MOST_KNOWN:
+def _cache(known: set[str], text: str) -> None:
+    if len(text) <= MAX_CACHED_CHARACTERS:
+        if len(known) >= MAX_CACHED_TEXTS:
             known.clear()
         known.add(text)
 
@@ -175,7 +177,7 @@ def _json(text: str) -> Any:
 _redactor = Redactor()
 
 
-def foreign(text: object) -> str:
+def sanitize(text: object) -> str:
     """A text from outside, fit for a log line, an error, a terminal and the ledger: redacted, printable, and short."""
-    shown = _redactor.text(str(text)[:LONGEST_TEXT])[:LONGEST_FOREIGN]
-    return "".join(character if character.isprintable() else " " for character in shown)
+    redacted = _redactor.text(str(text)[:MAX_TEXT_CHARACTERS])[:MAX_SANITIZED_CHARACTERS]
+    return "".join(character if character.isprintable() else " " for character in redacted)

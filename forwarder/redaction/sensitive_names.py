@@ -5,17 +5,17 @@ from collections.abc import Callable, Collection
 from functools import lru_cache
 
 from forwarder.redaction.words import (
-    COUNTED,
     EXACT_NAMES,
-    FACTS,
-    KINDS_OF_KEY,
-    NO_OWNERS,
-    OWNERS,
+    FACT_WORDS,
+    NON_PASSWORD_WORDS,
+    PASSWORD_OWNERS,
+    SECRET_KEY_WORDS,
     SECRET_WORDS,
     SUFFIXES,
+    TOKEN_COUNT_WORDS,
 )
 
-LONGEST_NAME = 64
+MAX_NAME_CHARACTERS = 64
 """Characters. The end of a name decides. Names from outside may be of any length, and what is remembered may not."""
 
 STEMS_IN_PROSE = ("pass", "pwd", "secret", "token", "key", "pin", "otp", "signature", "credential", "contrase", "senha")
@@ -48,19 +48,19 @@ _JOINED_KINDS = re.compile(
 IsSecret = Callable[[str], bool]
 
 
-def secret_names(redact: Collection[str] = (), reveal: Collection[str] = ()) -> IsSecret:
-    """Return the judge of names. `redact` are further names, `reveal` names that are none."""
+def secret_names(redact: Collection[str] = (), redact_except: Collection[str] = ()) -> IsSecret:
+    """Return the judge of names. `redact` are further names, `redact_except` names that are none."""
     added = {_plain(name) for name in redact}
-    revealed = {_plain(name) for name in reveal}
+    excepted = {_plain(name) for name in redact_except}
 
     @lru_cache(maxsize=4096)
     def is_secret_ending(ending: str) -> bool:
         plain = _plain(ending)
-        if plain in revealed:
+        if plain in excepted:
             return False
         return plain in added or plain.removesuffix("s") in added or _is_sensitive(ending, plain)
 
-    return lambda name: is_secret_ending(name[-LONGEST_NAME:])
+    return lambda name: is_secret_ending(name[-MAX_NAME_CHARACTERS:])
 
 
 def _plain(name: str) -> str:
@@ -81,10 +81,10 @@ def _is_sensitive(name: str, plain: str) -> bool:
     words = split_words(name)
     while len(words) > 1 and (words[-1] in SUFFIXES or words[-1].isdigit()):
         words.pop()
-    if not words or FACTS.intersection(words) - {"key"}:
+    if not words or FACT_WORDS.intersection(words) - {"key"}:
         return bool(words) and _ends_in_password(words)
     singular = [word if word.endswith("ss") else word.removesuffix("s") for word in words]
-    if words[-1] == "tokens" and COUNTED.intersection(words):
+    if words[-1] == "tokens" and TOKEN_COUNT_WORDS.intersection(words):
         return False
     if "public" in words or "publishable" in words:
         return bool({"password", "secret"}.intersection(singular))
@@ -94,8 +94,8 @@ def _is_sensitive(name: str, plain: str) -> bool:
 def _is_pass(words: list[str]) -> bool:
     last = words[-1]
     if last == "pass":
-        return len(words) > 1 and words[-2] not in NO_OWNERS
-    return last.endswith("pass") and last.removesuffix("pass") in OWNERS
+        return len(words) > 1 and words[-2] not in NON_PASSWORD_WORDS
+    return last.endswith("pass") and last.removesuffix("pass") in PASSWORD_OWNERS
 
 
 def _is_id(words: list[str]) -> bool:
@@ -114,4 +114,4 @@ def _ends_in_password(words: list[str]) -> bool:
 def _is_key(words: list[str]) -> bool:
     if words[-1] != "key" or len(words) == 1:
         return False
-    return words[-2] in KINDS_OF_KEY or _JOINED_KINDS.search(words[-2]) is not None
+    return words[-2] in SECRET_KEY_WORDS or _JOINED_KINDS.search(words[-2]) is not None

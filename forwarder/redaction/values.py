@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 REDACTED = "[redacted]"
 
-MAX_DECIDED = 1024
+MAX_DECIDING_CHARACTERS = 1024
 """Characters of a value that decide whether it is a secret. More would make hostile texts take quadratic time."""
 
 _OPENER = re.compile(
@@ -59,29 +59,29 @@ class Span(NamedTuple):
 
     start: int
     end: int
-    shown: str = REDACTED
+    replacement: str = REDACTED
 
 
-class Name(NamedTuple):
+class SecretName(NamedTuple):
     """A secret name in a text: the name, where it starts, and what closes it, such as a quote."""
 
     text: str
     start: int
-    closed: str
+    closing: str
 
     @property
     def is_quoted(self) -> bool:
-        return '"' in self.closed or "'" in self.closed
+        return '"' in self.closing or "'" in self.closing
 
 
 def is_message(value: str) -> bool:
     """Return whether a value is a sentence about the field, as validation writes it."""
-    return len(value) < MAX_DECIDED and _MESSAGE.match(value) is not None
+    return len(value) < MAX_DECIDING_CHARACTERS and _MESSAGE.match(value) is not None
 
 
 def is_harmless(value: str) -> bool:
     """Return whether a value stands for no secret: a literal, a placeholder, a mark of an earlier redaction."""
-    return not value or (len(value) < MAX_DECIDED and _HARMLESS.match(value) is not None)
+    return not value or (len(value) < MAX_DECIDING_CHARACTERS and _HARMLESS.match(value) is not None)
 
 
 def may_be_count(name: str) -> bool:
@@ -89,7 +89,7 @@ def may_be_count(name: str) -> bool:
     return _PLURAL.search(name) is not None
 
 
-def value_after(text: str, separator: re.Match[str], name: Name) -> Span | None:
+def value_after(text: str, separator: re.Match[str], name: SecretName) -> Span | None:
     """Return the value that follows a separator, or None if it is no secret."""
     opener = _OPENER.match(text, separator.end())
     if opener is None:
@@ -108,17 +108,17 @@ def value_after(text: str, separator: re.Match[str], name: Name) -> Span | None:
         return Span(start, block.end())
     else:
         return _bare(text, separator, start, name)
-    value = text[start : min(end, start + MAX_DECIDED)]
+    value = text[start : min(end, start + MAX_DECIDING_CHARACTERS)]
     return None if is_harmless(value) or is_message(value) else Span(start, end)
 
 
-def _nested(text: str, start: int, name: Name) -> Span | None:
+def _nested(text: str, start: int, name: SecretName) -> Span | None:
     if text.startswith(REDACTED[:-1], start):
         return None
-    found = _SLASHES.match(name.closed)
+    found = _SLASHES.match(name.closing)
     end = _end_of_nested(text, start, found[0] if found else "")
-    mark = name.closed.strip() if name.is_quoted else ""
-    inner = text[start + 1 : min(end - 1, start + MAX_DECIDED)]
+    mark = name.closing.strip() if name.is_quoted else ""
+    inner = text[start + 1 : min(end - 1, start + MAX_DECIDING_CHARACTERS)]
     if not inner or is_message(inner.strip("\"' ")):
         return None
     return Span(start, end, f"{mark}{REDACTED}{mark}")
@@ -146,10 +146,10 @@ def _end_of_nested(text: str, start: int, slashes: str) -> int:
     return len(text)
 
 
-def _bare(text: str, separator: re.Match[str], start: int, name: Name) -> Span | None:
+def _bare(text: str, separator: re.Match[str], start: int, name: SecretName) -> Span | None:
     """Return a value without quotes: to the end of a header's line, of a setting, of a pair, or of a word."""
     pattern, start = _pattern_of_bare(text, separator[0], start, name)
-    decided = pattern.match(text, start, start + MAX_DECIDED)
+    decided = pattern.match(text, start, start + MAX_DECIDING_CHARACTERS)
     if decided is None:
         return None
     value = decided[0]
@@ -167,7 +167,7 @@ def _bare(text: str, separator: re.Match[str], start: int, name: Name) -> Span |
     return Span(start, start + len(found[0].rstrip(",}]")), f'"{REDACTED}"')
 
 
-def _pattern_of_bare(text: str, mark: str, start: int, name: Name) -> tuple[re.Pattern[str], int]:
+def _pattern_of_bare(text: str, mark: str, start: int, name: SecretName) -> tuple[re.Pattern[str], int]:
     if mark.startswith("%"):
         return _CODED, start
     before = _line_before(text, name.start)
@@ -182,7 +182,7 @@ def _pattern_of_bare(text: str, mark: str, start: int, name: Name) -> tuple[re.P
     return (_BARE if mark == "=" else _BARE_IN_PROSE), (scheme.end() if scheme else start)
 
 
-def _is_secret_in_prose(text: str, separator: re.Match[str], name: Name, value: str) -> bool:
+def _is_secret_in_prose(text: str, separator: re.Match[str], name: SecretName, value: str) -> bool:
     """Tell `apiKey: x` and `token:abc123` from a word of a sentence and from a position in a file."""
     if separator[0] != ":" or name.is_quoted:
         return True

@@ -22,7 +22,7 @@ SECRET_WORDS = frozenset(
 )
 """A name with one of these words is secret unless another word makes it a fact about the secret."""
 
-KINDS_OF_KEY = frozenset(
+SECRET_KEY_WORDS = frozenset(
     """
     api access secret private signing sign encryption decryption encrypt decrypt master shared subscription auth
     session account storage service functions app application consumer integration license webhook deploy ssh rsa
@@ -34,7 +34,7 @@ KINDS_OF_KEY = frozenset(
 )
 """Words before `key` that make it a secret."""
 
-OWNERS = frozenset(
+PASSWORD_OWNERS = frozenset(
     """
     user db database my root admin smtp ftp sql mysql pg mail http proxy login auth new old app email imap ldap
     redis key keystore account basic postgres mongo service sftp wifi zip pdf store master cert client bind
@@ -51,7 +51,7 @@ SUFFIXES = frozenset(
 )
 """Words after the one that counts, as in `secret_value` and `access_token_v2`."""
 
-FACTS = frozenset(
+FACT_WORDS = frozenset(
     """
     required require requires policy policies changed at expires expiry expired expiration expire exp length len min
     minimum count counts name names arn type types rule rules strength valid invalid validation enabled disabled has
@@ -68,14 +68,14 @@ FACTS = frozenset(
 )
 """Words that make a name a fact about a secret, a count, or a position in a listing."""
 
-COUNTED = frozenset(
+TOKEN_COUNT_WORDS = frozenset(
     """
     input output generated audio thinking creation read context used text
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
 """Words that make `tokens` a count."""
 
-NO_OWNERS = frozenset(
+NON_PASSWORD_WORDS = frozenset(
     """
     first second third last next single multi boarding season day ski rate per num number test tests check each by
     """.split()  # noqa: SIM905  # a list of words reads better without quotes

@@ -1,6 +1,6 @@
 """The settings: their fields, where they are read from, how they are edited and watched."""
 
-from forwarder.settings.fields import LocalSettings, Settings
-from forwarder.settings.load import Place, here, load, load_local
+from forwarder.settings.load import ConfigSource, load, load_local, resolve_config
+from forwarder.settings.models import LocalSettings, Settings
 
-__all__ = ["LocalSettings", "Place", "Settings", "here", "load", "load_local"]
+__all__ = ["ConfigSource", "LocalSettings", "Settings", "load", "load_local", "resolve_config"]

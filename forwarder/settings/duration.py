@@ -15,9 +15,9 @@ _UNITS = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
-_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
-_LONGEST = timedelta(days=3650)
+_TERM = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
+_WHOLE = re.compile(rf"(?:{_TERM.pattern})+")
+_MAX_DURATION = timedelta(days=3650)
 
 
 def parse_duration(value: object) -> timedelta:
@@ -26,8 +26,8 @@ def parse_duration(value: object) -> timedelta:
         return value
     if not isinstance(value, str) or not _WHOLE.fullmatch(value.strip()):
         raise ValueError("is not a duration such as 30s, 5m or 24h")
-    total = sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(value)), timedelta())
-    if total > _LONGEST:
+    total = sum((float(number) * _UNITS[unit] for number, unit in _TERM.findall(value)), timedelta())
+    if total > _MAX_DURATION:
         raise ValueError("is longer than ten years")
     return total
 
@@ -35,12 +35,12 @@ def parse_duration(value: object) -> timedelta:
 def format_duration(value: timedelta) -> str:
     """The shortest form that `parse_duration` reads back; whole milliseconds."""
     left = round(value / _UNITS["ms"])
-    parts = []
+    terms = []
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
         count, left = divmod(left, size)
         if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
+            terms.append(f"{count}{unit}")
+    return "".join(terms) or "0s"
 
 
 def parse_start(value: object) -> object:

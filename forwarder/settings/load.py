@@ -1,4 +1,4 @@
-"""From a file and an environment to Settings, or to one error that names every fault and its mend."""
+"""From a file and an environment to Settings, or to one error that names every fault and a hint."""
 
 import json
 import os
@@ -14,8 +14,16 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
-from forwarder.settings import form, names, pasted, syntax, text
-from forwarder.settings.fields import ENV_PREFIX, SECTIONS, ListenerSettings, LocalSettings, Settings, keys, variable
+from forwarder.settings import form, pasted, suggestions, syntax, text
+from forwarder.settings.models import (
+    ENV_PREFIX,
+    SECTIONS,
+    ListenerSettings,
+    LocalSettings,
+    Settings,
+    setting_names,
+    variable,
+)
 
 # Variables of ours that are not settings.
 OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY", "FORWARDER_MASTER_KEY_FILE"})
@@ -38,7 +46,7 @@ S = TypeVar("S", bound=LocalSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConfigSource:
     """Where settings come from: a file, and variables over it. Paths in the file are relative to its folder."""
 
     file: Path
@@ -48,53 +56,53 @@ class Place:
         return self.file.parent / relative
 
 
-def here(file: str | os.PathLike[str] | None = None) -> Place:
+def resolve_config(file: str | os.PathLike[str] | None = None) -> ConfigSource:
     """The file asked for, else `FORWARDER_CONFIG`, else `forwarder.toml`; and the process's environment."""
     name = file or os.environ.get("FORWARDER_CONFIG") or "forwarder.toml"
-    return Place(Path(name).absolute(), dict(os.environ))
+    return ConfigSource(Path(name).absolute(), dict(os.environ))
 
 
-def load(place: Place, *, empty_is_valid: bool = True) -> Settings:
+def load(config_source: ConfigSource, *, empty_is_valid: bool = True) -> Settings:
     """Raises SettingsError, which never holds a value: a secret may have been typed into the file by mistake.
 
     While a file is being replaced it may be empty for a moment. Where the environment holds the rest, that would be
     valid, and would switch on what is switched off; so a reload does not take it.
     """
-    table = read_table(place.file)
+    table = read_table(config_source.file)
     if not table and not empty_is_valid:
-        raise SettingsError(f"{place.file} is empty", hint="bring its content back")
-    return _load(Settings, place, table)
+        raise SettingsError(f"{config_source.file} is empty", hint="bring its content back")
+    return _load(Settings, config_source, table)
 
 
-def validated(place: Place, table: dict[str, Any]) -> Settings:
+def validate_table(config_source: ConfigSource, table: dict[str, Any]) -> Settings:
     """As `load`, of a table that stands in no file yet. Raises SettingsError, with its faults."""
-    return _load(Settings, place, table)
+    return _load(Settings, config_source, table)
 
 
-def load_local(place: Place) -> LocalSettings:
+def load_local(config_source: ConfigSource) -> LocalSettings:
     """Those of this machine, whether the rest is valid or not. Raises SettingsError."""
-    return _load_part(LocalSettings, place, read_table(place.file))
+    return _load_sections(LocalSettings, config_source, read_table(config_source.file))
 
 
-def load_listeners(place: Place) -> ListenerSettings:
+def load_listeners(config_source: ConfigSource) -> ListenerSettings:
     """Return the settings of the listeners, even if other sections are invalid. Raise SettingsError."""
-    return _load_part(ListenerSettings, place, read_table(place.file))
+    return _load_sections(ListenerSettings, config_source, read_table(config_source.file))
 
 
-def load_without_file(place: Place) -> ListenerSettings:
+def load_without_file(config_source: ConfigSource) -> ListenerSettings:
     """Return the listeners' defaults with the environment applied to them. Raise SettingsError."""
-    return _load_part(ListenerSettings, place, {})
+    return _load_sections(ListenerSettings, config_source, {})
 
 
-def _load_part(kind: type[S], place: Place, table: dict[str, Any]) -> S:
-    return _load(kind, place, {key: table[key] for key in kind.model_fields if key in table})
+def _load_sections(model: type[S], config_source: ConfigSource, table: dict[str, Any]) -> S:
+    return _load(model, config_source, {key: table[key] for key in model.model_fields if key in table})
 
 
 def read_table(file: Path) -> dict[str, Any]:
     """In the format in force, whatever the file's own. Raises SettingsError."""
     content = ""
     try:
-        content = _universal(text.read(file).text)
+        content = _normalize_line_ends(text.read(file).text)
         table = tomllib.loads(content)
     except FileNotFoundError:
         raise SettingsError(
@@ -104,42 +112,42 @@ def read_table(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not a settings file: it is nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         hint = syntax.cause_of(content, str(error))
-        raise SettingsError(f"{file} is not valid TOML: {_place_in_toml(error)}", hint=hint) from None
+        raise SettingsError(f"{file} is not valid TOML: {_toml_location(error)}", hint=hint) from None
     return form.brought_up(table, file)
 
 
-def overridden(place: Place, key: str) -> str | None:
+def overriding_variable(config_source: ConfigSource, key: str) -> str | None:
     """The variable that overrides a setting here, or None."""
-    return variable(key) if variable(key) in place.environ else None
+    return variable(key) if variable(key) in config_source.environ else None
 
 
-def unknown_variables(place: Place) -> list[str]:
+def unknown_variables(config_source: ConfigSource) -> list[str]:
     """Variables with our prefix that are no setting: worth a warning only, since others own that prefix too."""
-    known = {variable(key) for key in keys()} | OTHER_VARIABLES
-    return sorted(name for name in place.environ if name.upper().startswith(ENV_PREFIX) and name not in known)
+    known = {variable(key) for key in setting_names()} | OTHER_VARIABLES
+    return sorted(name for name in config_source.environ if name.upper().startswith(ENV_PREFIX) and name not in known)
 
 
 class _Environment(EnvSettingsSource):
     """The variables of one place, those that name a setting only."""
 
-    def __init__(self, kind: type[BaseSettings], environ: Mapping[str, str]) -> None:
-        names = {variable(key) for key in keys()}
-        self._ours = {name.lower(): pasted.trimmed(value) for name, value in environ.items() if name in names}
-        super().__init__(kind, case_sensitive=False)
+    def __init__(self, model: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        known = {variable(key) for key in setting_names()}
+        self._ours = {name.lower(): pasted.trim(value) for name, value in environ.items() if name in known}
+        super().__init__(model, case_sensitive=False)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
         return dict(self._ours)
 
 
-def _load(kind: type[S], place: Place, table: dict[str, Any]) -> S:
+def _load(model: type[S], config_source: ConfigSource, table: dict[str, Any]) -> S:
     try:
-        return kind(**pasted.all_trimmed(_merged(table, _Environment(kind, place.environ)())))
+        return model(**pasted.trim_all(_merged(table, _Environment(model, config_source.environ)())))
     except ValidationError as error:
-        faults = [_fault(details, place) for details in error.errors(include_input=False, include_url=False)]
+        faults = [_fault(details, config_source) for details in error.errors(include_input=False, include_url=False)]
     except (UnreadableVariable, RecursionError):  # nested beyond any reader
-        faults = [(name, f'{name} is not JSON, e.g. ["a", "b"]') for name in _unreadable(place)]
-    hint = f"edit {place.file}, or change the variable"
-    raise SettingsError("; ".join(dict.fromkeys(told for _, told in faults)), hint=hint, faults=dict(faults))
+        faults = [(name, f'{name} is not JSON, e.g. ["a", "b"]') for name in _unreadable(config_source)]
+    hint = f"edit {config_source.file}, or change the variable"
+    raise SettingsError("; ".join(dict.fromkeys(message for _, message in faults)), hint=hint, faults=dict(faults))
 
 
 def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
@@ -151,15 +159,15 @@ def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _unreadable(place: Place) -> list[str]:
+def _unreadable(config_source: ConfigSource) -> list[str]:
     """The variables that set a list, and are none."""
-    names = []
+    unreadable = []
     for name, section in SECTIONS:
         for key, field in section.model_fields.items():
-            value = place.environ.get(variable(f"{name}.{key}"))
+            value = config_source.environ.get(variable(f"{name}.{key}"))
             if isinstance(field.default, tuple) and value is not None and not _is_json(value):
-                names.append(variable(f"{name}.{key}"))
-    return names
+                unreadable.append(variable(f"{name}.{key}"))
+    return unreadable
 
 
 def _is_json(value: str) -> bool:
@@ -170,7 +178,7 @@ def _is_json(value: str) -> bool:
     return True
 
 
-def _fault(details: ErrorDetails, place: Place) -> tuple[str, str]:
+def _fault(details: ErrorDetails, config_source: ConfigSource) -> tuple[str, str]:
     """The setting, and a sentence that names it."""
     path = [str(part) for part in details["loc"] if not str(part).startswith(("function-", "literal["))]
     key = ".".join(path[:2])
@@ -179,23 +187,25 @@ def _fault(details: ErrorDetails, place: Place) -> tuple[str, str]:
         name, _, rest = details["msg"].removeprefix("Value error, ").partition(" ")
         if name in section.model_fields:
             key, details = f"{key}.{name}", {**details, "msg": rest}
-    return key, _told(details, key, f"{key} (from {variable(key)})" if overridden(place, key) else key, place)
+    return key, _describe(
+        details, key, f"{key} (from {variable(key)})" if overriding_variable(config_source, key) else key, config_source
+    )
 
 
-def _told(details: ErrorDetails, key: str, here: str, place: Place) -> str:
+def _describe(details: ErrorDetails, key: str, label: str, config_source: ConfigSource) -> str:
     match details["type"]:
         case "missing" | "extra_forbidden" if key in dict(SECTIONS):
             return f"[{key}] is missing: set {key}.event_bus and {key}.region"
         case "missing":
-            near = names.misspelled(key, place.environ)
-            noted = f"; {near} is not its name" if near else ""
-            return f"{key} is missing: set it in the file or as {variable(key)}{noted}"
+            candidate = suggestions.find_misspelled(key, config_source.environ)
+            suggestion = f"; {candidate} is not its name" if candidate else ""
+            return f"{key} is missing: set it in the file or as {variable(key)}{suggestion}"
         case "extra_forbidden":
-            return f"{key} is not a setting: {names.advice(key)}"
-        case _ if here != key and not pasted.trimmed(place.environ[variable(key)]):
-            return f"{here} is empty: unset it, or give it a value"
+            return f"{key} is not a setting: {suggestions.suggest(key)}"
+        case _ if label != key and not pasted.trim(config_source.environ[variable(key)]):
+            return f"{label} is empty: unset it, or give it a value"
         case _:
-            return f"{here}{_wrong(details)}"
+            return f"{label}{_wrong(details)}"
 
 
 def _wrong(details: ErrorDetails) -> str:
@@ -206,12 +216,12 @@ def _wrong(details: ErrorDetails) -> str:
     return f" {known}" if known else f": {details['msg'][:1].lower()}{details['msg'][1:]}"
 
 
-def _universal(text: str) -> str:
+def _normalize_line_ends(text: str) -> str:
     """TOML has no line end of a single carriage return, which some editors leave."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _place_in_toml(error: tomllib.TOMLDecodeError) -> str:
+def _toml_location(error: tomllib.TOMLDecodeError) -> str:
     """The parser's own words, unless they quote the file."""
-    told = str(error)
-    return told if "'" not in told and '"' not in told else f"syntax error {told[told.rfind('(') :]}"
+    message = str(error)
+    return message if "'" not in message and '"' not in message else f"syntax error {message[message.rfind('(') :]}"

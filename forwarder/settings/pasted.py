@@ -51,10 +51,10 @@ _FORMS = (
     (_VARIABLE.fullmatch, "is the name of a variable or a template, which is not replaced here: write its value"),
     (_PLACEHOLDER.fullmatch, "is a placeholder: write the value itself"),
 )
-"""The first that matches says what a text looks like."""
+"""The first pattern that matches describes the text."""
 
 
-def trimmed(text: str) -> str:
+def trim(text: str) -> str:
     """Return the text without white space and invisible characters at its ends."""
     before = None
     while before != text:
@@ -62,20 +62,20 @@ def trimmed(text: str) -> str:
     return text
 
 
-def all_trimmed(value: Any) -> Any:
+def trim_all(value: Any) -> Any:
     """Return a tree with every text in it trimmed. The names in it stay as they are."""
     match value:
         case str():
-            return trimmed(value)
+            return trim(value)
         case list() | tuple():
-            return [all_trimmed(item) for item in value]
+            return [trim_all(item) for item in value]
         case dict():
-            return {key: all_trimmed(item) for key, item in value.items()}
+            return {key: trim_all(item) for key, item in value.items()}
         case _:
             return value
 
 
-def wrapping(text: str) -> str:
+def describe_wrapping(text: str) -> str:
     """Return what a pasted text looks like if it is more than the value, as the end of a sentence; else nothing."""
     if text[:1] in _QUOTES and len(text) > 1 and text[-1] in _QUOTES[text[0]]:
         return "is in quotation marks: leave them out"

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from forwarder.settings import form
 from forwarder.settings.duration import format_duration
-from forwarder.settings.fields import SECTIONS, SWITCHES, Section, Settings
+from forwarder.settings.models import SECTIONS, TOP_LEVEL_KEYS, Section, Settings
 
 _OPENING = """\
 # Settings of the forwarder. A change takes effect within a second, without a restart,
@@ -16,7 +16,7 @@ _OPENING = """\
 """
 
 # What a person has to fill in stands uncommented, so that a forgotten one is named.
-_TO_FILL = {
+_REQUIRED_VALUES = {
     "enabled": "true",
     "source.workflows": "[]",
     "destination.event_bus": '""',
@@ -29,7 +29,7 @@ def table() -> str:
     rows = ["| section | key | default | meaning |", "|---|---|---|---|"]
     for name, key, field in _fields():
         section = f"`[{name}]`" if name else "top"
-        rows.append(f"| {section} | `{key}` | {_shown(field)} | {field.description} |")
+        rows.append(f"| {section} | `{key}` | {_default_cell(field)} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 
@@ -41,15 +41,15 @@ def template() -> str:
         if name and key == next(iter(dict(SECTIONS)[name].model_fields)):
             lines.append(f"\n[{name}]  # {_title(dict(SECTIONS)[name])}\n")
         meaning = (field.description or "").replace("`", "")
-        if dotted in _TO_FILL:
-            lines.append(f"{key} = {_TO_FILL[dotted]}  # {meaning}\n")
+        if dotted in _REQUIRED_VALUES:
+            lines.append(f"{key} = {_REQUIRED_VALUES[dotted]}  # {meaning}\n")
         else:
             lines.append(f"# {key} = {_toml(field.default)}  # {meaning}\n")
     return "".join(lines)
 
 
 def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    for key in SWITCHES:
+    for key in TOP_LEVEL_KEYS:
         yield "", key, Settings.model_fields[key]
     for name, section in SECTIONS:
         for key, field in section.model_fields.items():
@@ -61,7 +61,7 @@ def _title(section: type[Section]) -> str:
     return title[:1].lower() + title[1:]
 
 
-def _shown(field: FieldInfo) -> str:
+def _default_cell(field: FieldInfo) -> str:
     return "required" if field.is_required() else f"`{_toml(field.default)}`"
 
 

@@ -4,13 +4,13 @@ import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
-from forwarder import files
+from forwarder import atomicfile
 from forwarder.errors import SettingsError
 
-MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 """The byte-order mark, which Windows editors and PowerShell write first."""
 
-_WIDE = (
+_OTHER_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
@@ -38,7 +38,7 @@ class Text:
 def read(file: Path) -> Text:
     """Raises SettingsError, which names what the file is and never what is in it; FileNotFoundError."""
     try:
-        return decoded(files.read(file), file)
+        return decode(atomicfile.read(file), file)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -47,9 +47,9 @@ def read(file: Path) -> Text:
         ) from None
 
 
-def decoded(content: bytes, file: Path) -> Text:
+def decode(content: bytes, file: Path) -> Text:
     """Raises SettingsError."""
-    for mark, name in _WIDE:
+    for mark, name in _OTHER_ENCODINGS:
         if content.startswith(mark):
             raise SettingsError(f"{file} is {name}, not UTF-8", hint=SAVE_AS_UTF8)
     if zero := content.find(b"\0") + 1:
@@ -65,8 +65,8 @@ def decoded(content: bytes, file: Path) -> Text:
             f"{file} is not UTF-8: line {line} holds a character of another encoding, such as Latin-1",
             hint=f"write that character anew, or {SAVE_AS_UTF8}",
         ) from None
-    plain = text.lstrip(MARK)
-    return Text(plain, MARK if plain != text else "", "\r\n" if _is_crlf(plain) else "\n")
+    plain = text.lstrip(BYTE_ORDER_MARK)
+    return Text(plain, BYTE_ORDER_MARK if plain != text else "", "\r\n" if _is_crlf(plain) else "\n")
 
 
 def _is_crlf(text: str) -> bool:

@@ -7,38 +7,38 @@ from pathlib import Path
 
 from forwarder.clock import Clock
 
-LOOK_EVERY = 0.4
-"""Seconds between two looks: with the pause below, a change takes effect well within a second."""
+CHECK_INTERVAL_SECONDS = 0.4
+"""With the pause below, a change takes effect well within a second."""
 
-SETTLE = 0.1
-"""Seconds for which files must stay as they are, so that one that is being written is not read half."""
+SETTLE_SECONDS = 0.1
+"""Files must not change for this long, so that one that is being written is not read half."""
 
-Look = tuple[tuple[int, ...] | None, ...]
+Fingerprint = tuple[tuple[int, ...] | None, ...]
 
 
 class FileWatch:
-    """Looks at files by name, so that an editor's rename and a swapped link are changes like any other."""
+    """Watches files by name, so that an editor's rename and a swapped link are changes like any other."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
-        self._seen = self._look()
+        self._known = self._fingerprint()
 
     async def changed(self, clock: Clock, *, or_when: asyncio.Event | None = None) -> None:
         """Wait until the files are not what they were at the last call and have come to rest, or until an event."""
-        asked = or_when or asyncio.Event()
-        while (look := self._look()) == self._seen:
-            if await clock.wait(asked, LOOK_EVERY):
-                asked.clear()
+        wake = or_when or asyncio.Event()
+        while (found := self._fingerprint()) == self._known:
+            if await clock.wait(wake, CHECK_INTERVAL_SECONDS):
+                wake.clear()
                 return
         while True:
-            await clock.sleep(SETTLE)
-            again = self._look()
-            if again == look:
+            await clock.sleep(SETTLE_SECONDS)
+            latest = self._fingerprint()
+            if latest == found:
                 break
-            look = again
-        self._seen = look
+            found = latest
+        self._known = found
 
-    def _look(self) -> Look:
+    def _fingerprint(self) -> Fingerprint:
         return tuple(identity(path) for path in self._paths)
 
 

@@ -6,11 +6,11 @@ from forwarder.vault.secret_values import (
     AWS_SECRET_ACCESS_KEY,
     AWS_SESSION_TOKEN,
     DIGESTS,
-    HOOK_TOKEN,
     NAMES,
     WEB_TOKEN,
+    WEBHOOK_TOKEN,
 )
-from forwarder.vault.vault import Vault
+from forwarder.vault.store import Vault
 
 __all__ = [
     "ALLOY_API_KEY",
@@ -18,8 +18,8 @@ __all__ = [
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "DIGESTS",
-    "HOOK_TOKEN",
     "NAMES",
+    "WEBHOOK_TOKEN",
     "WEB_TOKEN",
     "Vault",
 ]

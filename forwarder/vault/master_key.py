@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from forwarder import files
+from forwarder import atomicfile
 from forwarder.errors import VaultError
-from forwarder.settings import LocalSettings, Place, pasted
+from forwarder.settings import ConfigSource, LocalSettings, pasted
 
 KEY_BYTES = 32
 CREDENTIAL = "forwarder-master-key"
@@ -46,12 +46,12 @@ def generate() -> str:
     return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n"
 
 
-def find(place: Place, settings: LocalSettings) -> list[MasterKey]:
+def find_master_keys(config_source: ConfigSource, settings: LocalSettings) -> list[MasterKey]:
     """The keys that may open the vault: the one in force first, then one that a rotation left beside it.
 
     Raises VaultError where there is none, or one that anybody on this machine could read.
     """
-    found = list(_candidates(place, settings))
+    found = list(_candidates(config_source, settings))
     if not found:
         raise VaultError(
             "there is no master key",
@@ -60,56 +60,58 @@ def find(place: Place, settings: LocalSettings) -> list[MasterKey]:
     return found
 
 
-def beside(file: Path) -> Path:
+def new_key_file(file: Path) -> Path:
     """Where a rotation keeps the new key until the vault is sealed under it."""
     return file.with_name(file.name + ".new")
 
 
-def is_handed_over(place: Place) -> bool:
+def is_externally_provided(config_source: ConfigSource) -> bool:
     """Whether somebody else keeps the key: systemd, an orchestrator, or whoever set the variable."""
-    return _credential(place) is not None or any(place.environ.get(name) for name in (VARIABLE, FILE_VARIABLE))
+    return _credential(config_source) is not None or any(
+        config_source.environ.get(name) for name in (VARIABLE, FILE_VARIABLE)
+    )
 
 
-def _credential(place: Place) -> Path | None:
-    folder = place.environ.get("CREDENTIALS_DIRECTORY")
+def _credential(config_source: ConfigSource) -> Path | None:
+    folder = config_source.environ.get("CREDENTIALS_DIRECTORY")
     file = Path(folder) / CREDENTIAL if folder else None
-    return file if file and files.is_there(file) else None
+    return file if file and atomicfile.lexists(file) else None
 
 
-def _candidates(place: Place, settings: LocalSettings) -> Iterator[MasterKey]:
-    if file := _credential(place):
-        yield MasterKey(_read(file, handed_over=True), f"the credential {CREDENTIAL}", file)
+def _candidates(config_source: ConfigSource, settings: LocalSettings) -> Iterator[MasterKey]:
+    if file := _credential(config_source):
+        yield MasterKey(_read(file, externally_provided=True), f"the credential {CREDENTIAL}", file)
         return
-    if name := place.environ.get(FILE_VARIABLE):
-        file = place.path(name)
-        yield MasterKey(_read(file, handed_over=is_mounted(file)), f"{file}, of {FILE_VARIABLE}", file)
+    if name := config_source.environ.get(FILE_VARIABLE):
+        file = config_source.path(name)
+        yield MasterKey(_read(file, externally_provided=is_mounted(file)), f"{file}, of {FILE_VARIABLE}", file)
         return
     if settings.vault.master_key_file:
-        named = place.path(settings.vault.master_key_file)
-        file = files.end_of(named)
-        is_there, is_ours = files.is_there(named), not is_mounted(file)
-        if is_there:
-            key = _read(file if file.exists() else named, handed_over=not is_ours)
+        named = config_source.path(settings.vault.master_key_file)
+        file = atomicfile.resolve_links(named)
+        lexists, is_ours = atomicfile.lexists(named), not is_mounted(file)
+        if lexists:
+            key = _read(file if file.exists() else named, externally_provided=not is_ours)
             yield MasterKey(key, str(file), file, mutable=is_ours)
-        if has_new := files.is_there(new := beside(file)):
-            yield MasterKey(_read(new, handed_over=False), str(new), new, mutable=True)
-        if is_there or has_new:
+        if has_new := atomicfile.lexists(new := new_key_file(file)):
+            yield MasterKey(_read(new, externally_provided=False), str(new), new, mutable=True)
+        if lexists or has_new:
             return
-    if text := place.environ.get(VARIABLE):
+    if text := config_source.environ.get(VARIABLE):
         yield MasterKey(decode(text, f"the variable {VARIABLE}"), f"the variable {VARIABLE}")
 
 
-def _read(file: Path, *, handed_over: bool) -> bytes:
+def _read(file: Path, *, externally_provided: bool) -> bytes:
     """Raises VaultError. A file that is handed over has the mode that its owner gives it."""
     try:
-        content = files.read(file, max_bytes=MAX_KEY_FILE_BYTES)
+        content = atomicfile.read(file, max_bytes=MAX_KEY_FILE_BYTES)
     except OSError as error:
         raise VaultError(
             f"the master key {file} cannot be read: {error.strerror}",
             hint="bring the key back, or correct its place or its permissions: no other key opens the vault",
         ) from None
-    if not handed_over:
-        refuse_readable_by_all(file)
+    if not externally_provided:
+        require_not_world_accessible(file)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -119,15 +121,15 @@ def _read(file: Path, *, handed_over: bool) -> bytes:
 
 def decode(text: str, origin: str) -> bytes:
     """Return the key. Raises VaultError, which never holds any of the text."""
-    text = pasted.trimmed(text)
+    text = pasted.trim(text)
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        why = pasted.wrapping(text) if text else "is empty"
+        problem = pasted.describe_wrapping(text) if text else "is empty"
         raise VaultError(
-            f"{origin} {why or f'is not one base64 line of {KEY_BYTES} bytes'}",
+            f"{origin} {problem or f'is not one base64 line of {KEY_BYTES} bytes'}",
             hint="restore the key that the vault was sealed under; for a new vault `forwarder init` makes one",
         )
     return key
@@ -143,7 +145,7 @@ def is_mounted(file: Path) -> bool:
         return False
 
 
-def refuse_readable_by_all(file: Path) -> None:
+def require_not_world_accessible(file: Path) -> None:
     """Raise VaultError if every user may open a file whose mode we, or its owner, can change."""
     try:
         status = file.stat()

@@ -26,16 +26,16 @@ AWS_NAMES = (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)
 NAMES = (ALLOY_API_KEY, *AWS_NAMES)
 
 WEB_TOKEN = "web-token-sha256"  # noqa: S105  # as above
-HOOK_TOKEN = "hook-token-sha256"  # noqa: S105  # as above
-DIGESTS = (WEB_TOKEN, HOOK_TOKEN)
+WEBHOOK_TOKEN = "hook-token-sha256"  # noqa: S105  # as above
+DIGESTS = (WEB_TOKEN, WEBHOOK_TOKEN)
 """Digests of tokens that we make ourselves. They are sealed like secrets, so that only who has the master key can set
 one; a program that does not know these names opens, keeps and rotates them all the same."""
 
-PASTE_ALONE = "paste the key alone, on one line"
+PASTE_HINT = "paste the key alone, on one line"
 
 _SCHEME = re.compile(r"(bearer|basic|token|apikey|api-key|key)[\s:]+\S", re.IGNORECASE)
 
-_WRAPPINGS = (
+_WRAPPING_PATTERNS = (
     (re.compile(r"(?:\$ ?)?(?:curl|wget|https?|aws|forwarder|echo|printf)\s", re.IGNORECASE), "is a whole command"),
     (re.compile(r".*[\r\n]", re.DOTALL), "has several lines"),
     (re.compile(r"(?:\[|\{(?!\{)).*[\]}]$", re.DOTALL), "is JSON: take one value out of it"),
@@ -67,7 +67,7 @@ _ENCODED = re.compile(r".*%[0-9A-Fa-f]{2}|.*\\")
 _PAIR = (_ID_AND_MORE, "holds an access key id and more: give each part under its own name")
 _IN_ESCAPES = (_ENCODED, "is encoded for an address or for JSON: give it as AWS shows it")
 
-_OTHERS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
+_CONFUSED_WITH: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
     ALLOY_API_KEY: ((_ARN, "is an ARN"), (_ACCESS_KEY_ID, "looks like an access key id of AWS")),
     AWS_ACCESS_KEY_ID: (
         (_ARN, "is an ARN"),
@@ -95,23 +95,23 @@ _OTHERS: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
 """By the name of a secret, the patterns of others that stand in its place. Only what AWS documents is recognised."""
 
 
-def check(name: str, value: str) -> None:
+def validate_secret(name: str, value: str) -> None:
     """Raise VaultError for a value that could be no such secret. White space at its ends is taken off before."""
     if name not in NAMES + DIGESTS:
         raise VaultError(f"there is no secret of that name; there are {', '.join(NAMES)}")
     if not value:
         raise VaultError(f"{name} is empty", hint="an empty input changes nothing; `forwarder keys remove` removes it")
-    if wrapping := _wrapping(value):
-        raise VaultError(f"{name} {wrapping}", hint=PASTE_ALONE)
+    if wrapping := _describe_wrapping(value):
+        raise VaultError(f"{name} {wrapping}", hint=PASTE_HINT)
     if len(value) > MAX_SECRET_CHARACTERS or not value.isascii() or not value.isprintable() or " " in value:
-        raise VaultError(f"{name} holds characters that no such key has", hint=PASTE_ALONE)
+        raise VaultError(f"{name} holds characters that no such key has", hint=PASTE_HINT)
     if name in AWS_NAMES:
         _require_aws_form(name, value)
-    if other := next((what for pattern, what in _OTHERS.get(name, ()) if pattern.match(value)), ""):
+    if other := next((what for pattern, what in _CONFUSED_WITH.get(name, ()) if pattern.match(value)), ""):
         raise VaultError(f"{name} {other}", hint="set each under its own name; they may have been swapped")
 
 
-def refuse_token(name: str, value: str, digests: Iterable[str]) -> None:
+def reject_own_token(name: str, value: str, digests: Iterable[str]) -> None:
     """Raise VaultError for a token of ours. Browsers and password managers fill the token of the page into its forms.
 
     `digests` are those of the tokens that the vault holds.
@@ -124,7 +124,7 @@ def refuse_token(name: str, value: str, digests: Iterable[str]) -> None:
         )
 
 
-def advice(name: str, value: str, *, has_token: bool) -> str:
+def secret_hint(name: str, value: str, *, has_token: bool) -> str:
     """Return what else a person has to look after for a secret to work, or nothing."""
     if name == AWS_ACCESS_KEY_ID and value.startswith("ASIA") and not has_token:
         return f"this access key is temporary: set {AWS_SESSION_TOKEN}, too, and all three again before they expire"
@@ -148,11 +148,11 @@ def _decoded(value: str) -> str:
     return text if len(text) >= MIN_DECODED_CHARACTERS and text.isprintable() else ""
 
 
-def _wrapping(value: str) -> str:
-    for pattern, what in _WRAPPINGS:
+def _describe_wrapping(value: str) -> str:
+    for pattern, what in _WRAPPING_PATTERNS:
         if pattern.match(value):
             return what
-    if wrapping := pasted.wrapping(value):
+    if wrapping := pasted.describe_wrapping(value):
         return wrapping
     if found := _SCHEME.match(value):
         return f"begins with {found[1].capitalize()}: leave that word out"

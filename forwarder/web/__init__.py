@@ -1,1 +1,1 @@
-"""The page, the doors for machines and the nudge, served by the daemon beside its loops."""
+"""The web UI, the health endpoints and the webhook, which the daemon serves beside its loops."""

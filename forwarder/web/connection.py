@@ -1,4 +1,4 @@
-"""One connection of a client: how long it may take for what, and what it gets where aiohttp itself answers.
+"""A connection of a client: its timeouts, and its responses to what aiohttp itself would answer.
 
 aiohttp closes an idle connection, but has no limit for a request head that arrives byte by byte, for a body, or for a
 client that does not read. Its own error responses quote the request, name versions and log a traceback.
@@ -135,7 +135,7 @@ class Connection(web.RequestHandler):
             super().data_received(data)
         except Exception as error:  # noqa: BLE001  # whatever the parser raises ends this connection, and nothing else
             self.problems.report(Problem.MALFORMED_REQUEST, self.caller, exception=type(error).__name__)
-            self._refuse_unparsed()
+            self._reject_unparsed()
         else:
             self._end_damaged_body()
 
@@ -163,10 +163,10 @@ class Connection(web.RequestHandler):
             if isinstance(exc, LineTooLong):
                 status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         elif exc is not None:
-            self.problems.report_fault(exc, self.caller)
+            self.problems.report_internal_error(exc, self.caller)
         if request.writer.output_size > 0:
             raise ConnectionError("a part of another response has been sent")
-        response = refusal(status)
+        response = error_response(status)
         response.force_close()
         return response
 
@@ -175,14 +175,16 @@ class Connection(web.RequestHandler):
         if isinstance(error, (web.RequestPayloadError, HttpProcessingError)):
             self.problems.report(Problem.MALFORMED_BODY, self.caller, exception=type(error).__name__)
         elif isinstance(error, BaseException):
-            self.problems.report_fault(error, self.caller)
+            self.problems.report_internal_error(error, self.caller)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response. Errors that aiohttp made itself, before any middleware, are replaced: they quote."""
         if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
-            resp = refusal(resp.status, {name: resp.headers[name] for name in ("Allow",) if name in resp.headers})
+            resp = error_response(
+                resp.status, {name: resp.headers[name] for name in ("Allow",) if name in resp.headers}
+            )
         if isinstance(resp, web.StreamResponse) and not resp.prepared:
             add_headers(resp)
         try:
@@ -211,7 +213,7 @@ class Connection(web.RequestHandler):
         self.problems.report(Problem.WRITE_TIMEOUT, self.caller)
         self.abort()
 
-    def _refuse_unparsed(self) -> None:
+    def _reject_unparsed(self) -> None:
         """Answer what made the parser fail, unless another response is under way."""
         if self._stream is None or self._stream.is_closing():
             return
@@ -222,7 +224,7 @@ class Connection(web.RequestHandler):
         self.force_close()
 
 
-def refusal(status: int, headers: dict[str, str] | None = None) -> web.Response:
+def error_response(status: int, headers: dict[str, str] | None = None) -> web.Response:
     """Make a response that names the status and nothing else."""
     response = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers=headers)
     add_headers(response)
@@ -238,7 +240,7 @@ def add_headers(response: web.StreamResponse) -> None:
 
 @web.middleware
 async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Note that a request head is complete. It stands before every other middleware."""
+    """Record that a request head is complete. This is the first middleware."""
     enter(request, Phase.HANDLER)
     return await handler(request)
 

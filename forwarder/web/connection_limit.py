@@ -23,7 +23,7 @@ MIN_CONNECTIONS = 8
 RESERVED_DESCRIPTORS = 128
 """Descriptors kept for the logs API, the bus, the ledger and files."""
 
-PAGE_SHARE, HEALTH_SHARE = 0.75, 0.25
+WEB_UI_SHARE, HEALTH_SHARE = 0.75, 0.25
 """Parts of the limit, so that a page that is full leaves the health endpoints reachable."""
 
 ACCEPT_RETRY_SECONDS = 0.25
@@ -76,7 +76,7 @@ class Listener:
     `max_connections`.
     """
 
-    bound: socket.socket
+    listener_socket: socket.socket
     server: web.Server
     tls: Callable[[], ssl.SSLContext | None]
     share: float
@@ -87,11 +87,11 @@ class Listener:
     async def run(self) -> None:
         """Accept connections until cancelled. Connections that are open by then belong to the server."""
         loop = asyncio.get_running_loop()
-        self.bound.setblocking(False)
+        self.listener_socket.setblocking(False)
         try:
             while True:
                 try:
-                    accepted, address = await loop.sock_accept(self.bound)
+                    accepted, address = await loop.sock_accept(self.listener_socket)
                 except ConnectionError:  # the client has gone before it was accepted
                     continue
                 except OSError as error:

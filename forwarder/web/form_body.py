@@ -1,4 +1,4 @@
-"""Reading the body of a request, and the form that it holds. Whatever is wrong with either is a refusal that names it.
+"""The reading of a request's body, and of the form in it. An invalid one is rejected with a reason.
 
 aiohttp's own reader of forms raises a different exception for each kind of damage, takes multipart bodies, which no
 page of ours sends, and decodes in whatever charset the request names.

@@ -1,6 +1,6 @@
 """What was found and sent, as a drawing that needs no script: found grows up from a line, sent down from it.
 
-Colours come from the style sheet, by class; words stand beside the drawing, so that they keep their size.
+Colours come from the style sheet, by class; text is outside the drawing, so that it keeps its size.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,16 +10,16 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from forwarder.ledger import Minute
-from forwarder.web.words import clock_time, number
+from forwarder.ledger import MinuteCounts
+from forwarder.web.formatting import clock_time, number
 
 WIDTH, HEIGHT = 720, 168
 MIDDLE = HEIGHT / 2
-GAP = 0.28
-"""Of the room of a bar."""
+GAP_RATIO = 0.28
+"""The share of a bar's width that is left empty."""
 
-LEAST = 3.0
-"""Height of a bar that stands for anything at all: one among thousands is still seen."""
+MIN_BAR_HEIGHT = 3.0
+"""The least height of a bar that is not zero, so that one among thousands is visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """`name` tells the span, `unit` the time that a bar stands for."""
+    """A plot. `name` is its period, `unit` the time that a bar stands for."""
 
     name: str
     unit: str
@@ -49,7 +49,7 @@ class Plot:
         return sum(bar.sent for bar in self.bars)
 
     @property
-    def most(self) -> int:
+    def max_count(self) -> int:
         return max(max(bar.found, bar.sent) for bar in self.bars)
 
     @property
@@ -58,20 +58,20 @@ class Plot:
 
     @property
     def svg(self) -> Markup:
-        return drawing(self.bars, self.summary)
+        return render_svg(self.bars, self.summary)
 
 
-def last_hour(minutes: Sequence[Minute], now: datetime) -> Plot:
-    bars = bars_of(minutes, now, step=timedelta(minutes=1), count=60)
-    return Plot("Last hour", "1 min", bars, bars_of(minutes, now, step=timedelta(minutes=5), count=12))
+def last_hour(minutes: Sequence[MinuteCounts], now: datetime) -> Plot:
+    bars = build_bars(minutes, now, step=timedelta(minutes=1), count=60)
+    return Plot("Last hour", "1 min", bars, build_bars(minutes, now, step=timedelta(minutes=5), count=12))
 
 
-def last_day(minutes: Sequence[Minute], now: datetime) -> Plot:
-    bars = bars_of(minutes, now, step=timedelta(minutes=15), count=96)
-    return Plot("Last day", "15 min", bars, bars_of(minutes, now, step=timedelta(hours=1), count=24))
+def last_day(minutes: Sequence[MinuteCounts], now: datetime) -> Plot:
+    bars = build_bars(minutes, now, step=timedelta(minutes=15), count=96)
+    return Plot("Last day", "15 min", bars, build_bars(minutes, now, step=timedelta(hours=1), count=24))
 
 
-def bars_of(minutes: Iterable[Minute], now: datetime, *, step: timedelta, count: int) -> list[Bar]:
+def build_bars(minutes: Iterable[MinuteCounts], now: datetime, *, step: timedelta, count: int) -> list[Bar]:
     """`count` bars, the last of which `now` is in. Minutes are in order; those outside are left out."""
     last = _floor(now, step)
     summed = {at: list(group) for at, group in groupby(minutes, key=lambda minute: _floor(minute.at, step))}
@@ -82,32 +82,32 @@ def bars_of(minutes: Iterable[Minute], now: datetime, *, step: timedelta, count:
     ]
 
 
-def drawing(bars: Sequence[Bar], summary: str) -> Markup:
+def render_svg(bars: Sequence[Bar], summary: str) -> Markup:
     """An `<svg>` of the bars. Each names its own numbers, for a pointer that rests on it."""
-    most = max(1, *(max(bar.found, bar.sent) for bar in bars))
-    room = WIDTH / len(bars)
-    groups = Markup("").join(_group(bar, index * room, room, most) for index, bar in enumerate(bars))
+    max_count = max(1, *(max(bar.found, bar.sent) for bar in bars))
+    bar_width = WIDTH / len(bars)
+    groups = Markup("").join(_group(bar, index * bar_width, bar_width, max_count) for index, bar in enumerate(bars))
     return Markup(
         '<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{summary}">'
         '{groups}<line class="middle" x1="0" x2="{width}" y1="{middle:g}" y2="{middle:g}"/></svg>'
     ).format(width=WIDTH, height=HEIGHT, middle=MIDDLE, summary=summary, groups=groups)
 
 
-def _group(bar: Bar, x: float, room: float, most: int) -> Markup:
+def _group(bar: Bar, x: float, bar_width: float, max_count: int) -> Markup:
     if not bar.found and not bar.sent:
         return Markup("")
-    found, sent = _height(bar.found, most), _height(bar.sent, most)
-    told = f"{clock_time(bar.at)}: {number(bar.found)} found, {number(bar.sent)} sent"
-    return Markup("<g><title>{told}</title>{area}{found}{sent}</g>").format(
-        told=told,
-        area=_rect("area", x, 0, room, HEIGHT),
-        found=_rect("found", x + room * GAP / 2, MIDDLE - found, room * (1 - GAP), found),
-        sent=_rect("sent", x + room * GAP / 2, MIDDLE, room * (1 - GAP), sent),
+    found, sent = _height(bar.found, max_count), _height(bar.sent, max_count)
+    title = f"{clock_time(bar.at)}: {number(bar.found)} found, {number(bar.sent)} sent"
+    return Markup("<g><title>{title}</title>{area}{found}{sent}</g>").format(
+        title=title,
+        area=_rect("area", x, 0, bar_width, HEIGHT),
+        found=_rect("found", x + bar_width * GAP_RATIO / 2, MIDDLE - found, bar_width * (1 - GAP_RATIO), found),
+        sent=_rect("sent", x + bar_width * GAP_RATIO / 2, MIDDLE, bar_width * (1 - GAP_RATIO), sent),
     )
 
 
-def _height(count: int, most: int) -> float:
-    return max(LEAST, (MIDDLE - 2) * count / most) if count else 0
+def _height(count: int, max_count: int) -> float:
+    return max(MIN_BAR_HEIGHT, (MIDDLE - 2) * count / max_count) if count else 0
 
 
 def _rect(name: str, x: float, y: float, width: float, height: float) -> Markup:

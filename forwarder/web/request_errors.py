@@ -35,7 +35,7 @@ class Problem(StrEnum):
     TOO_MANY_CONNECTIONS = "too_many_connections"
     TOO_MANY_STREAMS = "too_many_streams"
     NO_DESCRIPTORS = "no_descriptors"
-    RENEWED_FILES = "renewed_files"
+    FILE_RELOAD = "file_reload"
     INTERNAL = "internal"
 
 
@@ -45,7 +45,7 @@ _HINTS = {
     Problem.TLS_HANDSHAKE: "the client does not speak TLS, or does not trust the certificate in web.tls_cert",
 }
 
-_OPERATORS = frozenset({Problem.TOO_MANY_CONNECTIONS, Problem.NO_DESCRIPTORS})
+_OPERATOR_PROBLEMS = frozenset({Problem.TOO_MANY_CONNECTIONS, Problem.NO_DESCRIPTORS})
 """Kinds that a person has to act on. The others are faults of a client."""
 
 
@@ -68,7 +68,7 @@ class RequestProblems:
         kind = problem.value
         if problem is Problem.INTERNAL:
             kind += f" {details.get('route')} {details.get('exception')}"
-        self._metrics.request_problem(problem)
+        self._metrics.count_web_request_error(problem)
         now = self._clock.monotonic()
         count = self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
         logged_at = self._logged_at.get(kind)
@@ -81,12 +81,12 @@ class RequestProblems:
             fields["hint"] = hint
         if problem is Problem.INTERNAL:
             log.error("request failed", **fields)
-        elif problem in _OPERATORS:
-            log.warning("connection refused", **fields)
+        elif problem in _OPERATOR_PROBLEMS:
+            log.warning("connection rejected", **fields)
         else:
-            log.info("request refused", **fields)
+            log.info("request rejected", **fields)
 
-    def report_fault(self, error: BaseException, caller: str = "", **details: Any) -> None:
+    def report_internal_error(self, error: BaseException, caller: str = "", **details: Any) -> None:
         """Report a fault of this program: the type of the exception, and the lines that it passed."""
         self.report(Problem.INTERNAL, caller, exception=type(error).__name__, frames=frames(error), **details)
 

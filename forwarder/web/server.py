@@ -1,4 +1,4 @@
-"""The server: bound before anything is forwarded, so that an address that cannot be had is told at the start."""
+"""The web server. It binds its addresses before anything is forwarded, so that an address in use fails the start."""
 
 import asyncio
 import socket
@@ -13,135 +13,154 @@ import structlog
 from aiohttp import web
 
 from forwarder.errors import SettingsError
-from forwarder.settings.checks import host_and_port
-from forwarder.settings.fields import WebSettings
+from forwarder.settings.models import WebSettings
+from forwarder.settings.validators import parse_host_and_port
 from forwarder.vault import WEB_TOKEN
-from forwarder.web import doors, hook, letters, login, pages, settings_page, status_page, trials
-from forwarder.web.allowance import Allowance
-from forwarder.web.board import BOARD, Board
+from forwarder.web import (
+    connection_test,
+    dead_letters,
+    health_endpoints,
+    login,
+    rendering,
+    settings_page,
+    status_page,
+    webhook,
+)
 from forwarder.web.client_address import parse_address
 from forwarder.web.connection import Timeouts
-from forwarder.web.connection_limit import HEALTH_SHARE, PAGE_SHARE, Listener
-from forwarder.web.desk import DESK, Desk
-from forwarder.web.guard import (
-    DIGESTS,
-    LARGEST_BODY,
+from forwarder.web.connection_limit import HEALTH_SHARE, WEB_UI_SHARE, Listener
+from forwarder.web.context import CONTEXT, WebContext
+from forwarder.web.file_reload import ReloadingValue, tls_context
+from forwarder.web.hosts import ALLOWED_HOSTS, AllowedHosts, bracket, reachable_address
+from forwarder.web.middleware import (
+    HEALTH_MIDDLEWARES,
+    MAX_BODY_BYTES,
     MIDDLEWARES,
-    MIDDLEWARES_OF_DOORS,
     SESSIONS,
-    sign_response,
+    TOKEN_DIGESTS,
+    add_response_headers,
 )
-from forwarder.web.names import NAMES, Names, bracketed, reachable
-from forwarder.web.pages import PAGES, Pages
-from forwarder.web.renewal import Renewed, tls_context
+from forwarder.web.rate_limit import RateLimiter
+from forwarder.web.rendering import RENDERER, TemplateRenderer
 from forwarder.web.request_errors import PROBLEMS, RequestProblems
 from forwarder.web.sessions import Sessions
-from forwarder.web.signature import Signatures
-from forwarder.web.tokens import Digests
+from forwarder.web.status_cache import STATUS_CACHE, StatusCache
+from forwarder.web.tokens import TokenDigests
+from forwarder.web.webhook_signature import SignatureVerifier
 
 log = structlog.get_logger("web")
 
-GRACE = 1.0
-"""Seconds that answers under way may take when the server ends; streams end as the daemon begins to drain."""
+SHUTDOWN_GRACE_SECONDS = 1.0
+"""How long open responses may take when the server ends. Streams end when the daemon begins to drain."""
 
 DEFAULT_TIMEOUTS = Timeouts()
 
 ROUTES = (
-    *(*status_page.ROUTES, *letters.ROUTES, *settings_page.ROUTES, *trials.ROUTES),
-    *(*login.ROUTES, *pages.ROUTES, *doors.ROUTES, *hook.ROUTES),
+    *(*status_page.ROUTES, *dead_letters.ROUTES, *settings_page.ROUTES, *connection_test.ROUTES),
+    *(*login.ROUTES, *rendering.ROUTES, *health_endpoints.ROUTES, *webhook.ROUTES),
 )
 
 
 @dataclass(slots=True)
-class Served:
-    """The addresses that were bound, empty where none was asked for."""
+class ServerAddresses:
+    """The URLs that are served; empty if none is configured."""
 
-    page: str = ""
-    doors: str = ""
+    web_ui: str = ""
+    health: str = ""
 
 
 @asynccontextmanager
-async def serving(desk: Desk, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> AsyncIterator[Served]:
-    """Serve what the settings ask for, until the end of the block. Raises SettingsError."""
-    settings, served = desk.settings().web, Served()
+async def run_web_server(context: WebContext, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> AsyncIterator[ServerAddresses]:
+    """Serve the web UI and the health endpoints until the end of the block. Raises SettingsError."""
+    settings, addresses = context.settings().web, ServerAddresses()
     async with AsyncExitStack() as stack:
         if settings.listen:
-            bound = stack.enter_context(_bound("listen", settings.listen))
-            tls = _tls(desk, settings)
-            names = Names.of(settings, bound.getsockname()[1])
-            app = page_app(desk, names)
-            await stack.enter_async_context(_running(app, bound, tls, PAGE_SHARE, timeouts))
-            for renewed in (tls, app.get(hook.SIGNATURES)):
-                if renewed is not None:
-                    await stack.enter_async_context(_beside(renewed.follow(desk.clock, desk.metrics)))
-            has_token = app[DIGESTS].get(WEB_TOKEN) is not None
-            mend = {} if has_token else {"mend": "`forwarder web token` makes the token that lets in"}
-            served.page = names.first
-            log.info("page", address=settings.public_url or served.page, **mend)
+            listener_socket = stack.enter_context(_bind("listen", settings.listen))
+            tls = _load_tls(context, settings)
+            allowed_hosts = AllowedHosts.of(settings, listener_socket.getsockname()[1])
+            app = create_web_app(context, allowed_hosts)
+            await stack.enter_async_context(_run_app(app, listener_socket, tls, WEB_UI_SHARE, timeouts))
+            for reloading in (tls, app.get(webhook.SIGNATURE_VERIFIER)):
+                if reloading is not None:
+                    await stack.enter_async_context(
+                        _background_task(reloading.watch_files(context.clock, context.metrics))
+                    )
+            has_token = app[TOKEN_DIGESTS].get(WEB_TOKEN) is not None
+            hint = {} if has_token else {"hint": "`forwarder web create-token` creates the admin token"}
+            addresses.web_ui = allowed_hosts.local_url
+            log.info("web UI listening", address=settings.public_url or addresses.web_ui, **hint)
         if settings.health_listen:
-            bound = stack.enter_context(_bound("health_listen", settings.health_listen))
-            await stack.enter_async_context(_running(doors_app(desk), bound, None, HEALTH_SHARE, timeouts))
-            host = reachable(host_and_port(settings.health_listen)[0])
-            served.doors = f"http://{bracketed(host)}:{bound.getsockname()[1]}"
-            log.info("health doors", address=served.doors)
-        yield served
+            listener_socket = stack.enter_context(_bind("health_listen", settings.health_listen))
+            await stack.enter_async_context(
+                _run_app(create_health_app(context), listener_socket, None, HEALTH_SHARE, timeouts)
+            )
+            host = reachable_address(parse_host_and_port(settings.health_listen)[0])
+            addresses.health = f"http://{bracket(host)}:{listener_socket.getsockname()[1]}"
+            log.info("health endpoints listening", address=addresses.health)
+        yield addresses
 
 
-def page_app(desk: Desk, names: Names) -> web.Application:
-    """All of it. Raises SettingsError."""
-    app = web.Application(middlewares=MIDDLEWARES, client_max_size=LARGEST_BODY)
-    app[DESK] = desk
-    app[NAMES] = names
-    app[PAGES] = Pages()
-    app[BOARD] = Board(desk, app[PAGES])
-    app[SESSIONS] = Sessions(desk.clock)
-    app[DIGESTS] = Digests(desk.place, desk.settings())
-    app[PROBLEMS] = RequestProblems("listen", desk.clock, desk.metrics)
-    app[login.LOGINS] = Allowance(desk.clock, burst=login.BURST, every=login.EVERY)
-    app[hook.HOOK_CALLS] = Allowance(desk.clock, burst=hook.BURST, every=hook.EVERY)
+def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Application:
+    """Create the app of the web UI. Raises SettingsError."""
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
+    app[CONTEXT] = context
+    app[ALLOWED_HOSTS] = allowed_hosts
+    app[RENDERER] = TemplateRenderer()
+    app[STATUS_CACHE] = StatusCache(context, app[RENDERER])
+    app[SESSIONS] = Sessions(context.clock)
+    app[TOKEN_DIGESTS] = TokenDigests(context.config_source, context.settings())
+    app[PROBLEMS] = RequestProblems("listen", context.clock, context.metrics)
+    app[login.LOGIN_LIMITER] = RateLimiter(
+        context.clock, burst=login.LOGIN_BURST, refill_seconds=login.LOGIN_REFILL_SECONDS
+    )
+    app[webhook.WEBHOOK_LIMITER] = RateLimiter(
+        context.clock, burst=webhook.WEBHOOK_BURST, refill_seconds=webhook.WEBHOOK_REFILL_SECONDS
+    )
     app[status_page.STREAMS] = status_page.Streams()
-    if public_key := desk.settings().web.alloy_public_key:
-        app[hook.SIGNATURES] = _public_key(desk, public_key)
-    app.on_response_prepare.append(sign_response)
+    if public_key := context.settings().web.alloy_public_key:
+        app[webhook.SIGNATURE_VERIFIER] = _load_public_key(context, public_key)
+    app.on_response_prepare.append(add_response_headers)
     app.add_routes(ROUTES)
     return app
 
 
-def doors_app(desk: Desk) -> web.Application:
-    """The health doors alone: they tell nothing that has to be kept from a network."""
-    app = web.Application(middlewares=MIDDLEWARES_OF_DOORS, client_max_size=LARGEST_BODY)
-    app[DESK] = desk
-    app[PROBLEMS] = RequestProblems("health_listen", desk.clock, desk.metrics)
-    app.on_response_prepare.append(sign_response)
-    app.add_routes(doors.ROUTES)
+def create_health_app(context: WebContext) -> web.Application:
+    """Create the app of the health endpoints. They hold nothing that has to be kept from a network."""
+    app = web.Application(middlewares=HEALTH_MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
+    app[CONTEXT] = context
+    app[PROBLEMS] = RequestProblems("health_listen", context.clock, context.metrics)
+    app.on_response_prepare.append(add_response_headers)
+    app.add_routes(health_endpoints.ROUTES)
     return app
 
 
 @asynccontextmanager
-async def _running(
+async def _run_app(
     app: web.Application,
-    bound: socket.socket,
-    tls: Renewed[ssl.SSLContext] | None,
+    listener_socket: socket.socket,
+    tls: ReloadingValue[ssl.SSLContext] | None,
     share: float,
     timeouts: Timeouts,
 ) -> AsyncIterator[None]:
     """Serve an app. Connections are accepted by a loop of ours, for aiohttp's has no limit."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
     await runner.setup()
     try:
         if runner.server is None:
             raise RuntimeError("a runner that is set up has a server")
-        listener = Listener(bound, runner.server, lambda: tls.current if tls else None, share, timeouts, app[PROBLEMS])
-        async with _beside(listener.run()):
+        listener = Listener(
+            listener_socket, runner.server, lambda: tls.current if tls else None, share, timeouts, app[PROBLEMS]
+        )
+        async with _background_task(listener.run()):
             yield
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _background_task(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run a task that ends with the block."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(coroutine)
     try:
         yield
     finally:
@@ -149,9 +168,9 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _bound(key: str, listen: str) -> socket.socket:
+def _bind(key: str, listen: str) -> socket.socket:
     """Bind an address. `[::]` takes IPv4 connections too, where the machine can do that."""
-    host, port = host_and_port(listen)
+    host, port = parse_host_and_port(listen)
     address = parse_address(host)  # one that is written as `::ffff:127.0.0.1` is an IPv4 address
     try:
         if not isinstance(address, IPv6Address):
@@ -160,19 +179,23 @@ def _bound(key: str, listen: str) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=dual)
     except OSError as error:
         raise SettingsError(
-            f"web.{key} {listen} cannot be had: {error.strerror or error}",
+            f"web.{key} {listen} cannot be bound: {error.strerror or error}",
             hint=f"end what listens there, or set another {key} in [web]; an empty one serves nothing",
         ) from None
 
 
-def _tls(desk: Desk, settings: WebSettings) -> Renewed[ssl.SSLContext] | None:
+def _load_tls(context: WebContext, settings: WebSettings) -> ReloadingValue[ssl.SSLContext] | None:
     """Raises SettingsError."""
     if not settings.tls_cert:
         return None
-    cert, key = desk.place.path(settings.tls_cert), desk.place.path(settings.tls_key)
-    return Renewed("web.tls_cert, web.tls_key", (cert, key), lambda: tls_context(cert, key))
+    cert, key = context.config_source.path(settings.tls_cert), context.config_source.path(settings.tls_key)
+    return ReloadingValue("web.tls_cert, web.tls_key", (cert, key), lambda: tls_context(cert, key))
 
 
-def _public_key(desk: Desk, file: str) -> Renewed[Signatures]:
+def _load_public_key(context: WebContext, file: str) -> ReloadingValue[SignatureVerifier]:
     """Raises SettingsError."""
-    return Renewed("web.alloy_public_key", (desk.place.path(file),), lambda: Signatures.of(desk.place, file))
+    return ReloadingValue(
+        "web.alloy_public_key",
+        (context.config_source.path(file),),
+        lambda: SignatureVerifier.of(context.config_source, file),
+    )

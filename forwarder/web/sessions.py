@@ -1,4 +1,4 @@
-"""Who is logged in. Sessions are kept in memory alone: a restart ends them all."""
+"""The sessions of the web UI. They are kept in memory only: a restart ends them."""
 
 import hashlib
 import hmac
@@ -7,46 +7,46 @@ from dataclasses import dataclass, field
 
 from forwarder.clock import Clock
 
-IDLE = 30 * 60.0
-LONGEST = 12 * 3600.0
-"""Seconds after which a session ends: without a request, and whatever it is used for."""
+MAX_IDLE_SECONDS = 30 * 60.0
+MAX_AGE_SECONDS = 12 * 3600.0
+"""When a session ends: without a request, and in any case."""
 
-MOST = 100
-"""Sessions at a time; the one that was idle longest makes room."""
+MAX_SESSIONS = 100
+"""Sessions at a time. The one that is idle longest is dropped."""
 
 
 @dataclass(slots=True)
 class Session:
-    """`name` tells it apart in the log without telling its cookie; `let_in_by` is the digest of the token."""
+    """A session. `name` identifies it in the log; `token_digest` is the digest of the admin token that opened it."""
 
     name: str
-    let_in_by: str
-    began: float
-    used: float
+    token_digest: str
+    started_at: float
+    last_used_at: float
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _spent: set[str] = field(default_factory=set, repr=False)
+    _used_nonces: set[str] = field(default_factory=set, repr=False)
 
     def form_token(self) -> str:
-        """A new token that proves that a change comes from a page of this session. It counts once."""
-        number = secrets.token_urlsafe(16)
-        return f"{number}.{self._mark(number)}"
+        """Return a new token, which proves that a change comes from a page of this session. It is valid once."""
+        nonce = secrets.token_urlsafe(16)
+        return f"{nonce}.{self._sign(nonce)}"
 
-    def is_ours(self, form_token: str) -> bool:
+    def has_issued(self, form_token: str) -> bool:
         """Return whether a page of this session holds this token, spent or not."""
-        number, _, mark = form_token.partition(".")
-        return hmac.compare_digest(mark.encode(errors="replace"), self._mark(number).encode())
+        nonce, _, signature = form_token.partition(".")
+        return hmac.compare_digest(signature.encode(errors="replace"), self._sign(nonce).encode())
 
-    def spend(self, form_token: str) -> bool:
-        """Whether it is one of this session, and was not spent before."""
-        if not self.is_ours(form_token):
+    def consume(self, form_token: str) -> bool:
+        """Use a form token. Return whether it is of this session and was not used before."""
+        if not self.has_issued(form_token):
             return False
-        number = form_token.partition(".")[0]
-        is_new = number not in self._spent
-        self._spent.add(number)
+        nonce = form_token.partition(".")[0]
+        is_new = nonce not in self._used_nonces
+        self._used_nonces.add(nonce)
         return is_new
 
-    def _mark(self, number: str) -> str:
-        return hmac.new(self._key, number.encode(errors="replace"), "sha256").hexdigest()
+    def _sign(self, nonce: str) -> str:
+        return hmac.new(self._key, nonce.encode(errors="replace"), "sha256").hexdigest()
 
 
 class Sessions:
@@ -54,37 +54,37 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
 
-    def begin(self, let_in_by: str) -> tuple[str, Session]:
-        """The value of its cookie, and the session."""
-        self._end_the_old()
-        while len(self._sessions) >= MOST:
-            del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].used)]
+    def create(self, token_digest: str) -> tuple[str, Session]:
+        """Start a session. Return the value of its cookie, and the session."""
+        self._remove_expired()
+        while len(self._sessions) >= MAX_SESSIONS:
+            del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].last_used_at)]
         cookie = secrets.token_urlsafe(32)
         now = self._clock.monotonic()
-        session = Session(_kept_as(cookie)[:8], let_in_by, began=now, used=now)
-        self._sessions[_kept_as(cookie)] = session
+        session = Session(_cookie_digest(cookie)[:8], token_digest, started_at=now, last_used_at=now)
+        self._sessions[_cookie_digest(cookie)] = session
         return cookie, session
 
-    def find(self, cookie: str, let_in_by: str | None, *, use: bool = True) -> Session | None:
-        """The session of a cookie; None where it ended, or its token counts no more. `use` keeps it from being idle."""
-        self._end_the_old()
-        session = self._sessions.get(_kept_as(cookie))
-        if session is None or session.let_in_by != let_in_by:
+    def find(self, cookie: str, token_digest: str | None, *, use: bool = True) -> Session | None:
+        """Return the session of a cookie, or None if it has ended or its token is void. `use` resets its idle time."""
+        self._remove_expired()
+        session = self._sessions.get(_cookie_digest(cookie))
+        if session is None or session.token_digest != token_digest:
             return None
         if use:
-            session.used = self._clock.monotonic()
+            session.last_used_at = self._clock.monotonic()
         return session
 
     def end(self, cookie: str) -> None:
-        self._sessions.pop(_kept_as(cookie), None)
+        self._sessions.pop(_cookie_digest(cookie), None)
 
-    def _end_the_old(self) -> None:
+    def _remove_expired(self) -> None:
         now = self._clock.monotonic()
         for key, session in list(self._sessions.items()):
-            if now - session.used >= IDLE or now - session.began >= LONGEST:
+            if now - session.last_used_at >= MAX_IDLE_SECONDS or now - session.started_at >= MAX_AGE_SECONDS:
                 del self._sessions[key]
 
 
-def _kept_as(cookie: str) -> str:
-    """Looked up by a digest, so that the time it takes tells nothing of the cookies there are."""
+def _cookie_digest(cookie: str) -> str:
+    """Return the key of a session. It is a digest, so that the time of a lookup reveals nothing of a cookie."""
     return hashlib.sha256(cookie.encode(errors="replace")).hexdigest()

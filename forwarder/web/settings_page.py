@@ -8,138 +8,142 @@ from typing import Any
 from aiohttp import web
 
 from forwarder.errors import ForwarderError, SettingsError, VaultError
-from forwarder.settings import Place, Settings, load
+from forwarder.settings import ConfigSource, Settings, load
 from forwarder.settings.edit import set_value
-from forwarder.settings.load import overridden
+from forwarder.settings.load import overriding_variable
 from forwarder.vault import NAMES, Vault
-from forwarder.web import form
-from forwarder.web.board import BOARD
-from forwarder.web.desk import DESK, Desk
+from forwarder.web import settings_form
+from forwarder.web.context import CONTEXT, WebContext
 from forwarder.web.form_body import read_form
-from forwarder.web.guard import CHANGED
-from forwarder.web.pages import go_to, page
+from forwarder.web.middleware import CHANGED_FIELDS
+from forwarder.web.rendering import redirect_to, render_page
+from forwarder.web.status_cache import STATUS_CACHE
 
-LOOK_EVERY, MOST_LOOKS = 0.05, 40
-"""Seconds between two looks, and how many: a change of the settings file is taken up within a second."""
+RELOAD_POLL_SECONDS, MAX_RELOAD_POLLS = 0.05, 40
+"""How often the settings in force are checked after a change. The daemon reloads the file within a second."""
 
-AS_OF = "as-of"
-"""The field with the digest of the file that the form was filled in from."""
+FILE_DIGEST_FIELD = "file-digest"
+"""The field with the digest of the settings file that the form shows."""
 
-CHANGED_SINCE = "The settings file has changed since this page was shown: look at it again, then save"
+FILE_CHANGED = "The settings file has changed since this page was loaded: check it again, then save"
 
-SAVED = {"kind": "good", "text": "Saved. It takes effect within a second, without a restart."}
+SAVED = {"level": "good", "text": "Saved. It takes effect within a second, without a restart."}
 
 
-async def show(request: web.Request) -> web.Response:
-    values = await asyncio.to_thread(form_values, request.app[DESK])
+async def show_settings(request: web.Request) -> web.Response:
+    values = await asyncio.to_thread(form_values, request.app[CONTEXT])
     notice = SAVED if "saved" in request.query else None
-    return page(request, "settings.html", **values, notice=notice)
+    return render_page(request, "settings.html", **values, notice=notice)
 
 
-async def save(request: web.Request) -> web.Response:
-    desk, given = request.app[DESK], texts(await read_form(request))
-    submitted = form.submitted(desk.place, in_file(desk), given)
+async def save_settings(request: web.Request) -> web.Response:
+    context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
+    changes = settings_form.parse_changes(context.config_source, file_settings(context), given)
     try:
-        if given.get(AS_OF, digest := as_of(desk)) != digest:  # what was written meanwhile must not be undone
-            faults = {"": CHANGED_SINCE}
+        if (
+            given.get(FILE_DIGEST_FIELD, digest := file_digest(context)) != digest
+        ):  # a change made meanwhile must not be undone
+            faults = {"": FILE_CHANGED}
         else:
-            faults = await asyncio.to_thread(form.save, desk.place, submitted, desk.clock.now())
+            faults = await asyncio.to_thread(
+                settings_form.save_changes, context.config_source, changes, context.clock.now()
+            )
     except ForwarderError as error:
-        faults = {"": told(error)}
+        faults = {"": format_error(error)}
     if not faults:
-        request[CHANGED] = tuple(submitted.changed)
-        return go_to("/settings?saved")
-    values = await asyncio.to_thread(form_values, desk, given)
-    return page(request, "settings.html", status=422, **(values | {"faults": faults}), notice=None)
+        request[CHANGED_FIELDS] = tuple(changes.changed)
+        return redirect_to("/settings?saved")
+    values = await asyncio.to_thread(form_values, context, given)
+    return render_page(request, "settings.html", status=422, **(values | {"faults": faults}), notice=None)
 
 
-async def switch(request: web.Request) -> web.Response:
-    desk, given = request.app[DESK], texts(await read_form(request))
+async def switch_forwarding(request: web.Request) -> web.Response:
+    context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
     on = bool(given.get("on"))
     try:
-        await asyncio.to_thread(set_value, desk.place, "enabled", on)
+        await asyncio.to_thread(set_value, context.config_source, "enabled", on)
     except SettingsError as error:
-        raise web.HTTPConflict(reason=told(error)) from None
-    await _in_force(desk, enabled=on)
-    request.app[BOARD].forget()
-    request[CHANGED] = ("enabled",)
-    return go_to("/settings" if given.get("from") == "settings" else "/")
+        raise web.HTTPConflict(reason=format_error(error)) from None
+    await _wait_until_applied(context, enabled=on)
+    request.app[STATUS_CACHE].invalidate()
+    request[CHANGED_FIELDS] = ("enabled",)
+    return redirect_to("/settings" if given.get("from") == "settings" else "/")
 
 
-async def _in_force(desk: Desk, *, enabled: bool) -> None:
-    """Until the daemon has taken it up, so that the next page shows it; not for ever, for it may be refused."""
-    for _ in range(MOST_LOOKS):
-        if desk.settings().enabled is enabled:
+async def _wait_until_applied(context: WebContext, *, enabled: bool) -> None:
+    """Wait until the daemon has applied it, so that the next page shows it; two seconds at most."""
+    for _ in range(MAX_RELOAD_POLLS):
+        if context.settings().enabled is enabled:
             return
-        await desk.clock.sleep(LOOK_EVERY)
+        await context.clock.sleep(RELOAD_POLL_SECONDS)
 
 
-def form_values(desk: Desk, given: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the template shows: what was given, where something was, else what stands in the file. Reads files."""
-    settings, faults = in_file(desk), dict[str, str]()
+def form_values(context: WebContext, given: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the values of the template: those of the form if given, else those of the file. Reads files."""
+    settings, faults = file_settings(context), dict[str, str]()
     try:
-        load(desk.place)
-        vault = stored(desk.place, settings)
+        load(context.config_source)
+        vault = stored_secrets(context.config_source, settings)
     except (SettingsError, VaultError) as error:
-        vault, faults = {}, {"": told(error)}
-    keys = ["enabled", *(each.name for each in form.FIELDS)]
-    variables = {key: variable for key in keys if (variable := overridden(desk.place, key))}
+        vault, faults = {}, {"": format_error(error)}
+    keys = ["enabled", *(each.name for each in settings_form.FIELDS)]
+    variables = {key: variable for key in keys if (variable := overriding_variable(context.config_source, key))}
     values = {
-        each.name: form.shown(settings, each.name)
+        each.name: settings_form.format_value(settings, each.name)
         if given is None or each.name in variables
         else given.get(each.name, "")
-        for each in form.FIELDS
+        for each in settings_form.FIELDS
     }
     return {
-        "here": "settings",
-        "as_of": as_of(desk),
-        "form": form,
+        "active": "settings",
+        "file_digest": file_digest(context),
+        "form": settings_form,
         "values": values,
         "variables": variables,
         "vault": vault,
         "faults": faults,
         "enabled": settings.enabled,
-        "tries": False,
+        "has_steps": False,
     }
 
 
-def as_of(desk: Desk) -> str:
-    """Of the file as it stands; empty where it cannot be read."""
+def file_digest(context: WebContext) -> str:
+    """Return the digest of the file; empty if it cannot be read."""
     try:
-        return hashlib.sha256(desk.place.file.read_bytes()).hexdigest()
+        return hashlib.sha256(context.config_source.file.read_bytes()).hexdigest()
     except OSError:
         return ""
 
 
-def in_file(desk: Desk) -> Settings:
-    """Those of the file, which may be a moment ahead of those in force; where it is not valid, those in force."""
+def file_settings(context: WebContext) -> Settings:
+    """Return the settings of the file, or those in force if it is not valid."""
     try:
-        return load(desk.place)
+        return load(context.config_source)
     except SettingsError:
-        return desk.settings()
+        return context.settings()
 
 
-def stored(place: Place, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Of each secret that is set: when it was, and its end."""
-    vault = Vault.open(place, settings)
+def stored_secrets(config_source: ConfigSource, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return when each secret was set, and its last characters."""
+    vault = Vault.open(config_source, settings)
     return {
-        name: {"set_at": set_at, "ending": vault.ending(name)}
+        name: {"set_at": set_at, "suffix": vault.suffix(name)}
         for name in NAMES
         if (set_at := vault.set_at(name)) is not None
     }
 
 
-def texts(given: Mapping[str, str]) -> dict[str, str]:
-    """The fields with the line ends that files have."""
+def normalize_newlines(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields with Unix line ends."""
     return {name: value.replace("\r\n", "\n") for name, value in given.items()}
 
 
-def told(error: ForwarderError) -> str:
+def format_error(error: ForwarderError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 ROUTES = [
-    web.get("/settings", show, name="settings"),
-    web.post("/settings", save, name="save"),
-    web.post("/switch", switch, name="switch"),
+    web.get("/settings", show_settings, name="settings"),
+    web.post("/settings", save_settings, name="save"),
+    web.post("/switch", switch_forwarding, name="switch"),
 ]

@@ -1,4 +1,4 @@
-"""The status page: how everything stands, kept fresh; and one event whole."""
+"""The status page, its stream of updates, and the page of one event."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,19 +8,19 @@ import msgspec
 from aiohttp import web
 
 from forwarder.errors import LedgerError
-from forwarder.ledger import Held
+from forwarder.ledger import StoredEntry
 from forwarder.model import is_id
-from forwarder.web.board import BOARD
-from forwarder.web.desk import DESK
-from forwarder.web.details import error_of, readable, sent_detail
-from forwarder.web.guard import still_in
-from forwarder.web.names import NAMES
-from forwarder.web.pages import SESSION, page
+from forwarder.web.context import CONTEXT
+from forwarder.web.entry_details import format_detail, parse_error, published_detail
+from forwarder.web.hosts import ALLOWED_HOSTS
+from forwarder.web.middleware import is_session_alive
+from forwarder.web.rendering import SESSION, render_page
 from forwarder.web.request_errors import PROBLEMS, Problem
+from forwarder.web.status_cache import STATUS_CACHE
 
-LOOK_EVERY = 1.0
-QUIET = 15.0
-"""Seconds between two signs of life on a stream without news, so that nobody between takes it for dead."""
+REFRESH_SECONDS = 1.0
+KEEPALIVE_SECONDS = 15.0
+"""Between two comments on a stream without updates, so that no proxy closes it."""
 
 
 MAX_STREAMS_OF_SESSION, MAX_STREAMS = 8, 64
@@ -38,7 +38,7 @@ class Streams:
         """Count a stream for the length of the block. Raises HTTPTooManyRequests."""
         name = request[SESSION].name
         if self._open[name] >= MAX_STREAMS_OF_SESSION or self._open.total() >= MAX_STREAMS:
-            request.app[PROBLEMS].report(Problem.TOO_MANY_STREAMS, request.app[NAMES].caller(request))
+            request.app[PROBLEMS].report(Problem.TOO_MANY_STREAMS, request.app[ALLOWED_HOSTS].caller(request))
             raise web.HTTPTooManyRequests(reason="too many open pages", headers={"Retry-After": "30"})
         self._open[name] += 1
         try:
@@ -52,9 +52,9 @@ STREAMS = web.AppKey("streams", Streams)
 
 
 async def status(request: web.Request) -> web.Response:
-    board = request.app[BOARD]
-    sections = await board.sections()
-    return page(request, "status.html", standing=await board.standing(), sections=sections, here="status")
+    cache = request.app[STATUS_CACHE]
+    sections = await cache.sections()
+    return render_page(request, "status.html", snapshot=await cache.snapshot(), sections=sections, active="status")
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -65,47 +65,47 @@ async def stream(request: web.Request) -> web.StreamResponse:
     with request.app[STREAMS].open(request):
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        with suppress(ConnectionError):  # the reader goes away, as readers do
-            await _tell_news(request, response)
+        with suppress(ConnectionError):  # the client has gone
+            await _send_updates(request, response)
         return response
 
 
-async def _tell_news(request: web.Request, response: web.StreamResponse) -> None:
-    desk, board = request.app[DESK], request.app[BOARD]
-    seen: dict[str, str] = {}
-    told_at = desk.clock.monotonic()
+async def _send_updates(request: web.Request, response: web.StreamResponse) -> None:
+    context, cache = request.app[CONTEXT], request.app[STATUS_CACHE]
+    sent_sections: dict[str, str] = {}
+    sent_at = context.clock.monotonic()
     stopping = False
-    while not stopping and still_in(request):
-        sections, now = await board.sections(), desk.clock.monotonic()
-        if news := {name: html for name, html in sections.items() if seen.get(name) is not html}:
-            await response.write(b"data: " + msgspec.json.encode(news) + b"\n\n")
-            seen, told_at = dict(sections), now
-        elif now - told_at >= QUIET:
-            await response.write(b": still here\n\n")
-            told_at = now
-        stopping = await desk.clock.wait(desk.stopping, LOOK_EVERY)
+    while not stopping and is_session_alive(request):
+        sections, now = await cache.sections(), context.clock.monotonic()
+        if updates := {name: html for name, html in sections.items() if sent_sections.get(name) is not html}:
+            await response.write(b"data: " + msgspec.json.encode(updates) + b"\n\n")
+            sent_sections, sent_at = dict(sections), now
+        elif now - sent_at >= KEEPALIVE_SECONDS:
+            await response.write(b": keep-alive\n\n")
+            sent_at = now
+        stopping = await context.clock.wait(context.stopping, REFRESH_SECONDS)
 
 
 async def event(request: web.Request) -> web.Response:
-    held = await _asked_for(request)
-    detail = readable(sent_detail(held))
-    return page(request, "event.html", held=held, error=error_of(held), readable=detail, here="")
+    stored = await _requested_entry(request)
+    detail = format_detail(published_detail(stored))
+    return render_page(request, "event.html", stored=stored, error=parse_error(stored), detail=detail, active="")
 
 
 async def event_detail(request: web.Request) -> web.Response:
     """The bytes of the detail."""
-    return web.Response(body=sent_detail(await _asked_for(request)), content_type="application/json")
+    return web.Response(body=published_detail(await _requested_entry(request)), content_type="application/json")
 
 
-async def _asked_for(request: web.Request) -> Held:
+async def _requested_entry(request: web.Request) -> StoredEntry:
     try:
         id_ = request.query.get("id", "").encode(errors="replace").decode()  # a query may hold bytes that are no text
-        held = await request.app[DESK].ledger.held(id_) if is_id(id_) else None
+        stored = await request.app[CONTEXT].ledger.stored_entry(id_) if is_id(id_) else None
     except LedgerError as error:
         raise web.HTTPServiceUnavailable(reason=error.message) from None
-    if held is None:
-        raise web.HTTPNotFound(reason="this event is not held any more, or never was: see ledger.keep_payload")
-    return held
+    if stored is None:
+        raise web.HTTPNotFound(reason="this event is not stored, or no longer: see ledger.payload_retention")
+    return stored
 
 
 ROUTES = [

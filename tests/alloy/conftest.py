@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from forwarder.demo.executions import execution
+from forwarder.demo.sample_data import execution
 from tests.clocks import NOON
 from tests.fakes.alloy import FakeAlloy
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from forwarder.demo.executions import FAILURES, VARIANTS, execution
+from forwarder.demo.sample_data import FAILURES, VARIANTS, execution
 from tests.clocks import NOON
 
 
@@ -24,17 +24,17 @@ def encoded(content: object) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode(errors="surrogatepass")
 
 
-good = st.builds(
+well_formed = st.builds(
     record,
     st.uuids().map(str),
     st.sampled_from(["success", "running", *FAILURES]),
     st.sampled_from(VARIANTS),
 )
 
-DEEP = 5000
+EXCESSIVE_DEPTH = 5000
 
 # Values that are JSON in form, and that a reader may choke on.
-odd_values = st.sampled_from(
+malformed_values = st.sampled_from(
     [
         rb'"\ud800"',
         rb'"\udc00 \ud83e"',
@@ -46,9 +46,9 @@ odd_values = st.sampled_from(
         b"1e999",
         b"-1.5e400",
         b"1" * 400 + b".5",
-        b"[" * DEEP + b"]" * DEEP,
-        b'{"a":' * DEEP + b"1" + b"}" * DEEP,
-        b"[" * DEEP + rb'"\ud800"' + b"]" * DEEP,
+        b"[" * EXCESSIVE_DEPTH + b"]" * EXCESSIVE_DEPTH,
+        b'{"a":' * EXCESSIVE_DEPTH + b"1" + b"}" * EXCESSIVE_DEPTH,
+        b"[" * EXCESSIVE_DEPTH + rb'"\ud800"' + b"]" * EXCESSIVE_DEPTH,
         b'"\xff\xfe"',
         b'"caf\xe9"',
         b"null",
@@ -87,5 +87,5 @@ def with_field(content: dict[str, Any], name: str, value: bytes) -> bytes:
     return encoded(others)[:-1] + b", " + encoded(name) + b": " + value + b"}"
 
 
-odd = st.builds(with_field, good, st.sampled_from(FIELDS), odd_values)
+malformed = st.builds(with_field, well_formed, st.sampled_from(FIELDS), malformed_values)
 """Records with an id, and something odd in a field."""

@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from forwarder.demo.executions import execution
+from forwarder.demo.sample_data import execution
 from forwarder.errors import (
     PageUnreadable,
     WorkflowNotFound,
 )
 from forwarder.model import Feed
-from tests.alloy.doors import FEED, connected, ids
+from tests.alloy.harness import FEED, ids, open_client
 from tests.clocks import NOON
 from tests.fakes import alloy as faults
-from tests.fakes.actions import Answer
+from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.loops import looped
 
@@ -24,8 +24,8 @@ from tests.loops import looped
 async def test_a_page_is_asked_for_as_documented(compress: bool) -> None:
     with FakeAlloy(now=lambda: NOON, compress=compress) as alloy:
         alloy.api.add("a/b c", execution("failed-status", id="1", started=NOON), user_id="u/1 &é")
-        async with connected(alloy) as client:
-            page = await client.page(Feed("a/b c", "u/1 &é"), 0, 30)
+        async with open_client(alloy) as client:
+            page = await client.fetch_page(Feed("a/b c", "u/1 &é"), 0, 30)
         (request,) = alloy.requests
     assert ([each.id for each in page.records.executions], page.api_now) == (["1"], NOON)
     assert request.path == "/2024-03/workflow/a%2Fb%20c/logs"
@@ -39,7 +39,7 @@ async def test_a_page_is_asked_for_as_documented(compress: bool) -> None:
 async def test_the_version_may_stand_in_a_header_alone() -> None:
     with FakeAlloy(now=lambda: NOON, version="") as alloy:
         alloy.api.add("w", execution("failed-status", id="1", started=NOON))
-        async with connected(alloy, version="", version_header="2025-09") as client:
+        async with open_client(alloy, version="", version_header="2025-09") as client:
             assert await ids(client) == "1"
         assert (alloy.requests[0].path, alloy.requests[0].headers["x-api-version"]) == ("/workflow/w/logs", "2025-09")
 
@@ -50,15 +50,15 @@ async def test_pages_are_counted_from_the_first_one_that_there_is(base: int) -> 
     with FakeAlloy(now=lambda: NOON, page_base=base) as alloy:
         for number in range(5):
             alloy.api.add("w", execution("failed-status", id=f"{number}", started=NOON + timedelta(seconds=number)))
-        async with connected(alloy) as client:
+        async with open_client(alloy) as client:
             for _ in range(2):
                 assert [await ids(client, page) for page in range(4)] == ["43", "21", "0", ""]
 
 
 @looped
 async def test_one_stray_refusal_of_the_first_page_does_not_hide_it_for_good(alloy: FakeAlloy) -> None:
-    alloy.next(Answer(400, {}, b"{}"))
-    async with connected(alloy) as client:
+    alloy.next(HttpResponse(400, {}, b"{}"))
+    async with open_client(alloy) as client:
         await ids(client)
         assert [await ids(client, page) for page in range(3)] == ["43", "21", "0"]
 
@@ -67,10 +67,10 @@ async def test_one_stray_refusal_of_the_first_page_does_not_hide_it_for_good(all
 @pytest.mark.parametrize("configured", ["workflow", "workflows"])
 @looped
 async def test_the_other_noun_is_tried_once_and_remembered(known: str, configured: str) -> None:
-    with FakeAlloy(now=lambda: NOON, nouns=frozenset({known})) as alloy:
+    with FakeAlloy(now=lambda: NOON, path_segments=frozenset({known})) as alloy:
         for workflow in "ab":
             alloy.api.add(workflow, execution("failed-status", id=workflow, started=NOON))
-        async with connected(alloy, path_noun=configured) as client:
+        async with open_client(alloy, path_segment=configured) as client:
             found = [await ids(client, page, feed=Feed(workflow)) for workflow in "ab" for page in range(3)]
         assert found == ["a", "", "", "b", "", ""]
         assert len(alloy.requests) == 6 + (known != configured)
@@ -78,7 +78,7 @@ async def test_the_other_noun_is_tried_once_and_remembered(known: str, configure
 
 @looped
 async def test_a_workflow_that_is_not_there_is_told_and_hides_no_other(alloy: FakeAlloy) -> None:
-    async with connected(alloy) as client:
+    async with open_client(alloy) as client:
         for _ in range(2):
             with pytest.raises(WorkflowNotFound) as raised:
                 await ids(client, feed=Feed("none", "u"))
@@ -90,31 +90,31 @@ async def test_a_workflow_that_is_not_there_is_told_and_hides_no_other(alloy: Fa
 @looped
 async def test_the_clock_of_the_api_is_told_where_it_tells_it(alloy: FakeAlloy, fault: faults.Fault) -> None:
     alloy.next(fault)
-    async with connected(alloy) as client:
-        page = await client.page(FEED, 0, 30)
+    async with open_client(alloy) as client:
+        page = await client.fetch_page(FEED, 0, 30)
     assert page.api_now == (None if fault is faults.undated else NOON - timedelta(hours=1))
 
 
 @looped
 async def test_users_and_workflows_are_told_by_their_ids(alloy: FakeAlloy) -> None:
     alloy.api.add("v", execution("success", id="x", started=NOON), user_id="u/1")
-    async with connected(alloy) as client:
-        assert await client.users() == ["u/1"]
-        assert await client.workflows("u/1") == ["w", "v"]
+    async with open_client(alloy) as client:
+        assert await client.list_users() == ["u/1"]
+        assert await client.list_workflows("u/1") == ["w", "v"]
         alloy.next(
-            Answer(200, {}, b'{"data": [{"userId": 7}, {"userId": ""}, {"userId": "a"}, null, {"userId": "a"}]}')
+            HttpResponse(200, {}, b'{"data": [{"userId": 7}, {"userId": ""}, {"userId": "a"}, null, {"userId": "a"}]}')
         )
-        assert await client.users() == ["a"]
+        assert await client.list_users() == ["a"]
         for body in (b"[]", b'{"data": null}', b"", b"<html>", b'{"data": {}}'):
-            alloy.next(Answer(200, {}, body))
+            alloy.next(HttpResponse(200, {}, body))
             with pytest.raises(PageUnreadable):
-                await client.users()
+                await client.list_users()
 
 
 @looped
 async def test_a_rerun_is_asked_for_by_both_ids(alloy: FakeAlloy) -> None:
     alloy.api.add("a/b", execution("failed-status", id="e/1 é", started=NOON))
-    async with connected(alloy) as client:
+    async with open_client(alloy) as client:
         assert (await client.rerun(Feed("a/b", "u"), "e/1 é")).startswith("37e974f0-")
         assert alloy.api.reruns == [("a/b", "e/1 é")]
         assert alloy.requests[-1].query == {"userId": "u"}
@@ -125,7 +125,7 @@ async def test_a_rerun_is_asked_for_by_both_ids(alloy: FakeAlloy) -> None:
 @looped
 async def test_no_more_requests_are_open_than_the_settings_say(alloy: FakeAlloy) -> None:
 
-    alloy.always(lambda _: faults.late(0.02))
-    async with connected(alloy, concurrency=3) as client:
+    alloy.always(lambda _: faults.delayed(0.02))
+    async with open_client(alloy, concurrency=3) as client:
         await asyncio.gather(*(ids(client) for _ in range(15)))
     assert alloy.max_in_flight == 3

@@ -13,10 +13,10 @@ from forwarder.errors import (
     SourceRefused,
     SourceUnavailable,
 )
-from tests.alloy.doors import FEED, connected, ids
+from tests.alloy.harness import FEED, ids, open_client
 from tests.clocks import NOON, QuickClock
 from tests.fakes import alloy as faults
-from tests.fakes.actions import Answer, Chunked, Hang, ResetAfter, ResetBefore
+from tests.fakes.actions import Chunked, Hang, HttpResponse, ResetAfter, ResetBefore
 from tests.fakes.alloy import API_KEY, MIB, FakeAlloy
 from tests.loops import looped
 
@@ -28,16 +28,16 @@ BROKEN: list[tuple[Fault, type[SourceError]]] = [
     (faults.unavailable(500), SourceUnavailable),
     (faults.unavailable(503), SourceUnavailable),
     (faults.too_many_requests(), SourceUnavailable),
-    (Answer(408), SourceUnavailable),
-    (Answer(425), SourceUnavailable),
-    (Answer(302, {"Location": "/elsewhere"}), PageUnreadable),
-    (Answer(418), PageUnreadable),
+    (HttpResponse(408), SourceUnavailable),
+    (HttpResponse(425), SourceUnavailable),
+    (HttpResponse(302, {"Location": "/elsewhere"}), PageUnreadable),
+    (HttpResponse(418), PageUnreadable),
     (faults.not_json(), PageUnreadable),
     (faults.data_null(), PageUnreadable),
     (faults.other_shape(), PageUnreadable),
-    (Answer(200), PageUnreadable),
+    (HttpResponse(200), PageUnreadable),
     (faults.gzip_bomb(8 * MIB), PageTooLarge),
-    (Answer(200, {}, b'{"data": [' + b" " * MIB + b"]}"), PageTooLarge),
+    (HttpResponse(200, {}, b'{"data": [' + b" " * MIB + b"]}"), PageTooLarge),
     (faults.broken_gzip, SourceUnavailable),
     (faults.cut_gzip, SourceUnavailable),
     (faults.cut(20), SourceUnavailable),
@@ -45,32 +45,32 @@ BROKEN: list[tuple[Fault, type[SourceError]]] = [
     (lambda answer: Chunked(answer, ends=False), SourceUnavailable),
     (ResetAfter(), SourceUnavailable),
     (ResetBefore(), SourceUnavailable),
-    (Answer(200, {"Content-Encoding": "br"}, b"x"), PageUnreadable),
+    (HttpResponse(200, {"Content-Encoding": "br"}, b"x"), PageUnreadable),
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind"), BROKEN)
+@pytest.mark.parametrize(("fault", "exception_type"), BROKEN)
 @looped
 async def test_each_fault_is_told_as_what_it_is_and_the_next_request_is_well(
-    alloy: FakeAlloy, fault: Fault, kind: type[SourceError]
+    alloy: FakeAlloy, fault: Fault, exception_type: type[SourceError]
 ) -> None:
     alloy.next(fault)
-    async with connected(alloy) as client:
+    async with open_client(alloy) as client:
         with pytest.raises(SourceError) as raised:
             await ids(client)
-        assert type(raised.value) is kind
+        assert type(raised.value) is exception_type
         assert not [secret for secret in (API_KEY, alloy.url, "/w/") if secret in f"{raised.value} {raised.value!r}"]
         assert await ids(client) == "43"
 
 
-@pytest.mark.parametrize("fault", [faults.wrong_length(5), faults.late(5), faults.slow(100), Hang(60)])
+@pytest.mark.parametrize("fault", [faults.wrong_length(5), faults.delayed(5), faults.slow(100), Hang(60)])
 @looped
 async def test_an_answer_that_does_not_come_to_its_end_is_given_up(alloy: FakeAlloy, fault: Fault) -> None:
     alloy.next(fault)
-    async with connected(alloy, timeout="200ms") as client:
+    async with open_client(alloy, timeout="200ms") as client:
         with pytest.raises(SourceUnavailable, match="in time"):
             await ids(client)
-    async with connected(alloy) as client:
+    async with open_client(alloy) as client:
         assert await ids(client) == "43"
 
 
@@ -81,7 +81,7 @@ async def test_an_answer_whose_length_is_told_too_short_is_no_page_and_its_rest_
 ) -> None:
     """The rest of it stands before the next answer on that connection."""
     alloy.next(faults.wrong_length(-missing))
-    async with connected(alloy) as client:
+    async with open_client(alloy) as client:
         with pytest.raises(SourceError):
             await ids(client)
         with contextlib.suppress(SourceUnavailable):
@@ -93,23 +93,23 @@ async def test_an_answer_whose_length_is_told_too_short_is_no_page_and_its_rest_
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with FakeAlloy() as alloy:
         pass
-    async with connected(alloy) as client:
+    async with open_client(alloy) as client:
         with pytest.raises(SourceUnavailable):
             await ids(client)
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("header", "seconds"),
     [("7", 7), ("0", None), ("soon", None), (None, None), ("-3", None), ("99999999", 3600),
      (faults.http_date(NOON + timedelta(minutes=1)), 60), (faults.http_date(NOON - timedelta(minutes=1)), None)],
 )  # fmt: skip
 @looped
 async def test_a_throttled_client_holds_every_request_as_long_as_it_is_told(
-    alloy: FakeAlloy, told: str | None, seconds: float | None
+    alloy: FakeAlloy, header: str | None, seconds: float | None
 ) -> None:
     clock = QuickClock(NOON + timedelta(days=3))  # our own clock has no say in it
-    alloy.next(faults.too_many_requests(told) if told is None or "," not in told else dated(told))
-    async with connected(alloy, clock) as client:
+    alloy.next(faults.too_many_requests(header) if header is None or "," not in header else dated(header))
+    async with open_client(alloy, clock) as client:
         with pytest.raises(SourceUnavailable) as raised:
             await ids(client)
         assert raised.value.retry_after > 0
@@ -119,9 +119,9 @@ async def test_a_throttled_client_holds_every_request_as_long_as_it_is_told(
         assert clock.monotonic() - before >= raised.value.retry_after - 1e-6
 
 
-def dated(told: str) -> Answer:
-    throttled = faults.too_many_requests(told)
-    return Answer(throttled.status, {**throttled.headers, "Date": faults.http_date(NOON)}, throttled.body)
+def dated(header: str) -> HttpResponse:
+    throttled = faults.too_many_requests(header)
+    return HttpResponse(throttled.status, {**throttled.headers, "Date": faults.http_date(NOON)}, throttled.body)
 
 
 @looped
@@ -130,13 +130,13 @@ async def test_an_outage_that_names_its_end_holds_every_request_and_one_that_doe
 ) -> None:
     clock = QuickClock()
     alloy.next(faults.unavailable(503, "40"), faults.unavailable(503))
-    async with connected(alloy, clock) as client:
-        for least, most, told in ((0, 1, 40), (40, 41, 0)):
+    async with open_client(alloy, clock) as client:
+        for minimum, maximum, header in ((0, 1, 40), (40, 41, 0)):
             before = clock.monotonic()
             with pytest.raises(SourceUnavailable) as raised:
                 await ids(client)
-            assert raised.value.retry_after == told
-            assert least <= clock.monotonic() - before <= most
+            assert raised.value.retry_after == header
+            assert minimum <= clock.monotonic() - before <= maximum
 
 
 MOMENT = datetime(2026, 11, 2, 12, tzinfo=UTC)

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from forwarder.alloy.asking import CHUNKS_PER_TURN, FREE_CHUNKS
+from forwarder.alloy.http_client import CHUNKS_PER_ITERATION, MAX_UNCHECKED_CHUNKS
 from forwarder.errors import SourceUnavailable
-from tests.alloy.doors import connected, ids
-from tests.alloy.peer import PAGE
+from tests.alloy.harness import ids, open_client
+from tests.alloy.raw_server import PAGE
 from tests.fakes.alloy import MIB
 from tests.loops import looped
 
@@ -21,15 +21,15 @@ TINY = b"1\r\n \r\n"
 
 
 @contextmanager
-def sending(*parts: bytes, endlessly: bytes = b"") -> Iterator[SimpleNamespace]:
+def sending(*chunks: bytes, endlessly: bytes = b"") -> Iterator[SimpleNamespace]:
     """A server in a thread of its own, which sends as fast as it can to one client."""
 
     def serve() -> None:
         connection, _ = listener.accept()
         with connection, suppress(OSError):
             connection.recv(65536)
-            for part in parts:
-                connection.sendall(part)
+            for chunk in chunks:
+                connection.sendall(chunk)
             while endlessly:
                 connection.sendall(endlessly)
 
@@ -50,12 +50,12 @@ async def count_turns(turns: list[int]) -> None:
 async def test_endless_tiny_chunks_end_and_other_tasks_run() -> None:
     turns = [0]
     with sending(HEAD, endlessly=TINY * 10_000) as server:
-        async with connected(server, max_body_bytes=64 * MIB) as client:
+        async with open_client(server, max_body_bytes=64 * MIB) as client:
             ticking = asyncio.create_task(count_turns(turns))
             with pytest.raises(SourceUnavailable, match="too small"):
                 await ids(client)
             ticking.cancel()
-    assert turns[0] >= FREE_CHUNKS // CHUNKS_PER_TURN
+    assert turns[0] >= MAX_UNCHECKED_CHUNKS // CHUNKS_PER_ITERATION
 
 
 @looped
@@ -64,11 +64,11 @@ async def test_page_in_one_byte_chunks_is_read_and_other_tasks_run() -> None:
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in page)
     turns = [0]
     with sending(HEAD, chunks, b"0\r\n\r\n") as server:
-        async with connected(server) as client:
+        async with open_client(server) as client:
             ticking = asyncio.create_task(count_turns(turns))
             assert await ids(client) == "e-1"
             ticking.cancel()
-    assert turns[0] >= len(page) // CHUNKS_PER_TURN
+    assert turns[0] >= len(page) // CHUNKS_PER_ITERATION
 
 
 @pytest.mark.parametrize("size", [64, 1000])
@@ -79,5 +79,5 @@ async def test_large_page_in_small_chunks_is_read(size: int) -> None:
     chunk = b"%x\r\n%b\r\n"
     pieces = [page[start : start + size] for start in range(0, len(page), size)]
     with sending(HEAD, b"".join(chunk % (len(piece), piece) for piece in pieces), b"0\r\n\r\n") as server:
-        async with connected(server, max_body_bytes=16 * MIB) as client:
+        async with open_client(server, max_body_bytes=16 * MIB) as client:
             assert await ids(client) == "e-1"

@@ -10,13 +10,13 @@ import pytest
 from forwarder.aws.credentials import StoredKeys
 from forwarder.errors import DestinationRefused, VaultError
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
-from tests.aws.doors import a_bus, answer_to, delivered, events, identity, raised_by, stored
+from tests.aws.harness import delivered, events, identity, open_bus, publish_ids, raised_by, stored_keys
 from tests.clocks import NOON
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 from tests.loops import looped
-from tests.vault.homes import Home
+from tests.vault.vault_folder import VaultFolder
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -45,7 +45,7 @@ async def test_without_stored_keys_the_ambient_ones_are_used(
 ) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
-    await answer_to(bridge, key=None)
+    await publish_ids(bridge, key=None)
     assert delivered(bridge) == "ab"
 
 
@@ -55,15 +55,15 @@ async def test_broken_stored_keys_are_never_replaced_by_ambient_ones(
 ) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
-    async with a_bus(bridge, Key("AKIABROKEN0000000001", "broken")) as bus:
-        await raised_by(DestinationRefused, lambda: bus.put(events()))
+    async with open_bus(bridge, Key("AKIABROKEN0000000001", "broken")) as bus:
+        await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert delivered(bridge) == ""
 
 
 @looped
-async def test_without_any_keys_delivery_is_refused_with_the_mend(bridge: StrictEventBridge) -> None:
-    async with a_bus(bridge, None) as bus:
-        error = await raised_by(DestinationRefused, lambda: bus.put(events()))
+async def test_without_any_keys_delivery_is_refused_with_the_hint(bridge: StrictEventBridge) -> None:
+    async with open_bus(bridge, None) as bus:
+        error = await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert (error.exit_code, bool(error.hint)) == (77, True)
 
 
@@ -74,8 +74,8 @@ async def test_a_credential_process_without_end_is_given_up(
     config = tmp_path / "config"
     config.write_text("[default]\ncredential_process = sleep 1000\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    async with a_bus(bridge, None, timeout="100ms") as bus, asyncio.timeout(20):
-        error = await raised_by(DestinationRefused, lambda: bus.put(events()))
+    async with open_bus(bridge, None, timeout="100ms") as bus, asyncio.timeout(20):
+        error = await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert "credential_process" in error.message
 
 
@@ -83,7 +83,7 @@ async def test_a_credential_process_without_end_is_given_up(
 @looped
 async def test_a_role_is_assumed_on_top(bridge: StrictEventBridge, external_id: str) -> None:
     bridge.roles[ROLE] = external_id or None
-    await answer_to(bridge, role_arn=ROLE, external_id=external_id)
+    await publish_ids(bridge, role_arn=ROLE, external_id=external_id)
     assert delivered(bridge) == "ab"
     (session,) = [key for key in bridge.keys.values() if key.token]
     assert session.arn.endswith(":assumed-role/publisher/forwarder")
@@ -93,17 +93,17 @@ async def test_a_role_is_assumed_on_top(bridge: StrictEventBridge, external_id: 
 @looped
 async def test_a_role_that_may_not_be_assumed_is_refused(bridge: StrictEventBridge, external_id: str) -> None:
     bridge.roles[ROLE] = "shared"
-    async with a_bus(bridge, role_arn=ROLE, external_id=external_id) as bus:
-        await raised_by(DestinationRefused, lambda: bus.put(events()))
+    async with open_bus(bridge, role_arn=ROLE, external_id=external_id) as bus:
+        await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert delivered(bridge) == ""
 
 
 @looped
 async def test_a_role_is_assumed_once_for_many_requests(bridge: StrictEventBridge) -> None:
     bridge.roles[ROLE] = None
-    async with a_bus(bridge, role_arn=ROLE) as bus:
+    async with open_bus(bridge, role_arn=ROLE) as bus:
         for each in "abcd":
-            await bus.put(events(each))
+            await bus.publish(events(each))
     assert [request.operation for request in bridge.served].count("STS") == 1
 
 
@@ -111,8 +111,8 @@ async def test_a_role_is_assumed_once_for_many_requests(bridge: StrictEventBridg
 async def test_a_session_that_ended_is_refused(bridge: StrictEventBridge) -> None:
     old = Key("ASIAOLD0000000000001", "secret", "token", utc_now() - timedelta(seconds=1))
     bridge.keys[old.id] = old
-    async with a_bus(bridge, old) as bus:
-        assert (await raised_by(DestinationRefused, lambda: bus.put(events()))).code == "ExpiredTokenException"
+    async with open_bus(bridge, old) as bus:
+        assert (await raised_by(DestinationRefused, lambda: bus.publish(events()))).code == "ExpiredTokenException"
 
 
 @looped
@@ -134,14 +134,14 @@ async def test_the_caller_is_named_with_the_source_of_its_keys(
     ],
 )
 @looped
-async def test_sts_is_asked_in_the_region_of_the_settings(bridge: StrictEventBridge, region: str, host: str) -> None:
+async def test_sts_uses_the_region_of_the_settings(bridge: StrictEventBridge, region: str, host: str) -> None:
     who = identity(bridge, region=region, endpoint_url="")
     async with who.session().create_client("sts", **who.sts_options()) as sts:
         assert sts.meta.endpoint_url == f"https://{host}"
 
 
 def test_keys_come_from_the_vault_whole_or_not_at_all(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = VaultFolder(tmp_path)
     home.make_key()
     vault = home.open()
     assert StoredKeys.of(vault) is None
@@ -153,7 +153,7 @@ def test_keys_come_from_the_vault_whole_or_not_at_all(tmp_path: Path) -> None:
         vault.set(name, f"planted-{name}", NOON)
     keys = StoredKeys.of(vault)
     assert keys is not None
-    assert keys.arguments() == {
+    assert keys.client_arguments() == {
         "aws_access_key_id": f"planted-{AWS_ACCESS_KEY_ID}",
         "aws_secret_access_key": f"planted-{AWS_SECRET_ACCESS_KEY}",
         "aws_session_token": "planted-token",
@@ -163,5 +163,5 @@ def test_keys_come_from_the_vault_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_nothing_shows_a_key(bridge: StrictEventBridge) -> None:
     key = Key("AKIAPLANTED000000009", "planted-secret", "planted-token")
     who = identity(bridge, key)
-    shown = f"{who} {who!r} {who.stored!r} {stored(key)} {who.origin}"
-    assert not [secret for secret in (key.id, key.secret, key.token) if str(secret) in shown]
+    displayed = f"{who} {who!r} {who.stored!r} {stored_keys(key)} {who.origin}"
+    assert not [secret for secret in (key.id, key.secret, key.token) if str(secret) in displayed]

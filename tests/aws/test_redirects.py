@@ -1,12 +1,12 @@
-"""Whoever answers with a redirect sends nobody anywhere: no event, no token and no question goes to another place."""
+"""A redirect is never followed: no event, no token and no request goes to another address."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from forwarder.errors import DestinationError
-from tests.aws.doors import a_bus, delivered, events
-from tests.fakes.actions import Answer
+from tests.aws.harness import delivered, events, open_bus
+from tests.fakes.actions import HttpResponse
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.loops import looped
@@ -38,13 +38,13 @@ async def test_a_redirect_is_not_followed(
     bridge: StrictEventBridge, elsewhere: StrictEventBridge, operation: str, status: int
 ) -> None:
     bridge.roles[ROLE] = None
-    away = Fault("away", delivered=False, spoil=lambda _: Answer(status, {"Location": f"{elsewhere.url}/"}))
+    away = Fault("away", delivered=False, spoil=lambda _: HttpResponse(status, {"Location": f"{elsewhere.url}/"}))
     bridge.next(away, operation=operation)
-    async with a_bus(bridge, role_arn=ROLE) as bus:
+    async with open_bus(bridge, role_arn=ROLE) as bus:
         with pytest.raises(DestinationError) as raised:
-            await bus.put(events())
+            await bus.publish(events())
         assert raised.value.hint
         assert elsewhere.served == []
         assert delivered(bridge) == ""
-        await bus.put(events("c"))
+        await bus.publish(events("c"))
     assert delivered(bridge) == "c"

@@ -12,7 +12,7 @@ from types import ModuleType
 from tests import benchmarks
 from tests.benchmarks import machine
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.goals import Verdict
+from tests.benchmarks.goals import Classification
 from tests.benchmarks.report import Report
 
 PREFIX = "bench_"
@@ -30,7 +30,7 @@ def main() -> int:
 
     report = Report()
     report.line(machine.describe())
-    verdicts: list[Verdict] = []
+    verdicts: list[Classification] = []
     for name in options.only or names:
         module = import_module(f"{benchmarks.__name__}.{modules[name]}")
         bench = Bench(name, report, options.into, quick=options.quick)
@@ -40,7 +40,7 @@ def main() -> int:
     return int("BROKEN OFF" in report.text)
 
 
-def measured(module: ModuleType, bench: Bench, report: Report) -> list[Verdict]:
+def measured(module: ModuleType, bench: Bench, report: Report) -> list[Classification]:
     title = (module.__doc__ or "").partition("\n")[0].removesuffix(".")
     report.head(f"{bench.name}: {title}")
     began = time.monotonic()

@@ -7,7 +7,7 @@ from statistics import quantiles
 
 from tests.benchmarks import contest, plot
 from tests.benchmarks.contest import Contest, Turn
-from tests.benchmarks.goals import Verdict
+from tests.benchmarks.goals import Classification
 from tests.benchmarks.report import Report, number
 
 Points = Sequence[tuple[float, float]]
@@ -25,7 +25,7 @@ class Bench:
         self.rounds = 3 if quick else 7
         self.seconds = 0.1 if quick else 0.5
         """How long a turn takes."""
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[Classification] = []
         self._report = report
 
     def contest(
@@ -84,7 +84,7 @@ class Bench:
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> None:
-        verdict = Verdict(goal, what, figure, unit, at_least, at_most)
+        verdict = Classification(goal, what, figure, unit, at_least, at_most)
         self.verdicts.append(verdict)
         self._report.verdicts([verdict])
 

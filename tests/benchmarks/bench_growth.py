@@ -61,7 +61,7 @@ def of_backlog(entries: int) -> float:
         with daemon(Path(folder), "http://127.0.0.1:9", bus.url, workflows=[]) as it:
             first = it.until(lambda books: books.sent > 0, within=60)
             began = time.perf_counter()
-            books = it.until(lambda books: books.owed == 0 or time.perf_counter() - began > LONGEST, within=60)
+            books = it.until(lambda books: books.pending == 0 or time.perf_counter() - began > LONGEST, within=60)
             return (books.sent - first.sent) / max(time.perf_counter() - began, 1e-3)
 
 
@@ -79,4 +79,4 @@ def of_storm(failures: int, *, feeds: int = FEEDS, remembered: int = 0, size: in
 
 
 def until_reading(it: Daemon) -> None:
-    it.until(lambda books: books.owed > 0 or books.recorded > books.forgotten + books.sent, within=60)
+    it.until(lambda books: books.pending > 0 or books.recorded > books.forgotten + books.sent, within=60)

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.bench_page import a_home
 from tests.benchmarks.sink import Sink, sink
-from tests.e2e.doors import address, hook, metric
 from tests.e2e.harness import eventually, fail
+from tests.e2e.web_client import create_webhook, metric, web_address
 from tests.fakes.alloy import FakeAlloy
 
 GOALS = (5, 8)
@@ -35,8 +35,8 @@ def run(bench: Bench) -> None:
             alloy.api.add_workflow(workflow)
         home.change("source", workflows=workflows, min_interval="1h", max_interval="1h")
         with home.daemon() as daemon:
-            door = hook(home, address(daemon))
-            daemon.until(lambda: metric(address(daemon), "poll_seconds_count") == WORKFLOWS)
+            door = create_webhook(home, web_address(daemon))
+            daemon.until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == WORKFLOWS)
             # Once the way to the bus is open, which a daemon that runs has behind it.
             _storm(alloy, door, workflows[:1], nudges=1, name="first")
             _accepted(bus, TOGETHER)

@@ -54,7 +54,7 @@ def run(bench: Bench) -> None:
 async def start_up(file: Path) -> float:
     began = time.perf_counter()
     async with SqliteLedger(file) as ledger:
-        await ledger.books()
+        await ledger.counters()
         return time.perf_counter() - began
 
 
@@ -65,7 +65,7 @@ async def known(file: Path, seconds: float) -> float:
         began = time.perf_counter()
         while time.perf_counter() - began < seconds:
             ids = [an_id((done + 7919 * index) % (2 * ASKED)) for index in range(AT_ONCE)]
-            await ledger.known(ids)
+            await ledger.known_ids(ids)
             done += AT_ONCE
         return done / (time.perf_counter() - began)
 
@@ -108,7 +108,7 @@ async def writes(file: Path, seconds: float, *, beside: timedelta | None) -> lis
 
         async def sweep(remember_: timedelta) -> None:
             while time.perf_counter() < end:
-                await ledger.sweep(now=datetime.now(UTC), remember=remember_, keep_payload=KEPT)
+                await ledger.apply_retention(now=datetime.now(UTC), id_retention=remember_, payload_retention=KEPT)
 
         sweeping: Callable[[], Awaitable[None]] = (lambda: sweep(beside)) if beside else (lambda: asyncio.sleep(0))
         task = asyncio.ensure_future(sweeping())

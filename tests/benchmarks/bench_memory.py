@@ -29,7 +29,7 @@ def run(bench: Bench) -> None:
         file = owe(Path(folder) / "forwarder.db", entries)
         with daemon(Path(folder), nobody, nobody, workflows=[], speed=DAY / seconds) as it:
             through_a_day = sampled(it, seconds)
-            assert it.books().owed == entries
+            assert it.books().pending == entries
         with daemon(Path(folder), nobody, bus.url, workflows=[]) as it:
             it.until(lambda books: books.sent > 0, within=60)
             while_sending = sampled(it, seconds)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from forwarder.clock import SystemClock
-from forwarder.ledger import SqliteLedger, Window
+from forwarder.ledger import SqliteLedger, TimeWindow
 from forwarder.model import Checkpoint, Entry, Feed
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.bench_publishing import a_detail
@@ -19,8 +19,8 @@ from tests.benchmarks.contest import Turn
 from tests.benchmarks.peer import Peer
 from tests.benchmarks.readers import readers
 from tests.benchmarks.sink import Sink, sink
-from tests.e2e.doors import address, log_in, metric
 from tests.e2e.harness import Home, eventually
+from tests.e2e.web_client import log_in, metric, web_address
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY
 
@@ -50,8 +50,8 @@ def _readers(bench: Bench) -> None:
         home.change("source", min_interval="1h", max_interval="1h")
         asyncio.run(_filled(home.place / "forwarder.db", entries))
         with home.daemon() as daemon:
-            page = address(daemon)
-            cookie = log_in(page, home("web", "token").out.strip())
+            page = web_address(daemon)
+            cookie = log_in(page, home("web", "create-token").out.strip())
             daemon.until(lambda: metric(page, "events_sent_total") == entries, within=60)
             delivery = Delivery(home.place / "forwarder.db", bus, entries)
             with readers(page, cookie) as people:
@@ -75,7 +75,7 @@ async def _filled(file: Path, entries: int) -> None:
     now = SystemClock().now()
     detail = json.dumps({**json.loads(a_detail(1024)), "forwarder": {}}).encode()
     async with SqliteLedger(file, create=True) as ledger:
-        await ledger.begin({FEED: Checkpoint(watermark=now, deep_at=now)})
+        await ledger.add_feeds({FEED: Checkpoint(watermark=now, full_scan_at=now)})
         owed = [Entry(f"e-{number}", FEED, now, detail) for number in range(entries)]
         await ledger.record(FEED, owed, now=now)
 
@@ -107,12 +107,12 @@ class Delivery:
     async def _owe(self) -> None:
         now = SystemClock().now()
         async with SqliteLedger(self.file) as ledger:
-            owed = await ledger.replay(Window(now - timedelta(days=1), now + timedelta(days=1)), now=now)
+            owed = await ledger.replay(TimeWindow(now - timedelta(days=1), now + timedelta(days=1)), now=now)
         assert owed == self.entries, owed
 
     async def _owed(self) -> int:
         async with SqliteLedger(self.file) as ledger:
-            return (await ledger.books()).owed
+            return (await ledger.counters()).pending
 
 
 @contextmanager
@@ -129,5 +129,5 @@ def a_home(alloy: str, bus: str) -> Iterator[Home]:
             ("aws-secret-access-key", KEY.secret),
         ):
             done = home("keys", "set", name, stdin=secret)
-            assert done.code == 0, done.said
+            assert done.code == 0, done.output
         yield home

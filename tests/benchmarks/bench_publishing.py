@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from forwarder.demo.executions import BLOCK_IDS, customer_order
+from forwarder.demo.sample_data import BLOCK_IDS, customer_order
 from tests.benchmarks import javascript, publishers
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.contest import Turn

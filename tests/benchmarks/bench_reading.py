@@ -8,10 +8,10 @@ import time
 import tracemalloc
 from collections.abc import Callable
 
-from forwarder.alloy.dialect import decode_page
-from forwarder.demo.executions import Variant
-from forwarder.intake.selection import Selection
-from forwarder.model import Execution, Verdict
+from forwarder.alloy.decode import decode_page
+from forwarder.demo.sample_data import Variant
+from forwarder.intake.classify import Classifier
+from forwarder.model import Classification, Execution
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.contest import Turn
 from tests.benchmarks.pages import page
@@ -41,11 +41,11 @@ def run(bench: Bench) -> None:
 
 def chosen(body: bytes) -> list[Execution]:
     """As a reading does: most are passed over at a glance, the others judged."""
-    executions = SELECTION.in_question(decode_page(body).executions)
-    return [execution for execution in executions if SELECTION.judge(execution) is Verdict.FAILED]
+    executions = CLASSIFIER.skip_obvious_successes(decode_page(body).executions)
+    return [execution for execution in executions if CLASSIFIER.classify(execution) is Classification.FAILED]
 
 
-SELECTION = Selection.of(some_settings().source)
+CLASSIFIER = Classifier.from_settings(some_settings().source)
 
 
 def megabytes(read: Callable[[bytes], object], body: bytes) -> Turn:

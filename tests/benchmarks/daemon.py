@@ -24,8 +24,8 @@ import tomlkit
 
 from forwarder.clock import Clock, SystemClock
 from forwarder.daemon import run
-from forwarder.ledger import Books
-from forwarder.settings import Place, load_local
+from forwarder.ledger import Counters
+from forwarder.settings import ConfigSource, load_local
 from forwarder.vault import ALLOY_API_KEY, Vault, master_key
 from tests.benchmarks.peer import Peer, peer
 
@@ -56,21 +56,21 @@ class Daemon:
         """Milliseconds: the longest that its event loop was blocked since this was asked last."""
         return float(self._process.ask("blocked"))
 
-    def books(self) -> Books:
+    def books(self) -> Counters:
         """Read beside it, as cheaply as can be: it is being measured."""
         if not self._ledger.exists():
-            return Books()
+            return Counters()
         with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True)) as db:
             try:
-                return Books(**dict(db.execute("SELECT name, value FROM counters")))
+                return Counters(**dict(db.execute("SELECT name, value FROM counters")))
             except sqlite3.OperationalError:  # it is being made
-                return Books()
+                return Counters()
 
     def until_settled(self, failures: int, *, within: float = 600.0) -> None:
         """Wait until so many are recorded, and none is owed. Raises TimeoutError."""
-        self.until(lambda books: books.recorded == failures and books.owed == 0, within=within)
+        self.until(lambda books: books.recorded == failures and books.pending == 0, within=within)
 
-    def until(self, true: Any, *, within: float) -> Books:
+    def until(self, true: Any, *, within: float) -> Counters:
         end = time.monotonic() + within
         while not true(books := self.books()):
             if time.monotonic() > end:
@@ -105,7 +105,7 @@ def settled_home(place: Path, api: str, bus: str, workflows: Sequence[str], **ch
     if not (key := place / "forwarder.master-key").exists():
         key.write_text(master_key.generate())
         key.chmod(0o600)
-    vault = Vault.open(Place(file, {}), load_local(Place(file, {})))
+    vault = Vault.open(ConfigSource(file, {}), load_local(ConfigSource(file, {})))
     for name, secret in SECRETS.items():
         vault.set(name, secret, datetime.now(UTC))
     return file
@@ -171,7 +171,7 @@ async def _watched(file: Path, clock: Clock, *, ticks: bool) -> None:
             worst = max(worst, time.perf_counter() - due)
 
     ticking = asyncio.create_task(tick() if ticks else asyncio.sleep(0))
-    running = asyncio.create_task(run(Place(file, {}), clock))
+    running = asyncio.create_task(run(ConfigSource(file, {}), clock))
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while await lines.readline():

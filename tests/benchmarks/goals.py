@@ -15,7 +15,7 @@ GOALS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """Whether one part of a goal holds. Of `at_least` and `at_most` one is given, in the unit of the figure."""
 
     goal: int

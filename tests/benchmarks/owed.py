@@ -20,7 +20,7 @@ def owe(file: Path, entries: int, *, size: int = 1024) -> Path:
 async def _owe(file: Path, entries: int, size: int) -> None:
     now = datetime.now(UTC)
     async with SqliteLedger(file, create=True) as ledger:
-        await ledger.begin({FEED: Checkpoint()})
+        await ledger.add_feeds({FEED: Checkpoint()})
         for start in range(0, entries, PAGE):
             numbers = range(start, min(start + PAGE, entries))
             await ledger.record(FEED, [Entry(f"owed-{each:07d}", FEED, now, detail(each, size)) for each in numbers],

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from forwarder.demo.executions import Outcome, Variant, execution
+from forwarder.demo.sample_data import Outcome, Variant, execution
 
 NEWEST = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TOOK = timedelta(milliseconds=730)

@@ -17,10 +17,10 @@ from botocore.credentials import ReadOnlyCredentials
 from pydantic import SecretStr
 from pydantic_core import to_json
 
-from forwarder.aws.answers import entry_outcome, is_understood
-from forwarder.aws.bus import Answer, ClassicBus, Event
 from forwarder.aws.credentials import Identity, StoredKeys
-from forwarder.aws.put import DirectClient, Signer
+from forwarder.aws.eventbridge import Event, EventBridgeBus, PublishResult
+from forwarder.aws.put_events import PutEventsClient, Signer
+from forwarder.aws.responses import entry_outcome, is_valid_response
 from forwarder.clock import SystemClock
 from forwarder.model import Accepted
 from tests.benchmarks.contest import Turn
@@ -71,11 +71,11 @@ def forwarder(url: str, detail: bytes) -> Turn:
     events = [Event(SOURCE, DETAIL_TYPE, SystemClock().now(), detail)] * BATCH
 
     async def publish(seconds: float) -> float:
-        async with ClassicBus(identity, SystemClock()) as bus:
-            answer = await bus.put(events)
-            assert isinstance(answer, Answer)
+        async with EventBridgeBus(identity, SystemClock()) as bus:
+            answer = await bus.publish(events)
+            assert isinstance(answer, PublishResult)
             assert all(isinstance(outcome, Accepted) for outcome in answer.outcomes)
-            return await rate_of(lambda: bus.put(events), seconds)
+            return await rate_of(lambda: bus.publish(events), seconds)
 
     return lambda seconds: asyncio.run(publish(seconds))
 
@@ -86,7 +86,7 @@ def prepared(url: str, detail: bytes) -> Turn:
     headers = Signer(url, REGION).headers(ReadOnlyCredentials(*KEYS.values(), None, None), body, int(time.time()))
 
     async def publish(seconds: float) -> float:
-        async with DirectClient(url, REGION, seconds=10, connections=IN_FLIGHT) as client:
+        async with PutEventsClient(url, REGION, seconds=10, connections=IN_FLIGHT) as client:
             await client.send(body, headers)
             return await rate_of(lambda: client.send(body, headers), seconds)
 
@@ -106,7 +106,7 @@ def parts(detail: bytes) -> dict[str, Turn]:
 
     def understand() -> object:
         said = msgspec.json.decode(answer)
-        return is_understood(said, BATCH) and [entry_outcome(entry) for entry in said["Entries"]]
+        return is_valid_response(said, BATCH) and [entry_outcome(entry) for entry in said["Entries"]]
 
     return {
         "serialising": _alone(serialise),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forwarder.ledger import SqliteLedger
-from forwarder.ledger.codec import digest, hours_down, seconds_up
+from forwarder.ledger.sqlite.codec import ceil_to_seconds, digest, floor_to_hours
 from forwarder.model import Checkpoint, Feed
 from tests.benchmarks.once import copied
 
@@ -37,7 +37,7 @@ def _remember(file: Path, ids: int) -> None:
     for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1500000"):
         db.execute(f"PRAGMA {setting}")
     at = datetime.now(UTC) - AGO
-    common = (seconds_up(at), hours_down(at))
+    common = (ceil_to_seconds(at), floor_to_hours(at))
     by_name = min(ids, ASKED)
     db.execute("BEGIN")
     for start in range(0, ids, CHUNK):
@@ -59,4 +59,4 @@ def _remember(file: Path, ids: int) -> None:
 
 async def _make(file: Path) -> None:
     async with SqliteLedger(file, create=True) as ledger:
-        await ledger.begin({FEED: Checkpoint()})
+        await ledger.add_feeds({FEED: Checkpoint()})

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from tests.benchmarks.goals import GOALS, Verdict
+from tests.benchmarks.goals import GOALS, Classification
 
 
 def number(value: float) -> str:
@@ -38,13 +38,13 @@ class Report:
             cells += [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
             self.line("  " + "  ".join(cells).rstrip())
 
-    def verdicts(self, verdicts: Sequence[Verdict]) -> None:
+    def verdicts(self, verdicts: Sequence[Classification]) -> None:
         for verdict in verdicts:
             sign, threshold = verdict.threshold
             figures = f"{number(verdict.figure)} {verdict.unit}, {sign} {number(threshold)} wanted"
             self.line(f"  goal {verdict.goal}: {'holds' if verdict.holds else 'MISSED'}  {verdict.what}: {figures}")
 
-    def summary(self, verdicts: Sequence[Verdict]) -> None:
+    def summary(self, verdicts: Sequence[Classification]) -> None:
         """Each goal, whether anything was measured of it or not."""
         self.head("goals")
         for goal, what in GOALS.items():

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
-from forwarder.alloy.dialect import decode_page
+from forwarder.alloy.decode import decode_page
 from forwarder.clock import SystemClock
-from forwarder.intake.selection import Selection
-from forwarder.intake.shaping import Shaper
+from forwarder.intake.classify import Classifier
+from forwarder.intake.transform import EventBuilder
 from forwarder.ledger import Sent, SqliteLedger
 from forwarder.model import Checkpoint, Entry, Feed
 from tests.benchmarks import publishers
@@ -30,14 +30,14 @@ LOGS = Feed("w-0")
 
 def deciding_and_shaping() -> float:
     settings = some_settings()
-    selection, shaper = Selection.of(settings.source), Shaper.of(settings)
+    classifier, builder = Classifier.from_settings(settings.source), EventBuilder.from_settings(settings)
     listed = decode_page(page(30, size=SIZE, failing=1)).executions
 
     def work() -> int:
-        executions = selection.in_question(listed)
+        executions = classifier.skip_obvious_successes(listed)
         for execution in executions:
-            selection.judge(execution)
-            shaper.shape_anything(execution, LOGS, NEWEST)
+            classifier.classify(execution)
+            builder.build_or_minimal(execution, LOGS, NEWEST)
         return len(executions)
 
     return rate_of(work)
@@ -67,17 +67,17 @@ async def _through_the_ledger(file: Path, detail: bytes, count: int) -> float:
     pages = iter([[Entry(f"{at:08d}-aa0cf1a3daa6c", LOGS, now, detail) for at in range(at, at + 30)]
                   for at in range(0, count, 30)])  # fmt: skip
     async with SqliteLedger(file, create=True) as ledger:
-        await ledger.begin({LOGS: Checkpoint()})
+        await ledger.add_feeds({LOGS: Checkpoint()})
         began = time.perf_counter()
 
         async def intake() -> None:
             for entries in pages:
-                await ledger.known([entry.execution_id for entry in entries])
+                await ledger.known_ids([entry.execution_id for entry in entries])
                 await ledger.record(LOGS, entries, now=now)
 
         async def delivery() -> None:
-            while (await ledger.books()).sent < count:
-                owed = await ledger.take(160, now=now)
+            while (await ledger.counters()).sent < count:
+                owed = await ledger.claim(160, now=now)
                 batches = [owed[start : start + 10] for start in range(0, len(owed), 10)]
                 told = [
                     [Sent(each.token, "6daaa0cf-1a3d-aa6c-41b5-000000000000") for each in batch] for batch in batches
@@ -90,7 +90,7 @@ async def _through_the_ledger(file: Path, detail: bytes, count: int) -> float:
 
 def a_detail() -> bytes:
     (execution,) = decode_page(page(1, size=SIZE, failing=1)).executions
-    return Shaper.of(some_settings()).shape(execution, LOGS, NEWEST).detail
+    return EventBuilder.from_settings(some_settings()).build(execution, LOGS, NEWEST).detail
 
 
 def fetching() -> float:
@@ -107,7 +107,7 @@ async def _fetched(api: Source, seconds: float = 1.0) -> float:
     async def fetch(client: LogsClient, workflow: str) -> None:
         nonlocal done
         while time.perf_counter() - began < seconds:
-            body = (await client.page(Feed(workflow), 0, 30)).body
+            body = (await client.fetch_page(Feed(workflow), 0, 30)).body
             done += body.count(b'"executionId"')
 
     async with LogsClient(settings, SecretStr("planted-alloy-key"), SystemClock()) as client:

@@ -1,4 +1,4 @@
-"""A real browser for a test, and what every look at a page must show: in two widths and two colour schemes."""
+"""A real browser, and the checks of each page in two widths and two colour schemes."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any, Final
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT: Final = Path(__file__).parents[2]
-SHOTS: Final = ROOT / "build" / "screenshots"
+SCREENSHOTS: Final = ROOT / "build" / "screenshots"
 AXE: Final = ROOT / "build" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
@@ -32,14 +32,14 @@ OPTIONS: Final = (
 )
 
 
-def found() -> str | None:
-    """Where the browser is, or None."""
+def find_browser() -> str | None:
+    """Return the path of the browser, or None."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def missing() -> str:
-    """What a browser test lacks here, or nothing."""
-    if found() is None:
+def missing_requirement() -> str:
+    """Return what a browser test lacks here, or an empty string."""
+    if find_browser() is None:
         return "there is no Chromium here: `make browser` installs it"
     return "" if AXE.exists() else "there is no axe-core in build/: `make browser` brings it"
 
@@ -47,7 +47,7 @@ def missing() -> str:
 @contextmanager
 def chrome() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found(), args=list(OPTIONS))
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(OPTIONS))
         try:
             yield browser
         finally:
@@ -55,45 +55,50 @@ def chrome() -> Iterator[Browser]:
 
 
 @dataclass
-class Visitor:
-    """Somebody at a page; `said` is what the browser complained of."""
+class BrowserPage:
+    """A page in a browser. `console_errors` are the errors that the browser reported."""
 
     page: Page
-    said: list[str]
+    console_errors: list[str]
 
     @classmethod
-    def of(cls, browser: Browser, address: str, *, scripts: bool = True) -> "Visitor":
+    def of(cls, browser: Browser, address: str, *, scripts: bool = True) -> "BrowserPage":
         context = browser.new_context(base_url=address, java_script_enabled=scripts, timezone_id="UTC", locale="en-GB")
         context.set_default_timeout(DEADLINE)
         page = context.new_page()
-        visitor = cls(page, [])
-        page.on("pageerror", lambda error: visitor.said.append(str(error)))
-        page.on("console", lambda message: visitor.said.append(message.text) if message.type == "error" else None)
-        return visitor
+        browser_page = cls(page, [])
+        page.on("pageerror", lambda error: browser_page.console_errors.append(str(error)))
+        page.on(
+            "console",
+            lambda message: browser_page.console_errors.append(message.text) if message.type == "error" else None,
+        )
+        return browser_page
 
-    def look(self, name: str) -> None:
-        """Nothing sticks out, nothing is hard to read or to reach, and a picture is kept of it."""
-        SHOTS.mkdir(parents=True, exist_ok=True)
+    def check_layout(self, name: str) -> None:
+        """Check that nothing overflows and that axe-core finds nothing; keep screenshots."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page = self.page
         for scheme in ("light", "dark"):
             for width in WIDTHS:
                 page.emulate_media(color_scheme=scheme)
                 page.set_viewport_size({"width": width, "height": HEIGHT})
-                page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True, animations="disabled")
+                page.screenshot(
+                    path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True, animations="disabled"
+                )
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} sticks out at {width}"
                 assert self._violations() == [], f"{name}, {scheme}, {width} wide"
 
-    def picture(self, name: str) -> None:
-        """What somebody sees of a page, for the README."""
+    def screenshot(self, name: str) -> None:
+        """Save a screenshot for the README."""
         self.page.emulate_media(color_scheme="light")
         self.page.set_viewport_size({"width": 1200, "height": 1000})
-        self.page.screenshot(path=SHOTS / f"{name}.png", animations="disabled")
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
 
     def _violations(self) -> list[Any]:
         """What axe-core calls serious or critical. It is run in the browser's own world, where no policy forbids it."""
-        told = self.page.evaluate(f"async () => {{ {AXE.read_text()}; return await axe.run(); }}")
+        result = self.page.evaluate(f"async () => {{ {AXE.read_text()}; return await axe.run(); }}")
         return [
             (violation["id"], [node["html"] for node in violation["nodes"]])
-            for violation in told["violations"]
+            for violation in result["violations"]
             if violation["impact"] in ("serious", "critical")
         ]

@@ -7,25 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.aws.bus import Event
-from forwarder.delivery.batch import MOST_ENTRIES, Batch, Packer, Stamp
-from forwarder.event.size import entry_bytes
-from forwarder.model import Owed
+from forwarder.aws.eventbridge import Event
+from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
+from forwarder.event.event_size import entry_bytes
+from forwarder.model import ClaimedEntry
 from tests.fakes import put_events
 from tests.samples import entry, examples, some_settings
 
-STAMP = Stamp("alloy.embedded", "Workflow Execution Failed", 262_144)
+TEMPLATE = EventTemplate("alloy.embedded", "Workflow Execution Failed", 262_144)
 LIMIT = 20_000
 
 
-def owed(token: int, size: int = 20) -> Owed:
-    return Owed(token, entry(f"e-{token}", detail=json.dumps({"a": "x" * size}).encode()))
+def claimed(token: int, size: int = 20) -> ClaimedEntry:
+    return ClaimedEntry(token, entry(f"e-{token}", detail=json.dumps({"a": "x" * size}).encode()))
 
 
-def packed(packer: Packer, most: int = MOST_ENTRIES) -> list[Batch]:
+def packed(batcher: Batcher, most: int = MAX_ENTRIES) -> list[Batch]:
     batches = []
-    while packer:
-        batches.append(packer.next(most))
+    while batcher:
+        batches.append(batcher.next_batch(most))
     return batches
 
 
@@ -45,59 +45,59 @@ def request_bytes(batch: Batch) -> int:
 
 @given(
     st.lists(st.one_of(st.integers(0, 3000), st.integers(15_000, 21_000), st.just(100_000)), max_size=40),
-    st.integers(1, MOST_ENTRIES),
+    st.integers(1, MAX_ENTRIES),
     st.integers(0, 5),
 )
 @examples(300)
-def test_requests_are_within_every_limit_in_order_and_none_is_left_out(sizes: list[int], most: int, parts: int) -> None:
-    entries = [owed(token, size) for token, size in enumerate(sizes)]
-    packer = Packer(STAMP, LIMIT)
-    for part in range(parts + 1):  # in several portions, as they are taken
-        packer.add(entries[part :: parts + 1])
-    batches = packed(packer, most)
+def test_batches_keep_limits_and_order_and_lose_nothing(sizes: list[int], most: int, parts: int) -> None:
+    entries = [claimed(token, size) for token, size in enumerate(sizes)]
+    batcher = Batcher(TEMPLATE, LIMIT)
+    for part in range(parts + 1):  # in several portions, as they are claimed
+        batcher.add(entries[part :: parts + 1])
+    batches = packed(batcher, most)
     expected = [each for part in range(parts + 1) for each in entries[part :: parts + 1]]
-    assert [each for batch in batches for each in batch.owed] == expected
+    assert [each for batch in batches for each in batch.entries] == expected
     for batch in batches:
-        assert 1 <= len(batch.owed) == len(batch.events) <= most
-        assert request_bytes(batch) <= LIMIT or len(batch.owed) == 1
-        assert [event.detail for event in batch.events] == [each.entry.detail for each in batch.owed]
+        assert 1 <= len(batch.entries) == len(batch.events) <= most
+        assert request_bytes(batch) <= LIMIT or len(batch.entries) == 1
+        assert [event.detail for event in batch.events] == [each.entry.detail for each in batch.entries]
     for batch, following in pairwise(batches):
         # No request is smaller than it has to be.
-        assert len(batch.owed) == most or request_bytes(batch) + event_bytes(following.events[0]) > LIMIT
+        assert len(batch.entries) == most or request_bytes(batch) + event_bytes(following.events[0]) > LIMIT
 
 
-def test_a_request_is_filled_to_the_last_byte() -> None:
-    first, second = owed(1, 9000), owed(2, 9000)
-    limit = sum(event_bytes(STAMP.event(each)) for each in (first, second))
+def test_batch_is_filled_to_the_last_byte() -> None:
+    first, second = claimed(1, 9000), claimed(2, 9000)
+    limit = sum(event_bytes(TEMPLATE.build(each)) for each in (first, second))
     for spare, requests in ((0, 1), (-1, 2)):
-        packer = Packer(STAMP, limit + spare)
-        packer.add([first, second])
-        assert len(packed(packer)) == requests
+        batcher = Batcher(TEMPLATE, limit + spare)
+        batcher.add([first, second])
+        assert len(packed(batcher)) == requests
 
 
-def test_what_waits_can_be_taken_back_whole() -> None:
-    packer = Packer(STAMP, LIMIT)
-    packer.add(owed(token) for token in range(15))
-    packer.next()
-    assert [each.token for each in packer.empty()] == [10, 11, 12, 13, 14]
-    assert not packer
+def test_drain_returns_all_queued_entries() -> None:
+    batcher = Batcher(TEMPLATE, LIMIT)
+    batcher.add(claimed(token) for token in range(15))
+    batcher.next_batch()
+    assert [each.token for each in batcher.drain()] == [10, 11, 12, 13, 14]
+    assert not batcher
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 10])
-def test_halves_are_the_whole_in_order(length: int) -> None:
-    packer = Packer(STAMP, LIMIT)
-    packer.add(owed(token) for token in range(length))
-    batch = packer.next()
-    first, second = batch.halves()
-    assert (first.owed + second.owed, first.events + second.events) == (batch.owed, batch.events)
-    assert length == 1 or (first.owed and second.owed)
+def test_split_keeps_all_entries_in_order(length: int) -> None:
+    batcher = Batcher(TEMPLATE, LIMIT)
+    batcher.add(claimed(token) for token in range(length))
+    batch = batcher.next_batch()
+    first, second = batch.split()
+    assert (first.entries + second.entries, first.events + second.events) == (batch.entries, batch.events)
+    assert length == 1 or (first.entries and second.entries)
 
 
-def test_what_was_recorded_under_wider_limits_is_trimmed_as_it_is_published() -> None:
+def test_entry_over_new_limit_is_truncated_when_published() -> None:
     detail = {"executionId": "e-1", "error": {"message": "m", "stack": "s" * 50_000}, "results": ["x" * 90_000]}
     recorded = entry("e-1", detail=json.dumps(detail).encode())
-    stamp = Stamp.of(some_settings(destination={"max_entry_bytes": 16_384}, event={"detail_type": "Other"}))
-    event = stamp.event(Owed(1, recorded))
+    template = EventTemplate.of(some_settings(destination={"max_entry_bytes": 16_384}, event={"detail_type": "Other"}))
+    event = template.build(ClaimedEntry(1, recorded))
     assert (event.detail_type, event.time) == ("Other", recorded.time)
     assert event_bytes(event) <= 16_384
     assert json.loads(event.detail)["executionId"] == "e-1"
@@ -105,9 +105,9 @@ def test_what_was_recorded_under_wider_limits_is_trimmed_as_it_is_published() ->
 
 @given(st.integers(0, 30_000))
 @examples(30)
-def test_a_replay_says_so_and_still_fits(size: int) -> None:
+def test_replay_is_marked_and_fits(size: int) -> None:
     detail = {"executionId": "e-1", "error": {"message": "m"}, "results": ["x" * size], "forwarder": {"version": "0"}}
     recorded = entry("e-1", detail=json.dumps(detail).encode())
-    event = Stamp("s", "t", 16_384).event(Owed(1, recorded, replay=True))
+    event = EventTemplate("s", "t", 16_384).build(ClaimedEntry(1, recorded, replay=True))
     assert event_bytes(event) <= 16_384
     assert json.loads(event.detail)["forwarder"] == {"version": "0", "replay": True}

@@ -33,7 +33,7 @@ def bus() -> Iterator[StrictEventBridge]:
 
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vault with the keys of both fakes, made by the real verbs once: each test takes a copy."""
+    """A vault with the keys of both fakes, made by the real commands once: each test takes a copy."""
     place = tmp_path_factory.mktemp("sealed")
     maker = Home(place, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
     maker.file.unlink()
@@ -41,12 +41,12 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     secrets = {"alloy-api-key": API_KEY, "aws-access-key-id": KEY.id, "aws-secret-access-key": KEY.secret}
     for name, secret in secrets.items():
         done = maker("keys", "set", name, stdin=secret + "\n")
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
     return place
 
 
 @pytest.fixture
 def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, bus: StrictEventBridge) -> Home:
     home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
-    home.adopt(sealed)
+    home.copy_keys(sealed)
     return home

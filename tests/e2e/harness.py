@@ -1,4 +1,4 @@
-"""A forwarder to test from the outside: a home on disk, its verbs as processes, the daemon as a process.
+"""A forwarder to test from the outside: a home on disk, its commands as processes, the daemon as a process.
 
 Nothing is imported from the program but its models of the logs API. Every wait is for a condition, with a
 deadline.
@@ -22,29 +22,29 @@ from typing import Any, Final
 
 import tomlkit
 
-from forwarder.demo.executions import Outcome, execution
+from forwarder.demo.sample_data import Outcome, execution
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import BUS, REGION, StrictEventBridge, operation_of
 from tests.fakes.wire import Request
 
 PROGRAM: Final = (sys.executable, "-m", "forwarder")
-VERB_TIMEOUT: Final = 60.0
-DEADLINE: Final = 20.0
+COMMAND_TIMEOUT_SECONDS: Final = 60.0
+DEADLINE_SECONDS: Final = 20.0
 CLIENT: Final = "FORWARDER_DESTINATION__CLIENT"  # set by a test that runs with either client of the bus
 SEALED: Final = ("forwarder.keys", "forwarder.master-key")
 
 
 @dataclass(frozen=True)
-class Done:
-    """A verb that ended."""
+class CommandResult:
+    """A command that ended."""
 
     code: int
     out: str
     err: str
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.out + self.err
 
     @property
@@ -96,7 +96,7 @@ class Home:
         fresh.write_text(text)
         fresh.rename(self.file)
 
-    def adopt(self, sealed: Path) -> None:
+    def copy_keys(self, sealed: Path) -> None:
         """Take the sealed keys and the master key of another home."""
         for name in SEALED:
             shutil.copy2(sealed / name, self.place / name)
@@ -107,11 +107,11 @@ class Home:
         bare |= {name: value for name, value in os.environ.items() if name == CLIENT}
         return bare | {"AWS_EC2_METADATA_DISABLED": "true"} | self.env
 
-    def __call__(self, *verb: str, stdin: str = "", timeout: float = VERB_TIMEOUT) -> Done:
-        """The verb, on this settings file."""
-        return self.verb("-c", str(self.file), *verb, stdin=stdin, timeout=timeout)
+    def __call__(self, *command: str, stdin: str = "", timeout: float = COMMAND_TIMEOUT_SECONDS) -> CommandResult:
+        """Run the command on this settings file."""
+        return self.run_command("-c", str(self.file), *command, stdin=stdin, timeout=timeout)
 
-    def verb(self, *words: str, stdin: str = "", timeout: float = VERB_TIMEOUT) -> Done:
+    def run_command(self, *words: str, stdin: str = "", timeout: float = COMMAND_TIMEOUT_SECONDS) -> CommandResult:
         """The bare command with these words."""
         ended = subprocess.run(  # noqa: S603 - the program under test
             [*PROGRAM, *words],
@@ -123,13 +123,13 @@ class Home:
             cwd=self.place,
             check=False,
         )
-        return Done(ended.returncode, ended.stdout, ended.stderr)
+        return CommandResult(ended.returncode, ended.stdout, ended.stderr)
 
-    def books(self) -> Any:
-        return self("status", "--json").json()["books"]
+    def counters(self) -> Any:
+        return self("status", "--json").json()["counters"]
 
-    def dead(self) -> list[Any]:
-        return list(self("dead", "list", "--json").json())
+    def dead_letters(self) -> list[Any]:
+        return list(self("dead-letters", "list", "--json").json())
 
     @contextlib.contextmanager
     def daemon(self) -> Iterator[Daemon]:
@@ -165,12 +165,12 @@ class Daemon:
     def log(self) -> str:
         return self._log.read_text(errors="backslashreplace")
 
-    def until(self, true: Callable[[], object], *, within: float = DEADLINE) -> None:
+    def until(self, condition: Callable[[], object], *, within: float = DEADLINE_SECONDS) -> None:
         """Wait for the condition; fail with the log when it does not come, or the daemon ends first."""
-        if not eventually(true, within=within, alive=lambda: self.alive):
+        if not eventually(condition, within=within, alive=lambda: self.alive):
             raise AssertionError(f"{'still runs' if self.alive else 'ended'}; its log:\n{self.log}")
 
-    def logs(self, *words: str, within: float = DEADLINE) -> None:
+    def logs(self, *words: str, within: float = DEADLINE_SECONDS) -> None:
         """Wait for a line of the log with all of these words."""
         self.until(lambda: any(all(word in line for word in words) for line in self.log.splitlines()), within=within)
 
@@ -179,7 +179,7 @@ class Daemon:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.send(number)
-        return self._process.wait(DEADLINE)
+        return self._process.wait(DEADLINE_SECONDS)
 
     def kill(self) -> None:
         self._process.kill()
@@ -187,18 +187,18 @@ class Daemon:
 
 
 def eventually(
-    true: Callable[[], object], *, within: float = DEADLINE, alive: Callable[[], bool] = lambda: True
+    condition: Callable[[], object], *, within: float = DEADLINE_SECONDS, alive: Callable[[], bool] = lambda: True
 ) -> bool:
     """Look again and again until it is so, or the time is over, or nothing lives to bring it about; whether it came."""
     end = time.monotonic() + within
-    while not (came := bool(true())) and alive() and time.monotonic() < end:
+    while not (is_met := bool(condition())) and alive() and time.monotonic() < end:
         time.sleep(0.02)
-    return came or bool(true())
+    return is_met or bool(condition())
 
 
-def never(true: Callable[[], object], *, within: float) -> bool:
+def never(condition: Callable[[], object], *, within: float) -> bool:
     """Whether it did not come to be in all this time: the one thing that can only be waited out."""
-    return not eventually(true, within=within)
+    return not eventually(condition, within=within)
 
 
 def fail(

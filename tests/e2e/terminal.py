@@ -1,4 +1,4 @@
-"""A verb as a person at a terminal sees it, and what that person types."""
+"""A command as a person at a terminal sees it, and what that person types."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from typing import Final
 
 from tests.e2e.harness import PROGRAM, Home
 
-DEADLINE: Final = 60.0
+DEADLINE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class TerminalResult:
     """`screen` is all that was drawn, control sequences included."""
 
     code: int
     screen: str
 
 
-def at_terminal(home: Home, *verb: str, asked: str, answer: str, interrupt: Callable[[], bool] = lambda: False) -> Seen:
-    """The verb, answered once when `asked` stands on the screen, and interrupted once as Ctrl-C does it, when that is
-    wanted.
+def run_at_terminal(
+    home: Home, *command: str, prompt: str, answer: str, interrupt: Callable[[], bool] = lambda: False
+) -> TerminalResult:
+    """Run the command at a terminal: answer once when `prompt` is on the screen, interrupt once as Ctrl-C does, if that
+    is wanted.
     """
     terminal, end = pty.openpty()
     with subprocess.Popen(  # noqa: S603 - the program under test
-        [*PROGRAM, "-c", str(home.file), *verb],
+        [*PROGRAM, "-c", str(home.file), *command],
         stdin=end, stdout=end, stderr=end, env=home.environment(), cwd=home.place, start_new_session=True,
     ) as process:  # fmt: skip
         os.close(end)
         screen, answered, interrupted = b"", False, False
-        over = time.monotonic() + DEADLINE
+        over = time.monotonic() + DEADLINE_SECONDS
         while (drawn := _drawn(terminal)) is not None and time.monotonic() < over:
             screen += drawn
-            if not answered and asked.encode() in screen:
+            if not answered and prompt.encode() in screen:
                 os.write(terminal, answer.encode())
                 answered = True
             if not interrupted and answered and interrupt():
@@ -47,9 +49,9 @@ def at_terminal(home: Home, *verb: str, asked: str, answer: str, interrupt: Call
                 interrupted = True
         if time.monotonic() >= over:
             process.kill()
-        code = process.wait(DEADLINE)
+        code = process.wait(DEADLINE_SECONDS)
     os.close(terminal)
-    return Seen(code, screen.decode(errors="replace"))
+    return TerminalResult(code, screen.decode(errors="replace"))
 
 
 def _drawn(terminal: int) -> bytes | None:

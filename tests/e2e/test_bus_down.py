@@ -89,7 +89,7 @@ def all_well(bus: StrictEventBridge) -> None:
     bus.clear()
 
 
-# What breaks it, the exit code of `once` then, a word that its report must have, what mends it.
+# What breaks it, the exit code of `once` then, a word that its report must have, what corrects it.
 OUTAGES: list[tuple[Change, int, str, Change]] = [
     (no_bus, 69, "event_bus", bus_again),
     (unknown_key, 77, "keys", keys_again),
@@ -104,16 +104,16 @@ OUTAGES: list[tuple[Change, int, str, Change]] = [
 ]
 
 
-@pytest.mark.parametrize(("break_it", "word", "mend_it"), [(row[0], row[2], row[3]) for row in OUTAGES])
+@pytest.mark.parametrize(("break_it", "word", "correct_it"), [(row[0], row[2], row[3]) for row in OUTAGES])
 def test_delivery_stops_says_why_keeps_what_is_owed_and_resumes_by_itself(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change, word: str, mend_it: Change
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change, word: str, correct_it: Change
 ) -> None:
     break_it(bus)
     fail(alloy, *numbered(12))
     with home.daemon() as daemon:
         daemon.logs('"bus"', "FAILED", word)
-        assert (sent(bus), "entry dead" in daemon.log) == ([], False)
-        mend_it(bus)
+        assert (sent(bus), "event dead-lettered" in daemon.log) == ([], False)
+        correct_it(bus)
         daemon.until(lambda: sent(bus) == numbered(12))
     assert bus.dropped == []
 
@@ -125,7 +125,7 @@ def test_a_once_gives_up_with_the_code_of_the_outage(
     break_it(bus)
     fail(alloy, "a")
     done = home("once", "--timeout", "5s")
-    assert (done.code, bus.dropped, home.dead()) == (code, [], [])
+    assert (done.code, bus.dropped, home.dead_letters()) == (code, [], [])
     assert word in done.err
 
 
@@ -134,10 +134,10 @@ def test_status_tells_that_the_bus_is_failed_and_why(home: Home, alloy: FakeAllo
     fail(alloy, "a")
     with home.daemon() as daemon:
         daemon.logs('"bus"', "FAILED")
-        daemon.until(lambda: "bus" in home("status", "--json").json()["parts"])
-        told = home("status", "--json").json()["parts"]["bus"]
-    assert told["state"] == "FAILED"
-    assert "does not exist" in told["why"]
+        daemon.until(lambda: "bus" in home("status", "--json").json()["components"])
+        report = home("status", "--json").json()["components"]["bus"]
+    assert report["state"] == "FAILED"
+    assert "does not exist" in report["reason"]
 
 
 @pytest.mark.parametrize("break_it", [always_503, proxy_page])
@@ -170,7 +170,7 @@ def test_the_watching_goes_on_while_the_bus_is_missing(home: Home, alloy: FakeAl
         fail(alloy, "b", ago=5)
         before = polls(alloy)
         daemon.until(lambda: polls(alloy) > before + 3)
-        daemon.until(lambda: home.books()["owed"] == 2)
+        daemon.until(lambda: home.counters()["pending"] == 2)
 
 
 def test_a_missing_bus_is_not_asked_about_all_the_time(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
@@ -224,7 +224,7 @@ def test_a_request_denied_whole_is_no_dead_letter(home: Home, alloy: FakeAlloy, 
     bus.always(publishing(access_denied()))
     fail(alloy, *numbered(3))
     assert home("once", "--timeout", "5s").code == 77
-    assert home.dead() == []
+    assert home.dead_letters() == []
 
 
 def test_once_names_both_regions_of_a_bus_elsewhere(home: Home, alloy: FakeAlloy) -> None:
@@ -243,6 +243,6 @@ def test_unverified_bus_is_not_described_and_warned_of_once(
         for id_ in ("a", "b"):
             fail(alloy, id_)
             daemon.until(lambda id_=id_: id_ in sent(bus))  # type: ignore[misc]
-        assert daemon.log.count("the bus is not verified") == 1
+        assert daemon.log.count("bus not verified") == 1
         assert daemon.stop() == 0
     assert [served.operation for served in bus.served] == ["PutEvents"] * 2

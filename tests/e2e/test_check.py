@@ -1,4 +1,4 @@
-"""`check`: each part once, a line each, the mend beside what fails."""
+"""`check`: each component once, a line each, a hint beside each failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.e2e.harness import Home, fail
 from tests.fakes.alloy import FakeAlloy, unauthorized, unavailable
 from tests.fakes.eventbridge import BUS, StrictEventBridge
 
-PARTS = ("settings", "vault", "logs API", "AWS identity", "event bus", "books")
+COMPONENTS = ("settings", "vault", "logs API", "AWS identity", "event bus", "counters")
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def home(home: Home, bus: StrictEventBridge) -> Home:
     return home
 
 
-def lines(said: str) -> dict[str, str]:
+def lines(output: str) -> dict[str, str]:
     """The mark of each part."""
-    marked = [line for line in said.splitlines() if line[:1] in "✓✗" and line]
+    marked = [line for line in output.splitlines() if line[:1] in "✓✗" and line]
     return {line[2:].partition(":")[0]: line[0] for line in marked}
 
 
@@ -29,7 +29,7 @@ def test_all_is_well(home: Home, alloy: FakeAlloy) -> None:
     home("once")
     done = home("check")
     assert done.code == 0
-    assert lines(done.out) == dict.fromkeys(PARTS, "✓")
+    assert lines(done.out) == dict.fromkeys(COMPONENTS, "✓")
 
 
 def test_it_asks_the_logs_for_one_real_page_and_sends_nothing(
@@ -46,7 +46,7 @@ def test_it_names_the_identity(home: Home) -> None:
     assert "arn:aws:iam::123456789012:user/forwarder" in home("check").out
 
 
-def test_a_refused_alloy_key_exits_77_with_the_mend(home: Home, alloy: FakeAlloy) -> None:
+def test_a_refused_alloy_key_exits_77_with_the_hint(home: Home, alloy: FakeAlloy) -> None:
     alloy.always(lambda _: unauthorized())
     done = home("check")
     assert done.code == 77
@@ -79,9 +79,9 @@ def test_a_caller_who_may_not_describe_is_told_so_loudly_but_not_that_the_keys_a
     home: Home, bus: StrictEventBridge
 ) -> None:
     bus.denied.add("DescribeEventBus")
-    said = home("check").out
-    assert "events:DescribeEventBus" in said
-    assert "the bus refuses the keys" not in said
+    output = home("check").out
+    assert "events:DescribeEventBus" in output
+    assert "the bus refuses the keys" not in output
 
 
 def test_a_damaged_vault_exits_78_with_its_line(home: Home) -> None:
@@ -94,7 +94,7 @@ def test_wrong_settings_exit_78_with_their_line(home: Home) -> None:
     home.change("destination", region=None)
     done = home("check")
     assert done.code == 78
-    assert "destination.region" in done.said
+    assert "destination.region" in done.output
 
 
 def test_the_worst_of_several_wins(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
@@ -116,13 +116,13 @@ def test_the_variable_for_the_address_of_sts_keeps_its_usual_meaning(home: Home)
 
 
 def test_it_reads_as_json_too(home: Home) -> None:
-    told = home("check", "--json").json()
-    assert [line["name"] for line in told] == list(PARTS)
-    assert all(line["ok"] for line in told)
+    report = home("check", "--json").json()
+    assert [line["name"] for line in report] == list(COMPONENTS)
+    assert all(line["ok"] for line in report)
 
 
 def test_it_shows_no_secret(home: Home, bus: StrictEventBridge) -> None:
     secrets = [key.secret for key in bus.keys.values()]
     bus.keys.clear()
-    said = home("check").said
-    assert not [secret for secret in secrets if secret in said]
+    output = home("check").output
+    assert not [secret for secret in secrets if secret in output]

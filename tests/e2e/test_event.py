@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from forwarder.demo.executions import FAILURES, VARIANTS, execution
+from forwarder.demo.sample_data import FAILURES, VARIANTS, execution
 from tests.e2e.harness import Home, detail, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
@@ -112,7 +112,7 @@ def trimmed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[
     """Executions that are too large for different reasons, by their ids."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("trimmed"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         home.change("destination", max_entry_bytes=LIMIT)
         started = alloy.api.now()
         fail(alloy, "fits")
@@ -128,7 +128,7 @@ def trimmed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[
         alloy.api.update("blocks", results=[{"blockId": f"b{number}"} for number in range(3000)])
         fail(alloy, "wide 🫖", payload={"text": "🫖" * (LIMIT // 4)})
         done = home("once")
-        assert done.code == 0, done.said
+        assert done.code == 0, done.output
         yield bus
 
 

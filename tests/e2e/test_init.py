@@ -13,7 +13,7 @@ from tests.e2e.harness import Home
 
 pytestmark = pytest.mark.long
 
-VERBS = (
+COMMANDS = (
     "init",
     "run",
     "once",
@@ -26,7 +26,8 @@ VERBS = (
     "schema",
     "demo",
     "keys",
-    "dead",
+    "dead-letters",
+    "ledger",
 )
 
 
@@ -91,7 +92,7 @@ def test_init_never_overwrites(bare: Home, name: str) -> None:
     there.chmod(0o600)
     done = bare("init")
     assert there.read_text() == "enabled = false\n"
-    assert name in done.said, "it says what it left alone"
+    assert name in done.output, "it says what it left alone"
 
 
 def test_init_writes_where_it_is_told(bare: Home) -> None:
@@ -104,11 +105,11 @@ def test_init_writes_where_it_is_told(bare: Home) -> None:
 def test_the_settings_file_can_come_from_the_environment(bare: Home) -> None:
     chosen = bare.place / "chosen.toml"
     bare.env["FORWARDER_CONFIG"] = str(chosen)
-    assert bare.verb("init").code == 0
+    assert bare.run_command("init").code == 0
     assert chosen.exists()
 
 
-def test_a_verb_without_a_settings_file_says_which_and_how_to_make_it(bare: Home) -> None:
+def test_a_command_without_a_settings_file_says_which_and_how_to_make_it(bare: Home) -> None:
     done = bare("once")
     assert done.code == 78
     assert str(bare.file) in done.err
@@ -122,20 +123,20 @@ def test_a_fresh_settings_file_says_what_is_still_missing(bare: Home) -> None:
     assert "event_bus" in done.err
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_help_of_each_verb_has_an_example(bare: Home, verb: str) -> None:
-    done = bare.verb(verb, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_has_an_example(bare: Home, command: str) -> None:
+    done = bare.run_command(command, "--help")
     assert done.code == 0
     assert "Example: forwarder" in done.out
 
 
-def test_an_unknown_verb_is_a_usage_error(bare: Home) -> None:
+def test_an_unknown_command_is_a_usage_error(bare: Home) -> None:
     assert bare("frobnicate").code == 2
 
 
-def test_nothing_that_a_verb_says_looks_like_a_traceback(bare: Home) -> None:
+def test_nothing_that_a_command_says_looks_like_a_traceback(bare: Home) -> None:
     bare.write("enabled = [\n")
-    for verb in ("once", "check", "enable"):
-        done = bare(verb)
-        assert done.code == 78, verb
-        assert "Traceback" not in done.said, verb
+    for command in ("once", "check", "enable"):
+        done = bare(command)
+        assert done.code == 78, command
+        assert "Traceback" not in done.output, command

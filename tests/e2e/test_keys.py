@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from tests.e2e.harness import Home, fail, sent
-from tests.e2e.terminal import at_terminal
+from tests.e2e.terminal import run_at_terminal
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 
@@ -25,7 +25,7 @@ def test_show_tells_the_last_four_characters_and_never_the_value(home: Home) -> 
     done = home("keys", "show")
     assert "0001" in done.out
     for secret in (API_KEY, KEY.id, KEY.secret):
-        assert secret not in done.said
+        assert secret not in done.output
 
 
 def test_show_lists_each_name_and_whether_it_is_set(home: Home) -> None:
@@ -37,25 +37,25 @@ def test_show_lists_each_name_and_whether_it_is_set(home: Home) -> None:
 def test_show_as_json_holds_no_value_either(home: Home) -> None:
     done = home("keys", "show", "--json")
     assert {API_KEY[-4:], KEY.secret[-4:]} <= {str(key["ends_with"]) for key in done.json()}
-    assert not [secret for secret in (API_KEY, KEY.id, KEY.secret) if secret in done.said]
+    assert not [secret for secret in (API_KEY, KEY.id, KEY.secret) if secret in done.output]
 
 
 def test_a_secret_too_short_to_mask_is_not_shown_at_all(home: Home) -> None:
     home("keys", "set", "aws-session-token", stdin="abcd\n")
-    assert "abcd" not in home("keys", "show").said
+    assert "abcd" not in home("keys", "show").output
 
 
 def test_set_does_not_repeat_the_secret(home: Home) -> None:
     done = home("keys", "set", "alloy-api-key", stdin="another-planted-secret\n")
     assert done.code == 0
-    assert "another-planted-secret" not in done.said
+    assert "another-planted-secret" not in done.output
 
 
 def test_a_secret_typed_at_the_prompt_is_not_echoed(home: Home) -> None:
-    seen = at_terminal(home, "keys", "set", "aws-session-token", asked=": ", answer="typed-planted-secret\n")
-    assert seen.code == 0, seen
-    assert "aws-session-token" in seen.screen
-    assert "typed-planted-secret" not in seen.screen
+    result = run_at_terminal(home, "keys", "set", "aws-session-token", prompt=": ", answer="typed-planted-secret\n")
+    assert result.code == 0, result
+    assert "aws-session-token" in result.screen
+    assert "typed-planted-secret" not in result.screen
     assert shown(home)["aws-session-token"]["ends_with"] == "cret"
 
 
@@ -167,8 +167,8 @@ def test_the_master_key_may_come_from_elsewhere(
 def test_what_the_log_and_the_ledger_hold_has_no_key_in_it(home: Home, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     done = home("once")
-    said = json.dumps(done.said) + home("status", "--json").said
+    output = json.dumps(done.output) + home("status", "--json").output
     held = b"".join(path.read_bytes() for path in home.place.glob("forwarder.db*"))
     for secret in (API_KEY, KEY.id, KEY.secret):
-        assert secret not in said
+        assert secret not in output
         assert secret.encode() not in held

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from forwarder.demo.executions import execution
+from forwarder.demo.sample_data import execution
 from tests.e2e.harness import Home, detail, fail, numbered, pages, polls, publishing, sent
 from tests.fakes.alloy import FakeAlloy, unauthorized, unavailable
 from tests.fakes.bus_faults import throttled
@@ -87,7 +87,7 @@ def test_a_bus_that_is_down_exits_69_at_the_timeout_with_the_rest_owed(
     bus.always(publishing(throttled()))
     began = time.monotonic()
     done = home("once", "--timeout", "1s", "--json")
-    assert (done.code, done.json()["books"]["owed"]) == (69, 2)
+    assert (done.code, done.json()["counters"]["pending"]) == (69, 2)
     assert time.monotonic() - began < 10
 
 
@@ -109,8 +109,8 @@ def test_switched_off_it_says_so_does_nothing_and_exits_0(home: Home, alloy: Fak
 
 def test_the_report_of_a_pass_has_books_that_balance(home: Home, alloy: FakeAlloy) -> None:
     fail(alloy, *numbered(7))
-    books = home("once", "--json").json()["books"]
-    assert books == {"recorded": 7, "owed": 0, "sent": 7, "dead": 0, "purged": 0, "forgotten": 0}
+    books = home("once", "--json").json()["counters"]
+    assert books == {"recorded": 7, "pending": 0, "sent": 7, "dead": 0, "purged": 0, "forgotten": 0}
 
 
 def test_a_timeout_must_be_a_duration(home: Home) -> None:

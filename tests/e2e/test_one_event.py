@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from forwarder.demo.executions import BLOCK_IDS, FAILURES, VARIANTS, Failure, Variant, execution, product_page_record
+from forwarder.demo.sample_data import BLOCK_IDS, FAILURES, VARIANTS, Failure, Variant, execution, product_page_record
 from tests.e2e.harness import Home, detail, fail, numbered, pages, polls, sent
 from tests.fakes.alloy import FakeAlloy, out_of_order, repeating, shifting, short
 from tests.fakes.eventbridge import StrictEventBridge
@@ -39,9 +39,9 @@ def test_the_same_id_in_two_workflows_is_one_event(home: Home, alloy: FakeAlloy,
 def test_the_same_id_after_a_restart_is_one_event(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, *numbered(5))
     for _ in range(2):
-        asked = polls(alloy)
+        polls_before = polls(alloy)
         with home.daemon() as daemon:
-            daemon.until(lambda before=asked: polls(alloy) > before + 4 and len(bus.delivered) >= 5)  # type: ignore[misc]
+            daemon.until(lambda before=polls_before: polls(alloy) > before + 4 and len(bus.delivered) >= 5)  # type: ignore[misc]
             assert daemon.stop() == 0
     assert sent(bus) == numbered(5)
 

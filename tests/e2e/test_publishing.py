@@ -53,7 +53,7 @@ def test_a_throttled_entry_is_retried_for_as_long_as_it_takes(
     bus.next(*[entry_codes({0: "ThrottlingException"})] * 4)
     assert home("once").code == 0
     assert sent(bus) == ["a"]
-    assert home.dead() == []
+    assert home.dead_letters() == []
 
 
 @pytest.mark.parametrize("code", ["MalformedDetail", "InvalidArgument", "RedactionFailure"])
@@ -63,8 +63,8 @@ def test_an_entry_refused_for_good_is_dead_at_once_with_its_neighbours_unaffecte
     fail(alloy, *numbered(10))
     bus.next(entry_codes({4: code}))
     assert home("once").code == 0
-    (letter,) = home.dead()
-    assert (letter["code"], letter["attempted"]) == (code, 1)
+    (letter,) = home.dead_letters()
+    assert (letter["code"], letter["attempt_count"]) == (code, 1)
     assert sorted([*sent(bus), letter["execution_id"]]) == numbered(10)
     assert sizes(bus) == [9]
 
@@ -109,7 +109,7 @@ def test_an_entry_that_is_too_large_alone_is_a_dead_letter_and_the_others_are_se
     bus.always(lambda request: too_large() if int(request.headers["content-length"]) > 50_000 else None)
     assert home("once").code == 0
     assert sent(bus) == numbered(4)
-    assert [letter["execution_id"] for letter in home.dead()] == ["poison"]
+    assert [letter["execution_id"] for letter in home.dead_letters()] == ["poison"]
 
 
 def test_requests_keep_to_the_limit_in_bytes(home: Home, alloy: FakeAlloy) -> None:
@@ -145,7 +145,7 @@ def test_after_a_lost_reply_no_more_than_the_entries_in_flight_are_sent_twice(
     fail(alloy, *numbered(13))
     bus.next(fault)
     done = home("once", "--json")
-    assert (done.code, done.json()["books"]["sent"]) == (0, 13)
+    assert (done.code, done.json()["counters"]["sent"]) == (0, 13)
     assert set(sent(bus)) == set(numbered(13))
     assert len(sent(bus)) <= 13 + 10
 
@@ -178,9 +178,9 @@ def test_all_at_once_nothing_is_lost(home: Home, alloy: FakeAlloy, bus: StrictEv
     bus.next(throttled(), entry_codes({0: "InternalFailure", 9: "MalformedDetail"}), too_large(), empty(delivered=True))
     done = home("once", "--json")
     assert done.code == 0
-    dead = [letter["execution_id"] for letter in home.dead()]
+    dead = [letter["execution_id"] for letter in home.dead_letters()]
     assert {*sent(bus), *dead} == set(numbered(60))
-    books = done.json()["books"]
+    books = done.json()["counters"]
     assert books["recorded"] == books["sent"] + books["dead"] == 60
 
 

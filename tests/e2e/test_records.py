@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Done, Home, fail, sent
+from tests.e2e.harness import CommandResult, Home, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -72,14 +72,14 @@ ODD: dict[str, bytes] = {
 
 
 @dataclass
-class Pass:
-    done: Done
+class OncePass:
+    done: CommandResult
     raw: list[str]
     dead: list[str]
     feeds: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def line(self, feed: str) -> dict[str, Any]:
-        (line,) = [line for line in self.done.log if line["event"] == "feed read" and line["feed"] == feed]
+        (line,) = [line for line in self.done.log if line["event"] == "poll completed" and line["feed"] == feed]
         return line
 
     def count(self, id_: str) -> int:
@@ -87,10 +87,10 @@ class Pass:
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[Pass]:
+def once(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[OncePass]:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("records"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         moment = alloy.api.now().isoformat()
         for name, raw in NO_RECORD.items():
             list_between(alloy, name, raw)
@@ -102,8 +102,8 @@ def once(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[Pas
         home.change("source", workflows=[*NO_RECORD, *ODD], timeout="20s")
         done = home("once", timeout=120)
         feeds = {feed["workflow_id"]: feed for feed in home("status", "--json").json()["feeds"]}
-        letters = [letter["execution_id"] for letter in home.dead()]
-        yield Pass(done, [str(event.entry["Detail"]) for event in bus.delivered], letters, feeds)
+        letters = [letter["execution_id"] for letter in home.dead_letters()]
+        yield OncePass(done, [str(event.entry["Detail"]) for event in bus.delivered], letters, feeds)
 
 
 def list_between(alloy: FakeAlloy, workflow: str, raw: bytes) -> None:
@@ -114,34 +114,34 @@ def list_between(alloy: FakeAlloy, workflow: str, raw: bytes) -> None:
     fail(alloy, f"after {workflow}", workflow=workflow, ago=-1)
 
 
-def test_nothing_of_it_fails_the_pass(once: Pass) -> None:
+def test_nothing_of_it_fails_the_pass(once: OncePass) -> None:
     assert once.done.code == 0, once.done.err[-3000:]
     assert "Traceback" not in once.done.err
 
 
 @pytest.mark.parametrize("name", [*NO_RECORD, *ODD])
-def test_the_records_around_it_are_sent_once_and_the_reading_ends_well(once: Pass, name: str) -> None:
+def test_the_records_around_it_are_sent_once_and_the_reading_ends_well(once: OncePass, name: str) -> None:
     assert (once.count(f"before {name}"), once.count(f"after {name}")) == (1, 1)
     assert once.feeds[name]["watermark"] is not None
 
 
 @pytest.mark.parametrize("name", NO_RECORD)
-def test_a_record_that_is_none_is_refused_and_counted(once: Pass, name: str) -> None:
-    assert once.line(name)["refused"] == 1
+def test_a_record_that_is_none_is_refused_and_counted(once: OncePass, name: str) -> None:
+    assert once.line(name)["rejected"] == 1
     assert once.count("bad") == 0
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_text_becomes_an_event_or_a_dead_letter_or_a_refused_record(once: Pass, name: str) -> None:
-    ends = once.count(f"odd {name}") + once.dead.count(f"odd {name}") + once.line(name)["refused"]
+def test_odd_text_becomes_an_event_or_a_dead_letter_or_a_refused_record(once: OncePass, name: str) -> None:
+    ends = once.count(f"odd {name}") + once.dead.count(f"odd {name}") + once.line(name)["rejected"]
     assert ends == 1
 
 
-def test_a_refused_record_is_logged_by_hash_and_not_by_content(once: Pass) -> None:
-    (line,) = [line for line in once.done.log if line["event"] == "record refused" and line["feed"] == "planted"]
+def test_a_refused_record_is_logged_by_hash_and_not_by_content(once: OncePass) -> None:
+    (line,) = [line for line in once.done.log if line["event"] == "record rejected" and line["feed"] == "planted"]
     assert re.fullmatch("[0-9a-f]{16,}", line["digest"])
-    assert "executionId" in line["why"]
-    assert "planted-content" not in once.done.said
+    assert "executionId" in line["reason"]
+    assert "planted-content" not in once.done.output
 
 
 def test_a_refused_record_does_not_stop_the_daemon_from_reading_on(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from forwarder.demo.executions import execution
+from forwarder.demo.sample_data import execution
 from tests.e2e.harness import Home, detail, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
@@ -58,14 +58,14 @@ AWS_IDS = ["AKIAPLANTEDKEY000123", "ASIAPLANTEDKEY000456"]
 
 
 @dataclass
-class Planted:
+class PlantedSecrets:
     """What was planted, by the place where it was."""
 
     marks: dict[str, str]
     record: dict[str, Any]
 
 
-def planted(id_: str, moment: str) -> Planted:
+def plant_secrets(id_: str, moment: str) -> PlantedSecrets:
     marks: dict[str, str] = {}
 
     def mark(place: str) -> str:
@@ -94,18 +94,20 @@ def planted(id_: str, moment: str) -> Planted:
         {"blockId": "b4", "data": {"deep": [[[{"x": [{"Cookie": mark("deep")}]}]]]}, where["a name"]: 1},
     ]
     record = {"executionId": id_, "startedAt": moment, "stoppedAt": moment, "status": where["status"]}
-    return Planted(marks, record | {"error": error, "results": blocks, "inputs": [{"blockId": "b1", "data": named}]})
+    return PlantedSecrets(
+        marks, record | {"error": error, "results": blocks, "inputs": [{"blockId": "b1", "data": named}]}
+    )
 
 
 @dataclass
-class Scene:
+class RedactionRun:
     """Two executions with the same plants, one sent and one dead, and everything that the program wrote or said."""
 
     marks: dict[str, str]
     texts: dict[str, bytes]
 
 
-def unpacked(ledger: Path) -> bytes:
+def read_ledger_bytes(ledger: Path) -> bytes:
     """Every value of every table, unpacked where it is packed."""
     found = []
     with closing(sqlite3.connect(ledger)) as connection, connection:
@@ -124,42 +126,45 @@ def unpacked(ledger: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[RedactionRun]:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("planted"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         home.change("run", log_level="debug")
-        plants = planted("sent", alloy.api.now().isoformat())
+        plants = plant_secrets("sent", alloy.api.now().isoformat())
         alloy.api.add("w", plants.record)
         alloy.api.add("w", plants.record | {"executionId": "dead"})
         bus.next(entry_codes({0: "MalformedDetail"}))
         with home.daemon() as daemon:
             daemon.until(lambda: len(bus.delivered) == 1)
-            daemon.logs("entry dead")
+            daemon.logs("event dead-lettered")
             files = {path.name: path.read_bytes() for path in home.place.glob("forwarder.db*")}
             assert daemon.stop() == 0
-        (letter,) = home.dead()
-        verbs = {"once": ["once"], "status": ["status"], "status --json": ["status", "--json"]}
-        verbs |= {"dead list": ["dead", "list"], "dead show": ["dead", "show", str(letter["execution_id"])]}
-        done = {name: home(*words) for name, words in verbs.items()}
-        assert {verb.code for verb in done.values()} == {0}, done
-        texts = {name: verb.said.encode() for name, verb in done.items()}
+        (letter,) = home.dead_letters()
+        commands = {"once": ["once"], "status": ["status"], "status --json": ["status", "--json"]}
+        commands |= {
+            "dead list": ["dead-letters", "list"],
+            "dead show": ["dead-letters", "show", str(letter["execution_id"])],
+        }
+        done = {name: home(*words) for name, words in commands.items()}
+        assert {command.code for command in done.values()} == {0}, done
+        texts = {name: command.output.encode() for name, command in done.items()}
         texts |= {"log": daemon.log.encode(), "events": "".join(str(e.entry) for e in bus.delivered).encode()}
         files |= {f"{path.name}, at rest": path.read_bytes() for path in home.place.glob("forwarder.db*")}
-        texts |= files | {"ledger": unpacked(home.place / "forwarder.db")}
-        yield Scene(plants.marks, texts)
+        texts |= files | {"ledger": read_ledger_bytes(home.place / "forwarder.db")}
+        yield RedactionRun(plants.marks, texts)
 
 
-MARKS = planted("x", "")
+MARKS = plant_secrets("x", "")
 
 
 @pytest.mark.parametrize("place", MARKS.marks)
-def test_a_planted_secret_is_nowhere(scene: Scene, place: str) -> None:
+def test_a_planted_secret_is_nowhere(scene: RedactionRun, place: str) -> None:
     mark = scene.marks[place].encode()
     assert [name for name, text in scene.texts.items() if mark in text] == []
 
 
-def test_what_was_not_secret_is_there(scene: Scene) -> None:
+def test_what_was_not_secret_is_there(scene: RedactionRun) -> None:
     """Else an empty event would pass all the others."""
     for name in ("events", "dead show", "ledger"):
         for word in (b"shop.example/hook", b"page=1", b"[redacted]", b"used"):
@@ -178,7 +183,7 @@ def test_further_names_can_be_redacted(home: Home, alloy: FakeAlloy, bus: Strict
 
 
 def test_a_name_can_be_taken_out_of_redaction(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("event", reveal=["x-forwarded-for"])
+    home.change("event", redact_except=["x-forwarded-for"])
     fail(alloy, "a")
     home("once")
     headers = detail(bus, "a")["results"][0]["data"][0][0]["json"]["headers"]
@@ -189,7 +194,7 @@ def test_a_name_can_be_taken_out_of_redaction(home: Home, alloy: FakeAlloy, bus:
 def test_credentials_in_the_address_of_the_source_are_not_told(home: Home, alloy: FakeAlloy) -> None:
     home.change("source", base_url=alloy.url.replace("://", f"://user:{plant(0)}@"))
     done = home("once", "--timeout", "5s")
-    assert plant(0) not in done.said + home("check").said + home("status").said
+    assert plant(0) not in done.output + home("check").output + home("status").output
 
 
 def test_a_secret_cut_in_two_by_trimming_is_still_none(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:

@@ -91,9 +91,9 @@ def test_a_wrong_file_keeps_the_last_good_settings_and_is_reported(
     home.write(WRONG[wrong])
     daemon.logs("error", "settings")
     goes_on(daemon, alloy, bus)
-    told = home("status", "--json").json()
-    assert told["settings_error"]
-    assert told["running"] is True
+    report = home("status", "--json").json()
+    assert report["settings_error"]
+    assert report["running"] is True
 
 
 def test_a_file_that_is_no_toml_keeps_the_last_good_settings_and_is_reported(
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_toml_keeps_the_last_good_settings_and_is_reported(
     home.write("enabled = \n")
     daemon.logs("error", "settings")
     goes_on(daemon, alloy, bus)
-    assert "TOML" in home("status").said
+    assert "TOML" in home("status").output
 
 
 def test_status_works_even_while_the_file_is_no_toml(home: Home, daemon: Daemon) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Daemon, Home, fail, publishing, sent
-from tests.e2e.terminal import at_terminal
+from tests.e2e.terminal import run_at_terminal
 from tests.fakes import bus_faults
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
@@ -24,7 +24,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Path:
     """One that has sent five events of two workflows, made once: each test takes a copy."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("replay"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         list_all(alloy)
         home.change("source", workflows=["w", "v"])
         assert home("once").code == 0
@@ -59,12 +59,12 @@ def ago(**since: float) -> str:
 
 def test_what_stopped_since_then_is_sent_again_and_marked(home: Home, bus: StrictEventBridge) -> None:
     done = home("replay", "--since", "2h", "--yes")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert "3 events" in done.out
     assert sent(bus) == ["now-1", "now-2", "of-v"]
     assert [event.detail["forwarder"]["replay"] for event in bus.delivered] == [True] * 3
-    books = home.books()
-    assert (books["sent"], books["owed"], books["recorded"]) == (5, 0, 5)
+    books = home.counters()
+    assert (books["sent"], books["pending"], books["recorded"]) == (5, 0, 5)
     assert home("check").code == 0, "the books balance"
 
 
@@ -91,8 +91,8 @@ def test_a_window_has_its_first_moment_and_not_its_last(home: Home, alloy: FakeA
     fail(alloy, "edge", ago=2 * HOUR)
     home("once")
     (edge,) = [event.detail["stoppedAt"] for event in bus.delivered]
-    assert home("replay", "--from", ago(hours=4), "--to", edge, "--dry-run", "--json").json()["held"] == 1
-    assert home("replay", "--from", edge, "--to", ago(hours=1), "--dry-run", "--json").json()["held"] == 1
+    assert home("replay", "--from", ago(hours=4), "--to", edge, "--dry-run", "--json").json()["available"] == 1
+    assert home("replay", "--from", edge, "--to", ago(hours=1), "--dry-run", "--json").json()["available"] == 1
     assert home("replay", "--from", ago(hours=4), "--to", edge, "--yes").code == 0
     assert sent(bus) == ["edge", "three-hours"]
 
@@ -114,7 +114,7 @@ def test_a_dry_run_counts_and_changes_nothing(home: Home, bus: StrictEventBridge
     assert done.code == 0
     assert "5 events" in done.out
     assert sent(bus) == []
-    assert home.books()["owed"] == 0
+    assert home.counters()["pending"] == 0
 
 
 @pytest.mark.long
@@ -125,12 +125,12 @@ def test_what_is_still_owed_or_dead_is_not_part_of_it(home: Home, alloy: FakeAll
     fail(alloy, "owed", ago=20)
     bus.always(publishing(bus_faults.throttled()))
     home("once", "--timeout", "1s")
-    assert home("replay", "--since", "2h", "--dry-run", "--json").json()["held"] == 3
+    assert home("replay", "--since", "2h", "--dry-run", "--json").json()["available"] == 3
     bus.clear()
     assert home("replay", "--since", "2h", "--yes").code == 0
     marks = {event.detail["executionId"]: event.detail["forwarder"].get("replay") for event in bus.delivered}
     assert marks == {"owed": None, "now-1": True, "now-2": True, "of-v": True}
-    assert [letter["execution_id"] for letter in home.dead()] == ["dead"]
+    assert [letter["execution_id"] for letter in home.dead_letters()] == ["dead"]
 
 
 # What is not held any more.
@@ -139,24 +139,24 @@ def test_what_is_still_owed_or_dead_is_not_part_of_it(home: Home, alloy: FakeAll
 def test_what_is_not_held_any_more_is_named_and_the_rest_is_sent(
     home: Home, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("ledger", keep_payload="0s")
+    home.change("ledger", payload_retention="0s")
     home("once")
-    home.change("ledger", keep_payload="24h")
+    home.change("ledger", payload_retention="24h")
     fail(alloy, "held", ago=30)
     home("once")
     done = home("replay", "--since", "24h", "--yes")
     assert done.code == 0
     assert "1 event can" in done.out
-    named = [line for line in done.out.splitlines() if "not held" in line]
+    named = [line for line in done.out.splitlines() if "not stored" in line]
     assert sorted(line.rpartition(": ")[2] for line in named) == ["1 of workflow v", "4 of workflow w"]
     assert sent(bus) == ["held", "held"]
-    told = home("replay", "--since", "24h", "--dry-run", "--json").json()
-    assert told == {"held": 1, "gone": {"v": 1, "w": 4}, "dry_run": True}
+    report = home("replay", "--since", "24h", "--dry-run", "--json").json()
+    assert report == {"available": 1, "expired": {"v": 1, "w": 4}, "dry_run": True}
 
 
 @pytest.mark.long
 def test_nothing_held_is_said_and_is_no_error(home: Home, bus: StrictEventBridge) -> None:
-    home.change("ledger", keep_payload="0s")
+    home.change("ledger", payload_retention="0s")
     home("once")
     done = home("replay", "--since", "24h")
     assert done.code == 0
@@ -168,36 +168,36 @@ def test_nothing_held_is_said_and_is_no_error(home: Home, bus: StrictEventBridge
 
 
 def test_at_a_terminal_the_count_is_confirmed_and_a_bar_is_drawn(home: Home, bus: StrictEventBridge) -> None:
-    seen = at_terminal(home, "replay", "--since", "24h", asked="[y/N]", answer="y\n")
-    assert seen.code == 0, seen
-    assert "send 5 events again?" in seen.screen
-    assert "━" in seen.screen
-    assert "5/5" in seen.screen
+    result = run_at_terminal(home, "replay", "--since", "24h", prompt="[y/N]", answer="y\n")
+    assert result.code == 0, result
+    assert "send 5 events again?" in result.screen
+    assert "━" in result.screen
+    assert "5/5" in result.screen
     assert len(sent(bus)) == 5
 
 
 @pytest.mark.long
 def test_at_a_terminal_no_means_no(home: Home, bus: StrictEventBridge) -> None:
-    seen = at_terminal(home, "replay", "--since", "24h", asked="[y/N]", answer="n\n")
-    assert seen.code == 1
+    result = run_at_terminal(home, "replay", "--since", "24h", prompt="[y/N]", answer="n\n")
+    assert result.code == 1
     assert sent(bus) == []
-    assert home.books()["owed"] == 0
+    assert home.counters()["pending"] == 0
 
 
-def test_with_nobody_to_confirm_it_is_refused_with_the_mend(home: Home, bus: StrictEventBridge) -> None:
+def test_with_nobody_to_confirm_it_is_refused_with_the_hint(home: Home, bus: StrictEventBridge) -> None:
     done = home("replay", "--since", "24h")
     assert done.code == 2
     assert "--yes" in done.err
     assert sent(bus) == []
-    assert home.books()["owed"] == 0
+    assert home.counters()["pending"] == 0
 
 
 @pytest.mark.long
 def test_as_json_it_is_one_document_whatever_happens(home: Home) -> None:
-    told = home("replay", "--since", "2h", "--yes", "--json").json()
-    assert told == {"held": 3, "gone": {}, "dry_run": False}
+    report = home("replay", "--since", "2h", "--yes", "--json").json()
+    assert report == {"available": 3, "expired": {}, "dry_run": False}
     home.change(enabled=False)
-    assert home("replay", "--since", "2h", "--yes", "--json").json()["held"] == 3
+    assert home("replay", "--since", "2h", "--yes", "--json").json()["available"] == 3
 
 
 @pytest.mark.long
@@ -220,8 +220,8 @@ def test_a_time_that_is_none_is_a_usage_error_and_changes_nothing(home: Home, wo
     done = home("replay", *words, "--yes")
     assert done.code == 2
     assert "time" in done.err
-    assert "Traceback" not in done.said
-    assert home.books()["owed"] == 0
+    assert "Traceback" not in done.output
+    assert home.counters()["pending"] == 0
 
 
 # Who sends.
@@ -229,8 +229,8 @@ def test_a_time_that_is_none_is_a_usage_error_and_changes_nothing(home: Home, wo
 
 def test_a_running_daemon_sends_them(home: Home, daemon: Daemon, bus: StrictEventBridge) -> None:
     done = home("replay", "--since", "24h", "--yes")
-    assert done.code == 0, done.said
-    assert len(sent(bus)) == 5, "the verb waits until they are sent"
+    assert done.code == 0, done.output
+    assert len(sent(bus)) == 5, "the command waits until they are sent"
     assert all(event.detail["forwarder"]["replay"] for event in bus.delivered)
     assert daemon.alive
 
@@ -239,8 +239,8 @@ def test_a_bus_that_is_down_is_told_and_they_stay_owed(home: Home, bus: StrictEv
     bus.keys.clear()
     done = home("replay", "--since", "24h", "--yes")
     assert done.code == 77
-    assert "mend:" in done.err
-    assert home.books()["owed"] == 5
+    assert "hint:" in done.err
+    assert home.counters()["pending"] == 5
 
 
 @pytest.mark.long
@@ -248,8 +248,8 @@ def test_what_a_replay_left_owed_is_sent_by_the_next_pass_with_its_mark(home: Ho
     home.change(enabled=False)
     done = home("replay", "--since", "24h", "--yes")
     assert done.code == 0
-    assert "switched off" in done.said
-    assert home.books()["owed"] == 5
+    assert "switched off" in done.output
+    assert home.counters()["pending"] == 5
     home.change(enabled=True)
     home("once")
     assert len(sent(bus)) == 5
@@ -258,13 +258,13 @@ def test_what_a_replay_left_owed_is_sent_by_the_next_pass_with_its_mark(home: Ho
 
 def test_an_interrupt_ends_it_and_what_was_not_sent_stays_owed(home: Home, bus: StrictEventBridge) -> None:
     bus.always(publishing(bus_faults.throttled()))
-    seen = at_terminal(
-        home, "replay", "--since", "24h", asked="[y/N]", answer="y\n",
+    result = run_at_terminal(
+        home, "replay", "--since", "24h", prompt="[y/N]", answer="y\n",
         interrupt=lambda: any(served.operation == "PutEvents" for served in list(bus.served)),
     )  # fmt: skip
-    assert seen.code == 128 + signal.SIGINT
-    assert "Traceback" not in seen.screen
-    assert home.books()["owed"] == 5
+    assert result.code == 128 + signal.SIGINT
+    assert "Traceback" not in result.screen
+    assert home.counters()["pending"] == 5
     bus.clear()
     home("once")
     assert len(sent(bus)) == 5

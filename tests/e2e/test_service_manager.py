@@ -13,7 +13,7 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
 
-class Manager:
+class FakeServiceManager:
     """`heard` is every line, in order."""
 
     def __init__(self, home: Home) -> None:
@@ -33,7 +33,7 @@ class Manager:
         self.heard += lines
         return lines
 
-    def heard_nothing(self) -> bool:
+    def has_received_nothing(self) -> bool:
         """For a process that has ended: what it said would be here."""
         self._socket.setblocking(False)
         try:
@@ -46,14 +46,14 @@ class Manager:
 
 
 @pytest.fixture
-def manager(home: Home) -> Iterator[Manager]:
-    manager = Manager(home)
+def manager(home: Home) -> Iterator[FakeServiceManager]:
+    manager = FakeServiceManager(home)
     yield manager
     manager.close()
 
 
 def test_it_is_ready_reloads_and_stops_in_the_manager_s_own_words(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, manager: Manager
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, manager: FakeServiceManager
 ) -> None:
     fail(alloy, "a")
     with home.daemon() as daemon:
@@ -70,7 +70,7 @@ def test_it_is_ready_reloads_and_stops_in_the_manager_s_own_words(
         assert daemon.stop() == 0
 
 
-def test_a_start_that_fails_is_never_ready(home: Home, manager: Manager) -> None:
+def test_a_start_that_fails_is_never_ready(home: Home, manager: FakeServiceManager) -> None:
     home.write("enabled = maybe\n")
     assert home("run").code == 78
-    assert manager.heard_nothing()
+    assert manager.has_received_nothing()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Done, Home, detail, fail, sent
+from tests.e2e.harness import CommandResult, Home, detail, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -58,11 +58,11 @@ FIELDS = [(lot, section, field) for lot, wrong in LOTS.items() for section, fiel
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Done]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CommandResult]:
     """What `once` says to the settings of a lot; it never comes to keys or a request."""
 
     @cache
-    def told(lot: str) -> Done:
+    def told(lot: str) -> CommandResult:
         home = Home(tmp_path_factory.mktemp("settings"), alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
         for (section, field), (value, _) in LOTS[lot].items():
             home.change(section, **{field: value})
@@ -72,8 +72,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Done]:
 
 
 @pytest.mark.parametrize(("lot", "section", "field"), FIELDS)
-def test_wrong_settings_exit_78_and_name_each_field_and_its_mend(
-    told: Callable[[str], Done], lot: str, section: str, field: str
+def test_wrong_settings_exit_78_and_name_each_field_and_its_hint(
+    told: Callable[[str], CommandResult], lot: str, section: str, field: str
 ) -> None:
     done = told(lot)
     assert done.code == 78
@@ -93,7 +93,7 @@ def test_a_file_that_is_no_toml_names_the_line(home: Home) -> None:
 def test_a_value_that_may_be_a_secret_is_not_repeated(home: Home) -> None:
     home.change("destination", aws_secret_access_key="planted-in-the-wrong-place")
     home.change("source", timeout="planted-value")
-    assert "planted" not in home("once").said
+    assert "planted" not in home("once").output
 
 
 def test_keys_in_the_settings_file_are_sent_to_the_vault(home: Home) -> None:

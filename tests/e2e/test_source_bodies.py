@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from tests.e2e.harness import Home, fail, numbered, pages, polls, sent, watermark
-from tests.fakes.actions import Answer
+from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import MIB, FakeAlloy, data_null, gzip_bomb, not_json, other_shape
 from tests.fakes.eventbridge import StrictEventBridge
 
 JSON = {"Content-Type": "application/json"}
-NO_PAGE: dict[str, Answer] = {
+NO_PAGE: dict[str, HttpResponse] = {
     "html": not_json(),
     "data-null": data_null(),
     "a-list": other_shape(["x"]),
     "a-text": other_shape("x"),
     "no-data": other_shape({"items": []}),
     "data-an-object": other_shape({"data": {"a": 1}}),
-    "nothing": Answer(200, JSON),
+    "nothing": HttpResponse(200, JSON),
     "a-null": other_shape(None),
-    "half": Answer(200, JSON, b'{"data": ['),
-    "no-text": Answer(200, JSON, b"\xff\xfe\x00"),
+    "half": HttpResponse(200, JSON, b'{"data": ['),
+    "no-text": HttpResponse(200, JSON, b"\xff\xfe\x00"),
 }
 
 
-def body_for(target: str) -> Answer | None:
+def body_for(target: str) -> HttpResponse | None:
     return next((answer for name, answer in NO_PAGE.items() if f"/{name}/" in target), None)
 
 
@@ -34,7 +34,7 @@ def test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on(
     alloy.always(lambda request: body_for(request.target))
     done = home("once", "--timeout", "1s")
     assert (done.code, sent(bus)) == (69, ["other"])
-    assert {line["feed"] for line in done.log if "cut short" in line["event"]} == {*NO_PAGE}
+    assert {line["feed"] for line in done.log if line["event"] == "poll aborted"} == {*NO_PAGE}
     feeds = home("status", "--json").json()["feeds"]
     assert {feed["workflow_id"] for feed in feeds if feed["watermark"]} == {"w"}
 
@@ -45,7 +45,7 @@ def test_a_feed_that_answered_with_rubbish_is_read_again_once_it_is_mended(
     fail(alloy, "a")
     alloy.always(lambda _: not_json())
     with home.daemon() as daemon:
-        daemon.logs("cut short")
+        daemon.logs("poll aborted")
         alloy.clear()
         daemon.until(lambda: sent(bus) == ["a"])
 
@@ -73,7 +73,7 @@ def test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one(
     done = home("once")
     assert sent(bus) == numbered(5, "after") + numbered(5, "before"), done.err
     assert "1" in {query["limit"] for query in pages(alloy)}
-    assert [line["refused"] for line in done.log if line["event"] == "feed read"] == [1]
+    assert [line["rejected"] for line in done.log if line["event"] == "poll completed"] == [1]
     assert watermark(home) is not None, "one bad record never wedges a feed"
 
 

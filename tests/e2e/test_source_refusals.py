@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Home, fail, never, numbered, pages, polls, sent, watermark
-from tests.fakes.actions import Answer, Hang, ResetAfter
+from tests.fakes.actions import Hang, HttpResponse, ResetAfter
 from tests.fakes.alloy import (
     API_KEY,
     FakeAlloy,
@@ -18,9 +18,9 @@ from tests.fakes.alloy import (
     broken_gzip,
     cut,
     cut_gzip,
+    delayed,
     forbidden,
     http_date,
-    late,
     too_many_requests,
     unauthorized,
     unavailable,
@@ -38,7 +38,7 @@ def test_a_forbidden_request_exits_77_too(home: Home, alloy: FakeAlloy) -> None:
 
 @pytest.mark.parametrize("refusal", [unauthorized, forbidden])
 def test_a_refused_key_fails_the_intake_and_mends_by_itself(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, refusal: Callable[[], Answer]
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, refusal: Callable[[], HttpResponse]
 ) -> None:
     alloy.always(lambda _: refusal())
     fail(alloy, "a")
@@ -60,7 +60,7 @@ def test_a_refused_key_is_not_asked_with_again_and_again(home: Home, alloy: Fake
 
 @pytest.fixture
 def plural() -> Iterator[FakeAlloy]:
-    with FakeAlloy(nouns=frozenset({"workflows"})) as alloy:
+    with FakeAlloy(path_segments=frozenset({"workflows"})) as alloy:
         yield alloy
 
 
@@ -88,7 +88,7 @@ def test_a_workflow_that_vanishes_and_comes_back_loses_nothing_and_holds_up_nobo
 ) -> None:
     home.change("source", workflows=["v", "w"])
     fail(alloy, "v-1", workflow="v", ago=5)
-    gone = Answer(404, {}, b'{"message":"Not Found"}')
+    gone = HttpResponse(404, {}, b'{"message":"Not Found"}')
     with home.daemon() as daemon:
         daemon.until(lambda: sent(bus) == ["v-1"])
         alloy.always(lambda request: gone if "/v/logs" in request.path else None)
@@ -188,7 +188,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[t
     """One pass over a workflow for each fault, which strikes its second page, once; and what was sent."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("broken"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         workflows = {fault.replace(" ", "-"): fault for fault in BROKEN}
         home.change("source", workflows=[*workflows], timeout="1s", concurrency=20)
         home.change("event", payload="none")
@@ -247,7 +247,7 @@ def test_answers_without_a_date_are_read_all_the_same(home: Home, alloy: FakeAll
 
 
 def test_a_source_that_is_slow_but_alive_is_waited_for(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    alloy.always(lambda _: late(0.7))
+    alloy.always(lambda _: delayed(0.7))
     fail(alloy, "a")
     assert home("once").code == 0
     assert sent(bus) == ["a"]
@@ -255,6 +255,6 @@ def test_a_source_that_is_slow_but_alive_is_waited_for(home: Home, alloy: FakeAl
 
 def test_a_redirect_does_not_carry_the_key_elsewhere(home: Home, alloy: FakeAlloy) -> None:
     with FakeAlloy() as elsewhere:
-        alloy.always(lambda request: Answer(302, {"Location": elsewhere.url + request.target}))
+        alloy.always(lambda request: HttpResponse(302, {"Location": elsewhere.url + request.target}))
         assert home("once", "--timeout", "1s").code == 69
         assert not [request for request in elsewhere.requests if API_KEY in str(request.headers)]

@@ -17,16 +17,16 @@ pytestmark = pytest.mark.long
 def test_status_has_its_promised_keys(home: Home, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     home("once")
-    told = home("status", "--json").json()
-    promised = {"enabled", "running", "pid", "parts", "books", "oldest_owed_at", "last_reading_at", "feeds"}
-    assert promised <= told.keys()
-    assert told["books"].keys() == {"recorded", "owed", "sent", "dead", "purged", "forgotten"}
+    report = home("status", "--json").json()
+    promised = {"enabled", "running", "pid", "components", "counters", "oldest_pending_at", "last_poll_at", "feeds"}
+    assert promised <= report.keys()
+    assert report["counters"].keys() == {"recorded", "pending", "sent", "dead", "purged", "forgotten"}
 
 
 def test_status_before_the_first_run_has_empty_books(home: Home) -> None:
-    told = home("status", "--json").json()
-    assert (told["running"], told["last_reading_at"], told["feeds"]) == (False, None, [])
-    assert set(told["books"].values()) == {0}
+    report = home("status", "--json").json()
+    assert (report["running"], report["last_poll_at"], report["feeds"]) == (False, None, [])
+    assert set(report["counters"].values()) == {0}
     assert not list(home.place.glob("forwarder.db*")), "looking makes no ledger"
 
 
@@ -34,10 +34,10 @@ def test_status_tells_what_runs(home: Home, alloy: FakeAlloy, bus: StrictEventBr
     fail(alloy, "a")
     with home.daemon() as daemon:
         daemon.until(lambda: sent(bus) == ["a"])
-        daemon.until(lambda: home("status", "--json").json()["books"]["sent"] == 1)
-        told = home("status", "--json").json()
-        assert (told["enabled"], told["running"], told["pid"]) == (True, True, daemon.pid)
-        assert "HEALTHY" in str(told["parts"])
+        daemon.until(lambda: home("status", "--json").json()["counters"]["sent"] == 1)
+        report = home("status", "--json").json()
+        assert (report["enabled"], report["running"], report["pid"]) == (True, True, daemon.pid)
+        assert "HEALTHY" in str(report["components"])
         assert daemon.stop() == 0
     assert home("status", "--json").json()["running"] is False
 
@@ -45,27 +45,27 @@ def test_status_tells_what_runs(home: Home, alloy: FakeAlloy, bus: StrictEventBr
 def test_status_tells_the_age_of_the_last_reading_while_it_runs(home: Home, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     with home.daemon() as daemon:
-        daemon.until(lambda: home("status", "--json").json()["last_reading_at"])
-        told = home("status", "--json").json()
-    age = datetime.now(UTC) - datetime.fromisoformat(told["last_reading_at"])
+        daemon.until(lambda: home("status", "--json").json()["last_poll_at"])
+        report = home("status", "--json").json()
+    age = datetime.now(UTC) - datetime.fromisoformat(report["last_poll_at"])
     assert age.total_seconds() < 10
 
 
 def test_status_knows_the_last_reading_of_a_once(home: Home, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     home("once")
-    assert home("status", "--json").json()["last_reading_at"] is not None
+    assert home("status", "--json").json()["last_poll_at"] is not None
 
 
 def test_status_tells_what_is_owed_and_since_when(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     bus.buses.discard(BUS)
     fail(alloy, "a", "b")
     home("once", "--timeout", "5s")
-    told = home("status", "--json").json()
-    age = datetime.now(UTC) - datetime.fromisoformat(told["oldest_owed_at"])
-    assert told["books"]["owed"] == 2
+    report = home("status", "--json").json()
+    age = datetime.now(UTC) - datetime.fromisoformat(report["oldest_pending_at"])
+    assert report["counters"]["pending"] == 2
     assert 0 <= age.total_seconds() < 30
-    assert "2 owed" in home("status").out
+    assert "2 pending" in home("status").out
 
 
 def test_status_has_a_line_for_each_feed(home: Home, alloy: FakeAlloy) -> None:
@@ -80,10 +80,10 @@ def test_status_says_what_is_wrong_with_a_part(home: Home, alloy: FakeAlloy) -> 
     alloy.always(lambda _: unauthorized())
     with home.daemon() as daemon:
         daemon.logs("refuses the key")
-        daemon.until(lambda: "FAILED" in str(home("status", "--json").json()["parts"]))
-        said = home("status").out
-    assert "401" in said
-    assert "keys set alloy-api-key" in said
+        daemon.until(lambda: "FAILED" in str(home("status", "--json").json()["components"]))
+        output = home("status").out
+    assert "401" in output
+    assert "keys set alloy-api-key" in output
 
 
 def test_status_of_a_killed_daemon_says_that_nothing_runs(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
@@ -91,8 +91,8 @@ def test_status_of_a_killed_daemon_says_that_nothing_runs(home: Home, alloy: Fak
     with home.daemon() as daemon:
         daemon.until(lambda: sent(bus) == ["a"])
         daemon.kill()
-    told = home("status", "--json").json()
-    assert (told["running"], told["pid"]) == (False, None)
+    report = home("status", "--json").json()
+    assert (report["running"], report["pid"]) == (False, None)
 
 
 def test_status_tells_that_it_is_switched_off(home: Home, alloy: FakeAlloy) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.harness import Home, eventually, fail, numbered, publishing, sent
 from tests.fakes.actions import Hang
-from tests.fakes.alloy import FakeAlloy, late
+from tests.fakes.alloy import FakeAlloy, delayed
 from tests.fakes.bus_faults import hang, slow, throttled
 from tests.fakes.eventbridge import BUS, StrictEventBridge
 
@@ -33,7 +33,7 @@ def test_a_signal_waits_for_the_request_in_flight_and_settles_it(
     with home.daemon() as daemon:
         daemon.until(lambda: bus.delivered)
         assert daemon.stop() == 0
-    assert home.books()["sent"] == 1
+    assert home.counters()["sent"] == 1
     assert sent(bus) == ["a"]
 
 
@@ -41,7 +41,7 @@ def test_a_signal_in_the_middle_of_a_reading_loses_nothing(
     home: Home, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(90))
-    alloy.always(lambda request: late(0.5) if request.query.get("page") == "1" else None)
+    alloy.always(lambda request: delayed(0.5) if request.query.get("page") == "1" else None)
     with home.daemon() as daemon:
         daemon.until(lambda: sent(bus))
         assert daemon.stop() == 0
@@ -72,7 +72,7 @@ def test_a_bus_that_hangs_is_left_after_the_grace_and_its_entries_stay_owed(
         began = time.monotonic()
         assert daemon.stop() == 0
         assert 0.4 < time.monotonic() - began < 5
-    assert home.books()["owed"] == 1
+    assert home.counters()["pending"] == 1
 
 
 def test_a_signal_while_the_bus_throttles_exits_at_once_with_the_rest_owed(
@@ -146,14 +146,14 @@ def test_killed_while_it_publishes_nothing_is_lost_and_little_is_doubled(
         daemon.kill()
     bus.clear()
     done = home("once", "--json")
-    assert (done.code, done.json()["books"]["recorded"], done.json()["books"]["sent"]) == (0, 60, 60)
+    assert (done.code, done.json()["counters"]["recorded"], done.json()["counters"]["sent"]) == (0, 60, 60)
     assert set(sent(bus)) == set(numbered(60))
     assert len(sent(bus)) <= 60 + 2 * 10, "at most the entries of the requests in flight are sent twice"
 
 
 def test_killed_again_and_again_it_still_gets_there(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, *numbered(60))
-    alloy.always(lambda _: late(0.05))
+    alloy.always(lambda _: delayed(0.05))
     bus.always(publishing(slow(5000)))
     for _ in range(3):
         before = len(bus.served)

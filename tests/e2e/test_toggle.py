@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.harness import Daemon, Home, eventually, fail, never, numbered, polls, publishing, sent
-from tests.fakes.alloy import FakeAlloy, late
+from tests.fakes.alloy import FakeAlloy, delayed
 from tests.fakes.bus_faults import slow, throttled
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -24,18 +24,18 @@ def daemon(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> Iterator[Dae
 
 def off(home: Home, daemon: Daemon) -> None:
     home.change(enabled=False)
-    daemon.logs("switched off")
+    daemon.logs("forwarding disabled")
 
 
 def on(home: Home, daemon: Daemon) -> None:
     home.change(enabled=True)
-    daemon.logs("switched on")
+    daemon.logs("forwarding enabled")
 
 
 def test_off_takes_effect_within_a_second(home: Home, daemon: Daemon) -> None:
     home.change(enabled=False)
     began = time.monotonic()
-    daemon.logs("switched off")
+    daemon.logs("forwarding disabled")
     assert time.monotonic() - began < 1.2
 
 
@@ -47,15 +47,17 @@ def test_off_nothing_is_polled_and_nothing_published(
         return [each.operation for each in list(bus.served)].count("PutEvents")
 
     off(home, daemon)
-    asked, before = polls(alloy), published()
+    polls_before, before = polls(alloy), published()
     fail(alloy, "meanwhile")
-    assert never(lambda: polls(alloy) > asked or published() > before, within=1)
+    assert never(lambda: polls(alloy) > polls_before or published() > before, within=1)
     assert daemon.alive
 
 
-def test_the_verbs_throw_the_same_switch(home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_the_commands_throw_the_same_switch(
+    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     home("disable")
-    daemon.logs("switched off")
+    daemon.logs("forwarding disabled")
     fail(alloy, "meanwhile")
     home("enable")
     daemon.until(lambda: sent(bus) == ["first", "meanwhile"])
@@ -75,8 +77,8 @@ def test_on_again_with_skip_leaves_out_what_failed_meanwhile(
     off(home, daemon)
     fail(alloy, "meanwhile", ago=5)
     on(home, daemon)
-    asked = polls(alloy)
-    daemon.until(lambda: polls(alloy) > asked + 4)
+    polls_before = polls(alloy)
+    daemon.until(lambda: polls(alloy) > polls_before + 4)
     fail(alloy, "after", ago=-2)
     daemon.until(lambda: "after" in sent(bus))
     assert sent(bus) == ["after", "first"]
@@ -88,7 +90,7 @@ def test_what_was_owed_is_sent_even_with_skip(
     home.change(on_enable="skip")
     bus.always(publishing(throttled()))
     fail(alloy, "owed")
-    daemon.until(lambda: home.books()["owed"] == 1)
+    daemon.until(lambda: home.counters()["pending"] == 1)
     off(home, daemon)
     bus.clear()
     on(home, daemon)
@@ -100,11 +102,11 @@ def test_off_nothing_that_is_owed_is_published(
 ) -> None:
     bus.always(publishing(throttled()))
     fail(alloy, *numbered(20))
-    daemon.until(lambda: home.books()["owed"] == 20)
+    daemon.until(lambda: home.counters()["pending"] == 20)
     off(home, daemon)
     bus.clear()
     assert never(lambda: len(bus.delivered) > 1, within=1.5)
-    assert home.books()["owed"] == 20
+    assert home.counters()["pending"] == 20
 
 
 def test_requests_in_flight_end_and_are_settled(
@@ -114,7 +116,7 @@ def test_requests_in_flight_end_and_are_settled(
     fail(alloy, "in-flight")
     daemon.until(lambda: len(bus.delivered) == 2)
     off(home, daemon)
-    daemon.until(lambda: home.books()["sent"] == 2)
+    daemon.until(lambda: home.counters()["sent"] == 2)
     assert sent(bus) == ["first", "in-flight"]
 
 
@@ -128,8 +130,8 @@ def test_a_toggle_across_a_restart_means_the_same(
     fail(alloy, "x", ago=5)
     home.change(enabled=True)
     with home.daemon() as second:
-        asked = polls(alloy)
-        second.until(lambda: polls(alloy) > asked + 6)
+        polls_before = polls(alloy)
+        second.until(lambda: polls(alloy) > polls_before + 6)
         second.until(lambda: sent(bus) == expected)
         assert second.stop() == 0
     assert sent(bus) == expected
@@ -158,7 +160,7 @@ def test_quick_toggles_lose_and_double_nothing(
 def test_off_in_the_middle_of_a_reading_keeps_what_was_recorded_and_reads_the_rest_later(
     home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    alloy.always(lambda request: late(0.3) if "page=0" not in request.target else None)
+    alloy.always(lambda request: delayed(0.3) if "page=0" not in request.target else None)
     fail(alloy, *numbered(90))
     daemon.until(lambda: len(sent(bus)) > 1)
     off(home, daemon)

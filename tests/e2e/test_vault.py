@@ -33,7 +33,7 @@ def refused(home: Home, alloy: FakeAlloy, *words: str) -> None:
     assert (done.code, polls(alloy)) == (78, 0)
     assert not [word for word in words if word not in done.err], done.err
     assert "Traceback" not in done.err
-    assert not [secret for secret in (API_KEY, KEY.id, KEY.secret) if secret in done.said]
+    assert not [secret for secret in (API_KEY, KEY.id, KEY.secret) if secret in done.output]
 
 
 def test_another_master_key_is_refused(home: Home, alloy: FakeAlloy) -> None:
@@ -95,7 +95,7 @@ def test_a_vault_of_another_shape_is_refused(home: Home, vault: Path, alloy: Fak
 
 
 @pytest.mark.parametrize("name", ["forwarder.keys", "forwarder.master-key"])
-def test_a_file_that_everyone_may_read_is_refused_with_the_mend(home: Home, alloy: FakeAlloy, name: str) -> None:
+def test_a_file_that_everyone_may_read_is_refused_with_the_hint(home: Home, alloy: FakeAlloy, name: str) -> None:
     (home.place / name).chmod(0o644)
     refused(home, alloy, name, "chmod")
 

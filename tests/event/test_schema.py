@@ -5,9 +5,9 @@ import json
 import jsonschema
 import pytest
 
-from forwarder.demo.executions import product_page_sample
+from forwarder.demo.sample_data import product_page_sample
 from forwarder.event.schema import schema
-from tests.event.test_trim import a_detail
+from tests.event.test_truncate import a_detail
 
 
 def test_it_is_a_schema_and_json() -> None:
@@ -23,7 +23,7 @@ def test_what_a_consumer_relies_on_is_required(missing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    "invalid",
     [
         {"version": "2"},
         {"extra": 1},
@@ -34,9 +34,9 @@ def test_what_a_consumer_relies_on_is_required(missing: str) -> None:
         {"executionId": 7},
     ],
 )
-def test_what_is_promised_is_checked(spoilt: dict[str, object]) -> None:
+def test_what_is_promised_is_checked(invalid: dict[str, object]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(a_detail(**spoilt), schema())
+        jsonschema.validate(a_detail(**invalid), schema())
 
 
 def test_the_sample_of_the_product_page_is_no_detail() -> None:

@@ -51,7 +51,7 @@ class Action(ABC):
 
 
 @dataclass(frozen=True)
-class Answer(Action):
+class HttpResponse(Action):
     """A whole and honest answer."""
 
     status: int = 200
@@ -69,7 +69,7 @@ class Answer(Action):
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
-    def zipped(self) -> Answer:
+    def zipped(self) -> HttpResponse:
         headers = {**self.headers, "Content-Encoding": "gzip"}
         return replace(self, headers=headers, body=gzip.compress(self.body, mtime=0))
 
@@ -109,7 +109,7 @@ class Hang(Action):
 class Slow(Action):
     """The answer, head included, drop by drop."""
 
-    answer: Answer
+    answer: HttpResponse
     bytes_per_second: float
 
     async def perform(self, line: Line) -> bool:
@@ -127,7 +127,7 @@ class Slow(Action):
 class Cut(Action):
     """The first `at` bytes of the body that Content-Length promises, then an orderly close, or RST."""
 
-    answer: Answer
+    answer: HttpResponse
     at: int
     reset: bool = False
 
@@ -145,7 +145,7 @@ class WrongLength(Action):
     Too long a promise leaves the client waiting; too short a one leaves rubbish in front of the next answer.
     """
 
-    answer: Answer
+    answer: HttpResponse
     delta: int
 
     async def perform(self, line: Line) -> bool:
@@ -158,7 +158,7 @@ class WrongLength(Action):
 class Chunked(Action):
     """The answer in chunks of `size` bytes; unless it `ends`, closed before the last one."""
 
-    answer: Answer
+    answer: HttpResponse
     size: int = 1024
     ends: bool = True
 

@@ -20,9 +20,9 @@ from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from forwarder.demo.logs_api import LogsApi
-from tests.fakes.actions import Action, Answer, Cut, Hang, Slow, WrongLength
-from tests.fakes.plan import Plan
+from forwarder.demo.fake_alloy import FakeAlloyApi
+from tests.fakes.actions import Action, Cut, Hang, HttpResponse, Slow, WrongLength
+from tests.fakes.fault_plan import FaultPlan
 from tests.fakes.wire import Request, WireServer, utc_now
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 API_KEY: Final = "alloy-k3y-planted-0001"
 MIB: Final = 1 << 20
 
-Fault: TypeAlias = Action | Callable[[Answer], Action]
+Fault: TypeAlias = Action | Callable[[HttpResponse], Action]
 Rule: TypeAlias = Callable[[Request], Fault | None]
 
 
@@ -48,13 +48,13 @@ class FakeAlloy:
         tls: SSLContext | None = None,
         **options: Any,
     ) -> None:
-        self.api = LogsApi(api_key=api_key, now=now, **options)
+        self.api = FakeAlloyApi(api_key=api_key, now=now, **options)
         self.requests: list[Request] = []
-        self._plan: Plan[Fault] = Plan()
+        self._fault_plan: FaultPlan[Fault] = FaultPlan()
         self._server = WireServer(self._handle, compress=compress, now=now, tls=tls)
         self.wait_until = self._server.wait_until
-        self.always = self._plan.always
-        self.clear = self._plan.clear
+        self.always = self._fault_plan.always
+        self.clear = self._fault_plan.clear
 
     @property
     def url(self) -> str:
@@ -74,16 +74,16 @@ class FakeAlloy:
 
     def next(self, *faults: Fault, path_contains: str = "") -> None:
         """One fault for each of the next requests whose path contains this."""
-        self._plan.next(*faults, when=lambda request: path_contains in request.path)
+        self._fault_plan.next(*faults, when=lambda request: path_contains in request.path)
 
-    def answer(self, request: Request, **query: str) -> Answer:
+    def answer(self, request: Request, **query: str) -> HttpResponse:
         """The honest answer to the request, or to the same with another query."""
         reply = self.api.answer(request.method, request.path, request.query | query, request.headers)
-        return Answer(reply.status, reply.headers, reply.body)
+        return HttpResponse(reply.status, reply.headers, reply.body)
 
     def _handle(self, request: Request) -> Action:
         self.requests.append(request)
-        fault = self._plan.pick(request)
+        fault = self._fault_plan.pick(request)
         if isinstance(fault, Action):
             return fault
         answer = self.answer(request)
@@ -93,108 +93,108 @@ class FakeAlloy:
 # Refusals. `Retry-After` is seconds or an HTTP date (RFC 9110, 10.2.3); anything else is a peer's bug.
 
 
-def too_many_requests(retry_after: str | None = None) -> Answer:
+def too_many_requests(retry_after: str | None = None) -> HttpResponse:
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    return Answer(429, headers, b'{"message":"Too Many Requests"}')
+    return HttpResponse(429, headers, b'{"message":"Too Many Requests"}')
 
 
 def http_date(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
 
 
-def unavailable(status: int = 503, retry_after: str | None = None) -> Answer:
+def unavailable(status: int = 503, retry_after: str | None = None) -> HttpResponse:
     """A 5xx as a load balancer gives it: HTML."""
     headers = {"Content-Type": "text/html"} | ({} if retry_after is None else {"Retry-After": retry_after})
-    return Answer(status, headers, b"<html><body><h1>Service Unavailable</h1></body></html>")
+    return HttpResponse(status, headers, b"<html><body><h1>Service Unavailable</h1></body></html>")
 
 
-def unauthorized() -> Answer:
-    return Answer(401, {}, b'{"message":"Unauthorized"}')
+def unauthorized() -> HttpResponse:
+    return HttpResponse(401, {}, b'{"message":"Unauthorized"}')
 
 
-def forbidden() -> Answer:
-    return Answer(403, {}, b'{"message":"Forbidden"}')
+def forbidden() -> HttpResponse:
+    return HttpResponse(403, {}, b'{"message":"Forbidden"}')
 
 
 # Bodies that are no page.
 
 
-def not_json() -> Answer:
-    return Answer(200, {"Content-Type": "text/html"}, b"<html><body>Please sign in</body></html>")
+def not_json() -> HttpResponse:
+    return HttpResponse(200, {"Content-Type": "text/html"}, b"<html><body>Please sign in</body></html>")
 
 
-def data_null() -> Answer:
-    return Answer(200, {}, b'{"data": null}')
+def data_null() -> HttpResponse:
+    return HttpResponse(200, {}, b'{"data": null}')
 
 
-def other_shape(content: object = ("a", "list")) -> Answer:
-    return Answer(200, {}, json.dumps(content).encode())
+def other_shape(content: object = ("a", "list")) -> HttpResponse:
+    return HttpResponse(200, {}, json.dumps(content).encode())
 
 
 @cache
-def gzip_bomb(size: int = 128 * MIB) -> Answer:
+def gzip_bomb(size: int = 128 * MIB) -> HttpResponse:
     """A few hundred KB that unpack to `size` bytes of a valid, empty page."""
     packer = zlib.compressobj(9, wbits=31)
     packed = [packer.compress(b'{"data": [')]
     packed += [packer.compress(bytes(MIB).replace(b"\0", b" ")) for _ in range(size // MIB)]
     packed += [packer.compress(b"]}"), packer.flush()]
-    return Answer(200, {"Content-Encoding": "gzip"}, b"".join(packed))
+    return HttpResponse(200, {"Content-Encoding": "gzip"}, b"".join(packed))
 
 
 # Damage to an honest answer.
 
 
-def bad_gzip(answer: Answer) -> Action:
+def bad_gzip(answer: HttpResponse) -> Action:
     """Says gzip, and is not."""
     return replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"})
 
 
-def broken_gzip(answer: Answer) -> Action:
+def broken_gzip(answer: HttpResponse) -> Action:
     """Begins as gzip, and goes on as something else."""
     packed = answer.zipped()
     return replace(packed, body=packed.body[:10] + b"\xff" * (len(packed.body) - 10))
 
 
-def cut_gzip(answer: Answer) -> Action:
+def cut_gzip(answer: HttpResponse) -> Action:
     """Ends in the middle of the gzip stream, under a Content-Length that is right."""
     packed = answer.zipped()
     return replace(packed, body=packed.body[: len(packed.body) // 2])
 
 
-def slow(bytes_per_second: float) -> Callable[[Answer], Action]:
+def slow(bytes_per_second: float) -> Callable[[HttpResponse], Action]:
     return lambda answer: Slow(answer, bytes_per_second)
 
 
-def late(seconds: float) -> Callable[[Answer], Action]:
+def delayed(seconds: float) -> Callable[[HttpResponse], Action]:
     return lambda answer: Hang(seconds, then=answer)
 
 
-def cut(at: int, *, reset: bool = False) -> Callable[[Answer], Action]:
+def cut(at: int, *, reset: bool = False) -> Callable[[HttpResponse], Action]:
     return lambda answer: Cut(answer, at, reset)
 
 
-def wrong_length(delta: int) -> Callable[[Answer], Action]:
+def wrong_length(delta: int) -> Callable[[HttpResponse], Action]:
     return lambda answer: WrongLength(answer, delta)
 
 
-def skewed(by: timedelta) -> Callable[[Answer], Action]:
+def skewed(by: timedelta) -> Callable[[HttpResponse], Action]:
     """The API's clock is off: its Date header, not its records."""
 
-    def fault(answer: Answer) -> Action:
+    def fault(answer: HttpResponse) -> Action:
         date = http_date(parsedate_to_datetime(answer.headers["Date"]) + by)
         return replace(answer, headers={**answer.headers, "Date": date})
 
     return fault
 
 
-def undated(answer: Answer) -> Action:
+def undated(answer: HttpResponse) -> Action:
     return replace(answer, headers={name: value for name, value in answer.headers.items() if name != "Date"})
 
 
-def out_of_order(seed: int) -> Callable[[Answer], Action]:
+def out_of_order(seed: int) -> Callable[[HttpResponse], Action]:
     """The records of the page, shuffled."""
 
-    def fault(answer: Answer) -> Action:
+    def fault(answer: HttpResponse) -> Action:
         content = json.loads(answer.body)
         random.Random(seed).shuffle(content["data"])  # noqa: S311 - a seed is the point
         return replace(answer, body=json.dumps(content).encode())
@@ -205,7 +205,7 @@ def out_of_order(seed: int) -> Callable[[Answer], Action]:
 # Listings that misbehave while they are read: rules for `always`.
 
 
-def shifting(api: LogsApi, workflow_id: str, newer: Callable[[], dict[str, Any]], *, times: int = 1) -> Rule:
+def shifting(api: FakeAlloyApi, workflow_id: str, newer: Callable[[], dict[str, Any]], *, times: int = 1) -> Rule:
     """Before each page of a reading but the first, `times` new executions push the older ones down."""
 
     def rule(request: Request) -> None:
@@ -226,8 +226,8 @@ def short(alloy: FakeAlloy, limit: int) -> Rule:
     """Pages of `limit` records at most, whatever was asked for."""
 
     def rule(request: Request) -> Fault | None:
-        asked = int(request.query.get("limit", limit))
-        return alloy.answer(request, limit=str(min(asked, limit))) if request.path.endswith("/logs") else None
+        requested = int(request.query.get("limit", limit))
+        return alloy.answer(request, limit=str(min(requested, limit))) if request.path.endswith("/logs") else None
 
     return rule
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.fakes.actions import Action, Answer, Cut, Hang, ResetAfter, ResetBefore, Slow
+from tests.fakes.actions import Action, Cut, Hang, HttpResponse, ResetAfter, ResetBefore, Slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ HTML: Final = b"<html><body><h1>Bad Gateway</h1></body></html>"
 class Fault:
     name: str
     delivered: bool
-    spoil: Callable[[Answer], Action]
+    spoil: Callable[[HttpResponse], Action]
     codes: Mapping[int, str] = field(default_factory=dict)  # entries refused by their index
     message: str = ""  # of these entries, if it is not AWS's own
     early: bool = False  # acts on the head, before the body is read
@@ -33,8 +33,8 @@ class Fault:
         return f"{self.name}, {'delivered' if self.delivered else 'not delivered'}"
 
 
-def refusal(status: int, code: str, message: str) -> Answer:
-    return Answer(status, JSON_HEADERS, json.dumps({"__type": code, "message": message}).encode())
+def refusal(status: int, code: str, message: str) -> HttpResponse:
+    return HttpResponse(status, JSON_HEADERS, json.dumps({"__type": code, "message": message}).encode())
 
 
 DIALECTS: Final = ("plain", "coral", "capital", "url", "header")
@@ -42,17 +42,17 @@ DIALECTS: Final = ("plain", "coral", "capital", "url", "header")
 with a URL behind it, or in a header only."""
 
 
-def refusal_in(dialect: str, status: int, code: str, message: str) -> Answer:
+def refusal_in(dialect: str, status: int, code: str, message: str) -> HttpResponse:
     match dialect:
         case "coral":
             return refusal(status, f"com.amazon.coral.service#{code}", message)
         case "capital":
-            return Answer(status, JSON_HEADERS, json.dumps({"__type": code, "Message": message}).encode())
+            return HttpResponse(status, JSON_HEADERS, json.dumps({"__type": code, "Message": message}).encode())
         case "url":
             return refusal(status, f"{code}:http://internal.amazon.com/coral/com.amazon.coral.service/", message)
         case "header":
             headers = {**JSON_HEADERS, "x-amzn-ErrorType": f"{code}:http://internal.amazon.com/coral/"}
-            return Answer(status, headers, json.dumps({"message": message}).encode())
+            return HttpResponse(status, headers, json.dumps({"message": message}).encode())
         case _:
             return refusal(status, code, message)
 
@@ -77,7 +77,7 @@ def refused_in(dialect: str, status: int, code: str, message: str = "") -> Fault
 
 def bare(status: int) -> Fault:
     """A status without any body: of a gateway, a load balancer, or a proxy."""
-    return Fault(f"{status} bare", delivered=False, spoil=lambda _: Answer(status))
+    return Fault(f"{status} bare", delivered=False, spoil=lambda _: HttpResponse(status))
 
 
 def throttled() -> Fault:
@@ -98,12 +98,12 @@ def access_denied() -> Fault:
 
 def too_large() -> Fault:
     """413 with no body at all: what a request gets that is too large on the wire."""
-    return Fault("413", delivered=False, spoil=lambda _: Answer(413))
+    return Fault("413", delivered=False, spoil=lambda _: HttpResponse(413))
 
 
 def html(status: int = 200, *, delivered: bool) -> Fault:
     """A proxy's page in place of the answer: 200, 502, 504."""
-    return Fault(f"{status} HTML", delivered, lambda _: Answer(status, {"Content-Type": "text/html"}, HTML))
+    return Fault(f"{status} HTML", delivered, lambda _: HttpResponse(status, {"Content-Type": "text/html"}, HTML))
 
 
 # A 200 that does not say what became of the entries.
@@ -146,7 +146,7 @@ def neither(index: int = 0, *, delivered: bool) -> Fault:
 def failed_count(count: int | None, *, delivered: bool) -> Fault:
     """A FailedEntryCount that is wrong, or absent."""
 
-    def spoil(answer: Answer) -> Action:
+    def spoil(answer: HttpResponse) -> Action:
         content = {name: value for name, value in json.loads(answer.body).items() if name != "FailedEntryCount"}
         content |= {} if count is None else {"FailedEntryCount": count}
         return replace(answer, body=json.dumps(content).encode())
@@ -180,8 +180,8 @@ def slow(bytes_per_second: float, *, delivered: bool = True) -> Fault:
     return Fault("slow", delivered, lambda answer: Slow(answer, bytes_per_second))
 
 
-def entries_become(change: Callable[[list[Any]], list[Any]]) -> Callable[[Answer], Action]:
-    def spoil(answer: Answer) -> Action:
+def entries_become(change: Callable[[list[Any]], list[Any]]) -> Callable[[HttpResponse], Action]:
+    def spoil(answer: HttpResponse) -> Action:
         content = json.loads(answer.body)
         content["Entries"] = change(content["Entries"])
         return replace(answer, body=json.dumps(content).encode())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from tests.fakes import sts
-from tests.fakes.actions import Answer, Hang
+from tests.fakes.actions import Hang, HttpResponse
 from tests.fakes.wire import WireServer, utc_now
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ JSON: Final = {"Content-Type": "application/json"}
 ROLES: Final = "/latest/meta-data/iam/security-credentials/"
 
 
-def answer(content: Any, status: int = 200) -> Answer:
-    return Answer(status, JSON, json.dumps(content).encode())
+def answer(content: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(status, JSON, json.dumps(content).encode())
 
 
 def credentials(key: Key) -> dict[str, Any]:
@@ -42,28 +42,28 @@ def always(action: Action) -> WireServer:
     return WireServer(lambda _: action)
 
 
-def metadata(roles: Answer, given: Answer) -> WireServer:
+def metadata(roles: HttpResponse, given: HttpResponse) -> WireServer:
     """The metadata of an instance (version 2): a token, the name of its role, the credentials of that role."""
 
     def handle(request: Request) -> Action:
         if request.path == "/latest/api/token":
-            return Answer(200, {}, b"planted-metadata-token")
+            return HttpResponse(200, {}, b"planted-metadata-token")
         if request.headers.get("x-aws-ec2-metadata-token") != "planted-metadata-token":
-            return Answer(401)
+            return HttpResponse(401)
         return roles if request.path == ROLES else given
 
     return WireServer(handle)
 
 
-def web_identities(tokens: dict[str, Key | Answer]) -> WireServer:
+def web_identities(tokens: dict[str, Key | HttpResponse]) -> WireServer:
     """An STS that knows these tokens, and answers each with a session of a role or with an error."""
 
     def handle(request: Request) -> Action:
-        asked = dict(parse_qsl(request.body.decode()))
-        found = tokens.get(asked.get("WebIdentityToken", ""))
-        if found is None:
+        parameters = dict(parse_qsl(request.body.decode()))
+        session = tokens.get(parameters.get("WebIdentityToken", ""))
+        if session is None:
             return sts.error(400, "InvalidIdentityToken", "No OpenIDConnect provider found in your account")
-        return found if isinstance(found, Answer) else sts.assumed_role(found, "AssumeRoleWithWebIdentity")
+        return session if isinstance(session, HttpResponse) else sts.assumed_role(session, "AssumeRoleWithWebIdentity")
 
     return WireServer(handle)
 

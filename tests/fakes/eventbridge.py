@@ -7,7 +7,7 @@
 
 Signatures are verified (`signing.py`), requests and entries judged (`put_events.py`); faults come from
 `bus_faults.py`. For a bus that does not exist AWS answers 200 with an id for each event and drops them all:
-only `DescribeEventBus` tells.
+only `DescribeEventBus` reports it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl
 
 from tests.fakes import put_events, sts
-from tests.fakes.actions import Action, Answer
+from tests.fakes.actions import Action, HttpResponse
 from tests.fakes.bus_faults import CHAOS, JSON_HEADERS, Fault, refusal
-from tests.fakes.plan import Plan
-from tests.fakes.signing import Key, Unsigned, verify
+from tests.fakes.fault_plan import FaultPlan
+from tests.fakes.signing import Key, SignatureError, verify
 from tests.fakes.wire import Request, WireServer, utc_now
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ CROSS_REGION: Final = "Cross-region API call is not allowed."
 
 
 @dataclass(frozen=True)
-class Delivered:
+class DeliveredEvent:
     """One event that reached a bus."""
 
     event_id: str
@@ -54,7 +54,7 @@ class Delivered:
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedRequest:
     """One request and what became of it; `status` before its fault spoiled the answer; `bus` is the one asked for."""
 
     index: int
@@ -66,7 +66,7 @@ class Served:
 
 
 class StrictEventBridge:
-    """Its books: `delivered` is the true list of what reached a bus, in order, whatever the client was told;
+    """An EventBridge that records: `delivered` is the list of what reached a bus, in order, whatever the response was;
     `dropped` is what was accepted for a bus that does not exist; `served` has a line for each request.
 
     `buses`, `keys`, `roles` (ARN to external id) and `denied` (operations) may be changed at any time.
@@ -89,10 +89,10 @@ class StrictEventBridge:
         self.roles: dict[str, str | None] = {}
         self.denied: set[str] = set()
         self.max_request_bytes, self.now = max_request_bytes, now
-        self.delivered: list[Delivered] = []
-        self.dropped: list[Delivered] = []
-        self.served: list[Served] = []
-        self._plan: Plan[Fault] = Plan()
+        self.delivered: list[DeliveredEvent] = []
+        self.dropped: list[DeliveredEvent] = []
+        self.served: list[ServedRequest] = []
+        self._fault_plan: FaultPlan[Fault] = FaultPlan()
         self._server = WireServer(
             self._handle,
             screen=self._screen,
@@ -102,8 +102,8 @@ class StrictEventBridge:
             tls=tls,
         )
         self.wait_until = self._server.wait_until
-        self.always = self._plan.always
-        self.clear = self._plan.clear
+        self.always = self._fault_plan.always
+        self.clear = self._fault_plan.clear
 
     @property
     def url(self) -> str:
@@ -127,7 +127,7 @@ class StrictEventBridge:
 
     def next(self, *faults: Fault, operation: str = "PutEvents") -> None:
         """One fault for each of the next requests of this operation (`STS` is one for both of its own)."""
-        self._plan.next(*faults, when=lambda request: operation_of(request) == operation)
+        self._fault_plan.next(*faults, when=lambda request: operation_of(request) == operation)
 
     def chaos(self, draw: Random, rates: Mapping[str, float]) -> None:
         """Strike `PutEvents` requests with the faults of `bus_faults.CHAOS`: name to rate, from 0 to 1."""
@@ -142,11 +142,11 @@ class StrictEventBridge:
         self.always(rule)
 
     def _screen(self, request: Request) -> Action | None:
-        request.fault = fault = self._plan.pick(request)
+        request.fault = fault = self._fault_plan.pick(request)
         if fault is None or not fault.early:
             return None
-        self.served.append(Served(request.index, operation_of(request), fault, 0, 0))
-        return fault.spoil(Answer())
+        self.served.append(ServedRequest(request.index, operation_of(request), fault, 0, 0))
+        return fault.spoil(HttpResponse())
 
     def _handle(self, request: Request) -> Action:
         operation = operation_of(request)
@@ -154,19 +154,19 @@ class StrictEventBridge:
         before = len(self.delivered)
         answer = self._sts(request) if operation == "STS" else self._events(operation, request, fault)
         delivered = len(self.delivered) - before
-        asked = json.loads(request.body).get("Name", "default") if operation == "DescribeEventBus" else ""
-        self.served.append(Served(request.index, operation, fault, answer.status, delivered, asked))
+        parameters = json.loads(request.body).get("Name", "default") if operation == "DescribeEventBus" else ""
+        self.served.append(ServedRequest(request.index, operation, fault, answer.status, delivered, parameters))
         return answer if fault is None or answer.status != 200 else fault.spoil(answer)
 
-    def _events(self, operation: str, request: Request, fault: Fault | None) -> Answer:
+    def _events(self, operation: str, request: Request, fault: Fault | None) -> HttpResponse:
         try:
             key = verify(request, self.keys, service="events", region=self.region, now=self.now())
-        except Unsigned as unsigned:
-            status, code, _, _ = unsigned.reason.value
-            return refusal(status, code, unsigned.message)
+        except SignatureError as error:
+            status, code, _, _ = error.reason.value
+            return refusal(status, code, error.message)
         if operation in self.denied:
-            told = f"User: {key.arn} is not authorized to perform: events:{operation}"
-            return refusal(400, "AccessDeniedException", told)
+            message = f"User: {key.arn} is not authorized to perform: events:{operation}"
+            return refusal(400, "AccessDeniedException", message)
         content = json.loads(request.body)
         match operation:
             case "PutEvents":
@@ -178,72 +178,72 @@ class StrictEventBridge:
             case _:
                 return refusal(400, "UnknownOperationException", "")
 
-    def _put_events(self, content: Any, request: Request, fault: Fault | None) -> Answer:
-        if refused := put_events.refused_request(content, max_request_bytes=self.max_request_bytes):
+    def _put_events(self, content: Any, request: Request, fault: Fault | None) -> HttpResponse:
+        if refused := put_events.request_refusal(content, max_request_bytes=self.max_request_bytes):
             return refusal(400, refused.code, refused.message)
         if any(self._is_of_another_region(entry.get("EventBusName", "default")) for entry in content["Entries"]):
             return refusal(400, "ValidationException", CROSS_REGION)
         codes, delivers = (fault.codes, fault.delivered) if fault else ({}, True)
         results = []
         for index, entry in enumerate(content["Entries"]):
-            refused = put_events.coded(codes[index]) if index in codes else put_events.refused_entry(entry)
+            refused = put_events.refusal_of_code(codes[index]) if index in codes else put_events.entry_refusal(entry)
             if refused:
                 message = (fault.message if fault else "") or refused.message
                 results.append({"ErrorCode": refused.code, "ErrorMessage": message})
                 continue
-            event = Delivered(event_id(request, index), entry, self.now(), request.index)
+            event = DeliveredEvent(event_id(request, index), entry, self.now(), request.index)
             results.append({"EventId": event.event_id})
             if delivers:
                 known = self._bus(entry.get("EventBusName", "default"))
                 (self.delivered if known else self.dropped).append(event)
         return ok({"FailedEntryCount": sum("ErrorCode" in result for result in results), "Entries": results})
 
-    def _describe(self, content: Any) -> Answer:
-        named = content.get("Name", "default")
-        if self._is_of_another_region(named):
+    def _describe(self, content: Any) -> HttpResponse:
+        name_or_arn = content.get("Name", "default")
+        if self._is_of_another_region(name_or_arn):
             return refusal(400, "ValidationException", CROSS_REGION)
-        if not (name := self._bus(named)):
-            return refusal(400, "ResourceNotFoundException", f"Event bus {named} does not exist.")
+        if not (name := self._bus(name_or_arn)):
+            return refusal(400, "ResourceNotFoundException", f"Event bus {name_or_arn} does not exist.")
         return ok({"Name": name, "Arn": self.bus_arn(name)})
 
-    def _is_of_another_region(self, named: str) -> bool:
-        return named.startswith("arn:") and named.split(":")[3] != self.region
+    def _is_of_another_region(self, name_or_arn: str) -> bool:
+        return name_or_arn.startswith("arn:") and name_or_arn.split(":")[3] != self.region
 
-    def _put_rule(self, content: Any) -> Answer:
-        named = content.get("EventBusName", "default")
-        if not (bus := self._bus(named)):
-            return refusal(400, "ResourceNotFoundException", f"Event bus {named} does not exist.")
+    def _put_rule(self, content: Any) -> HttpResponse:
+        name_or_arn = content.get("EventBusName", "default")
+        if not (bus := self._bus(name_or_arn)):
+            return refusal(400, "ResourceNotFoundException", f"Event bus {name_or_arn} does not exist.")
         place = content["Name"] if bus == "default" else f"{bus}/{content['Name']}"
         return ok({"RuleArn": f"arn:aws:events:{self.region}:{self.account}:rule/{place}"})
 
-    def _bus(self, named: str) -> str | None:
+    def _bus(self, name_or_arn: str) -> str | None:
         """The name of the bus that a name or an ARN is for, if there is one."""
-        name = named.removeprefix(self.bus_arn(""))
+        name = name_or_arn.removeprefix(self.bus_arn(""))
         return name if name in self.buses else None
 
-    def _sts(self, request: Request) -> Answer:
+    def _sts(self, request: Request) -> HttpResponse:
         try:
             key = verify(request, self.keys, service="sts", region=None, now=self.now())
-        except Unsigned as unsigned:
-            _, _, status, code = unsigned.reason.value
-            return sts.error(status, code, unsigned.message)
-        asked = dict(parse_qsl(request.body.decode()))
-        match asked.get("Action"):
+        except SignatureError as error:
+            _, _, status, code = error.reason.value
+            return sts.error(status, code, error.message)
+        parameters = dict(parse_qsl(request.body.decode()))
+        match parameters.get("Action"):
             case "GetCallerIdentity":
                 return sts.caller_identity(key, self.account)
             case "AssumeRole":
-                return self._assume_role(key, asked)
+                return self._assume_role(key, parameters)
         return sts.error(400, "InvalidAction", "Could not find operation")
 
-    def _assume_role(self, key: Key, asked: dict[str, str]) -> Answer:
-        arn = asked["RoleArn"]
-        if arn not in self.roles or self.roles[arn] not in {None, asked.get("ExternalId")}:
-            told = f"User: {key.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
-            return sts.error(403, "AccessDenied", told)
-        seconds = int(asked.get("DurationSeconds", sts.HOUR))
-        if seconds < sts.SHORTEST:
+    def _assume_role(self, key: Key, parameters: dict[str, str]) -> HttpResponse:
+        arn = parameters["RoleArn"]
+        if arn not in self.roles or self.roles[arn] not in {None, parameters.get("ExternalId")}:
+            message = f"User: {key.arn} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+            return sts.error(403, "AccessDenied", message)
+        seconds = int(parameters.get("DurationSeconds", sts.DEFAULT_SESSION_SECONDS))
+        if seconds < sts.MIN_SESSION_SECONDS:
             return sts.error(400, "ValidationError", "DurationSeconds must be at least 900.")
-        session = sts.role_key(arn, asked["RoleSessionName"], seconds, number=len(self.keys), now=self.now())
+        session = sts.role_key(arn, parameters["RoleSessionName"], seconds, number=len(self.keys), now=self.now())
         self.keys[session.id] = session
         return sts.assumed_role(session)
 
@@ -258,5 +258,5 @@ def event_id(request: Request, index: int) -> str:
     return f"{request.index:08x}-0000-4000-8000-{index:012x}"
 
 
-def ok(content: dict[str, Any]) -> Answer:
-    return Answer(200, JSON_HEADERS, json.dumps(content).encode())
+def ok(content: dict[str, Any]) -> HttpResponse:
+    return HttpResponse(200, JSON_HEADERS, json.dumps(content).encode())

@@ -32,41 +32,45 @@ MESSAGES: Final = {
 
 
 @dataclass(frozen=True)
-class Refused:
+class Refusal:
     code: str
     message: str
 
 
-def refused_request(content: Any, *, max_request_bytes: int) -> Refused | None:
+def request_refusal(content: Any, *, max_request_bytes: int) -> Refusal | None:
     """What the whole request is refused for, if anything."""
     entries = content.get("Entries") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not all(map(well_typed, entries)):
-        return Refused("SerializationException", "")
+    if not isinstance(entries, list) or not all(map(is_well_typed, entries)):
+        return Refusal("SerializationException", "")
     if not 1 <= len(entries) <= MAX_ENTRIES:
         limit = "less than or equal to 10" if entries else "greater than or equal to 1"
-        return invalid("entries", f"Member must have length {limit}")
+        return validation_refusal("entries", f"Member must have length {limit}")
     for number, entry in enumerate(entries, start=1):
         if not BUS_NAME.fullmatch(entry.get("EventBusName", "default")):
-            return invalid(f"entries.{number}.member.eventBusName", "Member must satisfy its pattern and length")
+            return validation_refusal(
+                f"entries.{number}.member.eventBusName", "Member must satisfy its pattern and length"
+            )
         if not 1 <= len(entry.get("TraceHeader", "-")) <= 500:
-            return invalid(f"entries.{number}.member.traceHeader", "Member must have length between 1 and 500")
+            return validation_refusal(
+                f"entries.{number}.member.traceHeader", "Member must have length between 1 and 500"
+            )
     if sum(map(entry_bytes, entries)) > max_request_bytes:
-        return Refused("ValidationException", "Total size of the entries in the request is over the limit.")
+        return Refusal("ValidationException", "Total size of the entries in the request is over the limit.")
     return None
 
 
-def refused_entry(entry: Entry) -> Refused | None:
+def entry_refusal(entry: Entry) -> Refusal | None:
     """What this entry alone is refused for, if anything; the others of its request are accepted."""
     for name in ("Source", "DetailType", "Detail"):
         if not entry.get(name):
-            return argument(name, f"{name} is a required argument.")
+            return argument_refusal(name, f"{name} is a required argument.")
     if entry["Source"].startswith("aws."):
-        return coded("NotAuthorizedForSourceException")
+        return refusal_of_code("NotAuthorizedForSourceException")
     if len(entry["DetailType"]) > 128:
-        return argument("DetailType", "DetailType is longer than 128 characters.")
+        return argument_refusal("DetailType", "DetailType is longer than 128 characters.")
     if any(len(resource) > 2048 for resource in entry.get("Resources", [])):
-        return argument("Resources", "A resource is longer than 2048 characters.")
-    return None if is_detail(entry["Detail"]) else coded("MalformedDetail")
+        return argument_refusal("Resources", "A resource is longer than 2048 characters.")
+    return None if is_detail(entry["Detail"]) else refusal_of_code("MalformedDetail")
 
 
 def entry_bytes(entry: Entry) -> int:
@@ -76,7 +80,7 @@ def entry_bytes(entry: Entry) -> int:
     return time + sum(len(text.encode(errors="surrogatepass")) for text in texts)
 
 
-def well_typed(entry: Any) -> bool:
+def is_well_typed(entry: Any) -> bool:
     """Whether the JSON types are those of the API's model; a time is a number of seconds."""
     texts = ("Source", "DetailType", "Detail", "EventBusName", "TraceHeader")
     return (
@@ -88,17 +92,17 @@ def well_typed(entry: Any) -> bool:
     )
 
 
-def coded(code: str) -> Refused:
-    return Refused(code, MESSAGES.get(code, "Refused."))
+def refusal_of_code(code: str) -> Refusal:
+    return Refusal(code, MESSAGES.get(code, "Refused."))
 
 
-def invalid(place: str, constraint: str) -> Refused:
-    told = f"1 validation error detected: Value at '{place}' failed to satisfy constraint: {constraint}"
-    return Refused("ValidationException", told)
+def validation_refusal(place: str, constraint: str) -> Refusal:
+    message = f"1 validation error detected: Value at '{place}' failed to satisfy constraint: {constraint}"
+    return Refusal("ValidationException", message)
 
 
-def argument(name: str, why: str) -> Refused:
-    return Refused("InvalidArgument", f"Parameter {name} is not valid. Reason: {why}")
+def argument_refusal(name: str, reason: str) -> Refusal:
+    return Refusal("InvalidArgument", f"Parameter {name} is not valid. Reason: {reason}")
 
 
 # What a detail may be. The levels are peeled off from the inside and counted on the way, because Python's own

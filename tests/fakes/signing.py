@@ -45,7 +45,7 @@ class Key:
     arn: str = "arn:aws:iam::123456789012:user/forwarder"
 
 
-class Reason(Enum):
+class SignatureFault(Enum):
     """Why a request is refused at the door: status and code of the JSON services, then of STS."""
 
     MISSING = 403, "MissingAuthenticationTokenException", 403, "MissingAuthenticationToken"
@@ -55,27 +55,31 @@ class Reason(Enum):
     SIGNATURE = 403, "InvalidSignatureException", 403, "SignatureDoesNotMatch"
 
 
-class Unsigned(Exception):
-    def __init__(self, reason: Reason, message: str) -> None:
+class SignatureError(Exception):
+    def __init__(self, reason: SignatureFault, message: str) -> None:
         super().__init__(message)
         self.reason, self.message = reason, message
 
 
 def verify(request: Request, keys: Mapping[str, Key], *, service: str, region: str | None, now: datetime) -> Key:
-    """Whose request this is. Raises `Unsigned` as AWS would refuse it. `region` None accepts every scope."""
+    """Whose request this is. Raises `SignatureError` as AWS would refuse it. `region` None accepts every scope."""
     if not (header := request.headers.get("authorization")):
-        raise Unsigned(Reason.MISSING, "Missing Authentication Token")
+        raise SignatureError(SignatureFault.MISSING, "Missing Authentication Token")
     if not (found := AUTHORIZATION.fullmatch(header)) or "x-amz-date" not in request.headers:
-        raise Unsigned(Reason.INCOMPLETE, "Authorization header requires existence of X-Amz-Date and a signature.")
+        raise SignatureError(
+            SignatureFault.INCOMPLETE, "Authorization header requires existence of X-Amz-Date and a signature."
+        )
     if (key := keys.get(found["key"])) is None or request.headers.get("x-amz-security-token") != key.token:
-        raise Unsigned(Reason.UNKNOWN_KEY, "The security token included in the request is invalid.")
+        raise SignatureError(SignatureFault.UNKNOWN_KEY, "The security token included in the request is invalid.")
     if key.expires_at is not None and key.expires_at <= now:
-        raise Unsigned(Reason.EXPIRED_TOKEN, "The security token included in the request is expired")
+        raise SignatureError(SignatureFault.EXPIRED_TOKEN, "The security token included in the request is expired")
     if found["service"] != service or region not in {None, found["region"]}:
-        raise Unsigned(Reason.SIGNATURE, "Credential should be scoped to a valid region and the correct service.")
+        raise SignatureError(
+            SignatureFault.SIGNATURE, "Credential should be scoped to a valid region and the correct service."
+        )
     check_date(request.headers["x-amz-date"], now)
     if not hmac.compare_digest(found["signature"], signature(request, key, found)):
-        raise Unsigned(Reason.SIGNATURE, MISMATCH)
+        raise SignatureError(SignatureFault.SIGNATURE, MISMATCH)
     return key
 
 
@@ -97,5 +101,5 @@ def check_date(stamp: str, now: datetime) -> None:
         limit, relation, sign = now + SKEW, "not yet current: {} is still later than", "+"
     else:
         return
-    told = f"Signature {relation.format(stamp)} {limit:{STAMP}} ({now:{STAMP}} {sign} 5 min.)"
-    raise Unsigned(Reason.SIGNATURE, told)
+    message = f"Signature {relation.format(stamp)} {limit:{STAMP}} ({now:{STAMP}} {sign} 5 min.)"
+    raise SignatureError(SignatureFault.SIGNATURE, message)

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from typing import Final
 from xml.sax.saxutils import escape
 
-from tests.fakes.actions import Answer
+from tests.fakes.actions import HttpResponse
 from tests.fakes.signing import Key
 
 NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 XML: Final = {"Content-Type": "text/xml"}
-SHORTEST: Final = 900
-HOUR: Final = 3600
+MIN_SESSION_SECONDS: Final = 900
+DEFAULT_SESSION_SECONDS: Final = 3600
 
 
-def caller_identity(key: Key, account: str) -> Answer:
+def caller_identity(key: Key, account: str) -> HttpResponse:
     """Needs no permission: any key that signs well may ask."""
     return result(
         "GetCallerIdentity",
@@ -35,7 +35,7 @@ def role_key(role_arn: str, session: str, seconds: int, *, number: int, now: dat
     )
 
 
-def assumed_role(key: Key, action: str = "AssumeRole") -> Answer:
+def assumed_role(key: Key, action: str = "AssumeRole") -> HttpResponse:
     credentials = (
         f"<AccessKeyId>{key.id}</AccessKeyId><SecretAccessKey>{key.secret}</SecretAccessKey>"
         f"<SessionToken>{key.token}</SessionToken><Expiration>{key.expires_at:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
@@ -44,13 +44,13 @@ def assumed_role(key: Key, action: str = "AssumeRole") -> Answer:
     return result(action, f"<Credentials>{credentials}</Credentials><AssumedRoleUser>{user}</AssumedRoleUser>")
 
 
-def result(action: str, content: str) -> Answer:
+def result(action: str, content: str) -> HttpResponse:
     result = f"<{action}Result>{content}</{action}Result>"
     whole = result + "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
-    return Answer(200, XML, f'<{action}Response xmlns="{NAMESPACE}">{whole}</{action}Response>'.encode())
+    return HttpResponse(200, XML, f'<{action}Response xmlns="{NAMESPACE}">{whole}</{action}Response>'.encode())
 
 
-def error(status: int, code: str, message: str) -> Answer:
+def error(status: int, code: str, message: str) -> HttpResponse:
     content = f"<Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
     whole = f"<Error>{content}</Error><RequestId>r</RequestId>"
-    return Answer(status, XML, f'<ErrorResponse xmlns="{NAMESPACE}">{whole}</ErrorResponse>'.encode())
+    return HttpResponse(status, XML, f'<ErrorResponse xmlns="{NAMESPACE}">{whole}</ErrorResponse>'.encode())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from forwarder.demo.executions import execution
+from forwarder.demo.sample_data import execution
 from tests.fakes.actions import ResetAfter
 from tests.fakes.alloy import (
     API_KEY,
@@ -20,9 +20,9 @@ from tests.fakes.alloy import (
     cut,
     cut_gzip,
     data_null,
+    delayed,
     gzip_bomb,
     http_date,
-    late,
     not_json,
     other_shape,
     out_of_order,
@@ -108,7 +108,7 @@ def test_a_bomb_unpacks_to_what_it_promises() -> None:
 
 
 def test_damaged_pages(alloy: FakeAlloy) -> None:
-    alloy.next(bad_gzip, cut(20), wrong_length(5), late(5))
+    alloy.next(bad_gzip, cut(20), wrong_length(5), delayed(5))
     for error in (httpx.DecodingError, httpx.RemoteProtocolError, httpx.ReadTimeout, httpx.ReadTimeout):
         with pytest.raises(error):
             get(alloy)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.fakes.callers import a_client, code_of, delivered, entry, put
 from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
+from tests.fakes.sdk_clients import a_client, code_of, delivered, entry, put
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 
@@ -62,7 +62,7 @@ def test_a_key_may_be_signed_for_another_region(bridge: StrictEventBridge) -> No
     assert code_of(put, bridge) == "InvalidSignatureException"
 
 
-def test_a_missing_bus_swallows_events_in_silence(bridge: StrictEventBridge) -> None:
+def test_missing_bus_drops_events_silently(bridge: StrictEventBridge) -> None:
     client = a_client(bridge)
     answer = client.put_events(Entries=[entry("a", "nowhere"), entry("b"), entry("c", bridge.bus_arn())])
     assert (answer["FailedEntryCount"], len(answer["Entries"])) == (0, 3)

@@ -20,10 +20,10 @@ from botocore.exceptions import (
 )
 
 from tests.fakes import bus_faults
-from tests.fakes.actions import Answer, Raw
+from tests.fakes.actions import HttpResponse, Raw
 from tests.fakes.bus_faults import Fault
-from tests.fakes.callers import a_client, code_of, delivered, entry, put
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.fakes.sdk_clients import a_client, code_of, delivered, entry, put
 
 if TYPE_CHECKING:
     pass
@@ -81,7 +81,7 @@ def test_an_answer_that_cannot_be_trusted_is_no_exception(
     assert delivered(bridge) == "ab"
 
 
-def odd(name: str, action: Answer | Raw) -> Fault:
+def odd(name: str, action: HttpResponse | Raw) -> Fault:
     return Fault(name, delivered=True, spoil=lambda _: action)
 
 
@@ -118,14 +118,14 @@ def test_a_connection_refused_is_told_apart_by_its_cause_alone(bridge: StrictEve
 
 @pytest.mark.parametrize("body", [b"[1]", b"null", b'{"Entries": "x"}', b'{"Entries": ["\xff"]}'])
 def test_json_of_another_shape_breaks_botocore_itself(bridge: StrictEventBridge, body: bytes) -> None:
-    bridge.next(odd("odd", Answer(200, {}, body)))
+    bridge.next(odd("odd", HttpResponse(200, {}, body)))
     with pytest.raises((AttributeError, UnicodeDecodeError)):
         put(bridge)
     assert delivered(bridge) == "ab"
 
 
 def test_a_redirect_that_keeps_the_method_sends_the_events_twice(bridge: StrictEventBridge) -> None:
-    bridge.next(odd("307", Answer(307, {"Location": "/"})))
+    bridge.next(odd("307", HttpResponse(307, {"Location": "/"})))
     assert put(bridge)["FailedEntryCount"] == 0
     assert delivered(bridge) == "abab"
 

@@ -9,36 +9,36 @@ from typing import Any
 
 import pytest
 
-from forwarder.demo.executions import (
+from forwarder.demo.fake_alloy import ApiResponse, FakeAlloyApi
+from forwarder.demo.sample_data import (
     FAILURES,
     VARIANTS,
     Outcome,
     Variant,
     execution,
-    looks_failed,
+    is_failed_record,
     product_page_record,
     product_page_sample,
 )
-from forwarder.demo.logs_api import LogsApi, Reply
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 KEY = {"authorization": "bearer k3y"}
 SAMPLE_SHA256 = "fc72740690bb20fa6a258307a21f6428c69e7556b6db7d784f477cd74de7a73f"
 
 
-def an_api(**options: Any) -> LogsApi:
-    return LogsApi(api_key="k3y", now=lambda: NOW, **options)
+def an_api(**options: Any) -> FakeAlloyApi:
+    return FakeAlloyApi(api_key="k3y", now=lambda: NOW, **options)
 
 
 def a_run(number: int, outcome: Outcome = "success", variant: Variant = "2024-03") -> dict[str, Any]:
     return execution(outcome, id=f"run-{number}", started=NOW + timedelta(seconds=number), variant=variant)
 
 
-def get(api: LogsApi, path: str, **query: str) -> Reply:
+def get(api: FakeAlloyApi, path: str, **query: str) -> ApiResponse:
     return api.answer("GET", path, query, KEY)
 
 
-def ids(reply: Reply) -> list[str]:
+def ids(reply: ApiResponse) -> list[str]:
     return [record["executionId"] for record in json.loads(reply.body)["data"]]
 
 
@@ -81,7 +81,7 @@ def test_pages_may_be_counted_from_one() -> None:
 
 
 def test_a_noun_a_version_or_a_workflow_that_is_not_known_is_not_found() -> None:
-    api = an_api(nouns=frozenset({"workflows"}))
+    api = an_api(path_segments=frozenset({"workflows"}))
     api.add("w", a_run(1))
     for path in ("/2024-03/workflow/w/logs", "/2023-12/workflows/w/logs", "/2024-03/workflows/v/logs", "/"):
         assert get(api, path).status == 404
@@ -161,4 +161,4 @@ def test_a_rerun_is_remembered() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("outcome", ["success", "running", *FAILURES])
 def test_every_outcome_looks_as_it_is_called(outcome: Outcome, variant: Variant) -> None:
-    assert looks_failed(a_run(1, outcome, variant)) == (outcome in FAILURES)
+    assert is_failed_record(a_run(1, outcome, variant)) == (outcome in FAILURES)

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.put_events import entry_bytes, is_detail, refused_entry, refused_request
+from tests.fakes.put_events import entry_bytes, entry_refusal, is_detail, request_refusal
 
 GOOD = {"Source": "alloy.embedded", "DetailType": "Workflow Execution Failed", "Detail": "{}"}
 
 
 def code_of(entry: dict[str, Any]) -> str | None:
-    refused = refused_entry(GOOD | entry)
+    refused = entry_refusal(GOOD | entry)
     return refused.code if refused else None
 
 
 def request_code(*entries: dict[str, Any], limit: int = 1000) -> str | None:
-    refused = refused_request({"Entries": list(entries)}, max_request_bytes=limit)
+    refused = request_refusal({"Entries": list(entries)}, max_request_bytes=limit)
     return refused.code if refused else None
 
 

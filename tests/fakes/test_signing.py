@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.fakes.eventbridge import KEY, REGION
-from tests.fakes.signing import STAMP, Key, Reason, Unsigned, verify
+from tests.fakes.signing import STAMP, Key, SignatureError, SignatureFault, verify
 from tests.fakes.wire import Request, utc_now
 
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ def signed(key: Key = KEY, *, service: str = "events", region: str = REGION) -> 
     return Request(0, "POST", "/", headers, utc_now(), BODY)
 
 
-def reason(request: Request, *, now: datetime | None = None, keys: dict[str, Key] | None = None) -> Reason | None:
+def reason(
+    request: Request, *, now: datetime | None = None, keys: dict[str, Key] | None = None
+) -> SignatureFault | None:
     try:
         verify(request, keys or {KEY.id: KEY}, service="events", region=REGION, now=now or utc_now())
-    except Unsigned as refusal:
+    except SignatureError as refusal:
         return refusal.reason
     return None
 
@@ -58,41 +60,43 @@ def without(name: str) -> Callable[[Request], Request]:
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "expected"),
     [
-        (lambda request: replace(request, body=BODY + b" "), Reason.SIGNATURE),
-        (lambda request: replace(request, target="/?x=1"), Reason.SIGNATURE),
-        (lambda request: replace(request, method="PUT"), Reason.SIGNATURE),
-        (lambda request: with_headers(request, x_amz_target="AWSEvents.Y"), Reason.SIGNATURE),
-        (lambda request: with_headers(request, host="elsewhere:8000"), Reason.SIGNATURE),
+        (lambda request: replace(request, body=BODY + b" "), SignatureFault.SIGNATURE),
+        (lambda request: replace(request, target="/?x=1"), SignatureFault.SIGNATURE),
+        (lambda request: replace(request, method="PUT"), SignatureFault.SIGNATURE),
+        (lambda request: with_headers(request, x_amz_target="AWSEvents.Y"), SignatureFault.SIGNATURE),
+        (lambda request: with_headers(request, host="elsewhere:8000"), SignatureFault.SIGNATURE),
         (
             lambda request: with_headers(request, x_amz_date=(utc_now() + timedelta(seconds=90)).strftime(STAMP)),
-            Reason.SIGNATURE,
+            SignatureFault.SIGNATURE,
         ),
-        (flipped, Reason.SIGNATURE),
-        (without("authorization"), Reason.MISSING),
-        (without("x-amz-date"), Reason.INCOMPLETE),
-        (lambda request: with_headers(request, authorization="Bearer x"), Reason.INCOMPLETE),
-        (lambda request: with_headers(request, x_amz_security_token="t"), Reason.UNKNOWN_KEY),
-        (lambda _: signed(service="sts"), Reason.SIGNATURE),
-        (lambda _: signed(region="us-east-1"), Reason.SIGNATURE),
-        (lambda _: signed(replace(KEY, secret="other")), Reason.SIGNATURE),
-        (lambda _: signed(replace(KEY, id="AKIAOTHER")), Reason.UNKNOWN_KEY),
+        (flipped, SignatureFault.SIGNATURE),
+        (without("authorization"), SignatureFault.MISSING),
+        (without("x-amz-date"), SignatureFault.INCOMPLETE),
+        (lambda request: with_headers(request, authorization="Bearer x"), SignatureFault.INCOMPLETE),
+        (lambda request: with_headers(request, x_amz_security_token="t"), SignatureFault.UNKNOWN_KEY),
+        (lambda _: signed(service="sts"), SignatureFault.SIGNATURE),
+        (lambda _: signed(region="us-east-1"), SignatureFault.SIGNATURE),
+        (lambda _: signed(replace(KEY, secret="other")), SignatureFault.SIGNATURE),
+        (lambda _: signed(replace(KEY, id="AKIAOTHER")), SignatureFault.UNKNOWN_KEY),
     ],
 )
-def test_whatever_was_changed_after_signing_is_refused(change: Callable[[Request], Request], why: Reason) -> None:
-    assert reason(change(signed())) is why
+def test_whatever_was_changed_after_signing_is_refused(
+    change: Callable[[Request], Request], expected: SignatureFault
+) -> None:
+    assert reason(change(signed())) is expected
 
 
-@pytest.mark.parametrize(("minutes", "is_taken"), [(-5.1, False), (-4.9, True), (4.9, True), (5.1, False)])
-def test_a_signature_is_good_for_five_minutes_either_way(minutes: float, is_taken: bool) -> None:
-    told = reason(signed(), now=datetime.now(UTC) + timedelta(minutes=minutes))
-    assert told is (None if is_taken else Reason.SIGNATURE)
+@pytest.mark.parametrize(("minutes", "is_accepted"), [(-5.1, False), (-4.9, True), (4.9, True), (5.1, False)])
+def test_a_signature_is_good_for_five_minutes_either_way(minutes: float, is_accepted: bool) -> None:
+    actual = reason(signed(), now=datetime.now(UTC) + timedelta(minutes=minutes))
+    assert actual is (None if is_accepted else SignatureFault.SIGNATURE)
 
 
 def test_a_session_is_good_until_its_end() -> None:
     lent = Key("ASIALENT", "secret", "token", utc_now() + timedelta(minutes=1))
     keys = {lent.id: lent}
     assert reason(signed(lent), keys=keys) is None
-    assert reason(signed(lent), keys=keys, now=utc_now() + timedelta(minutes=2)) is Reason.EXPIRED_TOKEN
-    assert reason(signed(replace(lent, token="other")), keys=keys) is Reason.UNKNOWN_KEY
+    assert reason(signed(lent), keys=keys, now=utc_now() + timedelta(minutes=2)) is SignatureFault.EXPIRED_TOKEN
+    assert reason(signed(replace(lent, token="other")), keys=keys) is SignatureFault.UNKNOWN_KEY

@@ -10,10 +10,10 @@ import pytest
 
 from tests.fakes.actions import (
     Action,
-    Answer,
     Chunked,
     Cut,
     Hang,
+    HttpResponse,
     Raw,
     ResetAfter,
     ResetBefore,
@@ -22,7 +22,7 @@ from tests.fakes.actions import (
 )
 from tests.fakes.wire import Request, WireServer
 
-HELLO = Answer(200, {"Content-Type": "application/json"}, b'{"hello": "world"}')
+HELLO = HttpResponse(200, {"Content-Type": "application/json"}, b'{"hello": "world"}')
 
 
 def post(server: WireServer, action_timeout: float = 0.3) -> httpx.Response:
@@ -50,7 +50,7 @@ def test_what_is_whole_arrives_whole(action: Action) -> None:
         (Chunked(HELLO, 4, ends=False), httpx.RemoteProtocolError),
         (Raw(b"not HTTP\r\n\r\n"), httpx.RemoteProtocolError),
         (Raw(b"HTTP/1.1 200 OK\r\nContent-"), httpx.RemoteProtocolError),
-        (Answer(200, {"Content-Encoding": "gzip"}, b"not gzip"), httpx.DecodingError),
+        (HttpResponse(200, {"Content-Encoding": "gzip"}, b"not gzip"), httpx.DecodingError),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Action) else value.__name__,
 )

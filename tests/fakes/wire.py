@@ -1,6 +1,6 @@
 """A raw HTTP/1.1 server on loopback that can misbehave in every way a real one does.
 
-A handler looks at a whole `Request` and returns an action (`actions.py`): an `Answer`, or a fault. Nothing
+A handler looks at a whole `Request` and returns an action (`actions.py`): an `HttpResponse`, or a fault. Nothing
 here knows what is served: `alloy.py` and `eventbridge.py` put the two ends of the forwarder behind it.
 
     with WireServer(lambda request: Answer(200, body=b"{}")) as server:
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Final, Self, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.fakes.actions import Action, Answer, Line
+from tests.fakes.actions import Action, HttpResponse, Line
 
 HEAD_LIMIT: Final = 1 << 20
 
@@ -76,8 +76,8 @@ class WireServer:
         self._handler, self._screen, self._counts = handler, screen, counts
         self._compress, self._now, self._port = compress, now, port
         self._ready = threading.Event()
-        self._talks: dict[asyncio.Task[None], Line] = {}
-        self._bugs: list[Exception] = []
+        self._connections: dict[asyncio.Task[None], Line] = {}
+        self._handler_errors: list[Exception] = []
         self._in_flight = 0
         self._changed = threading.Condition()
         self.count = 0
@@ -87,10 +87,10 @@ class WireServer:
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
-    def wait_until(self, true: Callable[[], bool], timeout: float = 10) -> bool:
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> bool:
         """Wait for what requests bring about, looking as each is decided and as it ends; whether it came."""
         with self._changed:
-            return self._changed.wait_for(true, timeout)
+            return self._changed.wait_for(condition, timeout)
 
     def __enter__(self) -> Self:
         self._socket = socket.create_server(("127.0.0.1", self._port))
@@ -104,33 +104,33 @@ class WireServer:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
-        if self._bugs:
-            raise ExceptionGroup("the handler is broken", self._bugs)
+        if self._handler_errors:
+            raise ExceptionGroup("the handler is broken", self._handler_errors)
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._greet, sock=self._socket, limit=HEAD_LIMIT, ssl=self._tls)
+        server = await asyncio.start_server(self._on_connect, sock=self._socket, limit=HEAD_LIMIT, ssl=self._tls)
         self._ready.set()
         await self._stop.wait()
         server.close()
         for _ in range(3):  # a connection accepted a moment ago is made first, so that it can be ended too
             await asyncio.sleep(0)
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _on_connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line(reader, writer)
-        talk = self._loop.create_task(self._converse(line))
-        self._talks[talk] = line
-        talk.add_done_callback(self._part)
+        task = self._loop.create_task(self._serve_connection(line))
+        self._connections[task] = line
+        task.add_done_callback(self._on_disconnect)
 
-    def _part(self, talk: asyncio.Task[None]) -> None:
-        writer = self._talks.pop(talk).writer
+    def _on_disconnect(self, task: asyncio.Task[None]) -> None:
+        writer = self._connections.pop(task).writer
         # While the writer is referenced: from Python 3.13 on, one that is collected before its transport closes warns.
         writer.transport.abort()
 
-    async def _converse(self, line: Line) -> None:
+    async def _serve_connection(self, line: Line) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._exchange(line):
                 pass
@@ -141,12 +141,12 @@ class WireServer:
         """One request and what becomes of it; whether the connection lives on."""
         request = self._parse(await line.reader.readuntil(b"\r\n\r\n"))
         with self._in_flight_now(request):
-            action = self._ask(self._screen, request)
+            action = self._call(self._screen, request)
             if action is None:
                 length = int(request.headers.get("content-length", "0"))
                 request.body = await line.reader.readexactly(length)
-                action = self._ask(self._handler, request)
-            if self._compress and isinstance(action, Answer) and accepts_gzip(request):
+                action = self._call(self._handler, request)
+            if self._compress and isinstance(action, HttpResponse) and accepts_gzip(request):
                 action = action.zipped()
             kept = action is not None and await action.perform(line)
         return kept and request.headers.get("connection", "").lower() != "close"
@@ -158,14 +158,14 @@ class WireServer:
         self.count += 1
         return Request(self.count - 1, method, target, headers, self._now())
 
-    def _ask(self, ask: Screen, request: Request) -> Action | None:
+    def _call(self, handler: Screen, request: Request) -> Action | None:
         try:
-            return ask(request)
-        except Exception as bug:  # noqa: BLE001 - a bug of the fake must fail the test, not only the request
-            self._bugs.append(bug)
-            return Answer(500)
+            return handler(request)
+        except Exception as error:  # noqa: BLE001 - a bug of the fake must fail the test, not only the request
+            self._handler_errors.append(error)
+            return HttpResponse(500)
         finally:
-            self._tell()
+            self._notify()
 
     @contextlib.contextmanager
     def _in_flight_now(self, request: Request) -> Iterator[None]:
@@ -176,9 +176,9 @@ class WireServer:
             yield
         finally:
             self._in_flight -= counted
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._changed:
             self._changed.notify_all()
 

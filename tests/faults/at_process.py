@@ -20,7 +20,7 @@ CHANGES: Final[tuple[Change, ...]] = (
     ("source", {"page_size": [5, 30], "overlap": ["2m", "10m"], "discover": [False, True], "concurrency": [1, 8]}),
     ("event", {"payload": ["full", "errors", "none"], "detail_type": ["Failed", "Workflow Execution Failed"]}),
     ("destination", {"concurrency": [1, 4], "max_entry_bytes": [16_384, 262_144]}),
-    ("ledger", {"keep_payload": ["10m", "1h"]}),
+    ("ledger", {"payload_retention": ["10m", "1h"]}),
     ("run", {"log_level": ["info", "debug"]}),
 )
 
@@ -43,7 +43,7 @@ def toggle(scene: Scene, draw: Random, _: str) -> None:
     on = not scene.home.settings["enabled"]
     if draw.random() < 0.15 and not scene.settings_broken:
         scene.home.settings["enabled"] = on
-        scene.verb("enable" if on else "disable")
+        scene.run_command("enable" if on else "disable")
     else:
         scene.write_settings(draw.choice(WAYS), enabled=on)
 
@@ -70,13 +70,13 @@ def set_key(scene: Scene, draw: Random, _: str) -> None:
     if scene.settings_broken:
         return
     key = f"{CANARY}-alloy-{draw.randrange(10**6)}"
-    scene.verb("keys", "set", "alloy-api-key", stdin=key)
+    scene.run_command("keys", "set", "alloy-api-key", stdin=key)
     scene.alloy.api.api_key = key
 
 
-def retry_dead(scene: Scene, _: Random, __: str) -> None:
+def retry_dead_letters(scene: Scene, _: Random, __: str) -> None:
     if not scene.settings_broken:
-        scene.verb("dead", "retry", "--all")
+        scene.run_command("dead-letters", "retry", "--all")
 
 
 def set_clock(scene: Scene, draw: Random, _: str) -> None:
@@ -119,11 +119,11 @@ def kill_at(scene: Scene, draw: Random, point: str) -> None:
 def _bring_about(scene: Scene, draw: Random, point: str) -> None:
     scene.world.fail(draw, 4)
     if point.startswith("note:"):
-        scene.verb("status")  # which asks the daemon for word of how it does
-    if point.startswith("note_bus"):
+        scene.run_command("status")  # which asks the daemon for word of how it does
+    if point.startswith("save_bus_verified"):
         time.sleep(scene.sim.real(LONGEST_TRUST))
         scene.world.fail(draw)
-    if point.startswith("owe_again"):
+    if point.startswith("requeue"):
         scene.until_owed_nothing()
         scene.lose_bus()
         scene.make_bus_missed()
@@ -146,7 +146,7 @@ ACTS: Final[dict[str, Callable[[Scene, Random, str], None]]] = {
     "break settings": break_settings,
     "reload": reload,
     "set key": set_key,
-    "retry dead": retry_dead,
+    "retry dead": retry_dead_letters,
     "set clock": set_clock,
     "mend": mend,
     "stop": stop,

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tests.fakes import alloy as faults
-from tests.fakes.actions import Action, Answer, Hang, Raw, ResetAfter
+from tests.fakes.actions import Action, Hang, HttpResponse, Raw, ResetAfter
 from tests.fakes.alloy import MIB, Fault, Rule
 from tests.fakes.wire import Request
 from tests.faults.scene import Scene
@@ -20,7 +20,7 @@ from tests.faults.world import USERS, WORKFLOWS
 LOGS: Final = "/logs"
 BOMB: Final = 8 * MIB
 
-REFUSALS: Final[tuple[Callable[[], Answer], ...]] = (
+REFUSALS: Final[tuple[Callable[[], HttpResponse], ...]] = (
     faults.unauthorized,
     faults.forbidden,
     faults.not_json,
@@ -84,7 +84,7 @@ def rule(scene: Scene, draw: Random, _: str) -> None:
 def vanishes(scene: Scene, draw: Random, _: str) -> None:
     """One workflow is not known for a while."""
     place = f"/{quote(draw.choice(WORKFLOWS), safe='')}{LOGS}"
-    not_found = Answer(404, {}, b'{"message":"Not Found"}')
+    not_found = HttpResponse(404, {}, b'{"message":"Not Found"}')
     scene.alloy.always(
         _for_a_while(lambda request: not_found if request.path.endswith(place) else None, draw.randint(5, 30))
     )
@@ -116,7 +116,7 @@ FAULTS: Final[tuple[Callable[[Random, datetime], Fault], ...]] = (
     lambda *_: faults.gzip_bomb(BOMB),
     lambda draw, _: draw.choice([faults.bad_gzip, faults.cut_gzip]),
     lambda draw, _: faults.slow(draw.choice([20_000, 200_000])),
-    lambda draw, _: faults.late(draw.choice([0.1, 1.5])),
+    lambda draw, _: faults.delayed(draw.choice([0.1, 1.5])),
     lambda draw, _: faults.cut(draw.randrange(0, 4000), reset=draw.random() < 0.5),
     lambda draw, _: faults.wrong_length(draw.choice([-10, -1, 1, 10])),
     lambda draw, _: _of_a_page(faults.skewed(timedelta(hours=draw.uniform(-6, 6)))),
@@ -126,7 +126,7 @@ FAULTS: Final[tuple[Callable[[Random, datetime], Fault], ...]] = (
 )
 
 
-def _of_a_page(damage: Callable[[Answer], Action]) -> Callable[[Answer], Action]:
+def _of_a_page(damage: Callable[[HttpResponse], Action]) -> Callable[[HttpResponse], Action]:
     """Damage that only a whole page can take."""
     return lambda answer: damage(answer) if answer.status == 200 and _is_json(answer.body) else answer
 

@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from forwarder.app import Plan
-from forwarder.settings import Place, load
+from forwarder.app import RuntimeConfig
+from forwarder.settings import ConfigSource, load
 from forwarder.vault import Vault
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import KEY
@@ -85,13 +85,13 @@ def _told(scene: Scene) -> Iterator[tuple[str, str]]:
     for number, text in enumerate(scene.said):
         yield f"verb {number}", text
     yield from _held(scene.home.ledger)
-    yield from _shown(Place(scene.home.file, {}))
+    yield from _shown(ConfigSource(scene.home.file, {}))
 
 
-def _shown(place: Place) -> Iterator[tuple[str, str]]:
+def _shown(place: ConfigSource) -> Iterator[tuple[str, str]]:
     """How what holds the secrets looks in a log or a debugger."""
     settings = load(place)
-    plan = Plan.of(place, settings)
+    plan = RuntimeConfig.of(place, settings)
     vault = Vault.open(place, settings)
     for held in (settings, plan, plan.stored_keys, vault, vault.key, *(vault.reveal(name) for name in SECRETS)):
         yield f"a {type(held).__name__}", f"{held!r} {held}"

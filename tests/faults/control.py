@@ -15,14 +15,21 @@ WORK: Final = "SIMULATION_LONGEST_WORK"
 """Seconds, of the machine's clock, after which a loop hangs that was not heard of."""
 
 POINTS: Final = (
-    *("begin:before", "begin:after"),
+    *("add_feeds:before", "add_feeds:after"),
     *("record:before", "record:during", "record:after"),
     *("checkpoint:before", "checkpoint:during", "checkpoint:after"),
-    *("take:after", "settle:before", "settle:during", "settle:after"),
-    *("note_bus:before", "note_bus:after", "owe_again:before", "owe_again:after"),
-    *("switch:before", "switch:after", "note:before", "note:after", "sweep:before", "sweep:after"),
+    *("claim:after", "settle:before", "settle:during", "settle:after"),
+    *("save_bus_verified:before", "save_bus_verified:after", "requeue:before", "requeue:after"),
+    *(
+        "save_switch:before",
+        "save_switch:after",
+        "save_daemon_status:before",
+        "save_daemon_status:after",
+        "apply_retention:before",
+        "apply_retention:after",
+    ),
 )
-"""Every step between two writes. `take:after` is before a request is published, `settle:before` after its answer."""
+"""Every step between two writes. `claim:after` is before a request is published, `settle:before` after its answer."""
 
 
 class Orders(msgspec.Struct, frozen=True):

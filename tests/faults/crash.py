@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from forwarder.ledger.schema import OWED
-from tests.fakes.eventbridge import Served, StrictEventBridge
+from forwarder.ledger.sqlite.connection import PENDING
+from tests.fakes.eventbridge import ServedRequest, StrictEventBridge
 
 IN_FLIGHT: Final = 8
 """Requests of one plan, and of the one before it, at the concurrency of the simulation."""
@@ -28,7 +28,7 @@ class Crash:
     @classmethod
     def seen(cls, ledger: Path, bridge: StrictEventBridge, is_taken_back: Callable[[int], bool]) -> Self:
         """What was delivered when `is_taken_back` says may be owed again on purpose."""
-        owed = in_state(ledger, OWED)
+        owed = in_state(ledger, PENDING)
         spoiled = spoiled_requests(bridge)
         last = {event.detail["executionId"]: event for event in list(bridge.delivered)}
         unsettled = {
@@ -40,7 +40,7 @@ class Crash:
 
 
 def in_state(ledger: Path, state: int) -> frozenset[str]:
-    """The executions whose entry is in this state; see `forwarder.ledger.schema`."""
+    """The executions whose entry is in this state; see `forwarder.ledger.sqlite.connection`."""
     with closing(sqlite3.connect(ledger)) as db:
         return frozenset(row[0] for row in db.execute("SELECT execution_id FROM entries WHERE state = ?", (state,)))
 
@@ -58,6 +58,6 @@ def since_a_look(bridge: StrictEventBridge, bus: str) -> tuple[int, int]:
     return max(0, looks[-2] - IN_FLIGHT) if len(looks) > 1 else 0, last + IN_FLIGHT
 
 
-def _is_spoiled(served: Served) -> bool:
+def _is_spoiled(served: ServedRequest) -> bool:
     fault = served.fault
     return bool(served.delivered) and fault is not None and not fault.name.startswith(("entry codes", "slow"))

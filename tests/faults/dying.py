@@ -73,13 +73,13 @@ def _file(file: Any) -> str:
     return f"the new {temporary[1]}" if temporary else path.name
 
 
-def run(place: Path, verb: list[str], piped: str, left: int) -> int:
+def run(place: Path, command: list[str], piped: str, left: int) -> int:
     """The exit code, or minus the signal."""
     shutil.copytree(place / "start", place / str(left), symlinks=True)
     child = os.fork()
     if not child:
         sys.stdin = io.TextIOWrapper(io.BytesIO(piped.encode()))
-        sys.argv = ["forwarder", "-c", str(place / str(left) / "forwarder.toml"), *verb]
+        sys.argv = ["forwarder", "-c", str(place / str(left) / "forwarder.toml"), *command]
         Countdown(left, place / f"{left}.step").install()
         forwarder()
         os._exit(0)
@@ -87,9 +87,9 @@ def run(place: Path, verb: list[str], piped: str, left: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    place, verb, piped = Path(arguments[0]), arguments[1:], sys.stdin.read()
+    place, command, piped = Path(arguments[0]), arguments[1:], sys.stdin.read()
     for left in range(1, MOST):
-        code = run(place, verb, piped, left)
+        code = run(place, command, piped, left)
         if code != -signal.SIGKILL:
             return code
     raise SystemExit("it never ends")

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import tomlkit
 
-from forwarder.settings import Place, load_local
+from forwarder.settings import ConfigSource, load_local
 from forwarder.vault import Vault, master_key
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import BUS, KEY, REGION
@@ -28,7 +28,7 @@ UNDER_TEST: Final = "tests.faults.process"
 DEADLINE: Final = 30.0
 SECRETS: Final = {"alloy-api-key": API_KEY, "aws-access-key-id": KEY.id, "aws-secret-access-key": KEY.secret}
 
-NO_EVENTS: Final = frozenset({"loop died", "loop hangs", "reading failed", "request failed"})
+NO_EVENTS: Final = frozenset({"loop failed", "loop stalled", "poll failed", "request failed"})
 """What the log calls a fault of the forwarder's own."""
 
 
@@ -72,7 +72,7 @@ class Home:
 
     def vault(self) -> Vault:
         """Opened anew. Raises VaultError."""
-        place = Place(self.file, {})
+        place = ConfigSource(self.file, {})
         return Vault.open(place, load_local(place))
 
     def text(self, **top: Any) -> str:
@@ -113,7 +113,9 @@ class Home:
 
     # `through` is a command that starts another, with less than we may ourselves.
 
-    def verb(self, *words: str, stdin: str = "", through: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    def run_command(
+        self, *words: str, stdin: str = "", through: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - the program under test
             [*through, sys.executable, "-m", FORWARDER, "-c", str(self.file), *words],
             input=stdin,
@@ -224,4 +226,4 @@ def faults_in(lines: Sequence[str]) -> Iterator[str]:
 def is_complaint(text: str) -> bool:
     """What a start that is refused says: what is wrong, and how to mend it."""
     lines = text.splitlines()
-    return [line[:6] for line in lines] in (["error:"], ["error:", "mend: "])
+    return [line[:6] for line in lines] in (["error:"], ["error:", "hint: "])

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from forwarder.ledger import Books, FeedStatus, SqliteLedger
+from forwarder.ledger import Counters, FeedStatus, SqliteLedger
 
 T = TypeVar("T")
 
 
-def books(file: Path) -> Books:
-    return _ask(file, lambda ledger: ledger.books())
+def books(file: Path) -> Counters:
+    return _ask(file, lambda ledger: ledger.counters())
 
 
-def audit(file: Path) -> Books:
+def audit(file: Path) -> Counters:
     """Raises LedgerError where the books do not balance."""
     return _ask(file, lambda ledger: ledger.audit())
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from forwarder import app
-from forwarder.cli.output import complain
+from forwarder.cli.output import print_error
 from forwarder.daemon import run
 from forwarder.errors import ForwarderError
 from forwarder.ledger import Ledger
-from forwarder.settings import here
+from forwarder.settings import resolve_config
 from tests.faults.clock import FastClock, sim_time
 from tests.faults.control import CONTROL, WORK, Control
 
@@ -53,7 +53,7 @@ class KillingLedger:
                 time.sleep(random.uniform(0, LONGEST_COMMIT))  # noqa: ASYNC251, S311 - as above
                 self._die_at("during", acts)
             result = await method(*args, **named)
-            if name != "take" or result:
+            if name != "claim" or result:
                 await self._hang_at("after", acts)
                 self._die_at("after", acts)
             return result
@@ -85,17 +85,19 @@ def acts_of(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Iterator
 
 
 def main(arguments: list[str]) -> int:
-    flag, file, verb = arguments
-    if (flag, verb) != ("-c", "run"):
+    flag, file, command = arguments
+    if (flag, command) != ("-c", "run"):
         raise SystemExit(__doc__)
     control = Control(Path(os.environ[CONTROL]))
     if WORK in os.environ:
-        app.longest_work = lambda settings: float(os.environ[WORK])  # noqa: ARG005  # its name is part of the type
+        app.max_work_seconds = lambda settings: float(os.environ[WORK])  # noqa: ARG005  # its name is part of the type
     clock = FastClock(sim_time(), lambda: timedelta(seconds=control.orders.jump))
     try:
-        return asyncio.run(run(here(file), clock, lambda ledger: cast("Ledger", KillingLedger(ledger, control))))
+        return asyncio.run(
+            run(resolve_config(file), clock, lambda ledger: cast("Ledger", KillingLedger(ledger, control)))
+        )
     except ForwarderError as error:  # as `forwarder.cli.main` does
-        complain(error)
+        print_error(error)
         return error.exit_code
 
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 import httpx
 
 from forwarder.errors import ForwarderError
-from forwarder.ledger import Books, FeedStatus
-from forwarder.ledger.schema import SENT
+from forwarder.ledger import Counters, FeedStatus
+from forwarder.ledger.sqlite.connection import SENT
 from tests.fakes.alloy import MIB, FakeAlloy
 from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
 from tests.faults import ledgers
@@ -53,7 +53,7 @@ SOURCE: Final = {
     "workflows": FEEDS,
     "min_interval": "10s",
     "max_interval": "1m",
-    "deep_interval": "5m",
+    "full_scan_interval": "5m",
     "requests_per_second": 4,
     "timeout": "1s",
     "max_body_bytes": 4 * MIB,
@@ -142,10 +142,10 @@ class Scene:
         self.problem(f"it ended by itself with {self.daemon.ended}: {self.daemon.log.read_text()[-2000:]}")
         self.start()
 
-    def verb(self, *words: str, stdin: str = "") -> str:
+    def run_command(self, *words: str, stdin: str = "") -> str:
         """What a verb prints, run beside the daemon."""
         try:
-            done = self.home.verb(*words, stdin=stdin)
+            done = self.home.run_command(*words, stdin=stdin)
         except subprocess.TimeoutExpired:
             self.problem(f"{words} hangs")
             return ""
@@ -157,9 +157,11 @@ class Scene:
     def visit(self) -> None:
         """What anybody on this machine may read of the daemon while it runs."""
         lines = [
-            json.loads(line) for line in self.daemon.log.read_text(errors="replace").splitlines() if "page" in line
+            json.loads(line)
+            for line in self.daemon.log.read_text(errors="replace").splitlines()
+            if "web UI listening" in line
         ]
-        addresses = [line["address"] for line in lines if line.get("event") == "page"]
+        addresses = [line["address"] for line in lines if line.get("event") == "web UI listening"]
         for path in DOORS if addresses else ():
             # A daemon may end meanwhile: then there is nothing to read.
             with contextlib.suppress(httpx.TransportError):
@@ -238,18 +240,18 @@ class Scene:
         """What is owed goes out, without a restart."""
         self.visit()
         if not self.until_owed_nothing():
-            self.problem(f"{self.books().owed} entries stay owed although all is well: {self.parts()}")
+            self.problem(f"{self.books().pending} entries stay owed although all is well: {self.parts()}")
 
     def parts(self) -> dict[str, str]:
         """How each part does, by its own word; and each feed that cannot be read."""
-        status = json.loads(self.verb("status", "--json") or "{}")
-        parts = {name: f"{part['state']} {part['why']}".strip() for name, part in status["parts"].items()}
+        status = json.loads(self.run_command("status", "--json") or "{}")
+        parts = {name: f"{part['state']} {part['reason']}".strip() for name, part in status["components"].items()}
         return parts | {feed["workflow_id"]: feed["error"] for feed in status["feeds"] if feed["error"]}
 
     def until_owed_nothing(self) -> bool:
-        return eventually(lambda: self.books().owed == 0, within=self.patience)
+        return eventually(lambda: self.books().pending == 0, within=self.patience)
 
-    def books(self) -> Books:
+    def books(self) -> Counters:
         return ledgers.books(self.home.ledger)
 
     def feeds(self) -> list[FeedStatus]:
@@ -271,7 +273,7 @@ class Scene:
 
 @contextmanager
 def on_stage(place: Path, **api: Any) -> Iterator[Scene]:
-    """`api` is what Alloy's documentation leaves open; see `LogsApi`."""
+    """`api` is what Alloy's documentation leaves open; see `FakeAlloyApi`."""
     sim = SimTime.begin(FACTOR)
     with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge(buses=BUSES) as bridge:
         home = Home(place, alloy=alloy.url, bus=bridge.url, **SOURCE)

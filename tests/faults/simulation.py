@@ -65,8 +65,12 @@ def simulate(seed: int, plan: Sequence[Step], place: Path) -> Result:
 def api_of(seed: int) -> dict[str, Any]:
     """What Alloy's documentation leaves open, settled one way for each seed."""
     draw = Random(f"api {seed}")  # noqa: S311 - a seed is the point
-    nouns = draw.choice([{"workflow"}, {"workflows"}, {"workflow", "workflows"}])
-    return {"page_base": draw.choice([0, 1]), "nouns": frozenset(nouns), "compress": draw.random() < 0.5}
+    path_segments = draw.choice([{"workflow"}, {"workflows"}, {"workflow", "workflows"}])
+    return {
+        "page_base": draw.choice([0, 1]),
+        "path_segments": frozenset(path_segments),
+        "compress": draw.random() < 0.5,
+    }
 
 
 def _come_to_rest(scene: Scene) -> None:
@@ -76,20 +80,20 @@ def _come_to_rest(scene: Scene) -> None:
 
     def is_done() -> bool:
         now = _deep_readings(scene)
-        return all(now.get(feed) not in {None, before.get(feed)} for feed in WATCHED) and scene.books().owed == 0
+        return all(now.get(feed) not in {None, before.get(feed)} for feed in WATCHED) and scene.books().pending == 0
 
     if not eventually(is_done, within=scene.sim.real(LONGEST_END) + MARGIN):
         scene.problem(f"it does not come to rest: {scene.books()}, {scene.parts()}")
 
 
 def _deep_readings(scene: Scene) -> dict[Feed, datetime | None]:
-    return {status.feed: status.checkpoint.deep_at for status in scene.feeds()}
+    return {status.feed: status.checkpoint.full_scan_at for status in scene.feeds()}
 
 
 def _judge(scene: Scene) -> dict[str, Any]:
-    scene.verb("check")
-    letters = json.loads(scene.verb("dead", "list", "--json") or "[]")
-    status = json.loads(scene.verb("status", "--json") or "{}")
+    scene.run_command("check")
+    letters = json.loads(scene.run_command("dead-letters", "list", "--json") or "[]")
+    status = json.loads(scene.run_command("status", "--json") or "{}")
     scene.send(signal.SIGHUP)
     scene.visit()
     scene.stop()
@@ -114,7 +118,7 @@ def _judge(scene: Scene) -> dict[str, Any]:
         "dead": len(dead),
         "duplicates": sum(delivered.values()) - len(delivered),
         "dropped by a missing bus": len(scene.bridge.dropped),
-        "books": status.get("books"),
+        "counters": status.get("counters"),
         "starts": scene.counts["starts"],
         "crashes": len(scene.crashes),
         "audits": scene.counts["audits"],

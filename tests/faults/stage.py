@@ -9,12 +9,17 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from forwarder.demo.executions import execution
+from forwarder.demo.sample_data import execution
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.faults.home import Home
 
-QUICK: Final = {"min_interval": "100ms", "max_interval": "300ms", "deep_interval": "500ms", "requests_per_second": 500}
+QUICK: Final = {
+    "min_interval": "100ms",
+    "max_interval": "300ms",
+    "full_scan_interval": "500ms",
+    "requests_per_second": 500,
+}
 NOISE: Final = Random(1)  # noqa: S311 - data that does not compress
 
 

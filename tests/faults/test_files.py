@@ -34,10 +34,10 @@ def killed_after(stage: Stage, *ids: str) -> Path:
 
 
 def refused(stage: Stage) -> subprocess.CompletedProcess[str]:
-    done = stage.home.verb("run")
+    done = stage.home.run_command("run")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert "mend:" in done.stderr
+    assert "hint:" in done.stderr
     return done
 
 
@@ -87,9 +87,9 @@ def test_a_write_ahead_log_that_is_not_whole_loses_no_failure(stage: Stage, dama
         daemon.until(lambda: stage.has("after", *ids)() or daemon.ended is not None)
         if daemon.ended is None:
             assert daemon.stop() == 0
-            assert stage.home.verb("check").returncode == 0
+            assert stage.home.run_command("check").returncode == 0
         else:
-            assert "mend:" in daemon.log.read_text()
+            assert "hint:" in daemon.log.read_text()
 
 
 # Settings.
@@ -98,9 +98,9 @@ def test_a_write_ahead_log_that_is_not_whole_loses_no_failure(stage: Stage, dama
 @pytest.mark.parametrize("how", ["rename", "in place", "symlink"])
 def test_settings_are_taken_up_however_they_are_written(stage: Stage, running: Daemon, how: str) -> None:
     stage.home.write(stage.home.text(enabled=False), how)
-    running.until(lambda: running.says("switched off"))
+    running.until(lambda: running.says("forwarding disabled"))
     stage.home.write(stage.home.text(), how)
-    running.until(lambda: running.says("switched on"))
+    running.until(lambda: running.says("forwarding enabled"))
 
 
 @pytest.mark.parametrize("how", ["rename", "in place", "symlink"])
@@ -108,8 +108,8 @@ def test_settings_are_taken_up_however_they_are_written(stage: Stage, running: D
 def test_settings_that_are_none_change_nothing(stage: Stage, running: Daemon, text: str, how: str) -> None:
     good = stage.home.text()
     stage.home.write(good[: len(good) // 2] if text == "half" else text, how)
-    running.until(lambda: running.says("settings not taken up"))
+    running.until(lambda: running.says("invalid settings, keeping previous"))
     stage.fail("x")
     running.until(stage.has("x"))
     stage.home.write(stage.home.text(enabled=False), how)
-    running.until(lambda: running.says("switched off"))
+    running.until(lambda: running.says("forwarding disabled"))

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import VaultError
-from forwarder.ledger.lock import HAD_LEDGER, lock_file
-from forwarder.ledger.repair import repair
-from forwarder.settings import Place, load, load_local
+from forwarder.ledger.repair.recover import recover
+from forwarder.ledger.sqlite.lock import LEDGER_CREATED_LINE, lock_file
+from forwarder.settings import ConfigSource, load, load_local
 from forwarder.settings.edit import set_value
 from forwarder.vault.rotate import rotate
 from tests.faults.home import ROOT, SECRETS, Home
-from tests.ledger.files import books
-from tests.ledger.rescuing import WHOLE, fill, pages, spoil
+from tests.ledger.damaged_ledger import WHOLE, fill, pages, spoil
+from tests.ledger.ledger_files import counters
 
 NAME = "alloy-api-key"
 NEW = "alloy-n3w-planted-0002"
@@ -42,12 +42,12 @@ Dying = Callable[..., Tries]
 
 @pytest.fixture
 def dying(tmp_path: Path) -> Dying:
-    def tries(*verb: str, stdin: str = "", before: Callable[[Home], None] = lambda _: None, code: int = 0) -> Tries:
+    def tries(*command: str, stdin: str = "", before: Callable[[Home], None] = lambda _: None, code: int = 0) -> Tries:
         start = tmp_path / "start"
         start.mkdir()
         before(Home(start, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9"))
         done = subprocess.run(  # noqa: S603 - the program under test
-            [sys.executable, "-m", "tests.faults.dying", str(tmp_path), *verb],
+            [sys.executable, "-m", "tests.faults.dying", str(tmp_path), *command],
             input=stdin,
             capture_output=True,
             text=True,
@@ -103,7 +103,7 @@ def test_a_rotation_that_is_cut_anywhere_locks_nobody_out(dying: Dying) -> None:
 def test_a_rotation_that_was_cut_is_finished_by_the_next(dying: Dying) -> None:
     for home in dying("keys", "rotate").cut:
         before = home.vault().key.id
-        place = Place(home.file, {})
+        place = ConfigSource(home.file, {})
         rotate(place, load_local(place))
         assert home.vault().key.id != before
         assert secrets_of(home) == SECRETS
@@ -128,7 +128,7 @@ def test_the_master_key_in_force_alone_opens_the_vault_after_a_whole_rotation(dy
 
 def test_settings_that_are_being_switched_are_the_old_or_the_new_ones(dying: Dying) -> None:
     tries = dying("disable")
-    switches = [load(Place(home.file, {})).enabled for home in [*tries.cut, tries.whole]]
+    switches = [load(ConfigSource(home.file, {})).enabled for home in [*tries.cut, tries.whole]]
     assert len(tries.cut) >= 4
     assert switches == sorted(switches, reverse=True)
     assert (switches[0], switches[-1]) == (True, False)
@@ -139,8 +139,8 @@ def test_settings_that_were_being_switched_can_be_switched_again(dying: Dying) -
         home.file.write_text("# kept by hand\n" + home.file.read_text())
 
     for home in dying("disable", before=comments).cut:
-        set_value(Place(home.file, {}), "enabled", False)
-        assert load(Place(home.file, {})).enabled is False
+        set_value(ConfigSource(home.file, {}), "enabled", False)
+        assert load(ConfigSource(home.file, {})).enabled is False
         assert "# kept by hand" in home.file.read_text()
 
 
@@ -154,18 +154,18 @@ def test_a_key_that_is_being_removed_is_there_or_not(dying: Dying) -> None:
 def damaged(home: Home) -> None:
     """A ledger that a daemon had run on, with a hole in its indexes."""
     fill(home.ledger)
-    spoil(home.ledger, pages(home.ledger, "entries_owed")[0])
-    lock_file(home.ledger).write_text(HAD_LEDGER)
+    spoil(home.ledger, pages(home.ledger, "entries_pending")[0])
+    lock_file(home.ledger).write_text(LEDGER_CREATED_LINE)
 
 
 def test_a_rescue_that_is_cut_anywhere_starts_no_new_ledger_and_is_done_by_the_next(dying: Dying) -> None:
-    tries = dying("check", "--repair", before=damaged, code=NO_NETWORK)
+    tries = dying("ledger", "repair", before=damaged, code=NO_NETWORK)
     assert {home.ledger.exists() for home in tries.cut} == {True, False}
     for home in tries.cut:
-        done = home.verb("run") if not home.ledger.exists() else None
+        done = home.run_command("run") if not home.ledger.exists() else None
         assert done is None or (done.returncode, "is gone" in done.stderr) == (1, True)
-        repair(home.ledger)
-        assert books(home.ledger) == WHOLE
+        recover(home.ledger)
+        assert counters(home.ledger) == WHOLE
         assert len(list(home.place.glob("forwarder.db.damaged-*"))) in {1, 2}
         assert not list(home.place.glob("forwarder.db.[rc]*"))
 
@@ -193,6 +193,6 @@ STEPS: dict[tuple[str, ...], list[str]] = {
 """Every step on disk of each verb that writes settings or the vault."""
 
 
-@pytest.mark.parametrize("verb", STEPS, ids=" ".join)
-def test_each_step_of_writing_settings_and_vault_is_killed_at_by_name(dying: Dying, verb: tuple[str, ...]) -> None:
-    assert dying(*verb, stdin=NEW).steps == STEPS[verb]
+@pytest.mark.parametrize("command", STEPS, ids=" ".join)
+def test_each_step_of_writing_settings_and_vault_is_killed_at_by_name(dying: Dying, command: tuple[str, ...]) -> None:
+    assert dying(*command, stdin=NEW).steps == STEPS[command]

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Final
 
-from forwarder.demo.executions import FAILURES, VARIANTS, Outcome, Variant, customer_order, execution, looks_failed
-from forwarder.demo.logs_api import LogsApi
+from forwarder.demo.fake_alloy import FakeAlloyApi
+from forwarder.demo.sample_data import FAILURES, VARIANTS, Outcome, Variant, customer_order, execution, is_failed_record
 
 WORKFLOWS: Final = ("w-1", "w-2", "w%3 ü", "w-4")
 USERS: Final = {"w-4": "u-1"}
@@ -38,7 +38,7 @@ class Running:
 class World:
     """`failed` is the truth: every execution that failed, whether it was ever listed or not."""
 
-    api: LogsApi
+    api: FakeAlloyApi
     failed: set[str] = field(default_factory=set)
     running: list[Running] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -125,7 +125,7 @@ class World:
         self.api.add(workflow, record, user_id=USERS.get(workflow))
 
     def _note(self, record: dict[str, Any]) -> None:
-        if looks_failed(record):
+        if is_failed_record(record):
             self.failed.add(record["executionId"])
 
     def _id(self, draw: Random) -> str:

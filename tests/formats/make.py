@@ -66,7 +66,7 @@ def _fill_in(home: Home) -> None:
 
 def _once(home: Home) -> None:
     done = home("once")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
 
 
 def _close(file: Path) -> None:

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.errors import ForwarderError, SettingsError, VaultError
-from forwarder.settings import Place, load, load_local
-from forwarder.settings.fields import keys, variable
+from forwarder.settings import ConfigSource, load, load_local
+from forwarder.settings.models import setting_names, variable
 from forwarder.settings.reference import template
 from tests.clocks import NOON
-from tests.fuzz.bytes import damaged, hostile
+from tests.fuzz.byte_strategies import damaged, hostile
 from tests.samples import examples, texts
-from tests.vault.homes import SECRETS, Home
+from tests.vault.vault_folder import SECRETS, VaultFolder
 
 PLANTED = "pl4nted"
 
@@ -42,19 +42,19 @@ def folder() -> Iterator[Path]:
         yield Path(place)
 
 
-def refusal(kind: type[ForwarderError], work: Callable[[], object]) -> str:
+def refusal(exception_type: type[ForwarderError], work: Callable[[], object]) -> str:
     """What an error of this kind says, or nothing where there is none."""
     try:
         work()
-    except kind as error:
+    except exception_type as error:
         return f"{error} {error!r}"
     return ""
 
 
-def taken_or_refused(place: Place) -> None:
-    for read in (load, load_local):
-        told = refusal(SettingsError, lambda read=read: read(place))  # type: ignore[misc]
-        assert PLANTED not in told
+def load_or_refuse(place: ConfigSource) -> None:
+    for load_settings in (load, load_local):
+        message = refusal(SettingsError, lambda load_settings=load_settings: load_settings(place))  # type: ignore[misc]
+        assert PLANTED not in message
 
 
 @given(content=hostile(FULL, template().encode()))
@@ -62,10 +62,10 @@ def taken_or_refused(place: Place) -> None:
 def test_any_settings_file_is_taken_or_refused(folder: Path, content: bytes) -> None:
     file = folder / "forwarder.toml"
     file.write_bytes(content)
-    taken_or_refused(Place(file, {}))
+    load_or_refuse(ConfigSource(file, {}))
 
 
-names = st.sampled_from([variable(key) for key in keys()])
+names = st.sampled_from([variable(key) for key in setting_names()])
 values = (
     texts
     | st.sampled_from(["", "[", "[]", "{}", "null", "-1", "1e999", "9" * 5000, '["a", 7]', "now", "5m", "∞", "\x1b[2J"])
@@ -78,45 +78,45 @@ values = (
 def test_any_environment_is_taken_or_refused(folder: Path, environ: dict[str, str]) -> None:
     file = folder / "whole.toml"
     file.write_bytes(FULL)
-    taken_or_refused(Place(file, environ))
+    load_or_refuse(ConfigSource(file, environ))
 
 
 @pytest.fixture(scope="module")
-def home(folder: Path) -> Home:
+def home(folder: Path) -> VaultFolder:
     """A vault with its secrets; each example damages a copy of its files."""
     place = folder / "vault"
     place.mkdir()
-    home = Home(place)
+    home = VaultFolder(place)
     home.make_key()
     for name, secret in SECRETS.items():
         home.open().set(name, secret, NOON)
     return home
 
 
-def opens_or_is_refused(home: Home) -> None:
-    revealed: dict[str, str] = {}
-    told = refusal(VaultError, lambda: revealed.update(home.revealed()))
-    assert not [secret for secret in SECRETS.values() if secret in told]
-    assert revealed.items() <= SECRETS.items()
+def opens_or_is_refused(home: VaultFolder) -> None:
+    secret_values: dict[str, str] = {}
+    message = refusal(VaultError, lambda: secret_values.update(home.secret_values()))
+    assert not [secret for secret in SECRETS.values() if secret in message]
+    assert secret_values.items() <= SECRETS.items()
 
 
 @given(data=st.data())
 @examples(200)
-def test_any_vault_gives_true_secrets_or_is_refused(home: Home, data: st.DataObject) -> None:
-    whole = home.vault_file.read_bytes()
+def test_any_vault_gives_true_secrets_or_is_refused(home: VaultFolder, data: st.DataObject) -> None:
+    original = home.vault_file.read_bytes()
     try:
-        home.vault_file.write_bytes(data.draw(hostile(whole)))
+        home.vault_file.write_bytes(data.draw(hostile(original)))
         opens_or_is_refused(home)
     finally:
-        home.vault_file.write_bytes(whole)
+        home.vault_file.write_bytes(original)
 
 
 @given(data=st.data())
 @examples(100)
-def test_any_master_key_opens_the_vault_or_is_refused(home: Home, data: st.DataObject) -> None:
-    whole = home.key_file.read_bytes()
+def test_any_master_key_opens_the_vault_or_is_refused(home: VaultFolder, data: st.DataObject) -> None:
+    original = home.key_file.read_bytes()
     try:
-        home.key_file.write_bytes(data.draw(hostile(whole)))
+        home.key_file.write_bytes(data.draw(hostile(original)))
         opens_or_is_refused(home)
     finally:
-        home.key_file.write_bytes(whole)
+        home.key_file.write_bytes(original)

@@ -8,10 +8,10 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.alloy.pace import LONGEST_PAUSE, Pace
+from forwarder.alloy.rate_limit import MAX_PAUSE_SECONDS, RateLimiter
 from forwarder.alloy.responses import retry_after
 from tests.clocks import NOON, QuickClock
-from tests.fuzz.bytes import damaged
+from tests.fuzz.byte_strategies import damaged
 from tests.samples import examples
 
 DATE = format_datetime(NOON, usegmt=True)
@@ -27,8 +27,8 @@ values = (
 
 @given(values, st.none() | values)
 @examples(300)
-def test_any_wait_is_finite_and_none_is_longer_than_an_hour(told: str, date: str | None) -> None:
-    headers = {"retry-after": told} | ({} if date is None else {"date": date})
+def test_any_wait_is_finite_and_none_is_longer_than_an_hour(header: str, date: str | None) -> None:
+    headers = {"retry-after": header} | ({} if date is None else {"date": date})
     seconds = retry_after(headers, NOON)
     assert 0 <= seconds < math.inf
-    assert 0 < Pace(QuickClock(), 1).pause(seconds) <= LONGEST_PAUSE
+    assert 0 < RateLimiter(QuickClock(), 1).pause(seconds) <= MAX_PAUSE_SECONDS

@@ -11,25 +11,25 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.alloy.dialect import BROKEN, decode_page
-from forwarder.alloy.mend import mend
+from forwarder.alloy.decode import DECODE_ERRORS, decode_page
+from forwarder.alloy.json_repair import repair_json
 from forwarder.errors import PageUnreadable
+from forwarder.event.event_size import entry_bytes
 from forwarder.event.schema import schema
-from forwarder.event.size import entry_bytes
-from forwarder.intake.selection import Selection
-from forwarder.intake.shaping import Shaper
-from tests.alloy.pages import body, encoded, odd, record
+from forwarder.intake.classify import Classifier
+from forwarder.intake.transform import EventBuilder
+from tests.alloy.pages import body, encoded, malformed, record
 from tests.clocks import NOON
-from tests.fakes.put_events import refused_entry
-from tests.fuzz.bytes import damaged, hostile
+from tests.fakes.put_events import entry_refusal
+from tests.fuzz.byte_strategies import damaged, hostile
 from tests.samples import FEED, examples, some_settings, trees
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 SETTINGS = some_settings(destination={"max_entry_bytes": 16_384})
-SELECTION, SHAPER = Selection.of(SETTINGS.source), Shaper.of(SETTINGS)
+CLASSIFIER, BUILDER = Classifier.from_settings(SETTINGS.source), EventBuilder.from_settings(SETTINGS)
 STAMP = {"Source": "alloy.embedded", "DetailType": "Workflow Execution Failed"}
 
-GOOD = [body([encoded(record("e-1", outcome, variant)) for variant in ("product-page", "2024-03", "2025-09")])
+VALID_PAGES = [body([encoded(record("e-1", outcome, variant)) for variant in ("product-page", "2024-03", "2025-09")])
         for outcome in ("failed-status", "failed-block", "running")]  # fmt: skip
 
 
@@ -40,21 +40,23 @@ def as_events(page: bytes) -> None:
     except PageUnreadable:
         return
     for execution in records.executions:
-        SELECTION.judge(execution)
+        CLASSIFIER.classify(execution)
         execution.is_older_than(NOON)
-        entry = SHAPER.shape(execution, FEED, NOON)
-        assert refused_entry({**STAMP, "Detail": entry.detail.decode()}) is None
+        entry = BUILDER.build(execution, FEED, NOON)
+        assert entry_refusal({**STAMP, "Detail": entry.detail.decode()}) is None
         assert entry_bytes(STAMP["Source"], STAMP["DetailType"], entry.detail) <= SETTINGS.destination.max_entry_bytes
         VALIDATOR.validate(json.loads(entry.detail))
 
 
-@given(hostile(*GOOD))
+@given(hostile(*VALID_PAGES))
 @examples(200)
 def test_any_page_is_events_or_unreadable(page: bytes) -> None:
     as_events(page)
 
 
-@given(st.lists(odd, min_size=1, max_size=3).map(body).flatmap(damaged) | st.lists(odd, max_size=3).map(body))
+@given(
+    st.lists(malformed, min_size=1, max_size=3).map(body).flatmap(damaged) | st.lists(malformed, max_size=3).map(body)
+)
 @examples(100)
 def test_odd_records_are_events_or_unreadable(page: bytes) -> None:
     as_events(page)
@@ -68,10 +70,10 @@ def test_records_of_any_shape_are_events_or_refused(listed: list[Any]) -> None:
     as_events(encoded({"data": listed}))
 
 
-@given(hostile(*GOOD))
+@given(hostile(*VALID_PAGES))
 @examples(200)
 def test_mending_any_bytes_ends_and_what_it_made_readable_stays_as_it_is(page: bytes) -> None:
-    mended = mend(page)
-    with contextlib.suppress(*BROKEN):
-        msgspec.json.decode(mended)
-        assert mend(mended) == mended
+    repaired = repair_json(page)
+    with contextlib.suppress(*DECODE_ERRORS):
+        msgspec.json.decode(repaired)
+        assert repair_json(repaired) == repaired

@@ -13,21 +13,21 @@ import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MOVED = ("/src", "/build", "/opt", "/var/lib")
-CHANGES_THE_MACHINE = ("groupadd ",)
+RELOCATED_PATHS = ("/src", "/build", "/opt", "/var/lib")
+SKIPPED_COMMANDS = ("groupadd ",)
 """Steps that would make users here are left out; and `install -o` loses its owner."""
 
 
 @dataclass(frozen=True)
-class Step:
+class Instruction:
     word: str
     text: str
 
 
-def steps(dockerfile: Path) -> list[Step]:
+def parse_instructions(dockerfile: Path) -> list[Instruction]:
     text = re.sub(r"\\\n\s*", "", dockerfile.read_text())
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return [Step(*line.split(" ", 1)) for line in lines]
+    return [Instruction(*line.split(" ", 1)) for line in lines]
 
 
 @dataclass
@@ -40,19 +40,19 @@ class Images:
 
     def build(self, dockerfile: Path) -> None:
         python = Path()
-        for number, step in enumerate(steps(dockerfile)):
+        for number, step in enumerate(parse_instructions(dockerfile)):
             match step.word:
                 case "FROM":
                     python = self._base(number)
                 case "COPY" if not step.text.startswith("--from"):
                     self._copy(step.text.split())
-                case "RUN" if step.text.startswith(CHANGES_THE_MACHINE):
+                case "RUN" if step.text.startswith(SKIPPED_COMMANDS):
                     self.left_out.append(step.text)
                 case "RUN":
                     self._run(step.text, python)
 
-    def moved(self, text: str) -> str:
-        roots = "|".join(MOVED)
+    def relocated(self, text: str) -> str:
+        roots = "|".join(RELOCATED_PATHS)
         return re.sub(rf"(?<![\w/.])({roots})(?=[/\s]|$)", lambda found: f"{self.folder}{found[1]}", text)
 
     def _base(self, number: int) -> Path:
@@ -60,10 +60,10 @@ class Images:
         venv.create(base, with_pip=True, symlinks=True)
         return base / "bin"
 
-    def _copy(self, words: list[str]) -> None:
-        *sources, target = words
+    def _copy(self, arguments: list[str]) -> None:
+        *sources, target = arguments
         for source in sources:
-            found, goes_to = self.context / source, Path(self.moved(target))
+            found, goes_to = self.context / source, Path(self.relocated(target))
             if found.is_dir():
                 shutil.copytree(found, goes_to, ignore=shutil.ignore_patterns("__pycache__"))
             else:
@@ -71,7 +71,7 @@ class Images:
                 shutil.copy2(found, goes_to)
 
     def _run(self, command: str, python: Path) -> None:
-        command = re.sub(r" -o \d+ -g \d+", "", self.moved(command))
+        command = re.sub(r" -o \d+ -g \d+", "", self.relocated(command))
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         environment = kept | {"PATH": f"{python}:/usr/bin:/bin"}
         done = subprocess.run(  # noqa: S603  # the Dockerfile's own words, as a build would run them

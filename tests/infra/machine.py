@@ -48,7 +48,7 @@ exec systemd-nspawn -D "$folder/root" --register=no --keep-unit --private-networ
 """
 
 
-def lacking() -> str:
+def missing_tools() -> str:
     """Return the reason why no machine can be booted here, or an empty text."""
     if os.geteuid() != 0:
         return "it needs root"
@@ -70,7 +70,7 @@ def system_python() -> str | None:
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     code: int
     out: str
     err: str
@@ -85,31 +85,31 @@ class Machine:
         self.leader = 0
 
     def __call__(
-        self, *words: str, stdin: str = "", seconds: float = COMMAND_SECONDS, env: dict[str, str] | None = None
-    ) -> Ran:
+        self, *arguments: str, stdin: str = "", seconds: float = COMMAND_SECONDS, env: dict[str, str] | None = None
+    ) -> CommandResult:
         """Run a command in the machine, as root."""
         done = subprocess.run(  # noqa: S603  # the test's own words
-            [*self.inside("-a"), "env", "-i", f"PATH={PATH}", "HOME=/root", *_pairs(env), *words],
+            [*self.inside("-a"), "env", "-i", f"PATH={PATH}", "HOME=/root", *_pairs(env), *arguments],
             input=stdin,
             capture_output=True,
             text=True,
             timeout=seconds,
             check=False,
         )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def inside(self, *namespaces: str) -> list[str]:
         return ["nsenter", "-t", str(self.leader), *namespaces]
 
-    def must(self, *words: str, stdin: str = "", env: dict[str, str] | None = None) -> str:
+    def run_checked(self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> str:
         """Run a command that has to succeed, and return its output."""
-        ran = self(*words, stdin=stdin, env=env)
-        assert ran.code == 0, f"{' '.join(words)}: {ran}\n{self.journal()}"
+        ran = self(*arguments, stdin=stdin, env=env)
+        assert ran.code == 0, f"{' '.join(arguments)}: {ran}\n{self.journal()}"
         return ran.out
 
     def write(self, file: str, text: str) -> None:
         """Write a file; one that exists keeps its owner and mode."""
-        self.must("sh", "-c", 'mkdir -p "$(dirname "$0")" && cat > "$0"', file, stdin=text)
+        self.run_checked("sh", "-c", 'mkdir -p "$(dirname "$0")" && cat > "$0"', file, stdin=text)
 
     def journal(self) -> str:
         return self("journalctl", "--no-pager", "-n", "80", "-o", "cat", "-u", "forwarder").out
@@ -143,7 +143,7 @@ class Machine:
 
 
 @contextmanager
-def booted(folder: Path, *, read_only: dict[Path, str]) -> Iterator[Machine]:
+def booted_machine(folder: Path, *, read_only: dict[Path, str]) -> Iterator[Machine]:
     """Boot a machine in this empty folder. `read_only` names folders of here and their places there."""
     console = folder.with_name(f"{folder.name}.console")
     binds = [f"--bind-ro={here}:{there}" for here, there in read_only.items()]

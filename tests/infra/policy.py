@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_PARTS = {"Sid", "Effect", "Action", "Resource", "Condition"}
+_STATEMENT_KEYS = {"Sid", "Effect", "Action", "Resource", "Condition"}
 
 
 Context = Mapping[str, str | list[str]]
@@ -23,31 +23,34 @@ def allows(policy: dict[str, Any], action: str, resource: str, context: Context)
 
 
 def _applies(statement: dict[str, Any], action: str, resource: str, context: Context) -> bool:
-    if unknown := statement.keys() - _PARTS:
+    if unknown := statement.keys() - _STATEMENT_KEYS:
         raise KeyError(unknown)
     return (
-        any(_like(pattern.lower(), action.lower()) for pattern in _several(statement["Action"]))
-        and any(_like(pattern, resource) for pattern in _several(statement["Resource"]))
-        and all(_holds(kind, keys, context) for kind, keys in statement.get("Condition", {}).items())
+        any(_matches_wildcard(pattern.lower(), action.lower()) for pattern in _as_list(statement["Action"]))
+        and any(_matches_wildcard(pattern, resource) for pattern in _as_list(statement["Resource"]))
+        and all(
+            _is_condition_met(condition_operator, keys, context)
+            for condition_operator, keys in statement.get("Condition", {}).items()
+        )
     )
 
 
-def _holds(kind: str, keys: dict[str, Any], context: Context) -> bool:
-    match kind:
+def _is_condition_met(condition_operator: str, keys: dict[str, Any], context: Context) -> bool:
+    match condition_operator:
         case "StringEquals" | "ArnEquals":
-            return all(context.get(key) in _several(values) for key, values in keys.items())
+            return all(context.get(key) in _as_list(values) for key, values in keys.items())
         case "ForAllValues:StringEquals":
-            return all(set(_several(context.get(key, []))) <= set(_several(values)) for key, values in keys.items())
+            return all(set(_as_list(context.get(key, []))) <= set(_as_list(values)) for key, values in keys.items())
         case "Null":
             return all((key not in context) == (value == "true") for key, value in keys.items())
         case _:
-            raise KeyError(kind)
+            raise KeyError(condition_operator)
 
 
-def _like(pattern: str, text: str) -> bool:
+def _matches_wildcard(pattern: str, text: str) -> bool:
     literal = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
     return re.fullmatch(literal, text) is not None
 
 
-def _several(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]

@@ -14,7 +14,7 @@ _CONTENT = re.compile(r"(?<=      Content: >-\n)(?: {8}.*\n)+")
 _TEXT = {"type": "string"}
 
 
-def registered() -> dict[str, Any]:
+def registered_schema() -> dict[str, Any]:
     """The whole event, in the one draft of JSON Schema that EventBridge's registry takes."""
     detail = _draft_4(schema())
     del detail["$schema"]
@@ -51,7 +51,7 @@ def _draft_4(node: Any) -> Any:
 
 def write() -> None:
     text = textwrap.fill(
-        json.dumps(registered()),
+        json.dumps(registered_schema()),
         width=118,
         initial_indent=" " * 8,
         subsequent_indent=" " * 8,

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 INFRA = Path(__file__).parents[2] / "infra"
 REGION = "eu-central-1"
 
-NOT_MADE_BY_MOTO = {
+UNSUPPORTED_BY_MOTO = {
     "AWS::CloudWatch::Alarm",
     "AWS::EventSchemas::Registry",
     "AWS::EventSchemas::Schema",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
-from forwarder.demo.executions import BLOCK_IDS, execution
+from forwarder.demo.sample_data import BLOCK_IDS, execution
 from tests.e2e.conftest import sealed
 from tests.e2e.harness import Home, fail
 from tests.fakes.alloy import FakeAlloy
@@ -44,7 +44,7 @@ def events(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[d
     """Each execution's event, as EventBridge hands it to a rule."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("cookbook"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         _let_fail(home, alloy)
         assert home("once").code == 0
         yield {event["detail"]["executionId"]: event for event in map(_as_handed_on, bus.delivered)}

@@ -11,8 +11,8 @@ from jsonschema import Draft4Validator
 from tests.e2e.conftest import alloy, sealed
 from tests.e2e.harness import Home, fail, numbered
 from tests.fakes.alloy import FakeAlloy
-from tests.infra.registry import registered
-from tests.infra.templates import NOT_MADE_BY_MOTO, REGION, Aws, moto, template
+from tests.infra.registry import registered_schema
+from tests.infra.templates import REGION, UNSUPPORTED_BY_MOTO, Aws, moto, template
 
 __all__ = ["alloy", "sealed"]
 
@@ -35,7 +35,7 @@ def name() -> str:
 @pytest.fixture
 def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, aws: Aws) -> Home:
     home = Home(tmp_path, alloy=alloy.url, bus=aws.url)
-    home.adopt(sealed)
+    home.copy_keys(sealed)
     home.change("destination", timeout="60s")  # a busy machine must not make an answer late, and so its events double
     home.env["AWS_ENDPOINT_URL_STS"] = aws.url
     return home
@@ -52,7 +52,7 @@ def test_what_the_forwarder_sends_is_in_the_queue_the_log_and_the_archive_that_t
     events = aws.messages(name)
     assert sorted(event["detail"]["executionId"] for event in events) == numbered(25)
     assert {(event["source"], event["detail-type"]) for event in events} == {(made["EventSource"], made["DetailType"])}
-    registry = Draft4Validator(registered())
+    registry = Draft4Validator(registered_schema())
     assert [
         error.message for event in events for error in registry.iter_errors({"account": "moto has none", **event})
     ] == []
@@ -66,7 +66,7 @@ def test_check_finds_the_bus_that_the_template_made(home: Home, alloy: FakeAlloy
     fail(alloy, "a")
     home.change("destination", event_bus=aws.deploy("bus.yaml", EventBusName=name)["EventBus"], region=REGION)
     done = home("check")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert f"event-bus/{name}" in done.out
 
 
@@ -120,7 +120,7 @@ def test_the_identity_is_made_and_its_outputs_are_the_settings(home: Home, aws: 
     home.change("destination", role_arn=made["RoleArn"], external_id=made["ExternalId"])
     home.change("event", source=made["EventSource"], detail_type=made["DetailType"])
     done = home("once")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
 
 
 @pytest.mark.long
@@ -134,7 +134,7 @@ def test_the_forwarder_publishes_as_the_role_that_the_template_made(
     home.change("destination", event_bus=bus, region=REGION, role_arn=made["RoleArn"], external_id="the-word")
     fail(alloy, "a")
     done = home("once")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert [event["detail"]["executionId"] for event in aws.messages(name)] == ["a"]
     (role,) = [role for role in aws.client("iam").list_roles()["Roles"] if role["Arn"] == made["RoleArn"]]
     (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -167,6 +167,6 @@ def test_what_moto_does_not_make_is_known(aws: Aws, name: str) -> None:
         "AWS::IAM::Role",
         "AWS::IAM::User",
     }
-    assert kinds - made == NOT_MADE_BY_MOTO
+    assert kinds - made == UNSUPPORTED_BY_MOTO
     assert aws.client("cloudwatch").describe_alarms()["MetricAlarms"] == []
     assert aws.client("events").list_connections()["Connections"] == []

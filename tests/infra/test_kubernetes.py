@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from forwarder.settings.fields import Settings
+from forwarder.settings.models import Settings
 from forwarder.vault import NAMES
 from forwarder.vault.master_key import CREDENTIAL
 from tests.infra.templates import INFRA
-from tests.infra.test_container import words
+from tests.infra.test_container import arguments
 
 FOLDER = INFRA / "kubernetes"
 MANIFESTS = [found for file in sorted(FOLDER.glob("*.yaml")) for found in yaml.safe_load_all(file.read_text())]
@@ -92,7 +92,7 @@ def test_what_is_written_is_in_the_volume_and_what_is_read_is_brought_up_to_date
         assert PurePosixPath(written).parent == state
     assert PurePosixPath(ENVIRONMENT["FORWARDER_CONFIG"]).parent == PurePosixPath(MOUNTS["settings"]["mountPath"])
     assert "subPath" not in MOUNTS["settings"]
-    assert words("VOLUME") == [str(state)]
+    assert arguments("VOLUME") == [str(state)]
 
 
 def test_a_person_who_would_try_a_network_volume_is_told() -> None:
@@ -104,7 +104,7 @@ def test_a_person_who_would_try_a_network_volume_is_told() -> None:
 
 def test_the_pod_may_do_nothing_but_its_work() -> None:
     pod, container = POD["securityContext"], CONTAINER["securityContext"]
-    assert [f"{pod['runAsUser']}:{pod['runAsGroup']}"] == words("USER")
+    assert [f"{pod['runAsUser']}:{pod['runAsGroup']}"] == arguments("USER")
     assert pod["runAsNonRoot"] is True
     assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container == {

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.infra.series import ADDED, METRICS, labels_in, metrics_in
+from tests.infra.metric_names import METRIC_LABELS, TARGET_LABELS, labels_in, metrics_in
 from tests.infra.templates import INFRA, resources
 from tests.infra.tools import needs
 
@@ -33,8 +33,8 @@ def queries() -> list[str]:
     return shown + [alert["expr"] for alert in alerts()]
 
 
-def promtool(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
 
 
 def anchors() -> set[str]:
@@ -68,14 +68,14 @@ def test_every_alarm_is_tried() -> None:
 
 def test_every_query_names_a_metric_that_there_is_by_labels_that_it_has() -> None:
     for query in queries():
-        assert metrics_in(query) <= METRICS.keys(), query
+        assert metrics_in(query) <= METRIC_LABELS.keys(), query
         for name, labels in labels_in(query).items():
-            assert labels <= METRICS[name] | ADDED, query
+            assert labels <= METRIC_LABELS[name] | TARGET_LABELS, query
 
 
 def test_every_metric_is_on_the_dashboard() -> None:
     assert set().union(*(metrics_in(target["expr"]) for panel in panels() for target in panel["targets"])) == set(
-        METRICS
+        METRIC_LABELS
     )
 
 
@@ -94,7 +94,7 @@ def test_every_alarm_in_the_cloud_points_to_what_to_do_too() -> None:
         assert alarm["AlarmDescription"].split("#")[1] in anchors(), logical
 
 
-def test_each_runbook_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
+def test_each_runbook_has_meaning_checks_and_actions() -> None:
     text = README.read_text()
     for alert in alerts():
         heading = alert["annotations"]["runbook_url"].partition("#")[2].replace("-", " ")

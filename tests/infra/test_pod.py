@@ -57,7 +57,7 @@ class Pod(Home):
 
 def text_of(place: Path) -> str:
     text = str(the("ConfigMap")["data"]["forwarder.toml"])
-    for said, ours in (
+    for output, ours in (
         ("/var/lib/forwarder/", f"{place}/state/"),
         ('"alloy-failures"', '"failures"'),
         ('"eu-west-1"', f'"{REGION}"'),
@@ -65,14 +65,14 @@ def text_of(place: Path) -> str:
         ("0.0.0.0:8788", "127.0.0.1:0"),
         ("workflows = []", 'workflows = ["w"]'),
     ):
-        assert said in text
-        text = text.replace(said, ours)
+        assert output in text
+        text = text.replace(output, ours)
     return text
 
 
 def asked(daemon: Daemon, probe: str) -> int:
     """The status that the kubelet gets, which asks by the pod's own address."""
-    told = [json.loads(line) for line in daemon.log.splitlines() if '"health doors"' in line]
+    told = [json.loads(line) for line in daemon.log.splitlines() if '"health endpoints listening"' in line]
     connection = http.client.HTTPConnection(told[0]["address"].removeprefix("http://"), timeout=10)
     connection.request("GET", CONTAINER[probe]["httpGet"]["path"], headers={"Host": "10.42.0.7:8788"})
     status = connection.getresponse().status
@@ -89,7 +89,7 @@ def test_it_comes_up_switched_off_gets_its_key_and_is_switched_on_by_a_new_confi
     off = text_of(tmp_path)
     pod.apply("1", off)
     with pod.daemon() as daemon:
-        daemon.logs("health doors")
+        daemon.logs("health endpoints listening")
         daemon.until(lambda: all(asked(daemon, probe) == 200 for probe in PROBES))  # a kubelet too asks until it is so
         assert pod("keys", "set", "alloy-api-key", stdin=API_KEY + "\n").code == 0
         assert sent(bus) == []

@@ -1,4 +1,4 @@
-"""The unit on a running systemd: installed, started, killed, hung, reloaded, stopped; and the wrapper of its verbs."""
+"""The unit on a running systemd: installed, started, killed, hung, reloaded, stopped; and its command wrapper."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tomlkit
 from tests.e2e.harness import numbered
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import BUS, KEY, REGION
-from tests.infra.machine import Machine, booted, lacking, system_python
+from tests.infra.machine import Machine, booted_machine, missing_tools, system_python
 from tests.infra.templates import INFRA
 
 pytestmark = pytest.mark.long
@@ -59,9 +59,9 @@ class Peers:
     def sent(self) -> list[str]:
         return list(self.ask("sent"))
 
-    def ask(self, *words: str) -> Any:
+    def ask(self, *arguments: str) -> Any:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{' '.join(words)}\n")
+        self._process.stdin.write(f"{' '.join(arguments)}\n")
         self._process.stdin.flush()
         return self._answer()
 
@@ -72,8 +72,8 @@ class Peers:
 
 @contextmanager
 def peers_in(machine: Machine) -> Iterator[Peers]:
-    words = [*machine.inside("-n"), sys.executable, "-m", "tests.infra.peers"]
-    with subprocess.Popen(words, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:  # noqa: S603  # ours
+    arguments = [*machine.inside("-n"), sys.executable, "-m", "tests.infra.peers"]
+    with subprocess.Popen(arguments, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:  # noqa: S603  # ours
         try:
             yield Peers(process)
         finally:
@@ -94,12 +94,12 @@ def downloaded(folder: Path) -> Path:
 
 def test_unit_works_on_a_running_systemd(tmp_path: Path) -> None:
     """One boot serves all steps: installation takes longer than everything else."""
-    if reason := lacking():
+    if reason := missing_tools():
         pytest.skip(f"left out: {reason}")
     folder = tmp_path / "machine"
     folder.mkdir()
     wheels = downloaded(tmp_path)
-    with booted(folder, read_only={ROOT: SOURCE, wheels: WHEELS}) as machine, peers_in(machine) as peers:
+    with booted_machine(folder, read_only={ROOT: SOURCE, wheels: WHEELS}) as machine, peers_in(machine) as peers:
         install(machine)
         wrapper_has_the_environment_of_the_unit(machine)
         configure(machine, peers)
@@ -113,41 +113,43 @@ def test_unit_works_on_a_running_systemd(tmp_path: Path) -> None:
 
 def install(machine: Machine) -> None:
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS, "PIP_CONFIG_FILE": "/dev/null"}
-    said = machine.must(f"{SOURCE}/infra/systemd/install", env=offline)
-    assert "next: forwarder-verb init" in said
-    sealed = machine.must("cat", "/etc/credstore.encrypted/forwarder-master-key")
-    opened = machine.must("systemd-creds", "decrypt", "/etc/credstore.encrypted/forwarder-master-key", "-")
+    output = machine.run_checked(f"{SOURCE}/infra/systemd/install", env=offline)
+    assert "next: forwarder-ctl init" in output
+    sealed = machine.run_checked("cat", "/etc/credstore.encrypted/forwarder-master-key")
+    opened = machine.run_checked("systemd-creds", "decrypt", "/etc/credstore.encrypted/forwarder-master-key", "-")
     assert opened.strip() not in sealed
     assert machine("systemd-analyze", "verify", "--man=no", "forwarder.service").code == 0
 
 
 def wrapper_has_the_environment_of_the_unit(machine: Machine) -> None:
-    """Whatever a unit sets, the service and a verb see the same."""
+    """Whatever a unit sets, the service and a command see the same."""
     machine.write("/etc/systemd/system/probe.service", PROBE)
     machine.write("/etc/probe file.env", 'FROM_FILE="x y"\nEMPTY=not any more\n# a comment\n')
-    machine.must("systemctl", "daemon-reload")
-    machine.must("systemctl", "start", "probe")
-    machine.must("forwarder-verb", "verb", env={"FORWARDER_UNIT": "probe.service", "HTTPS_PROXY": "http://stranger"})
-    service, verb = (environment_in(machine, name) for name in ("run", "verb"))
-    assert service == verb
+    machine.run_checked("systemctl", "daemon-reload")
+    machine.run_checked("systemctl", "start", "probe")
+    machine.run_checked(
+        "forwarder-ctl", "command", env={"FORWARDER_UNIT": "probe.service", "HTTPS_PROXY": "http://stranger"}
+    )
+    service, command = (environment_in(machine, name) for name in ("run", "command"))
+    assert service == command
     assert service["HTTPS_PROXY"] == "http://user:p%40ss@127.0.0.1:9"
     assert (service["AWS_CA_BUNDLE"], service["FROM_FILE"]) == ("/etc/my certs/ca.pem", "x y")
     assert (service["EMPTY"], service["NAME"]) == ("not any more", "probe.service")
     assert service[""].endswith("one two")
-    refused = machine("forwarder-verb", "check", env={"FORWARDER_UNIT": "absent.service"})
+    refused = machine("forwarder-ctl", "check", env={"FORWARDER_UNIT": "absent.service"})
     assert (refused.code, "absent.service is not-found" in refused.err) == (1, True), refused
 
 
 def environment_in(machine: Machine, name: str) -> dict[str, str]:
     """Return the variables of the file; the credentials are under the empty name."""
-    *variables, credentials = machine.must("cat", f"/var/lib/probe/{name}").split("\0")
+    *variables, credentials = machine.run_checked("cat", f"/var/lib/probe/{name}").split("\0")
     found = dict(each.split("=", 1) for each in variables)
     return {key: value for key, value in found.items() if key not in OWN} | {"": credentials}
 
 
 def configure(machine: Machine, peers: Peers) -> None:
     """The addresses come from a drop-in and its file: without them, `check` could not succeed."""
-    machine.must("forwarder-verb", "init")
+    machine.run_checked("forwarder-ctl", "init")
     write_settings(machine, SETTINGS)
     bus = peers.urls["bus"]
     machine.write(
@@ -156,11 +158,11 @@ def configure(machine: Machine, peers: Peers) -> None:
         "WatchdogSec=5s\nRestartSec=1s\n",
     )
     machine.write("/etc/forwarder.env", f'FORWARDER_DESTINATION__ENDPOINT_URL="{bus}"\nAWS_ENDPOINT_URL_STS={bus}\n')
-    machine.must("systemctl", "daemon-reload")
+    machine.run_checked("systemctl", "daemon-reload")
     secrets = {"alloy-api-key": API_KEY, "aws-access-key-id": KEY.id, "aws-secret-access-key": KEY.secret}
     for name, secret in secrets.items():
-        machine.must("forwarder-verb", "keys", "set", name, stdin=f"{secret}\n")
-    machine.must("forwarder-verb", "check")
+        machine.run_checked("forwarder-ctl", "keys", "set", name, stdin=f"{secret}\n")
+    machine.run_checked("forwarder-ctl", "check")
 
 
 SETTINGS: Final = {
@@ -181,7 +183,7 @@ def write_settings(machine: Machine, settings: dict[str, Any] | str) -> None:
 
 
 def show(machine: Machine, name: str) -> str:
-    return machine.must("systemctl", "show", "forwarder", "-P", name).strip()
+    return machine.run_checked("systemctl", "show", "forwarder", "-P", name).strip()
 
 
 def sends(machine: Machine, peers: Peers, id_: str) -> None:
@@ -197,11 +199,11 @@ def restarted(machine: Machine, times: int) -> None:
 
 
 def runs_and_sends(machine: Machine, peers: Peers) -> None:
-    machine.must("systemctl", "start", "forwarder")
+    machine.run_checked("systemctl", "start", "forwarder")
     sends(machine, peers, "first")
-    machine.must("forwarder-verb", "health")
-    machine.until(lambda: machine("forwarder-verb", "health", "--ready").code == 0, "it is ready")
-    machine.must("forwarder-verb", "check")
+    machine.run_checked("forwarder-ctl", "health")
+    machine.until(lambda: machine("forwarder-ctl", "health", "--ready").code == 0, "it is ready")
+    machine.run_checked("forwarder-ctl", "check")
     wanted = int(show(machine, "LimitNOFILE"))
     assert wanted == 65_536
     # systemd gives no more than it has itself.
@@ -210,19 +212,19 @@ def runs_and_sends(machine: Machine, peers: Peers) -> None:
 
 def open_files(machine: Machine, process: str) -> int:
     """Return the hard limit of a process."""
-    limits = machine.must("cat", f"/proc/{process}/limits")
+    limits = machine.run_checked("cat", f"/proc/{process}/limits")
     (hard,) = [line.split()[4] for line in limits.splitlines() if line.startswith("Max open files")]
     return sys.maxsize if hard == "unlimited" else int(hard)
 
 
 def restarts_after_a_kill(machine: Machine, peers: Peers) -> None:
-    machine.must("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "forwarder")
+    machine.run_checked("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "forwarder")
     restarted(machine, 1)
     sends(machine, peers, "after-kill")
 
 
 def restarts_after_a_hang(machine: Machine, peers: Peers) -> None:
-    machine.must("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "forwarder")
+    machine.run_checked("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "forwarder")
     restarted(machine, 2)
     assert "watchdog" in machine.journal().lower()
     sends(machine, peers, "after-hang")
@@ -231,13 +233,13 @@ def restarts_after_a_hang(machine: Machine, peers: Peers) -> None:
 def keeps_the_last_good_settings(machine: Machine, peers: Peers) -> None:
     process = show(machine, "MainPID")
     write_settings(machine, SETTINGS | {"destination": {"event_bus": BUS, "region": "nowhere at all"}})
-    machine.must("systemctl", "reload", "forwarder")
+    machine.run_checked("systemctl", "reload", "forwarder")
     machine.until(
-        lambda: "region" in json.loads(machine.must("forwarder-verb", "status", "--json"))["settings_error"],
+        lambda: "region" in json.loads(machine.run_checked("forwarder-ctl", "status", "--json"))["settings_error"],
         "the fault is reported",
     )
     sends(machine, peers, "after-edit")
-    machine.must("forwarder-verb", "health")
+    machine.run_checked("forwarder-ctl", "health")
     assert (show(machine, "MainPID"), show(machine, "ActiveState")) == (process, "active")
     write_settings(machine, SETTINGS)
 
@@ -247,15 +249,15 @@ def stops_without_loss(machine: Machine, peers: Peers) -> None:
     many = numbered(300)
     peers.fail(*many)
     machine.until(lambda: "x000" in peers.sent() or "x299" in peers.sent(), "sending has begun")
-    machine.must("systemctl", "stop", "forwarder")
+    machine.run_checked("systemctl", "stop", "forwarder")
     assert (show(machine, "Result"), show(machine, "ExecMainStatus")) == ("success", "0")
-    books = json.loads(machine.must("forwarder-verb", "status", "--json"))["books"]
+    books = json.loads(machine.run_checked("forwarder-ctl", "status", "--json"))["counters"]
     assert books["sent"] == len(peers.sent())
-    machine.must("systemctl", "start", "forwarder")
+    machine.run_checked("systemctl", "start", "forwarder")
     everything = sorted(["first", "after-kill", "after-hang", "after-edit", *many])
     machine.until(lambda: len(peers.sent()) >= len(everything), "all are sent")
     assert peers.sent() == everything
-    machine.must("systemctl", "stop", "forwarder")
+    machine.run_checked("systemctl", "stop", "forwarder")
 
 
 def exit_78_is_not_restarted(machine: Machine) -> None:
@@ -264,4 +266,4 @@ def exit_78_is_not_restarted(machine: Machine) -> None:
     assert started.code != 0
     assert (show(machine, "ExecMainStatus"), show(machine, "ActiveState")) == ("78", "failed")
     assert show(machine, "NRestarts") == "0"
-    assert machine("forwarder-verb", "health").code == 78
+    assert machine("forwarder-ctl", "health").code == 78

@@ -16,7 +16,7 @@ from tests.infra.templates import INFRA
 from tests.infra.tools import needs
 
 UNIT = INFRA / "systemd" / "forwarder.service"
-VERB = INFRA / "systemd" / "forwarder-verb"
+CTL = INFRA / "systemd" / "forwarder-ctl"
 MOST_EXPOSED = 2.0
 
 analysed = needs("systemd-analyze", "systemd")
@@ -40,8 +40,8 @@ def unit(tmp_path: Path) -> Path:
     return file
 
 
-def analyse(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
+def analyse(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
 
 
 @analysed
@@ -76,8 +76,8 @@ def test_the_drain_is_longer_than_the_grace() -> None:
     assert int(stop.removesuffix("s")) >= 2 * 20
 
 
-def run_verb(
-    folder: Path, *words: str, properties: dict[str, Any], state: str = "loaded", stale: bool = False
+def run_ctl(
+    folder: Path, *arguments: str, properties: dict[str, Any], state: str = "loaded", stale: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run the wrapper against a bus that answers with these properties, and a `systemd-run` that prints its words."""
     (folder / "answers.json").write_text(
@@ -95,12 +95,12 @@ def run_verb(
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    return ran(environment, *words)
+    return ran(environment, *arguments)
 
 
-def ran(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+def ran(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the wrapper on this interpreter, in place of the installed one."""
-    command = [sys.executable, "-I", str(VERB), *words]
+    command = [sys.executable, "-I", str(CTL), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603  # ours
 
 
@@ -117,7 +117,7 @@ EMPTY: dict[str, Any] = {
 }
 
 
-def test_a_verb_is_run_as_the_service_is(tmp_path: Path) -> None:
+def test_a_command_is_run_as_the_service_is(tmp_path: Path) -> None:
     answers = {
         "User": "forwarder",
         "DynamicUser": True,
@@ -129,8 +129,8 @@ def test_a_verb_is_run_as_the_service_is(tmp_path: Path) -> None:
         "EnvironmentFiles": [["/etc/default/forwarder", True], ["/etc/my env", False]],
         "BindReadOnlyPaths": [["/srv/ca", "/etc/ca", True, 16384]],
     }
-    said = run_verb(tmp_path, "keys", "set", "$HOME", "a b", properties=answers).stdout.splitlines()
-    found = {line.removeprefix("--property=") for line in said if line.startswith("--property=")}
+    output = run_ctl(tmp_path, "keys", "set", "$HOME", "a b", properties=answers).stdout.splitlines()
+    found = {line.removeprefix("--property=") for line in output if line.startswith("--property=")}
     assert {
         "User=forwarder",
         "DynamicUser=yes",
@@ -145,22 +145,22 @@ def test_a_verb_is_run_as_the_service_is(tmp_path: Path) -> None:
         "EnvironmentFile=/etc/my env",
         "BindReadOnlyPaths=-/srv/ca:/etc/ca",
     } <= found
-    assert [line for line in said if line.startswith("--setenv=")] == [
+    assert [line for line in output if line.startswith("--setenv=")] == [
         "--setenv=HTTPS_PROXY=http://proxy:3128",
         '--setenv=SPACED=a "b" c',
     ]
     program = ["--", "/opt/forwarder/bin/forwarder", "-c", "/f.toml"]
-    assert said[-8:] == [*program, "keys", "set", "$$HOME", "a b"]
+    assert output[-8:] == [*program, "keys", "set", "$$HOME", "a b"]
 
 
-def test_a_verb_without_the_unit_is_refused(tmp_path: Path) -> None:
-    done = run_verb(tmp_path, "check", properties={}, state="not-found")
+def test_a_command_without_the_unit_is_refused(tmp_path: Path) -> None:
+    done = run_ctl(tmp_path, "check", properties={}, state="not-found")
     assert (done.returncode, done.stdout) == (1, "")
     assert "the unit forwarder.service is not-found" in done.stderr
     assert "hint:" in done.stderr
 
 
-def test_a_verb_without_a_service_manager_is_refused(tmp_path: Path) -> None:
+def test_a_command_without_a_service_manager_is_refused(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/none"}
     done = ran(environment, "check")
     assert done.returncode == 1
@@ -168,14 +168,14 @@ def test_a_verb_without_a_service_manager_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_verb_warns_of_files_that_are_not_loaded(tmp_path: Path) -> None:
-    done = run_verb(tmp_path, "check", properties={}, stale=True)
+def test_a_command_warns_of_files_that_are_not_loaded(tmp_path: Path) -> None:
+    done = run_ctl(tmp_path, "check", properties={}, stale=True)
     assert done.returncode == 0
     assert "systemctl daemon-reload" in done.stderr
 
 
-def test_a_verb_needs_a_unit_that_calls_run(tmp_path: Path) -> None:
-    done = run_verb(tmp_path, "check", properties={"ExecStart": [["/bin/true", ["/bin/true"], False]]})
+def test_a_command_needs_a_unit_that_calls_run(tmp_path: Path) -> None:
+    done = run_ctl(tmp_path, "check", properties={"ExecStart": [["/bin/true", ["/bin/true"], False]]})
     assert (done.returncode, "does not call `run`" in done.stderr) == (1, True)
 
 
@@ -187,7 +187,7 @@ def test_the_unit_admits_more_descriptors_than_connections() -> None:
 def test_the_wrapper_runs_on_the_interpreter_of_the_program() -> None:
     """The machine's own python3 may be too old for it."""
     program = Path(settings()["ExecStart"][0].split()[0])
-    assert VERB.read_text().splitlines()[0] == f"#!{program.with_name('python')} -I"
+    assert CTL.read_text().splitlines()[0] == f"#!{program.with_name('python')} -I"
 
 
 @pytest.mark.parametrize(
@@ -230,9 +230,9 @@ def test_the_service_is_installed_whole(tmp_path: Path) -> None:
     key = (root / "etc/credstore.encrypted/forwarder-master-key").read_text()
     assert len(base64.b64decode(key)) == 32
     assert (root / "etc/systemd/system/forwarder.service").read_text() == UNIT.read_text()
-    assert (root / "usr/local/sbin/forwarder-verb").read_text() == VERB.read_text()
+    assert (root / "usr/local/sbin/forwarder-ctl").read_text() == CTL.read_text()
     assert (tmp_path / "told").read_text() == "daemon-reload\n"
     bin_ = root / "opt/forwarder/bin"
-    said = subprocess.run([bin_ / "forwarder", "--version"], check=True, capture_output=True, text=True)  # noqa: S603
-    assert said.stdout == f"forwarder {__version__}\n"
+    output = subprocess.run([bin_ / "forwarder", "--version"], check=True, capture_output=True, text=True)  # noqa: S603
+    assert output.stdout == f"forwarder {__version__}\n"
     assert not list(bin_.glob("pip*"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft4Validator
 
-from tests.infra.registry import registered
+from tests.infra.registry import registered_schema
 from tests.infra.templates import INFRA, resources, template
 
 TEMPLATES = sorted(INFRA.glob("*.yaml")) + sorted((INFRA / "cookbook").glob("*.yaml"))
@@ -28,8 +28,8 @@ def test_cfn_lint_is_content_with_every_template() -> None:
 def test_the_registered_schema_is_the_one_that_forwarder_schema_prints() -> None:
     (schema,) = resources("bus.yaml", "AWS::EventSchemas::Schema").values()
     assert schema["Type"] == "JSONSchemaDraft4"
-    assert json.loads(schema["Content"]) == registered(), "python -m tests.infra.registry"
-    Draft4Validator.check_schema(registered())
+    assert json.loads(schema["Content"]) == registered_schema(), "python -m tests.infra.registry"
+    Draft4Validator.check_schema(registered_schema())
 
 
 def test_every_target_of_a_rule_has_the_dead_letter_queue() -> None:

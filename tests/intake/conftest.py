@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes.alloy import FakeAlloy
-from tests.intake.desk import WORKFLOW, api_now
+from tests.intake.reader_harness import WORKFLOW, api_now
 
 
 @pytest.fixture

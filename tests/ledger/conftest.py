@@ -1,5 +1,5 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.ledger.contract", "tests.ledger.forgetting", "tests.ledger.telling", "tests.ledger.walk"
+    "tests.ledger.contract", "tests.ledger.retention", "tests.ledger.queries", "tests.ledger.random_operations"
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import LedgerError
-from forwarder.ledger.engine import MIN_VERSION, Engine, linked, require
-from forwarder.ledger.schema import connect
+from forwarder.ledger.sqlite.connection import connect
+from forwarder.ledger.sqlite.engine import MIN_VERSION, Engine, linked_engine, require_supported
 
 NEW = Engine((3, 45, 1), 3, has_json=True)
 
@@ -27,14 +27,14 @@ def test_engine_that_cannot_work_is_refused(engine: Engine, words: str, tmp_path
     assert not (tmp_path / "ledger.db").exists()
 
 
-@pytest.mark.parametrize("engine", [NEW, Engine(MIN_VERSION, 1, has_json=True), linked()])
+@pytest.mark.parametrize("engine", [NEW, Engine(MIN_VERSION, 1, has_json=True), linked_engine()])
 def test_engine_that_works_is_accepted(engine: Engine) -> None:
-    require(engine)
+    require_supported(engine)
 
 
 def test_no_statement_needs_a_later_engine() -> None:
     """RETURNING and an upsert without its target came with 3.35, which RHEL 9 does not have."""
-    sources = Path(require.__code__.co_filename).parent.glob("*.py")
+    sources = Path(require_supported.__code__.co_filename).parent.glob("*.py")
     text = "\n".join(source.read_text() for source in sources if source.name != "engine.py")
     assert " RETURNING " not in text
     assert "ON CONFLICT DO UPDATE" not in text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import LedgerLocked, LedgerUnavailable
-from forwarder.ledger import Books, RunningLock, SqliteLedger, is_running
+from forwarder.ledger import Counters, RunningLock, SqliteLedger, is_running
 
 HOLDER = """
 import sys
@@ -21,7 +21,7 @@ with RunningLock(Path(sys.argv[1])):
 """
 
 
-def test_a_second_process_is_refused_and_told_who_is_first(tmp_path: Path) -> None:
+def test_lock_held_by_other_process_names_it(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.db"
     assert not is_running(ledger)
     command = [sys.executable, "-c", HOLDER, str(ledger)]
@@ -39,13 +39,13 @@ def test_a_second_process_is_refused_and_told_who_is_first(tmp_path: Path) -> No
         assert is_running(ledger)
 
 
-def test_a_lock_is_let_go_at_the_end_and_can_be_held_again(tmp_path: Path) -> None:
+def test_lock_is_released_at_exit(tmp_path: Path) -> None:
     for _ in range(2):
         with RunningLock(tmp_path / "ledger.db"):
             pass
 
 
-def test_looking_who_runs_does_not_keep_anybody_from_running(tmp_path: Path) -> None:
+def test_is_running_does_not_acquire_the_lock(tmp_path: Path) -> None:
     with RunningLock(tmp_path / "ledger.db"):
         pass
     for _ in range(3):
@@ -54,7 +54,7 @@ def test_looking_who_runs_does_not_keep_anybody_from_running(tmp_path: Path) -> 
         pass
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_lock_in_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable), RunningLock(tmp_path / "none" / "ledger.db"):
         pass
 
@@ -67,13 +67,13 @@ def test_command_waits_while_a_forwarder_creates_the_ledger(tmp_path: Path) -> N
         async with SqliteLedger(file, create=True, lock=lock):
             pass
 
-    async def read() -> Books:
+    async def read() -> Counters:
         async with SqliteLedger(file) as ledger:
-            return await ledger.books()
+            return await ledger.counters()
 
     with RunningLock(file) as lock:
         file.touch()
         later = threading.Timer(0.3, asyncio.run, [create()])
         later.start()
-        assert asyncio.run(read()) == Books()
+        assert asyncio.run(read()) == Counters()
         later.join()

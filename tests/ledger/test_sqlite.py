@@ -6,16 +6,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from forwarder.ledger import SqliteLedger
-from tests.ledger.contract import Open
-from tests.ledger.dying import DyingContract
-from tests.ledger.forgetting import ForgettingContract
-from tests.ledger.missing import MissingBusContract
-from tests.ledger.telling import TellingContract
-from tests.ledger.walk import WalkContract
+from tests.ledger.contract import OpenLedger
+from tests.ledger.dead_letters import DeadLetterContract
+from tests.ledger.missing_bus import MissingBusContract
+from tests.ledger.queries import QueryContract
+from tests.ledger.random_operations import RandomOperationsContract
+from tests.ledger.retention import RetentionContract
 
 
-class TestSqliteLedger(DyingContract, MissingBusContract, ForgettingContract, TellingContract, WalkContract):
+class TestSqliteLedger(
+    DeadLetterContract, MissingBusContract, RetentionContract, QueryContract, RandomOperationsContract
+):
     @contextmanager
-    def place(self) -> Iterator[Open]:
+    def opener(self) -> Iterator[OpenLedger]:
         with TemporaryDirectory() as folder:
             yield lambda: SqliteLedger(Path(folder) / "ledger.db", create=True)

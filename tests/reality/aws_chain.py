@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from forwarder.aws.credential_chain import find_keys
+from forwarder.aws.credential_chain import load_keys
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.errors import DestinationError
 from tests.fakes.eventbridge import BUS, REGION
@@ -48,7 +48,7 @@ class Chain:
         """Return the error of the chain. Its message and hint are one line each, and hold no secret."""
         identity = self.identity(stored, **destination)
         with pytest.raises(DestinationError) as raised:
-            await find_keys(identity.session())
+            await load_keys(identity.session())
         error = raised.value
         for text in (error.message, error.hint):
             assert text.isprintable(), text

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forwarder.aws.credential_chain import find_keys
+from forwarder.aws.credential_chain import load_keys
 from forwarder.errors import DestinationError, DestinationUnavailable
-from tests.aws.doors import stored
+from tests.aws.harness import stored_keys
 from tests.fakes import credential_endpoints as endpoints
-from tests.fakes.actions import Answer, Hang
+from tests.fakes.actions import Hang, HttpResponse
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.loops import looped
@@ -47,7 +47,7 @@ def sts(certificate: Certificate) -> Iterator[StrictEventBridge]:
 async def refusal(chain: Chain, env: dict[str, str], files: dict[str, str | bytes] | None = None) -> DestinationError:
     """Return the error of a role that is assumed with stored keys. Delivery waits for the network."""
     chain.plant(env, files or {})
-    error = await chain.refusal(stored(), role_arn=ROLE)
+    error = await chain.refusal(stored_keys(), role_arn=ROLE)
     assert isinstance(error, DestinationUnavailable)
     assert (error.exit_code, error.code, bool(error.hint)) == (69, "unreachable", True)
     assert "destination.role_arn" in error.message
@@ -75,7 +75,7 @@ async def test_a_bundle_is_used_for_sts(
     variable: str, chain: Chain, sts: StrictEventBridge, certificate: Certificate
 ) -> None:
     chain.plant({"AWS_ENDPOINT_URL_STS": sts.url, variable: str(certificate.file)}, {})
-    assert (await find_keys(chain.identity(stored(), role_arn=ROLE).session())).token
+    assert (await load_keys(chain.identity(stored_keys(), role_arn=ROLE).session())).token
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
@@ -128,7 +128,7 @@ async def test_silence_of_sts_is_named(chain: Chain) -> None:
 )
 @looped
 async def test_a_refusing_proxy_is_named_without_its_password(status: int, word: str, chain: Chain) -> None:
-    with endpoints.always(Answer(status)) as proxy:
+    with endpoints.always(HttpResponse(status)) as proxy:
         address = proxy.url.replace("//", f"//user:{SECRET}@")
         error = await refusal(chain, {"HTTPS_PROXY": address})
     assert f"the proxy {proxy.url.removeprefix('http://')} {word} to it ({status})" in error.message

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Final
 
-from tests.e2e.harness import VERB_TIMEOUT, Home, fail, sent
+from tests.e2e.harness import COMMAND_TIMEOUT_SECONDS, Home, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -19,12 +19,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from forwarder.clock import SystemClock
-from forwarder.settings import here
-from forwarder.single_pass import once
+from forwarder.settings import resolve_config
+from forwarder.once import once
 class Ahead(SystemClock):
     def now(self):
         return super().now() + timedelta(days=800)
-asyncio.run(once(here(Path(sys.argv[1])), Ahead(), timedelta(seconds=5)))
+asyncio.run(once(resolve_config(Path(sys.argv[1])), Ahead(), timedelta(seconds=5)))
 """
 
 
@@ -38,9 +38,9 @@ def test_clock_years_ahead_for_a_pass_loses_no_failure(home: Home, alloy: FakeAl
         cwd=home.place,
         capture_output=True,
         check=True,
-        timeout=VERB_TIMEOUT,
+        timeout=COMMAND_TIMEOUT_SECONDS,
     )
     fail(alloy, "late", ago=100)
     assert home("once").code == 0
     assert sent(bus) == ["known", "late"]
-    assert home.books()["forgotten"] == 0
+    assert home.counters()["forgotten"] == 0

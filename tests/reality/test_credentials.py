@@ -1,4 +1,4 @@
-"""Every link of the AWS chain that fails gives one line with its cause, its file or variable, and a hint.
+"""Every provider of the AWS chain that fails gives one line with its cause, its file or variable, and a hint.
 
 The table is tried inside this process; `test_credentials_program.py` tries representatives with the program.
 """
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
-from forwarder.aws.credential_chain import find_keys
-from tests.aws.doors import stored
+from forwarder.aws.credential_chain import load_keys
+from tests.aws.harness import stored_keys
 from tests.fakes import credential_endpoints as endpoints
 from tests.fakes import sts
-from tests.fakes.actions import Answer
+from tests.fakes.actions import HttpResponse
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
@@ -243,7 +243,7 @@ def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
 
 @pytest.mark.parametrize("case", CASES)
 @looped
-async def test_a_failing_link_names_its_cause_and_a_hint(case: Case, chain: Chain) -> None:
+async def test_failing_provider_names_its_cause_and_a_hint(case: Case, chain: Chain) -> None:
     chain.plant(case.env, case.files)
     error = await chain.refusal()
     assert (error.exit_code, error.code) == (77, "credentials")
@@ -257,8 +257,8 @@ async def test_a_failing_link_names_its_cause_and_a_hint(case: Case, chain: Chai
 @looped
 async def test_stored_keys_depend_on_no_profile(case: Case, chain: Chain) -> None:
     chain.plant(case.env | {"AWS_PROFILE": "missing"}, case.files)
-    session = chain.identity(stored()).session()
-    assert (await find_keys(session)).access_key == KEY.id
+    session = chain.identity(stored_keys()).session()
+    assert (await load_keys(session)).access_key == KEY.id
     async with session.create_client("events") as events:
         assert events.meta.endpoint_url == "https://events.eu-central-1.amazonaws.com"
 
@@ -274,7 +274,7 @@ async def test_stored_keys_depend_on_no_profile(case: Case, chain: Chain) -> Non
 )
 @looped
 async def test_a_refused_web_identity_names_file_and_role(
-    token: str, answer: Answer | None, words: str, hint: str, chain: Chain
+    token: str, answer: HttpResponse | None, words: str, hint: str, chain: Chain
 ) -> None:
     with endpoints.web_identities({} if answer is None else {SECRET + token: answer}) as server:
         chain.plant(WEB | {"AWS_ENDPOINT_URL_STS": server.url}, {TOKEN: SECRET + token})
@@ -288,14 +288,14 @@ async def test_a_refused_web_identity_names_file_and_role(
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (Answer(403, {"Content-Type": "text/html"}, b"<html>blocked</html>"), "not-aws"),
-        (Answer(200, {"Content-Type": "text/html"}, b"<html>hello</html>"), "not-aws"),
+        (HttpResponse(403, {"Content-Type": "text/html"}, b"<html>blocked</html>"), "not-aws"),
+        (HttpResponse(200, {"Content-Type": "text/html"}, b"<html>hello</html>"), "not-aws"),
         (sts.error(503, "ServiceUnavailable", "later"), "unreachable"),
         (sts.error(400, "Throttling", "Rate exceeded"), "unreachable"),
     ],
 )
 @looped
-async def test_sts_that_does_not_answer_refuses_no_keys(answer: Answer, code: str, chain: Chain) -> None:
+async def test_sts_that_does_not_answer_refuses_no_keys(answer: HttpResponse, code: str, chain: Chain) -> None:
     with endpoints.always(answer) as server:
         chain.plant(WEB | {"AWS_ENDPOINT_URL_STS": server.url}, {TOKEN: SECRET})
         error = await chain.refusal()
@@ -310,15 +310,15 @@ async def test_a_renewed_web_identity_gives_keys(chain: Chain) -> None:
         session = identity.session()
         await chain.refusal()
         (chain.place / TOKEN).write_text(SECRET)
-        assert (await find_keys(session)).access_key == SESSION.id
+        assert (await load_keys(session)).access_key == SESSION.id
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(404), "status 404"),
+        (HttpResponse(404), "status 404"),
         (endpoints.answer({"message": SECRET}, 400), "status 400"),
-        (Answer(200, {}, SECRET.encode()), "not JSON"),
+        (HttpResponse(200, {}, SECRET.encode()), "not JSON"),
         (endpoints.answer([]), "not a JSON object"),
         (endpoints.answer({"SecretAccessKey": SECRET}), "AccessKeyId is missing"),
         (endpoints.answer(endpoints.credentials(SESSION) | {"Expiration": "soon"}), "no readable time"),
@@ -326,7 +326,7 @@ async def test_a_renewed_web_identity_gives_keys(chain: Chain) -> None:
     ],
 )
 @looped
-async def test_a_container_endpoint_that_fails_is_named(answer: Answer, words: str, chain: Chain) -> None:
+async def test_a_container_endpoint_that_fails_is_named(answer: HttpResponse, words: str, chain: Chain) -> None:
     with endpoints.always(answer) as server:
         chain.plant({FULL: f"{server.url}/keys?token={SECRET}"}, {})
         error = await chain.refusal()
@@ -338,17 +338,19 @@ async def test_a_container_endpoint_that_fails_is_named(answer: Answer, words: s
 @pytest.mark.parametrize(
     ("roles", "given", "words"),
     [
-        (Answer(404), Answer(404), "has no role"),
+        (HttpResponse(404), HttpResponse(404), "has no role"),
         (
-            Answer(200, {}, b"worker"),
+            HttpResponse(200, {}, b"worker"),
             endpoints.answer({"Code": "AssumeRoleUnauthorizedAccess", "Message": "x"}),
             "a role",
         ),
-        (Answer(200, {}, b"worker"), Answer(500), "a role"),
+        (HttpResponse(200, {}, b"worker"), HttpResponse(500), "a role"),
     ],
 )
 @looped
-async def test_metadata_without_credentials_says_why(roles: Answer, given: Answer, words: str, chain: Chain) -> None:
+async def test_metadata_without_credentials_says_why(
+    roles: HttpResponse, given: HttpResponse, words: str, chain: Chain
+) -> None:
     with endpoints.metadata(roles, given) as server:
         metadata = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": server.url}
         chain.plant(metadata, {})
@@ -384,16 +386,16 @@ async def test_metadata_that_is_silent_names_the_hop_limit(chain: Chain) -> None
 @looped
 async def test_keys_of_metadata_and_of_a_container_are_used(chain: Chain) -> None:
     given = endpoints.answer(endpoints.credentials(SESSION))
-    with endpoints.metadata(Answer(200, {}, b"worker"), given) as server:
+    with endpoints.metadata(HttpResponse(200, {}, b"worker"), given) as server:
         metadata = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": server.url}
         for env in (metadata, {FULL: f"{server.url}/keys"}):
             chain.plant(env, {})
             if FULL in env:
                 with endpoints.always(given) as container:
                     chain.plant({FULL: container.url}, {})
-                    assert (await find_keys(chain.identity().session())).token == SESSION.token
+                    assert (await load_keys(chain.identity().session())).token == SESSION.token
             else:
-                assert (await find_keys(chain.identity().session())).token == SESSION.token
+                assert (await load_keys(chain.identity().session())).token == SESSION.token
 
 
 @pytest.mark.parametrize(
@@ -413,7 +415,7 @@ async def test_keys_of_metadata_and_of_a_container_are_used(chain: Chain) -> Non
 async def test_a_role_that_is_refused_names_role_and_fix(code: str, message: str, hint: str, chain: Chain) -> None:
     with endpoints.always(sts.error(403, code, message)) as server:
         chain.plant({"AWS_ENDPOINT_URL_STS": server.url}, {})
-        error = await chain.refusal(stored(), role_arn=ARN)
+        error = await chain.refusal(stored_keys(), role_arn=ARN)
     assert (error.exit_code, error.code) == (77, "credentials")
     assert f"{ARN} (destination.role_arn), assumed with the vault" in error.message
     assert code in error.message
@@ -421,17 +423,17 @@ async def test_a_role_that_is_refused_names_role_and_fix(code: str, message: str
 
 
 @looped
-async def test_a_role_reports_the_link_beneath_it(chain: Chain) -> None:
+async def test_role_reports_its_source_provider(chain: Chain) -> None:
     chain.plant(WEB, {})
     error = await chain.refusal(role_arn=ARN)
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" in error.message
 
 
 @looped
-async def test_the_sts_of_a_role_is_asked_in_no_endless_loop(chain: Chain) -> None:
+async def test_role_request_to_sts_ends(chain: Chain) -> None:
     with StrictEventBridge() as bridge:
         bridge.roles[ARN] = None
         chain.plant({"AWS_ENDPOINT_URL_STS": bridge.url, "AWS_PROFILE": "missing"}, {})
-        keys = await find_keys(chain.identity(stored(), role_arn=ARN).session())
+        keys = await load_keys(chain.identity(stored_keys(), role_arn=ARN).session())
     assert keys.token
     assert len(bridge.served) == 1

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.check import steps
-from forwarder.settings.load import here
+from forwarder.diagnostics import run_checks
+from forwarder.settings.load import resolve_config
 from tests.clocks import QuickClock
-from tests.e2e.harness import Done, Home, eventually, fail, sent
+from tests.e2e.harness import CommandResult, Home, eventually, fail, sent
 from tests.fakes import credential_endpoints as endpoints
 from tests.fakes import sts
-from tests.fakes.actions import Answer
+from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
@@ -26,7 +26,7 @@ from tests.fakes.wire import utc_now
 from tests.loops import looped
 
 ARN = "arn:aws:iam::123456789012:role/publisher"
-STEPS = ["settings", "vault", "logs API", "AWS identity", "event bus", "books"]
+STEPS = ["settings", "vault", "logs API", "AWS identity", "event bus", "counters"]
 SSO = "[profile prod]\nsso_session=corp\nsso_account_id=1\nsso_role_name=r\n[sso-session corp]\nsso_start_url=https://x\nsso_region=eu-west-1\n"
 
 
@@ -58,7 +58,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, bus: StrictEventBridge) -> Home:
     home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
-    home.adopt(sealed)
+    home.copy_keys(sealed)
     return home
 
 
@@ -75,16 +75,16 @@ def web_identity(home: Home, token: str | None = None) -> Path:
     return file
 
 
-def marks(done: Done) -> dict[str, str]:
+def marks(done: CommandResult) -> dict[str, str]:
     lines = [line for line in done.out.splitlines() if line[:1] in "✓✗" and line]
     return {line[2:].partition(":")[0]: line[0] for line in lines}
 
 
-def clean(done: Done, code: int = 77) -> str:
+def clean(done: CommandResult, code: int = 77) -> str:
     """Return all output of a command that ended with this code, without a traceback."""
     assert done.code == code, done
-    assert "Traceback" not in done.said, done
-    return done.said
+    assert "Traceback" not in done.output, done
+    return done.output
 
 
 def test_check_names_the_token_file_and_runs_every_step(home: Home) -> None:
@@ -100,8 +100,8 @@ def test_check_says_in_json_what_to_do(home: Home) -> None:
     clean(done)
     (identity,) = [step for step in done.json() if step["name"] == "AWS identity"]
     assert not identity["ok"]
-    assert 'the profile "prod" (AWS_PROFILE)' in identity["said"]
-    assert "aws configure --profile prod" in identity["mend"]
+    assert 'the profile "prod" (AWS_PROFILE)' in identity["message"]
+    assert "aws configure --profile prod" in identity["hint"]
 
 
 def test_once_keeps_entries_until_the_token_is_there(home: Home, bus: StrictEventBridge) -> None:
@@ -110,20 +110,20 @@ def test_once_keeps_entries_until_the_token_is_there(home: Home, bus: StrictEven
     with endpoints.web_identities({"pl4nted": session}) as server:
         home.env["AWS_ENDPOINT_URL_STS"] = server.url
         file = web_identity(home)
-        said = clean(home("once", "--timeout", "1s"))
-        assert str(file) in said
-        assert home.books()["owed"] == 1
-        assert not home.dead()
+        output = clean(home("once", "--timeout", "1s"))
+        assert str(file) in output
+        assert home.counters()["pending"] == 1
+        assert not home.dead_letters()
         file.write_text("pl4nted")
-        said = clean(home("once"), 0)
+        output = clean(home("once"), 0)
     assert sent(bus) == ["a"]
-    assert "pl4nted" not in said
+    assert "pl4nted" not in output
 
 
 def test_run_logs_the_cause_and_sends_after_the_fix(home: Home, bus: StrictEventBridge) -> None:
     config(home, "[default\n")
     with home.daemon() as daemon:
-        daemon.logs("delivery waits", "/.aws/config, line 1")
+        daemon.logs("delivery backing off", "/.aws/config, line 1")
         pair = f"aws_access_key_id={KEY.id}\naws_secret_access_key={KEY.secret}\n"
         config(home, f"[default]\n{pair}")
         daemon.until(lambda: sent(bus) == ["a"])
@@ -154,14 +154,18 @@ def lives(process: int) -> bool:
 @pytest.mark.parametrize(
     ("expires", "answer", "words"),
     [
-        (-1, Answer(500), "the login has expired"),
+        (-1, HttpResponse(500), "the login has expired"),
         (9, endpoints.answer({"message": "Session token not found"}, 401), "the login has expired"),
-        (9, Answer(403, {"x-amzn-errortype": "ForbiddenException"}, b'{"message":"No access"}'), "ForbiddenException"),
+        (
+            9,
+            HttpResponse(403, {"x-amzn-errortype": "ForbiddenException"}, b'{"message":"No access"}'),
+            "ForbiddenException",
+        ),
     ],
 )
-def test_an_sso_login_that_fails_says_how_to_log_in(home: Home, expires: int, answer: Answer, words: str) -> None:
+def test_an_sso_login_that_fails_says_how_to_log_in(home: Home, expires: int, answer: HttpResponse, words: str) -> None:
     if answer.status == 401:
-        answer = Answer(401, {"x-amzn-errortype": "UnauthorizedException"}, answer.body)
+        answer = HttpResponse(401, {"x-amzn-errortype": "UnauthorizedException"}, answer.body)
     config(home, SSO)
     cache = home.place / ".aws/sso/cache"
     cache.mkdir(parents=True)
@@ -170,10 +174,10 @@ def test_an_sso_login_that_fails_says_how_to_log_in(home: Home, expires: int, an
     (cache / f"{name}.json").write_text(json.dumps({"accessToken": "pl4nted", "expiresAt": end}))
     with endpoints.always(answer) as server:
         home.env |= {"AWS_PROFILE": "prod", "AWS_ENDPOINT_URL_SSO": server.url, "AWS_ENDPOINT_URL_SSO_OIDC": server.url}
-        said = clean(home("check"))
-    assert words in said
-    assert 'the profile "prod" (AWS_PROFILE)' in said
-    assert "pl4nted" not in said
+        output = clean(home("check"))
+    assert words in output
+    assert 'the profile "prod" (AWS_PROFILE)' in output
+    assert "pl4nted" not in output
 
 
 def test_an_unreadable_sso_cache_is_named(home: Home) -> None:
@@ -183,9 +187,9 @@ def test_an_unreadable_sso_cache_is_named(home: Home) -> None:
     cache.mkdir(parents=True)
     name = hashlib.sha1(b"corp", usedforsecurity=False).hexdigest()
     (cache / f"{name}.json").write_text("{")
-    said = clean(home("check"))
-    assert f"{cache}/{name}.json" in said
-    assert "aws sso login --profile prod" in said
+    output = clean(home("check"))
+    assert f"{cache}/{name}.json" in output
+    assert "aws sso login --profile prod" in output
 
 
 @pytest.mark.parametrize("broken", ["[default\n", "nonsense\n", "[profile other]\n"])
@@ -194,8 +198,8 @@ def test_stored_keys_work_beside_a_broken_profile(home: Home, bus: StrictEventBr
         assert home("keys", "set", name, stdin=value).code == 0
     config(home, broken)
     home.env |= {"AWS_PROFILE": "missing", "AWS_ENDPOINT_URL_STS": bus.url}
-    said = clean(home("check"), 0)
-    assert "keys from the vault" in said
+    output = clean(home("check"), 0)
+    assert "keys from the vault" in output
     clean(home("once"), 0)
     assert sent(bus) == ["a"]
 
@@ -204,18 +208,18 @@ def test_check_without_sts_still_tries_the_bus(home: Home) -> None:
     home.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
     home.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
     done = home("check")
-    said = clean(done, 69)
+    output = clean(done, 69)
     assert (marks(done)["AWS identity"], marks(done)["event bus"]) == ("✗", "✓")
-    assert "the connection is refused" in said
+    assert "the connection is refused" in output
 
 
 def test_check_names_keys_that_aws_does_not_know(home: Home, bus: StrictEventBridge) -> None:
     home.env |= {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "pl4nted"}
     home.env["AWS_ENDPOINT_URL_STS"] = bus.url
-    said = clean(home("check"))
-    assert "the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
-    assert "InvalidClientTokenId" in said
-    assert "pl4nted" not in said
+    output = clean(home("check"))
+    assert "the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in output
+    assert "InvalidClientTokenId" in output
+    assert "pl4nted" not in output
 
 
 def test_check_names_a_clock_that_is_wrong(home: Home) -> None:
@@ -235,7 +239,7 @@ async def test_a_fault_in_one_step_leaves_the_others(home: Home, monkeypatch: py
     for name, value in (home.environment() | {"AWS_PROFILE": "missing"}).items():
         monkeypatch.setenv(name, value)
     (home.place / "forwarder.db").mkdir()
-    found = {step.name: step async for step in steps(here(home.file), BrokenClock())}
+    found = {step.name: step async for step in run_checks(resolve_config(home.file), BrokenClock())}
     assert list(found) == STEPS
     broken = found["logs API"].error
     assert broken is not None
@@ -247,4 +251,4 @@ def test_wrong_settings_leave_vault_and_books(home: Home) -> None:
     home.change("destination", region="nowhere")
     done = home("check")
     clean(done, 78)
-    assert marks(done) == {"settings": "✗", "vault": "✓", "books": "✓"}
+    assert marks(done) == {"settings": "✗", "vault": "✓", "counters": "✓"}

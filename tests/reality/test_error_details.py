@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from forwarder.intake.shaping import error_of
+from forwarder.intake.transform import unredacted_error
 from tests.samples import a_failure
 
 NODE_API_ERROR = {
@@ -19,7 +19,7 @@ NODE_API_ERROR = {
 
 
 @pytest.mark.parametrize(
-    ("error", "right"),
+    ("error", "expected"),
     [
         (
             NODE_API_ERROR,
@@ -53,5 +53,5 @@ NODE_API_ERROR = {
         ({"message": {"message": "inner", "code": 5}}, {"message": "inner", "code": "5"}),
     ],
 )
-def test_error_keeps_what_names_the_reason(error: Any, right: dict[str, Any]) -> None:
-    assert error_of(a_failure(error=error)) == right
+def test_error_keeps_what_names_the_reason(error: Any, expected: dict[str, Any]) -> None:
+    assert unredacted_error(a_failure(error=error)) == expected

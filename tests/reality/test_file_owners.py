@@ -27,24 +27,24 @@ def test_ledger_that_root_made_is_named_with_its_owner(home: Home, alloy: FakeAl
     fail(alloy, "a")
     assert home("once").code == 0
     hand_over(home, root_keeps=kept)
-    for verb in ("once", "check"):
-        done = as_user(home, verb)
+    for command in ("once", "check"):
+        done = as_user(home, command)
         assert done.code != 0
-        assert f"{kept} belongs to user 0, and this is user {ARBITRARY_USER}" in done.said
-        assert f"chown {ARBITRARY_USER}" in done.said
-        assert "Traceback" not in done.said
+        assert f"{kept} belongs to user 0, and this is user {ARBITRARY_USER}" in done.output
+        assert f"chown {ARBITRARY_USER}" in done.output
+        assert "Traceback" not in done.output
 
 
 @mounting
 @pytest.mark.parametrize(
-    ("kept", "verb"), [("forwarder.keys", ("keys", "remove", "alloy-api-key")), ("forwarder.toml", ("disable",))]
+    ("kept", "command"), [("forwarder.keys", ("keys", "remove", "alloy-api-key")), ("forwarder.toml", ("disable",))]
 )
-def test_file_that_root_made_is_named_when_edited(home: Home, kept: str, verb: tuple[str, ...]) -> None:
+def test_file_that_root_made_is_named_when_edited(home: Home, kept: str, command: tuple[str, ...]) -> None:
     hand_over(home, root_keeps=kept)
-    done = as_user(home, *verb)
+    done = as_user(home, *command)
     assert done.code != 0
-    assert f"{kept} belongs to user 0" in done.said
-    assert "Traceback" not in done.said
+    assert f"{kept} belongs to user 0" in done.output
+    assert "Traceback" not in done.output
 
 
 @mounting

@@ -64,11 +64,11 @@ def test_folder_without_locks_is_named_with_a_hint(home: Home, tmp_path: Path, n
     (start / "sitecustomize.py").write_text(NO_LOCKS.format(name=name))
     assert home("once").code == 0
     home.env["PYTHONPATH"] = str(start)
-    for verb in ("once", "run", "status", "check"):
-        done = home(verb)
-        assert done.code == 1, verb
-        assert "forwarder.db.lock cannot be acquired" in done.said, verb
-        assert LOCAL_DISK in done.said, verb
+    for command in ("once", "run", "status", "check"):
+        done = home(command)
+        assert done.code == 1, command
+        assert "forwarder.db.lock cannot be acquired" in done.output, command
+        assert LOCAL_DISK in done.output, command
     done = home("disable")
     assert done.code == 1
     assert "its file system has no locks" in done.err
@@ -83,10 +83,10 @@ def test_shared_memory_that_is_refused_is_named(home: Home, tmp_path: Path) -> N
     library = tmp_path / "shared.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "shared.c", "-ldl"], check=True)  # noqa: S603 - a file of ours
     home.env["LD_PRELOAD"] = str(library)
-    for verb in ("once", "run", "status"):
-        done = home(verb)
-        assert done.code == 75, verb
-        assert LOCAL_DISK in done.err, verb
+    for command in ("once", "run", "status"):
+        done = home(command)
+        assert done.code == 75, command
+        assert LOCAL_DISK in done.err, command
     del home.env["LD_PRELOAD"]
     assert "was not completed when it was made" in home("status").err
     assert home("once").code == 0

@@ -10,7 +10,7 @@ import pty
 import signal
 import subprocess
 
-from tests.e2e.harness import DEADLINE, PROGRAM, Home, eventually, fail, sent
+from tests.e2e.harness import DEADLINE_SECONDS, PROGRAM, Home, eventually, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -35,7 +35,7 @@ def test_terminal_that_closes_stops_nothing(home: Home, alloy: FakeAlloy, bus: S
         fail(alloy, "later")
         assert eventually(lambda: sent(bus) == ["before", "later"])
         process.terminate()
-        assert process.wait(DEADLINE) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0
     finally:
         process.kill()
         process.wait()

@@ -22,7 +22,7 @@ import pytest
 
 from forwarder.ledger import RunningLock
 from tests.e2e.conftest import alloy, bus, home, sealed
-from tests.e2e.harness import Daemon, Done, Home
+from tests.e2e.harness import CommandResult, Daemon, Home
 from tests.fakes.certificates import DAY, self_signed
 
 __all__ = ["alloy", "bus", "home", "sealed"]
@@ -48,13 +48,13 @@ def listening(home: Home, **web: object) -> Iterator[Daemon]:
     """A daemon that has bound its listeners."""
     home.change("web", **web)
     with home.daemon() as daemon:
-        daemon.logs("health doors" if web.get("health_listen") else '"event": "page"')
+        daemon.logs("health endpoints listening" if web.get("health_listen") else '"event": "web UI listening"')
         yield daemon
 
 
-def healthy(home: Home, *options: str) -> Done:
+def healthy(home: Home, *options: str) -> CommandResult:
     done = home("health", *options)
-    assert (done.code, done.err) == (0, ""), done.said
+    assert (done.code, done.err) == (0, ""), done.output
     return done
 
 
@@ -107,7 +107,7 @@ def test_health_prefers_the_health_listener(home: Home, tmp_path: Path) -> None:
 def test_health_takes_the_address_from_the_environment(home: Home) -> None:
     home.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
     with home.daemon() as daemon:
-        daemon.logs("health doors")
+        daemon.logs("health endpoints listening")
         healthy(home)
 
 
@@ -120,7 +120,7 @@ def test_health_reaches_a_proxied_network_address(home: Home) -> None:
     script = f"""
         ip link set lo up && ip addr add 192.0.2.7/32 dev lo
         {program} run 2>daemon.log & pid=$!
-        for _ in $(seq 100); do grep -q '"event": "page"' daemon.log && break; sleep 0.1; done
+        for _ in $(seq 100); do grep -q '"event": "web UI listening"' daemon.log && break; sleep 0.1; done
         {program} health; code=$?
         kill $pid; wait $pid; exit $code
     """
@@ -151,7 +151,7 @@ def test_readiness_of_a_working_daemon_is_healthy(home: Home) -> None:
         daemon.until(lambda: home("health", "--ready").code == 0)
         found = healthy(home, "--ready", "--json").json()
     assert found["response"]["ready"] is True
-    assert (found["status"], found["healthy"], found["mend"]) == (200, True, "")
+    assert (found["status"], found["healthy"], found["hint"]) == (200, True, "")
 
 
 def test_no_answer_names_address_cause_and_hint(home: Home) -> None:
@@ -199,7 +199,7 @@ def answering(response: bytes) -> Iterator[int]:
         (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\x1b[0m", 1, "not as a forwarder: �[31mred"),
         (b"HTTP/1.0 302 Found\r\nLocation: /login\r\n\r\n", 1, "answers 302, but not as a forwarder"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 60_000, 1, "not as a forwarder"),
-        (b'HTTP/1.0 503 No\r\n\r\n{"live": false, "late": ["intake"]}', 1, "answers 503: stalled: intake"),
+        (b'HTTP/1.0 503 No\r\n\r\n{"live": false, "stalled": ["intake"]}', 1, "answers 503: stalled: intake"),
         (b'HTTP/1.0 503 No\r\n\r\n{"live": true}', 1, "answers 503"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", 69, "does not answer with HTTP"),
         (b"", 69, "does not answer with HTTP"),
@@ -211,12 +211,12 @@ def test_another_program_is_not_healthy(home: Home, response: bytes, code: int, 
         done = home("health")
     assert done.code == code
     assert reason in done.err
-    assert "Traceback" not in done.said
+    assert "Traceback" not in done.output
 
 
 def test_without_a_listener_the_lock_decides(home: Home) -> None:
     done = home("health")
-    assert (done.code, "no process holds its lock" in done.err) == (69, True), done.said
+    assert (done.code, "no process holds its lock" in done.err) == (69, True), done.output
     with RunningLock(home.place / "forwarder.db"):
         assert "no listener is configured" in healthy(home).out
         done = home("health", "--ready")
@@ -243,7 +243,7 @@ def test_an_invalid_edit_leaves_the_daemon_healthy(home: Home, text: str) -> Non
     """The daemon keeps its last good settings, so its health check may not end it."""
     home.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
     with home.daemon() as daemon:
-        daemon.logs("health doors")
+        daemon.logs("health endpoints listening")
         home.write(text)
         healthy(home)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.harness import PROGRAM, VERB_TIMEOUT, Home, fail, sent
+from tests.e2e.harness import COMMAND_TIMEOUT_SECONDS, PROGRAM, Home, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -41,9 +41,9 @@ def broken(home: Home, tmp_path: Path, file: str, text: str) -> None:
 @pytest.mark.parametrize("module", ["_sqlite3", "_ssl", "zlib"])
 def test_python_without_a_part_is_named(home: Home, tmp_path: Path, module: str) -> None:
     broken(home, tmp_path, f"{module}.py", MISSING.format(module))
-    for verb in ("status", "once"):
-        done = home(verb)
-        assert done.code == 1, verb
+    for command in ("status", "once"):
+        done = home(command)
+        assert done.code == 1, command
         assert done.out == ""
         assert done.err.splitlines()[0] == f"error: this Python was built without its module {module}"
         assert len(done.err.splitlines()) == 2
@@ -75,25 +75,25 @@ default_properties = fips=yes
 """
 
 
-@pytest.mark.parametrize("verb", ["once", "run", "check"])
-def test_fips_mode_without_its_provider_is_named(home: Home, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("command", ["once", "run", "check"])
+def test_fips_mode_without_its_provider_is_named(home: Home, tmp_path: Path, command: str) -> None:
     (file := tmp_path / "openssl.cnf").write_text(FIPS_WITHOUT_PROVIDER)
     home.env["OPENSSL_CONF"] = str(file)
-    done = home(verb)
+    done = home(command)
     assert done.code == 1
-    assert "OpenSSL cannot do what is needed" in done.said
-    assert "FIPS" in done.said
-    assert "the output" not in done.said
+    assert "OpenSSL cannot do what is needed" in done.output
+    assert "FIPS" in done.output
+    assert "the output" not in done.output
 
 
 def test_limit_of_threads_is_named(home: Home, tmp_path: Path) -> None:
     broken(home, tmp_path, "sitecustomize.py", NO_THREADS)
-    for verb in ("once", "run", "check"):
-        done = home(verb)
-        assert done.code == 1, verb
-        assert "no further thread can be started" in done.said, verb
-        assert "TasksMax" in done.said, verb
-        assert "Traceback" not in done.said, verb
+    for command in ("once", "run", "check"):
+        done = home(command)
+        assert done.code == 1, command
+        assert "no further thread can be started" in done.output, command
+        assert "TasksMax" in done.output, command
+        assert "Traceback" not in done.output, command
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a namespace of processes")
@@ -107,7 +107,7 @@ def test_first_process_of_a_container_stops_on_sigterm(home: Home) -> None:
         env=home.environment(),
         cwd=home.place,
         capture_output=True,
-        timeout=VERB_TIMEOUT,
+        timeout=COMMAND_TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done

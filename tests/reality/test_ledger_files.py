@@ -72,11 +72,11 @@ def send_to(stage: Stage, address: str) -> None:
 
 def recorded(stage: Stage) -> int:
     """Read by a command of the program: another connection of this process would disturb nothing, but prove less."""
-    return int(json.loads(stage.home.verb("status", "--json").stdout)["books"]["recorded"])
+    return int(json.loads(stage.home.run_command("status", "--json").stdout)["counters"]["recorded"])
 
 
 def failed(daemon: Daemon) -> Callable[[], bool]:
-    return lambda: daemon.says('"event": "part changed"', '"part": "ledger"', '"state": "FAILED"')
+    return lambda: daemon.says('"event": "component state changed"', '"component": "ledger"', '"state": "FAILED"')
 
 
 CASES: Final = [(harm, "down") for harm in HARM] + [("all removed", "up"), ("log removed", "up")]
@@ -94,8 +94,8 @@ def test_ledger_harmed_while_running_is_failed(stage: Stage, harm: str, bus: str
             daemon.until(stage.has(*numbered(30)))
         HARM[harm](stage.home.ledger)
         daemon.until(failed(daemon), within=SOON)
-        for verb in ("status", "check"):
-            done = stage.home.verb(verb)
+        for command in ("status", "check"):
+            done = stage.home.run_command(command)
             assert done.returncode != 0, done.stdout + done.stderr
             assert "Traceback" not in done.stderr
         daemon.stop()
@@ -110,7 +110,7 @@ def test_removed_ledger_is_restored_at_the_stop(stage: Stage) -> None:
         daemon.until(lambda: recorded(stage) >= 30)
         remove_all(stage.home.ledger)
         daemon.until(failed(daemon), within=SOON)
-        second = stage.home.verb("run")
+        second = stage.home.run_command("run")
         assert second.returncode == 75, second.stderr
         assert daemon.stop() == 0
     send_to(stage, stage.bridge.url)
@@ -118,7 +118,7 @@ def test_removed_ledger_is_restored_at_the_stop(stage: Stage) -> None:
         daemon.until(stage.has(*ids))
         assert daemon.stop() == 0
     assert stage.sent() == ids
-    assert stage.home.verb("status").returncode == 0
+    assert stage.home.run_command("status").returncode == 0
 
 
 def test_moved_ledger_that_is_moved_back_is_used_again(stage: Stage) -> None:
@@ -129,7 +129,7 @@ def test_moved_ledger_that_is_moved_back_is_used_again(stage: Stage) -> None:
         daemon.until(failed(daemon), within=SOON)
         for each in (stage.home.ledger.parent / "away").iterdir():
             each.replace(stage.home.ledger.parent / each.name)
-        daemon.until(lambda: daemon.says('"part": "ledger"', '"state": "HEALTHY"'), within=SOON)
+        daemon.until(lambda: daemon.says('"component": "ledger"', '"state": "HEALTHY"'), within=SOON)
         stage.fail("b")
         daemon.until(stage.has("b"))
         assert daemon.stop() == 0
@@ -161,5 +161,5 @@ def test_removed_lock_is_acquired_again(stage: Stage) -> None:
         lock = part(stage.home.ledger, ".lock")
         lock.unlink()
         daemon.until(lock.exists, within=SOON)
-        assert stage.home.verb("run").returncode == 75
+        assert stage.home.run_command("run").returncode == 75
         assert daemon.stop() == 0

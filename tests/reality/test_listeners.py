@@ -20,14 +20,14 @@ from forwarder.web.connection import Timeouts
 from forwarder.web.connection_limit import (
     MAX_CONNECTIONS,
     MIN_CONNECTIONS,
-    PAGE_SHARE,
+    WEB_UI_SHARE,
     connections_within,
     max_connections,
 )
 from forwarder.web.status_page import MAX_STREAMS_OF_SESSION
 from tests.loops import looped, until
-from tests.web.tls import certified
-from tests.web.visit import Visit, visit
+from tests.web.certificates import create_certificate
+from tests.web.client import WebClient, web_client
 
 SHORT = 0.3
 PATIENT = Timeouts(handshake=60, head=60, body=60, idle=60, write=60, lingering=60, shutdown=SHORT)
@@ -56,8 +56,8 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
             return b""
 
 
-def head(at: Visit, line: str, *more: str) -> bytes:
-    host = urlsplit(at.served.page or at.served.doors).netloc
+def head(client: WebClient, line: str, *more: str) -> bytes:
+    host = urlsplit(client.addresses.web_ui or client.addresses.health).netloc
     return "\r\n".join([line, f"Host: {host}", f"Origin: http://{host}", *more, "", ""]).encode()
 
 
@@ -69,8 +69,8 @@ def kinds(log: list[MutableMapping[str, Any]]) -> list[Any]:
 @looped
 async def test_client_that_sends_no_whole_head_is_closed(tmp_path: Path, begun: bytes) -> None:
     async with (
-        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as at,
-        connected(at.served.page) as (reader, writer),
+        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
+        connected(client.addresses.web_ui) as (reader, writer),
     ):
         with capture_logs() as log:
             writer.write(begun)
@@ -82,8 +82,8 @@ async def test_client_that_sends_no_whole_head_is_closed(tmp_path: Path, begun: 
 async def test_client_that_trickles_a_head_is_closed(tmp_path: Path) -> None:
     """Each byte counts for nothing: the whole head has one limit."""
     async with (
-        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as at,
-        connected(at.served.page) as (reader, writer),
+        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
+        connected(client.addresses.web_ui) as (reader, writer),
     ):
 
         async def trickle() -> None:
@@ -101,10 +101,10 @@ async def test_client_that_trickles_a_head_is_closed(tmp_path: Path) -> None:
 @looped
 async def test_second_head_has_the_same_limit(tmp_path: Path) -> None:
     async with (
-        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as at,
-        connected(at.served.page) as (reader, writer),
+        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
+        connected(client.addresses.web_ui) as (reader, writer),
     ):
-        writer.write(head(at, "GET /livez HTTP/1.1"))
+        writer.write(head(client, "GET /livez HTTP/1.1"))
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
         writer.write(b"GET /li")
         assert await closed(reader) == b""
@@ -113,11 +113,11 @@ async def test_second_head_has_the_same_limit(tmp_path: Path) -> None:
 @looped
 async def test_idle_client_is_closed_after_its_request(tmp_path: Path) -> None:
     async with (
-        visit(tmp_path, timeouts=replace(PATIENT, idle=SHORT)) as at,
-        connected(at.served.page) as (reader, writer),
+        web_client(tmp_path, timeouts=replace(PATIENT, idle=SHORT)) as client,
+        connected(client.addresses.web_ui) as (reader, writer),
     ):
         with capture_logs() as log:
-            writer.write(head(at, "GET /livez HTTP/1.1"))
+            writer.write(head(client, "GET /livez HTTP/1.1"))
             assert (await closed(reader)).startswith(b"HTTP/1.1 200")
         assert kinds(log) == []
 
@@ -126,9 +126,12 @@ async def test_idle_client_is_closed_after_its_request(tmp_path: Path) -> None:
 @looped
 async def test_body_that_does_not_end_is_refused(tmp_path: Path, length: str) -> None:
     timeouts = replace(PATIENT, body=SHORT, lingering=SHORT)
-    async with visit(tmp_path, timeouts=timeouts) as at, connected(at.served.page) as (reader, writer):
+    async with (
+        web_client(tmp_path, timeouts=timeouts) as client,
+        connected(client.addresses.web_ui) as (reader, writer),
+    ):
         with capture_logs() as log:
-            writer.write(head(at, "POST /login HTTP/1.1", length) + b"6\r\ntoken=")
+            writer.write(head(client, "POST /login HTTP/1.1", length) + b"6\r\ntoken=")
             assert (await closed(reader)).startswith(b"HTTP/1.1 408")
         assert kinds(log) == ["body_timeout"]
 
@@ -137,29 +140,29 @@ async def test_body_that_does_not_end_is_refused(tmp_path: Path, length: str) ->
 async def test_body_that_nobody_reads_is_dropped(tmp_path: Path) -> None:
     """The response goes out at once, and the connection does not wait for the rest of the body."""
     timeouts = replace(PATIENT, lingering=SHORT)
-    async with visit(tmp_path, listen="", health_listen="127.0.0.1:0", timeouts=timeouts) as at:
+    async with web_client(tmp_path, listen="", health_listen="127.0.0.1:0", timeouts=timeouts) as client:
         for line in ("GET /livez HTTP/1.1", "POST /none HTTP/1.1"):
-            async with connected(at.served.doors) as (reader, writer):
-                writer.write(head(at, line, "Content-Length: 1000") + b"x")
+            async with connected(client.addresses.health) as (reader, writer):
+                writer.write(head(client, line, "Content-Length: 1000") + b"x")
                 assert (await closed(reader)).startswith((b"HTTP/1.1 200", b"HTTP/1.1 404"))
 
 
 @looped
 async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
-    async with visit(tmp_path, timeouts=replace(PATIENT, write=SHORT)) as at:
-        parts = urlsplit(at.served.page)
+    async with web_client(tmp_path, timeouts=replace(PATIENT, write=SHORT)) as client:
+        parts = urlsplit(client.addresses.web_ui)
         with socket.socket() as stuck, capture_logs() as log:
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             stuck.setblocking(False)
             await asyncio.get_running_loop().sock_connect(stuck, (parts.hostname, parts.port))
-            asking = asyncio.create_task(ask_without_reading(stuck, head(at, "GET /metrics HTTP/1.1")))
+            sending = asyncio.create_task(send_without_reading(stuck, head(client, "GET /metrics HTTP/1.1")))
             await until(lambda: "write_timeout" in kinds(log))
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-        assert (await at.get("/livez")).status == 200
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        assert (await client.get("/livez")).status == 200
 
 
-async def ask_without_reading(stuck: socket.socket, request: bytes) -> None:
+async def send_without_reading(stuck: socket.socket, request: bytes) -> None:
     with suppress(ConnectionError):
         while True:
             await asyncio.get_running_loop().sock_sendall(stuck, request)
@@ -168,9 +171,9 @@ async def ask_without_reading(stuck: socket.socket, request: bytes) -> None:
 @looped
 async def test_handshake_that_does_not_end_is_closed(tmp_path: Path) -> None:
     timeouts = replace(PATIENT, handshake=SHORT)
-    async with visit(tmp_path, timeouts=timeouts, **certified(tmp_path)) as at:
+    async with web_client(tmp_path, timeouts=timeouts, **create_certificate(tmp_path)) as client:
         for begun in (b"", b"\x16\x03\x01"):
-            async with connected(at.served.page) as (reader, writer):
+            async with connected(client.addresses.web_ui) as (reader, writer):
                 writer.write(begun)
                 assert await closed(reader) == b""
 
@@ -178,11 +181,11 @@ async def test_handshake_that_does_not_end_is_closed(tmp_path: Path) -> None:
 @looped
 async def test_plain_request_to_a_tls_listener_is_closed(tmp_path: Path) -> None:
     async with (
-        visit(tmp_path, timeouts=PATIENT, **certified(tmp_path)) as at,
-        connected(at.served.page) as (reader, writer),
+        web_client(tmp_path, timeouts=PATIENT, **create_certificate(tmp_path)) as client,
+        connected(client.addresses.web_ui) as (reader, writer),
     ):
         with capture_logs() as log:
-            writer.write(head(at, "GET /planted-token HTTP/1.1"))
+            writer.write(head(client, "GET /planted-token HTTP/1.1"))
             assert b"HTTP/1" not in await closed(reader)
         assert kinds(log) == ["tls_handshake"]
         assert "planted" not in str(log)
@@ -193,8 +196,8 @@ async def test_tls_client_is_limited_after_the_handshake_too(tmp_path: Path) -> 
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     async with (
-        visit(tmp_path, timeouts=replace(PATIENT, head=SHORT), **certified(tmp_path)) as at,
-        connected(at.served.page, ssl=trusting) as (reader, writer),
+        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT), **create_certificate(tmp_path)) as client,
+        connected(client.addresses.web_ui, ssl=trusting) as (reader, writer),
     ):
         writer.write(b"GET /")
         assert await closed(reader) == b""
@@ -202,36 +205,36 @@ async def test_tls_client_is_limited_after_the_handshake_too(tmp_path: Path) -> 
 
 @looped
 async def test_connection_that_waits_longest_makes_room(tmp_path: Path) -> None:
-    async with visit(tmp_path, timeouts=PATIENT) as at, AsyncExitStack() as stack:
-        share = int(max_connections() * PAGE_SHARE)
-        first, _ = await stack.enter_async_context(connected(at.served.page))
-        others = [await stack.enter_async_context(connected(at.served.page)) for _ in range(share + 20)]
+    async with web_client(tmp_path, timeouts=PATIENT) as client, AsyncExitStack() as stack:
+        share = int(max_connections() * WEB_UI_SHARE)
+        first, _ = await stack.enter_async_context(connected(client.addresses.web_ui))
+        others = [await stack.enter_async_context(connected(client.addresses.web_ui)) for _ in range(share + 20)]
         assert await closed(first) == b""
-        assert (await at.get("/livez")).status == 200
+        assert (await client.get("/livez")).status == 200
         reader, writer = others[-1]
-        writer.write(head(at, "GET /livez HTTP/1.1"))
+        writer.write(head(client, "GET /livez HTTP/1.1"))
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
 
 
 @looped
 async def test_streams_of_a_session_are_limited(tmp_path: Path) -> None:
-    async with visit(tmp_path, timeouts=PATIENT) as at, AsyncExitStack() as stack:
-        await at.log_in()
-        cookie = "; ".join(f"{each.key}={each.value}" for each in at.browser.cookie_jar)
-        request = head(at, "GET /status/stream HTTP/1.1", f"Cookie: {cookie}")
+    async with web_client(tmp_path, timeouts=PATIENT) as client, AsyncExitStack() as stack:
+        await client.log_in()
+        cookie = "; ".join(f"{each.key}={each.value}" for each in client.browser.cookie_jar)
+        request = head(client, "GET /status/stream HTTP/1.1", f"Cookie: {cookie}")
         streams = []
         for _ in range(MAX_STREAMS_OF_SESSION):
-            reader, writer = await stack.enter_async_context(connected(at.served.page))
+            reader, writer = await stack.enter_async_context(connected(client.addresses.web_ui))
             writer.write(request)
             assert (await reader.readuntil(b"\n\n")).startswith(b"HTTP/1.1 200")
             streams.append(writer)
         with capture_logs() as log:
-            assert (await at.get("/status/stream")).status == 429
+            assert (await client.get("/status/stream")).status == 429
         assert kinds(log) == ["too_many_streams"]
         streams[0].close()
         async with asyncio.timeout(20):
-            while (await at.get("/status/stream")).status == 429:
-                at.clock.advance(1)
+            while (await client.get("/status/stream")).status == 429:
+                client.clock.advance(1)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.doors import address, ask
 from tests.e2e.harness import Daemon, Home, fail, numbered, sent
+from tests.e2e.web_client import http_request, web_address
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.web.tls import certified
+from tests.web.certificates import create_certificate
 
 DESCRIPTORS = 256
 
@@ -29,8 +29,8 @@ Opening = Callable[[str, int], socket.socket]
 
 
 def health_address(daemon: Daemon) -> str:
-    daemon.logs('"event": "health doors"')
-    (line,) = [line for line in daemon.log.splitlines() if '"event": "health doors"' in line]
+    daemon.logs('"event": "health endpoints listening"')
+    (line,) = [line for line in daemon.log.splitlines() if '"event": "health endpoints listening"' in line]
     return str(json.loads(line)["address"])
 
 
@@ -95,7 +95,7 @@ def seconds_of_processor(daemon: Daemon) -> float:
 def daemon(home: Home) -> Iterator[Daemon]:
     home.change("web", listen="127.0.0.1:0", health_listen="127.0.0.1:0")
     with home.daemon() as daemon:
-        address(daemon)
+        web_address(daemon)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         yield daemon
 
@@ -106,7 +106,7 @@ def daemon(home: Home) -> Iterator[Daemon]:
 def test_many_connections_do_not_stop_forwarding(
     daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge, opening: Opening
 ) -> None:
-    page, health = address(daemon), health_address(daemon)
+    page, health = web_address(daemon), health_address(daemon)
     before = len(daemon.log)
     with many(300, opening, page, health):
         open_files = len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
@@ -114,7 +114,7 @@ def test_many_connections_do_not_stop_forwarding(
         fail(alloy, *numbered(20))
         daemon.until(lambda: len(sent(bus)) == 20)
         for each in (page, health):
-            assert ask(f"{each}/livez")[0] == 200
+            assert http_request(f"{each}/livez")[0] == 200
     assert len(daemon.log) - before < MAX_LOG_BYTES
     assert "Traceback" not in daemon.log
     assert "planted" not in daemon.log
@@ -122,30 +122,32 @@ def test_many_connections_do_not_stop_forwarding(
 
 def test_a_full_page_leaves_the_health_endpoints_reachable(daemon: Daemon) -> None:
     health = health_address(daemon)
-    with many(300, idle, address(daemon)):
+    with many(300, idle, web_address(daemon)):
         for path in ("/livez", "/metrics"):
-            assert ask(f"{health}{path}")[0] == 200
+            assert http_request(f"{health}{path}")[0] == 200
 
 
 def test_too_many_connections_are_one_line_of_the_log(daemon: Daemon) -> None:
-    page, health = address(daemon), health_address(daemon)
+    page, health = web_address(daemon), health_address(daemon)
     with many(300, idle, page):
         daemon.logs('"kind": "too_many_connections"')
-        assert ask(f"{page}/livez")[0] == 200
+        assert http_request(f"{page}/livez")[0] == 200
     lines = [json.loads(line) for line in daemon.log.splitlines() if '"kind": "too_many_connections"' in line]
     assert [(line["listener"], line["caller"], "ulimit" in line["hint"]) for line in lines] == [
         ("listen", "127.0.0.1", True)
     ]
-    _, text = ask(f"{health}/metrics")
-    counted = re.search(r'^forwarder_request_problems_total\{kind="too_many_connections"\} (\S+)$', text, re.MULTILINE)
+    _, text = http_request(f"{health}/metrics")
+    counted = re.search(
+        r'^forwarder_web_request_errors_total\{kind="too_many_connections"\} (\S+)$', text, re.MULTILINE
+    )
     assert counted
     assert float(counted[1]) > 100
 
 
 def test_a_daemon_without_descriptors_does_not_spin(daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     """The limit falls below what is open already: nothing can be accepted, and nothing is logged again and again."""
-    page = address(daemon)
-    daemon.until(lambda: ask(f"{page}/readyz")[0] == 200)
+    page = web_address(daemon)
+    daemon.until(lambda: http_request(f"{page}/readyz")[0] == 200)
     before = len(daemon.log)
     with many(20, idle, page):
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (10, DESCRIPTORS))
@@ -157,14 +159,14 @@ def test_a_daemon_without_descriptors_does_not_spin(daemon: Daemon, alloy: FakeA
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     fail(alloy, *numbered(3))
     daemon.until(lambda: len(sent(bus)) == 3)
-    daemon.until(lambda: ask(f"{page}/livez")[0] == 200)
+    daemon.until(lambda: http_request(f"{page}/livez")[0] == 200)
     assert len(daemon.log) - before < MAX_LOG_BYTES
 
 
 def test_handshakes_that_never_end_do_not_stop_forwarding(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("web", listen="127.0.0.1:0", **certified(home.place))
+    home.change("web", listen="127.0.0.1:0", **create_certificate(home.place))
     with home.daemon() as daemon:
-        page = urlsplit(address(daemon))
+        page = urlsplit(web_address(daemon))
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         with many(300, idle, page.geturl()):
             fail(alloy, *numbered(5))

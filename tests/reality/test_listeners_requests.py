@@ -14,15 +14,15 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from forwarder.vault import HOOK_TOKEN
+from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.connection import HEADERS
-from forwarder.web.tokens import renew
+from forwarder.web.tokens import issue_token
 from tests.clocks import NOON
-from tests.e2e.doors import address, ask, hook
 from tests.e2e.harness import Home, eventually
+from tests.e2e.web_client import create_webhook, http_request, web_address
 from tests.loops import looped
-from tests.web.tls import signing_key
-from tests.web.visit import Visit, visit
+from tests.web.certificates import create_signing_key
+from tests.web.client import WebClient, web_client
 
 PLANTED = "planted-0b5e1c7d9a"
 """It stands in place of a session cookie, a webhook token or a password."""
@@ -140,7 +140,7 @@ def headers_of(received: bytes) -> tuple[int, dict[str, str]]:
     return int(lines[0].split()[1]), dict(line.split(": ", 1) for line in lines[1:])
 
 
-class Listening(logging.Handler):
+class LogCollector(logging.Handler):
     """All that libraries log."""
 
     def __init__(self) -> None:
@@ -152,19 +152,19 @@ class Listening(logging.Handler):
             self.lines.append(self.format(record))
 
 
-@pytest.mark.parametrize("listener", ["page", "doors"])
+@pytest.mark.parametrize("listener", ["web_ui", "health"])
 @pytest.mark.parametrize("case", REQUESTS)
 @looped
 async def test_malformed_request_is_refused_quietly(tmp_path: Path, case: str, listener: str) -> None:
-    listening = Listening()
-    logging.getLogger().addHandler(listening)
+    collector = LogCollector()
+    logging.getLogger().addHandler(collector)
     try:
-        async with visit(tmp_path, health_listen="127.0.0.1:0") as at:
+        async with web_client(tmp_path, health_listen="127.0.0.1:0") as client:
             with capture_logs() as log:
-                received = await exchange(getattr(at.served, listener), REQUESTS[case])
-            assert (await at.get("/livez")).status == 200
+                received = await exchange(getattr(client.addresses, listener), REQUESTS[case])
+            assert (await client.get("/livez")).status == 200
     finally:
-        logging.getLogger().removeHandler(listening)
+        logging.getLogger().removeHandler(collector)
     status, headers = headers_of(received)
     assert 300 <= status < 500
     assert {name: headers.get(name) for name in HEADERS} == HEADERS
@@ -172,22 +172,22 @@ async def test_malformed_request_is_refused_quietly(tmp_path: Path, case: str, l
     assert not re.search(f"{PLANTED}|aiohttp|python|Traceback", received.decode("latin-1"), re.IGNORECASE)
     assert PLANTED not in str(log)
     assert not [line for line in log if line["event"] == "request failed"]
-    assert listening.lines == []
+    assert collector.lines == []
 
 
 @looped
 async def test_chunk_damaged_late_is_refused_at_once(tmp_path: Path) -> None:
     """aiohttp leaves the reader of the body waiting; see `Connection._end_damaged_body`."""
-    async with visit(tmp_path) as at:
+    async with web_client(tmp_path) as client:
         async with asyncio.timeout(5):
-            received = await exchange(at.served.page, REQUESTS["a chunk damaged later"])
+            received = await exchange(client.addresses.web_ui, REQUESTS["a chunk damaged later"])
         assert received.startswith(b"HTTP/1.1 400")
 
 
 @looped
 async def test_client_that_leaves_during_its_body_is_no_fault(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        where = urlsplit(at.served.page)
+    async with web_client(tmp_path) as client:
+        where = urlsplit(client.addresses.web_ui)
         with capture_logs() as log:
             for line in (post(FORM, "Content-Length: 60", body="token=")[0], get()[0], b"GET /"):
                 _, writer = await asyncio.open_connection(where.hostname, where.port)
@@ -195,7 +195,7 @@ async def test_client_that_leaves_during_its_body_is_no_fault(tmp_path: Path) ->
                 await writer.drain()
                 writer.transport.abort()
             for _ in range(20):
-                assert (await at.get("/livez")).status == 200
+                assert (await client.get("/livez")).status == 200
         assert log == []
 
 
@@ -222,35 +222,35 @@ async def test_odd_webhook_body_is_no_fault(
 ) -> None:  # a parameter of a test
     web: dict[str, Any] = {}
     if signed:
-        signing_key(tmp_path)
+        create_signing_key(tmp_path)
         web = {"alloy_public_key": "alloy.pem"}
-    async with visit(tmp_path, **web) as at:
-        token = renew(at.desk.place, at.desk.settings(), HOOK_TOKEN, NOON)
+    async with web_client(tmp_path, **web) as client:
+        token = issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)
         with capture_logs() as log:
-            status = await called(at, token, body, headers)
+            status = await call_webhook(client, token, body, headers)
         assert status == 401 if signed else status in (202, 204)
         assert token not in str(log)
         assert not [line for line in log if line["event"] == "request failed"]
 
 
-async def called(at: Visit, token: str, body: bytes, headers: dict[str, str]) -> int:
+async def call_webhook(client: WebClient, token: str, body: bytes, headers: dict[str, str]) -> int:
     lines = [
         f"POST /hooks/alloy/{token} HTTP/1.1",
-        f"Host: {urlsplit(at.served.page).netloc}",
+        f"Host: {urlsplit(client.addresses.web_ui).netloc}",
         f"Content-Length: {len(body)}",
         "X-Alloy-Signature: 00ff",
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     head = "\r\n".join([*lines, "", ""]).encode(errors="surrogateescape")
-    return headers_of(await exchange(at.served.page, (head + body,)))[0]
+    return headers_of(await exchange(client.addresses.web_ui, (head + body,)))[0]
 
 
 def test_thousands_of_bad_requests_are_one_line_of_the_log(home: Home) -> None:
     """The log of a real daemon, with nothing between it and the file."""
     home.change("web", listen="127.0.0.1:0")
     with home.daemon() as daemon:
-        page = address(daemon)
-        path = urlsplit(hook(home, page)).path
+        page = web_address(daemon)
+        path = urlsplit(create_webhook(home, page)).path
         before = len(daemon.log)
         bad = f"P@ST {path} HTTP/1.1\r\nCookie: {PLANTED}\r\n\r\n".encode()
 
@@ -265,5 +265,5 @@ def test_thousands_of_bad_requests_are_one_line_of_the_log(home: Home) -> None:
         assert (line["kind"], line["listener"], line["caller"]) == ("malformed_request", "listen", "127.0.0.1")
         assert PLANTED not in daemon.log
         assert path not in daemon.log
-        counted = 'forwarder_request_problems_total{kind="malformed_request"} 1000.0'
-        assert eventually(lambda: counted in ask(f"{page}/metrics")[1])
+        counted = 'forwarder_web_request_errors_total{kind="malformed_request"} 1000.0'
+        assert eventually(lambda: counted in http_request(f"{page}/metrics")[1])

@@ -16,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from structlog.testing import capture_logs
 
-from forwarder.vault import HOOK_TOKEN
-from forwarder.web.signature import HEADER
-from forwarder.web.tokens import renew
+from forwarder.vault import WEBHOOK_TOKEN
+from forwarder.web.tokens import issue_token
+from forwarder.web.webhook_signature import SIGNATURE_HEADER
 from tests.clocks import NOON
-from tests.e2e.doors import address
 from tests.e2e.harness import Home, eventually
+from tests.e2e.web_client import web_address
 from tests.loops import looped, until
-from tests.web.tls import certified, signing_key
-from tests.web.visit import Visit, visit
+from tests.web.certificates import create_certificate, create_signing_key
+from tests.web.client import WebClient, web_client
 
 
 def served_certificate(address_: str) -> bytes:
@@ -44,7 +44,7 @@ def certificate_in(folder: Path) -> bytes:
 def prepared(folder: Path) -> Path:
     """A new pair, in a folder of its own."""
     folder.mkdir()
-    certified(folder)
+    create_certificate(folder)
     return folder
 
 
@@ -66,16 +66,16 @@ def remove_first(new: Path, place: Path) -> None:
 
 @pytest.mark.parametrize("replace", [rename_over, write_over, remove_first], ids=lambda each: each.__name__)
 def test_renewed_certificate_is_used_for_new_connections(home: Home, replace: object) -> None:
-    home.change("web", listen="127.0.0.1:0", **certified(home.place))
+    home.change("web", listen="127.0.0.1:0", **create_certificate(home.place))
     with home.daemon() as daemon:
-        page = address(daemon)
+        page = web_address(daemon)
         assert served_certificate(page) == certificate_in(home.place)
         new = prepared(home.place / "new")
         renewed = certificate_in(new)
         assert callable(replace)
         replace(new, home.place)
         daemon.until(lambda: served_certificate(page) == renewed)
-        daemon.logs('"event": "renewed files in use"')
+        daemon.logs('"event": "files reloaded"')
 
 
 def test_swapped_link_is_a_renewed_certificate(home: Home) -> None:
@@ -85,7 +85,7 @@ def test_swapped_link_is_a_renewed_certificate(home: Home) -> None:
     (home.place / "data").symlink_to("one")
     home.change("web", listen="127.0.0.1:0", tls_cert="data/cert.pem", tls_key="data/key.pem")
     with home.daemon() as daemon:
-        page = address(daemon)
+        page = web_address(daemon)
         assert served_certificate(page) == certificate_in(home.place / "one")
         (home.place / "next").symlink_to("two")
         (home.place / "next").rename(home.place / "data")
@@ -119,14 +119,14 @@ def a_folder(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces h
     "spoil", [certificate_alone, half_a_certificate, nothing, a_pipe, a_folder], ids=lambda each: each.__name__
 )
 def test_renewal_that_breaks_half_way_keeps_the_old_pair(home: Home, spoil: object) -> None:
-    home.change("web", listen="127.0.0.1:0", **certified(home.place))
+    home.change("web", listen="127.0.0.1:0", **create_certificate(home.place))
     old = certificate_in(home.place)
     with home.daemon() as daemon:
-        page = address(daemon)
+        page = web_address(daemon)
         new = prepared(home.place / "new")
         assert callable(spoil)
         spoil(new, home.place)
-        daemon.logs('"event": "renewed files not used', "web.tls_cert")
+        daemon.logs('"event": "invalid files, keeping previous', "web.tls_cert")
         assert served_certificate(page) == old
         renewed = certificate_in(new)
         for name in ("cert.pem", "key.pem"):
@@ -139,30 +139,33 @@ def test_renewal_that_breaks_half_way_keeps_the_old_pair(home: Home, spoil: obje
 
 
 @asynccontextmanager
-async def hooked(folder: Path) -> AsyncIterator[tuple[Visit, str]]:
-    async with visit(folder, alloy_public_key="alloy.pem") as at:
-        yield at, f"/hooks/alloy/{renew(at.desk.place, at.desk.settings(), HOOK_TOKEN, NOON)}"
+async def webhook_client(folder: Path) -> AsyncIterator[tuple[WebClient, str]]:
+    async with web_client(folder, alloy_public_key="alloy.pem") as client:
+        yield (
+            client,
+            f"/hooks/alloy/{issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)}",
+        )
 
 
 @looped
 async def test_renewed_public_key_is_used_for_new_calls(tmp_path: Path) -> None:
     body = b'{"workflowId":"w"}'
-    old = signing_key(tmp_path)
-    async with hooked(tmp_path) as (at, path):
+    old = create_signing_key(tmp_path)
+    async with webhook_client(tmp_path) as (client, path):
 
         async def status(key: object) -> int:
-            message = f"POST{at.served.page}{path}".encode() + body
-            headers = {HEADER: key.sign(message, PKCS1v15(), SHA256()).hex()}  # type: ignore[attr-defined]  # an RSA key
-            async with at.browser.post(path, data=body, headers=headers) as answer:
+            message = f"POST{client.addresses.web_ui}{path}".encode() + body
+            headers = {SIGNATURE_HEADER: key.sign(message, PKCS1v15(), SHA256()).hex()}  # type: ignore[attr-defined]  # an RSA key
+            async with client.browser.post(path, data=body, headers=headers) as answer:
                 return answer.status
 
         assert await status(old) == 202
         with capture_logs() as log:
-            new = signing_key(tmp_path)
-            await until(lambda: "renewed files in use" in str(log))
+            new = create_signing_key(tmp_path)
+            await until(lambda: "files reloaded" in str(log))
         assert (await status(old), await status(new)) == (401, 202)
         with capture_logs() as log:
             (tmp_path / "alloy.pem").write_text("planted-text")
-            await until(lambda: "renewed files not used" in str(log))
+            await until(lambda: "invalid files, keeping previous" in str(log))
         assert "planted" not in str(log)
         assert await status(new) == 202

@@ -13,7 +13,7 @@ from tests.e2e.harness import Home, fail, sent
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.intake.desk import HOUR, MINUTE, desk
+from tests.intake.reader_harness import HOUR, MINUTE, reader_harness
 from tests.loops import looped
 from tests.samples import FEED
 
@@ -71,7 +71,7 @@ def test_page_that_begins_below_the_watermark_is_wrong() -> None:
 async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_path: Path) -> None:
     """The newest executions are on the last page: a scan between two full ones reads it, and little more."""
     alloy.always(faults.oldest_first(alloy))
-    async with desk(alloy, tmp_path, late_window="1h", overlap="10m") as it:
+    async with reader_harness(alloy, tmp_path, max_lateness="1h", overlap="10m") as it:
         for number in range(12):
             it.add(f"old-{number:02}", "success", ago=HOUR * (30 - number))
         assert await it.read() == []
@@ -79,7 +79,7 @@ async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_pa
         it.add("new-1", ago=MINUTE)
         done = await it.reader.read(FEED)
         assert await it.recorded() == ["new-1"]
-        assert done.doubt is not None
+        assert done.listing_problem is not None
         assert len(it.pages()) <= 4
         it.clock.advance(3601)
         await it.read()
@@ -89,13 +89,13 @@ async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_pa
 @looped
 async def test_order_that_is_right_again_clears_the_doubt(alloy: FakeAlloy, tmp_path: Path) -> None:
     alloy.always(faults.oldest_first(alloy))
-    async with desk(alloy, tmp_path) as it:
+    async with reader_harness(alloy, tmp_path) as it:
         for number in range(6):
             it.add(f"old-{number}", "success", ago=HOUR * (9 - number))
-        assert (await it.reader.read(FEED)).doubt is not None
+        assert (await it.reader.read(FEED)).listing_problem is not None
         alloy.clear()
         it.add("new", ago=MINUTE)
-        assert (await it.reader.read(FEED, deep=True)).doubt is None
+        assert (await it.reader.read(FEED, full_scan=True)).listing_problem is None
         assert await it.recorded() == ["new"]
 
 

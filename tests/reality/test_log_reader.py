@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from tests.e2e.harness import DEADLINE, PROGRAM, Home, eventually, fail, numbered, sent
+from tests.e2e.harness import DEADLINE_SECONDS, PROGRAM, Home, eventually, fail, numbered, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -26,7 +26,7 @@ FLOOD: Final = """
 import sys
 import structlog
 from forwarder import log
-from forwarder.settings.fields import RunSettings
+from forwarder.settings.models import RunSettings
 log.configure(RunSettings(log_format="json"))
 logger = structlog.get_logger("test")
 for number in range(3000):
@@ -38,11 +38,11 @@ sys.stdin.readline()
 HANG: Final = """
 import os
 from forwarder import log, log_stream
-from forwarder.settings.fields import RunSettings
-from forwarder.watchdog import end_process
+from forwarder.settings.models import RunSettings
+from forwarder.watchdog import exit_process
 log.configure(RunSettings(log_format="json"))
 log_stream.send("x" * 100_000)
-end_process("nothing moves")
+exit_process("nothing moves")
 """
 
 
@@ -73,7 +73,7 @@ def test_a_log_reader_that_stopped_stops_nothing(home: Home, alloy: FakeAlloy, b
                 fail(alloy, id_)
                 assert eventually(partial(has_sent, bus, number)), f"{number} of {MANY}"
             process.terminate()
-            assert process.wait(DEADLINE) == 0
+            assert process.wait(DEADLINE_SECONDS) == 0
         finally:
             process.kill()
             process.wait()
@@ -92,7 +92,7 @@ def test_a_log_reader_that_goes_on_gets_whole_lines() -> None:
         with open(reads, encoding="utf-8", closefd=False) as log:
             while "dropped" not in (line := json.loads(log.readline()))["event"]:
                 lines.append(line["number"])
-        process.communicate("\n", timeout=DEADLINE)
+        process.communicate("\n", timeout=DEADLINE_SECONDS)
     assert lines == list(range(len(lines)))
     assert len(lines) + line["lines"] == 3000
     assert process.returncode == 0
@@ -100,5 +100,5 @@ def test_a_log_reader_that_goes_on_gets_whole_lines() -> None:
 
 def test_a_log_reader_that_stopped_keeps_no_stall_alive() -> None:
     with stuck_pipe() as (_, writes):
-        done = subprocess.run([sys.executable, "-c", HANG], stderr=writes, check=False, timeout=DEADLINE)  # noqa: S603 - a program of ours
+        done = subprocess.run([sys.executable, "-c", HANG], stderr=writes, check=False, timeout=DEADLINE_SECONDS)  # noqa: S603 - a program of ours
     assert done.returncode == 1

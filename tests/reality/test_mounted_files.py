@@ -22,11 +22,11 @@ def environment(home: Home) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def in_container(home: Home, *verb: str) -> Iterator[Daemon]:
+def in_container(home: Home, *command: str) -> Iterator[Daemon]:
     """Run a command that sees the settings file through a mount of that file alone."""
     mounted, log = home.place / "mounted.toml", home.place / "container.log"
     mounted.touch()
-    script = f"mount --bind '{home.file}' '{mounted}' && exec {' '.join(PROGRAM)} -c '{mounted}' {' '.join(verb)}"
+    script = f"mount --bind '{home.file}' '{mounted}' && exec {' '.join(PROGRAM)} -c '{mounted}' {' '.join(command)}"
     with log.open("wb") as sink:
         process = subprocess.Popen(  # noqa: S603  # ours
             ["unshare", "-m", "/bin/sh", "-c", script],  # noqa: S607
@@ -49,7 +49,7 @@ def test_file_replaced_outside_of_its_mount_is_named(home: Home) -> None:
     with in_container(home, "run") as daemon:
         daemon.logs("started")
         home.change(enabled=False)
-        daemon.logs("a mounted file is out of date", "mounted.toml", "mount its folder")
+        daemon.logs("mounted file out of date", "mounted.toml", "mount its folder")
         inside = ["nsenter", "-t", str(daemon.pid), "-m", *PROGRAM, "-c", str(home.place / "mounted.toml")]
         checked = subprocess.run(  # noqa: S603  # ours
             [*inside, "check"], capture_output=True, text=True, env=environment(home), cwd=home.place, check=False
@@ -63,7 +63,7 @@ def test_file_rewritten_in_place_is_taken_up(home: Home) -> None:
     with in_container(home, "run") as daemon:
         daemon.logs("started")
         home.file.write_text(home.file.read_text().replace("enabled = true", "enabled = false"))
-        daemon.logs("settings taken up", "false")
+        daemon.logs("settings reloaded", "false")
         assert "out of date" not in daemon.log
 
 

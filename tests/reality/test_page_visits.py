@@ -8,55 +8,55 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import SettingsError
-from forwarder.settings import Place, load
-from forwarder.web.pages import FORM_TOKEN
-from forwarder.web.sessions import IDLE
+from forwarder.settings import ConfigSource, load
+from forwarder.web.rendering import FORM_TOKEN
+from forwarder.web.sessions import MAX_IDLE_SECONDS
 from tests.e2e.harness import Home
 from tests.loops import looped
-from tests.web.test_settings_page import at_home, page_of, shown
+from tests.web.test_settings_page import load_page, read_form_fields, settings_page_client
 
 
 @looped
 async def test_double_click_saves_once_and_says_so(tmp_path: Path) -> None:
-    async with at_home(tmp_path) as at:
-        form = shown(await page_of(at)) | {"event.source": "twice"}
-        answers = await asyncio.gather(at.change("/settings", data=form), at.change("/settings", data=form))
+    async with settings_page_client(tmp_path) as client:
+        form = read_form_fields(await load_page(client)) | {"event.source": "twice"}
+        answers = await asyncio.gather(client.change("/settings", data=form), client.change("/settings", data=form))
         statuses = sorted(answer.status for answer in answers)
         texts = [await answer.text() for answer in answers]
         assert statuses == [303, 403]
         assert any("the first time counts" in text for text in texts)
-        assert load(at.desk.place).event.source == "twice"
+        assert load(client.context.config_source).event.source == "twice"
 
 
 @looped
 async def test_form_of_an_earlier_session_is_named(tmp_path: Path) -> None:
     """The back button after a new login, or a restart of the daemon."""
-    async with at_home(tmp_path) as at:
-        form = shown(await page_of(at)) | {"event.source": "late"}
-        await at.change("/logout", data={FORM_TOKEN: await at.form_token()})
-        await at.log_in()
-        answer = await at.change("/settings", data=form)
+    async with settings_page_client(tmp_path) as client:
+        form = read_form_fields(await load_page(client)) | {"event.source": "late"}
+        await client.change("/logout", data={FORM_TOKEN: await client.form_token()})
+        await client.log_in()
+        answer = await client.change("/settings", data=form)
         assert answer.status == 403
         assert "from another session" in await answer.text()
-        assert load(at.desk.place).event.source == "alloy.embedded"
+        assert load(client.context.config_source).event.source == "alloy.embedded"
 
 
 @looped
 async def test_save_after_the_session_says_that_nothing_changed(tmp_path: Path) -> None:
-    async with at_home(tmp_path) as at:
-        form = shown(await page_of(at)) | {"event.source": "late"}
-        at.clock.advance(IDLE)
-        answer = await at.change("/settings", data=form)
+    async with settings_page_client(tmp_path) as client:
+        form = read_form_fields(await load_page(client)) | {"event.source": "late"}
+        client.clock.advance(MAX_IDLE_SECONDS)
+        answer = await client.change("/settings", data=form)
         assert answer.status == 401
         assert "nothing was changed" in await answer.text()
-        assert load(at.desk.place).event.source == "alloy.embedded"
+        assert load(client.context.config_source).event.source == "alloy.embedded"
 
 
 @looped
 async def test_pages_are_kept_by_no_cache(tmp_path: Path) -> None:
     """Firefox restores hidden fields of a page that it kept, with a form token that is spent."""
-    async with at_home(tmp_path) as at:
-        assert (await at.get("/settings")).headers["Cache-Control"] == "no-store"
+    async with settings_page_client(tmp_path) as client:
+        assert (await client.get("/settings")).headers["Cache-Control"] == "no-store"
 
 
 def test_public_url_with_a_path_names_what_works(tmp_path: Path) -> None:
@@ -65,18 +65,18 @@ def test_public_url_with_a_path_names_what_works(tmp_path: Path) -> None:
         '[destination]\nevent_bus = "b"\nregion = "eu-west-1"\n[web]\npublic_url = "https://ops.example.com/forwarder"\n'
     )
     with pytest.raises(SettingsError, match=r"web\.public_url has a path: the page needs a host name of its own"):
-        load(Place(file, {}))
+        load(ConfigSource(file, {}))
 
 
 def test_fips_endpoint_of_the_environment_is_used(home: Home) -> None:
     """Both clients take the SDK's address. Nothing answers here: the error names the host that is asked."""
     home.change("destination", endpoint_url=None)
     home.env |= {"AWS_USE_FIPS_ENDPOINT": "true", "HTTPS_PROXY": "http://127.0.0.1:9"}
-    assert "events-fips.eu-central-1.amazonaws.com" in home("check").said
+    assert "events-fips.eu-central-1.amazonaws.com" in home("check").output
 
 
 def test_empty_environment_of_cron_is_enough(home: Home) -> None:
     home.env |= {"PATH": "/usr/bin:/bin", "LANG": "", "HOME": "/nonexistent", "TZ": "Nowhere/City", "COLUMNS": ""}
     done = home("status")
     assert done.code == 0, done
-    assert "Traceback" not in home("once").said
+    assert "Traceback" not in home("once").output

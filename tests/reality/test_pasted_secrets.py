@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import SettingsError, VaultError
-from forwarder.settings import Place, load
+from forwarder.settings import ConfigSource, load
 from forwarder.vault import NAMES, Vault
-from forwarder.vault.secret_values import advice, check
+from forwarder.vault.secret_values import secret_hint, validate_secret
 from tests.loops import looped
-from tests.web.test_settings_page import at_home, send
+from tests.web.test_settings_page import send, settings_page_client
 
 API, ID, SECRET, TOKEN = NAMES
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -55,7 +55,7 @@ def in_base64(text: str) -> str:
 )
 def test_secret_that_a_script_or_console_adds_to_is_refused(name: str, value: str, words: str) -> None:
     with pytest.raises(VaultError, match=words) as raised:
-        check(name, value)
+        validate_secret(name, value)
     assert raised.value.hint
     assert value not in str(raised.value)
 
@@ -64,47 +64,47 @@ def test_secret_that_a_script_or_console_adds_to_is_refused(name: str, value: st
     "value", ["a" * 40, "0" * 32, "deadbeef" * 5, "Zm9vYmFy", "5f0c1a2b-3c4d-4e5f-8a9b-0c1d2e3f4a5b"]
 )
 def test_key_that_is_no_text_in_base64_is_set_without_a_note(value: str) -> None:
-    check(API, value)
-    assert advice(API, value, has_token=False) == ""
+    validate_secret(API, value)
+    assert secret_hint(API, value, has_token=False) == ""
 
 
 def test_api_key_in_base64_is_set_with_a_note() -> None:
     """The form of the API's keys is not documented, so it may be right."""
     value = in_base64("al_1234567890abcdef\n")
-    check(API, value)
-    assert "base64" in advice(API, value, has_token=False)
+    validate_secret(API, value)
+    assert "base64" in secret_hint(API, value, has_token=False)
 
 
 @pytest.mark.parametrize("name", [API, SECRET, TOKEN])
 @looped
 async def test_token_of_the_page_filled_in_by_a_browser_is_refused(tmp_path: Path, name: str) -> None:
     """It must replace no stored key, and a try of the connection must send it to nobody."""
-    async with at_home(tmp_path) as at:
-        before = Vault.open(at.desk.place, load(at.desk.place)).reveal(API)
-        saved = await send(at, {name: at.token})
+    async with settings_page_client(tmp_path) as client:
+        before = Vault.open(client.context.config_source, load(client.context.config_source)).reveal(API)
+        saved = await send(client, {name: client.token})
         page = await saved.text()
         assert saved.status == 422
         assert "password manager" in page
-        assert at.token not in page
-        assert Vault.open(at.desk.place, load(at.desk.place)).reveal(API) == before
+        assert client.token not in page
+        assert Vault.open(client.context.config_source, load(client.context.config_source)).reveal(API) == before
         for path in ("/settings/check", "/settings/test"):
-            tried = await (await send(at, {name: at.token}, path)).text()
+            tried = await (await send(client, {name: client.token}, path)).text()
             assert "password manager" in tried
-            assert at.token not in tried
+            assert client.token not in tried
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {} ", "\u200b{}\ufeff", "\u00a0{}\u00a0\r\n"])
 @looped
 async def test_token_with_white_space_around_logs_in(tmp_path: Path, around: str) -> None:
-    async with at_home(tmp_path) as at:
-        assert (await at.log_in(around.format(at.token))).status == 303
+    async with settings_page_client(tmp_path) as client:
+        assert (await client.log_in(around.format(client.token))).status == 303
 
 
 def settings_with(folder: Path, endpoint_url: str, region: str = "eu-central-1") -> None:
     file = folder / "forwarder.toml"
     lines = ["[destination]", 'event_bus = "failures"', f'region = "{region}"', f'endpoint_url = "{endpoint_url}"']
     file.write_text("\n".join(lines))
-    load(Place(file, {}))
+    load(ConfigSource(file, {}))
 
 
 @pytest.mark.parametrize(

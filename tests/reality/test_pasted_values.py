@@ -11,9 +11,9 @@ import pytest
 
 from forwarder.errors import SettingsError, VaultError
 from forwarder.model import Feed
-from forwarder.settings import Place, Settings, load
+from forwarder.settings import ConfigSource, Settings, load
 from forwarder.vault import NAMES
-from forwarder.vault.secret_values import check
+from forwarder.vault.secret_values import validate_secret
 
 API, ID, SECRET, TOKEN = NAMES
 KEY_ID, TEMPORARY_ID = "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"
@@ -21,7 +21,7 @@ SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 PLANTED = "al_pl4nted567890"
 
 
-def verb(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run_command(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(  # noqa: S603  # the program under test
         [sys.executable, "-m", "forwarder", "-c", str(folder / "forwarder.toml"), *words],
         input=stdin,
@@ -34,7 +34,7 @@ def verb(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedP
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    assert verb(tmp_path, "init").returncode == 0
+    assert run_command(tmp_path, "init").returncode == 0
     return tmp_path
 
 
@@ -85,7 +85,7 @@ def home(tmp_path: Path) -> Path:
 )
 def test_secret_that_is_more_or_another_is_refused(name: str, value: str, words: str) -> None:
     with pytest.raises(VaultError, match=words) as raised:
-        check(name, value)
+        validate_secret(name, value)
     assert raised.value.hint
     assert value not in str(raised.value)
     assert PLANTED not in str(raised.value)
@@ -109,7 +109,7 @@ def test_secret_that_is_more_or_another_is_refused(name: str, value: str, words:
     ],
 )
 def test_secret_alone_is_accepted(name: str, value: str) -> None:
-    check(name, value)
+    validate_secret(name, value)
 
 
 @pytest.mark.parametrize(
@@ -122,14 +122,14 @@ def test_secret_alone_is_accepted(name: str, value: str) -> None:
     ],
 )
 def test_keys_set_takes_off_white_space(home: Path, piped: bytes) -> None:
-    done = verb(home, "keys", "set", API, stdin=piped)
+    done = run_command(home, "keys", "set", API, stdin=piped)
     assert done.returncode == 0, done.stderr
-    shown = verb(home, "keys", "show").stdout
+    shown = run_command(home, "keys", "show").stdout
     assert PLANTED[-4:].encode() in shown
 
 
 def test_keys_set_refuses_quotes_and_names_them(home: Path) -> None:
-    done = verb(home, "keys", "set", API, stdin=f'"{PLANTED}"'.encode())
+    done = run_command(home, "keys", "set", API, stdin=f'"{PLANTED}"'.encode())
     assert done.returncode == 78
     assert b"quotation marks" in done.stderr
     assert PLANTED.encode() not in done.stdout + done.stderr
@@ -150,19 +150,19 @@ def test_keys_set_refuses_quotes_and_names_them(home: Path) -> None:
         ("keys", "show", PLANTED),
         ("keys", PLANTED),
         ("init", PLANTED),
-        ("web", "token", PLANTED),
+        ("web", "create-token", PLANTED),
         ("enable", PLANTED),
     ],
 )
 def test_no_command_repeats_a_secret_given_as_argument(home: Path, words: tuple[str, ...]) -> None:
-    done = verb(home, *words)
+    done = run_command(home, *words)
     assert done.returncode == 2
     assert done.stderr
     assert PLANTED.encode() not in done.stdout + done.stderr
 
 
 def test_temporary_key_without_its_token_is_noted(home: Path) -> None:
-    done = verb(home, "keys", "set", ID, stdin=TEMPORARY_ID.encode())
+    done = run_command(home, "keys", "set", ID, stdin=TEMPORARY_ID.encode())
     assert done.returncode == 0
     assert TOKEN.encode() in done.stderr
 
@@ -173,7 +173,7 @@ def test_temporary_key_without_its_token_is_noted(home: Path) -> None:
 def settings(folder: Path, text: str, **environ: str) -> Settings:
     file = folder / "forwarder.toml"
     file.write_text(text)
-    return load(Place(file, environ))
+    return load(ConfigSource(file, environ))
 
 
 def destination(event_bus: str = "failures", region: str = "eu-central-1", more: str = "") -> str:

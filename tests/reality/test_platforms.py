@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.conftest import alloy, bus, home, sealed
-from tests.e2e.harness import Done, Home, fail, sent
+from tests.e2e.harness import CommandResult, Home, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -28,21 +28,23 @@ ARBITRARY_USER: Final = 1_000_650_000
 
 def can_mount() -> bool:
     tools = all(shutil.which(tool) for tool in ("unshare", "setpriv", "mount"))
-    words = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return os.geteuid() == 0 and tools and subprocess.run(words, capture_output=True, check=False).returncode == 0  # noqa: S603  # ours
+    arguments = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return os.geteuid() == 0 and tools and subprocess.run(arguments, capture_output=True, check=False).returncode == 0  # noqa: S603  # ours
 
 
 mounting = pytest.mark.skipif(not can_mount(), reason="left out: it needs root and mount, unshare and setpriv")
 
 
-def as_user(home: Home, *verb: str, mounts: str = "", user: int = ARBITRARY_USER, gone: tuple[str, ...] = ()) -> Done:
+def as_user(
+    home: Home, *command: str, mounts: str = "", user: int = ARBITRARY_USER, gone: tuple[str, ...] = ()
+) -> CommandResult:
     """Run a command as this user of group 0, after these mounts, which end with it. `gone` are unset variables.
 
     The Python and the checkout may be in a home folder that other users cannot enter. A read-only capability to pass
     folders stands for an image, in which everybody can.
     """
     environment = {name: value for name, value in home.environment().items() if name not in gone}
-    program = " ".join([sys.executable, "-m", "forwarder", "-c", str(home.file), *verb])
+    program = " ".join([sys.executable, "-m", "forwarder", "-c", str(home.file), *command])
     passing = (
         "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search"
     )
@@ -56,7 +58,7 @@ def as_user(home: Home, *verb: str, mounts: str = "", user: int = ARBITRARY_USER
         cwd=home.place,
         check=False,
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 READ_ONLY_ROOT: Final = "mount --bind {place} {place}; mount -o remount,ro,bind /"
@@ -72,8 +74,8 @@ def test_arbitrary_user_on_a_read_only_root_sends(
     home.place.chmod(0o770)
     fail(alloy, "a")
     done = as_user(home, "once", mounts=READ_ONLY_ROOT.format(place=home.place), gone=gone)
-    assert done.code == 0, done.said
-    assert "Traceback" not in done.said
+    assert done.code == 0, done.output
+    assert "Traceback" not in done.output
     assert sent(bus) == ["a"]
     made = (home.place / "forwarder.db").stat()
     assert (made.st_uid, made.st_mode & 0o077) == (ARBITRARY_USER, 0)
@@ -94,23 +96,23 @@ def test_settings_of_a_read_only_folder_are_read(home: Home, alloy: FakeAlloy, b
     fail(alloy, "a")
     mounts = READ_ONLY_ROOT.format(place=state)
     done = as_user(home, "once", mounts=mounts)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert sent(bus) == ["a"]
     refused = as_user(home, "disable", mounts=mounts)
     assert refused.code != 0
-    assert "Traceback" not in refused.said
-    assert str(home.file) in refused.err, refused.said
+    assert "Traceback" not in refused.output
+    assert str(home.file) in refused.err, refused.output
 
 
 @mounting
 def test_state_that_cannot_be_written_is_named(home: Home) -> None:
     """A volume without write permission for the image's user: one error, no traceback."""
     home.place.chmod(0o755)
-    for verb in (("once",), ("run",), ("keys", "remove", "alloy-api-key"), ("disable",)):
-        done = as_user(home, *verb, mounts="mount -o remount,ro,bind /")
-        assert done.code in {1, 75, 78}, (verb, done)
-        assert "Traceback" not in done.said, verb
-        assert str(home.place) in done.said, (verb, done)
+    for command in (("once",), ("run",), ("keys", "remove", "alloy-api-key"), ("disable",)):
+        done = as_user(home, *command, mounts="mount -o remount,ro,bind /")
+        assert done.code in {1, 75, 78}, (command, done)
+        assert "Traceback" not in done.output, command
+        assert str(home.place) in done.output, (command, done)
 
 
 @mounting
@@ -126,7 +128,7 @@ def test_secrets_of_compose_open_the_vault(home: Home, alloy: FakeAlloy, bus: St
     fail(alloy, "a")
     mounts = f"mount --bind {handed} {handed}; mount -o remount,ro,bind {handed}"
     done = as_user(home, "once", mounts=mounts)
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert sent(bus) == ["a"]
 
 
@@ -138,7 +140,7 @@ def test_an_ipv6_only_host_serves_and_answers(home: Home) -> None:
     script = f"""
         ip link set lo up && ip -4 addr flush dev lo
         {program} run 2>daemon.log & pid=$!
-        for _ in $(seq 100); do grep -q "health doors" daemon.log && break; sleep 0.1; done
+        for _ in $(seq 100); do grep -q "health endpoints listening" daemon.log && break; sleep 0.1; done
         {program} health && FORWARDER_WEB__HEALTH_LISTEN= {program} health; code=$?
         kill $pid; wait $pid; exit $code
     """

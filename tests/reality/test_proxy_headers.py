@@ -13,25 +13,25 @@ import pytest
 from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
-from forwarder.web.login import BURST
+from forwarder.web.login import LOGIN_BURST
 from tests.loops import looped
-from tests.web.visit import Visit, visit
+from tests.web.client import WebClient, web_client
 
 PUBLIC = "https://forwarder.example.com"
 BROWSER = {"Host": "forwarder.example.com", "Origin": PUBLIC}
 
 
 @asynccontextmanager
-async def behind(folder: Path, *proxies: str, **web: Any) -> AsyncIterator[Visit]:
-    async with visit(folder, **({"trusted_proxies": list(proxies), "public_url": PUBLIC} | web)) as at:
-        yield at
+async def behind(folder: Path, *proxies: str, **web: Any) -> AsyncIterator[WebClient]:
+    async with web_client(folder, **({"trusted_proxies": list(proxies), "public_url": PUBLIC} | web)) as client:
+        yield client
 
 
-async def refused_login(at: Visit, *headers: tuple[str, str]) -> tuple[int, str]:
+async def refused_login(client: WebClient, *headers: tuple[str, str]) -> tuple[int, str]:
     """The status of a wrong login, and the client in the log."""
     with capture_logs() as log:
         sent = CIMultiDict([*BROWSER.items(), *headers])
-        async with at.browser.post("/login", headers=sent, data={"token": "wrong"}) as answer:
+        async with client.browser.post("/login", headers=sent, data={"token": "wrong"}) as answer:
             await answer.read()
     callers = [line["caller"] for line in log if "caller" in line]
     return answer.status, callers[0] if callers else ""
@@ -70,9 +70,9 @@ async def refused_login(at: Visit, *headers: tuple[str, str]) -> tuple[int, str]
 )
 @looped
 async def test_client_is_read_in_every_spelling(tmp_path: Path, forwarded_for: str, expected: str) -> None:
-    async with behind(tmp_path, "127.0.0.0/8") as at:
+    async with behind(tmp_path, "127.0.0.0/8") as client:
         sent = forwarded_for.replace("\u001b", "\u202d")  # the client of this test refuses to send a control character
-        _, caller = await refused_login(at, ("X-Forwarded-For", sent))
+        _, caller = await refused_login(client, ("X-Forwarded-For", sent))
         assert re.sub(r"\?+", "???", caller) == expected
 
 
@@ -94,8 +94,8 @@ async def test_client_is_read_in_every_spelling(tmp_path: Path, forwarded_for: s
 async def test_client_is_found_in_several_headers(
     tmp_path: Path, headers: list[tuple[str, str]], expected: str
 ) -> None:
-    async with behind(tmp_path, "127.0.0.0/8") as at:
-        assert (await refused_login(at, *headers))[1] == expected
+    async with behind(tmp_path, "127.0.0.0/8") as client:
+        assert (await refused_login(client, *headers))[1] == expected
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,21 @@ async def test_client_is_found_in_several_headers(
 )
 @looped
 async def test_one_client_in_many_spellings_is_limited(tmp_path: Path, forwarded_for: str) -> None:
-    async with behind(tmp_path, "127.0.0.1") as at:
+    async with behind(tmp_path, "127.0.0.1") as client:
         answers = [
-            (await refused_login(at, ("X-Forwarded-For", forwarded_for.format(50 + number))))[0]
-            for number in range(BURST + 1)
+            (await refused_login(client, ("X-Forwarded-For", forwarded_for.format(50 + number))))[0]
+            for number in range(LOGIN_BURST + 1)
         ]
-        assert answers == [401] * BURST + [429]
-        assert (await refused_login(at, ("X-Forwarded-For", "203.0.113.77")))[0] == 401
-        assert (await refused_login(at, ("X-Forwarded-For", "2001:db8:1::1")))[0] == 401
+        assert answers == [401] * LOGIN_BURST + [429]
+        assert (await refused_login(client, ("X-Forwarded-For", "203.0.113.77")))[0] == 401
+        assert (await refused_login(client, ("X-Forwarded-For", "2001:db8:1::1")))[0] == 401
 
 
 @pytest.mark.parametrize("proxy", ["::ffff:127.0.0.1", "::ffff:127.0.0.0/104", "::ffff:7f00:1/128", "127.0.0.1/32"])
 @looped
 async def test_proxy_may_be_written_as_ipv6(tmp_path: Path, proxy: str) -> None:
-    async with behind(tmp_path, proxy) as at:
-        assert (await refused_login(at, ("X-Forwarded-For", "203.0.113.9:1")))[1] == "203.0.113.9"
+    async with behind(tmp_path, proxy) as client:
+        assert (await refused_login(client, ("X-Forwarded-For", "203.0.113.9:1")))[1] == "203.0.113.9"
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ async def test_proxy_may_be_written_as_ipv6(tmp_path: Path, proxy: str) -> None:
 async def test_same_origin_in_another_spelling_is_accepted(
     tmp_path: Path, public_url: str, host: str, origin: str
 ) -> None:
-    async with behind(tmp_path, "127.0.0.1", public_url=public_url) as at:
-        answer = await at.change("/login", {"Host": host, "Origin": origin}, data={"token": at.token})
+    async with behind(tmp_path, "127.0.0.1", public_url=public_url) as client:
+        answer = await client.change("/login", {"Host": host, "Origin": origin}, data={"token": client.token})
         assert answer.status == 303
 
 
@@ -169,8 +169,8 @@ async def test_same_origin_in_another_spelling_is_accepted(
 )
 @looped
 async def test_another_origin_is_refused(tmp_path: Path, origin: str) -> None:
-    async with behind(tmp_path, "127.0.0.1") as at:
-        answer = await at.change("/login", BROWSER | {"Origin": origin}, data={"token": at.token})
+    async with behind(tmp_path, "127.0.0.1") as client:
+        answer = await client.change("/login", BROWSER | {"Origin": origin}, data={"token": client.token})
         assert answer.status == 403
 
 
@@ -184,8 +184,8 @@ async def test_another_origin_is_refused(tmp_path: Path, origin: str) -> None:
 )
 @looped
 async def test_another_host_is_refused(tmp_path: Path, host: str) -> None:
-    async with behind(tmp_path, "127.0.0.1") as at:
-        assert (await at.get("/login", headers={"Host": host})).status == 421
+    async with behind(tmp_path, "127.0.0.1") as client:
+        assert (await client.get("/login", headers={"Host": host})).status == 421
 
 
 def has_ipv6() -> bool:
@@ -202,15 +202,15 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1"
 @needs_ipv6
 @looped
 async def test_every_ipv6_address_takes_ipv4_too(tmp_path: Path) -> None:
-    async with behind(tmp_path, "127.0.0.1", listen="[::]:0", health_listen="[::]:0") as at:
-        assert at.served.page.startswith("http://[::1]:")
-        assert at.served.doors.startswith("http://[::1]:")
-        for address in (at.served.doors, at.served.doors.replace("[::1]", "127.0.0.1")):
-            async with at.browser.get(f"{address}/livez") as answer:
+    async with behind(tmp_path, "127.0.0.1", listen="[::]:0", health_listen="[::]:0") as client:
+        assert client.addresses.web_ui.startswith("http://[::1]:")
+        assert client.addresses.health.startswith("http://[::1]:")
+        for address in (client.addresses.health, client.addresses.health.replace("[::1]", "127.0.0.1")):
+            async with client.browser.get(f"{address}/livez") as answer:
                 assert answer.status == 200
-        page = at.served.page.replace("[::1]", "127.0.0.1")
+        page = client.addresses.web_ui.replace("[::1]", "127.0.0.1")
         with capture_logs() as log:
-            async with at.browser.post(
+            async with client.browser.post(
                 f"{page}/login", headers=BROWSER | {"X-Forwarded-For": "203.0.113.9:50001"}, data={"token": "wrong"}
             ) as answer:
                 assert answer.status == 401
@@ -220,10 +220,10 @@ async def test_every_ipv6_address_takes_ipv4_too(tmp_path: Path) -> None:
 @needs_ipv6
 @looped
 async def test_ipv4_client_of_an_ipv6_listener_is_shown_as_ipv4(tmp_path: Path) -> None:
-    async with behind(tmp_path, "10.0.0.1", listen="[::]:0") as at:
-        page = at.served.page.replace("[::1]", "127.0.0.1")
+    async with behind(tmp_path, "10.0.0.1", listen="[::]:0") as client:
+        page = client.addresses.web_ui.replace("[::1]", "127.0.0.1")
         with capture_logs() as log:
-            async with at.browser.post(f"{page}/login", headers=BROWSER, data={"token": "wrong"}):
+            async with client.browser.post(f"{page}/login", headers=BROWSER, data={"token": "wrong"}):
                 pass
         assert [line["caller"] for line in log if "caller" in line] == ["127.0.0.1"]
 
@@ -234,17 +234,17 @@ async def test_ipv4_client_of_an_ipv6_listener_is_shown_as_ipv4(tmp_path: Path) 
 )
 @looped
 async def test_address_that_is_logged_can_be_opened(tmp_path: Path, listen: str, address: str) -> None:
-    async with behind(tmp_path, "127.0.0.1", listen=listen, health_listen=listen) as at:
-        for each in (at.served.page, at.served.doors):
+    async with behind(tmp_path, "127.0.0.1", listen=listen, health_listen=listen) as client:
+        for each in (client.addresses.web_ui, client.addresses.health):
             assert each.startswith(address)
-            async with at.browser.get(f"{each}/livez") as answer:
+            async with client.browser.get(f"{each}/livez") as answer:
                 assert answer.status == 200
 
 
 @looped
 async def test_mapped_listen_address_is_ipv4(tmp_path: Path) -> None:
     async with (
-        visit(tmp_path, listen="", health_listen="[::ffff:127.0.0.1]:0") as at,
-        at.browser.get(f"{at.served.doors}/livez") as answer,
+        web_client(tmp_path, listen="", health_listen="[::ffff:127.0.0.1]:0") as client,
+        client.browser.get(f"{client.addresses.health}/livez") as answer,
     ):
         assert answer.status == 200

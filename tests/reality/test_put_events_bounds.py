@@ -8,13 +8,12 @@ from io import BytesIO
 
 import pytest
 
-from forwarder.aws.answers import RequestRefused
-from forwarder.aws.bus import Answer as BusAnswer
-from forwarder.aws.bus import ClassicBus
+from forwarder.aws.eventbridge import EventBridgeBus, PublishResult
+from forwarder.aws.responses import RequestRefusal
 from forwarder.errors import DestinationError
 from forwarder.model import Accepted, Unknown
-from tests.aws.doors import a_bus, events
-from tests.fakes.actions import Action, Answer, Line
+from tests.aws.harness import events, open_bus
+from tests.fakes.actions import Action, HttpResponse, Line
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.loops import looped
@@ -49,14 +48,14 @@ class Endless(Action):
         return False
 
 
-def bomb() -> Answer:
+def bomb() -> HttpResponse:
     packed = BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:
         file.write(b'{"FailedEntryCount": 0, "Entries": [{"EventId": "')
         for _ in range(UNPACKED_BYTES // 1_000_000):
             file.write(b"e" * 1_000_000)
         file.write(b'"}]}')
-    return Answer(200, {"Content-Encoding": "gzip"}, packed.getvalue())
+    return HttpResponse(200, {"Content-Encoding": "gzip"}, packed.getvalue())
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -65,7 +64,7 @@ UNBOUNDED = {
     "gzip bomb": bomb(),
     "large": Endless(OK + b"Content-Length: 4000000000\r\n\r\n", b" " * 65_536),
     "large refusal": Endless(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4000000000\r\n\r\n", b" " * 65_536),
-    "compressed refusal": Answer(400, {"Content-Encoding": "gzip"}, b"\x1f\x8b" * 1000),
+    "compressed refusal": HttpResponse(400, {"Content-Encoding": "gzip"}, b"\x1f\x8b" * 1000),
     "endless until closed": Endless(OK + b"\r\n", b" " * 65_536),
     "endless in chunks": Endless(OK + b"Transfer-Encoding: chunked\r\n\r\n", CHUNK),
     "endless refusal": Endless(b"HTTP/1.1 400 Bad Request\r\n\r\n", b" " * 65_536),
@@ -78,13 +77,13 @@ UNBOUNDED = {
 }
 
 
-async def meaning_of(bus: ClassicBus) -> DestinationError | RequestRefused | None:
+async def meaning_of(bus: EventBridgeBus) -> DestinationError | RequestRefusal | None:
     """Return the refusal of two events, or None if both are Unknown."""
     try:
-        answer = await bus.put(events())
+        answer = await bus.publish(events())
     except DestinationError as error:
         return error
-    if isinstance(answer, RequestRefused):
+    if isinstance(answer, RequestRefusal):
         return answer
     assert [type(outcome) for outcome in answer.outcomes] == [Unknown] * 2
     return None
@@ -96,18 +95,18 @@ async def meaning_of(bus: ClassicBus) -> DestinationError | RequestRefused | Non
 async def test_response_of_any_size_takes_bounded_memory(bridge: StrictEventBridge, name: str, operation: str) -> None:
     action = UNBOUNDED[name]
     bridge.next(Fault(name, delivered=False, spoil=lambda _: action), operation=operation)
-    async with a_bus(bridge, role_arn=ROLE) as bus:
+    async with open_bus(bridge, role_arn=ROLE) as bus:
         if operation == "PutEvents":
-            await bus.look()
+            await bus.verify()
         tracemalloc.start()
         meaning = await meaning_of(bus)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        is_refusal = isinstance(meaning, (DestinationError, RequestRefused))
+        is_refusal = isinstance(meaning, (DestinationError, RequestRefusal))
         assert is_refusal == (operation != "PutEvents" or "refusal" in name)
         assert peak < MAX_GROWTH_BYTES
-        answer = await bus.put(events("c"))
-        assert isinstance(answer, BusAnswer)
+        answer = await bus.publish(events("c"))
+        assert isinstance(answer, PublishResult)
         assert [type(outcome) for outcome in answer.outcomes] == [Accepted]
 
 
@@ -115,21 +114,21 @@ async def test_response_of_any_size_takes_bounded_memory(bridge: StrictEventBrid
 @looped
 async def test_compression_that_was_not_requested_is_unknown(bridge: StrictEventBridge, encoding: str) -> None:
     packed = gzip.compress(b'{"FailedEntryCount": 0, "Entries": [{"EventId": "e"}, {"EventId": "f"}]}')
-    answer = Answer(200, {"Content-Encoding": encoding}, packed)
+    answer = HttpResponse(200, {"Content-Encoding": encoding}, packed)
     bridge.next(Fault(encoding, delivered=False, spoil=lambda _: answer))
-    async with a_bus(bridge) as bus:
-        response = await bus.put(events())
-        assert isinstance(response, BusAnswer)
+    async with open_bus(bridge) as bus:
+        response = await bus.publish(events())
+        assert isinstance(response, PublishResult)
         assert [type(outcome) for outcome in response.outcomes] == [Unknown] * 2
 
 
 @looped
 async def test_identity_that_is_named_is_read(bridge: StrictEventBridge) -> None:
-    def named(answer: Answer) -> Action:
-        return Answer(answer.status, {**answer.headers, "Content-Encoding": "identity"}, answer.body)
+    def named(answer: HttpResponse) -> Action:
+        return HttpResponse(answer.status, {**answer.headers, "Content-Encoding": "identity"}, answer.body)
 
     bridge.next(Fault("identity", delivered=True, spoil=named))
-    async with a_bus(bridge) as bus:
-        response = await bus.put(events())
-        assert isinstance(response, BusAnswer)
+    async with open_bus(bridge) as bus:
+        response = await bus.publish(events())
+        assert isinstance(response, PublishResult)
         assert [type(outcome) for outcome in response.outcomes] == [Accepted] * 2

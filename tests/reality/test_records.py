@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from forwarder.alloy.dialect import decode_page
-from forwarder.intake.selection import Selection
-from forwarder.intake.shaping import error_of
-from forwarder.model import Verdict
+from forwarder.alloy.decode import decode_page
+from forwarder.intake.classify import Classifier
+from forwarder.intake.transform import unredacted_error
+from forwarder.model import Classification
 from tests.e2e.harness import Home, detail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
@@ -23,13 +23,13 @@ JS_STOP = "Fri Nov 20 2026 03:12:59 GMT+0000 (Coordinated Universal Time)"
 TIMES = {"startedAt": "2026-11-20T03:12:40Z", "stoppedAt": "2026-11-20T03:12:59Z"}
 
 
-def verdict_of(record: dict[str, Any]) -> tuple[Verdict, dict[str, Any]]:
+def verdict_of(record: dict[str, Any]) -> tuple[Classification, dict[str, Any]]:
     body = json.dumps({"data": [{"executionId": "e", **TIMES, **record}]}).encode()
     (execution,) = decode_page(body).executions
-    selection = Selection.of(some_settings().source)
-    if not selection.in_question([execution]):
-        return Verdict.SUCCEEDED, {}
-    return selection.judge(execution), error_of(execution)
+    classifier = Classifier.from_settings(some_settings().source)
+    if not classifier.skip_obvious_successes([execution]):
+        return Classification.SUCCEEDED, {}
+    return classifier.classify(execution), unredacted_error(execution)
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,16 @@ def verdict_of(record: dict[str, Any]) -> tuple[Verdict, dict[str, Any]]:
     ],
 )
 def test_block_error_counts_at_any_depth(results: Any, block: str) -> None:
-    verdict, error = verdict_of({"finished": True, "results": results})
-    assert verdict is Verdict.FAILED
+    classification, error = verdict_of({"finished": True, "results": results})
+    assert classification is Classification.FAILED
     assert error == {"message": "the shop answered 503", "code": "503", "blockId": block}
 
 
 @pytest.mark.parametrize("status", ["error", "failed", "crashed"])
 def test_block_status_without_an_error_counts(status: str) -> None:
     results = {"Send": [{"startTime": 1, "executionStatus": status}]}
-    verdict, error = verdict_of({"finished": True, "results": results})
-    assert (verdict, error["blockId"]) == (Verdict.FAILED, "Send")
+    classification, error = verdict_of({"finished": True, "results": results})
+    assert (classification, error["blockId"]) == (Classification.FAILED, "Send")
 
 
 @pytest.mark.parametrize(
@@ -72,18 +72,18 @@ def test_block_status_without_an_error_counts(status: str) -> None:
     ],
 )
 def test_error_in_a_payload_does_not_count(results: Any) -> None:
-    assert verdict_of({"finished": True, "results": results})[0] is Verdict.SUCCEEDED
+    assert verdict_of({"finished": True, "results": results})[0] is Classification.SUCCEEDED
 
 
 @pytest.mark.parametrize("start", ["N/A", "soon", None, JS_START])
 def test_unreadable_stop_is_a_stop(start: str | None) -> None:
     record = {"startedAt": start, "stoppedAt": "when it was done", "results": [{"blockId": "b", "error": "boom"}]}
-    assert verdict_of(record)[0] is Verdict.FAILED
+    assert verdict_of(record)[0] is Classification.FAILED
 
 
 def test_block_errors_in_runs_reach_the_bus(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    deep = {"HTTP Request": [{"startTime": 1, "executionStatus": "error", "error": ERROR}]}
-    alloy.api.add("w", {"executionId": "deep-1", **TIMES, "finished": True, "results": deep})
+    nested = {"HTTP Request": [{"startTime": 1, "executionStatus": "error", "error": ERROR}]}
+    alloy.api.add("w", {"executionId": "deep-1", **TIMES, "finished": True, "results": nested})
     alloy.api.add(
         "w",
         {
@@ -115,8 +115,8 @@ def test_feed_without_times_from_now_is_failed(home: Home, alloy: FakeAlloy, bus
     alloy.api.add("w", {"executionId": "t-3", **UNREADABLE})
     done = home("once")
     assert done.code != 0
-    assert "no time that can be read" in done.said
-    assert 'start_from = "beginning"' in done.said
+    assert "no time that can be read" in done.output
+    assert 'start_from = "beginning"' in done.output
     assert sent(bus) == []
 
 
@@ -132,9 +132,9 @@ def test_huge_list_of_numbers_is_cut_in_bounds() -> None:
     numbers = b"[" + b"137," * 2_000_000 + b"1]"
     record = b'{"executionId":"e","status":"failed","results":[{"blockId":"b","error":"x","data":' + numbers + b"}]}"
     (execution,) = decode_page(b'{"data":[' + record + b"]}").executions
-    from forwarder.alloy.json_tree import decode_tree, is_cut  # noqa: PLC0415  # one test needs it
+    from forwarder.alloy.json_tree import decode_tree, is_truncated  # noqa: PLC0415  # one test needs it
 
-    assert is_cut(execution.results)
+    assert is_truncated(execution.results)
     assert msgspec.json.encode(decode_tree(execution.results)) == (
         b'[{"blockId":"b","error":"x","data":"[2000001 numbers]"}]'
     )

@@ -37,11 +37,11 @@ PAYLOADS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "buffer" else pytest.mark.long) for kind in PAYLOADS]
+    "payload", [pytest.param(payload, marks=() if payload == "buffer" else pytest.mark.long) for payload in PAYLOADS]
 )
-def test_record_of_60_mb_stays_in_bounds(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, kind: str) -> None:
+def test_record_of_60_mb_stays_in_bounds(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, payload: str) -> None:
     times = b'"startedAt":"2026-11-20T03:12:40Z","stoppedAt":"2026-11-20T03:12:59Z"'
-    block = b'{"blockId":"b","error":{"message":"boom"},"data":[[{"json":{"file":' + PAYLOADS[kind]() + b"}}]]}"
+    block = b'{"blockId":"b","error":{"message":"boom"},"data":[[{"json":{"file":' + PAYLOADS[payload]() + b"}}]]}"
     raw = b'{"executionId":"big",' + times + b',"results":[' + block + b"]}"
     alloy.api.add("w", {"executionId": "big", "startedAt": "2026-11-20T03:12:40Z"}, raw=raw)
     home.change("source", timeout="60s")

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from forwarder.intake.shaping import Shaper
+from forwarder.intake.transform import EventBuilder
 from forwarder.model import Execution, Feed
 from forwarder.redaction import Redactor
 from forwarder.redaction.patterns import TABLE, cannot_match
 from forwarder.redaction.sensitive_names import secret_names
 from forwarder.redaction.vendors import KEY_FORMATS
-from forwarder.redaction.words import EXACT_NAMES, KINDS_OF_KEY, SECRET_WORDS
+from forwarder.redaction.words import EXACT_NAMES, SECRET_KEY_WORDS, SECRET_WORDS
 
 HERE = Path(__file__).parent
 MAX_HARMLESS_CHANGED = 0.05
@@ -55,7 +55,7 @@ def wrapped(text: str) -> list[Any]:
 
 @pytest.mark.parametrize("text", PLANTED)
 def test_planted_secret_is_absent_from_the_event(text: str) -> None:
-    shaper = Shaper(Redactor(), "full", 200_000)
+    builder = EventBuilder(Redactor(), "full", 200_000)
     moment = datetime(2026, 11, 28, tzinfo=UTC)
     execution = Execution(
         id="e1",
@@ -64,7 +64,7 @@ def test_planted_secret_is_absent_from_the_event(text: str) -> None:
         error=raw({"message": text, "stack": f"Error\n{text}"}),
         results=raw([{"blockId": "b", "data": [{"json": {"a": text, "nested": json.dumps({"b": text})}}]}]),
     )
-    detail = shaper.shape(execution, Feed("w", None), moment).detail
+    detail = builder.build(execution, Feed("w", None), moment).detail
     assert survivors(text, str(detail)) == []
 
 
@@ -117,7 +117,7 @@ def test_lists_are_large_enough_to_say_something() -> None:
 def test_fast_path_sees_every_secret_name() -> None:
     """The markers are derived by hand from the names; each name before a separator must pass the fast path."""
     is_secret = secret_names()
-    names = [*EXACT_NAMES, *SECRET_WORDS, *(f"{kind}_key" for kind in KINDS_OF_KEY)]
+    names = [*EXACT_NAMES, *SECRET_WORDS, *(f"{kind}_key" for kind in SECRET_KEY_WORDS)]
     assert [name for name in names if is_secret(name) and cannot_match(f"{name}=hunter2hunter2")] == []
     assert [name for name in names if is_secret(name) and cannot_match(f'"{name}": "hunter2"')] == []
 

@@ -75,12 +75,12 @@ def test_keys_renewed_in_a_file_need_no_restart(
         daemon.until(lambda: sent(bus) == ["before"])
         bus.keys = {new.id: new}
         fail(alloy, "between")
-        daemon.logs("delivery waits", "refuses the keys")
+        daemon.logs("delivery backing off", "refuses the keys")
         renew(home, new)
         daemon.until(lambda: sent(bus) == ["before", "between"])
         assert daemon.stop() == 0
     assert "pl4nted" not in daemon.log
-    assert home.books()["owed"] == 0
+    assert home.counters()["pending"] == 0
 
 
 def test_keys_beneath_a_role_are_read_again(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
@@ -94,7 +94,7 @@ def test_keys_beneath_a_role_are_read_again(home: Home, alloy: FakeAlloy, bus: S
         daemon.until(lambda: sent(bus) == ["before"])
         bus.keys = {new.id: new}
         fail(alloy, "between")
-        daemon.logs("delivery waits", "AssumeRole with InvalidClientTokenId")
+        daemon.logs("delivery backing off", "AssumeRole with InvalidClientTokenId")
         in_credentials(home, new)
         daemon.until(lambda: sent(bus) == ["before", "between"], within=40)
         assert daemon.stop() == 0
@@ -110,7 +110,7 @@ def test_a_file_that_breaks_while_running_is_named(home: Home, alloy: FakeAlloy,
         bus.keys = {new.id: new}
         write(home.place / ".aws" / "credentials", text_of(new)[:60])
         fail(alloy, "between")
-        daemon.logs("delivery waits", ".aws/credentials")
+        daemon.logs("delivery backing off", ".aws/credentials")
         in_credentials(home, new)
         daemon.until(lambda: sent(bus) == ["before", "between"], within=40)
         assert daemon.stop() == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import SettingsError
-from forwarder.settings import Place, load
+from forwarder.settings import ConfigSource, load
 from forwarder.settings.edit import set_value, set_values
 from forwarder.settings.reference import template
 
@@ -16,23 +16,25 @@ TEXT = '# Ours: ü.\nenabled = true\n\n[destination]\nevent_bus = "failures"\nre
 MARK = codecs.BOM_UTF8
 
 
-def place(folder: Path, content: bytes) -> Place:
+def config_source(folder: Path, content: bytes) -> ConfigSource:
     file = folder / "forwarder.toml"
     file.write_bytes(content)
-    return Place(file, {})
+    return ConfigSource(file, {})
 
 
 @pytest.mark.parametrize("mark", [b"", MARK, MARK * 2])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_mark_and_line_ends_are_read(tmp_path: Path, mark: bytes, line_end: str) -> None:
-    assert load(place(tmp_path, mark + TEXT.replace("\n", line_end).encode())).destination.event_bus == "failures"
+    assert (
+        load(config_source(tmp_path, mark + TEXT.replace("\n", line_end).encode())).destination.event_bus == "failures"
+    )
 
 
 @pytest.mark.parametrize("mark", [b"", MARK])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_edit_keeps_mark_and_line_ends(tmp_path: Path, mark: bytes, line_end: str) -> None:
     """Both a changed line and a section that was not there."""
-    here = place(tmp_path, mark + TEXT.replace("\n", line_end).encode())
+    here = config_source(tmp_path, mark + TEXT.replace("\n", line_end).encode())
     assert set_value(here, "enabled", value=False)
     assert here.file.read_bytes() == mark + TEXT.replace("true", "false").replace("\n", line_end).encode()
     assert set_values(here, {"source.workflows": ["a"], "event.source": "x"})
@@ -57,7 +59,7 @@ def test_edit_keeps_mark_and_line_ends(tmp_path: Path, mark: bytes, line_end: st
     ],
 )
 def test_other_encoding_is_named_with_its_line(tmp_path: Path, content: bytes, words: str) -> None:
-    here = place(tmp_path, content)
+    here = config_source(tmp_path, content)
     for work in (lambda: load(here), lambda: set_value(here, "enabled", value=False)):
         with pytest.raises(SettingsError, match=words) as raised:
             work()
@@ -67,7 +69,7 @@ def test_other_encoding_is_named_with_its_line(tmp_path: Path, content: bytes, w
 
 def test_save_works_on_the_file_that_init_makes(tmp_path: Path) -> None:
     """The page saves several settings at once, which must be valid together with `format = 1`."""
-    here = place(tmp_path, template().encode())
+    here = config_source(tmp_path, template().encode())
     values = {"destination.event_bus": "failures", "destination.region": "eu-west-1", "source.workflows": ["a"]}
     assert set_values(here, values)
     assert load(here).destination.region == "eu-west-1"

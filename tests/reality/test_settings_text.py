@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import SettingsError
-from forwarder.settings import Place, load
+from forwarder.settings import ConfigSource, load
 from forwarder.settings.load import unknown_variables
-from forwarder.settings.names import advice_for_variable
+from forwarder.settings.suggestions import suggest_for_variable
 from tests.e2e.conftest import alloy, bus, home, sealed
 from tests.e2e.harness import Home
 
@@ -21,13 +21,13 @@ BUS, REGION, ENABLED = "FORWARDER_DESTINATION__EVENT_BUS", "FORWARDER_DESTINATIO
 TIMEOUT, WORKFLOWS = "FORWARDER_SOURCE__TIMEOUT", "FORWARDER_SOURCE__WORKFLOWS"
 
 
-def place(folder: Path, text: str = GOOD, **environ: str) -> Place:
+def config_source(folder: Path, text: str = GOOD, **environ: str) -> ConfigSource:
     file = folder / "forwarder.toml"
     file.write_text(text)
-    return Place(file, environ)
+    return ConfigSource(file, environ)
 
 
-def refusal(at: Place) -> str:
+def refusal(at: ConfigSource) -> str:
     with pytest.raises(SettingsError) as raised:
         load(at)
     assert PLANTED not in str(raised.value)
@@ -72,14 +72,14 @@ def refusal(at: Place) -> str:
     ],
 )
 def test_syntax_error_names_line_and_cause(tmp_path: Path, text: str, words: list[str]) -> None:
-    told = refusal(place(tmp_path, text))
-    assert [word for word in words if word not in told] == []
+    message = refusal(config_source(tmp_path, text))
+    assert [word for word in words if word not in message] == []
 
 
 def test_backslash_that_is_a_line_break_is_refused(tmp_path: Path) -> None:
-    told = refusal(place(tmp_path, GOOD + '[vault]\nfile = "C:\\new\\table"\n'))
-    assert "vault.file" in told
-    assert "single quotes" in told
+    message = refusal(config_source(tmp_path, GOOD + '[vault]\nfile = "C:\\new\\table"\n'))
+    assert "vault.file" in message
+    assert "single quotes" in message
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_backslash_that_is_a_line_break_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_name_or_type_of_another_habit_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
-    told = refusal(place(tmp_path, text))
-    assert [word for word in words if word not in told] == []
+    message = refusal(config_source(tmp_path, text))
+    assert [word for word in words if word not in message] == []
 
 
 TEMPLATES = (
@@ -114,12 +114,12 @@ MISSING = ("null", "None", "undefined", "<no value>", "<nil>", "%!s(<nil>)", "(n
 @pytest.mark.parametrize("value", [*TEMPLATES, *MISSING])
 def test_template_that_was_not_filled_in_is_refused(tmp_path: Path, value: str) -> None:
     words = ("variable or a template", "missing value", "placeholder")
-    for told in (
-        refusal(place(tmp_path, GOOD.replace("failures", value))),
-        refusal(place(tmp_path, **{BUS: value})),
+    for message in (
+        refusal(config_source(tmp_path, GOOD.replace("failures", value))),
+        refusal(config_source(tmp_path, **{BUS: value})),
     ):
-        assert "destination.event_bus" in told
-        assert any(each in told for each in words)
+        assert "destination.event_bus" in message
+        assert any(each in message for each in words)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def test_template_that_was_not_filled_in_is_refused(tmp_path: Path, value: str) 
     ],
 )
 def test_variable_of_an_env_file_is_named(tmp_path: Path, name: str, value: str, words: str) -> None:
-    told = refusal(place(tmp_path, **{name: value}))
-    assert name in told
-    assert words in told
+    message = refusal(config_source(tmp_path, **{name: value}))
+    assert name in message
+    assert words in message
 
 
 def test_empty_variable_of_an_optional_text_is_its_value(tmp_path: Path) -> None:
-    assert load(place(tmp_path, FORWARDER_WEB__LISTEN="")).web.listen == ""
+    assert load(config_source(tmp_path, FORWARDER_WEB__LISTEN="")).web.listen == ""
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ def test_empty_variable_of_an_optional_text_is_its_value(tmp_path: Path) -> None
 )
 def test_variable_in_another_spelling_is_named(tmp_path: Path, name: str) -> None:
     """It has no effect: the error about the missing setting, and the warning at the start, name the right one."""
-    at = place(tmp_path, GOOD.replace('region = "eu-central-1"\n', ""), **{name: "eu-west-1"})
-    told = refusal(at)
-    assert REGION in told
-    assert f"{name} is not its name" in told
+    at = config_source(tmp_path, GOOD.replace('region = "eu-central-1"\n', ""), **{name: "eu-west-1"})
+    message = refusal(at)
+    assert REGION in message
+    assert f"{name} is not its name" in message
     assert unknown_variables(at) == [name]
-    assert advice_for_variable(name) == f"did you mean {REGION}?"
+    assert suggest_for_variable(name) == f"did you mean {REGION}?"
 
 
 def test_variables_that_kubernetes_adds_change_nothing(tmp_path: Path) -> None:
@@ -180,13 +180,13 @@ def test_variables_that_kubernetes_adds_change_nothing(tmp_path: Path) -> None:
         "FORWARDER_SERVICE_PORT": "8787",
         "FORWARDER_WEB_PORT": "tcp://10.0.0.2:8787",
     }
-    assert load(place(tmp_path, **links)) == load(place(tmp_path))
+    assert load(config_source(tmp_path, **links)) == load(config_source(tmp_path))
 
 
 def test_secret_in_a_variable_is_sent_to_the_vault() -> None:
     for name in ("FORWARDER_SOURCE__API_KEY", "FORWARDER_ALLOY_API_KEY", "FORWARDER_AWS_SECRET_ACCESS_KEY"):
-        assert "forwarder keys set" in advice_for_variable(name)
-    assert advice_for_variable("FORWARDER_SERVICE_HOST") == ""
+        assert "forwarder keys set" in suggest_for_variable(name)
+    assert suggest_for_variable("FORWARDER_SERVICE_HOST") == ""
 
 
 def test_switch_in_capitals_is_not_switched_in_vain(home: Home) -> None:
@@ -194,5 +194,5 @@ def test_switch_in_capitals_is_not_switched_in_vain(home: Home) -> None:
     home.write("Enabled = false\n" + home.file.read_text().replace("enabled = true\n", ""))
     checked = home("check")
     assert checked.code == 78
-    assert "did you mean enabled?" in checked.said
-    assert "Traceback" not in checked.said
+    assert "did you mean enabled?" in checked.output
+    assert "Traceback" not in checked.output

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from forwarder.aws.answers import RequestRefused
-from forwarder.ledger import Books
+from forwarder.aws.responses import RequestRefusal
+from forwarder.ledger import Counters
 from forwarder.model import State
-from tests.aws.doors import a_bus, events
-from tests.delivery.sender import a_sender, delivered
+from tests.aws.harness import events, open_bus
+from tests.delivery.harness import delivered, delivery_harness
 from tests.fakes import bus_faults, sts
-from tests.fakes.actions import Action, Answer, Raw
+from tests.fakes.actions import Action, HttpResponse, Raw
 from tests.fakes.bus_faults import DIALECTS, Fault
 from tests.fakes.eventbridge import BUS, CROSS_REGION, StrictEventBridge, operation_of
 from tests.fakes.wire import Request
@@ -52,80 +52,89 @@ def bridge() -> Iterator[StrictEventBridge]:
         yield bridge
 
 
-def answering(name: str, action: Action) -> Fault:
+def responding(name: str, action: Action) -> Fault:
     return Fault(name, delivered=False, spoil=lambda _: action)
 
 
 HTML = {"Content-Type": "text/html"}
-BEFORE: list[tuple[str, Fault]] = [
+FAULTS_BEFORE_PUT_EVENTS: list[tuple[str, Fault]] = [
     *(("DescribeEventBus", bus_faults.refused(400, code, "m")) for code in CODES),
     *(("DescribeEventBus", bus_faults.refused(status, "ValidationException")) for status in (403, 404, 409, 413, 422)),
     *(("DescribeEventBus", bus_faults.refused_in(dialect, 400, "ValidationException", CROSS_REGION))
       for dialect in DIALECTS),
     *(("DescribeEventBus", bus_faults.html(status, delivered=False)) for status in (200, 400, 403, 404, 407, 413, 502)),
     *(("DescribeEventBus", bus_faults.bare(status)) for status in (200, 400, 403, 404, 413, 500, 503)),
-    ("DescribeEventBus", answering("200 []", Answer(200, {}, b"[]"))),
-    ("DescribeEventBus", answering("not HTTP", Raw(b"hello\r\n\r\n"))),
+    ("DescribeEventBus", responding("200 []", HttpResponse(200, {}, b"[]"))),
+    ("DescribeEventBus", responding("not HTTP", Raw(b"hello\r\n\r\n"))),
     ("DescribeEventBus", bus_faults.throttled()),
     ("DescribeEventBus", bus_faults.internal_failure()),
     ("DescribeEventBus", bus_faults.reset_after(delivered=False)),
     ("DescribeEventBus", bus_faults.closed_after(delivered=False)),
-    *(("STS", answering(f"STS {code}", sts.error(400, code, "m"))) for code in
+    *(("STS", responding(f"STS {code}", sts.error(400, code, "m"))) for code in
       ("ValidationError", "ValidationException", "ResourceNotFoundException", "MalformedPolicyDocument", "Throttling",
        "RegionDisabledException", "InvalidIdentityToken", "PackedPolicyTooLarge", "SerializationException",
        "RequestEntityTooLarge", "413")),
-    ("STS", answering("STS 403", sts.error(403, "AccessDenied", "m"))),
-    ("STS", answering("STS 503", sts.error(503, "ServiceUnavailable", "m"))),
-    ("STS", answering("STS 200 HTML", Answer(200, HTML, bus_faults.HTML))),
-    ("STS", answering("STS 413 HTML", Answer(413, HTML, bus_faults.HTML))),
-    ("STS", answering("STS 200 empty", Answer(200))),
-    ("STS", answering("STS not HTTP", Raw(b"hello\r\n\r\n"))),
+    ("STS", responding("STS 403", sts.error(403, "AccessDenied", "m"))),
+    ("STS", responding("STS 503", sts.error(503, "ServiceUnavailable", "m"))),
+    ("STS", responding("STS 200 HTML", HttpResponse(200, HTML, bus_faults.HTML))),
+    ("STS", responding("STS 413 HTML", HttpResponse(413, HTML, bus_faults.HTML))),
+    ("STS", responding("STS 200 empty", HttpResponse(200))),
+    ("STS", responding("STS not HTTP", Raw(b"hello\r\n\r\n"))),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("operation", "fault"), BEFORE, ids=str)
+@pytest.mark.parametrize(("operation", "fault"), FAULTS_BEFORE_PUT_EVENTS, ids=str)
 @looped
 async def test_error_before_put_events_settles_nothing(
     bridge: StrictEventBridge, tmp_path: Path, operation: str, fault: Fault
 ) -> None:
     bridge.always(lambda request: fault if operation_of(request) == operation else None)
-    async with a_sender(bridge, tmp_path, role_arn=ROLE) as sender:
-        await sender.owe("abc")
-        running = asyncio.create_task(sender.delivery.run())
+    async with delivery_harness(bridge, tmp_path, role_arn=ROLE) as harness:
+        await harness.record("abc")
+        running = asyncio.create_task(harness.delivery.run())
         await until(lambda: len([1 for served in bridge.served if served.operation == operation]) > 3)
-        part = sender.health.parts["bus"]
-        assert part.state in {State.FAILED, State.DEGRADED}
-        assert part.why
-        assert part.mend or part.state is State.DEGRADED or "throttles" in part.why or "fails" in part.why
-        assert await sender.letters() == {}
+        component = harness.health.components["bus"]
+        assert component.state in {State.FAILED, State.DEGRADED}
+        assert component.reason
+        assert (
+            component.hint
+            or component.state is State.DEGRADED
+            or "throttles" in component.reason
+            or "fails" in component.reason
+        )
+        assert await harness.dead_letters() == {}
         assert "PutEvents" not in {served.operation for served in bridge.served}
         bridge.clear()
         await until(lambda: len(bridge.delivered) == 3)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await sender.delivery.drain()
-        assert await sender.ledger.audit() == Books(recorded=3, sent=3)
-        assert sender.health.parts["bus"].state is State.HEALTHY
+        await harness.delivery.drain()
+        assert await harness.ledger.audit() == Counters(recorded=3, sent=3)
+        assert harness.health.components["bus"].state is State.HEALTHY
 
 
 @looped
 async def test_refused_check_names_reason_and_setting(bridge: StrictEventBridge, tmp_path: Path) -> None:
     fault = bus_faults.refused(400, "ValidationException", CROSS_REGION)
     bridge.next(fault, fault, operation="DescribeEventBus")
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("abc")
-        assert await sender.send() == Books(recorded=3, owed=3)
-        part = sender.health.parts["bus"]
-        assert (part.state, CROSS_REGION in part.why, "destination.verify" in part.mend) == (State.FAILED, True, True)
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("abc")
+        assert await harness.send() == Counters(recorded=3, pending=3)
+        component = harness.health.components["bus"]
+        assert (component.state, CROSS_REGION in component.reason, "destination.verify" in component.hint) == (
+            State.FAILED,
+            True,
+            True,
+        )
 
 
 @looped
 async def test_code_of_another_service_is_no_missing_bus(bridge: StrictEventBridge) -> None:
-    fault = answering("gone", sts.error(404, "ResourceNotFoundException", "no such role"))
+    fault = responding("gone", sts.error(404, "ResourceNotFoundException", "no such role"))
     bridge.next(fault, operation="STS")
-    async with a_bus(bridge, role_arn=ROLE) as bus:
+    async with open_bus(bridge, role_arn=ROLE) as bus:
         with pytest.raises(Exception, match="AssumeRole") as raised:
-            await bus.put(events())
+            await bus.publish(events())
     assert type(raised.value).__name__ == "DestinationRefused"
 
 
@@ -134,12 +143,12 @@ async def test_denied_role_is_not_a_denied_check(bridge: StrictEventBridge, tmp_
     """The bus is still described, and found missing, once the role may be assumed."""
     bridge.buses.clear()
     del bridge.roles[ROLE]
-    async with a_sender(bridge, tmp_path, role_arn=ROLE) as sender:
-        await sender.owe("abc")
-        assert await sender.send() == Books(recorded=3, owed=3)
+    async with delivery_harness(bridge, tmp_path, role_arn=ROLE) as harness:
+        await harness.record("abc")
+        assert await harness.send() == Counters(recorded=3, pending=3)
         bridge.roles[ROLE] = None
-        assert await sender.send() == Books(recorded=3, owed=3)
-        assert "does not exist" in sender.health.parts["bus"].why
+        assert await harness.send() == Counters(recorded=3, pending=3)
+        assert "does not exist" in harness.health.components["bus"].reason
     assert bridge.dropped == []
 
 
@@ -158,18 +167,18 @@ async def test_environment_the_sdk_refuses_settles_nothing(
     bridge: StrictEventBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("abc")
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("abc")
         async with asyncio.timeout(20):
-            await sender.delivery.run(until_empty=True)
-        books = await sender.ledger.audit()
-        assert (books.dead, books.sent + books.owed) == (0, 3)
-        if books.owed:
-            part = sender.health.parts["bus"]
-            assert (part.state, bool(part.why), bool(part.mend)) == (State.FAILED, True, True)
+            await harness.delivery.run(until_empty=True)
+        counters = await harness.ledger.audit()
+        assert (counters.dead, counters.sent + counters.pending) == (0, 3)
+        if counters.pending:
+            component = harness.health.components["bus"]
+            assert (component.state, bool(component.reason), bool(component.hint)) == (State.FAILED, True, True)
     monkeypatch.delenv(name)
-    async with a_sender(bridge, tmp_path) as sender:
-        assert (await sender.send()).sent == 3
+    async with delivery_harness(bridge, tmp_path) as harness:
+        assert (await harness.send()).sent == 3
 
 
 @pytest.mark.parametrize(
@@ -179,21 +188,21 @@ async def test_environment_the_sdk_refuses_settles_nothing(
 async def test_parameters_the_sdk_refuses_settle_nothing(
     bridge: StrictEventBridge, tmp_path: Path, destination: dict[str, Any]
 ) -> None:
-    async with a_sender(bridge, tmp_path, **destination) as sender:
-        await sender.owe("abc")
+    async with delivery_harness(bridge, tmp_path, **destination) as harness:
+        await harness.record("abc")
         bridge.roles[ROLE] = "another"
-        assert await sender.send() == Books(recorded=3, owed=3)
-        assert sender.health.parts["bus"].state is State.FAILED
+        assert await harness.send() == Counters(recorded=3, pending=3)
+        assert harness.health.components["bus"].state is State.FAILED
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @looped
 async def test_put_events_refusal_is_read_in_every_dialect(bridge: StrictEventBridge, dialect: str) -> None:
     bridge.next(bus_faults.refused_in(dialect, 400, "ValidationException", "Total size is over the limit"))
-    async with a_bus(bridge) as bus:
-        refused = await bus.put(events())
-    assert isinstance(refused, RequestRefused)
-    assert (refused.code, refused.of_an_entry) == ("ValidationException", True)
+    async with open_bus(bridge) as bus:
+        refused = await bus.publish(events())
+    assert isinstance(refused, RequestRefusal)
+    assert (refused.code, refused.is_entry_specific) == ("ValidationException", True)
     assert "Total size" in refused.message
 
 
@@ -204,10 +213,10 @@ async def test_bus_deleted_and_made_again_gets_everything(bridge: StrictEventBri
             bridge.buses.discard(BUS)
 
     bridge.always(vanish)
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("abc")
-        running = asyncio.create_task(sender.delivery.run())
-        await until(lambda: sender.delivery.trouble is not None)
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("abc")
+        running = asyncio.create_task(harness.delivery.run())
+        await until(lambda: harness.delivery.current_error is not None)
         bridge.clear()
         bridge.buses.add(BUS)
         await until(lambda: len(bridge.delivered) == 3)
@@ -217,14 +226,14 @@ async def test_bus_deleted_and_made_again_gets_everything(bridge: StrictEventBri
 
 
 @looped
-async def test_unverified_bus_is_never_described_nor_in_doubt(bridge: StrictEventBridge, tmp_path: Path) -> None:
+async def test_bus_without_verification_is_never_described(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.denied.add("DescribeEventBus")
-    async with a_sender(bridge, tmp_path) as sender:
-        await sender.owe("a")
-        await sender.send()
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("a")
+        await harness.send()
     bridge.served.clear()
-    async with a_sender(bridge, tmp_path, verify=False) as sender:
-        await sender.owe("bc")
-        assert (await sender.send()).sent == 3
-        assert await sender.ledger.buses_in_doubt() == []
+    async with delivery_harness(bridge, tmp_path, verify=False) as harness:
+        await harness.record("bc")
+        assert (await harness.send()).sent == 3
+        assert await harness.ledger.unverified_buses() == []
     assert {served.operation for served in bridge.served} == {"PutEvents"}

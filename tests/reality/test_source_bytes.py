@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Done, Home, fail, numbered, sent, watermark
-from tests.fakes.actions import Action, Answer, Chunked, Line, pieces
+from tests.e2e.harness import CommandResult, Home, fail, numbered, sent, watermark
+from tests.fakes.actions import Action, Chunked, HttpResponse, Line, pieces
 from tests.fakes.alloy import FakeAlloy, bad_gzip
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import Request
@@ -19,7 +19,7 @@ from tests.fakes.wire import Request
 BOM = b"\xef\xbb\xbf"
 JSON = {"Content-Type": "application/json"}
 
-Form = Callable[[Answer], Action]
+Form = Callable[[HttpResponse], Action]
 
 
 def coded(encoding: str, pack: Callable[[bytes], bytes] = lambda body: body) -> Form:
@@ -46,7 +46,7 @@ def raw_deflate(body: bytes) -> bytes:
 class WithTrailers(Action):
     """A chunked response with extensions, and headers behind its last chunk."""
 
-    answer: Answer
+    answer: HttpResponse
 
     async def perform(self, line: Line) -> bool:
         await line.send(self.answer.head("Transfer-Encoding: chunked"))
@@ -56,7 +56,7 @@ class WithTrailers(Action):
         return True
 
 
-READ: dict[str, Form] = {
+READABLE: dict[str, Form] = {
     "byte-order mark": changed(lambda body: BOM + body),
     "mark in gzip": coded("gzip", lambda body: gzip.compress(BOM + body)),
     "line breaks around": changed(lambda body: b"\r\n\r\n" + body + b"\r\n"),
@@ -89,31 +89,31 @@ READ: dict[str, Form] = {
     "203": lambda answer: replace(answer, status=203),
 }
 
-NAMED: dict[str, tuple[Form | Answer, str]] = {
-    "empty": (Answer(200, JSON), "200 with an empty body"),
-    "blank": (Answer(200, JSON, b"\r\n \r\n"), "200 with a blank body"),
-    "empty gzip": (Answer(200, JSON, gzip.compress(b"")), "200 with an empty body"),
-    "only a mark": (Answer(200, JSON, BOM), "200 with an empty body"),
+NAMED: dict[str, tuple[Form | HttpResponse, str]] = {
+    "empty": (HttpResponse(200, JSON), "200 with an empty body"),
+    "blank": (HttpResponse(200, JSON, b"\r\n \r\n"), "200 with a blank body"),
+    "empty gzip": (HttpResponse(200, JSON, gzip.compress(b"")), "200 with an empty body"),
+    "only a mark": (HttpResponse(200, JSON, BOM), "200 with an empty body"),
     "utf-16": (changed(lambda body: body.decode().encode("utf-16")), "UTF-16"),
     "utf-16 without mark": (changed(lambda body: body.decode().encode("utf-16-le")), "UTF-16"),
     "utf-32": (changed(lambda body: body.decode().encode("utf-32")), "UTF-32"),
-    "html": (Answer(200, JSON, b"\n<!DOCTYPE html><title>s3cret portal</title>"), "an HTML page"),
-    "html in gzip": (Answer(200, {}, gzip.compress(b"<html>s3cret portal</html>")), "an HTML page"),
-    "html declared gzip": (Answer(200, {"Content-Encoding": "gzip"}, b"<html>s3cret</html>"), "an HTML page"),
-    "xml": (Answer(200, {}, b'<?xml version="1.0"?><Error>s3cret</Error>'), "an XML document"),
-    "text": (Answer(200, JSON, b"upstream connect error s3cret"), "plain text"),
-    "guarded": (Answer(200, JSON, b")]}',\n" + b'{"data": []}'), "a guard against scripts"),
-    "brotli": (Answer(200, {"Content-Encoding": "br"}, b"\x8b\x03\x80s3cret\x03"), "Brotli"),
-    "zstandard": (Answer(200, {"Content-Encoding": "zstd"}, b"\x28\xb5\x2f\xfd\x04\x58s3cret"), "Zstandard"),
-    "zip": (Answer(200, JSON, b"PK\x03\x04\x14s3cret"), "a ZIP archive"),
-    "zeros": (Answer(200, JSON, bytes(50)), "binary data"),
-    "broken gzip": (Answer(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08" + b"\xff" * 60), "broken gzip"),
+    "html": (HttpResponse(200, JSON, b"\n<!DOCTYPE html><title>s3cret portal</title>"), "an HTML page"),
+    "html in gzip": (HttpResponse(200, {}, gzip.compress(b"<html>s3cret portal</html>")), "an HTML page"),
+    "html declared gzip": (HttpResponse(200, {"Content-Encoding": "gzip"}, b"<html>s3cret</html>"), "an HTML page"),
+    "xml": (HttpResponse(200, {}, b'<?xml version="1.0"?><Error>s3cret</Error>'), "an XML document"),
+    "text": (HttpResponse(200, JSON, b"upstream connect error s3cret"), "plain text"),
+    "guarded": (HttpResponse(200, JSON, b")]}',\n" + b'{"data": []}'), "a guard against scripts"),
+    "brotli": (HttpResponse(200, {"Content-Encoding": "br"}, b"\x8b\x03\x80s3cret\x03"), "Brotli"),
+    "zstandard": (HttpResponse(200, {"Content-Encoding": "zstd"}, b"\x28\xb5\x2f\xfd\x04\x58s3cret"), "Zstandard"),
+    "zip": (HttpResponse(200, JSON, b"PK\x03\x04\x14s3cret"), "a ZIP archive"),
+    "zeros": (HttpResponse(200, JSON, bytes(50)), "binary data"),
+    "broken gzip": (HttpResponse(200, {"Content-Encoding": "gzip"}, b"\x1f\x8b\x08" + b"\xff" * 60), "broken gzip"),
     "half a gzip": (coded("gzip", lambda body: gzip.compress(body)[:-20]), "broke off"),
     "half a second member": (coded("gzip", lambda body: members(body)[:-20]), "broke off"),
 }
 
 
-def strike(forms: dict[str, Form | Answer]) -> Callable[[Request], Action | Form | None]:
+def apply_faults(forms: dict[str, Form | HttpResponse]) -> Callable[[Request], Action | Form | None]:
     return lambda request: forms.get(request.path.split("/")[-2].replace("%20", " "))
 
 
@@ -122,51 +122,51 @@ def read(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[lis
     """One pass over a workflow for each form; the ids that were sent."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
-        home.change("source", workflows=[*READ])
-        for name in READ:
+        home.copy_keys(sealed)
+        home.change("source", workflows=[*READABLE])
+        for name in READABLE:
             fail(alloy, *numbered(12, f"{name} "), workflow=name)
-        alloy.always(strike({**READ}))
+        alloy.always(apply_faults({**READABLE}))
         done = home("once")
         assert done.code == 0, done.err
         yield sent(bus)
 
 
-@pytest.mark.parametrize("form", READ)
+@pytest.mark.parametrize("form", READABLE)
 def test_response_in_this_form_is_read(read: list[str], form: str) -> None:
     assert [id_ for id_ in read if id_.rpartition(" ")[0] == form] == numbered(12, f"{form} ")
 
 
 @pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[tuple[Home, Done, list[str]]]:
+def named(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[tuple[Home, CommandResult, list[str]]]:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("named"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         home.change("source", workflows=[*NAMED])
         for name in NAMED:
             fail(alloy, f"{name} id", workflow=name)
-        alloy.always(strike({name: form for name, (form, _) in NAMED.items()}))
+        alloy.always(apply_faults({name: form for name, (form, _) in NAMED.items()}))
         done = home("once", "--timeout", "2s")
         yield home, done, sent(bus)
 
 
 @pytest.mark.parametrize("form", NAMED)
-def test_response_that_is_no_page_is_named(named: tuple[Home, Done, list[str]], form: str) -> None:
+def test_response_that_is_no_page_is_named(named: tuple[Home, CommandResult, list[str]], form: str) -> None:
     home, done, ids = named
     lines = [str(line) for line in done.log if line.get("feed") == form]
     assert any(NAMED[form][1] in line for line in lines), lines
     assert watermark(home, form) is None
     assert (done.code, ids) == (69, [])
-    assert "s3cret" not in done.said
+    assert "s3cret" not in done.output
 
 
 def test_response_204_is_an_empty_page(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     """Some frameworks answer an empty list so. The listing ends there; later failures are found."""
     fail(alloy, *numbered(10))
-    alloy.always(lambda request: Answer(204) if request.query["page"] != "0" else None)
+    alloy.always(lambda request: HttpResponse(204) if request.query["page"] != "0" else None)
     assert home("once").code == 0
     assert sent(bus) == numbered(10)
-    alloy.always(lambda _: Answer(204))
+    alloy.always(lambda _: HttpResponse(204))
     assert home("once").code == 0
     alloy.clear()
     fail(alloy, "later", ago=1)
@@ -176,8 +176,8 @@ def test_response_204_is_an_empty_page(home: Home, alloy: FakeAlloy, bus: Strict
 
 def test_empty_rerun_response_is_not_sent_again(home: Home, alloy: FakeAlloy) -> None:
     """The run was begun. An error would make people begin another."""
-    alloy.always(lambda request: Answer(202) if request.method == "POST" else None)
+    alloy.always(lambda request: HttpResponse(202) if request.method == "POST" else None)
     fail(alloy, "x")
     done = home("rerun", "x", "--workflow", "w")
-    assert done.code == 0, done.said
+    assert done.code == 0, done.output
     assert sum(request.method == "POST" for request in alloy.requests) == 1

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Done, Home, fail, numbered, sent
-from tests.fakes.actions import Answer
+from tests.e2e.harness import CommandResult, Home, fail, numbered, sent
+from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -35,18 +35,18 @@ EMPTY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def passed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[tuple[Home, Done, list[str]]]:
+def passed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[tuple[Home, CommandResult, list[str]]]:
     """Return one pass over a workflow for each error, which stands where the second page should be."""
     forms = ERRORS | EMPTY
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("errors"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         home.change("source", workflows=[*forms], page_size=2, requests_per_second=1000)
         for name in forms:
             fail(alloy, *numbered(4, f"{name}-"), workflow=name)
         alloy.always(
             lambda request: (
-                Answer(200, {}, json.dumps(forms[request.path.split("/")[-2]]).encode())
+                HttpResponse(200, {}, json.dumps(forms[request.path.split("/")[-2]]).encode())
                 if request.query.get("page") != "0"
                 else None
             )
@@ -54,21 +54,21 @@ def passed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[t
         yield home, home("once"), sent(bus)
 
 
-def lines_of(done: Done, feed: str) -> str:
+def lines_of(done: CommandResult, feed: str) -> str:
     return " ".join(json.dumps(line) for line in done.log if line.get("feed") == feed)
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_under_200_cuts_the_scan_short(passed: tuple[Home, Done, list[str]], name: str) -> None:
+def test_error_under_200_cuts_the_scan_short(passed: tuple[Home, CommandResult, list[str]], name: str) -> None:
     _, done, ids = passed
     assert "reports an error under a status of success" in lines_of(done, name)
     assert "the store is away" in lines_of(done, name) or name in ("ok-false", "with-a-secret")
     assert [id_ for id_ in ids if id_[:-3] == f"{name}-"] == numbered(4, f"{name}-")[2:], "page 0 was read"
     assert done.code == 69
-    assert "pl4nted" not in done.said
+    assert "pl4nted" not in done.output
 
 
-def test_error_under_200_leaves_the_watermark(passed: tuple[Home, Done, list[str]]) -> None:
+def test_error_under_200_leaves_the_watermark(passed: tuple[Home, CommandResult, list[str]]) -> None:
     home, _, _ = passed
     feeds = {feed["workflow_id"]: feed for feed in home("status", "--json").json()["feeds"]}
     assert {name for name in ERRORS if feeds[name]["watermark"]} == set()
@@ -76,13 +76,13 @@ def test_error_under_200_leaves_the_watermark(passed: tuple[Home, Done, list[str
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_fields_that_report_no_error_end_the_scan(passed: tuple[Home, Done, list[str]], name: str) -> None:
-    assert "cut short" not in lines_of(passed[1], name)
+def test_fields_that_report_no_error_end_the_scan(passed: tuple[Home, CommandResult, list[str]], name: str) -> None:
+    assert "poll aborted" not in lines_of(passed[1], name)
 
 
 def test_discovery_takes_no_error_for_no_users(home: Home, alloy: FakeAlloy) -> None:
     home.change("source", workflows=None, discover=True)
-    alloy.always(lambda _: Answer(200, {}, b'{"success": false, "data": [], "message": "the store is away"}'))
+    alloy.always(lambda _: HttpResponse(200, {}, b'{"success": false, "data": [], "message": "the store is away"}'))
     done = home("once", "--timeout", "5s")
     assert done.code != 0
-    assert "the store is away" in done.said
+    assert "the store is away" in done.output

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.demo.executions import execution
-from tests.e2e.harness import Done, Home, fail, polls, sent
-from tests.fakes.actions import Answer, Raw
+from forwarder.demo.sample_data import execution
+from tests.e2e.harness import CommandResult, Home, fail, polls, sent
+from tests.fakes.actions import HttpResponse, Raw
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import utc_now
@@ -20,15 +20,17 @@ JSON = {"Content-Type": "application/json"}
 PAGE = b"<!DOCTYPE html>\n<html><head><title>s3cret portal</title></head><body>Blocked</body></html>"
 BETWEEN = "something between"
 
-FIREWALLS: dict[str, Answer] = {
-    "html": Answer(403, HTML, PAGE),
-    "html with a comment": Answer(403, HTML, b"<!-- s3cret --><html></html>"),
-    "html without a type": Answer(403, {}, b"<html><head><title>403 Forbidden</title></head></html>"),
-    "html declared as JSON": Answer(403, JSON, PAGE),
-    "xml": Answer(403, {"Content-Type": "application/xml"}, b"<?xml version='1.0'?><Error><Code>s3cret</Code></Error>"),
-    "text": Answer(403, {"Content-Type": "text/plain"}, b"RBAC: access denied s3cret"),
-    "nothing": Answer(403),
-    "half a JSON": Answer(403, JSON, b'{"message": "s3cr'),
+FIREWALLS: dict[str, HttpResponse] = {
+    "html": HttpResponse(403, HTML, PAGE),
+    "html with a comment": HttpResponse(403, HTML, b"<!-- s3cret --><html></html>"),
+    "html without a type": HttpResponse(403, {}, b"<html><head><title>403 Forbidden</title></head></html>"),
+    "html declared as JSON": HttpResponse(403, JSON, PAGE),
+    "xml": HttpResponse(
+        403, {"Content-Type": "application/xml"}, b"<?xml version='1.0'?><Error><Code>s3cret</Code></Error>"
+    ),
+    "text": HttpResponse(403, {"Content-Type": "text/plain"}, b"RBAC: access denied s3cret"),
+    "nothing": HttpResponse(403),
+    "half a JSON": HttpResponse(403, JSON, b'{"message": "s3cr'),
 }
 
 
@@ -36,24 +38,24 @@ FIREWALLS: dict[str, Answer] = {
 class Pass:
     """One pass in which each workflow has a response of its own."""
 
-    done: Done
-    asked: dict[str, int]
+    done: CommandResult
+    poll_counts: dict[str, int]
     sent: list[str]
 
     def lines(self, workflow: str) -> str:
         return "".join(str(line) for line in self.done.log if line.get("feed") == workflow)
 
 
-def answered(place: Path, sealed: Path, answers: Mapping[str, Answer | Raw]) -> Pass:
+def answered(place: Path, sealed: Path, answers: Mapping[str, HttpResponse | Raw]) -> Pass:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(place, alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
+        home.copy_keys(sealed)
         home.change("source", workflows=[*answers, "w"])
         fail(alloy, "x")
         alloy.always(lambda request: answers.get(request.path.split("/")[-2].replace("%20", " ")))
         done = home("once", "--timeout", "2s")
-        asked = {name: polls(alloy, name.replace(" ", "%20")) for name in answers}
-        return Pass(done, asked, sent(bus))
+        poll_counts = {name: polls(alloy, name.replace(" ", "%20")) for name in answers}
+        return Pass(done, poll_counts, sent(bus))
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +68,16 @@ def test_403_without_json_is_an_outage(firewalls: Pass, name: str) -> None:
     lines = firewalls.lines(name)
     assert [word for word in (BETWEEN, "403", "base_url") if word not in lines] == []
     assert "keys set" not in lines
-    assert firewalls.asked[name] > 1, "it is tried again"
+    assert firewalls.poll_counts[name] > 1, "it is tried again"
     assert (firewalls.done.code, firewalls.sent) == (69, ["x"]), "other feeds go on"
-    assert "s3cret" not in firewalls.done.said
+    assert "s3cret" not in firewalls.done.output
 
 
 def test_403_without_json_ends_with_the_outage(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    alloy.always(lambda _: Answer(403, HTML, PAGE))
+    alloy.always(lambda _: HttpResponse(403, HTML, PAGE))
     fail(alloy, "x")
     with home.daemon() as daemon:
-        daemon.logs("cut short", BETWEEN)
+        daemon.logs("poll aborted", BETWEEN)
         alloy.clear()
         daemon.until(lambda: sent(bus) == ["x"])
         assert daemon.stop() == 0
@@ -84,55 +86,55 @@ def test_403_without_json_ends_with_the_outage(home: Home, alloy: FakeAlloy, bus
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(401, JSON, b'{"message":"Unauthorized"}'),
-        Answer(401),
-        Answer(401, HTML, PAGE),
-        Answer(403, JSON, b'{"message":"Forbidden"}'),
-        Answer(403, {}, b'  {"error": {"code": 403}}'),
-        Answer(403, JSON),
+        HttpResponse(401, JSON, b'{"message":"Unauthorized"}'),
+        HttpResponse(401),
+        HttpResponse(401, HTML, PAGE),
+        HttpResponse(403, JSON, b'{"message":"Forbidden"}'),
+        HttpResponse(403, {}, b'  {"error": {"code": 403}}'),
+        HttpResponse(403, JSON),
     ],
     ids=["401", "401 empty", "401 with HTML", "403", "403 undeclared", "403 empty"],
 )
-def test_refusal_of_the_api_itself_is_about_the_key(home: Home, alloy: FakeAlloy, answer: Answer) -> None:
+def test_refusal_of_the_api_itself_is_about_the_key(home: Home, alloy: FakeAlloy, answer: HttpResponse) -> None:
     alloy.always(lambda _: answer)
     done = home("check")
     assert (done.code, "refuses the key" in done.out, "alloy-api-key" in done.out) == (77, True, True)
 
 
 def test_check_and_page_name_what_answered(home: Home, alloy: FakeAlloy) -> None:
-    alloy.always(lambda _: Answer(403, HTML, PAGE))
+    alloy.always(lambda _: HttpResponse(403, HTML, PAGE))
     done = home("check")
     assert (done.code, BETWEEN in done.out) == (69, True)
     with home.daemon() as daemon:
-        daemon.logs("cut short", BETWEEN)
+        daemon.logs("poll aborted", BETWEEN)
         daemon.until(lambda: BETWEEN in home("status").out)
         assert daemon.stop() == 0
 
 
-OTHERS: dict[str, tuple[Answer | Raw, tuple[str, ...]]] = {
-    "200 with HTML": (Answer(200, HTML, PAGE), ("200 with an HTML page", "base_url")),
-    "404 with HTML": (Answer(404, HTML, PAGE), ("404 with an HTML page", "base_url")),
-    "404 with JSON": (Answer(404, JSON, b'{"message":"Not Found"}'), ("knows no workflow",)),
-    "407": (Answer(407, HTML, PAGE), ("proxy", "credentials", "HTTP_PROXY")),
-    "451": (Answer(451, HTML, PAGE), ("451", "base_url")),
-    "502": (Answer(502, HTML, PAGE), ("502 with an HTML page",)),
-    "503": (Answer(503, {}, b"no healthy upstream"), ("failed (503",)),
-    "504": (Answer(504, JSON, b'{"message": "Endpoint request timed out"}'), ("failed (504",)),
-    "521": (Answer(521, HTML, PAGE), ("521 with an HTML page",)),
+OTHERS: dict[str, tuple[HttpResponse | Raw, tuple[str, ...]]] = {
+    "200 with HTML": (HttpResponse(200, HTML, PAGE), ("200 with an HTML page", "base_url")),
+    "404 with HTML": (HttpResponse(404, HTML, PAGE), ("404 with an HTML page", "base_url")),
+    "404 with JSON": (HttpResponse(404, JSON, b'{"message":"Not Found"}'), ("knows no workflow",)),
+    "407": (HttpResponse(407, HTML, PAGE), ("proxy", "credentials", "HTTP_PROXY")),
+    "451": (HttpResponse(451, HTML, PAGE), ("451", "base_url")),
+    "502": (HttpResponse(502, HTML, PAGE), ("502 with an HTML page",)),
+    "503": (HttpResponse(503, {}, b"no healthy upstream"), ("failed (503",)),
+    "504": (HttpResponse(504, JSON, b'{"message": "Endpoint request timed out"}'), ("failed (504",)),
+    "521": (HttpResponse(521, HTML, PAGE), ("521 with an HTML page",)),
     "redirect to a portal": (
-        Answer(302, {"Location": "https://login.portal.example/s3cret?key=s3cret"}),
+        HttpResponse(302, {"Location": "https://login.portal.example/s3cret?key=s3cret"}),
         ("302", "login.portal.example", "base_url"),
     ),
     "redirect with credentials": (
-        Answer(307, {"Location": "https://s3cret:s3cret@portal.example/"}),
+        HttpResponse(307, {"Location": "https://s3cret:s3cret@portal.example/"}),
         ("307", "portal.example", "base_url"),
     ),
-    "redirect below the host": (Answer(308, {"Location": "/s3cret/"}), ("308", "same host")),
-    "redirect to nonsense": (Answer(301, {"Location": "http://[s3cret/"}), ("301", "cannot be read")),
-    "redirect to no name": (Answer(301, {"Location": "https://s3cret'!/"}), ("301", "cannot be shown")),
-    "redirect to nowhere": (Answer(303), ("303", "no address")),
-    "418 with HTML": (Answer(418, HTML, PAGE), ("418 with an HTML page",)),
-    "400 with HTML": (Answer(400, HTML, PAGE), ("400 with an HTML page",)),
+    "redirect below the host": (HttpResponse(308, {"Location": "/s3cret/"}), ("308", "same host")),
+    "redirect to nonsense": (HttpResponse(301, {"Location": "http://[s3cret/"}), ("301", "cannot be read")),
+    "redirect to no name": (HttpResponse(301, {"Location": "https://s3cret'!/"}), ("301", "cannot be shown")),
+    "redirect to nowhere": (HttpResponse(303), ("303", "no address")),
+    "418 with HTML": (HttpResponse(418, HTML, PAGE), ("418 with an HTML page",)),
+    "400 with HTML": (HttpResponse(400, HTML, PAGE), ("400 with an HTML page",)),
     "another protocol": (Raw(b"SSH-2.0-OpenSSH_9.6\r\n"), ("broke off",)),
 }
 
@@ -147,14 +149,14 @@ def test_response_from_between_is_named(others: Pass, name: str) -> None:
     lines = others.lines(name)
     assert [word for word in OTHERS[name][1] if word not in lines] == []
     assert (others.done.code, others.sent) == (69, ["x"])
-    assert [text for text in ("s3cret", API_KEY, "\x1b") if text in others.done.said] == []
+    assert [text for text in ("s3cret", API_KEY, "\x1b") if text in others.done.output] == []
 
 
 def test_discovery_does_not_take_html_for_no_workflows(home: Home, alloy: FakeAlloy) -> None:
     """A user without workflows has a 404 of the API. A 404 page of a proxy says nothing about the user."""
     home.change("source", workflows=None, discover=True)
     alloy.api.add("v", execution("failed-status", id="x", started=utc_now()), user_id="u-1")
-    alloy.always(lambda request: Answer(404, HTML, PAGE) if "/workflows" in request.path else None)
+    alloy.always(lambda request: HttpResponse(404, HTML, PAGE) if "/workflows" in request.path else None)
     done = home("once", "--timeout", "1s")
     assert (done.code, "404 with an HTML page" in done.err) == (69, True)
 
@@ -166,7 +168,7 @@ def test_dot_segments_are_not_sent(home: Home, alloy: FakeAlloy, bus: StrictEven
     fail(alloy, "x")
     done = home("once", "--timeout", "1s")
     assert done.code == 78
-    assert "workflow id that is part of an address" in done.said
+    assert "workflow id that is part of an address" in done.output
     assert not alloy.requests
     home.change("source", workflows=["w"])
     assert home("rerun", id_, "--workflow", "w").code != 0

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Home, fail, numbered, sent
-from tests.fakes.actions import Answer
+from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 
 FIELD = b'"executionId"'
 
-PARTS: dict[str, bytes] = {
+FRAGMENTS: dict[str, bytes] = {
     "part-nan": b'"load": NaN',
     "part-nan-lower": b'"load": [1, nan, -NaN]',
     "part-infinity": b'"load": [Infinity, -Infinity, inf]',
@@ -35,26 +35,26 @@ PARTS: dict[str, bytes] = {
 }
 
 
-def with_part(part: bytes) -> Callable[[Answer], Answer]:
-    return lambda answer: replace(answer, body=answer.body.replace(FIELD, part + b", " + FIELD))
+def with_fragment(fragment: bytes) -> Callable[[HttpResponse], HttpResponse]:
+    return lambda answer: replace(answer, body=answer.body.replace(FIELD, fragment + b", " + FIELD))
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[list[str]]:
+def sent_ids(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[list[str]]:
     """Return the ids that one pass over a workflow for each part has sent."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         home = Home(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
-        home.adopt(sealed)
-        home.change("source", workflows=[*PARTS])
-        for name in PARTS:
+        home.copy_keys(sealed)
+        home.change("source", workflows=[*FRAGMENTS])
+        for name in FRAGMENTS:
             fail(alloy, *numbered(3, f"{name} "), workflow=name)
-        alloy.always(lambda request: with_part(PARTS[request.path.split("/")[-2]]))
+        alloy.always(lambda request: with_fragment(FRAGMENTS[request.path.split("/")[-2]]))
         done = home("once")
         assert done.code == 0, done.err
-        assert "record by record" not in done.err
+        assert "one by one" not in done.err
         yield sent(bus)
 
 
-@pytest.mark.parametrize("name", PARTS)
-def test_part_that_is_no_json_hides_no_failure(read: list[str], name: str) -> None:
-    assert [id_ for id_ in read if id_.partition(" ")[0] == name] == numbered(3, f"{name} ")
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_part_that_is_no_json_hides_no_failure(sent_ids: list[str], name: str) -> None:
+    assert [id_ for id_ in sent_ids if id_.partition(" ")[0] == name] == numbered(3, f"{name} ")

@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from tests.e2e.harness import Home, sent
-from tests.fakes.actions import Answer, Raw
+from tests.fakes.actions import HttpResponse, Raw
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.certificates import DAY, Certificate, self_signed
 from tests.fakes.eventbridge import StrictEventBridge
@@ -25,7 +25,7 @@ def source_line(home: Home) -> str:
     """What `check` says about the logs API. No secret and no traceback may be in any of it."""
     done = home("check")
     assert done.code in (69, 77)
-    assert [text for text in (API_KEY, PROXY_PASSWORD, "Traceback") if text in done.said] == []
+    assert [text for text in (API_KEY, PROXY_PASSWORD, "Traceback") if text in done.output] == []
     lines = done.out.splitlines()
     first = next(number for number, line in enumerate(lines) if "logs API" in line)
     return "\n".join(lines[first : first + 2])
@@ -113,7 +113,7 @@ def test_ssl_cert_file_of_another_issuer_is_named(home: Home, unknown: Certifica
 
 
 @pytest.mark.parametrize(
-    ("ended", "address", "words"),
+    ("ended", "address", "expected"),
     [
         (DAY, "127.0.0.1", ("has expired", "clock")),
         (-60 * DAY, "127.0.0.1", ("not valid yet", "clock")),
@@ -122,13 +122,13 @@ def test_ssl_cert_file_of_another_issuer_is_named(home: Home, unknown: Certifica
     ids=["expired", "not yet", "another"],
 )
 def test_invalid_certificate_has_its_own_words(
-    home: Home, tmp_path: Path, ended: timedelta, address: str, words: tuple[str, ...]
+    home: Home, tmp_path: Path, ended: timedelta, address: str, expected: tuple[str, ...]
 ) -> None:
     certificate = self_signed(tmp_path, address=address, ended=ended)
     home.env = {"SSL_CERT_FILE": str(certificate.file)}
     with served(home, certificate):
         line = source_line(home)
-    assert [word for word in words if word not in line] == []
+    assert [word for word in expected if word not in line] == []
     assert "SSL_CERT_FILE" not in line, "more trust fixes none of them"
 
 
@@ -152,7 +152,7 @@ def answering(data: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "expected"),
     [
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ("does not answer with TLS", "scheme")),
         (b"SSH-2.0-OpenSSH_9.6\r\n", ("does not answer with TLS", "port")),
@@ -163,11 +163,11 @@ def answering(data: bytes) -> Iterator[int]:
     ],
     ids=["HTTP", "SSH", "old TLS", "alert", "client certificate", "nothing"],
 )
-def test_failed_handshake_is_named(home: Home, data: bytes, words: tuple[str, ...]) -> None:
+def test_failed_handshake_is_named(home: Home, data: bytes, expected: tuple[str, ...]) -> None:
     with answering(data) as port:
         home.change("source", base_url=f"https://127.0.0.1:{port}")
         line = source_line(home)
-    assert [word for word in words if word not in line] == []
+    assert [word for word in expected if word not in line] == []
 
 
 def test_unresolvable_host_is_named(home: Home) -> None:
@@ -197,7 +197,7 @@ def test_silent_host_is_named(home: Home) -> None:
 
 
 @contextmanager
-def proxied(home: Home, answer: Answer | Raw) -> Iterator[str]:
+def proxied(home: Home, answer: HttpResponse | Raw) -> Iterator[str]:
     """A proxy between here and the logs API; its host and port."""
     with FakeAlloy() as proxy:
         proxy.always(lambda _: answer)
@@ -208,24 +208,27 @@ def proxied(home: Home, answer: Answer | Raw) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "expected"),
     [
-        (Answer(407, {"Proxy-Authenticate": "Basic"}), ("refuses to connect", "407", "user name and the password")),
-        (Answer(403, {}, b"<html>Denied</html>"), ("refuses to connect", "403", "NO_PROXY")),
-        (Answer(502), ("cannot connect", "502")),
-        (Answer(503), ("cannot connect", "503")),
+        (
+            HttpResponse(407, {"Proxy-Authenticate": "Basic"}),
+            ("refuses to connect", "407", "user name and the password"),
+        ),
+        (HttpResponse(403, {}, b"<html>Denied</html>"), ("refuses to connect", "403", "NO_PROXY")),
+        (HttpResponse(502), ("cannot connect", "502")),
+        (HttpResponse(503), ("cannot connect", "503")),
         (Raw(b""), ("through the proxy", "broke off")),
     ],
     ids=["407", "403", "502", "503", "closed"],
 )
-def test_refusing_proxy_is_named(home: Home, answer: Answer | Raw, words: tuple[str, ...]) -> None:
+def test_refusing_proxy_is_named(home: Home, answer: HttpResponse | Raw, expected: tuple[str, ...]) -> None:
     with proxied(home, answer) as place:
         line = source_line(home)
-    assert [word for word in (*words, place) if word not in line] == []
+    assert [word for word in (*expected, place) if word not in line] == []
 
 
 @pytest.mark.parametrize(
-    ("proxy", "words"),
+    ("proxy", "expected"),
     [
         ("http://user:{password}@127.0.0.1:9", ("the proxy 127.0.0.1:9", "refused", "NO_PROXY")),
         ("http://user:{password}@nowhere.invalid:3128", ("the proxy nowhere.invalid:3128", "cannot be resolved")),
@@ -236,11 +239,11 @@ def test_refusing_proxy_is_named(home: Home, answer: Answer | Raw, words: tuple[
     ],
     ids=["refused", "unresolvable", "SOCKS", "SOCKS names", "FTP", "no port"],
 )
-def test_unusable_proxy_is_named(home: Home, proxy: str, words: tuple[str, ...]) -> None:
+def test_unusable_proxy_is_named(home: Home, proxy: str, expected: tuple[str, ...]) -> None:
     home.env = {"HTTPS_PROXY": proxy.format(password=PROXY_PASSWORD)}
     home.change("source", base_url="https://logs.example")
     line = source_line(home)
-    assert [word for word in words if word not in line] == []
+    assert [word for word in expected if word not in line] == []
 
 
 def test_every_command_and_the_daemon_name_the_cause(home: Home, unknown: Certificate, bus: StrictEventBridge) -> None:
@@ -250,7 +253,7 @@ def test_every_command_and_the_daemon_name_the_cause(home: Home, unknown: Certif
     done = home("logs", "w")
     assert (done.code, cause in done.err, fix in done.err) == (69, True, True)
     with home.daemon() as daemon:
-        daemon.logs("cut short", cause, fix)
+        daemon.logs("poll aborted", cause, fix)
         daemon.until(lambda: cause in home("status").out)
         assert daemon.stop() == 0
     home.env = {"SSL_CERT_FILE": str(unknown.file)}

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.harness import Done, Home, fail, numbered, sent, watermark
-from tests.fakes.actions import Action, Answer, Raw
+from tests.e2e.harness import CommandResult, Home, fail, numbered, sent, watermark
+from tests.fakes.actions import Action, HttpResponse, Raw
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import Request
@@ -16,17 +16,17 @@ from tests.fakes.wire import Request
 JSON = {"Content-Type": "application/json"}
 
 
-def with_head(*lines: str, first: str = "HTTP/1.1 200 OK", before: bytes = b"") -> Callable[[Answer], Raw]:
+def with_head(*lines: str, first: str = "HTTP/1.1 200 OK", before: bytes = b"") -> Callable[[HttpResponse], Raw]:
     """Return the honest answer under another head, and a close."""
 
-    def spoil(answer: Answer) -> Raw:
+    def spoil(answer: HttpResponse) -> Raw:
         head = "\r\n".join([first, *lines, f"Content-Length: {len(answer.body)}", "", ""])
         return Raw(before + head.encode("latin-1") + answer.body)
 
     return spoil
 
 
-READ: dict[str, Callable[[Answer], Action]] = {
+READABLE: dict[str, Callable[[HttpResponse], Action]] = {
     "http-1.0": with_head(first="HTTP/1.0 200 OK"),
     "no-reason": with_head(first="HTTP/1.1 200"),
     "no-length": lambda answer: Raw(b"HTTP/1.1 200 OK\r\n\r\n" + answer.body),
@@ -50,38 +50,40 @@ NAMED = {
 }
 
 
-def strike(forms: dict[str, Callable[[Answer], Action]]) -> Callable[[Request], Callable[[Answer], Action]]:
+def apply_faults(
+    forms: dict[str, Callable[[HttpResponse], Action]],
+) -> Callable[[Request], Callable[[HttpResponse], Action]]:
     return lambda request: forms[request.path.split("/")[-2]]
 
 
 @pytest.fixture
-def many(home: Home, alloy: FakeAlloy) -> Callable[[dict[str, Callable[[Answer], Action]]], Done]:
-    def run(forms: dict[str, Callable[[Answer], Action]]) -> Done:
+def many(home: Home, alloy: FakeAlloy) -> Callable[[dict[str, Callable[[HttpResponse], Action]]], CommandResult]:
+    def run(forms: dict[str, Callable[[HttpResponse], Action]]) -> CommandResult:
         home.change("source", workflows=[*forms])
         for name in forms:
             fail(alloy, name, workflow=name)
-        alloy.always(strike(forms))
+        alloy.always(apply_faults(forms))
         return home("once")
 
     return run
 
 
-def test_unusual_http_is_read(many: Callable[..., Done], bus: StrictEventBridge) -> None:
-    assert many(READ).code == 0
-    assert sent(bus) == sorted(READ)
+def test_unusual_http_is_read(many: Callable[..., CommandResult], bus: StrictEventBridge) -> None:
+    assert many(READABLE).code == 0
+    assert sent(bus) == sorted(READABLE)
 
 
-def test_invalid_http_is_named_without_its_bytes(many: Callable[..., Done]) -> None:
+def test_invalid_http_is_named_without_its_bytes(many: Callable[..., CommandResult]) -> None:
     done = many({name: form for name, (form, _) in NAMED.items()})
-    lines = {line["feed"]: line["why"] for line in done.log if line["event"] == "reading cut short"}
-    for name, (_, words) in NAMED.items():
-        assert lines[name].startswith(f"the logs API answered with invalid HTTP: {words}"), name
-    assert (done.code, "s3cret" in done.said) == (69, False)
+    lines = {line["feed"]: line["reason"] for line in done.log if line["event"] == "poll aborted"}
+    for name, (_, expected) in NAMED.items():
+        assert lines[name].startswith(f"the logs API answered with invalid HTTP: {expected}"), name
+    assert (done.code, "s3cret" in done.output) == (69, False)
 
 
 @pytest.mark.parametrize("status", [206, 304])
 def test_response_of_a_cache_is_named(home: Home, alloy: FakeAlloy, status: int) -> None:
-    alloy.always(lambda _: Answer(status, JSON, b"" if status == 304 else b'{"data": []}'))
+    alloy.always(lambda _: HttpResponse(status, JSON, b"" if status == 304 else b'{"data": []}'))
     done = home("check")
     assert f"answered {status}" in done.out
     assert "a cache before the logs API" in done.out
@@ -93,9 +95,9 @@ class Cache:
 
     def __init__(self, alloy: FakeAlloy) -> None:
         self._alloy = alloy
-        self._stored: dict[str, Answer] = {}
+        self._stored: dict[str, HttpResponse] = {}
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: Request) -> HttpResponse:
         if "no-cache" in request.headers.get("cache-control", "") or request.target not in self._stored:
             self._stored[request.target] = self._alloy.answer(request)
         return self._stored[request.target]
@@ -117,7 +119,7 @@ def test_page_behind_the_last_that_is_missing_ends(
 ) -> None:
     home.change("source", page_size=2)
     fail(alloy, *numbered(4))
-    answer = Answer(status, JSON, b'{"detail": "Invalid page."}')
+    answer = HttpResponse(status, JSON, b'{"detail": "Invalid page."}')
     alloy.always(lambda request: answer if request.query.get("page") not in ("0", "1") else None)
     done = home("once")
     assert (done.code, sent(bus)) == (0, numbered(4))
@@ -127,11 +129,11 @@ def test_page_behind_the_last_that_is_missing_ends(
 def test_workflow_that_vanishes_while_read_is_named(home: Home, alloy: FakeAlloy) -> None:
     home.change("source", page_size=2)
     fail(alloy, *numbered(4))
-    seen: list[str] = []
+    targets: list[str] = []
 
-    def gone(request: Request) -> Answer | None:
-        seen.append(request.target)
-        return Answer(404, JSON, b"{}") if len(seen) > 1 else None
+    def gone(request: Request) -> HttpResponse | None:
+        targets.append(request.target)
+        return HttpResponse(404, JSON, b"{}") if len(targets) > 1 else None
 
     alloy.always(gone)
     done = home("once")
@@ -152,11 +154,13 @@ def test_page_that_comes_again_cuts_the_scan_short(home: Home, alloy: FakeAlloy,
 
 def test_403_with_a_time_is_a_limit_of_the_rate(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, "x")
-    limited = Answer(403, {**JSON, "Retry-After": "1"}, b'{"message": "You have exceeded a secondary rate limit"}')
+    limited = HttpResponse(
+        403, {**JSON, "Retry-After": "1"}, b'{"message": "You have exceeded a secondary rate limit"}'
+    )
     alloy.next(limited, limited)
     done = home("once")
     assert (done.code, sent(bus)) == (0, ["x"])
-    assert "refuses the key" not in done.said
+    assert "refuses the key" not in done.output
 
 
 @pytest.mark.parametrize(
@@ -176,10 +180,10 @@ def test_403_with_a_time_is_a_limit_of_the_rate(home: Home, alloy: FakeAlloy, bu
 def test_retry_after_in_any_form_ends(home: Home, alloy: FakeAlloy, value: str, seconds: tuple[float, float]) -> None:
     """A time as a number of seconds since 1970 would stop all polls for an hour, read as a number of seconds."""
     now = int(time.time())
-    limited = Answer(429, {"Retry-After": value.format(now=now + 2, past=now - 60)})
+    limited = HttpResponse(429, {"Retry-After": value.format(now=now + 2, past=now - 60)})
     fail(alloy, "x")
     alloy.next(limited)
-    began = time.monotonic()
+    started = time.monotonic()
     done = home("once", "--timeout", "8s")
     assert (done.code == 0) == (seconds[1] < 60), done
-    assert time.monotonic() - began > seconds[0] or done.code
+    assert time.monotonic() - started > seconds[0] or done.code

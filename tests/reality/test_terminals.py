@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.demo.executions import execution
+from forwarder.demo.sample_data import execution
 from forwarder.printable import escaped, printable
 from tests.e2e.harness import PROGRAM, Home
 from tests.fakes.alloy import FakeAlloy
@@ -81,12 +81,12 @@ def test_a_hostile_error_reaches_no_terminal(home: Home, alloy: FakeAlloy, bus: 
     add_hostile_failure(alloy)
     bus.next(entry_codes({0: "MalformedDetail"}))
     assert home("once").code == 0
-    for words in (("logs", "w"), ("logs", "w", "--json"), ("dead", "list"), ("dead", "list", "--json"),
-                  ("dead", "show", "e-1"), ("status",)):  # fmt: skip
+    for words in (("logs", "w"), ("logs", "w", "--json"), ("dead-letters", "list"), ("dead-letters", "list", "--json"),
+                  ("dead-letters", "show", "e-1"), ("status",)):  # fmt: skip
         done = home(*words)
         assert done.code == 0, done
-        assert not {character for character in done.said if not character.isprintable()} - {"\n"}, words
-    assert len(home("dead", "list").out.splitlines()) == 2  # the header, and one line for the one dead letter
+        assert not {character for character in done.output if not character.isprintable()} - {"\n"}, words
+    assert len(home("dead-letters", "list").out.splitlines()) == 2  # the header, and one line for the one dead letter
 
 
 def test_json_output_keeps_every_character_of_an_error(home: Home, alloy: FakeAlloy) -> None:
@@ -98,7 +98,7 @@ def test_json_output_keeps_every_character_of_an_error(home: Home, alloy: FakeAl
 LOGGING = """
 import logging, sys, structlog
 from forwarder import log
-from forwarder.settings.fields import RunSettings
+from forwarder.settings.models import RunSettings
 log.configure(RunSettings(log_format=sys.argv[1]))
 hostile = sys.argv[2]
 structlog.get_logger("app").info("state", reason=hostile, ids=[hostile], nested={hostile: hostile})

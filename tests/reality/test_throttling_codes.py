@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore.retries.standard import ThrottledRetryableChecker
 
-from forwarder.aws.answers import entry_outcome
-from forwarder.aws.request_errors import THROTTLED
+from forwarder.aws.request_errors import THROTTLING_CODES
+from forwarder.aws.responses import entry_outcome
 from forwarder.model import Retry
 from tests.e2e.harness import Home, fail, numbered, publishing, sent
 from tests.fakes.alloy import FakeAlloy
@@ -21,12 +21,14 @@ ENDPOINT_DENIAL = (
 
 
 def test_throttling_codes_are_those_of_the_sdk() -> None:
-    assert set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES) - THROTTLED == set()  # noqa: SLF001  # the list itself
+    assert set(ThrottledRetryableChecker._THROTTLED_ERROR_CODES) - THROTTLING_CODES == set()  # noqa: SLF001  # the list itself
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_entry_that_is_throttled_counts_no_strike(code: str) -> None:
-    assert entry_outcome({"ErrorCode": code, "ErrorMessage": "later"}) == Retry(code, "later", strike=False)
+def test_throttled_entry_counts_no_unclassified_attempt(code: str) -> None:
+    assert entry_outcome({"ErrorCode": code, "ErrorMessage": "later"}) == Retry(
+        code, "later", unclassified_attempt=False
+    )
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "SlowDown", "RequestThrottledException"])
@@ -35,7 +37,7 @@ def test_throttled_request_settles_nothing(home: Home, alloy: FakeAlloy, bus: St
     fail(alloy, *numbered(3))
     bus.always(publishing(refused(400, code, "Rate exceeded")))
     assert home("once", "--timeout", "3s").code == 69
-    assert (home.books()["owed"], home.dead()) == (3, [])
+    assert (home.counters()["pending"], home.dead_letters()) == (3, [])
     bus.clear()
     assert home("once").code == 0
     assert sent(bus) == numbered(3)
@@ -56,5 +58,5 @@ def test_explicit_deny_pauses_and_is_named(
     fail(alloy, "x")
     bus.always(publishing(refused(status, "AccessDeniedException", f"{ENDPOINT_DENIAL} {policy}")))
     done = home("once", "--timeout", "3s")
-    assert (done.code, home.books()["owed"], home.dead()) == (77, 1, [])
-    assert f"an explicit deny in a {policy}" in done.said
+    assert (done.code, home.counters()["pending"], home.dead_letters()) == (77, 1, [])
+    assert f"an explicit deny in a {policy}" in done.output

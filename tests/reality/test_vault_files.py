@@ -15,7 +15,7 @@ import pytest
 from forwarder.errors import SettingsError, VaultError
 from forwarder.vault import master_key
 from tests.disks import unprivileged
-from tests.vault.homes import SECRETS, Home, filled
+from tests.vault.vault_folder import SECRETS, VaultFolder, filled_vault_folder
 
 
 def _socket(path: Path) -> None:
@@ -48,7 +48,7 @@ KINDS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
 @pytest.mark.parametrize("name", ["forwarder.keys", "forwarder.master-key", "forwarder.toml"])
 def test_file_of_another_kind_is_named(tmp_path: Path, name: str, kind: str) -> None:
     """No command hangs, and none takes it for an empty vault."""
-    home = filled(tmp_path)
+    home = filled_vault_folder(tmp_path)
     make, words = KINDS[kind]
     (tmp_path / name).unlink()
     make(tmp_path / name)
@@ -60,7 +60,7 @@ def test_file_of_another_kind_is_named(tmp_path: Path, name: str, kind: str) -> 
 
 @pytest.mark.parametrize(("name", "words"), [("forwarder.keys", "damaged"), ("forwarder.master-key", "is empty")])
 def test_empty_file_is_no_empty_vault(tmp_path: Path, name: str, words: str) -> None:
-    home = filled(tmp_path)
+    home = filled_vault_folder(tmp_path)
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(VaultError, match=words):
         home.open()
@@ -69,13 +69,13 @@ def test_empty_file_is_no_empty_vault(tmp_path: Path, name: str, words: str) -> 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b" \n\n"])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 def test_key_with_mark_and_line_ends_is_read(tmp_path: Path, mark: bytes, end: bytes) -> None:
-    home = filled(tmp_path)
+    home = filled_vault_folder(tmp_path)
     home.key_file.write_bytes(mark + home.key_file.read_bytes().strip() + end)
-    assert home.revealed() == SECRETS
+    assert home.secret_values() == SECRETS
 
 
 def test_key_in_quotes_is_named(tmp_path: Path) -> None:
-    home = filled(tmp_path)
+    home = filled_vault_folder(tmp_path)
     home.key_file.write_text(f'"{home.key_file.read_text().strip()}"')
     with pytest.raises(VaultError, match="quotation marks"):
         home.open()
@@ -84,7 +84,7 @@ def test_key_in_quotes_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o444, 0o440, 0o400, 0o644])
 def test_credential_has_the_mode_of_who_hands_it_over(tmp_path: Path, mode: int) -> None:
     """Docker and Compose mount secrets with 0444; Kubernetes with 0644, through a link to a dated folder."""
-    home = filled(tmp_path)
+    home = filled_vault_folder(tmp_path)
     mount = tmp_path / "run-secrets"
     (mount / "..2026").mkdir(parents=True)
     (mount / "..data").symlink_to("..2026")
@@ -92,20 +92,20 @@ def test_credential_has_the_mode_of_who_hands_it_over(tmp_path: Path, mode: int)
     (mount / "..2026" / master_key.CREDENTIAL).chmod(mode)
     (mount / master_key.CREDENTIAL).symlink_to(f"..data/{master_key.CREDENTIAL}")
     home.key_file.unlink()
-    handed = Home(tmp_path, {"CREDENTIALS_DIRECTORY": str(mount)})
-    assert handed.revealed() == SECRETS
+    handed = VaultFolder(tmp_path, {"CREDENTIALS_DIRECTORY": str(mount)})
+    assert handed.secret_values() == SECRETS
     assert handed.open().warnings() == []
 
 
 def test_key_file_is_named_by_a_variable(tmp_path: Path) -> None:
-    home = filled(tmp_path)
+    home = filled_vault_folder(tmp_path)
     elsewhere = tmp_path / "elsewhere"
     home.key_file.rename(elsewhere)
-    named = Home(tmp_path, {master_key.FILE_VARIABLE: str(elsewhere)})
-    assert named.revealed() == SECRETS
-    assert master_key.is_handed_over(named.place)
+    named = VaultFolder(tmp_path, {master_key.FILE_VARIABLE: str(elsewhere)})
+    assert named.secret_values() == SECRETS
+    assert master_key.is_externally_provided(named.config_source)
     with pytest.raises(VaultError, match="No such file"):
-        Home(tmp_path, {master_key.FILE_VARIABLE: "/nowhere"}).open()
+        VaultFolder(tmp_path, {master_key.FILE_VARIABLE: "/nowhere"}).open()
 
 
 def test_secret_mounts_keep_their_mode(tmp_path: Path) -> None:
@@ -116,11 +116,11 @@ def test_secret_mounts_keep_their_mode(tmp_path: Path) -> None:
 def test_key_of_another_user_has_a_hint_that_works() -> None:
     """`chmod` alone would lock out the user that the forwarder runs as. Every system has this file of root's."""
     with unprivileged(), pytest.raises(VaultError) as raised:
-        master_key.refuse_readable_by_all(Path("/etc/passwd"))
+        master_key.require_not_world_accessible(Path("/etc/passwd"))
     assert "as root: chown" in raised.value.hint
 
 
 def test_variable_with_a_broken_key_is_named(tmp_path: Path) -> None:
-    home = Home(tmp_path, {"FORWARDER_MASTER_KEY": base64.b64encode(b"short").decode()})
+    home = VaultFolder(tmp_path, {"FORWARDER_MASTER_KEY": base64.b64encode(b"short").decode()})
     with pytest.raises(VaultError, match="FORWARDER_MASTER_KEY"):
         home.open()

@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from forwarder.web.pages import FORM_TOKEN
+from forwarder.web.rendering import FORM_TOKEN
 from tests.loops import looped
-from tests.web.visit import CHANGES, Door, Visit, visit
+from tests.web.client import CHANGES, Route, WebClient, web_client
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"
 BOMB = gzip.compress(b"x" * 10_000_000)
 
-closed_changes = pytest.mark.parametrize("door", [door for door in CHANGES if not door.is_open], ids=str)
+closed_changes = pytest.mark.parametrize("route", [route for route in CHANGES if not route.is_public], ids=str)
 
 
 def part(headers: str, value: str = "v") -> bytes:
@@ -64,13 +64,13 @@ DAMAGED = {
 }
 
 
-async def is_refused(at: Visit, door: Door, kind: str, body: Any, **headers: str) -> tuple[int, str]:
-    sent = {"Content-Type": kind, "X-Form-Token": await at.form_token(), **headers}
+async def is_refused(client: WebClient, route: Route, kind: str, body: Any, **headers: str) -> tuple[int, str]:
+    sent = {"Content-Type": kind, "X-Form-Token": await client.form_token(), **headers}
     if not kind:
         sent.pop("Content-Type")
     skipped = ["Content-Type"] if not kind else []
     with capture_logs() as log:
-        answer = await at.change(door.path, sent, data=body, skip_auto_headers=skipped)
+        answer = await client.change(route.path, sent, data=body, skip_auto_headers=skipped)
     assert not [line for line in log if line["event"] == "request failed"]
     text = await answer.text()
     assert "<html" in text
@@ -81,41 +81,41 @@ async def is_refused(at: Visit, door: Door, kind: str, body: Any, **headers: str
 @looped
 async def test_damaged_form_is_refused_with_a_reason(tmp_path: Path, case: str) -> None:
     kind, body = DAMAGED[case]
-    async with visit(tmp_path) as at:
-        await at.log_in()
-        for door in CHANGES:
-            if door.name == "nudge":
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        for route in CHANGES:
+            if route.name == "webhook":
                 continue
-            if door.name == "login":
-                at.clock.advance(60)  # a wrong login counts
-            status, text = await is_refused(at, door, kind, body)
-            assert status in (400, 415), (str(door), status)
+            if route.name == "login":
+                client.clock.advance(60)  # a wrong login counts
+            status, text = await is_refused(client, route, kind, body)
+            assert status in (400, 415), (str(route), status)
             assert re.search(r"form", text)
 
 
 @closed_changes
 @looped
-async def test_form_in_chunks_is_read(tmp_path: Path, door: Door) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
-        form = f"{FORM_TOKEN}={await at.form_token()}".encode()
+async def test_form_in_chunks_is_read(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        form = f"{FORM_TOKEN}={await client.form_token()}".encode()
 
         async def chunks() -> Any:
             for byte in form:
                 yield bytes([byte])
 
-        answer = await at.change(door.path, {"Content-Type": URLENCODED}, data=chunks())
+        answer = await client.change(route.path, {"Content-Type": URLENCODED}, data=chunks())
         assert answer.status not in (401, 403, 415, 500)
 
 
 @closed_changes
 @looped
-async def test_compressed_form_is_refused(tmp_path: Path, door: Door) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
+async def test_compressed_form_is_refused(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
         form = gzip.compress(b"token=x")
         for body, statuses in ((form, [415]), (form[:-10], [400, 415]), (b"no gzip", [400]), (BOMB, [413])):
-            status, _ = await is_refused(at, door, URLENCODED, body, **{"Content-Encoding": "gzip"})
+            status, _ = await is_refused(client, route, URLENCODED, body, **{"Content-Encoding": "gzip"})
             assert status in statuses
 
 
@@ -132,9 +132,9 @@ async def test_compressed_form_is_refused(tmp_path: Path, door: Door) -> None:
 )
 @looped
 async def test_id_of_no_dead_letter_changes_nothing(tmp_path: Path, name: str, value: str) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
-        answer = await at.change("/dead", data={FORM_TOKEN: await at.form_token(), name: value})
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        answer = await client.change("/dead", data={FORM_TOKEN: await client.form_token(), name: value})
         assert answer.status in (303, 400)
 
 
@@ -152,16 +152,16 @@ async def test_id_of_no_dead_letter_changes_nothing(tmp_path: Path, name: str, v
         ("event.detail_type", "\U0001f600" * 300),
         ("source.discover", "maybe"),
         ("aws-access-key-id", "é"),
-        ("as-of", "ff"),
+        ("file-digest", "ff"),
     ],
 )
 @looped
 async def test_odd_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, value: str) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
+    async with web_client(tmp_path) as client:
+        await client.log_in()
         for path in ("/settings", "/settings/check", "/settings/test"):
             with capture_logs() as log:
-                answer = await at.change(path, data={FORM_TOKEN: await at.form_token(), name: value})
+                answer = await client.change(path, data={FORM_TOKEN: await client.form_token(), name: value})
             assert answer.status < 500
             assert not [line for line in log if line["event"] == "request failed"]
 
@@ -176,15 +176,15 @@ async def test_odd_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, va
 @pytest.mark.parametrize("path", ["/event", "/event/detail"])
 @looped
 async def test_odd_query_names_no_event(tmp_path: Path, path: str, query: str) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
-        assert await raw_status(at, f"GET {path}?{query} HTTP/1.1") == 404
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        assert await raw_status(client, f"GET {path}?{query} HTTP/1.1") == 404
 
 
-async def raw_status(at: Visit, line: str) -> int:
+async def raw_status(client: WebClient, line: str) -> int:
     """Send a request line as it is, with the cookie of the visitor."""
-    parts = urlsplit(at.served.page)
-    cookie = "; ".join(f"{each.key}={each.value}" for each in at.browser.cookie_jar)
+    parts = urlsplit(client.addresses.web_ui)
+    cookie = "; ".join(f"{each.key}={each.value}" for each in client.browser.cookie_jar)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     head = f"{line}\r\nHost: {parts.netloc}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
     writer.write(head.encode())

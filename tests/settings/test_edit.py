@@ -7,7 +7,7 @@ import pytest
 
 from forwarder.errors import SettingsError
 from forwarder.model import Feed
-from forwarder.settings import Place, load
+from forwarder.settings import ConfigSource, load
 from forwarder.settings.edit import Value, set_value, set_values
 from tests.disks import unprivileged
 
@@ -29,36 +29,36 @@ workflows = [
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def config_source(tmp_path: Path) -> ConfigSource:
     file = tmp_path / "forwarder.toml"
     file.write_bytes(TEXT.encode())
-    return Place(file, {})
+    return ConfigSource(file, {})
 
 
-def text(place: Place) -> str:
-    return place.file.read_bytes().decode()
+def text(config_source: ConfigSource) -> str:
+    return config_source.file.read_bytes().decode()
 
 
-def test_one_value_changes_and_nothing_else(place: Place) -> None:
-    assert set_value(place, "enabled", value=False)
-    assert text(place) == TEXT.replace("enabled   =  true ", "enabled   =  false ")
-    assert set_value(place, "enabled", value=True)
-    assert text(place) == TEXT
+def test_one_value_changes_and_nothing_else(config_source: ConfigSource) -> None:
+    assert set_value(config_source, "enabled", value=False)
+    assert text(config_source) == TEXT.replace("enabled   =  true ", "enabled   =  false ")
+    assert set_value(config_source, "enabled", value=True)
+    assert text(config_source) == TEXT
 
 
-def test_the_same_value_writes_nothing(place: Place) -> None:
-    before = place.file.stat()
-    assert not set_value(place, "enabled", value=True)
-    after = place.file.stat()
+def test_the_same_value_writes_nothing(config_source: ConfigSource) -> None:
+    before = config_source.file.stat()
+    assert not set_value(config_source, "enabled", value=True)
+    after = config_source.file.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_value_that_was_not_there_is_added_where_it_belongs(place: Place) -> None:
-    place.file.write_text("# mine\n\n[destination]\nevent_bus = 'b'  # kept\n")
-    set_value(place, "enabled", value=False)
-    set_value(place, "destination.concurrency", value=4)
-    set_value(place, "run.log_level", value="debug")
-    lines = text(place).splitlines()
+def test_a_value_that_was_not_there_is_added_where_it_belongs(config_source: ConfigSource) -> None:
+    config_source.file.write_text("# mine\n\n[destination]\nevent_bus = 'b'  # kept\n")
+    set_value(config_source, "enabled", value=False)
+    set_value(config_source, "destination.concurrency", value=4)
+    set_value(config_source, "run.log_level", value="debug")
+    lines = text(config_source).splitlines()
     assert lines.index("enabled = false") < lines.index("[destination]") < lines.index("concurrency = 4")
     assert lines.index("[run]") < lines.index('log_level = "debug"')
     assert lines[0] == "# mine"
@@ -66,49 +66,49 @@ def test_a_value_that_was_not_there_is_added_where_it_belongs(place: Place) -> N
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
-def test_line_endings_stay(place: Place, ending: str) -> None:
-    place.file.write_bytes(f"# a{ending or chr(10)}enabled = true{ending}".encode())
-    set_value(place, "enabled", value=False)
-    assert place.file.read_bytes() == f"# a{ending or chr(10)}enabled = false{ending}".encode()
+def test_line_endings_stay(config_source: ConfigSource, ending: str) -> None:
+    config_source.file.write_bytes(f"# a{ending or chr(10)}enabled = true{ending}".encode())
+    set_value(config_source, "enabled", value=False)
+    assert config_source.file.read_bytes() == f"# a{ending or chr(10)}enabled = false{ending}".encode()
 
 
-def test_a_link_is_followed_and_stays(place: Place, tmp_path: Path) -> None:
+def test_a_link_is_followed_and_stays(config_source: ConfigSource, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "forwarder.toml"
-    link.symlink_to(place.file)
-    set_value(Place(link, {}), "enabled", value=False)
+    link.symlink_to(config_source.file)
+    set_value(ConfigSource(link, {}), "enabled", value=False)
     assert link.is_symlink()
-    assert "false" in text(place)
+    assert "false" in text(config_source)
 
 
-def test_the_mode_stays(place: Place) -> None:
-    place.file.chmod(0o640)
-    set_value(place, "enabled", value=False)
-    assert place.file.stat().st_mode & 0o777 == 0o640
+def test_the_mode_stays(config_source: ConfigSource) -> None:
+    config_source.file.chmod(0o640)
+    set_value(config_source, "enabled", value=False)
+    assert config_source.file.stat().st_mode & 0o777 == 0o640
 
 
-def test_what_the_environment_overrides_is_told_and_not_edited(place: Place) -> None:
-    overridden = Place(place.file, {"FORWARDER_ENABLED": "true"})
+def test_what_the_environment_overrides_is_told_and_not_edited(config_source: ConfigSource) -> None:
+    overridden = ConfigSource(config_source.file, {"FORWARDER_ENABLED": "true"})
     with pytest.raises(SettingsError, match="FORWARDER_ENABLED") as raised:
         set_value(overridden, "enabled", value=False)
     assert raised.value.hint
-    assert text(place) == TEXT
+    assert text(config_source) == TEXT
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no settings file"):
-        set_value(Place(tmp_path / "none.toml", {}), "enabled", value=False)
+        set_value(ConfigSource(tmp_path / "none.toml", {}), "enabled", value=False)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "content", [b"enabled = tru", b"\xff", b"[destination]\n[destination]\n", b"destination = 7\n"]
 )
-def test_a_file_that_is_no_toml_is_left_as_it_is(place: Place, content: bytes) -> None:
-    place.file.write_bytes(content)
+def test_a_file_that_is_no_toml_is_left_as_it_is(config_source: ConfigSource, content: bytes) -> None:
+    config_source.file.write_bytes(content)
     with pytest.raises(SettingsError):
-        set_value(place, "destination.concurrency", value=4)
-    assert place.file.read_bytes() == content
+        set_value(config_source, "destination.concurrency", value=4)
+    assert config_source.file.read_bytes() == content
 
 
 def test_a_read_only_file_is_told() -> None:
@@ -119,47 +119,47 @@ def test_a_read_only_file_is_told() -> None:
         file.chmod(0o444)
         file.parent.chmod(0o777)
         with unprivileged(), pytest.raises(SettingsError, match="read-only") as raised:
-            set_value(Place(file, {}), "enabled", value=False)
+            set_value(ConfigSource(file, {}), "enabled", value=False)
         assert raised.value.hint
         assert file.read_text() == TEXT
 
 
-def test_several_values_are_written_in_one_edit(place: Place) -> None:
+def test_several_values_are_written_in_one_edit(config_source: ConfigSource) -> None:
     changed: dict[str, Value] = {
         "enabled": False,
         "destination.region": "us-east-1",
         "event.detail_type": "Failed",
         "source.workflows": ["a", {"id": "b", "user_id": "u"}, {"id": "c", "user_id": "ü"}, "d"],
     }
-    assert set_values(place, changed)
-    settings = load(place)
+    assert set_values(config_source, changed)
+    settings = load(config_source)
     assert (settings.enabled, settings.destination.region, settings.event.detail_type) == (False, "us-east-1", "Failed")
     assert settings.source.workflows == (Feed("a"), Feed("b", "u"), Feed("c", "ü"), Feed("d"))
     for kept in ("# The settings of the shop.  äöü 🫖", "# the switch", "# no space", '    "a",  # orders'):
-        assert kept in text(place)
-    assert not set_values(place, changed)
+        assert kept in text(config_source)
+    assert not set_values(config_source, changed)
 
 
-def test_items_taken_out_of_a_list_leave_the_others_as_they_were(place: Place) -> None:
-    set_values(place, {"source.workflows": ["a"]})
-    assert '    "a",  # orders\n' in text(place)
-    assert load(place).source.workflows == (Feed("a"),)
-    set_values(place, {"source.workflows": []})
-    assert load(place).source.workflows == ()
+def test_items_taken_out_of_a_list_leave_the_others_as_they_were(config_source: ConfigSource) -> None:
+    set_values(config_source, {"source.workflows": ["a"]})
+    assert '    "a",  # orders\n' in text(config_source)
+    assert load(config_source).source.workflows == (Feed("a"),)
+    set_values(config_source, {"source.workflows": []})
+    assert load(config_source).source.workflows == ()
 
 
-def test_a_list_in_another_order_is_written_in_that_order(place: Place) -> None:
-    set_values(place, {"source.workflows": ["z", {"id": "b", "user_id": "u"}, "a"]})
-    assert load(place).source.workflows == (Feed("z"), Feed("b", "u"), Feed("a"))
+def test_a_list_in_another_order_is_written_in_that_order(config_source: ConfigSource) -> None:
+    set_values(config_source, {"source.workflows": ["z", {"id": "b", "user_id": "u"}, "a"]})
+    assert load(config_source).source.workflows == (Feed("z"), Feed("b", "u"), Feed("a"))
 
 
-def test_a_list_that_was_not_there_is_added(place: Place) -> None:
-    place.file.write_text("[destination]\nevent_bus = 'b'\nregion = 'eu-west-1'\n")
-    set_values(place, {"source.workflows": ["a", {"id": "b", "user_id": "u"}]})
-    assert load(place).source.workflows == (Feed("a"), Feed("b", "u"))
+def test_a_list_that_was_not_there_is_added(config_source: ConfigSource) -> None:
+    config_source.file.write_text("[destination]\nevent_bus = 'b'\nregion = 'eu-west-1'\n")
+    set_values(config_source, {"source.workflows": ["a", {"id": "b", "user_id": "u"}]})
+    assert load(config_source).source.workflows == (Feed("a"), Feed("b", "u"))
 
 
-def test_values_that_are_not_valid_change_nothing_and_are_told_one_by_one(place: Place) -> None:
+def test_values_that_are_not_valid_change_nothing_and_are_told_one_by_one(config_source: ConfigSource) -> None:
     wrong: dict[str, Value] = {
         "destination.region": "Mars",
         "destination.event_bus": "",
@@ -167,15 +167,15 @@ def test_values_that_are_not_valid_change_nothing_and_are_told_one_by_one(place:
         "enabled": False,
     }
     with pytest.raises(SettingsError) as raised:
-        set_values(place, wrong)
+        set_values(config_source, wrong)
     assert set(raised.value.faults) == {"destination.region", "destination.event_bus", "event.source"}
     assert "not an AWS region" in raised.value.faults["destination.region"]
     assert "Mars" not in str(raised.value)
-    assert text(place) == TEXT
+    assert text(config_source) == TEXT
 
 
-def test_none_of_several_values_is_written_where_the_environment_overrides_one(place: Place) -> None:
-    overridden = Place(place.file, {"FORWARDER_DESTINATION__REGION": "eu-west-1"})
+def test_none_of_several_values_is_written_where_the_environment_overrides_one(config_source: ConfigSource) -> None:
+    overridden = ConfigSource(config_source.file, {"FORWARDER_DESTINATION__REGION": "eu-west-1"})
     with pytest.raises(SettingsError, match="FORWARDER_DESTINATION__REGION"):
         set_values(overridden, {"enabled": False, "destination.region": "us-east-1"})
-    assert text(place) == TEXT
+    assert text(config_source) == TEXT

@@ -1,4 +1,4 @@
-"""From a file and an environment to settings, or to one error that names every fault and its mend."""
+"""From a file and an environment to settings, or to one error that names every fault and a hint."""
 
 from pathlib import Path
 from typing import Any
@@ -6,29 +6,29 @@ from typing import Any
 import pytest
 
 from forwarder.errors import SettingsError
-from forwarder.settings import Place, Settings, load, load_local
-from forwarder.settings.fields import keys
+from forwarder.settings import ConfigSource, Settings, load, load_local
 from forwarder.settings.load import unknown_variables
-from forwarder.settings.names import nearest
+from forwarder.settings.models import setting_names
 from forwarder.settings.reference import table, template
+from forwarder.settings.suggestions import find_nearest
 
 GOOD = '[destination]\nevent_bus = "failures"\nregion = "eu-central-1"\n'
 PLANTED = "planted-secret-0001"
 
 
-def place(folder: Path, text: str | bytes = GOOD, **environ: str) -> Place:
+def config_source(folder: Path, text: str | bytes = GOOD, **environ: str) -> ConfigSource:
     file = folder / "forwarder.toml"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
-    return Place(file, environ)
+    return ConfigSource(file, environ)
 
 
 def loaded(folder: Path, text: str = GOOD, **environ: str) -> Settings:
-    return load(place(folder, text, **environ))
+    return load(config_source(folder, text, **environ))
 
 
 def refused(folder: Path, text: str | bytes, **environ: str) -> SettingsError:
     with pytest.raises(SettingsError) as raised:
-        load(place(folder, text, **environ))
+        load(config_source(folder, text, **environ))
     assert raised.value.exit_code == 78
     assert PLANTED not in f"{raised.value} {raised.value!r}"
     return raised.value
@@ -57,7 +57,7 @@ def test_all_of_it_may_come_from_variables(tmp_path: Path) -> None:
     assert loaded(tmp_path, "", **environ).destination.event_bus == "b"
     # But not on a reload: a file that is being replaced is empty for a moment.
     with pytest.raises(SettingsError, match="empty"):
-        load(place(tmp_path, "", **environ), empty_is_valid=False)
+        load(config_source(tmp_path, "", **environ), empty_is_valid=False)
 
 
 def test_variables_of_others_are_told_and_change_nothing(tmp_path: Path) -> None:
@@ -67,7 +67,9 @@ def test_variables_of_others_are_told_and_change_nothing(tmp_path: Path) -> None
         "FORWARDER_SOURCE": "{}",
         "forwarder_enabled": "false",
     }
-    here = place(tmp_path, GOOD, FORWARDER_CONFIG="x", FORWARDER_MASTER_KEY="x", FORWARDER_ENABLED="true", **others)
+    here = config_source(
+        tmp_path, GOOD, FORWARDER_CONFIG="x", FORWARDER_MASTER_KEY="x", FORWARDER_ENABLED="true", **others
+    )
     assert load(here).enabled
     assert unknown_variables(here) == sorted(others)
 
@@ -99,33 +101,33 @@ def test_variables_of_others_are_told_and_change_nothing(tmp_path: Path) -> None
 def test_each_fault_is_told_with_its_field_and_never_with_its_value(
     tmp_path: Path, text: str | bytes, words: list[str]
 ) -> None:
-    told = str(refused(tmp_path, text))
-    assert [word for word in words if word not in told] == []
+    message = str(refused(tmp_path, text))
+    assert [word for word in words if word not in message] == []
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    told = str(refused(tmp_path, "[source]\npage_size = 0\n[event]\npayload = 'x'\n[destination]\nregion = 'x'\n"))
+    message = str(refused(tmp_path, "[source]\npage_size = 0\n[event]\npayload = 'x'\n[destination]\nregion = 'x'\n"))
     assert all(
-        key in told for key in ("source.page_size", "event.payload", "destination.region", "destination.event_bus")
+        key in message for key in ("source.page_size", "event.payload", "destination.region", "destination.event_bus")
     )
 
 
 def test_a_fault_in_a_variable_names_the_variable(tmp_path: Path) -> None:
-    told = str(refused(tmp_path, GOOD, FORWARDER_SOURCE__TIMEOUT=PLANTED, FORWARDER_SOURCE__PAGE_SIZE="0"))
-    assert "FORWARDER_SOURCE__TIMEOUT" in told
-    assert "FORWARDER_SOURCE__PAGE_SIZE" in told
+    message = str(refused(tmp_path, GOOD, FORWARDER_SOURCE__TIMEOUT=PLANTED, FORWARDER_SOURCE__PAGE_SIZE="0"))
+    assert "FORWARDER_SOURCE__TIMEOUT" in message
+    assert "FORWARDER_SOURCE__PAGE_SIZE" in message
 
 
-def test_a_file_that_is_not_there_is_told_with_the_mend(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_told_with_the_hint(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no settings file") as raised:
-        load(Place(tmp_path / "none.toml", {}))
+        load(ConfigSource(tmp_path / "none.toml", {}))
     assert "forwarder init" in raised.value.hint
     with pytest.raises(SettingsError):
-        load(Place(tmp_path, {}))
+        load(ConfigSource(tmp_path, {}))
 
 
 def test_what_concerns_this_machine_can_be_had_without_the_rest(tmp_path: Path) -> None:
-    settings = load_local(place(tmp_path, "[vault]\nfile = 'x.keys'\n[source]\nnonsense = 1\n"))
+    settings = load_local(config_source(tmp_path, "[vault]\nfile = 'x.keys'\n[source]\nnonsense = 1\n"))
     assert settings.vault.file == "x.keys"
 
 
@@ -135,11 +137,11 @@ def test_what_concerns_this_machine_can_be_had_without_the_rest(tmp_path: Path) 
      ("enable", "enabled"), ("destination.bus", "destination.event_bus")],
 )  # fmt: skip
 def test_the_nearest_known_key_is_named(wrong: str, right: str) -> None:
-    assert nearest(wrong) == right
+    assert find_nearest(wrong) == right
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
-    here = place(tmp_path)
+    here = config_source(tmp_path)
     assert (here.path("a/b"), here.path("/c")) == (tmp_path / "a/b", Path("/c"))
 
 
@@ -149,16 +151,16 @@ def test_the_template_is_valid_once_it_is_filled_in_and_says_what_the_defaults_a
     uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
     assert loaded(tmp_path, uncommented) == expected
     assert expected == loaded(tmp_path, '[destination]\nevent_bus = "b"\nregion = "eu-west-1"\n')
-    assert [key for key in keys() if f"{key.rpartition('.')[2]} = " not in text] == []
+    assert [key for key in setting_names() if f"{key.rpartition('.')[2]} = " not in text] == []
 
 
 def test_the_template_unfilled_is_refused_with_what_is_to_be_filled_in(tmp_path: Path) -> None:
-    told = str(refused(tmp_path, template()))
-    assert "event_bus" in told
-    assert "region" in told
+    message = str(refused(tmp_path, template()))
+    assert "event_bus" in message
+    assert "region" in message
 
 
 def test_the_table_has_a_line_for_each_setting() -> None:
     lines = table().splitlines()[2:]
-    assert len(lines) == len(keys())
-    assert all(f"`{key.rpartition('.')[2]}`" in line for key, line in zip(keys(), lines, strict=True))
+    assert len(lines) == len(setting_names())
+    assert all(f"`{key.rpartition('.')[2]}`" in line for key, line in zip(setting_names(), lines, strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.settings.watch import LOOK_EVERY, SETTLE, FileWatch
+from forwarder.settings.watch import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS, FileWatch
 from tests.clocks import QuickClock
 from tests.loops import looped
 
@@ -100,10 +100,10 @@ async def test_a_file_that_is_still_being_written_is_waited_for(file: Path) -> N
     for line in range(20):
         with file.open("a") as writer:
             writer.write(f"# {line}\n")
-        await clock.sleep(SETTLE * 0.9)
+        await clock.sleep(SETTLE_SECONDS * 0.9)
         assert not noticing.done()
     await asyncio.wait_for(noticing, 5)
 
 
 def test_a_look_and_its_pause_are_well_within_a_second() -> None:
-    assert LOOK_EVERY + 2 * SETTLE < 1
+    assert CHECK_INTERVAL_SECONDS + 2 * SETTLE_SECONDS < 1

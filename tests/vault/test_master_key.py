@@ -7,7 +7,7 @@ import pytest
 
 from forwarder.errors import VaultError
 from forwarder.vault import master_key
-from tests.vault.homes import SECRETS, Home, filled
+from tests.vault.vault_folder import SECRETS, VaultFolder, filled_vault_folder
 
 
 def test_a_new_key_is_one_base64_line_of_32_bytes() -> None:
@@ -20,10 +20,10 @@ def test_the_credential_goes_before_the_file_and_the_file_before_the_variable(tm
     texts = [master_key.generate() for _ in range(3)]
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    home = Home(tmp_path, {"CREDENTIALS_DIRECTORY": str(credentials), "FORWARDER_MASTER_KEY": texts[2]})
+    home = VaultFolder(tmp_path, {"CREDENTIALS_DIRECTORY": str(credentials), "FORWARDER_MASTER_KEY": texts[2]})
 
     def found() -> str:
-        return base64.b64encode(master_key.find(home.place, home.settings)[0].key).decode() + "\n"
+        return base64.b64encode(master_key.find_master_keys(home.config_source, home.settings)[0].key).decode() + "\n"
 
     assert found() == texts[2]
     home.key_file.touch(0o600)
@@ -36,13 +36,13 @@ def test_the_credential_goes_before_the_file_and_the_file_before_the_variable(tm
 
 def test_without_a_key_nothing_opens(tmp_path: Path) -> None:
     with pytest.raises(VaultError, match="no master key") as raised:
-        Home(tmp_path).open()
+        VaultFolder(tmp_path).open()
     assert "forwarder init" in raised.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "short", "x" * 44, base64.b64encode(bytes(31)).decode(), "ü", "a b", "A" * 45])
 def test_what_is_no_key_is_refused_without_repeating_it(tmp_path: Path, text: str) -> None:
-    home = Home(tmp_path)
+    home = VaultFolder(tmp_path)
     home.key_file.touch(0o600)
     home.key_file.write_text(text)
     with pytest.raises(VaultError) as raised:
@@ -52,13 +52,13 @@ def test_what_is_no_key_is_refused_without_repeating_it(tmp_path: Path, text: st
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "  \n"])
 def test_white_space_around_a_key_is_no_part_of_it(tmp_path: Path, ending: str) -> None:
-    home = filled(tmp_path)
+    home = filled_vault_folder(tmp_path)
     home.key_file.write_text(home.key_file.read_text().strip() + ending)
-    assert home.revealed() == SECRETS
+    assert home.secret_values() == SECRETS
 
 
 def test_a_broken_file_is_never_replaced_by_the_variable(tmp_path: Path) -> None:
-    home = Home(tmp_path, {"FORWARDER_MASTER_KEY": master_key.generate()})
+    home = VaultFolder(tmp_path, {"FORWARDER_MASTER_KEY": master_key.generate()})
     home.key_file.touch(0o600)
     home.key_file.write_text("broken")
     with pytest.raises(VaultError):

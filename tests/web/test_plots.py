@@ -6,8 +6,8 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.ledger import Minute
-from forwarder.web.plots import HEIGHT, MIDDLE, WIDTH, Bar, bars_of, drawing, last_day, last_hour
+from forwarder.ledger import MinuteCounts
+from forwarder.web.plots import HEIGHT, MIDDLE, WIDTH, Bar, build_bars, last_day, last_hour, render_svg
 from tests.clocks import NOON
 from tests.samples import examples
 
@@ -17,25 +17,29 @@ days = st.lists(
     st.tuples(st.integers(0, 1439), st.integers(0, 10**6), st.integers(0, 10**6)),
     unique_by=lambda each: each[0],
     max_size=50,
-).map(lambda rows: [Minute(NOON - back * MINUTE, found, sent) for back, found, sent in sorted(rows, reverse=True)])
+).map(
+    lambda rows: [MinuteCounts(NOON - back * MINUTE, found, sent) for back, found, sent in sorted(rows, reverse=True)]
+)
 
 
 @given(days)
 @examples(100)
-def test_a_day_of_minutes_is_in_the_drawing_and_in_the_table_alike(minutes: list[Minute]) -> None:
+def test_a_day_of_minutes_is_in_the_drawing_and_in_the_table_alike(minutes: list[MinuteCounts]) -> None:
     plot = last_day(minutes, NOON)
     # The day begins with the first whole quarter of an hour.
-    shown = [each for each in minutes if each.at >= plot.bars[0].at]
-    assert (plot.found, plot.sent) == (sum(each.recorded for each in shown), sum(each.sent for each in shown))
+    in_plot = [each for each in minutes if each.at >= plot.bars[0].at]
+    assert (plot.found, plot.sent) == (sum(each.recorded for each in in_plot), sum(each.sent for each in in_plot))
     assert len(plot.bars) == 96
     assert sum(bar.found for bar in plot.table) <= sum(each.recorded for each in minutes)
 
 
 @given(days)
 @examples(100)
-def test_every_bar_stays_in_the_drawing_and_none_that_stands_for_something_is_unseen(minutes: list[Minute]) -> None:
+def test_every_bar_stays_in_the_drawing_and_none_that_stands_for_something_is_unseen(
+    minutes: list[MinuteCounts],
+) -> None:
     bars = last_hour(minutes, NOON).bars
-    svg = ET.fromstring(drawing(bars, "told"))  # noqa: S314  # our own
+    svg = ET.fromstring(render_svg(bars, "summary"))  # noqa: S314  # our own
     for name, counts in (("found", [bar.found for bar in bars]), ("sent", [bar.sent for bar in bars])):
         rects = [rect for rect in svg.iter("rect") if rect.get("class") == name]
         assert len(rects) == sum(count > 0 for count in counts)
@@ -48,8 +52,12 @@ def test_every_bar_stays_in_the_drawing_and_none_that_stands_for_something_is_un
 
 
 def test_minutes_are_summed_into_the_bars_they_are_in() -> None:
-    minutes = [Minute(NOON - 61 * MINUTE, 9, 9), Minute(NOON - 6 * MINUTE, 1, 0), Minute(NOON - 5 * MINUTE, 2, 4)]
-    bars = bars_of([*minutes, Minute(NOON, 5, 6)], NOON + timedelta(seconds=59), step=5 * MINUTE, count=3)
+    minutes = [
+        MinuteCounts(NOON - 61 * MINUTE, 9, 9),
+        MinuteCounts(NOON - 6 * MINUTE, 1, 0),
+        MinuteCounts(NOON - 5 * MINUTE, 2, 4),
+    ]
+    bars = build_bars([*minutes, MinuteCounts(NOON, 5, 6)], NOON + timedelta(seconds=59), step=5 * MINUTE, count=3)
     assert bars == [
         Bar(NOON - 10 * MINUTE, 1, 0),
         Bar(NOON - 5 * MINUTE, 2, 4),
@@ -57,8 +65,8 @@ def test_minutes_are_summed_into_the_bars_they_are_in() -> None:
     ]
 
 
-def test_the_drawing_tells_in_words_what_it_shows() -> None:
-    plot = last_hour([Minute(NOON, 1200, 3)], NOON)
+def test_svg_has_a_text_summary() -> None:
+    plot = last_hour([MinuteCounts(NOON, 1200, 3)], NOON)
     svg = ET.fromstring(plot.svg)  # noqa: S314  # our own
     assert svg.get("role") == "img"
     assert svg.get("aria-label") == "Last hour: 1\N{THIN SPACE}200 failures found, 3 events sent"
@@ -66,6 +74,6 @@ def test_the_drawing_tells_in_words_what_it_shows() -> None:
 
 
 def test_the_drawing_carries_no_style_of_its_own_for_the_policy_allows_none() -> None:
-    svg = str(last_hour([Minute(NOON, 1, 1)], NOON).svg)
+    svg = str(last_hour([MinuteCounts(NOON, 1, 1)], NOON).svg)
     assert "style" not in svg
     assert "<script" not in svg

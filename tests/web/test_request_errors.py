@@ -16,7 +16,7 @@ def test_problem_is_logged_once_in_its_interval() -> None:
         clock.advance(LOG_INTERVAL_SECONDS)
         problems.report(Problem.HEADER_TIMEOUT, "192.0.2.2")
     assert [(line["caller"], line["count"]) for line in log] == [("192.0.2.1", 1), ("192.0.2.2", 3)]
-    assert b'forwarder_request_problems_total{kind="header_timeout"} 4.0' in metrics.text()
+    assert b'forwarder_web_request_errors_total{kind="header_timeout"} 4.0' in metrics.render()
 
 
 def test_kinds_do_not_hide_each_other() -> None:
@@ -24,10 +24,10 @@ def test_kinds_do_not_hide_each_other() -> None:
     with capture_logs() as log:
         problems.report(Problem.HEADER_TIMEOUT)
         problems.report(Problem.MALFORMED_REQUEST)
-        problems.report_fault(ValueError("planted"), route="status")
-        problems.report_fault(ValueError("planted"), route="status")
-        problems.report_fault(KeyError("planted"), route="status")
-        problems.report_fault(KeyError("planted"), route="settings")
+        problems.report_internal_error(ValueError("planted"), route="status")
+        problems.report_internal_error(ValueError("planted"), route="status")
+        problems.report_internal_error(KeyError("planted"), route="status")
+        problems.report_internal_error(KeyError("planted"), route="settings")
     assert [line["kind"] for line in log] == ["header_timeout", "malformed_request", *["internal"] * 3]
     assert "planted" not in str(log)
 
@@ -38,7 +38,7 @@ def test_fault_is_logged_with_the_lines_it_passed() -> None:
         try:
             int("planted")
         except ValueError as error:
-            problems.report_fault(error, route="status")
+            problems.report_internal_error(error, route="status")
     (line,) = log
     assert line["exception"] == "ValueError"
     assert line["frames"][0].startswith("test_request_errors.py:")

@@ -1,4 +1,4 @@
-"""What is bound, and what is said where it cannot be."""
+"""The addresses that are bound, and the errors if they cannot be."""
 
 import socket
 from collections.abc import Callable
@@ -12,31 +12,31 @@ from structlog.testing import capture_logs
 
 from forwarder.errors import SettingsError
 from tests.loops import looped
-from tests.web.tls import certified
-from tests.web.visit import visit
+from tests.web.certificates import create_certificate
+from tests.web.client import web_client
 
 
-async def refusal(folder: Path, **web: Any) -> SettingsError:
+async def start_error(folder: Path, **web: Any) -> SettingsError:
     with pytest.raises(SettingsError) as raised:
-        async with visit(folder, **web):
+        async with web_client(folder, **web):
             pass
     return raised.value
 
 
 @pytest.mark.parametrize("key", ["listen", "health_listen"])
 @looped
-async def test_an_address_in_use_is_told_with_the_mend(tmp_path: Path, key: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        error = await refusal(tmp_path, **{key: address})
-    assert f"web.{key} {address} cannot be had: Address already in use" in error.message
+async def test_address_in_use_is_an_error_with_a_hint(tmp_path: Path, key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as in_use:
+        address = f"127.0.0.1:{in_use.getsockname()[1]}"
+        error = await start_error(tmp_path, **{key: address})
+    assert f"web.{key} {address} cannot be bound: Address already in use" in error.message
     assert key in error.hint
 
 
 @looped
-async def test_an_address_of_another_machine_is_told_with_the_mend(tmp_path: Path) -> None:
-    error = await refusal(tmp_path, listen="192.0.2.1:8787", **certified(tmp_path))
-    assert "web.listen 192.0.2.1:8787 cannot be had" in error.message
+async def test_address_of_another_machine_is_an_error(tmp_path: Path) -> None:
+    error = await start_error(tmp_path, listen="192.0.2.1:8787", **create_certificate(tmp_path))
+    assert "web.listen 192.0.2.1:8787 cannot be bound" in error.message
 
 
 def without_key(folder: Path) -> None:
@@ -45,7 +45,7 @@ def without_key(folder: Path) -> None:
 
 def of_another(folder: Path) -> None:
     key = (folder / "key.pem").read_bytes()
-    certified(folder)
+    create_certificate(folder)
     (folder / "key.pem").write_bytes(key)
 
 
@@ -55,51 +55,51 @@ def no_pem(folder: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [without_key, of_another, no_pem])
 @looped
-async def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    web = certified(tmp_path)
+async def test_unusable_certificate_is_an_error(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    web = create_certificate(tmp_path)
     spoil(tmp_path)
-    error = await refusal(tmp_path, **web)
+    error = await start_error(tmp_path, **web)
     assert "web.tls_cert" in error.message
     assert "planted" not in str(error)
 
 
 @looped
-async def test_a_public_key_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert "No such file" in str(await refusal(tmp_path, alloy_public_key="none.pem"))
+async def test_missing_public_key_is_an_error(tmp_path: Path) -> None:
+    assert "No such file" in str(await start_error(tmp_path, alloy_public_key="none.pem"))
 
 
-@pytest.mark.parametrize(("text", "words"), [(b"planted-text", "no PEM file"), (b"", "no PEM file")])
+@pytest.mark.parametrize(("text", "expected"), [(b"planted-text", "no PEM file"), (b"", "no PEM file")])
 @looped
-async def test_a_public_key_that_is_none_is_told(tmp_path: Path, text: bytes, words: str) -> None:
+async def test_damaged_public_key_is_an_error(tmp_path: Path, text: bytes, expected: str) -> None:
     (tmp_path / "alloy.pem").write_bytes(text)
-    error = await refusal(tmp_path, alloy_public_key="alloy.pem")
-    assert words in error.message
+    error = await start_error(tmp_path, alloy_public_key="alloy.pem")
+    assert expected in error.message
     assert "planted" not in str(error)
 
 
 @looped
-async def test_a_public_key_of_another_kind_is_told(tmp_path: Path) -> None:
+async def test_public_key_of_another_type_is_an_error(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     (tmp_path / "alloy.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    assert "is not an RSA key" in (await refusal(tmp_path, alloy_public_key="alloy.pem")).message
+    assert "is not an RSA key" in (await start_error(tmp_path, alloy_public_key="alloy.pem")).message
 
 
 @looped
-async def test_the_log_says_where_the_page_is_and_how_to_get_in(tmp_path: Path) -> None:
+async def test_log_has_the_address_and_a_hint(tmp_path: Path) -> None:
     with capture_logs() as log:
-        async with visit(tmp_path, has_token=False) as at:
-            address = at.served.page
-    (line,) = [line for line in log if line["event"] == "page"]
+        async with web_client(tmp_path, has_token=False) as client:
+            address = client.addresses.web_ui
+    (line,) = [line for line in log if line["event"] == "web UI listening"]
     assert line["address"] == address
-    assert "forwarder web token" in line["mend"]
+    assert "forwarder web create-token" in line["hint"]
 
 
 @looped
-async def test_where_nothing_is_asked_for_nothing_listens(tmp_path: Path) -> None:
+async def test_nothing_listens_unless_configured(tmp_path: Path) -> None:
     with capture_logs() as log:
-        async with visit(tmp_path, listen="", health_listen="") as at:
-            assert (at.served.page, at.served.doors) == ("", "")
-    assert not [line for line in log if line["event"] in ("page", "health doors")]
+        async with web_client(tmp_path, listen="", health_listen="") as client:
+            assert (client.addresses.web_ui, client.addresses.health) == ("", "")
+    assert not [line for line in log if line["event"] in ("web UI listening", "health endpoints listening")]
 
 
 @looped
@@ -108,8 +108,8 @@ async def test_ipv6_is_spoken_where_the_machine_speaks_it(tmp_path: Path) -> Non
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no ::1")
-    async with visit(tmp_path, listen="[::1]:0", health_listen="[::1]:0") as at:
-        assert at.served.page.startswith("http://[::1]:")
-        assert (await at.log_in()).status == 303
-        async with at.browser.get(f"{at.served.doors}/livez") as answer:
+    async with web_client(tmp_path, listen="[::1]:0", health_listen="[::1]:0") as client:
+        assert client.addresses.web_ui.startswith("http://[::1]:")
+        assert (await client.log_in()).status == 303
+        async with client.browser.get(f"{client.addresses.health}/livez") as answer:
             assert answer.status == 200

@@ -1,4 +1,4 @@
-"""The status page, asked over a socket: what it shows of the ledger, kept fresh, and what is done to dead letters."""
+"""The status page over a socket: what it shows of the ledger, its updates, and the actions on dead letters."""
 
 import asyncio
 import json
@@ -8,53 +8,53 @@ from typing import Any
 
 import pytest
 
-from forwarder.ledger import Books, Dead, Ledger, Sent
+from forwarder.ledger import Counters, Dead, Ledger, Sent
 from forwarder.model import Checkpoint, State
-from forwarder.web.board import FRESH
-from forwarder.web.pages import FORM_TOKEN
-from forwarder.web.sessions import IDLE
+from forwarder.web.rendering import FORM_TOKEN
+from forwarder.web.sessions import MAX_IDLE_SECONDS
+from forwarder.web.status_cache import CACHE_SECONDS
 from tests.clocks import NOON
 from tests.loops import looped
 from tests.samples import FEED, begun, entry
-from tests.web.visit import Visit, visit
+from tests.web.client import WebClient, web_client
 
 SECOND = timedelta(seconds=1)
 
 HOSTILE = '<script>alert("x")</script> & <b>'
 
 
-async def lived(ledger: Ledger) -> None:
-    """One event was sent, two were refused, and one is owed."""
+async def record_history(ledger: Ledger) -> None:
+    """One event was sent, two were rejected, and one is pending."""
     await begun(ledger, FEED, Checkpoint())
     error = {"message": HOSTILE, "code": "E<1>", "blockId": "block-7"}
     entries = [entry(each, detail=json.dumps({"executionId": each, "error": error}).encode()) for each in "abcd"]
     await ledger.record(FEED, entries, now=NOON)
-    token = {owed.entry.execution_id: owed.token for owed in await ledger.take(9, now=NOON)}
+    token = {claimed.entry.execution_id: claimed.token for claimed in await ledger.claim(9, now=NOON)}
     refused = [Dead(token[each], "MalformedDetail", "no <object>") for each in "bd"]
     await ledger.settle([Sent(token["a"], "event-1"), *refused], now=NOON + SECOND)
     ledger.release([token["c"]])
 
 
-async def die(at: Visit, execution_id: str) -> None:
-    for owed in await at.desk.ledger.take(9, now=at.clock.now()):
-        if owed.entry.execution_id == execution_id:
-            await at.desk.ledger.settle([Dead(owed.token, "X", "")], now=NOON)
+async def dead_letter(client: WebClient, execution_id: str) -> None:
+    for claimed in await client.context.ledger.claim(9, now=client.clock.now()):
+        if claimed.entry.execution_id == execution_id:
+            await client.context.ledger.settle([Dead(claimed.token, "X", "")], now=NOON)
         else:
-            at.desk.ledger.release([owed.token])
+            client.context.ledger.release([claimed.token])
 
 
-async def press(at: Visit, **button: str) -> int:
-    answer = await at.change("/dead", data={FORM_TOKEN: await at.form_token(), **button})
+async def click(client: WebClient, **button: str) -> int:
+    answer = await client.change("/dead", data={FORM_TOKEN: await client.form_token(), **button})
     return answer.status
 
 
 @looped
 async def test_what_failed_is_shown_as_text_and_nothing_of_it_as_markup(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        await lived(at.desk.ledger)
-        await at.log_in()
+    async with web_client(tmp_path) as client:
+        await record_history(client.context.ledger)
+        await client.log_in()
         for path in ("/", "/event?id=b"):
-            text = await (await at.get(path)).text()
+            text = await (await client.get(path)).text()
             assert "&lt;script&gt;alert" in text
             assert "<script>alert" not in text
             assert "block-7" in text
@@ -63,42 +63,42 @@ async def test_what_failed_is_shown_as_text_and_nothing_of_it_as_markup(tmp_path
 
 @looped
 async def test_an_event_is_shown_as_it_was_sent_byte_for_byte(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        await lived(at.desk.ledger)
-        await at.log_in()
-        held = await at.desk.ledger.held("a")
+    async with web_client(tmp_path) as client:
+        await record_history(client.context.ledger)
+        await client.log_in()
+        held = await client.context.ledger.stored_entry("a")
         assert held is not None
-        answer = await at.get("/event/detail?id=a")
+        answer = await client.get("/event/detail?id=a")
         assert (answer.content_type, await answer.read()) == ("application/json", held.entry.detail)
-        assert (await at.get("/event?id=nobody")).status == 404
+        assert (await client.get("/event?id=nobody")).status == 404
 
 
 @looped
 async def test_dead_letters_are_retried_and_purged_one_by_one_or_all(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        ledger = at.desk.ledger
-        await lived(ledger)
-        await at.log_in()
-        assert await press(at, retry="b") == 303
-        assert await ledger.audit() == Books(recorded=4, owed=2, sent=1, dead=1)
-        assert await press(at, purge="d") == 303
-        assert await ledger.audit() == Books(recorded=4, owed=2, sent=1, purged=1)
-        await die(at, "b")
-        assert await press(at, retry_all="yes") == 303
-        assert await ledger.audit() == Books(recorded=4, owed=2, sent=1, purged=1)
-        await die(at, "b")
-        assert await press(at, purge_all="yes") == 303
-        assert await ledger.audit() == Books(recorded=4, owed=1, sent=1, purged=2)
-        assert await press(at) == await press(at, retry="b", purge="b") == 400
+    async with web_client(tmp_path) as client:
+        ledger = client.context.ledger
+        await record_history(ledger)
+        await client.log_in()
+        assert await click(client, retry="b") == 303
+        assert await ledger.audit() == Counters(recorded=4, pending=2, sent=1, dead=1)
+        assert await click(client, purge="d") == 303
+        assert await ledger.audit() == Counters(recorded=4, pending=2, sent=1, purged=1)
+        await dead_letter(client, "b")
+        assert await click(client, retry_all="yes") == 303
+        assert await ledger.audit() == Counters(recorded=4, pending=2, sent=1, purged=1)
+        await dead_letter(client, "b")
+        assert await click(client, purge_all="yes") == 303
+        assert await ledger.audit() == Counters(recorded=4, pending=1, sent=1, purged=2)
+        assert await click(client) == await click(client, retry="b", purge="b") == 400
 
 
 @looped
-async def test_the_page_says_what_is_wrong_and_what_mends_it(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        at.desk.health.report("bus", State.FAILED, "AWS refuses the <keys>", "`forwarder keys set`")
-        at.desk.health.report("source", State.DEGRADED, "slow", "")
-        await at.log_in()
-        text = await (await at.get("/")).text()
+async def test_page_shows_reasons_and_hints(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        client.context.health.report("bus", State.FAILED, "AWS refuses the <keys>", "`forwarder keys set`")
+        client.context.health.report("source", State.DEGRADED, "slow", "")
+        await client.log_in()
+        text = await (await client.get("/")).text()
         assert "<h1>The event bus needs attention</h1>" in text
         assert "AWS refuses the &lt;keys&gt;" in text
         assert "<code>forwarder keys set</code>" in text
@@ -113,55 +113,53 @@ async def event_of(stream: Any) -> dict[str, str]:
 
 
 @looped
-async def test_the_stream_tells_all_at_first_and_then_what_changed(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
-        async with at.browser.get("/status/stream") as stream:
+async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        async with client.browser.get("/status/stream") as stream:
             assert stream.content_type == "text/event-stream"
-            assert {"headline", "parts", "numbers", "events", "dead"} <= set(await event_of(stream.content))
-            await lived(at.desk.ledger)
-            at.clock.advance(FRESH)
+            assert {"headline", "components", "counters", "events", "dead"} <= set(await event_of(stream.content))
+            await record_history(client.context.ledger)
+            client.clock.advance(CACHE_SECONDS)
             changed = await event_of(stream.content)
             assert "MalformedDetail" in changed["dead"]
-            at.desk.stopping.set()
+            client.context.stopping.set()
 
 
 @looped
 async def test_a_stream_does_not_keep_a_session_and_ends_with_it(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
+    async with web_client(tmp_path) as client:
+        await client.log_in()
         for _ in range(4):
-            at.clock.advance(IDLE / 3)
-            answer = await at.get("/status/stream")
+            client.clock.advance(MAX_IDLE_SECONDS / 3)
+            answer = await client.get("/status/stream")
         assert (answer.status, answer.headers["Location"]) == (303, "/login")
 
 
 @looped
-async def test_however_many_look_the_ledger_is_asked_once_a_second(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with visit(tmp_path) as at:
-        asked = 0
-        books = at.desk.ledger.books
+async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with web_client(tmp_path) as client:
+        queries = 0
+        count_queries = client.context.ledger.counters
 
         async def counted() -> Any:
-            nonlocal asked
-            asked += 1
-            return await books()
+            nonlocal queries
+            queries += 1
+            return await count_queries()
 
-        monkeypatch.setattr(at.desk.ledger, "books", counted)
-        await at.log_in()
-        answers = await asyncio.gather(*(at.get("/") for _ in range(20)))
+        monkeypatch.setattr(client.context.ledger, "counters", counted)
+        await client.log_in()
+        answers = await asyncio.gather(*(client.get("/") for _ in range(20)))
         assert {answer.status for answer in answers} == {200}
-        assert asked == 1
+        assert queries == 1
 
 
 @looped
 async def test_a_ledger_that_cannot_be_read_leaves_a_page_that_says_so(tmp_path: Path) -> None:
-    async with visit(tmp_path) as at:
-        await at.log_in()
-        at.desk.health.report("ledger", State.FAILED, "the disk is gone", "look at its disk")
-        await at.desk.ledger.__aexit__(None, None, None)  # type: ignore[attr-defined]  # every ledger here has one
-        answer = await at.get("/")
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        client.context.health.report("ledger", State.FAILED, "the disk is gone", "look at its disk")
+        await client.context.ledger.__aexit__(None, None, None)  # type: ignore[attr-defined]  # every ledger here has one
+        answer = await client.get("/")
         assert answer.status == 200
         assert "The disk is gone" in await answer.text()

@@ -1,0 +1,135 @@
+"""One request to the logs API: how often, how long and how many at once."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import urlencode
+
+import httpx
+from pydantic import SecretStr
+
+from forwarder import __version__
+from forwarder.alloy.connections import Connections
+from forwarder.alloy.rate_limit import RateLimiter
+from forwarder.alloy.response_body import BoundedBody
+from forwarder.alloy.responses import ApiResponse, error_for_status, retry_after
+from forwarder.clock import Clock
+from forwarder.errors import SourceUnavailable
+from forwarder.metrics import Metrics
+from forwarder.settings.models import SourceSettings
+
+# A request whose bytes trickle is given up after this many of its time-outs.
+MAX_TIMEOUTS = 10
+
+HEARTBEAT_INTERVAL_SECONDS = 60.0
+
+CHUNKS_PER_ITERATION = 64
+"""Chunks that are read before other tasks get a turn: httpx hands on all that one read brought without a pause."""
+
+MAX_UNCHECKED_CHUNKS = 100_000
+MIN_CHUNK_BYTES = 32
+"""The mean that a body's chunks must have beyond the first ones. Each costs time, however small it is."""
+
+
+class HttpClient:
+    """Sends as many requests at once as the settings allow, each on a connection of its own, evenly spaced."""
+
+    def __init__(self, settings: SourceSettings, key: SecretStr, clock: Clock, metrics: Metrics) -> None:
+        self._settings = settings
+        self._key = key
+        self._clock = clock
+        self._metrics = metrics
+        self._rate_limiter = RateLimiter(clock, settings.requests_per_second, metrics)
+        self._timeout_seconds = settings.timeout.total_seconds()
+        self._slots = asyncio.Semaphore(settings.concurrency)
+
+    async def __aenter__(self) -> Self:
+        """Raise SourceUnavailable if the address or a proxy of the environment cannot be used."""
+        version = f"/{self._settings.version}" if self._settings.version else ""
+        try:
+            server = httpx.URL(f"{self._settings.base_url}{version}/")
+        except (ValueError, httpx.InvalidURL):
+            raise SourceUnavailable("[source] base_url is no address", hint="correct it") from None
+        self._connections = Connections(
+            server, headers=self._common_headers(), count=self._settings.concurrency, seconds=self._timeout_seconds
+        )
+        await self._connections.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._connections.__aexit__(exc_type, error, traceback)
+
+    async def request(self, method: str, path: str, query: Mapping[str, Any]) -> ApiResponse:
+        """`path` is below the version, and quoted. Raises SourceError."""
+        await self._acquire_slot()
+        status = None
+        try:
+            await self._rate_limiter.acquire()
+            async with asyncio.timeout(MAX_TIMEOUTS * self._timeout_seconds):
+                target = f"{path}?{urlencode(query)}" if query else path
+                response = await self._connections.fetch(method, target, self._read)
+            status = response.status
+        except TimeoutError:
+            raise SourceUnavailable("the logs API did not answer in time") from None
+        except httpx.HTTPError as error:
+            raise self._connections.failure(error) from None
+        finally:
+            self._slots.release()
+            self._metrics.count_response(status)
+        self._check_status(response)
+        return response
+
+    async def _acquire_slot(self) -> None:
+        """All may wait as the API asked. A task that waits for them is not stalled, and reads the clock to show it."""
+        while self._slots.locked():
+            self._clock.monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_INTERVAL_SECONDS):
+                    await self._slots.acquire()
+                    return
+        await self._slots.acquire()
+
+    async def _read(self, response: httpx.Response) -> ApiResponse:
+        body = BoundedBody(self._settings.max_body_bytes, response.headers.get("content-encoding", ""))
+        chunks = raw_bytes = 0
+        # The stream is the response's raw body. Its end does not close the response, which is the caller's to do.
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
+            body.add(chunk)
+            chunks += 1
+            raw_bytes += len(chunk)
+            if chunks % CHUNKS_PER_ITERATION == 0:
+                await asyncio.sleep(0)
+                if chunks > MAX_UNCHECKED_CHUNKS + raw_bytes // MIN_CHUNK_BYTES:
+                    raise SourceUnavailable("the logs API sends its answer in pieces that are too small to read")
+        return ApiResponse(response.status_code, response.headers, body.finish())
+
+    def _check_status(self, response: ApiResponse) -> None:
+        """Raise for a status that concerns every request, and slow all of them if the API asks for it."""
+        wait = retry_after(response.headers, self._clock.now())
+        # Some APIs limit their rate with 403. A refusal of the key names no time at which it ends.
+        is_rate_limit = response.status == httpx.codes.FORBIDDEN and response.is_json
+        can_wait = is_rate_limit or httpx.codes.is_server_error(response.status)
+        if response.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and can_wait):
+            pause_seconds = self._rate_limiter.pause(wait)
+            raise SourceUnavailable(
+                f"the logs API limits the request rate ({response.status})", retry_after=pause_seconds
+            )
+        if error := error_for_status(response):
+            raise error
+        self._rate_limiter.record_success()
+
+    def _common_headers(self) -> dict[str, str]:
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "Cache-Control": "no-cache",  # a cached page hides what failed since it was stored
+            "Authorization": f"bearer {self._key.get_secret_value()}",
+            "User-Agent": f"forwarder/{__version__}",
+        }
+        if self._settings.version_header:
+            headers["x-api-version"] = self._settings.version_header
+        return headers

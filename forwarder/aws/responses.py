@@ -1,0 +1,205 @@
+"""The meaning of what PutEvents answers: one table, for entries and for whole requests, with either client.
+
+Only the types of this module settle entries, and only a response to PutEvents makes them: an outcome for each entry, or
+RequestRefusal for all of a request. Every error before the request is a DestinationError (`request_errors.py`), which
+settles nothing.
+
+Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore,
+aiobotocore and aiohttp make of broken answers.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from forwarder.aws.connection_errors import describe_error, is_never_sent, is_response_error
+from forwarder.aws.request_errors import (
+    ACCESS_DENIED_CODES,
+    CHECK_BUS,
+    CHECK_KEYS,
+    CREDENTIAL_CODES,
+    PUT_EVENTS,
+    RESOURCE_NOT_FOUND,
+    SIGNATURE_CODES,
+    THROTTLING_CODES,
+    TRANSIENT_CODES,
+    ErrorResponse,
+    credentials_error,
+    error_before_request,
+    request_error,
+)
+from forwarder.errors import BusMissing, DestinationError, DestinationRefused, EventsRefused
+from forwarder.model import Accepted, Outcome, Rejected, Retry, Unknown
+from forwarder.redaction import sanitize
+
+__all__ = [
+    "ACCESS_DENIED_CODES",
+    "CHECK_KEYS",
+    "CODES",
+    "RequestRefusal",
+    "common_refusal",
+    "entry_outcome",
+    "is_valid_response",
+    "put_events_error",
+    "request_error",
+]
+
+MALFORMED_CODES = frozenset({"MalformedDetail", "InvalidArgument", "RedactionFailure"})
+"""Of an entry: it will never be accepted."""
+
+DENIED_CODES = frozenset(
+    {
+        "AccessDeniedException",
+        "InvalidAccountIdException",
+        "NotAuthorizedForSourceException",
+        "NotAuthorizedForDetailTypeException",
+    }
+)
+"""Of an entry, and sure to be of every other one too: somebody has to change a permission."""
+
+_REQUEST_CODES = frozenset({"413", "ValidationException", "SerializationException", "RequestEntityTooLarge"})
+_OWN_CODES = frozenset(
+    {
+        "unreachable",
+        "not-aws",
+        "internal",
+        "credentials",
+        "certificates",
+        "Unknown",
+        "ParamValidation",
+        "ResourceNotFoundException",
+    }
+)
+CODES = (
+    TRANSIENT_CODES
+    | MALFORMED_CODES
+    | DENIED_CODES
+    | THROTTLING_CODES
+    | _REQUEST_CODES
+    | SIGNATURE_CODES
+    | CREDENTIAL_CODES
+    | _OWN_CODES
+)
+"""All that have a row here: what the bus may answer beside them is without limit."""
+_PLAIN_ID = re.compile(r"[0-9a-f]{1,12}(-[0-9a-f]{1,12}){4}")
+"""Ids as EventBridge gives them: there is nothing in them to redact."""
+
+_SHARED_PARAMETER = re.compile(r"\b(Source|DetailType|EventBusName)\b")
+"""Parameters that come from the settings, and are the same in every entry."""
+
+_ABOUT_SIZE_OR_DETAIL = re.compile(r"\b(total size|too large|size of|over the limit|detail)\b", re.IGNORECASE)
+"""Words of a refusal that can be about one entry. Of the parameters of an entry, only Detail and Time differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefusal:
+    """A response to PutEvents that refuses the request as such: nothing of it was accepted.
+
+    It is a value, not an error, so no error of a step before the request can be taken for it.
+    `is_entry_specific` is whether the refusal can be about a single entry: its size, or its detail. Any other reason
+    may hold for all entries, such as one about the name of the bus.
+    """
+
+    code: str
+    message: str
+    is_entry_specific: bool
+
+    def to_error(self) -> EventsRefused:
+        """Return the reason for which delivery is paused while no entry is accepted."""
+        hint = (
+            "lower max_entry_bytes and max_request_bytes"
+            if self.is_entry_specific
+            else f"{CHECK_BUS}, and event.source"
+        )
+        return EventsRefused(self.message, code=self.code, hint=hint)
+
+
+def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of one entry of an understood answer."""
+    if not entry.get("ErrorCode"):
+        event_id = entry["EventId"]
+        return Accepted(event_id if _PLAIN_ID.fullmatch(event_id) else sanitize(event_id))
+    code, reason = sanitize(entry["ErrorCode"]), sanitize(entry.get("ErrorMessage") or "")
+    if _is_common_refusal(entry):
+        return Retry(code, reason)
+    if code in MALFORMED_CODES:
+        return Rejected(code, reason)
+    return Retry(code, reason, unclassified_attempt=code not in TRANSIENT_CODES)
+
+
+def _is_common_refusal(entry: Mapping[str, Any]) -> bool:
+    code, reason = entry.get("ErrorCode"), str(entry.get("ErrorMessage") or "")
+    return code in DENIED_CODES or (code == "InvalidArgument" and _SHARED_PARAMETER.search(reason) is not None)
+
+
+def is_valid_response(response: Mapping[str, Any], sent: int) -> bool:
+    """Return whether an answer has one result for each entry, and contradicts itself nowhere.
+
+    HTML, an empty body and one that was cut short all come back from the SDK as an answer without entries.
+    """
+    entries = response.get("Entries")
+    return (
+        isinstance(entries, list)
+        and len(entries) == sent
+        and all(isinstance(entry, dict) and _is_consistent(entry) for entry in entries)
+        and _matches_failed_count(entries, response.get("FailedEntryCount"))
+    )
+
+
+def _matches_failed_count(entries: list[Mapping[str, Any]], failed_count: object) -> bool:
+    """If more entries failed than results tell, one that looks accepted was not. An absent count means nothing."""
+    return not isinstance(failed_count, int) or failed_count <= sum(bool(entry.get("ErrorCode")) for entry in entries)
+
+
+def _is_consistent(entry: Mapping[str, Any]) -> bool:
+    event_id, code = entry.get("EventId"), entry.get("ErrorCode")
+    value, other = (event_id, code) if event_id else (code, event_id)
+    return isinstance(value, str) and bool(value) and other in (None, "")
+
+
+def common_refusal(entries: list[Mapping[str, Any]]) -> DestinationError | None:
+    """Return the refusal of an entry that holds for every other one, if there is one."""
+    for entry in entries:
+        if not _is_common_refusal(entry):
+            continue
+        code, reason = sanitize(entry["ErrorCode"]), sanitize(entry.get("ErrorMessage") or "no reason given")
+        message = f"the bus refuses the event: {code}: {reason}"
+        if code in DENIED_CODES:
+            hint = "allow events:PutEvents on the bus for this source and detail type"
+            return DestinationRefused(message, code=code, hint=hint)
+        return EventsRefused(message, code=code, hint="correct event.source, event.detail_type or event_bus")
+    return None
+
+
+def put_events_error(error: Exception, address: str = "") -> DestinationError | RequestRefusal | Unknown:
+    """Return the meaning of a PutEvents request to this address that failed as a whole.
+
+    DestinationError: nothing was accepted, and nothing is settled. Unknown: the bus may have accepted it.
+    """
+    if isinstance(error, DestinationError):
+        return error
+    if isinstance(error, ClientError):
+        refusal = ErrorResponse.of(error)
+        # The SDK's client may renew its keys within the call: then another service answered.
+        return _put_events_refusal(refusal) if refusal.operation == PUT_EVENTS else credentials_error(error)
+    if is_never_sent(error) or (isinstance(error, BotoCoreError) and not is_response_error(error)):
+        return error_before_request(error, "the request cannot be made", address)
+    return Unknown("no complete response in time" if isinstance(error, TimeoutError) else describe_error(error))
+
+
+def _put_events_refusal(refusal: ErrorResponse) -> DestinationError | RequestRefusal | Unknown:
+    if refusal.code == RESOURCE_NOT_FOUND:
+        hint = "create it, or correct event_bus and region"
+        return BusMissing(f"the bus does not exist: {refusal.text}", code=RESOURCE_NOT_FOUND, hint=hint)
+    if failure := refusal.common_error():
+        return failure
+    if refusal.is_server_error:
+        return Unknown(f"status {refusal.status} from something that is not the bus")
+    if refusal.is_from_aws or refusal.code == "413":
+        is_size = refusal.code in ("413", "RequestEntityTooLarge", "SerializationException")
+        is_entry_specific = is_size or _ABOUT_SIZE_OR_DETAIL.search(refusal.message) is not None
+        return RequestRefusal(refusal.code, f"the bus refuses the request: {refusal.text}", is_entry_specific)
+    return refusal.not_aws_error()

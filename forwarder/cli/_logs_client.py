@@ -1,0 +1,34 @@
+"""The logs API client of the commands that call it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from forwarder.clock import SystemClock
+from forwarder.errors import VaultError
+from forwarder.settings import ConfigSource, Settings, load
+from forwarder.vault import ALLOY_API_KEY, Vault
+
+if TYPE_CHECKING:
+    from forwarder.alloy.client import LogsClient
+
+T = TypeVar("T")
+
+
+def call_logs_api(context: typer.Context, call: Callable[["LogsClient", Settings], Awaitable[T]]) -> T:
+    """Raises SettingsError, VaultError, SourceError."""
+    from forwarder.alloy.client import LogsClient  # noqa: PLC0415  # httpx takes a while to load, and few commands need it
+
+    config_source: ConfigSource = context.obj
+    settings = load(config_source)
+    key = Vault.open(config_source, settings).reveal(ALLOY_API_KEY)
+    if key is None:
+        raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")
+
+    async def open_and_call() -> T:
+        async with LogsClient(settings.source, key, SystemClock()) as client:
+            return await call(client, settings)
+
+    return asyncio.run(open_and_call())

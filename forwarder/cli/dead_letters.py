@@ -1,0 +1,141 @@
+"""`forwarder dead-letters list | show | retry | purge`"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+
+from forwarder.cli.output import JsonOption, echo, format_time, print_json, print_table
+from forwarder.errors import UsageError
+from forwarder.ledger import DeadLetter, Ledger, open_ledger
+from forwarder.settings import ConfigSource, load_local
+
+app = typer.Typer(
+    name="dead-letters", no_args_is_help=True, help="The dead letters: entries that the bus has refused for good."
+    "\n\nExample: forwarder dead-letters list",
+)  # fmt: skip
+
+T = TypeVar("T")
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Their executionIds.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+
+
+@app.command("list")
+def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
+    """All dead letters, oldest first.
+
+    Example: forwarder dead-letters list --json
+    """
+    dead_letters = _with_ledger(context, lambda ledger: ledger.dead_letters())
+    if as_json:
+        print_json([_summary(dead_letter) for dead_letter in dead_letters])
+        return
+    if not dead_letters:
+        echo("no dead letters")
+        return
+    print_table(
+        ("execution", "workflow", "died at", "code", "reason"),
+        [
+            (
+                dead_letter.entry.execution_id,
+                str(dead_letter.entry.feed),
+                format_time(dead_letter.died_at),
+                dead_letter.code,
+                dead_letter.reason,
+            )
+            for dead_letter in dead_letters
+        ],
+        texts=("reason",),
+    )
+
+
+@app.command()
+def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """One dead letter whole, as JSON: its reason, the code and time of each attempt, and the event's detail.
+
+    Of very many attempts the first and the last are kept, and those between them counted.
+
+    Example: forwarder dead-letters show 6daaa0cf1a3daa6c41b5-ef
+    """
+    dead_letter = _with_ledger(context, lambda ledger: ledger.dead_letter(execution_id))
+    if dead_letter is None:
+        raise UsageError(f"no dead letter has the executionId {execution_id}", hint="`forwarder dead-letters list`")
+    print_json(
+        {
+            **_summary(dead_letter),
+            "attempts": dead_letter.attempts,
+            "omitted_attempts": dead_letter.omitted_attempts,
+            "time": dead_letter.entry.time,
+            "detail": msgspec.Raw(dead_letter.entry.detail),
+        }
+    )
+
+
+@app.command()
+def retry(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
+    """Make them pending again. A running forwarder notices within a second.
+
+    Example: forwarder dead-letters retry --all
+    """
+    selected_ids = _selected_ids(execution_ids, all_=all_)
+    missing_ids = _missing_ids(context, selected_ids)
+    count = _with_ledger(context, lambda ledger: ledger.retry_dead_letters(selected_ids, now=datetime.now(UTC)))
+    _print_result(count, missing_ids, "pending again")
+
+
+@app.command()
+def purge(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
+    """Drop them for good. Their executionIds stay known, so they are not sent again.
+
+    Example: forwarder dead-letters purge 6daaa0cf1a3daa6c41b5-ef
+    """
+    selected_ids = _selected_ids(execution_ids, all_=all_)
+    missing_ids = _missing_ids(context, selected_ids)
+    _print_result(_with_ledger(context, lambda ledger: ledger.purge_dead_letters(selected_ids)), missing_ids, "purged")
+
+
+def _with_ledger(context: typer.Context, operation: Callable[[Ledger], Awaitable[T]]) -> T:
+    config_source: ConfigSource = context.obj
+
+    async def open_and_run() -> T:
+        async with open_ledger(config_source, load_local(config_source)) as ledger:
+            return await operation(ledger)
+
+    return asyncio.run(open_and_run())
+
+
+def _selected_ids(execution_ids: list[str] | None, *, all_: bool) -> list[str] | None:
+    if bool(execution_ids) == all_:
+        raise UsageError("name the executionIds, or give --all")
+    return None if all_ else execution_ids
+
+
+def _missing_ids(context: typer.Context, selected_ids: list[str] | None) -> list[str]:
+    known_ids = {
+        dead_letter.entry.execution_id for dead_letter in _with_ledger(context, lambda ledger: ledger.dead_letters())
+    }
+    return [execution_id for execution_id in dict.fromkeys(selected_ids or []) if execution_id not in known_ids]
+
+
+def _print_result(count: int, missing_ids: list[str], what: str) -> None:
+    echo(f"{count} {what}")
+    if missing_ids:
+        raise UsageError(
+            f"no dead letter has the executionId {', '.join(missing_ids)}", hint="`forwarder dead-letters list`"
+        )
+
+
+def _summary(dead_letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "execution_id": dead_letter.entry.execution_id,
+        "workflow_id": dead_letter.entry.feed.workflow_id,
+        "user_id": dead_letter.entry.feed.user_id,
+        "code": dead_letter.code,
+        "reason": dead_letter.reason,
+        "recorded_at": dead_letter.recorded_at,
+        "died_at": dead_letter.died_at,
+        "attempt_count": dead_letter.attempt_count,
+    }

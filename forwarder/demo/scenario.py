@@ -1,0 +1,150 @@
+"""`forwarder demo`: the whole way of a failed execution, played on this machine with the real daemon."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+
+from forwarder.demo import scenario_steps
+from forwarder.demo.console import ConsoleOutput
+from forwarder.demo.daemon_process import Counters, DemoError
+from forwarder.demo.environment import REQUESTS_IN_FLIGHT, Environment, start_environment
+from forwarder.demo.report import Report
+from forwarder.demo.workload import BUSY_WORKFLOW, WORKFLOWS
+
+_INTERRUPTED = 130
+_TITLE = "From a failed workflow to an event bus"
+_SUBTITLE = "The real daemon between a local logs API and an emulated AWS; nothing leaves this machine."
+
+
+def run_demo(console: Console, *, keep: bool) -> int:
+    """The exit code: 0 only when all numbers agree and the daemon ended well.
+
+    With `keep`, everything stays up until Ctrl-C. Raises UsageError when moto is not installed.
+    """
+    output = ConsoleOutput(console, workflow_width=max(map(len, WORKFLOWS)))
+    output.title(_TITLE, _SUBTITLE)
+    try:
+        with _terminate_like_ctrl_c(), start_environment(output) as environment, _show_log_on_failure(environment):
+            return run_scenario(environment, keep=keep)
+    except DemoError as error:
+        output.error(error.message)
+        return 1
+    except KeyboardInterrupt:
+        output.note("Interrupted; everything is taken down.")
+        return _INTERRUPTED
+
+
+def run_scenario(environment: Environment, *, keep: bool) -> int:
+    """The scenes on a stage that is set; 0. Raises DemoError where something is not as it should be."""
+    started_at, output = time.monotonic(), environment.output
+    if keep:
+        output.note("The web UI, to watch all of this, and to try out afterwards:")
+        _show_web_ui(environment)
+    long_running_id = environment.workload.create_history()
+    scenario_steps.forward_existing_failures(environment)
+    scenario_steps.shift_pages(environment, long_running_id)
+    scenario_steps.disable_and_enable(environment)
+    in_flight_at_kill = scenario_steps.kill_during_burst(environment)
+    report = _make_report(environment, in_flight_at_kill)
+    output.table(report.rows())
+    if mismatches := report.mismatches():
+        raise DemoError(" ".join(mismatches))
+    twice = f", {report.duplicates} twice because of the kill" if report.duplicates else ""
+    seconds = time.monotonic() - started_at
+    output.result(f"The numbers agree: every failure arrived{twice}, and nothing else. {seconds:.0f} s.")
+    if keep:
+        _stay_up(environment)
+    code, seconds = environment.forwarder.stop()
+    if code:
+        raise DemoError(f"The daemon answered SIGTERM with exit code {code}.")
+    output.result(f"SIGTERM: the daemon ended with exit code 0 in {seconds:.1f} s.")
+    return 0
+
+
+def _make_report(environment: Environment, in_flight_at_kill: frozenset[str]) -> Report:
+    environment.output.step("The numbers.")
+    counters = _settled_counters(environment)
+    environment.consumer.drain()
+    return Report(
+        listed=len(environment.workload.listed),
+        failed=frozenset(environment.workload.failed),
+        arrived=dict(environment.consumer.arrived),
+        in_flight_at_kill=in_flight_at_kill,
+        requests_in_flight=REQUESTS_IN_FLIGHT,
+        counters=counters,
+        leaked=environment.consumer.leaked,
+    )
+
+
+def _settled_counters(environment: Environment) -> Counters:
+    """Return the counters once nothing is pending: an event is settled a moment after it was sent."""
+    deadline = time.monotonic() + 10
+    while (counters := environment.forwarder.counters()).pending and time.monotonic() < deadline:
+        environment.consumer.consume_for(0.2)
+    return counters
+
+
+def _stay_up(environment: Environment) -> None:
+    """Until Ctrl-C."""
+    output, settings = environment.output, environment.forwarder.settings_file
+    output.step("Everything stays up until Ctrl-C. Open the web UI, log in with the token, and try it:")
+    _show_web_ui(environment)
+    output.addresses(
+        [
+            ("logs API", environment.logs.base_url),
+            ("AWS", environment.aws.endpoint_url),
+            ("event bus", environment.aws.event_bus),
+            ("queue", environment.aws.queue_url),
+            ("settings", str(settings)),
+            ("daemon's log", str(environment.forwarder.log_file)),
+            (
+                "make one fail",
+                f"curl -X POST '{environment.logs.base_url}/demo/fail?workflow={BUSY_WORKFLOW}&message=out+of+tea'",
+            ),
+            ("switch it off", f"forwarder -c {settings} disable"),
+            ("look inside", f"forwarder -c {settings} status"),
+        ]
+    )
+    try:
+        while True:
+            environment.consumer.consume_for(1)
+            if (code := environment.forwarder.exit_code()) is not None:
+                output.note(f"The daemon ended with exit code {code}. Again: forwarder -c {settings} run")
+    except KeyboardInterrupt:
+        output.note("Ctrl-C: everything is taken down.")
+
+
+def _show_web_ui(environment: Environment) -> None:
+    environment.output.addresses([("web UI", environment.web_url), ("token", environment.token)])
+
+
+@contextmanager
+def _show_log_on_failure(environment: Environment) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        environment.output.log(environment.forwarder.log_tail())
+        raise
+
+
+@contextmanager
+def _terminate_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP take everything down, too, and leave no daemon behind."""
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

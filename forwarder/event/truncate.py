@@ -1,0 +1,130 @@
+"""Making an event fit by leaving out what matters least, and saying so in it.
+
+An event is never dropped for its size: the last step leaves a bounded number of bounded strings.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from forwarder.event.block_errors import is_failed_block
+
+LONG_STRING_BYTES = 4096
+"""Bytes as JSON. Longer strings are cut to this before the stack has to go."""
+
+SHORT_STRING_BYTES = 1024
+"""Bytes as JSON that the last step leaves of every string."""
+
+MAX_BLOCK_LEVELS = 8
+
+Detail = dict[str, Any]
+
+
+def fit(detail: Detail, max_bytes: int) -> bytes:
+    """`detail` as JSON of at most `max_bytes` bytes; what was shed and the original size stand in `trimmed`."""
+    encoded = msgspec.json.encode(detail)
+    if len(encoded) <= max_bytes:
+        return encoded
+    earlier = detail.get("trimmed") or {"shed": [], "originalBytes": len(encoded)}
+    shed = list(earlier["shed"])
+    for name, step in _STEPS:
+        detail = step(detail)
+        if name not in shed:
+            shed.append(name)
+        detail["trimmed"] = {**earlier, "shed": shed}
+        encoded = msgspec.json.encode(detail)
+        if len(encoded) <= max_bytes:
+            break
+    return encoded
+
+
+def fit_encoded(encoded: bytes, max_bytes: int) -> bytes:
+    """The same for a detail that is JSON already."""
+    return encoded if len(encoded) <= max_bytes else fit(msgspec.json.decode(encoded), max_bytes)
+
+
+def mark_replay(encoded: bytes) -> bytes:
+    """The same detail with `forwarder.replay`, so that whoever receives it twice knows that it was meant."""
+    detail = msgspec.json.decode(encoded)
+    detail["forwarder"]["replay"] = True
+    return msgspec.json.encode(detail)
+
+
+def truncate_text(text: str, limit: int) -> str:
+    """The start of a text, so that it takes at most `limit` bytes as JSON, and a note of how much is missing."""
+    if len(text) <= limit // 6 or len(msgspec.json.encode(text)) <= limit:  # no character takes more than six
+        return text
+    kept = text[:limit]
+    while True:
+        truncated = f"{kept}… [{len(text) - len(kept)} characters more]"
+        excess = len(msgspec.json.encode(truncated)) - limit
+        if excess <= 0:
+            return truncated
+        kept = kept[: -max(1, excess // 6)]
+
+
+def _without_data(detail: Detail, is_selected: Callable[[object], bool]) -> Detail:
+    if "results" not in detail:
+        return dict(detail)
+    return {**detail, "results": _blocks_without_data(detail["results"], is_selected, MAX_BLOCK_LEVELS)}
+
+
+def _blocks_without_data(value: Any, is_selected: Callable[[object], bool], levels: int) -> Any:
+    """Blocks may stand in an object, and runs of a block in a list."""
+    if not levels:
+        return value
+    if isinstance(value, list):
+        return [_blocks_without_data(item, is_selected, levels - 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "data" in value:
+        return {key: item for key, item in value.items() if key != "data"} if is_selected(value) else value
+    return {key: _blocks_without_data(item, is_selected, levels - 1) for key, item in value.items()}
+
+
+def _shed_other_data(detail: Detail) -> Detail:
+    return _without_data(detail, lambda block: not is_failed_block(block))
+
+
+def _shed_failed_data(detail: Detail) -> Detail:
+    return _without_data(detail, is_failed_block)
+
+
+def _truncate_long_strings(detail: Detail) -> Detail:
+    stack = (detail.get("error") or {}).get("stack")
+    shorter: Detail = _truncate_all(detail, LONG_STRING_BYTES)
+    if stack is not None:
+        shorter["error"]["stack"] = stack
+    return shorter
+
+
+def _shed_stack(detail: Detail) -> Detail:
+    return {**detail, "error": {key: value for key, value in detail["error"].items() if key != "stack"}}
+
+
+def _shed_results(detail: Detail) -> Detail:
+    results = detail.get("results")
+    count = len(results) if isinstance(results, list) else 1
+    ids = {key: detail[key] for key in ("executionId", "workflowId", "userId") if key in detail}
+    return {**_truncate_all(detail | {"results": None}, SHORT_STRING_BYTES), **ids, "results": count}
+
+
+def _truncate_all(value: Any, limit: int) -> Any:
+    if isinstance(value, str):
+        return truncate_text(value, limit)
+    if isinstance(value, dict):
+        return {truncate_text(key, limit): _truncate_all(item, limit) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_truncate_all(item, limit) for item in value]
+    return value
+
+
+_STEPS: tuple[tuple[str, Callable[[Detail], Detail]], ...] = (
+    ("data of other blocks", _shed_other_data),
+    ("data of failed blocks", _shed_failed_data),
+    ("long strings", _truncate_long_strings),
+    ("stack", _shed_stack),
+    ("results", _shed_results),
+)
+SHEDDABLE = tuple(name for name, _ in _STEPS)

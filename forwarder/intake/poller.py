@@ -1,0 +1,203 @@
+"""The intake loop: what is due is read, and what was found is recorded."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from forwarder.alloy.client import LogsClient
+from forwarder.alloy.discovery import Discovery
+from forwarder.backoff import Backoff
+from forwarder.clock import Clock
+from forwarder.errors import (
+    ForwarderError,
+    LedgerError,
+    PageUnreadable,
+    SettingsError,
+    SourceError,
+    WorkflowNotFound,
+)
+from forwarder.health import Health
+from forwarder.intake.reader import PollSummary, Reader
+from forwarder.intake.scheduler import Scheduler
+from forwarder.intake.source_health import COMPONENT, SourceHealth
+from forwarder.intake.transform import EventBuilder
+from forwarder.intake.triggers import Triggers
+from forwarder.ledger import Ledger, PollResult
+from forwarder.metrics import Metrics
+from forwarder.model import Checkpoint, Feed, State
+from forwarder.settings import Settings
+
+log = structlog.get_logger("intake")
+
+NO_WORKFLOWS = "there is nothing to watch"
+NO_WORKFLOWS_HINT = "list workflows in [source], or set discover = true"
+
+
+class Poller:
+    """Polls every feed, over and over (`run`) or once (`run_once`)."""
+
+    def __init__(
+        self,
+        source: LogsClient,
+        ledger: Ledger,
+        settings: Settings,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
+        on_recorded: Callable[[], None],
+    ) -> None:
+        self._discovery = Discovery(source)
+        self._ledger = ledger
+        self._settings = settings.source
+        self._clock = clock
+        self._health = health
+        self._metrics = metrics
+        self._reader = Reader(
+            source, ledger, settings.source, EventBuilder.from_settings(settings), clock, metrics, on_recorded
+        )
+        self._source_health = SourceHealth(health)
+        self.scheduler = Scheduler(settings.source, clock)
+        self.triggers = Triggers(self.scheduler, clock)
+        self.polls: dict[Feed, PollResult] = {}
+        """The last of each feed; the latest of all stands last."""
+
+    async def run(self) -> None:
+        self.scheduler.reset()
+        # What was discovered before is read at once: the users may not be told for hours, and the logs may.
+        known = [each.feed for each in await self._ledger.feeds()] if self._settings.discover else []
+        await self._watch(known)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.triggers.run())
+            if self._settings.discover:
+                tasks.create_task(self._run_discovery())
+            tasks.create_task(self._poll_due_feeds())
+
+    async def run_once(self) -> list[ForwarderError]:
+        """Read every feed, going deep; what went wrong."""
+        errors: list[ForwarderError] = []
+        await self._watch([])
+        if self._settings.discover and (problem := await self._discover()):
+            errors.append(problem)
+        if not self.scheduler.feeds and not errors:
+            errors.append(SettingsError(NO_WORKFLOWS, hint=NO_WORKFLOWS_HINT))
+        remaining = iter(self.scheduler.feeds)
+
+        async def poll_remaining() -> None:
+            errors.extend([error for feed in remaining if (error := await self._poll(feed, full_scan=True))])
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._settings.concurrency):
+                tasks.create_task(poll_remaining())
+        return errors
+
+    async def _poll_due_feeds(self) -> None:
+        """One waits for what is due: were there many, each would be woken by what one of them takes."""
+        async with asyncio.TaskGroup() as polls:
+            while True:
+                feed = await self.scheduler.claim_next()
+                polls.create_task(self._poll(feed))
+
+    async def _run_discovery(self) -> None:
+        interval_seconds = self._settings.discover_interval.total_seconds()
+        backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=interval_seconds, floor=1.0)
+        while True:
+            problem = self._source_health.discovery_error = await self._discover()
+            self._source_health.report(len(self.scheduler))
+            if problem is None:
+                backoff.reset()
+            await self._clock.sleep(backoff.next() if problem else interval_seconds)
+
+    async def _discover(self) -> SourceError | None:
+        """Watch what there is; what kept it from being complete."""
+        started_at = self._clock.now()
+        try:
+            found = await self._discovery.discover()
+        except SourceError as error:
+            log.warning("discovery failed", reason=error.message, hint=error.hint)
+            return error
+        await self._watch(found.feeds, discovered_at=None if found.problem else started_at)
+        if found.problem is not None:
+            log.warning("discovery incomplete", reason=found.problem.message, hint=found.problem.hint)
+        return found.problem
+
+    async def _watch(self, found: list[Feed], *, discovered_at: datetime | None = None) -> None:
+        """Begin every feed before any is read: the last one would begin late, and miss what failed until then."""
+        feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
+        last_discovery_at = await self._ledger.discovered_at()
+        now = self._clock.now()
+        checkpoints = {
+            feed: self._initial_checkpoint(feed, now, last_discovery_at) for feed in feeds if feed not in self.scheduler
+        }
+        if checkpoints or discovered_at is not None:
+            await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at)
+        self.scheduler.watch(feeds)
+        self._source_health.watch(feeds)
+        if not feeds and not self._settings.discover:
+            self._health.report(COMPONENT, State.FAILED, NO_WORKFLOWS, NO_WORKFLOWS_HINT)
+
+    async def _poll(self, feed: Feed, *, full_scan: bool = False) -> ForwarderError | None:
+        started = self._clock.monotonic()
+        try:
+            summary = await self._reader.read(feed, full_scan=full_scan)
+        except SourceError as error:
+            return self._handle_failure(feed, error)
+        except LedgerError as error:
+            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            self.scheduler.record_failure(feed)
+            return error
+        except Exception as error:
+            # A fault of ours on what one feed holds must not end the reading of the others.
+            log.exception("poll failed", feed=str(feed), exception_type=type(error).__name__)
+            return self._handle_failure(feed, PageUnreadable("a poll failed inside the forwarder"))
+        self._handle_success(feed, summary)
+        if summary.recorded:
+            self.triggers.resolve(feed, started)
+        self._metrics.observe_poll(self._clock.monotonic() - started)
+        self._metrics.set_last_success(COMPONENT, self._clock.now())
+        return None
+
+    def _handle_success(self, feed: Feed, summary: PollSummary) -> None:
+        self.scheduler.record_success(feed, summary.arrivals)
+        self._source_health.record_success(feed, summary.listing_problem)
+        self._save_poll(feed, PollResult(self._clock.now()))
+        write_log = log.info if summary.recorded or summary.rejected else log.debug
+        write_log(
+            "poll completed",
+            feed=str(feed),
+            pages=summary.pages,
+            listed=summary.listed,
+            failures=summary.failures,
+            recorded=summary.recorded,
+            rejected=summary.rejected,
+        )
+
+    def _handle_failure(self, feed: Feed, error: SourceError) -> ForwarderError:
+        retry_in = self.scheduler.record_failure(
+            feed, is_permanent=isinstance(error, (WorkflowNotFound, PageUnreadable))
+        )
+        if feed in self.scheduler:
+            self._source_health.record_failure(feed, error)
+        self._save_poll(feed, PollResult(self._clock.now(), error.message))
+        log.warning("poll aborted", feed=str(feed), reason=error.message, hint=error.hint, retry_in=retry_in)
+        return error
+
+    def _save_poll(self, feed: Feed, poll: PollResult) -> None:
+        self.polls.pop(feed, None)  # the latest stands last
+        self.polls[feed] = poll
+        self._source_health.report(len(self.scheduler))
+
+    def _initial_checkpoint(self, feed: Feed, now: datetime, discovered_at: datetime | None) -> Checkpoint:
+        """Where a feed starts that was never read."""
+        start = self._settings.start_from
+        if start == "beginning":
+            return Checkpoint()
+        if isinstance(start, datetime):
+            return Checkpoint(floor=start)
+        since = now - start if isinstance(start, timedelta) else now
+        if feed not in self._settings.workflows:
+            # It may be as old as the last discovery that did not show it.
+            one_interval_ago = now - self._settings.discover_interval
+            since -= now - (one_interval_ago if discovered_at is None else min(one_interval_ago, discovered_at))
+        return Checkpoint(local_floor=since)

@@ -1,0 +1,210 @@
+"""One reading of a feed as it goes down the pages: how far it must go, and what it will leave behind."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+from forwarder.alloy.client import Page
+from forwarder.errors import PageUnreadable
+from forwarder.intake.classify import Classifier
+from forwarder.intake.listing_order import ListingOrder
+from forwarder.intake.transform import ended_at
+from forwarder.model import Checkpoint, Classification, Execution
+from forwarder.settings.models import SourceSettings
+
+# The same page may stand under 0 and under 1; one that comes a third time stands everywhere.
+MAX_REPEATED_PAGES = 2
+
+# Bad records in a row must not hide what is below them; an API of which nothing can be read must end a reading.
+MAX_PAGES_WITHOUT_IDS = 10
+MAX_CONSECUTIVE_REJECTED = 250
+
+
+@dataclass(slots=True)
+class Scan:
+    """`horizon` is how far down the reading goes, None for to the end. `full_scan` says which kind of reading it is."""
+
+    previous: Checkpoint
+    started_at: datetime
+    is_full_scan: bool
+    floor: datetime | None
+    horizon: datetime | None
+    max_run_duration: timedelta
+    is_complete: bool = False
+    listed: int = 0
+    arrivals: int = 0
+    max_page_records: int = 1
+    newest_start: datetime | None = None
+    api_now: datetime | None = None
+    open_since: dict[str, datetime] = field(default_factory=dict)
+    expired: list[str] = field(default_factory=list)
+    unknown_statuses: set[str] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Records by what became of them, since they were last taken away."""
+    order: ListingOrder = field(default_factory=lambda: ListingOrder(timedelta()))
+    must_reach_end: bool = False
+    """The order was wrong before: the scan ends with the listing."""
+    timed_count: int = 0
+    untimed_count: int = 0
+    """Executions with a readable time, and executions that have stopped without one."""
+    _listed_ids: set[str] = field(default_factory=set)
+    _page_ids: set[str] = field(default_factory=set)
+    _single_record_ids: set[str] = field(default_factory=set)
+    _repeated_pages: int = 0
+    _pages_without_ids: int = 0
+    _consecutive_rejected: int = 0
+
+    @classmethod
+    def start(
+        cls, checkpoint: Checkpoint, settings: SourceSettings, first: Page, *, now: datetime, full_scan: bool
+    ) -> Self:
+        """From the first page, since only the API's own clock can say where a new feed begins."""
+        floor = checkpoint.floor
+        if checkpoint.local_floor is not None:
+            since = (first.api_now or now) - (now - checkpoint.local_floor)
+            floor = since if floor is None else max(floor, since)
+        full_scan = full_scan or checkpoint.watermark is None
+        horizon = _horizon(checkpoint, floor, settings, full_scan=full_scan)
+        scan = cls(checkpoint, now, full_scan, floor, horizon, settings.max_run_duration)
+        scan.open_since.update(checkpoint.open_executions)
+        scan.api_now = first.api_now or now
+        scan.order = ListingOrder(settings.overlap, checkpoint.watermark)
+        starts = [start for execution in first.records.executions if (start := execution.start) is not None]
+        scan.newest_start = max(starts, default=None)
+        return scan
+
+    @property
+    def initial_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint to keep with the first page already: a floor that was translated must not move again."""
+        return None if self.previous.local_floor is None else replace(self.previous, floor=self.floor, local_floor=None)
+
+    def advance(self, page: Page) -> None:
+        """Take note of a page. Raises PageUnreadable where pages repeat, for then there is no way down."""
+        executions = page.records.executions
+        ids = {execution.id for execution in executions}
+        self._require_new(page, ids)
+        new_ids = ids - self._listed_ids
+        self._listed_ids |= new_ids
+        self.listed += len(new_ids)
+        if new_ids:
+            self.arrivals += len(new_ids.intersection(self._arrival_ids(executions)))
+        self.order.add(executions)
+        must_continue = self.must_reach_end or self.order.is_wrong
+        self.is_complete = page.is_last or (self._is_below_horizon(executions) and not must_continue)
+        self.outcomes["rejected"] += len(page.records.rejected)
+
+    @property
+    def has_no_times(self) -> bool:
+        """Nothing that was listed has a readable time, although some of it has stopped."""
+        return self.untimed_count > 0 and self.timed_count == 0
+
+    def _count_times(self, executions: Iterable[Execution], classifier: Classifier) -> None:
+        """A run that waits for its turn has no time yet."""
+        for execution in executions:
+            if execution.start is not None or execution.stop is not None:
+                self.timed_count += 1
+                continue
+            status = (execution.status or "").strip().lower()
+            if execution.has_stopped or execution.finished is not None or (status and status not in classifier.running):
+                self.untimed_count += 1
+
+    def _require_new(self, page: Page, ids: set[str]) -> None:
+        """Records that were asked for alone reach into the pages below, which are no repetition for that."""
+        self._pages_without_ids = 0 if ids or page.is_last else self._pages_without_ids + 1
+        self._consecutive_rejected = 0 if ids else self._consecutive_rejected + len(page.records.rejected)
+        if self._pages_without_ids == MAX_PAGES_WITHOUT_IDS or self._consecutive_rejected > MAX_CONSECUTIVE_REJECTED:
+            raise PageUnreadable("nothing that the logs API lists can be read")
+        known_ids = self._page_ids if page.as_requested else self._page_ids | self._single_record_ids
+        if ids:
+            self._repeated_pages = 0 if ids - known_ids or page.is_last else self._repeated_pages + 1
+        if self._repeated_pages == MAX_REPEATED_PAGES:
+            raise PageUnreadable("the logs API gives the same page again and again")
+        if page.as_requested:
+            self._page_ids |= ids
+            self.max_page_records = max(self.max_page_records, len(ids) + len(page.records.rejected))
+        else:
+            self._single_record_ids |= ids
+
+    def select(self, executions: Sequence[Execution], classifier: Classifier) -> list[Execution]:
+        """Those to be forwarded. A running one is remembered as open, and one that ended is open no more."""
+        if not self.timed_count:
+            self._count_times(executions, classifier)
+        selected: dict[str, Execution] = {}
+        to_classify = classifier.skip_obvious_successes(executions)
+        if self.open_since:
+            succeeded = {execution.id for execution in executions} - {execution.id for execution in to_classify}
+            for execution_id in succeeded & self.open_since.keys():
+                del self.open_since[execution_id]
+        self.outcomes[Classification.SUCCEEDED.value] += len(executions) - len(to_classify)
+        for execution in to_classify:
+            classification = classifier.classify(execution)
+            self.outcomes[classification.value] += 1
+            if classification is Classification.RUNNING:
+                self._track_open(execution)
+                continue
+            if classification is Classification.UNKNOWN:
+                self.unknown_statuses.add((execution.status or "")[:64])
+            was_open = (
+                self.open_since.pop(execution.id, None) is not None or execution.id in self.previous.open_executions
+            )
+            # Where it does not say when it stopped, only its having been open tells that it was after the floor.
+            was_open = was_open and execution.stop is None
+            is_failure = classification is Classification.FAILED or (
+                classification is Classification.UNKNOWN and classifier.forward_unknown
+            )
+            if is_failure and (was_open or self._is_above_floor(execution)):
+                selected[execution.id] = execution
+        return list(selected.values())
+
+    def checkpoint(self) -> Checkpoint:
+        """Where the feed stands after this reading, if it is complete."""
+        watermark = self.previous.watermark
+        if self.newest_start is not None and self.api_now is not None:
+            newest_start = min(self.newest_start, self.api_now)
+            watermark = newest_start if watermark is None else max(watermark, newest_start)
+        return Checkpoint(
+            watermark=watermark,
+            floor=self.floor,
+            local_floor=None,
+            full_scan_at=self.started_at if self.is_full_scan or self.order.is_wrong else self.previous.full_scan_at,
+            open_executions=self._expire_open(),
+        )
+
+    def _expire_open(self) -> dict[str, datetime]:
+        expires_before = (self.api_now or self.started_at) - self.max_run_duration
+        self.expired = [key for key, start in self.open_since.items() if start < expires_before]
+        return {key: start for key, start in self.open_since.items() if start >= expires_before}
+
+    def _track_open(self, execution: Execution) -> None:
+        """A run without a readable start is bounded by when it was first seen."""
+        since = execution.start or self.open_since.get(execution.id) or self.api_now or self.started_at
+        self.open_since[execution.id] = since
+
+    def _is_above_floor(self, execution: Execution) -> bool:
+        return self.floor is None or ended_at(execution, self.started_at) > self.floor
+
+    def _arrival_ids(self, executions: Iterable[Execution]) -> Iterable[str]:
+        watermark = self.previous.watermark
+        for execution in executions:
+            if watermark is None or ((start := execution.start) is not None and start > watermark):
+                yield execution.id
+
+    def _is_below_horizon(self, executions: list[Execution]) -> bool:
+        if self.horizon is None or not executions:
+            return False
+        # An execution without a time is as old as its neighbours. Alone it is never old.
+        with_time = [execution for execution in executions if execution.start is not None or execution.stop is not None]
+        return bool(with_time) and all(execution.is_older_than(self.horizon) for execution in with_time)
+
+
+def _horizon(
+    checkpoint: Checkpoint, floor: datetime | None, settings: SourceSettings, *, full_scan: bool
+) -> datetime | None:
+    anchor = checkpoint.watermark or floor
+    if anchor is None:
+        return None
+    if not full_scan:
+        return anchor - settings.overlap
+    return min([anchor - settings.max_lateness, *checkpoint.open_executions.values()])

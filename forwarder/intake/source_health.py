@@ -1,0 +1,68 @@
+"""What keeps feeds from being read, and what that means for the whole."""
+
+from collections.abc import Collection
+
+from forwarder.errors import SourceError, SourceRefused
+from forwarder.health import Health
+from forwarder.model import Feed, State
+
+COMPONENT = "source"
+
+
+class SourceHealth:
+    """Told of after every reading, so it must not take longer the more feeds there are."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._refusals: dict[Feed, SourceError] = {}
+        self._other_errors: dict[Feed, SourceError] = {}
+        self._listing_problems: dict[Feed, tuple[str, str]] = {}
+        """Reason and hint for feeds that can be read, and whose listing is not as it should be."""
+        self.discovery_error: SourceError | None = None
+        """What kept the last discovery from being complete."""
+
+    def record_failure(self, feed: Feed, error: SourceError) -> None:
+        own_errors, other = self._refusals, self._other_errors
+        if not isinstance(error, SourceRefused):
+            own_errors, other = other, own_errors
+        other.pop(feed, None)
+        own_errors[feed] = error  # where it stood before, if it did
+
+    def record_success(self, feed: Feed, listing_problem: tuple[str, str] | None = None) -> None:
+        """Remove the errors of a feed that was read, or is not watched any more.
+
+        A `listing_problem` is the reason and the hint of a feed that is degraded.
+        """
+        self._listing_problems.pop(feed, None)
+        if listing_problem is not None:
+            self._listing_problems[feed] = listing_problem
+        self._refusals.pop(feed, None)
+        self._other_errors.pop(feed, None)
+
+    def watch(self, feeds: Collection[Feed]) -> None:
+        """No others are watched any more."""
+        for feed in (self._refusals.keys() | self._other_errors.keys() | self._listing_problems.keys()).difference(
+            feeds
+        ):
+            self.record_success(feed)
+
+    def report(self, feed_count: int) -> None:
+        """One feed that cannot be read is a loss of comfort; a refused key, or none that can be read, a failure."""
+        count = len(self._refusals) + len(self._other_errors) + (self.discovery_error is not None)
+        first_error = self._first_error()
+        if first_error is None and self._listing_problems:
+            feed, (reason, hint) = next(iter(self._listing_problems.items()))
+            self._health.report(COMPONENT, State.DEGRADED, f"{reason} (feed {feed})", hint)
+            return
+        if first_error is None:
+            self._health.healthy(COMPONENT)
+            return
+        failed = isinstance(first_error, SourceRefused) or count >= feed_count
+        reason = first_error.message if failed else f"not all of {feed_count} feeds can be read: {first_error.message}"
+        self._health.report(COMPONENT, State.FAILED if failed else State.DEGRADED, reason, first_error.hint)
+
+    def _first_error(self) -> SourceError | None:
+        """The same for as long as it lasts: another reason would be news, and is told at once."""
+        if self._refusals:
+            return next(iter(self._refusals.values()))
+        return self.discovery_error or next(iter(self._other_errors.values()), None)

@@ -1,0 +1,141 @@
+"""From a failed execution to the entry recorded for it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Self
+
+import structlog
+
+from forwarder import __version__
+from forwarder.alloy.json_tree import decode_tree, is_truncated
+from forwarder.event import event_size
+from forwarder.event.block_errors import failed_blocks, is_set
+from forwarder.event.truncate import Detail, fit
+from forwarder.intake.classify import FAILURE_MESSAGE
+from forwarder.intake.error_details import block_name, error_fields
+from forwarder.model import Entry, Execution, Feed
+from forwarder.redaction import Redactor
+from forwarder.settings import Settings
+
+log = structlog.get_logger("intake")
+
+DETAIL_VERSION = "1"
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+_PAYLOAD_KEYS = ("data", "json", "binary")
+
+
+@dataclass(frozen=True, slots=True)
+class EventBuilder:
+    """`payload` is the setting of that name, `max_detail_bytes` how many bytes a detail may take."""
+
+    redactor: Redactor
+    payload: str
+    max_detail_bytes: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        event = settings.event
+        return cls(
+            redactor=Redactor(event.redact, event.redact_except),
+            payload=event.payload,
+            max_detail_bytes=event_size.max_detail_bytes(
+                event.source, event.detail_type, settings.destination.max_entry_bytes
+            ),
+        )
+
+    def build_or_minimal(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
+        """Return what `build` returns. If it fails by a bug, return an entry with the failure and little more."""
+        try:
+            return self.build(execution, feed, now)
+        except Exception as error:
+            log.exception("event build failed", execution_id=execution.id, exception_type=type(error).__name__)
+            bare = Execution(id=execution.id, started_at=execution.started_at, stopped_at=execution.stop)
+            return self.build(bare, feed, now)
+
+    def build(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
+        results = decode_tree(execution.results)
+        start, stop = execution.start, execution.stop
+        detail: Detail = {
+            "version": DETAIL_VERSION,
+            "executionId": execution.id,
+            "workflowId": feed.workflow_id,
+            **({"userId": feed.user_id} if feed.user_id else {}),
+            "status": self.redactor.tree(execution.status),
+            "startedAt": _rfc3339(start),
+            "stoppedAt": _rfc3339(stop),
+            "durationMs": max(0, (stop - start) // _MILLISECOND) if start and stop else None,
+            "error": self.redactor.tree(_build_error(execution, results)),
+            **self._results(results),
+            **_large_values_mark(execution),
+            "forwarder": {"version": __version__, "observedAt": _observed_at(now)},
+        }
+        return Entry(execution.id, feed, time=stop or start or now, detail=fit(detail, self.max_detail_bytes))
+
+    def _results(self, results: Any) -> Detail:
+        match self.payload:
+            case "full" if results is not None:
+                return {"results": self.redactor.tree(results)}
+            case "errors":
+                failed = [
+                    {
+                        **({"blockId": each.name} if each.name and not block_name(each.block) else {}),
+                        **{key: value for key, value in each.block.items() if key not in _PAYLOAD_KEYS},
+                    }
+                    for each in failed_blocks(results)
+                ]
+                return {"results": self.redactor.tree(failed)}
+            case _:
+                return {}
+
+
+def _large_values_mark(execution: Execution) -> Detail:
+    """Say that values were replaced by their length: the rest of the event may then fit."""
+    if not (is_truncated(execution.results) or is_truncated(execution.error)):
+        return {}
+    size = len(execution.results) + len(execution.error)
+    return {"trimmed": {"shed": [], "originalBytes": size, "largeValues": True}}
+
+
+def ended_at(execution: Execution, now: datetime) -> datetime:
+    """When it stopped, as well as it is known."""
+    return execution.stop or execution.start or now
+
+
+def unredacted_error(execution: Execution) -> Detail:
+    """Return the error as `build` describes it, before redaction."""
+    return _build_error(execution, decode_tree(execution.results))
+
+
+def _build_error(execution: Execution, results: Any) -> Detail:
+    """Return the parts of the error that stands first, and the block in which it happened."""
+    failed = next(failed_blocks(results), None)
+    own_error = decode_tree(execution.error)
+    error = own_error if is_set(own_error) else failed.error if failed else None
+    if is_set(error):
+        fields = error_fields(error)
+    elif execution.message and execution.message != FAILURE_MESSAGE:
+        fields = {"message": execution.message}
+    else:
+        fields = {"message": _default_message(execution)}
+    fields["message"] = fields["message"] or _default_message(execution)
+    block = (failed.name if failed else None) or block_name(error)
+    return {**fields, **({"blockId": block} if block else {})}
+
+
+def _default_message(execution: Execution) -> str:
+    status = f"status {execution.status}" if execution.status else "no status"
+    return f"the execution failed without an error message ({status})"
+
+
+def _rfc3339(time: datetime | None) -> str | None:
+    """`time` is in UTC: what ends it is `+00:00`."""
+    return None if time is None else f"{time.isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+@lru_cache(maxsize=1)
+def _observed_at(now: datetime) -> str | None:
+    """The same for all of a page."""
+    return _rfc3339(now)

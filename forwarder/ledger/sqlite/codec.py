@@ -1,0 +1,70 @@
+"""How nouns stand in the tables."""
+
+import hashlib
+import struct
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from forwarder.model import Checkpoint
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_halves = struct.Struct(">qq").unpack
+_open_executions = msgspec.json.Decoder(dict[str, int])
+
+Row = tuple[int | None, int | None, int | None, int | None, bytes | None]
+
+
+def digest(execution_id: str) -> tuple[int, int]:
+    """The key of an id, and its fingerprint: 64 and 48 bits of one digest."""
+    key, rest = _halves(hashlib.blake2b(execution_id.encode(errors="surrogatepass"), digest_size=16).digest())
+    return key, rest >> 16
+
+
+def to_micros(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def from_micros(epoch_micros: int) -> datetime:
+    return _EPOCH + epoch_micros * _MICROSECOND
+
+
+def to_optional_micros(time: datetime | None) -> int | None:
+    return None if time is None else to_micros(time)
+
+
+def from_optional_micros(value: int | None) -> datetime | None:
+    return None if value is None else from_micros(value)
+
+
+def ceil_to_seconds(time: datetime) -> int:
+    return -(-to_micros(time) // 1_000_000)
+
+
+def floor_to_hours(time: datetime) -> int:
+    return to_micros(time) // 3_600_000_000
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> Row:
+    open_executions = {execution_id: to_micros(start) for execution_id, start in checkpoint.open_executions.items()}
+    return (
+        to_optional_micros(checkpoint.watermark),
+        to_optional_micros(checkpoint.floor),
+        to_optional_micros(checkpoint.local_floor),
+        to_optional_micros(checkpoint.full_scan_at),
+        msgspec.json.encode(open_executions) if open_executions else None,
+    )
+
+
+def decode_checkpoint(row: Row) -> Checkpoint:
+    watermark, floor, local_floor, full_scan_at, open_executions = row
+    return Checkpoint(
+        watermark=from_optional_micros(watermark),
+        floor=from_optional_micros(floor),
+        local_floor=from_optional_micros(local_floor),
+        full_scan_at=from_optional_micros(full_scan_at),
+        open_executions={key: from_micros(start) for key, start in _open_executions.decode(open_executions).items()}
+        if open_executions
+        else {},
+    )

@@ -1,0 +1,122 @@
+"""Periodic maintenance of the daemon: save its status, and apply the retention of the ledger."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from itertools import takewhile
+
+import structlog
+
+from forwarder.clock import Clock
+from forwarder.errors import LedgerError
+from forwarder.health import Health
+from forwarder.ledger import DaemonStatus, Ledger, PollResult
+from forwarder.metrics import Metrics
+from forwarder.model import Feed, State
+from forwarder.settings import Settings
+
+log = structlog.get_logger("maintenance")
+
+RETENTION_INTERVAL_SECONDS = 60.0
+RETENTION_STEP_SECONDS = 0.25
+"""Time between two steps of one pass."""
+
+STEP_SECONDS = 0.5
+"""Time until a change of health, or a request for the status, is noticed.
+
+The status is not saved periodically: each save is a write to disk, and most of the time nothing has changed.
+"""
+
+
+class Maintenance:
+    """`polls` returns the last poll of each feed, the latest last. There may be very many feeds."""
+
+    def __init__(
+        self, ledger: Ledger, settings: Callable[[], Settings], polls: Callable[[], dict[Feed, PollResult]],
+        clock: Clock, health: Health, metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self._ledger = ledger
+        self._settings = settings
+        self._polls = polls
+        self._clock = clock
+        self._health = health
+        self._metrics = metrics
+        self._saved_polls: dict[Feed, PollResult] = {}
+        self._saved_feed_count = 0
+        self._requested_at: datetime | None = None
+
+    async def run(self) -> None:
+        next_retention = 0.0
+        await self.save_status()
+        while True:
+            now = self._clock.monotonic()
+            if self._has_changed() or self._has_ledger_failed() or await self._is_status_requested():
+                await self.save_status()
+            if now >= next_retention:
+                next_retention = now + (
+                    RETENTION_STEP_SECONDS if await self._apply_retention() else RETENTION_INTERVAL_SECONDS
+                )
+            await self._clock.sleep(min(STEP_SECONDS, max(0.0, next_retention - now)))
+
+    async def save_status(self) -> None:
+        """Save the status of the daemon. This also proves that the ledger can be written."""
+        self._health.changed.clear()
+        polls, count = self._unsaved_polls(), len(self._polls())
+        components = {
+            name: {
+                "state": component.state.value,
+                "since": component.since,
+                "reason": component.reason,
+                "hint": component.hint,
+            }
+            for name, component in self._health.components.items()
+        }
+        try:
+            await self._ledger.save_daemon_status(DaemonStatus(self._clock.now(), os.getpid(), components), polls)
+        except LedgerError as error:
+            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            return
+        self._saved_polls.update(polls)
+        self._saved_feed_count = count
+        self._health.healthy("ledger")
+        self._metrics.set_last_success("ledger", self._clock.now())
+
+    def _unsaved_polls(self) -> dict[Feed, PollResult]:
+        """Return the polls not saved yet. They are ordered oldest first, so everything before a saved one is saved."""
+        latest_first = reversed(self._polls().items())
+        return dict(takewhile(lambda each: self._saved_polls.get(each[0]) is not each[1], latest_first))
+
+    def _has_changed(self) -> bool:
+        """Return whether health changed, or a feed was polled for the first time."""
+        return self._health.changed.is_set() or len(self._polls()) != self._saved_feed_count
+
+    async def _is_status_requested(self) -> bool:
+        """Return whether a command requested the status since the last check."""
+        try:
+            asked_at = await self._ledger.status_requested_at()
+        except LedgerError as error:
+            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            return False
+        is_new = asked_at != self._requested_at
+        self._requested_at = asked_at
+        return is_new
+
+    async def finish(self) -> None:
+        """Do all maintenance at once, before the process ends."""
+        await self.save_status()
+        while await self._apply_retention():
+            pass
+
+    async def _apply_retention(self) -> bool:
+        ledger = self._settings().ledger
+        try:
+            return await self._ledger.apply_retention(
+                now=self._clock.now(), id_retention=ledger.id_retention, payload_retention=ledger.payload_retention
+            )
+        except LedgerError as error:
+            log.warning("retention failed", reason=error.message, hint=error.hint)
+            return False
+
+    def _has_ledger_failed(self) -> bool:
+        component = self._health.components.get("ledger")
+        return component is not None and component.state is State.FAILED

@@ -1,0 +1,41 @@
+"""A connection that failed, and the sentences about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkProblem:
+    """A failed connection. `message` names the peer and the cause, `hint` the fix. Neither holds a secret."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionAttempt:
+    """A connection that failed. `peer` is the proxy if one is used: a failure to connect is a failure to reach it."""
+
+    target: str
+    ca_variable: str
+    proxy: str
+    environ: Mapping[str, str]
+
+    @property
+    def peer(self) -> str:
+        return f"the proxy {self.proxy}" if self.proxy else self.target
+
+    def problem(self, cause: str, hint: str) -> NetworkProblem:
+        way = f" through the proxy {self.proxy}" if self.proxy else ""
+        return NetworkProblem(f"{self.target} cannot be reached{way}: {cause}", hint)
+
+    def peer_problem(self, cause: str, hint: str) -> NetworkProblem:
+        if not self.proxy:
+            return NetworkProblem(f"{self.target} cannot be reached: {cause}", hint)
+        hint = f"check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; {hint}"
+        return NetworkProblem(f"{self.target} cannot be reached: {self.peer}: {cause}", hint)
+
+
+def exception_names(error: BaseException) -> set[str]:
+    """Return the names of an error's classes: libraries are told apart without importing them."""
+    return {cls.__name__ for cls in type(error).__mro__}

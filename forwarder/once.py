@@ -1,0 +1,82 @@
+"""One complete pass with the components of the daemon: poll every feed, and deliver all pending entries."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from forwarder.app import App, Loops, open_app
+from forwarder.clock import Clock
+from forwarder.errors import DestinationUnavailable, ForwarderError
+from forwarder.ledger import Counters
+from forwarder.maintenance import Maintenance
+from forwarder.settings import ConfigSource
+from forwarder.supervisor import background_tasks, handle_signals
+
+
+@dataclass(frozen=True, slots=True)
+class OnceResult:
+    """The result of one pass. `errors` are the reasons why it is not complete."""
+
+    counters: Counters
+    errors: list[ForwarderError] = field(default_factory=list)
+    switched_off: bool = False
+    stopped: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """Return the highest exit code: a refusal (77) over an outage (69)."""
+        return max((error.exit_code for error in self.errors), default=0)
+
+
+async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) -> OnceResult:  # noqa: ASYNC109  # how long to go on delivering
+    """Poll every feed once, and deliver pending entries until the time is up."""
+    async with open_app(config_source, clock) as app:
+        await app.save_switch()
+        if not app.config.settings.enabled:
+            return OnceResult(await app.ledger.counters(), switched_off=True)
+        async with app.open_loops() as loops:
+            errors: list[ForwarderError] = []
+            work = asyncio.create_task(_poll_and_deliver(loops, timeout, errors))
+            with handle_signals(stop=work.cancel):
+                await asyncio.wait([work])
+            await _drain(app, loops)
+            if work.cancelled():
+                return OnceResult(await app.ledger.counters(), stopped=True)
+            work.result()
+            await Maintenance(
+                app.ledger, lambda: app.config.settings, app.polls, clock, app.health, app.metrics
+            ).finish()
+            counters = await app.ledger.counters()
+            if counters.pending:
+                errors.append(loops.delivery.current_error or DestinationUnavailable("the time was up", code="timeout"))
+            return OnceResult(counters, errors)
+
+
+async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109  # as above
+    """Deliver pending entries until the time is up. Raise the error that prevents it. Drain if cancelled."""
+    async with open_app(config_source, clock) as app, app.open_loops() as loops:
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout.total_seconds()):
+                    await loops.delivery.run(until_empty=True)
+        finally:
+            await _drain(app, loops)
+        if loops.delivery.current_error is not None:
+            raise loops.delivery.current_error
+
+
+async def _drain(app: App, loops: Loops) -> None:
+    grace = app.config.settings.run.shutdown_grace.total_seconds()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(grace):
+            await loops.delivery.drain()
+    await app.settlement_writer.close(grace)
+
+
+async def _poll_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> None:  # noqa: ASYNC109
+    async with background_tasks(loops.delivery.run()):
+        errors += await loops.poller.run_once()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout.total_seconds()):
+            await loops.delivery.run(until_empty=True)

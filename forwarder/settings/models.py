@@ -1,0 +1,296 @@
+"""Every setting: its type, default, bounds, and the words that the README and `forwarder init` print about it."""
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from forwarder.model import Feed
+from forwarder.settings import validators
+from forwarder.settings.duration import Duration, StartFrom
+
+ENV_PREFIX = "FORWARDER_"
+ENV_DELIMITER = "__"
+
+MIN_ENTRY_LIMIT_BYTES = 16_384
+"""Bytes. What is left of an event when everything was shed is smaller than this, whatever the execution held."""
+
+FREE_TEXT_FIELDS = ("detail_type", "redact", "redact_except")
+"""Fields that may hold any text, brackets and quotation marks included."""
+
+Interval = Annotated[Duration, AfterValidator(validators.at_least(timedelta(milliseconds=1)))]
+Address = Annotated[str, AfterValidator(validators.address)]
+OptionalAddress = Annotated[str, AfterValidator(validators.optional_address)]
+Listen = Annotated[str, AfterValidator(validators.listen)]
+Network = Annotated[str, AfterValidator(validators.network)]
+Statuses = Annotated[tuple[str, ...], BeforeValidator(validators.lowercase_all)]
+Workflow = Annotated[Feed, BeforeValidator(validators.parse_feed)]
+Word = Annotated[str, Field(pattern=r"^[\w.-]*$")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _reject_wrapped(cls, value: object, info: ValidationInfo) -> object:
+        return (
+            value
+            if info.field_name in FREE_TEXT_FIELDS
+            else validators.reject_wrapped(validators.reject_control_characters(value))
+        )
+
+
+class SourceSettings(Section):
+    """The logs API."""
+
+    base_url: Address = Field("https://embedded.runalloy.com", description="its address")
+    version: Word = Field("2024-03", description="version segment of its paths; empty: none")
+    version_header: Word = Field("", description="value of an `x-api-version` header, e.g. `2025-09`")
+    path_segment: Literal["workflow", "workflows"] = Field(
+        "workflow", description="name of the workflow segment in its logs path; on 404 the other is tried once"
+    )
+    workflows: Annotated[tuple[Workflow, ...], AfterValidator(validators.unique_feeds)] = Field(
+        (), description='what to watch: ids, or `{id = "…", user_id = "…"}`'
+    )
+    discover: bool = Field(default=False, description="also watch every workflow of every user")
+    discover_interval: Interval = Field(timedelta(minutes=10), description="how often to look for new ones")
+    min_interval: Interval = Field(timedelta(seconds=5), description="shortest time between two polls of a feed")
+    max_interval: Interval = Field(timedelta(minutes=2), description="longest time between two polls of a feed")
+    overlap: Duration = Field(timedelta(minutes=10), description="how far below the watermark a poll goes")
+    max_lateness: Duration = Field(timedelta(hours=24), description="how far below the watermark a full scan goes")
+    full_scan_interval: Interval = Field(timedelta(hours=1), description="how often a poll is a full scan")
+    max_run_duration: Interval = Field(timedelta(days=7), description="when a run that never ends is given up")
+    start_from: StartFrom = Field(
+        "now", description='where a new feed begins: `"now"`, `"beginning"`, a duration back, or a time'
+    )
+    concurrency: int = Field(8, ge=1, le=64, description="requests in flight")
+    requests_per_second: float = Field(20, gt=0, le=1000, description="requests a second, all feeds together")
+    page_size: int = Field(30, ge=1, le=1000, description="executions asked for a page; the API gives 30 at most")
+    timeout: Interval = Field(timedelta(seconds=30), description="longest silence in a request")
+    max_body_bytes: int = Field(67_108_864, ge=1024, description="largest answer read, unpacked")
+    failure_statuses: Statuses = Field(
+        ("error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"),
+        description="statuses that mean failed, whatever their case",
+    )
+    success_statuses: Statuses = Field(("success", "succeeded"), description="statuses that mean succeeded")
+    running_statuses: Statuses = Field(
+        ("running", "waiting", "pending", "queued", "new"), description="statuses that mean not ended yet"
+    )
+    unknown_status: Literal["forward", "ignore"] = Field(
+        "forward", description="what to do with a run that ended neither way"
+    )
+
+    @model_validator(mode="after")
+    def _check_intervals(self) -> Self:
+        if self.min_interval > self.max_interval:
+            raise ValueError("min_interval is longer than max_interval")
+        validators.reject_version_in_base_url(self.base_url, self.version)
+        return self
+
+
+class EventSettings(Section):
+    """What is sent."""
+
+    source: Annotated[str, AfterValidator(validators.event_source)] = Field(
+        "alloy.embedded", min_length=1, max_length=256, description="the event's `source`"
+    )
+    detail_type: str = Field(
+        "Workflow Execution Failed", min_length=1, max_length=128, description="the event's `detail-type`"
+    )
+    payload: Literal["full", "errors", "none"] = Field(
+        "full", description="results of every block, of the failed ones without their data, or none"
+    )
+    redact: tuple[str, ...] = Field((), description="further names whose values are redacted")
+    redact_except: tuple[str, ...] = Field((), description="names taken out of redaction")
+
+
+class DestinationSettings(Section):
+    """The event bus."""
+
+    event_bus: Annotated[str, AfterValidator(validators.bus)] = Field(description="its name or ARN")
+    region: Annotated[str, AfterValidator(validators.region)] = Field(description="its AWS region, e.g. `eu-west-1`")
+    endpoint_url: OptionalAddress = Field("", description="another address for it: a VPC endpoint, an emulator")
+    role_arn: Annotated[str, AfterValidator(validators.role)] = Field("", description="role to assume")
+    external_id: str = Field("", max_length=1224, description="external id for that role")
+    max_entry_bytes: int = Field(
+        262_144, ge=MIN_ENTRY_LIMIT_BYTES, le=1_048_576, description="largest event, as EventBridge counts"
+    )
+    max_request_bytes: int = Field(
+        1_000_000, ge=MIN_ENTRY_LIMIT_BYTES, le=1_048_576, description="largest sum of events in a request"
+    )
+    verify: bool = Field(
+        default=True,
+        description="ask DescribeEventBus whether the bus exists; `false` for buses that may not be described",
+    )
+    concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
+    timeout: Interval = Field(timedelta(seconds=10), description="longest wait for an answer")
+    client: Literal["direct", "sdk"] = Field(
+        "direct", description="who calls PutEvents: a fast client of our own, or the AWS SDK's"
+    )
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.max_entry_bytes > self.max_request_bytes:
+            raise ValueError("max_entry_bytes is larger than max_request_bytes")
+        validators.require_bus_region(self.event_bus, self.region)
+        validators.require_endpoint_region(self.endpoint_url, self.region)
+        return self
+
+
+class VaultSettings(Section):
+    """The sealed secrets."""
+
+    file: str = Field("forwarder.keys", min_length=1, description="where they are, relative to this file")
+    master_key_file: str = Field(
+        "forwarder.master-key", description="the key that opens them; empty: `FORWARDER_MASTER_KEY` only"
+    )
+
+
+class LedgerSettings(Section):
+    """The executions recorded, pending and sent."""
+
+    url: Annotated[str, AfterValidator(validators.ledger)] = Field(
+        "sqlite:///forwarder.db", description="where it is, relative to this file"
+    )
+    id_retention: Interval = Field(timedelta(days=90), description="how long an id is remembered")
+    payload_retention: Duration = Field(timedelta(hours=24), description="how long a sent event is kept whole")
+
+
+class WebSettings(Section):
+    """The web UI, the health endpoints and the webhook."""
+
+    listen: Listen = Field("127.0.0.1:8787", description="their address; empty: none; port 0: any that is free")
+    public_url: Annotated[OptionalAddress, AfterValidator(validators.origin)] = Field(
+        "", description="the address people and Alloy know it by, where that is another one"
+    )
+    tls_cert: str = Field("", description="PEM file of its certificate and of those that signed it")
+    tls_key: str = Field("", description="PEM file of the key to it")
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="addresses or networks of proxies before it that add TLS and `X-Forwarded-For`"
+    )
+    health_listen: Listen = Field(
+        "", description="a second address, of `/livez`, `/readyz` and `/metrics` alone, that may be open to a network"
+    )
+    alloy_public_key: str = Field(
+        "", description="PEM file of the key that Alloy signs with; then a webhook request must be signed"
+    )
+
+    @model_validator(mode="after")
+    def _check_access(self) -> Self:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.trusted_proxies and not self.public_url.startswith("https://"):
+            raise ValueError("trusted_proxies need the https address that people know the proxy by, as public_url")
+        if not (validators.is_loopback_only(self.listen) or self.tls_cert or self.trusted_proxies):
+            raise ValueError(
+                "listen is open to a network without TLS: set tls_cert and tls_key, or trusted_proxies and public_url,"
+                " or listen on 127.0.0.1"
+            )
+        if validators.is_wildcard(self.listen) and not self.public_url:
+            raise ValueError("listen is every address of this machine: public_url has to say by which one people come")
+        return self
+
+
+class RunSettings(Section):
+    """The process."""
+
+    shutdown_grace: Duration = Field(timedelta(seconds=20), description="how long requests in flight may take to end")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="`auto`: JSON unless on a terminal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+
+
+class LocalSettings(BaseSettings):
+    """What concerns this machine alone: enough for the commands that must work before the rest is filled in."""
+
+    # Without `case_sensitive`, [Source] would be read as [source], and an edit would write a second section beside it.
+    model_config = SettingsConfigDict(
+        case_sensitive=True,
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        env_nested_max_split=1,
+    )
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # only the source that is used is named
+        cls,
+        _settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **_: object,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is passed in and nothing else: `load` has read the file and the variables, of one place."""
+        return (init_settings,)
+
+    enabled: bool = Field(default=True, description="the switch: off stops polling and publishing")
+    on_enable: Literal["catch_up", "skip"] = Field(
+        "catch_up", description="on again: what failed meanwhile is sent, or skipped"
+    )
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    run: RunSettings = Field(default_factory=RunSettings)
+
+    @field_validator("enabled", "on_enable", mode="before")
+    @classmethod
+    def _reject_wrapped(cls, value: object) -> object:
+        return validators.reject_wrapped(value)
+
+
+class ListenerSettings(LocalSettings):
+    """The settings that a command on this machine needs to reach the running daemon."""
+
+    web: WebSettings = Field(default_factory=WebSettings)
+
+
+class Settings(LocalSettings):
+    """One frozen whole; `forwarder.settings.load` makes it."""
+
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    event: EventSettings = Field(default_factory=EventSettings)
+    destination: DestinationSettings
+    web: WebSettings = Field(default_factory=WebSettings)
+
+    @model_validator(mode="after")
+    def _check_id_retention(self) -> Self:
+        """An id that is forgotten while the API may still list its execution would be sent again."""
+        if self.ledger.id_retention < self.source.max_run_duration + self.source.max_lateness:
+            raise ValueError(
+                "ledger.id_retention is shorter than source.max_run_duration and source.max_lateness together"
+            )
+        return self
+
+
+SECTIONS: tuple[tuple[str, type[Section]], ...] = (
+    ("source", SourceSettings),
+    ("event", EventSettings),
+    ("destination", DestinationSettings),
+    ("vault", VaultSettings),
+    ("ledger", LedgerSettings),
+    ("web", WebSettings),
+    ("run", RunSettings),
+)
+"""In the order in which people read them."""
+
+TOP_LEVEL_KEYS = ("enabled", "on_enable")
+"""The keys at the top of the file, before any section."""
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every setting by its dotted name."""
+    return TOP_LEVEL_KEYS + tuple(f"{name}.{key}" for name, section in SECTIONS for key in section.model_fields)
+
+
+def variable(key: str) -> str:
+    """The environment variable that overrides a setting: `source.base_url` → `FORWARDER_SOURCE__BASE_URL`."""
+    return ENV_PREFIX + key.replace(".", ENV_DELIMITER).upper()

@@ -1,0 +1,141 @@
+"""The supervisor of the loops: it restarts a loop that fails or stalls, and handles signals."""
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import structlog
+
+from forwarder.backoff import Backoff
+from forwarder.clock import Clock
+from forwarder.health import Health
+from forwarder.heartbeat import Heartbeats, task_location
+from forwarder.machine_errors import machine_error
+from forwarder.model import State
+from forwarder.watchdog import exit_process
+
+log = structlog.get_logger("app")
+
+HEALTHY_RUN_SECONDS = 300.0
+"""A loop that ran for this long was healthy: the backoff starts from the beginning at its next failure."""
+
+CHECK_INTERVAL_SECONDS = 5.0
+"""Time between two checks for a stalled loop."""
+
+MAX_STALLS, STALL_WINDOW_SECONDS = 3, 3600.0
+"""The process exits after this number of consecutive stalls. A run of STALL_WINDOW_SECONDS resets the count."""
+
+MAX_CANCEL_SECONDS = 30.0
+"""Time that a cancelled loop has to end."""
+
+READY_CHECK_INTERVAL_SECONDS = 0.1
+"""Time between two checks whether startup is complete."""
+
+SWITCH_INTERVAL_SECONDS = 0.0005
+"""The interpreter's thread switch interval, a tenth of the default.
+
+The event loop releases the GIL at each send, signature and receive. With the default, it would wait that long for the
+ledger's thread at each of them under load.
+"""
+
+
+class LoopStalled(Exception):
+    """A loop sent no heartbeat in time, and was cancelled."""
+
+
+async def keep_running(
+    name: str, loop: Callable[[], Awaitable[None]], clock: Clock, health: Health, heartbeats: Heartbeats
+) -> None:
+    """Run a loop. Report it if it fails or stalls, and restart it with increasing delays."""
+    backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
+    stalls = 0
+    while True:
+        started_at = clock.monotonic()
+        hint = "it is restarted automatically"
+        try:
+            await _run_watched(name, loop, heartbeats)
+        except Exception as error:
+            if isinstance(error, LoopStalled):
+                log.critical("loop stalled", loop=name, location=str(error))
+                stalls = stalls + 1 if clock.monotonic() - started_at < STALL_WINDOW_SECONDS else 1
+                if stalls == MAX_STALLS:
+                    exit_process(f"the loop {name} stalls repeatedly")
+                reason = "its loop stalled"
+            elif explained := machine_error(error):
+                log.error("loop failed", loop=name, reason=explained.message, hint=explained.hint)  # noqa: TRY400  # the machine's fault
+                reason, hint = explained.message, explained.hint
+            else:
+                log.exception("loop failed", loop=name)
+                reason = f"its loop failed: {type(error).__name__}"
+            health.report(name, State.FAILED, reason, hint)
+        else:
+            return
+        if clock.monotonic() - started_at > HEALTHY_RUN_SECONDS:
+            backoff.reset()
+        await clock.sleep(backoff.next())
+        health.report(name, State.STARTING)
+
+
+async def _run_watched(name: str, loop: Callable[[], Awaitable[None]], heartbeats: Heartbeats) -> None:
+    """Run a loop until it ends. Raise LoopStalled if it stalls, or what the loop raises."""
+    task = heartbeats.start(name, loop)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=CHECK_INTERVAL_SECONDS)
+            if stalled := heartbeats.stalled().get(name):
+                locations = ", ".join(task_location(each) for each in stalled)
+                for each in stalled:  # also of tasks that an earlier run left behind: the next run would wait for them
+                    each.cancel()
+                raise LoopStalled(locations)
+    finally:
+        task.cancel()
+        await asyncio.wait({task}, timeout=MAX_CANCEL_SECONDS)
+        heartbeats.stop_tracking(name)
+        if not task.done():
+            exit_process(f"the loop {name} cannot be cancelled")
+    if task.cancelled():
+        raise RuntimeError("cancelled from inside")
+    task.result()
+
+
+async def tune_runtime(is_ready: Callable[[], bool], clock: Clock) -> None:
+    """Tune the interpreter for the event loop: shorten thread switches, and freeze the objects made at startup.
+
+    Modules and clients live as long as the process. The garbage collector would traverse them again and again, and
+    block the event loop for up to a tenth of a second each time. Later objects are collected as usual.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    while not is_ready():  # there is no event for it, and it takes about a second
+        await clock.sleep(READY_CHECK_INTERVAL_SECONDS)
+    gc.freeze()
+
+
+@asynccontextmanager
+async def background_tasks(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run tasks during a block, and cancel them at its end."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def handle_signals(*, stop: Callable[[], object], reload: Callable[[], object] | None = None) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    if reload is not None:
+        handlers[signal.SIGHUP] = reload
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

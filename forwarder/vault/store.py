@@ -1,0 +1,182 @@
+"""The vault file: each secret sealed by itself, under the master key, bound to its name.
+
+AES-256-GCM with the name, its date and the format as associated data: a changed byte, a value moved under another
+name or another date does not open. An old copy of the whole file does, and nothing here claims otherwise.
+"""
+
+import base64
+import binascii
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from forwarder import atomicfile
+from forwarder.errors import VaultError
+from forwarder.settings import ConfigSource, LocalSettings
+from forwarder.vault import master_key
+from forwarder.vault.master_key import MasterKey
+from forwarder.vault.secret_values import DIGESTS, validate_secret
+
+FORMAT = 1
+NONCE_BYTES = 12
+SUFFIX_CHARACTERS = 4
+MIN_SUFFIXED_SECRET_CHARACTERS = 16
+"""Four characters of a shorter secret would be too much of it."""
+
+
+class SealedSecret(msgspec.Struct, frozen=True):
+    """`box` is base64 of nonce and ciphertext."""
+
+    set_at: datetime
+    box: str
+
+
+class VaultFile(msgspec.Struct, frozen=True):
+    format: Annotated[int, msgspec.Meta(ge=1)]
+    master_key: str
+    sealed: dict[str, SealedSecret]
+
+
+class Vault:
+    """The opened vault. Every change is written at once; see `forwarder.atomicfile.replace`."""
+
+    def __init__(self, file: Path, key: MasterKey, sealed: Mapping[str, SealedSecret]) -> None:
+        self.file = file
+        self.key = key
+        self._sealed = dict(sealed)
+
+    @classmethod
+    def open(cls, config_source: ConfigSource, settings: LocalSettings) -> Self:
+        """Raises VaultError where the vault or its key is missing, damaged, readable by all, or not of this pair.
+
+        Every value is opened once, so that a vault that opens is a vault that works. A vault that was never written
+        is an empty one.
+        """
+        file = config_source.path(settings.vault.file)
+        keys = master_key.find_master_keys(config_source, settings)
+        content = _read(file)
+        if content is None:
+            return cls(file, keys[0], {})
+        master_key.require_not_world_accessible(file)
+        for key in keys:
+            if key.id == content.master_key:
+                vault = cls(file, key, _upgrade(key, content, file))
+                for name in content.sealed:
+                    vault.reveal(name)
+                return vault
+        raise VaultError(
+            f"{file} is sealed under the master key {content.master_key}, and {keys[0].origin} holds {keys[0].id}",
+            hint="bring back the key it was sealed under; without it no secret in the vault can be read again",
+        )
+
+    def reveal(self, name: str) -> SecretStr | None:
+        """The secret, or None where none is set. Raises VaultError where it does not open."""
+        sealed = self._sealed.get(name)
+        return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
+
+    def digests(self) -> list[str]:
+        """Return the digests of the tokens of the page and of the webhook, those that are set."""
+        return [found.get_secret_value() for name in DIGESTS if (found := self.reveal(name))]
+
+    def suffix(self, name: str) -> str:
+        """The last characters of a secret, which may be shown; empty where there is none, or it is too short."""
+        secret = self.reveal(name)
+        value = secret.get_secret_value() if secret else ""
+        return value[-SUFFIX_CHARACTERS:] if len(value) >= MIN_SUFFIXED_SECRET_CHARACTERS else ""
+
+    def set_at(self, name: str) -> datetime | None:
+        sealed = self._sealed.get(name)
+        return None if sealed is None else sealed.set_at
+
+    def set(self, name: str, value: str, now: datetime) -> None:
+        validate_secret(name, value)
+        self._sealed[name] = _seal(self.key, name, value, now)
+        self._write()
+
+    def remove(self, name: str) -> bool:
+        """Whether there was one."""
+        if self._sealed.pop(name, None) is None:
+            return False
+        self._write()
+        return True
+
+    def reseal(self, key: MasterKey) -> None:
+        """Write every secret anew under another master key."""
+        self._sealed = {
+            name: _seal(key, name, _unseal(self.key, name, sealed, self.file), sealed.set_at)
+            for name, sealed in self._sealed.items()
+        }
+        self.key = key
+        self._write()
+
+    def warnings(self) -> list[str]:
+        # A credential has its modes from whoever hands it over: systemd and Kubernetes open it to a group of our own.
+        paths = [self.file, self.key.file] if self.key.file and self.key.mutable else [self.file]
+        return [f"{path} is open to its group" for path in paths if master_key.is_open_to_group(path)]
+
+    def _write(self) -> None:
+        content = VaultFile(format=FORMAT, master_key=self.key.id, sealed=self._sealed)
+        text = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+        try:
+            atomicfile.replace(self.file, text, mode=0o600)
+        except OSError as error:
+            hint = atomicfile.write_hint(self.file)
+            raise VaultError(f"{self.file} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def _read(file: Path) -> VaultFile | None:
+    """Return the content, or None if there is no such file: anything else that has its name is an error."""
+    try:
+        content = msgspec.json.decode(atomicfile.read(file), type=VaultFile)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise VaultError(
+            f"the vault {file} cannot be read: {error.strerror}", hint="correct [vault] file, or the file's permissions"
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        hint = "restore it from a backup; only without one move it away and set the keys again"
+        raise VaultError(f"the vault {file} is damaged", hint=hint) from None
+    if content.format > FORMAT:
+        raise VaultError(f"{file} was written by a newer forwarder", hint="install that version or a later one")
+    return content
+
+
+def _upgrade(key: MasterKey, content: VaultFile, file: Path) -> dict[str, SealedSecret]:
+    """Sealed as in the format in force, which is written with the next change."""
+    if content.format == FORMAT:
+        return content.sealed
+    return {
+        name: _seal(key, name, _unseal(key, name, sealed, file, content.format), sealed.set_at)
+        for name, sealed in content.sealed.items()
+    }
+
+
+def _associated_data(name: str, set_at: datetime, form: int) -> bytes:
+    return f"forwarder vault {form}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
+
+
+def _seal(key: MasterKey, name: str, value: str, set_at: datetime) -> SealedSecret:
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _associated_data(name, set_at, FORMAT))
+    return SealedSecret(set_at=set_at, box=base64.b64encode(box).decode())
+
+
+def _unseal(key: MasterKey, name: str, sealed: SealedSecret, file: Path, form: int | None = None) -> str:
+    """`form` is that of the file it stands in, where that is an older one."""
+    try:
+        box = base64.b64decode(sealed.box, validate=True)
+        associated_data = _associated_data(name, sealed.set_at, form or FORMAT)
+        return AESGCM(key.key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], associated_data).decode()
+    except (InvalidTag, ValueError, binascii.Error):
+        raise VaultError(
+            f"{name} in {file} does not open: the vault was changed from outside",
+            hint=f"set it again with `forwarder keys set {name}`",
+        ) from None

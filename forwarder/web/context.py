@@ -1,0 +1,46 @@
+"""The parts of the daemon that the web UI and the health endpoints may use."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from forwarder.clock import Clock
+from forwarder.health import Health
+from forwarder.heartbeat import Heartbeats
+from forwarder.ledger import Ledger, PollResult
+from forwarder.metrics import Metrics
+from forwarder.model import Feed, State
+from forwarder.settings import ConfigSource, Settings
+from forwarder.web.oldest_pending import OldestPending
+
+
+@dataclass(frozen=True, slots=True)
+class WebContext:
+    """The context of a process. It outlives reloads of the settings.
+
+    `settings` returns the settings in force, `polls` the last poll of each feed. `trigger` makes the feeds of a
+    workflow due now (of one user if one is named) and returns their number. `stopping` is set when the daemon begins
+    to drain; a stream of events ends then.
+    """
+
+    config_source: ConfigSource
+    clock: Clock
+    ledger: Ledger
+    oldest_pending: OldestPending
+    health: Health
+    heartbeats: Heartbeats
+    metrics: Metrics
+    settings: Callable[[], Settings]
+    polls: Callable[[], Mapping[Feed, PollResult]]
+    trigger: Callable[[str, str | None], int]
+    stopping: asyncio.Event
+
+    def state_of(self, component: str) -> State:
+        found = self.health.components.get(component)
+        return State.STARTING if found is None else found.state
+
+
+CONTEXT = web.AppKey("context", WebContext)
+"""Handlers use `request.app[CONTEXT]`."""

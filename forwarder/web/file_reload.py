@@ -1,0 +1,73 @@
+"""Files of certificates and keys that are replaced while the daemon runs, as certbot and cert-manager do.
+
+A new connection uses the new files. Files that cannot be used, such as a certificate whose key has not been written
+yet, leave the last good ones in use and are reported.
+"""
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import structlog
+
+from forwarder.clock import Clock
+from forwarder.errors import SettingsError
+from forwarder.metrics import Metrics
+from forwarder.settings.watch import FileWatch
+from forwarder.web.request_errors import Problem
+
+log = structlog.get_logger("web")
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class ReloadingValue(Generic[T]):
+    """A value that is read from files, and read again when they change. `name` stands in the log."""
+
+    name: str
+    files: Sequence[Path]
+    read: Callable[[], T]
+    current: T = field(init=False)
+    _watch: FileWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read the files for the first time. Raises SettingsError."""
+        self._watch = FileWatch(self.files)  # before they are read, so that no change is missed
+        self.current = self.read()
+
+    async def watch_files(self, clock: Clock, metrics: Metrics) -> None:
+        """Read the files again whenever they change, until cancelled."""
+        while True:
+            await self._watch.changed(clock)
+            try:
+                self.current = self.read()
+            except SettingsError as error:
+                metrics.count_web_request_error(Problem.FILE_RELOAD)
+                log.error(  # noqa: TRY400  # a person corrects this, and a traceback would not help
+                    "invalid files, keeping previous",
+                    files=self.name,
+                    reason=error.message,
+                    hint=error.hint,
+                )
+            else:
+                log.info("files reloaded", files=self.name)
+
+
+def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """Make the context for the certificate and its key. Raises SettingsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        for file in (cert, key):
+            if not file.is_file():  # opening a pipe would wait for its other end
+                file.stat()
+                raise SettingsError(f"web.tls_cert {cert} and web.tls_key {key} cannot be used: {file} is no file")
+        context.load_cert_chain(cert, key, password="")  # a sealed key fails, where it would ask on a terminal
+    except OSError as error:  # which ssl.SSLError is, too
+        raise SettingsError(
+            f"web.tls_cert {cert} and web.tls_key {key} cannot be used: {error.strerror or type(error).__name__}",
+            hint="they are PEM files of a certificate and of the key to it, without a password",
+        ) from None
+    return context

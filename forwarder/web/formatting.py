@@ -1,0 +1,76 @@
+"""The formatting of numbers, times and durations on the page."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from markupsafe import Markup, escape
+
+JUST_NOW = timedelta(minutes=1)
+"""A younger time is not shown to the second, so that an idle page does not change all the time."""
+
+_THIN_SPACE = "\N{THIN SPACE}"
+
+_UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
+
+
+def number(value: int) -> str:
+    return f"{value:,}".replace(",", _THIN_SPACE)
+
+
+def ago(time: datetime, now: datetime) -> str:
+    return "just now" if now - time < JUST_NOW else f"{elapsed(time, now)} ago"
+
+
+def elapsed(since: datetime, now: datetime) -> str:
+    for size, unit in _UNITS:
+        if now - since >= size:
+            return f"{(now - since) // size} {unit}"
+    return "less than a minute"
+
+
+def duration(time: timedelta) -> str:
+    """Return two significant digits: `4 ms`, `1.3 s`, `38 s`, `12 min`."""
+    for size, unit in _UNITS:
+        if time >= 2 * size:
+            return f"{time / size:.0f} {unit}"
+    if time >= timedelta(seconds=10):
+        return f"{time.total_seconds():.0f} s"
+    if time >= timedelta(seconds=1):
+        return f"{time.total_seconds():.1f} s"
+    return f"{time / timedelta(milliseconds=1):.0f} ms"
+
+
+def clock_time(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%H:%M}"
+
+
+def moment(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%d %b %Y, %H:%M:%S} UTC"
+
+
+def iso_time(time: datetime) -> str:
+    """Return the value of `datetime` in a `<time>`."""
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def capitalize_first(text: str) -> str:
+    """Return the text with a capital letter: messages elsewhere are parts of sentences."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def code_spans(text: str) -> Markup:
+    """Return HTML with `text in backticks` as code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped before
+
+
+def prose(text: str) -> Markup:
+    return code_spans(capitalize_first(text))
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    each.__name__: each
+    for each in (number, ago, elapsed, duration, clock_time, moment, iso_time, capitalize_first, code_spans, prose)
+}
+"""The filters of the templates, by name."""

@@ -1,0 +1,61 @@
+"""The endpoints for machines: liveness, readiness and metrics."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from forwarder.errors import LedgerError
+from forwarder.model import State
+from forwarder.web.context import CONTEXT, WebContext
+
+COMPONENTS = ("source", "ledger", "bus")
+
+READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
+"""Switched off is ready: a restart would change nothing."""
+
+
+async def livez(request: web.Request) -> web.Response:
+    """Return 200 while no loop is stalled, else 503 with the stalled loops."""
+    stalled = request.app[CONTEXT].heartbeats.stalled()
+    return _json_response({"live": not stalled, "stalled": sorted(stalled)}, is_ok=not stalled)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Return 200 while source, ledger and bus are ready, else 503; with their states."""
+    context = request.app[CONTEXT]
+    states = {component: context.state_of(component) for component in COMPONENTS}
+    draining = context.stopping.is_set()
+    ready = not draining and all(state in READY_STATES for state in states.values())
+    return _json_response({"ready": ready, "draining": draining, "components": states}, is_ok=ready)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    context = request.app[CONTEXT]
+    await _update_gauges(context)
+    return web.Response(
+        body=context.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
+
+
+async def _update_gauges(context: WebContext) -> None:
+    """Set the gauges whose values are read on request."""
+    valid = context.state_of("settings") is not State.FAILED
+    context.metrics.set_settings(enabled=context.settings().enabled, valid=valid)
+    try:
+        counters = await context.ledger.counters()
+        recorded_at = await context.oldest_pending.get(counters.pending)
+    except LedgerError:
+        return  # the last values stay, and the component has the reason
+    age = 0.0 if recorded_at is None else (context.clock.now() - recorded_at).total_seconds()
+    context.metrics.set_pending(counters.pending, age)
+
+
+def _json_response(body: dict[str, object], *, is_ok: bool) -> web.Response:
+    return web.json_response(body, status=HTTPStatus.OK if is_ok else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+ROUTES = [
+    web.get("/livez", livez, name="livez"),
+    web.get("/readyz", readyz, name="readyz"),
+    web.get("/metrics", metrics, name="metrics"),
+]

@@ -1,0 +1,137 @@
+"""The hosts and origins of the web UI, and the client of a request."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Self
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from yarl import URL
+
+from forwarder.settings.models import WebSettings
+from forwarder.settings.validators import MAX_PORT, parse_host_and_port
+from forwarder.web.client_address import Client, Network, find_client, hops_of, is_in, parse_address, parse_network
+from forwarder.web.connection import peer_address
+
+_PORTS = {"http": 80, "https": 443}
+
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[^\s\[\]:/?#@\\%]+)(?::(?P<port>[0-9]{0,5}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHosts:
+    """The hosts and origins that requests may name, as browsers write them. Others are a DNS rebinding attack.
+
+    `local_url` is the address that opens the web UI on this machine.
+    """
+
+    hosts: frozenset[str]
+    origins: frozenset[str]
+    local_url: str
+    public_url: str
+    proxies: Sequence[Network]
+    has_tls: bool
+
+    @classmethod
+    def of(cls, settings: WebSettings, port: int) -> Self:
+        """`port` is the one that was bound, which the settings may leave open."""
+        host, _ = parse_host_and_port(settings.listen)
+        scheme = "https" if settings.tls_cert else "http"
+        address = parse_address(host)
+        is_local = address is None or address.is_loopback or address.is_unspecified
+        local = ("127.0.0.1", "localhost", "[::1]") if is_local else ()
+        bound_host = bracket(host)
+        origins = [f"{scheme}://{name}:{port}" for name in dict.fromkeys([bound_host, *local])]
+        public = [settings.public_url] if settings.public_url else []
+        all_origins = frozenset(canonical_origin(each) for each in [*origins, *public])
+        return cls(
+            hosts=frozenset(urlsplit(each).netloc for each in all_origins),
+            origins=all_origins,
+            local_url=f"{scheme}://{bracket(reachable_address(host))}:{port}",
+            public_url=settings.public_url,
+            proxies=tuple(parse_network(each) for each in settings.trusted_proxies),
+            has_tls=bool(settings.tls_cert),
+        )
+
+    def is_peer_allowed(self, request: web.Request) -> bool:
+        """Return whether the peer may connect. Without TLS of our own, only a proxy and this machine may."""
+        address = parse_address(peer_address(request.transport))
+        # A connection from the very address that it goes to comes from this machine: the container's health check.
+        is_trusted = address is not None and (
+            address.is_loopback or is_in(address, self.proxies) or address == parse_address(_local_address(request))
+        )
+        return self.has_tls or not self.proxies or is_trusted
+
+    def is_host(self, host: str) -> bool:
+        """Return whether a Host header names the page: in any case, with a default port or a dot at the end."""
+        return any(canonical_origin(f"{scheme}://{host}") in self.origins for scheme in _PORTS)
+
+    def is_origin(self, origin: str) -> bool:
+        return canonical_origin(origin) in self.origins
+
+    def client(self, request: web.Request) -> Client:
+        """Return the client, as the last trusted proxy saw it if it came through one."""
+        headers = request.headers
+        hops = hops_of(headers.getall("X-Forwarded-For", []), headers.getall("Forwarded", []))
+        return find_client(peer_address(request.transport), self.proxies, hops)
+
+    def caller(self, request: web.Request) -> str:
+        """Return the client's address for the log."""
+        return self.client(request).text
+
+    def is_secure(self, request: web.Request) -> bool:
+        """Return whether the browser speaks TLS: with us, or with a trusted proxy."""
+        address = parse_address(peer_address(request.transport))
+        return self.has_tls or (address is not None and is_in(address, self.proxies))
+
+    def requested_url(self, request: web.Request) -> str:
+        """Return the URL of the request, as the client knows it."""
+        return f"{self.public_url or f'{request.scheme}://{request.host}'}{request.raw_path}"
+
+
+ALLOWED_HOSTS = web.AppKey("allowed_hosts", AllowedHosts)
+
+
+def _local_address(request: web.Request) -> str:
+    bound_host = request.transport.get_extra_info("sockname") if request.transport else None
+    return str(bound_host[0]) if bound_host else ""
+
+
+def bracket(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def reachable_address(host: str) -> str:
+    """Return an address by which this machine reaches a listener: a loopback address if it listens on every address."""
+    if host == "localhost" or not ip_address(host).is_unspecified:
+        return host
+    return "::1" if ":" in host else "127.0.0.1"
+
+
+def canonical_origin(origin: str) -> str:
+    """Return an origin as browsers write it; empty if it is none.
+
+    It is in lower case and in ASCII, without the port that its scheme implies and without a dot at the end of the name.
+    An IPv6 address has its short form.
+    """
+    found = _ORIGIN.fullmatch(origin.strip().lower())
+    if found is None or int(found["port"] or 1) > MAX_PORT:
+        return ""
+    scheme, port = found["scheme"], int(found["port"] or _PORTS[found["scheme"]])
+    host = _canonical_host(found["host"])
+    return f"{scheme}://{host}{'' if port == _PORTS[scheme] else f':{port}'}" if host else ""
+
+
+def _canonical_host(host: str) -> str:
+    if host.startswith("["):
+        address = parse_address(host)
+        return "" if address is None else bracket(str(address))
+    name = host.removesuffix(".")
+    if not name or name.isascii():
+        return name
+    try:
+        return URL.build(scheme="https", host=name).raw_host or ""
+    except ValueError:  # no international name either
+        return ""

@@ -1,0 +1,169 @@
+"""The middlewares: access control, and the headers of every response.
+
+A route needs a session, and a form token for a change, unless it is listed here as public.
+"""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from forwarder.log import audit
+from forwarder.vault import WEB_TOKEN
+from forwarder.web.connection import add_headers, peer_address, track_connection
+from forwarder.web.form_body import read_body, read_form
+from forwarder.web.hosts import ALLOWED_HOSTS
+from forwarder.web.rendering import FORM_TOKEN, RENDERER, SESSION, render_page
+from forwarder.web.request_errors import PROBLEMS
+from forwarder.web.sessions import Session, Sessions
+from forwarder.web.tokens import TokenDigests
+
+PUBLIC_ROUTES = frozenset({"login", "static", "livez", "readyz", "metrics", "webhook"})
+"""Routes that need no session. The webhook has a token of its own."""
+
+MACHINE_ROUTES = frozenset({"livez", "readyz", "metrics", "webhook"})
+"""Routes of clients that are not browsers, and send no origin."""
+
+BACKGROUND_ROUTES = frozenset({"stream"})
+"""Routes that a page requests on its own: they do not count as use of the session."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+MAX_BODY_BYTES = 64 * 1024
+
+FORM_ALREADY_SENT = "this form was sent twice, and the first time counts: load its page again to see what is stored"
+"""After a double click a browser shows the response to the second request alone."""
+
+FORM_EXPIRED = "this form is from another session: load its page again"
+
+SESSIONS = web.AppKey("sessions", Sessions)
+TOKEN_DIGESTS = web.AppKey("token_digests", TokenDigests)
+
+CHANGED_FIELDS = web.RequestKey("changed_fields", tuple[str, ...])
+"""Set by the handler of a change: the fields it changed, for the audit line. Never a value."""
+
+
+def cookie_name(request: web.Request) -> str:
+    """Under TLS with the prefix that keeps other hosts and paths from setting it."""
+    return "__Host-forwarder" if request.app[ALLOWED_HOSTS].is_secure(request) else "forwarder"
+
+
+async def add_response_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers that every response has, streams included."""
+    add_headers(response)
+
+
+@web.middleware
+async def render_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Render every error as a page. An internal error is described in the log only."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < web.HTTPBadRequest.status_code:
+            raise
+        response = _error_response(request, error.status, error.reason)
+        response.headers.extend(
+            {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+        )
+        return response
+    except ConnectionError:  # the client has gone
+        raise
+    except Exception as error:  # noqa: BLE001  # an internal error ends one request, and is logged
+        request.app[PROBLEMS].report_internal_error(error, peer_address(request.transport), route=_route(request))
+        return _error_response(
+            request, web.HTTPInternalServerError.status_code, "internal error: see the log of the forwarder"
+        )
+
+
+@web.middleware
+async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reject requests that another site makes a browser send, by DNS rebinding or across origins."""
+    allowed_hosts = request.app[ALLOWED_HOSTS]
+    if not allowed_hosts.is_peer_allowed(request):
+        raise web.HTTPForbidden(reason="connect through the proxy")
+    if not request.raw_path.startswith("/"):
+        raise web.HTTPBadRequest(reason="the address of a request begins with a slash")
+    if not allowed_hosts.is_host(request.headers.get("Host", "")):
+        raise web.HTTPMisdirectedRequest(reason="not an address of this page: see [web] public_url")
+    origin = ", ".join(request.headers.getall("Origin", [])) if "Origin" in request.headers else None
+    is_machine = _route(request) in MACHINE_ROUTES
+    may_be_missing = request.method in SAFE_METHODS or is_machine
+    if not (may_be_missing if origin is None else allowed_hosts.is_origin(origin)):
+        raise web.HTTPForbidden(reason="this came from another page")
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    return await handler(request)
+
+
+@web.middleware
+async def check_session(request: web.Request, handler: Handler) -> web.StreamResponse:
+    session = _find_session(request, use=_route(request) not in BACKGROUND_ROUTES)
+    if session is not None:
+        request[SESSION] = session
+    if session is not None or _route(request) in PUBLIC_ROUTES:
+        return await handler(request)
+    if request.method in SAFE_METHODS:
+        raise web.HTTPSeeOther("/login")
+    raise web.HTTPUnauthorized(reason="the session is over, and nothing was changed: log in again")
+
+
+@web.middleware
+async def check_change(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Require an unused form token of this session for a change, and write the audit line."""
+    if request.method in SAFE_METHODS or _route(request) in PUBLIC_ROUTES:
+        return await handler(request)
+    session = request[SESSION]
+    form = await read_form(request)
+    given = form.get(FORM_TOKEN, "") or request.headers.get("X-Form-Token", "")
+    if not session.consume(given):
+        raise web.HTTPForbidden(reason=FORM_ALREADY_SENT if session.has_issued(given) else FORM_EXPIRED)
+    status = web.HTTPInternalServerError.status_code
+    try:
+        response = await handler(request)
+        status = response.status
+    except web.HTTPException as error:
+        status = error.status
+        raise
+    finally:
+        audit().info(
+            "changed in web UI",
+            route=_route(request),
+            fields=list(request.get(CHANGED_FIELDS, ())),
+            session=session.name,
+            caller=request.app[ALLOWED_HOSTS].caller(request),
+            status=status,
+        )
+    return response
+
+
+MIDDLEWARES: Sequence[Middleware] = (
+    track_connection,
+    render_errors,
+    check_origin,
+    check_session,
+    read_body,
+    check_change,
+)
+"""The outermost first."""
+
+HEALTH_MIDDLEWARES: Sequence[Middleware] = (track_connection, render_errors)
+
+
+def is_session_alive(request: web.Request) -> bool:
+    """Return whether the session of a long response is still valid. This does not reset its idle time."""
+    return _find_session(request, use=False) is not None
+
+
+def _find_session(request: web.Request, *, use: bool = True) -> Session | None:
+    token = request.app[TOKEN_DIGESTS].get(WEB_TOKEN)
+    return request.app[SESSIONS].find(request.cookies.get(cookie_name(request), ""), token, use=use)
+
+
+def _route(request: web.Request) -> str:
+    return request.match_info.route.name or ""
+
+
+def _error_response(request: web.Request, status: int, reason: str) -> web.Response:
+    if _route(request) in MACHINE_ROUTES or RENDERER not in request.app:
+        return web.Response(text=f"{reason}\n", status=status)
+    return render_page(request, "error.html", status=status, reason=reason)

@@ -1,0 +1,73 @@
+"""A cache of the status page's sections. They are rendered at most once a second for all readers."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from aiohttp import web
+
+from forwarder.errors import LedgerError
+from forwarder.settings.load import overriding_variable
+from forwarder.web.context import WebContext
+from forwarder.web.rendering import TemplateRenderer
+from forwarder.web.status_snapshot import COMPONENT_LABELS, StatusSnapshot, empty_snapshot, take_snapshot
+
+CACHE_SECONDS = 1.0
+"""How long a snapshot of the ledger is used."""
+
+SECTIONS = ("headline", "switch", "components", "counters", "plots", "dead", "events", "feeds")
+"""Templates in `status/`. None of them depends on a session."""
+
+
+class StatusCache:
+    def __init__(self, context: WebContext, renderer: TemplateRenderer) -> None:
+        self._context = context
+        self._renderer = renderer
+        self._lock = asyncio.Lock()
+        self._refreshed_at: float | None = None
+        self._snapshot: StatusSnapshot | None = None
+        self._sections: dict[str, str] = {}
+
+    async def snapshot(self) -> StatusSnapshot:
+        await self._refresh()
+        if self._snapshot is None:
+            raise RuntimeError("a refreshed cache has a snapshot")
+        return self._snapshot
+
+    async def sections(self) -> Mapping[str, str]:
+        """HTML by name. What did not change since the last call is the same object."""
+        await self._refresh()
+        return self._sections
+
+    def invalidate(self) -> None:
+        """Make the next request take a new snapshot, after a change from the web UI."""
+        self._refreshed_at = None
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            now = self._context.clock.monotonic()
+            if self._refreshed_at is not None and now - self._refreshed_at < CACHE_SECONDS:
+                return
+            self._snapshot = await self._take_snapshot()
+            variable = overriding_variable(self._context.config_source, "enabled")
+            for name in SECTIONS:
+                html = self._renderer.render(
+                    f"status/{name}.html", snapshot=self._snapshot, labels=COMPONENT_LABELS, variable=variable
+                )
+                if html != self._sections.get(name):
+                    self._sections = {**self._sections, name: html}
+            self._refreshed_at = now
+
+    async def _take_snapshot(self) -> StatusSnapshot:
+        """Take a snapshot; if the ledger cannot be read, keep what the last one holds of it."""
+        context, now = self._context, self._context.clock.now()
+        try:
+            return await take_snapshot(context, now)
+        except LedgerError:
+            settings, components = context.settings(), context.health.components
+            return replace(
+                self._snapshot or empty_snapshot(settings, now), at=now, settings=settings, components=components
+            )
+
+
+STATUS_CACHE = web.AppKey("status_cache", StatusCache)

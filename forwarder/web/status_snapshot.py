@@ -1,0 +1,139 @@
+"""A snapshot of the forwarder's state, which the status page shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from forwarder.health import ComponentStatus
+from forwarder.ledger import Counters, FeedStatus, Lag, StoredEntry
+from forwarder.model import State
+from forwarder.settings import Settings
+from forwarder.web import plots
+from forwarder.web.context import WebContext
+from forwarder.web.formatting import number
+from forwarder.web.plots import Plot
+
+MAX_FEEDS = 50
+
+MAX_ENTRIES = 15
+"""Latest entries, and dead letters, on the page. The command line lists all of them."""
+
+COMPONENT_LABELS = {
+    "source": "the logs API",
+    "bus": "the event bus",
+    "ledger": "the ledger",
+    "settings": "the settings file",
+}
+
+STATES_BY_SEVERITY = (State.FAILED, State.DEGRADED, State.STARTING, State.PAUSED, State.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSnapshot:
+    """The state at one moment. `oldest_pending` is when the oldest pending entry was recorded."""
+
+    at: datetime
+    settings: Settings
+    components: Mapping[str, ComponentStatus]
+    counters: Counters
+    oldest_pending: datetime | None
+    lag: Lag | None
+    last_hour: Plot
+    last_day: Plot
+    latest: Sequence[StoredEntry]
+    dead: Sequence[StoredEntry]
+    feeds: Sequence[FeedStatus]
+
+    @property
+    def feeds_by_urgency(self) -> Sequence[FeedStatus]:
+        """Return the feeds on the page: first those whose poll failed, then those polled longest ago."""
+        return sorted(self.feeds, key=_urgency)[:MAX_FEEDS]
+
+    @property
+    def state(self) -> State:
+        """Return the worst state of any component."""
+        states = {component.state for component in self.components.values()}
+        if not self.settings.enabled and State.FAILED not in states:
+            return State.PAUSED
+        return next((state for state in STATES_BY_SEVERITY if state in states), State.STARTING)
+
+    @property
+    def affected(self) -> Mapping[str, ComponentStatus]:
+        """Return the components in that state, if it is FAILED or DEGRADED."""
+        if self.state not in (State.FAILED, State.DEGRADED):
+            return {}
+        return {name: component for name, component in self.components.items() if component.state is self.state}
+
+    @property
+    def headline(self) -> str:
+        affected = " and ".join(COMPONENT_LABELS.get(name, name) for name in self.affected)
+        affected = f"{affected[:1].upper()}{affected[1:]}"
+        several = len(self.affected) > 1
+        match self.state:
+            case State.FAILED:
+                return f"{affected} {'need' if several else 'needs'} attention"
+            case State.DEGRADED:
+                return f"{affected} {'work' if several else 'works'} with difficulty"
+            case State.PAUSED:
+                return "Switched off"
+            case State.STARTING:
+                return "Starting"
+            case State.HEALTHY:
+                return "All is well"
+
+    @property
+    def summary(self) -> str:
+        bus, pending, dead = self.settings.destination.event_bus, self.counters.pending, self.counters.dead
+        purged = self.counters.purged
+        if not self.settings.enabled:
+            waiting = f" {_failures(pending)} found before until it is on again." if pending else ""
+            return f"Nothing is read and nothing is sent.{waiting}"
+        if pending:
+            return f"{_failures(pending)} to be sent to {bus}. Nothing is lost meanwhile."
+        if dead:
+            letters = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} a look"
+            return f"{letters}; every other failure has been sent to {bus}."
+        if purged:
+            return f"{number(purged)} dead letter{' was' if purged == 1 else 's were'} dropped; all else has been sent."
+        if self.counters.recorded:
+            return f"Every failure that was found has been sent to {bus}."
+        return f"Failures will be sent to {bus} as they are found."
+
+
+def _urgency(feed: FeedStatus) -> tuple[bool, float]:
+    poll = feed.last_poll
+    return (not (poll and poll.error), poll.at.timestamp() if poll else 0.0)
+
+
+def _failures(count: int) -> str:
+    return f"{number(count)} {'failure waits' if count == 1 else 'failures wait'}"
+
+
+def empty_snapshot(settings: Settings, now: datetime) -> StatusSnapshot:
+    """Return the snapshot of a ledger that has never been read."""
+    last_hour, last_day = plots.last_hour([], now), plots.last_day([], now)
+    return StatusSnapshot(now, settings, {}, Counters(), None, None, last_hour, last_day, [], [], [])
+
+
+async def take_snapshot(context: WebContext, now: datetime) -> StatusSnapshot:
+    """Read the ledger. Raises LedgerError."""
+    ledger, settings, components = context.ledger, context.settings(), context.health.components
+    polls = context.polls()  # those not saved in the ledger yet
+    traffic = await ledger.traffic(now=now)
+    counters = await ledger.counters()
+    feeds = [
+        FeedStatus(each.feed, each.checkpoint, polls.get(each.feed, each.last_poll)) for each in await ledger.feeds()
+    ]
+    return StatusSnapshot(
+        at=now,
+        settings=settings,
+        components=components,
+        counters=counters,
+        oldest_pending=await context.oldest_pending.get(counters.pending),
+        lag=traffic.lag,
+        last_hour=plots.last_hour(traffic.minutes, now),
+        last_day=plots.last_day(traffic.minutes, now),
+        latest=await ledger.latest_entries(MAX_ENTRIES),
+        dead=await ledger.latest_entries(MAX_ENTRIES, dead=True) if counters.dead else [],
+        feeds=feeds,
+    )

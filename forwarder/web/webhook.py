@@ -1,0 +1,81 @@
+"""The webhook: Alloy's real-time error callback. It makes the named workflow due now, and does nothing else.
+
+Its content is not trusted: the failed execution is read from the logs API. So the worst that a caller with the token
+can do is to trigger polls of feeds that are polled anyway, within the share that the scheduler allows for triggers.
+"""
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from forwarder.model import is_id
+from forwarder.vault import WEBHOOK_TOKEN
+from forwarder.web.context import CONTEXT
+from forwarder.web.file_reload import ReloadingValue
+from forwarder.web.hosts import ALLOWED_HOSTS
+from forwarder.web.middleware import TOKEN_DIGESTS
+from forwarder.web.rate_limit import RateLimiter
+from forwarder.web.webhook_signature import SIGNATURE_HEADER, SignatureVerifier
+
+log = structlog.get_logger("web")
+
+WEBHOOK_BURST = 100
+WEBHOOK_REFILL_SECONDS = 0.02
+"""A hundred calls at once, and fifty a second."""
+
+WEBHOOK_LIMITER = web.AppKey("webhook_limiter", RateLimiter)
+SIGNATURE_VERIFIER = web.AppKey("signature_verifier", ReloadingValue[SignatureVerifier])
+"""Only where a public key is configured."""
+
+
+class _WebhookBody(msgspec.Struct, rename="camel"):
+    """The fields of a body that are used."""
+
+    workflow_id: str | None = None
+    user_id: str | None = None
+
+
+_body_decoder = msgspec.json.Decoder(_WebhookBody)
+
+
+async def receive_webhook(request: web.Request) -> web.Response:
+    """Return 202 if it triggers a poll, 204 if the workflow is not watched, 401 without its signature."""
+    if not request.app[TOKEN_DIGESTS].verify(WEBHOOK_TOKEN, request.match_info["token"]):
+        raise web.HTTPNotFound
+    limiter = request.app[WEBHOOK_LIMITER]
+    if limiter.retry_after(WEBHOOK_TOKEN):
+        raise web.HTTPTooManyRequests(headers={"Retry-After": "1"})
+    limiter.consume(WEBHOOK_TOKEN)
+    body = await request.read()
+    _require_signature(request, body)
+    workflow_id, user_id = _ids(request, body)
+    feeds = request.app[CONTEXT].trigger(workflow_id, user_id) if is_id(workflow_id) else 0
+    log.debug("poll triggered", feeds=feeds)
+    return web.Response(status=web.HTTPAccepted.status_code if feeds else web.HTTPNoContent.status_code)
+
+
+def _require_signature(request: web.Request, body: bytes) -> None:
+    verifier = request.app.get(SIGNATURE_VERIFIER)
+    if verifier is None:
+        return
+    address = request.app[ALLOWED_HOSTS].requested_url(request)
+    if not verifier.current.verify(request.headers.get(SIGNATURE_HEADER, ""), request.method, address, body):
+        raise web.HTTPUnauthorized(reason="not signed with the configured key")
+
+
+def _ids(request: web.Request, body: bytes) -> tuple[str, str | None]:
+    """Return the ids of workflow and user: from the body, which may be signed, else from the headers."""
+    try:
+        parsed = _body_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        parsed = _WebhookBody()
+    workflow_id = parsed.workflow_id or _header(request, "X-Alloy-WorkflowId")
+    return workflow_id, parsed.user_id or _header(request, "X-Alloy-UserId") or None
+
+
+def _header(request: web.Request, name: str) -> str:
+    """Return a header as text. Bytes that are no UTF-8 are replaced."""
+    return request.headers.get(name, "").encode(errors="replace").decode()
+
+
+ROUTES = [web.post("/hooks/alloy/{token}", receive_webhook, name="webhook")]

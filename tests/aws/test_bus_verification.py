@@ -1,0 +1,75 @@
+"""PutEvents to a missing bus looks like success, so the bus is verified before, and again."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from forwarder.errors import BusMissing, DestinationError, DestinationRefused, DestinationUnavailable
+from tests.aws.harness import delivered, events, open_bus, raised_by, served
+from tests.clocks import QuickClock
+from tests.fakes import bus_faults
+from tests.fakes.bus_faults import Fault
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.loops import looped
+
+pytestmark = pytest.mark.usefixtures("either_client")
+
+
+@pytest.fixture
+def bridge() -> Iterator[StrictEventBridge]:
+    with StrictEventBridge() as bridge:
+        yield bridge
+
+
+@looped
+async def test_missing_bus_is_detected_before_publishing(bridge: StrictEventBridge) -> None:
+    async with open_bus(bridge, event_bus="nowhere") as bus:
+        assert (await raised_by(BusMissing, lambda: bus.publish(events()))).hint
+        assert (bridge.dropped, served(bridge)) == ([], ["DescribeEventBus"])
+        bridge.buses.add("nowhere")
+        await bus.publish(events("c"))
+    assert delivered(bridge) == "c"
+
+
+@looped
+async def test_bus_is_verified_again_after_the_interval(bridge: StrictEventBridge) -> None:
+    clock = QuickClock()
+    async with open_bus(bridge, clock=clock) as bus:
+        for each in "abc":
+            await bus.publish(events(each))
+        assert served(bridge).count("DescribeEventBus") == 1
+        clock.advance(61)
+        bridge.buses.clear()
+        await raised_by(BusMissing, lambda: bus.publish(events("d")))
+    assert (delivered(bridge), bridge.dropped) == ("abc", [])
+
+
+@looped
+async def test_denied_verification_publishes_and_is_not_repeated(bridge: StrictEventBridge) -> None:
+    bridge.denied.add("DescribeEventBus")
+    async with open_bus(bridge) as bus:
+        for each in "ab":
+            await bus.publish(events(each))
+    assert (delivered(bridge), served(bridge)) == ("ab", ["DescribeEventBus", "PutEvents", "PutEvents"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "exc_type"),
+    [
+        (bus_faults.throttled(), DestinationUnavailable),
+        (bus_faults.html(502, delivered=False), DestinationUnavailable),
+        (bus_faults.reset_after(delivered=False), DestinationUnavailable),
+        (bus_faults.refused(400, "ExpiredTokenException"), DestinationRefused),
+    ],
+    ids=str,
+)
+@looped
+async def test_failed_verification_publishes_nothing(
+    bridge: StrictEventBridge, fault: Fault, exc_type: type[DestinationError]
+) -> None:
+    bridge.next(fault, operation="DescribeEventBus")
+    async with open_bus(bridge) as bus:
+        await raised_by(exc_type, lambda: bus.publish(events()))
+        assert delivered(bridge) == ""
+        await bus.publish(events("c"))
+    assert delivered(bridge) == "c"

@@ -1,0 +1,111 @@
+"""A missing bus accepts all events and drops them: that is detected, and they are sent again."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from forwarder.errors import BusMissing
+from tests.delivery.harness import DeliveryHarness, delivered, delivery_harness
+from tests.fakes import bus_faults
+from tests.fakes.eventbridge import BUS, StrictEventBridge, operation_of
+from tests.fakes.wire import Request
+from tests.loops import looped, until
+
+pytestmark = pytest.mark.usefixtures("either_client")
+
+
+async def send_one_and_record_another_before_bus_vanishes(harness: DeliveryHarness, bridge: StrictEventBridge) -> None:
+    """Send `a` and record `b`. The bus is deleted after it was verified, and before it gets `b`."""
+
+    def rule(request: Request) -> None:
+        if operation_of(request) == "PutEvents":
+            bridge.buses.discard(BUS)
+
+    await harness.record("a")
+    await harness.send()
+    bridge.always(rule)
+    await harness.record("b")
+
+
+@looped
+async def test_events_of_missing_bus_are_requeued_while_idle(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await send_one_and_record_another_before_bus_vanishes(harness, bridge)
+        running = asyncio.create_task(harness.delivery.run())
+        await until(lambda: bridge.dropped)
+        await until(lambda: isinstance(harness.delivery.current_error, BusMissing))
+        bridge.clear()
+        bridge.buses.add(BUS)
+        await until(lambda: len(bridge.delivered) == 2)
+        running.cancel()
+        await asyncio.wait({running})
+    assert delivered(bridge) == ["a", "b"]
+
+
+@looped
+async def test_events_of_missing_bus_are_requeued_at_the_end(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await send_one_and_record_another_before_bus_vanishes(harness, bridge)
+        counters = await harness.send()
+        assert (counters.sent, counters.pending) == (1, 1)
+        assert isinstance(harness.delivery.current_error, BusMissing)
+        assert len(bridge.dropped) == 1
+
+
+@looped
+async def test_bus_deleted_long_after_use_causes_no_duplicate(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("a")
+        await harness.send()
+        bridge.buses.remove(BUS)
+        harness.clock.advance(3600)
+        await harness.record("b")
+        counters = await harness.send()
+        assert (counters.sent, counters.pending) == (1, 1)
+        bridge.buses.add(BUS)
+        await harness.send()
+    assert delivered(bridge) == ["a", "b"]
+
+
+@looped
+async def test_failed_bus_check_is_repeated(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("a")
+        await harness.delivery.run(until_empty=True)
+        bridge.next(bus_faults.throttled(), bus_faults.throttled(), operation="DescribeEventBus")
+        checks = [served.operation for served in bridge.served].count("DescribeEventBus")
+        running = asyncio.create_task(harness.delivery.run())
+        await until(lambda: [served.operation for served in bridge.served].count("DescribeEventBus") == checks + 3)
+        running.cancel()
+        await asyncio.wait({running})
+        assert delivered(bridge) == ["a"]
+
+
+@looped
+async def test_events_of_previous_missing_bus_are_requeued(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    bridge.buses.add("another")
+    async with delivery_harness(bridge, tmp_path) as dies:
+        await send_one_and_record_another_before_bus_vanishes(dies, bridge)
+        await dies.delivery.run(until_empty=True)  # and no last check
+    bridge.clear()
+    async with delivery_harness(bridge, tmp_path, event_bus="another") as harness:
+        counters = await harness.send()
+    assert (counters.sent, counters.pending) == (2, 0)
+    assert delivered(bridge) == ["a", "b"]
+
+
+@looped
+async def test_verified_bus_deleted_later_causes_no_duplicate(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    bridge.buses.add("another")
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("a")
+        await harness.send()
+    async with delivery_harness(bridge, tmp_path, event_bus="another") as harness:
+        await harness.record("b")
+        await harness.send()
+    bridge.buses.remove(BUS)
+    async with delivery_harness(bridge, tmp_path, event_bus="another") as harness:
+        await harness.record("c")
+        await harness.send()
+    assert delivered(bridge) == ["a", "b", "c"]

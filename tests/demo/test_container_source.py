@@ -1,0 +1,46 @@
+"""The demo's source as a process, an emulated AWS that runs already, and a forwarder beside them: as in containers."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forwarder.demo.container_source import QUEUE, REGION
+from tests.e2e.harness import Home, eventually
+from tests.infra.templates import Aws, moto
+
+
+@pytest.mark.long
+def test_its_failures_reach_the_queue_that_it_made(tmp_path: Path) -> None:
+    with moto() as server:
+        aws = Aws(server.url, REGION)
+        home = Home(tmp_path, alloy="http://127.0.0.1:9", bus=aws.url)
+        home.file.unlink()
+        command = [
+            sys.executable,
+            "-m",
+            "forwarder.demo.container_source",
+            str(tmp_path),
+            "--port",
+            "0",
+            "--every",
+            "0.1",
+        ]
+        with subprocess.Popen([*command, "--aws", aws.url], env=home.environment()) as source:  # noqa: S603
+            try:
+                assert eventually((tmp_path / "ready").exists, within=60, alive=lambda: source.poll() is None)
+                arrived: set[str] = set()
+                with home.daemon() as daemon:
+                    daemon.until(lambda: _take(aws, arrived) > 5, within=60)
+                    seen = len(arrived)
+                    daemon.until(lambda: _take(aws, arrived) > seen + 2, within=60)
+                    assert daemon.stop() == 0
+            finally:
+                source.terminate()
+        assert source.returncode == 0
+
+
+def _take(aws: Aws, arrived: set[str]) -> int:
+    arrived.update(event["detail"]["executionId"] for event in aws.messages(QUEUE))
+    return len(arrived)

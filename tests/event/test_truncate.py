@@ -1,0 +1,154 @@
+"""An event is made to fit, whatever it holds, and says what was left out."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwarder.event.event_size import max_detail_bytes
+from forwarder.event.schema import schema
+from forwarder.event.truncate import LONG_STRING_BYTES, SHEDDABLE, SHORT_STRING_BYTES, fit, fit_encoded, truncate_text
+from tests.samples import examples, texts, trees
+
+VALIDATOR = jsonschema.Draft202012Validator(schema())
+MIN_DETAIL_BYTES = max_detail_bytes("s" * 256, "t" * 128, 16_384)
+
+# Small trees with a few strings and lists blown up: what has to be trimmed, without megabytes of random data.
+long_texts = st.builds(lambda text, times: text * times, texts, st.sampled_from([1, 1, 50, 700, 5000]))
+large = long_texts | st.builds(
+    lambda item, times, is_object: {str(number): item for number in range(times)} if is_object else [item] * times,
+    trees | st.lists(trees | long_texts, max_size=2),
+    st.sampled_from([1, 3, 40, 400]),
+    st.booleans(),
+)
+blocks = st.fixed_dictionaries({"blockId": texts}, optional={"data": large, "error": large, "more": large})
+ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=250)
+
+
+def a_detail(**fields: Any) -> dict[str, Any]:
+    return {
+        "version": "1",
+        "executionId": "e-1",
+        "workflowId": "w-1",
+        "status": "failed",
+        "startedAt": None,
+        "stoppedAt": "2026-11-02T12:00:00.000Z",
+        "durationMs": None,
+        "error": {"message": "no stock"},
+        "forwarder": {"version": "0.1.0", "observedAt": "2026-11-02T12:00:00.000Z"},
+        **fields,
+    }
+
+
+details = st.builds(
+    a_detail,
+    executionId=ids,
+    workflowId=ids,
+    userId=ids,
+    status=st.none() | long_texts,
+    error=st.fixed_dictionaries(
+        {"message": long_texts}, optional=dict.fromkeys(("name", "code", "stack", "blockId"), long_texts)
+    ),
+    results=large | st.lists(blocks, max_size=4),
+)
+limits = st.sampled_from([MIN_DETAIL_BYTES, MIN_DETAIL_BYTES + 1, 20_000, 65_536, 262_087])
+
+
+@given(details, limits)
+@examples(150)
+def test_any_detail_fits_any_room_and_says_what_was_left_out(detail: dict[str, Any], max_bytes: int) -> None:
+    whole = len(json.dumps(detail, ensure_ascii=False, separators=(",", ":")).encode())
+    fitted = fit(detail, max_bytes)
+    assert len(fitted) <= max_bytes
+    result = json.loads(fitted)
+    VALIDATOR.validate(result)
+    assert [result[name] for name in ("executionId", "workflowId", "userId")] == [
+        detail[name] for name in ("executionId", "workflowId", "userId")
+    ]
+    if result == json.loads(json.dumps(detail)):
+        assert "trimmed" not in result
+    else:
+        assert whole > max_bytes - 100  # floats may be written shorter than Python's json writes them
+        assert result["trimmed"]["originalBytes"] > max_bytes
+        assert result["trimmed"]["shed"] == list(SHEDDABLE[: len(result["trimmed"]["shed"])]) != []
+
+
+@given(details, limits)
+@examples(100)
+def test_fitting_again_changes_nothing(detail: dict[str, Any], max_bytes: int) -> None:
+    fitted = fit(detail, max_bytes)
+    assert fit_encoded(fitted, max_bytes) == fitted
+    assert fit(json.loads(fitted), max_bytes) == fitted
+
+
+@given(details)
+@examples(60)
+def test_a_smaller_room_later_keeps_the_first_size(detail: dict[str, Any]) -> None:
+    first, second = json.loads(fit(detail, 65_536)), json.loads(fit_encoded(fit(detail, 65_536), MIN_DETAIL_BYTES))
+    VALIDATOR.validate(second)
+    if "trimmed" in first:
+        assert second["trimmed"]["originalBytes"] == first["trimmed"]["originalBytes"]
+        assert set(second["trimmed"]["shed"]) >= set(first["trimmed"]["shed"])
+
+
+def shed(detail: dict[str, Any], max_bytes: int = 16_000) -> tuple[list[str], dict[str, Any]]:
+    result = json.loads(fit(detail, max_bytes))
+    return result["trimmed"]["shed"], result
+
+
+FAILED = {"blockId": "b-2", "error": "x", "data": "failed"}
+
+
+def test_what_matters_least_goes_first() -> None:
+    other, failed = "o" * 20_000, "f" * 20_000
+    steps, result = shed(a_detail(results=[{"blockId": "b-1", "data": other}, FAILED]))
+    assert (steps, result["results"]) == (["data of other blocks"], [{"blockId": "b-1"}, FAILED])
+    steps, result = shed(a_detail(results=[{"blockId": "b-1", "data": other}, {**FAILED, "data": failed}]))
+    assert (steps, result["results"]) == (list(SHEDDABLE[:2]), [{"blockId": "b-1"}, {"blockId": "b-2", "error": "x"}])
+
+
+def test_long_strings_are_cut_before_the_stack_goes_and_the_stack_before_the_results() -> None:
+    stack = "s" * 9000
+    steps, result = shed(a_detail(error={"message": "m" * 20_000, "stack": stack}))
+    assert (steps, result["error"]["stack"]) == (list(SHEDDABLE[:3]), stack)
+    assert result["error"]["message"].startswith("m" * 4000)
+    steps, result = shed(a_detail(error={"message": "m", "stack": "s" * 20_000}, results=[FAILED]))
+    assert (steps, result["error"], len(result["results"])) == (list(SHEDDABLE[:4]), {"message": "m"}, 1)
+
+
+def test_at_last_the_results_are_a_number_and_every_string_is_short() -> None:
+    results = [{"blockId": "b", "error": "x", "more": [["m"] * 300] * 20}] * 7
+    steps, result = shed(a_detail(error={"message": "m" * 20_000}, results=results))
+    assert (steps, result["results"]) == (list(SHEDDABLE), 7)
+    assert len(result["error"]["message"]) <= SHORT_STRING_BYTES
+
+
+def test_results_of_another_shape_count_as_one() -> None:
+    _, result = shed(a_detail(results={str(number): "x" for number in range(5000)}))
+    assert result["results"] == 1
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.sampled_from([1, 3000]),
+    st.sampled_from([100, SHORT_STRING_BYTES, LONG_STRING_BYTES]),
+)
+@examples(200)
+def test_a_cut_text_is_within_its_limit_and_tells_what_is_missing(text: str, times: int, limit: int) -> None:
+    text *= times
+    result = truncate_text(text, limit)
+    assert len(json.dumps(result, ensure_ascii=False).encode()) <= limit
+    if result != text:
+        kept, _, rest = result.rpartition("… [")
+        assert text.startswith(kept)
+        assert rest == f"{len(text) - len(kept)} characters more]"
+
+
+@pytest.mark.parametrize("character", ["\x01", "🫖", "a", "\\", '"', "\ud7ff"])
+def test_a_text_of_one_kind_of_character_is_cut_where_its_bytes_end(character: str) -> None:
+    result = truncate_text(character * 1_000_000, SHORT_STRING_BYTES)
+    size = len(json.dumps(result, ensure_ascii=False).encode())
+    assert SHORT_STRING_BYTES - 16 <= size <= SHORT_STRING_BYTES

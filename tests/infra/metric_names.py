@@ -1,0 +1,39 @@
+"""The names that `/metrics` has, and what is read out of a query: the dashboard and the alarms must agree with them."""
+
+import re
+
+METRIC_LABELS = {
+    "forwarder_executions_listed_total": set(),
+    "forwarder_executions_recorded_total": set(),
+    "forwarder_executions_deduplicated_total": set(),
+    "forwarder_events_sent_total": set(),
+    "forwarder_events_retried_total": {"code"},
+    "forwarder_events_dead_lettered_total": {"code"},
+    "forwarder_events_unknown_total": set(),
+    "forwarder_events_pending": set(),
+    "forwarder_oldest_pending_event_age_seconds": set(),
+    "forwarder_poll_duration_seconds_bucket": {"le"},
+    "forwarder_put_events_duration_seconds_bucket": {"le"},
+    "forwarder_delivery_lag_seconds_bucket": {"le"},
+    "forwarder_source_responses_total": {"code"},
+    "forwarder_rate_limited_seconds_total": set(),
+    "forwarder_last_success_timestamp_seconds": {"component"},
+    "forwarder_enabled": set(),
+    "forwarder_settings_valid": set(),
+    "forwarder_build_info": {"version", "python"},
+}
+"""Each with its labels, beside those that Prometheus adds."""
+
+TARGET_LABELS = {"instance", "job"}
+
+
+def metrics_in(query: str) -> set[str]:
+    return set(re.findall(r"\bforwarder_\w+", query))
+
+
+def labels_in(query: str) -> dict[str, set[str]]:
+    """The labels that each metric of a query is selected by."""
+    found: dict[str, set[str]] = {}
+    for name, selector in re.findall(r"\b(forwarder_\w+)(?:\{([^}]*)\})?", query):
+        found.setdefault(name, set()).update(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
+    return found

@@ -1,0 +1,118 @@
+"""What infra/README.md tells a person to do with keys and ledger, done; and what it reckons, reckoned."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import alloy, bus, home, sealed
+from tests.e2e.harness import Home, fail, numbered, sent
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.infra.templates import INFRA
+
+__all__ = ["alloy", "bus", "home", "sealed"]
+
+README = (INFRA / "README.md").read_text()
+ROOT = INFRA.parent
+
+
+def commands(text: str = README) -> list[str]:
+    """Every line of every block that a person would copy."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for kind, block in fenced if not kind for line in block.replace("\\\n", "").splitlines()]
+
+
+@pytest.mark.long
+def test_a_ledger_backed_up_while_it_runs_is_whole_and_can_be_restored(
+    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    (command,) = [line for line in commands() if ".backup(" in line]
+    fail(alloy, *numbered(30))
+    with home.daemon() as daemon:
+        daemon.until(lambda: len(bus.delivered) == 30)
+        daemon.until(lambda: home.counters()["sent"] == 30)
+        arguments = [sys.executable, *shlex.split(command)[1:]]
+        subprocess.run(arguments, cwd=home.place, check=True)  # noqa: S603  # the handbook's own words
+        fail(alloy, "later")
+        daemon.until(lambda: len(bus.delivered) == 31)
+        assert daemon.stop() == 0
+    for ending in ("", "-wal", "-shm"):
+        (home.place / f"forwarder.db{ending}").unlink(missing_ok=True)
+    (home.place / "backup.db").rename(home.place / "forwarder.db")
+    home.env["AWS_ENDPOINT_URL_STS"] = bus.url
+    assert home("check").code == 0
+    assert home("once").code == 0
+    assert sent(bus) == sorted([*numbered(30), "later", "later"])
+
+
+@pytest.mark.long
+def test_a_ledger_that_was_moved_is_not_begun_anew_where_it_was(home: Home, alloy: FakeAlloy, tmp_path: Path) -> None:
+    fail(alloy, "a")
+    assert home("once").code == 0
+    (home.place / "forwarder.db").rename(tmp_path / "moved.db")
+    done = home("once")
+    assert done.code == 1
+    assert "is gone" in done.err
+
+
+@pytest.mark.long
+def test_a_master_key_that_is_handed_over_is_rotated_as_the_handbook_says(home: Home, bus: StrictEventBridge) -> None:
+    handed = home.place / "credentials"
+    handed.mkdir()
+    credential, key = handed / "forwarder-master-key", home.place / "forwarder.master-key"
+    key.rename(credential)
+    home.env |= {"CREDENTIALS_DIRECTORY": str(handed), "AWS_ENDPOINT_URL_STS": bus.url}
+    assert home("keys", "rotate").code == 78
+    key.write_bytes(credential.read_bytes())
+    key.chmod(0o600)
+    del home.env["CREDENTIALS_DIRECTORY"]
+    assert home("keys", "rotate").code == 0
+    key.replace(credential)
+    home.env["CREDENTIALS_DIRECTORY"] = str(handed)
+    assert "✓ vault" in home("check").out
+
+
+@pytest.mark.parametrize("text", [README, (ROOT / "README.md").read_text()], ids=["infra", "root"])
+def test_every_file_that_a_command_names_is_there(text: str) -> None:
+    named = {found for line in commands(text) for found in re.findall(r"infra/[\w./-]+", line)}
+    assert len(named) >= 4
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_every_template_is_told_of() -> None:
+    table = README.split("## In AWS")[0]
+    for path in [*INFRA.glob("*.yaml"), *INFRA.glob("*/*.yaml")]:
+        if path.parent.name not in ("kubernetes", "container"):
+            assert path.name in table or path.name == "alerts.test.yaml", path
+
+
+@pytest.mark.parametrize(
+    "parameter", ["AlarmEmail", "EventBusArn", "BotToken", "FunctionArn", "DeadLetterArn", "WorkflowId"]
+)
+def test_every_parameter_that_a_command_gives_is_one(parameter: str) -> None:
+    templates = "".join(path.read_text() for path in [*INFRA.glob("*.yaml"), *INFRA.glob("cookbook/*.yaml")])
+    given = {name for line in commands() for name in re.findall(r"\b([A-Z][a-z]\w+)=", line)}
+    assert parameter in given
+    assert all(f"  {name}:" in templates for name in given)
+
+
+def test_the_costs_add_up() -> None:
+    section = README.split("## What it costs")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+?) \|([^|]*)\| ([\d.]+) \|$", section, re.MULTILINE)
+    *parts, (_, _, together) = rows
+    for what, reckoned, dollars in parts:
+        amount, price = re.findall(r"\d+(?:\.\d+)?", reckoned)
+        assert round(float(amount) * float(price), 2) == float(dollars), what
+    assert round(sum(float(dollars) for _, _, dollars in parts), 2) == float(together)
+
+
+def test_every_link_inside_leads_somewhere() -> None:
+    headings = {
+        re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+        for text in re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([\w-]+)\)", README)) <= headings

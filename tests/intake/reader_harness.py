@@ -1,0 +1,87 @@
+"""A reader at work: the real client, ledger and shaper, before a hostile Alloy."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from forwarder.alloy.client import LogsClient
+from forwarder.demo.sample_data import execution
+from forwarder.intake.reader import Reader
+from forwarder.intake.transform import EventBuilder
+from forwarder.ledger import SqliteLedger
+from forwarder.metrics import Metrics
+from forwarder.model import Checkpoint
+from tests.clocks import QuickClock
+from tests.fakes.alloy import API_KEY, FakeAlloy
+from tests.samples import FEED, begun, some_settings
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+WORKFLOW = FEED.workflow_id
+BROKEN = b'{"executionId": "broken", "status": tru}'
+
+
+@dataclass
+class ReaderHarness:
+    """A reader at work on an API: `add` puts executions there, `recorded` says what was found since the last time."""
+
+    alloy: FakeAlloy
+    clock: QuickClock
+    reader: Reader
+    ledger: SqliteLedger
+    wakeups: list[None] = field(default_factory=list)
+
+    def add(
+        self, execution_id: str, outcome: Any = "failed-status", *, ago: timedelta = timedelta(), **options: Any
+    ) -> None:
+        raw = options.pop("raw", None)
+        started = self.clock.now() - ago
+        record = execution(outcome, id=execution_id, started=started, payload={}, **options)
+        self.alloy.api.add(WORKFLOW, record, raw=raw)
+
+    async def recorded(self) -> list[str]:
+        return sorted(claimed.entry.execution_id for claimed in await self.ledger.claim(1000, now=self.clock.now()))
+
+    async def read(self, *, full_scan: bool = False) -> list[str]:
+        await self.reader.read(FEED, full_scan=full_scan)
+        return await self.recorded()
+
+    async def checkpoint(self) -> Checkpoint:
+        return await self.ledger.checkpoint(FEED)
+
+    def pages(self) -> list[str]:
+        numbers = [request.query["page"] for request in self.alloy.requests]
+        self.alloy.requests.clear()
+        return numbers
+
+
+CLOCKS: list[QuickClock] = []
+
+
+def api_now() -> datetime:
+    """The API goes by the clock of the desk that was set up last."""
+    return CLOCKS[-1].now()
+
+
+@asynccontextmanager
+async def reader_harness(
+    alloy: FakeAlloy, folder: Path, begins: Checkpoint | None = None, **source: Any
+) -> AsyncIterator[ReaderHarness]:
+    clock = QuickClock()
+    CLOCKS.append(clock)
+    wakeups: list[None] = []
+    settings = some_settings(
+        source={"base_url": alloy.url, "page_size": 3, "requests_per_second": 1000, "timeout": "2s", **source}
+    )
+    async with (
+        SqliteLedger(folder / "ledger.db", create=True) as ledger,
+        LogsClient(settings.source, SecretStr(API_KEY), clock) as client,
+    ):
+        await begun(ledger, FEED, begins or Checkpoint())
+        builder = EventBuilder.from_settings(settings)
+        reader = Reader(client, ledger, settings.source, builder, clock, Metrics(), lambda: wakeups.append(None))
+        yield ReaderHarness(alloy, clock, reader, ledger, wakeups)

@@ -1,0 +1,113 @@
+"""Feeds that are watched no more: read a last time, and then never again."""
+
+import pytest
+
+from tests.intake.scheduler_harness import A, B, create_scheduler, is_nothing_due, wait_for_next
+from tests.loops import looped
+
+
+@pytest.mark.parametrize("was_read", [True, False])
+@looped
+async def test_a_feed_that_is_watched_no_more_is_read_once_more_at_once(was_read: bool) -> None:
+    scheduler, clock = create_scheduler(A, B)
+    if was_read:
+        for _ in range(2):
+            scheduler.record_success(await scheduler.claim_next(), 0)
+    scheduler.watch([B])
+    assert (scheduler.feeds, len(scheduler), A in scheduler) == ([B], 1, False)
+    last, waited_seconds = await wait_for_next(scheduler, clock)
+    if not was_read:  # which is due as well, and has been for longer
+        assert (last, scheduler.record_success(last, 0) is None) == (B, False)
+        last, waited_seconds = await wait_for_next(scheduler, clock)
+    assert (last, waited_seconds) == (A, 0)
+    assert scheduler.record_success(A, 0) is None
+    assert await scheduler.claim_next() == B
+    assert await is_nothing_due(scheduler)
+
+
+@looped
+async def test_a_feed_that_is_watched_no_more_while_it_is_read_is_read_once_more() -> None:
+    scheduler, clock = create_scheduler(A)
+    scheduler.record_success(await scheduler.claim_next(), 0)
+    assert await scheduler.claim_next() == A
+    scheduler.watch([])
+    assert scheduler.record_success(A, 0) is not None
+    assert (await wait_for_next(scheduler, clock))[0] == A
+    assert scheduler.record_success(A, 0) is None
+    assert await is_nothing_due(scheduler)
+
+
+@looped
+async def test_a_last_reading_that_fails_is_tried_until_the_feed_is_not_found_again() -> None:
+    scheduler, _ = create_scheduler(A)
+    scheduler.record_success(await scheduler.claim_next(), 0)
+    scheduler.watch([])
+    for _ in range(3):
+        assert await scheduler.claim_next() == A
+        assert scheduler.record_failure(A) is not None
+    scheduler.watch([])
+    assert await is_nothing_due(scheduler)
+
+
+@looped
+async def test_a_last_reading_ends_with_an_answer_that_stays_the_same() -> None:
+    scheduler, _ = create_scheduler(A)
+    scheduler.watch([])
+    assert await scheduler.claim_next() == A
+    assert scheduler.record_failure(A, is_permanent=True) is None
+    assert await is_nothing_due(scheduler)
+
+
+@looped
+async def test_a_feed_that_could_not_be_read_has_a_last_reading_all_the_same() -> None:
+    scheduler, clock = create_scheduler(A)
+    for _ in range(6):
+        scheduler.record_failure(await scheduler.claim_next())
+    scheduler.watch([])
+    scheduler.watch([])
+    assert await wait_for_next(scheduler, clock) == (A, 0)
+
+
+@looped
+async def test_nudges_do_not_keep_a_feed_that_leaves() -> None:
+    scheduler, _ = create_scheduler(A)
+    scheduler.watch([])
+    assert await scheduler.claim_next() == A
+    assert scheduler.trigger("a") == [A]
+    assert scheduler.record_success(A, 0) is None
+    assert await is_nothing_due(scheduler)
+
+
+@looped
+async def test_a_last_reading_that_has_not_had_its_turn_is_not_lost_by_another_look() -> None:
+    scheduler, _ = create_scheduler(A, B, concurrency=1)
+    for _ in range(2):
+        scheduler.record_success(await scheduler.claim_next(), 0)
+    first = await scheduler.claim_next()
+    scheduler.watch([])
+    scheduler.watch([])
+    assert scheduler.record_success(first, 0) is not None
+    assert {first, await scheduler.claim_next()} == {A, B}
+
+
+@looped
+async def test_a_feed_that_comes_back_before_its_last_reading_is_watched_as_before() -> None:
+    scheduler, clock = create_scheduler(A)
+    scheduler.record_success(await scheduler.claim_next(), 0)
+    scheduler.watch([])
+    scheduler.watch([A])
+    assert scheduler.feeds == [A]
+    assert await wait_for_next(scheduler, clock) == (A, 0)
+    assert scheduler.record_success(A, 0) is not None
+
+
+@looped
+async def test_a_feed_that_goes_and_comes_while_it_is_read_still_has_one_reader() -> None:
+    scheduler, _ = create_scheduler(A)
+    await scheduler.claim_next()
+    scheduler.watch([])
+    scheduler.watch([A])
+    assert await is_nothing_due(scheduler)
+    scheduler.record_success(A, 0)
+    assert scheduler.feeds == [A]
+    assert not await is_nothing_due(scheduler) or scheduler.trigger("a") == [A]

@@ -1,0 +1,72 @@
+"""Shaping in turns, so that whatever comes at once, nobody else waits for long."""
+
+import asyncio
+from collections import Counter
+from datetime import datetime
+
+import pytest
+
+from forwarder.intake.transform_queue import MAX_PORTION_BYTES, THREAD_RESULT_BYTES, TransformQueue
+from forwarder.model import Entry, Execution, Feed
+from tests.clocks import NOON
+from tests.loops import looped
+from tests.samples import FEED, a_failure
+
+
+class RecordingBuilder:
+    """Shapes nothing, and notes how many bytes of results it was given in each turn of the event loop."""
+
+    def __init__(self) -> None:
+        self.iteration = 0
+        self.bytes_by_iteration: Counter[int] = Counter()
+
+    def build_or_minimal(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
+        self.bytes_by_iteration[self.iteration] += len(execution.results)
+        return Entry(execution.id, feed, now, b"{}")
+
+    async def count_iterations(self) -> None:
+        while True:
+            self.iteration += 1
+            await asyncio.sleep(0)
+
+
+def failures(count: int, size: int) -> list[Execution]:
+    return [a_failure(f"e-{number}", results="x" * (size - 2)) for number in range(count)]
+
+
+@pytest.mark.parametrize("size", [2, 2000, MAX_PORTION_BYTES, 2 * MAX_PORTION_BYTES])
+@looped
+async def test_in_a_turn_of_the_loop_one_portion_is_shaped_for_all_feeds_together(size: int) -> None:
+    builder = RecordingBuilder()
+    queue = TransformQueue(builder)
+    counting = asyncio.create_task(builder.count_iterations())
+    pages = [failures(30, size) for _ in range(8)]
+    built = await asyncio.gather(*(queue.build_all(page, FEED, NOON) for page in pages))
+    counting.cancel()
+    assert [[entry.execution_id for entry in entries] for entries in built] == [[each.id for each in pages[0]]] * 8
+    assert builder.bytes_by_iteration.total() == 8 * 30 * size
+    assert max(builder.bytes_by_iteration.values()) <= max(size, MAX_PORTION_BYTES)
+
+
+@looped
+async def test_feeds_take_turns() -> None:
+    """One with many failures does not keep another waiting until all of them are shaped."""
+    builder = RecordingBuilder()
+    queue = TransformQueue(builder)
+    many = asyncio.create_task(queue.build_all(failures(1000, MAX_PORTION_BYTES), FEED, NOON))
+    await asyncio.sleep(0)
+    await queue.build_all(failures(1, 10), FEED, NOON)
+    assert not many.done()
+    many.cancel()
+
+
+@looped
+async def test_the_largest_keep_their_place() -> None:
+    page = [*failures(3, 10), a_failure("large", results="x" * THREAD_RESULT_BYTES), a_failure("last")]
+    built = await TransformQueue(RecordingBuilder()).build_all(page, FEED, NOON)
+    assert [entry.execution_id for entry in built] == [each.id for each in page]
+
+
+@looped
+async def test_nothing_is_shaped_of_an_empty_page() -> None:
+    assert await TransformQueue(RecordingBuilder()).build_all([], FEED, NOON) == []

@@ -1,0 +1,134 @@
+"""What a ledger tells of itself to whoever looks at the page: part of the contract."""
+
+from datetime import timedelta
+
+import pytest
+
+from forwarder.ledger import Dead, Lag, MinuteCounts, Postponed, Sent, Settlement, StoredEntry, TimeWindow, Traffic
+from forwarder.model import Checkpoint
+from tests.clocks import NOON
+from tests.ledger.contract import (
+    DAY,
+    HOUR,
+    SECOND,
+    LedgerContract,
+    OpenLedger,
+    apply_all_retention,
+    claim_tokens,
+    record_ids,
+)
+from tests.loops import looped
+from tests.samples import FEED, begun, entry
+
+MINUTE = timedelta(minutes=1)
+
+
+class QueryContract(LedgerContract):
+    @looped
+    async def test_queries_of_empty_ledger_return_nothing(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            assert await ledger.latest_entries(10) == await ledger.latest_entries(10, dead=True) == []
+            assert await ledger.stored_entry("a") is None
+            assert await ledger.traffic(now=NOON) == Traffic([], None)
+
+    @looped
+    async def test_latest_entries_are_newest_first_with_results(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, *"abcd")
+            token = await claim_tokens(ledger)
+            outcomes: list[Settlement] = [
+                Sent(token["a"], "event-1"),
+                Dead(token["b"], "MalformedDetail", "no object"),
+                Postponed(token["c"], "X", NOON + SECOND),
+            ]
+            await ledger.settle(outcomes, now=NOON + SECOND)
+        sent = StoredEntry(entry("a"), "sent", NOON, NOON + SECOND, 1, "event-1")
+        dead = StoredEntry(entry("b"), "dead", NOON, NOON + SECOND, 1, "MalformedDetail", "no object")
+        async with open_ledger() as ledger:
+            assert await ledger.latest_entries(9) == [
+                StoredEntry(entry("d"), "pending", NOON, None),
+                StoredEntry(entry("c"), "pending", NOON, None, 1),
+                dead,
+                sent,
+            ]
+            assert await ledger.latest_entries(3, dead=True) == [dead]
+            assert [each.entry.execution_id for each in await ledger.latest_entries(2)] == ["d", "c"]
+            assert (await ledger.stored_entry("a"), await ledger.stored_entry("b")) == (sent, dead)
+
+    @looped
+    async def test_latest_dead_letters_are_in_order_of_death(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, *"abc")
+            token = await claim_tokens(ledger)
+            for number, each in enumerate("bca"):
+                await ledger.settle([Dead(token[each], "X", "")], now=NOON + number * SECOND)
+            assert [each.entry.execution_id for each in await ledger.latest_entries(2, dead=True)] == ["a", "c"]
+
+    @looped
+    async def test_stored_entry_pending_again_has_no_result(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, "a")
+            await ledger.settle([Dead((await claim_tokens(ledger))["a"], "MalformedDetail", "why")], now=NOON)
+            await ledger.retry_dead_letters(None, now=NOON)
+            assert await ledger.stored_entry("a") == StoredEntry(entry("a"), "pending", NOON, None, 1)
+
+    @looped
+    async def test_stored_entry_without_payload_is_none(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, "a", "b")
+            await ledger.settle([Sent((await claim_tokens(ledger))["a"], "event-1")], now=NOON)
+            await apply_all_retention(ledger, now=2 * HOUR)
+            assert await ledger.stored_entry("a") is None
+            assert [each.entry.execution_id for each in await ledger.latest_entries(9)] == ["b"]
+
+    @looped
+    async def test_traffic_counts_each_minute_of_all_processes(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, *"abc")
+            await record_ids(ledger, *"abc")
+            token = await claim_tokens(ledger)
+            await ledger.settle([Sent(token["a"], "e")], now=NOON + 59 * SECOND)
+            await ledger.settle([Sent(token["a"], "e"), Dead(token["b"], "X", "")], now=NOON + MINUTE)
+            await ledger.settle([Sent(token["c"], "e")], now=NOON + 3 * MINUTE)
+        async with open_ledger() as ledger:
+            await ledger.record(FEED, [entry("d"), entry("a")], now=NOON + 3 * MINUTE + SECOND)
+            traffic = await ledger.traffic(now=NOON + 4 * MINUTE)
+            assert traffic.minutes == [MinuteCounts(NOON, 3, 1), MinuteCounts(NOON + 3 * MINUTE, 1, 1)]
+
+    @looped
+    async def test_traffic_covers_one_day(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, "a")
+            assert (await ledger.traffic(now=NOON + DAY - MINUTE)).minutes == [MinuteCounts(NOON, 1, 0)]
+            assert (await ledger.traffic(now=NOON + DAY)).minutes == []
+            assert (await ledger.traffic(now=NOON - MINUTE)).minutes == []
+            await apply_all_retention(ledger, now=DAY - MINUTE)
+            assert (await ledger.traffic(now=NOON)).minutes == [MinuteCounts(NOON, 1, 0)]
+            await apply_all_retention(ledger, now=DAY + MINUTE)
+            assert (await ledger.traffic(now=NOON)).minutes == []
+
+    @looped
+    async def test_lag_covers_one_hour_within_five_percent(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await begun(ledger, FEED, Checkpoint())
+            lags = [timedelta(milliseconds=10 * number) for number in range(1, 101)]
+            await ledger.record(FEED, [entry(str(lag), time=NOON - lag) for lag in lags], now=NOON)
+            tokens = await claim_tokens(ledger)
+            await ledger.settle([Sent(token, "e") for token in tokens.values()], now=NOON)
+            lag = (await ledger.traffic(now=NOON)).lag
+            assert lag is not None
+            assert lag.p50 / timedelta(milliseconds=500) == pytest.approx(1, abs=0.05)
+            assert lag.p95 / timedelta(milliseconds=950) == pytest.approx(1, abs=0.05)
+            assert (await ledger.traffic(now=NOON + HOUR)).lag is None
+
+    @looped
+    async def test_lag_ignores_replays_and_is_never_negative(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await begun(ledger, FEED, Checkpoint())
+            await ledger.record(FEED, [entry("a", time=NOON + HOUR)], now=NOON)
+            await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
+            before = await ledger.traffic(now=NOON)
+            assert before.lag == Lag(timedelta(milliseconds=1), timedelta(milliseconds=1))
+            await ledger.replay(TimeWindow(NOON, NOON + DAY), now=NOON)
+            await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
+            assert await ledger.traffic(now=NOON) == Traffic([MinuteCounts(NOON, 1, 2)], before.lag)

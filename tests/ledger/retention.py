@@ -1,0 +1,114 @@
+"""What every kind of ledger must do as time goes by: the switch, payloads, and ids that are forgotten."""
+
+import pytest
+
+from forwarder.ledger import Counters, Dead, Sent
+from forwarder.model import Checkpoint
+from tests.clocks import NOON
+from tests.ledger.contract import (
+    DAY,
+    HOUR,
+    OTHER,
+    SECOND,
+    LedgerContract,
+    OpenLedger,
+    apply_all_retention,
+    claim_tokens,
+    record_ids,
+)
+from tests.loops import looped
+from tests.samples import FEED, begun, entry
+
+
+class RetentionContract(LedgerContract):
+    @looped
+    async def test_save_switch_persists_across_processes(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            assert await ledger.save_switch(enabled=True, skip=False, now=NOON) is None
+            assert await ledger.save_switch(enabled=False, skip=False, now=NOON) is True
+        async with open_ledger() as ledger:
+            assert await ledger.save_switch(enabled=False, skip=True, now=NOON) is False
+            assert await ledger.save_switch(enabled=True, skip=False, now=NOON) is False
+
+    @pytest.mark.parametrize(
+        ("before", "skip", "begins"), [(False, True, True), (True, True, False), (False, False, False)]
+    )
+    @looped
+    async def test_save_switch_on_with_skip_resets_local_floors(
+        self, open_ledger: OpenLedger, before: bool, skip: bool, begins: bool
+    ) -> None:
+        kept = Checkpoint(NOON - DAY, NOON - DAY, None, NOON, {"open": NOON})
+        async with open_ledger() as ledger:
+            await begun(ledger, FEED, kept)
+            await ledger.save_switch(enabled=before, skip=skip, now=NOON - HOUR)
+            await ledger.save_switch(enabled=True, skip=skip, now=NOON)
+            found = await begun(ledger, FEED, Checkpoint())
+            assert (found.local_floor, found.watermark) == (NOON if begins else None, NOON - DAY)
+
+    @looped
+    async def test_retention_deletes_old_payloads_and_keeps_ids(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, *"abc")
+            token = await claim_tokens(ledger)
+            await ledger.settle([Sent(token["a"], "event"), Dead(token["b"], "X", "")], now=NOON)
+            for now in (HOUR, HOUR + SECOND):
+                await apply_all_retention(ledger, now=now, id_retention=30 * DAY, payload_retention=HOUR)
+                assert await ledger.audit() == Counters(recorded=3, pending=1, sent=1, dead=1)
+                assert await ledger.find_feed("a") == FEED
+            assert await record_ids(ledger, *"abc") == 0
+            assert len(await ledger.dead_letters()) == 1
+
+    @looped
+    async def test_retention_forgets_old_ids_and_raises_floors(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await begun(ledger, FEED, Checkpoint(floor=NOON - 9 * DAY))
+            await begun(ledger, OTHER, Checkpoint())
+            stops = {"old": NOON - HOUR, "late": NOON + 20 * DAY, "pending": NOON - DAY, "dead": NOON - DAY}
+            await ledger.record(FEED, [entry(each, time=stop) for each, stop in stops.items()], now=NOON)
+            token = await claim_tokens(ledger)
+            await ledger.settle(
+                [Sent(token["old"], "e"), Sent(token["late"], "e"), Dead(token["dead"], "X", "")], now=NOON
+            )
+            await apply_all_retention(ledger, now=10 * DAY - HOUR, id_retention=10 * DAY)
+            assert (await ledger.audit()).forgotten == 0
+        async with open_ledger() as ledger:
+            await apply_all_retention(ledger, now=10 * DAY + 2 * HOUR, id_retention=10 * DAY)
+            assert await ledger.audit() == Counters(recorded=4, pending=1, sent=1, dead=1, forgotten=1)
+            assert await ledger.known_ids(list(stops)) == {"late", "pending", "dead"}
+            for status in await ledger.feeds():  # a copy of the workflow lists the same executions
+                assert status.checkpoint.floor is not None
+                assert NOON - HOUR <= status.checkpoint.floor < NOON
+
+    @looped
+    async def test_retention_forgets_purged_ids(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, "a")
+            await ledger.settle([Dead((await claim_tokens(ledger))["a"], "X", "")], now=NOON)
+            await ledger.purge_dead_letters(None)
+            await apply_all_retention(ledger, now=2 * DAY)
+            assert await ledger.audit() == Counters(recorded=1, forgotten=1)
+
+    @looped
+    async def test_record_does_not_lower_a_raised_floor(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            read_from = await begun(ledger, FEED, Checkpoint(floor=NOON - DAY))
+            await record_ids(ledger, "a")
+            await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
+            await apply_all_retention(ledger, now=2 * DAY)
+            await ledger.record(FEED, [], now=NOON + 2 * DAY, checkpoint=Checkpoint(NOON, read_from.floor, None, NOON))
+            floor = (await begun(ledger, FEED, Checkpoint())).floor
+            assert floor is not None
+            assert floor >= NOON
+
+    @looped
+    async def test_retention_forgets_many_ids_in_steps(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, *(f"e-{number}" for number in range(2500)))
+            tokens = await claim_tokens(ledger, 5000)
+            await ledger.settle([Sent(token, "e") for token in tokens.values()], now=NOON)
+            assert await ledger.apply_retention(now=NOON + 3 * DAY, id_retention=DAY, payload_retention=HOUR)
+            assert (await ledger.audit()).sent > 0
+            await apply_all_retention(ledger, now=3 * DAY)
+            # A round goes on where the last one ended; what it passed while its payload was held waits for the next.
+            await apply_all_retention(ledger, now=4 * DAY)
+            assert await ledger.audit() == Counters(recorded=2500, forgotten=2500)

@@ -1,0 +1,85 @@
+"""Details leave the disk when they are old enough, each alone, and no pack is packed anew more often than it must."""
+
+from pathlib import Path
+
+import pytest
+
+from forwarder.ledger import Counters, Dead, Sent, SqliteLedger
+from forwarder.ledger.sqlite.retention import PACKS_PER_STEP, PAYLOADS_PER_STEP
+from tests.clocks import NOON
+from tests.ledger.payload_packs import LATER, PAYLOAD_RETENTION, all_payloads, detail, numbers_on_disk, record_numbers
+from tests.loops import looped
+
+
+@looped
+async def test_retention_keeps_dead_letters_of_the_same_pack(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    async with SqliteLedger(file, create=True) as ledger:
+        await record_numbers(ledger, range(10))
+        claimed = await ledger.claim(10, now=NOON)
+        await ledger.settle([Sent(each.token, "id") for each in claimed[:3]], now=NOON)
+        await ledger.settle([Dead(claimed[3].token, "No", "no")], now=NOON)
+        await ledger.apply_retention(now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION)
+        assert numbers_on_disk(file, range(10)) == list(range(3, 10))
+        assert (await ledger.dead_letters())[0].entry.detail == detail(3)
+        await ledger.settle([Sent(each.token, "id") for each in claimed[4:]], now=NOON)
+        await ledger.apply_retention(now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION)
+        assert numbers_on_disk(file, range(10)) == [3]
+        assert (await ledger.dead_letters())[0].entry.detail == detail(3)
+        await ledger.purge_dead_letters(None)
+        assert all_payloads(file) == b""
+        assert await ledger.audit() == Counters(recorded=10, sent=9, purged=1)
+
+
+@looped
+async def test_retention_step_repacks_each_pack_once(tmp_path: Path) -> None:
+    """Settled across many packs, as after an outage: each pack is packed anew once, and not for each of its entries."""
+    file = tmp_path / "ledger.db"
+    pages, page = 2 * PACKS_PER_STEP, 8
+    async with SqliteLedger(file, create=True) as ledger:
+        for first in range(0, pages * page, page):
+            await record_numbers(ledger, range(first, first + page))
+        claimed = await ledger.claim(pages * page, now=NOON)
+        for position in range(page - 1):  # one of each page stays owed
+            await ledger.settle([Sent(each.token, "id") for each in claimed[position::page]], now=NOON)
+        steps = 0
+        while await ledger.apply_retention(
+            now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION
+        ):
+            steps += 1
+        assert steps <= pages // PACKS_PER_STEP + 1
+    assert numbers_on_disk(file, range(pages * page)) == list(range(page - 1, pages * page, page))
+
+
+@looped
+async def test_retention_of_single_packs_is_as_fast(tmp_path: Path) -> None:
+    count = 2 * PAYLOADS_PER_STEP
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        for number in range(count):
+            await record_numbers(ledger, [number])
+        claimed = await ledger.claim(count, now=NOON)
+        await ledger.settle([Sent(each.token, "id") for each in claimed], now=NOON)
+        steps = 1
+        while await ledger.apply_retention(
+            now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION
+        ):
+            steps += 1
+        assert steps <= count // PAYLOADS_PER_STEP + 1
+    assert all_payloads(tmp_path / "ledger.db") == b""
+
+
+@looped
+async def test_retention_skips_unverified_payloads_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forwarder.ledger.sqlite.retention.PAYLOADS_PER_STEP", 2)
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        for number in range(8):
+            await record_numbers(ledger, [number])
+        tokens = [each.token for each in await ledger.claim(8, now=NOON)]
+        await ledger.save_bus_verified("doubted", 0)
+        await ledger.settle([Sent(token, "id") for token in tokens[:4]], now=NOON, bus="doubted")
+        await ledger.settle([Sent(token, "id") for token in tokens[4:]], now=NOON, bus="seen")
+        while await ledger.apply_retention(
+            now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION
+        ):
+            pass
+        assert numbers_on_disk(tmp_path / "ledger.db", range(8)) == [0, 1, 2, 3]

@@ -1,0 +1,106 @@
+"""Whatever a damaged row or pack says, the others go out, and each with its own detail."""
+
+from pathlib import Path
+
+import pytest
+
+from forwarder.ledger import UNDECODABLE, Dead, Postponed, Sent, SqliteLedger
+from tests.clocks import NOON
+from tests.ledger.ledger_files import execute_sql
+from tests.ledger.payload_packs import LATER, PAYLOAD_RETENTION, detail, record_numbers
+from tests.loops import looped
+
+
+@looped
+async def test_claim_makes_dead_letters_of_an_unreadable_pack(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    async with SqliteLedger(file, create=True) as ledger:
+        for first in (0, 3, 6):
+            await record_numbers(ledger, range(first, first + 3))
+        execute_sql(file, "UPDATE payloads SET body = x'00' WHERE first = 4")
+        assert [each.token for each in await ledger.claim(10, now=NOON)] == [1, 2, 3, 7, 8, 9]
+        dead_letters = await ledger.dead_letters()
+        assert [(each.entry.execution_id, each.code, each.entry.detail) for each in dead_letters] == [
+            (f"e-{number}", UNDECODABLE, b"null") for number in (3, 4, 5)
+        ]
+
+
+@looped
+async def test_claim_with_missing_pack_keeps_other_details(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    async with SqliteLedger(file, create=True) as ledger:
+        for first in (0, 3, 6):
+            await record_numbers(ledger, range(first, first + 3))
+        execute_sql(file, "DELETE FROM payloads WHERE first IN (1, 7)")
+        assert [(each.token, each.entry.detail) for each in await ledger.claim(10, now=NOON)] == [
+            (number + 1, detail(number)) for number in (3, 4, 5)
+        ]
+        assert (await ledger.counters()).dead == 6
+
+
+@pytest.mark.parametrize(("body", "readable_count"), [("CAST(body AS TEXT)", 6), ("5", 3), ("1.5", 3), ("''", 3)])
+@looped
+async def test_claim_with_pack_of_wrong_type_continues(tmp_path: Path, body: str, readable_count: int) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        for first in (0, 3):
+            await record_numbers(ledger, range(first, first + 3))
+        execute_sql(tmp_path / "ledger.db", f"UPDATE payloads SET body = {body} WHERE first = 1")  # noqa: S608  # texts of this test
+        claimed = await ledger.claim(9, now=NOON)
+        assert [each.entry.detail for each in claimed] == [detail(number) for number in range(6 - readable_count, 6)]
+        await ledger.settle([Sent(each.token, "id") for each in claimed], now=NOON)
+        await ledger.apply_retention(now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION)
+        assert (await ledger.counters()).dead == 6 - readable_count
+
+
+@looped
+async def test_claim_with_damaged_pack_number_never_mixes_details(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    async with SqliteLedger(file, create=True) as ledger:
+        for first in (0, 30):
+            await record_numbers(ledger, range(first, first + 30))
+        execute_sql(file, "UPDATE payloads SET first = 23 WHERE first = 31")
+        claimed = await ledger.claim(100, now=NOON)
+        assert [(each.token, each.entry.detail) for each in claimed] == [
+            (number + 1, detail(number)) for number in range(22)
+        ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("time = x'00'", "time = 9e999", "time = 'noon'", "due_at = 'abc'", "entry = -5", "feed = x'00'"),
+        *("unclassified_attempts = x'00'", "unclassified_attempts = 'a'", "attempts = x'00'", "execution_id = x'00'"),
+        *("execution_id = CAST(x'ff41' AS TEXT)", "history = x'ff', time = x'00'"),
+    ],
+)
+@looped
+async def test_claim_with_invalid_cell_continues(tmp_path: Path, damage: str) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        await record_numbers(ledger, range(9))
+        execute_sql(tmp_path / "ledger.db", f"UPDATE entries SET {damage} WHERE entry = 5")  # noqa: S608  # texts of this test
+        claimed = await ledger.claim(20, now=NOON)
+        others = [(each.entry.execution_id, each.entry.detail) for each in claimed if each.token not in (5, -5)]
+        assert others == [(f"e-{number}", detail(number)) for number in range(9) if number != 4]
+        assert await ledger.claim(20, now=NOON) == []
+        await ledger.settle(
+            [Postponed(each.token, "Later", LATER, unclassified_attempt=True) for each in claimed], now=NOON
+        )
+        await ledger.settle([Dead(each.token, "No", "no") for each in claimed], now=NOON)
+        assert (await ledger.counters()).dead == 9
+
+
+@looped
+async def test_claim_with_invalid_feed_name_continues(tmp_path: Path) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        await record_numbers(ledger, range(3))
+        execute_sql(tmp_path / "ledger.db", "UPDATE feeds SET workflow_id = CAST(x'ff41' AS TEXT)")
+        assert [each.entry.detail for each in await ledger.claim(9, now=NOON)] == [detail(each) for each in range(3)]
+
+
+@looped
+async def test_record_after_damaged_sequence_uses_huge_numbers(tmp_path: Path) -> None:
+    async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
+        await record_numbers(ledger, [0])
+        execute_sql(tmp_path / "ledger.db", "UPDATE sqlite_sequence SET seq = ?", *(2**56 + 2**55,))
+        await record_numbers(ledger, [1, 2])
+        assert [each.entry.detail for each in await ledger.claim(9, now=NOON)] == [detail(each) for each in range(3)]

@@ -1,0 +1,100 @@
+"""A reader, or a crash, finds the old text or the new one, and never half of either."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from forwarder import atomicfile
+from tests.disks import unprivileged
+
+
+def modes(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    atomicfile.replace(file, b"one", mode=0o640)
+    assert (file.read_bytes(), modes(file)) == (b"one", 0o640)
+    file.chmod(0o604)
+    atomicfile.replace(file, b"two", mode=0o600)
+    assert (file.read_bytes(), modes(file), list(tmp_path.iterdir())) == (b"two", 0o604, [file])
+
+
+def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    file, link = tmp_path / "there" / "a", tmp_path / "link"
+    file.write_bytes(b"one")
+    link.symlink_to(file)
+    atomicfile.replace(link, b"two")
+    assert (link.is_symlink(), file.read_bytes()) == (True, b"two")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_somebody_else_stays_theirs(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"one")
+    os.chown(file, 1234, 1234)
+    atomicfile.replace(file, b"two")
+    assert (file.stat().st_uid, file.stat().st_gid) == (1234, 1234)
+
+
+def test_a_file_that_is_read_only_is_not_replaced_although_its_folder_would_let_us() -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "a"
+        file.write_bytes(b"one")
+        file.chmod(0o444)
+        file.parent.chmod(0o777)
+        with unprivileged(), pytest.raises(PermissionError):
+            atomicfile.replace(file, b"two")
+        assert file.read_bytes() == b"one"
+
+
+def test_a_reader_never_sees_half(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    texts = {bytes([number]) * 100_000 for number in range(30)}
+    atomicfile.replace(file, bytes([0]) * 100_000)
+    seen = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.append(file.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for text in texts:
+        atomicfile.replace(file, text)
+    done.set()
+    reader.join()
+    assert set(seen) <= texts
+
+
+def test_a_file_is_created_once(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    atomicfile.create(file, b"one")
+    with pytest.raises(FileExistsError):
+        atomicfile.create(file, b"two")
+    assert (file.read_bytes(), modes(file), list(tmp_path.iterdir())) == (b"one", 0o600, [file])
+
+
+def test_a_folder_is_held_against_others(tmp_path: Path) -> None:
+    order = []
+
+    def hold() -> None:
+        with atomicfile.locked(tmp_path):
+            order.append("second")
+
+    async def both() -> None:
+        with atomicfile.locked(tmp_path):
+            waiting = asyncio.create_task(asyncio.to_thread(hold))
+            await asyncio.sleep(0.05)
+            order.append("first")
+        await waiting
+
+    asyncio.run(both())
+    assert order == ["first", "second"]

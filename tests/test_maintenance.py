@@ -1,0 +1,130 @@
+"""The daemon's chores: it tells what is new, and whoever asks; and while nothing happens it writes nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from forwarder.health import Health
+from forwarder.ledger import DaemonStatus, PollResult, SqliteLedger
+from forwarder.maintenance import Maintenance
+from forwarder.metrics import Metrics
+from forwarder.model import Checkpoint, Feed, State
+from tests.clocks import NOON, QuickClock
+from tests.loops import looped, until
+from tests.samples import FEED, some_settings
+
+
+class MaintenanceHarness:
+    """A daemon's chores on a ledger, on a clock whose hours pass at once."""
+
+    def __init__(self, ledger: SqliteLedger, file: Path) -> None:
+        self.ledger = ledger
+        self.clock = QuickClock()
+        self.health = Health(self.clock.now)
+        self.polls: dict[Feed, PollResult] = {}
+        settings = some_settings()
+        self.maintenance = Maintenance(
+            ledger, lambda: settings, lambda: self.polls, self.clock, self.health, Metrics(frozenset())
+        )
+        self._wal = file.with_name(file.name + "-wal")
+
+    def written(self) -> bytes:
+        """What was written to the disk, up to a checkpoint that a few tests do not come to."""
+        return self._wal.read_bytes()
+
+    async def pass_time(self, by: timedelta) -> None:
+        end = self.clock.now() + by
+        await until(lambda: self.clock.now() >= end)
+
+
+@asynccontextmanager
+async def running_maintenance(folder: Path) -> AsyncIterator[MaintenanceHarness]:
+    file = folder / "ledger.db"
+    async with SqliteLedger(file, create=True) as ledger:
+        await ledger.add_feeds({FEED: Checkpoint()})
+        daemon = MaintenanceHarness(ledger, file)
+        running = asyncio.create_task(daemon.maintenance.run())
+        try:
+            await until(lambda: daemon.health.components.get("ledger"))
+            await daemon.pass_time(timedelta(minutes=2))
+            yield daemon
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+@looped
+async def test_while_nothing_happens_nothing_is_written(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon:
+        daemon.polls[FEED] = PollResult(daemon.clock.now())
+        await daemon.pass_time(timedelta(minutes=1))
+        before = daemon.written()
+        for _ in range(10):
+            daemon.polls[FEED] = PollResult(daemon.clock.now())
+            await daemon.pass_time(timedelta(minutes=1))
+        assert daemon.written() == before
+
+
+@looped
+async def test_whoever_asks_is_told_how_it_does_now(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as command_ledger:
+        for _ in range(2):
+            daemon.polls[FEED] = PollResult(daemon.clock.now())
+            asked_at = daemon.clock.now()
+            await command_ledger.request_status(now=asked_at)
+            await daemon.pass_time(timedelta(seconds=2))
+            status = await command_ledger.daemon_status()
+            assert status is not None
+            assert status.at >= asked_at
+            assert [each.last_poll for each in await command_ledger.feeds()] == [daemon.polls[FEED]]
+
+
+@looped
+async def test_a_feed_that_was_read_for_the_first_time_is_told_unasked(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon:
+        daemon.polls[FEED] = PollResult(daemon.clock.now())
+        await daemon.pass_time(timedelta(seconds=2))
+        assert [each.last_poll for each in await daemon.ledger.feeds()] == [daemon.polls[FEED]]
+
+
+@looped
+async def test_a_reading_is_told_once(tmp_path: Path) -> None:
+    """So that telling costs as much as there is to tell, however many feeds there are."""
+    others = [Feed(f"w-{number}") for number in range(3)]
+    async with running_maintenance(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as command_ledger:
+        await daemon.ledger.add_feeds({feed: Checkpoint() for feed in others})
+        daemon.polls.update({feed: PollResult(daemon.clock.now()) for feed in [FEED, *others]})
+        await daemon.pass_time(timedelta(seconds=2))
+        await command_ledger.save_daemon_status(
+            DaemonStatus(NOON, 1), {feed: PollResult(NOON, "written over") for feed in [FEED, *others]}
+        )
+        again = others[-1]
+        del daemon.polls[again]
+        daemon.polls[again] = PollResult(daemon.clock.now())
+        await command_ledger.request_status(now=daemon.clock.now())
+        await daemon.pass_time(timedelta(seconds=2))
+        saved = {each.feed: each.last_poll for each in await command_ledger.feeds()}
+        assert saved.pop(again) == daemon.polls[again]
+        assert {reading.error for reading in saved.values() if reading} == {"written over"}
+
+
+@looped
+async def test_a_question_from_a_clock_that_is_behind_is_answered_too(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as command_ledger:
+        for now in (NOON + timedelta(days=1), NOON - timedelta(days=1)):
+            before = await command_ledger.daemon_status()
+            await command_ledger.request_status(now=now)
+            await daemon.pass_time(timedelta(seconds=2))
+            assert await command_ledger.daemon_status() != before
+
+
+@looped
+async def test_what_changes_is_told_unasked(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon:
+        daemon.health.report("bus", State.FAILED, "it is missing")
+        await daemon.pass_time(timedelta(seconds=2))
+        status = await daemon.ledger.daemon_status()
+        assert status is not None
+        assert status.components["bus"]["reason"] == "it is missing"

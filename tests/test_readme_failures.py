@@ -1,0 +1,165 @@
+"""What the README says happens when something breaks is what a test of that name makes break."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+PROOFS = {
+    "the bus is down or throttles": [
+        "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
+        "e2e/test_bus_down.py::test_a_bus_that_nobody_answers_for_is_tried_until_it_is_up",
+        "delivery/test_retry.py::test_transient_code_is_retried_without_limit_with_backoff",
+        "delivery/test_dispatcher.py::test_delivery_resumes_when_the_bus_exists_again",
+    ],
+    "the bus is missing, which AWS answers with success": [
+        "delivery/test_missing_bus.py::test_events_of_missing_bus_are_requeued_while_idle",
+        "delivery/test_missing_bus.py::test_events_of_missing_bus_are_requeued_at_the_end",
+        "aws/test_bus_verification.py::test_bus_is_verified_again_after_the_interval",
+        "e2e/test_bus_down.py::test_the_watching_goes_on_while_the_bus_is_missing",
+    ],
+    "AWS refuses the check of the bus, the keys, the role, the source or the clock": [
+        "reality/test_settling.py::test_error_before_put_events_settles_nothing",
+        "reality/test_settling.py::test_refused_check_names_reason_and_setting",
+        "e2e/test_bus_down.py::test_delivery_stops_says_why_keeps_what_is_owed_and_resumes_by_itself",
+        "delivery/test_dispatcher.py::test_refusal_of_everything_keeps_entries_pending",
+        "aws/test_eventbridge.py::test_wrong_clock_is_named_in_the_hint",
+    ],
+    "a provider of the AWS credential chain fails": [
+        "reality/test_credentials.py::test_failing_provider_names_its_cause_and_a_hint",
+        "reality/test_credentials_program.py::test_once_keeps_entries_until_the_token_is_there",
+        "reality/test_credentials_program.py::test_run_logs_the_cause_and_sends_after_the_fix",
+    ],
+    "PutEvents refuses every entry (its bus name, its source, a 413 from a proxy)": [
+        "delivery/test_dispatcher.py::test_refusal_of_every_entry_settles_none_and_pauses",
+    ],
+    "one entry is refused for good (`MalformedDetail`, or too large alone while others are accepted)": [
+        "delivery/test_dispatcher.py::test_lone_refused_entry_is_dead_once_another_is_accepted",
+        "delivery/test_dispatcher.py::test_each_entry_is_settled_by_its_own_outcome",
+        "delivery/test_dispatcher.py::test_too_large_request_is_split_until_one_entry_is_to_blame",
+        "aws/test_put_events_framing.py::test_body_refused_by_its_length_is_refused_at_once",
+    ],
+    "the bus answers with a code nobody documented": [
+        "delivery/test_retry.py::test_undocumented_code_is_given_ten_attempts",
+        "delivery/test_dispatcher.py::test_undocumented_code_ends_in_the_dead_letters",
+    ],
+    "a connection, a proxy's tunnel or a TLS handshake fails": [
+        "aws/test_connection_errors.py::test_tunnel_that_fails_was_never_sent",
+        "aws/test_connection_errors.py::test_handshake_that_fails_was_never_sent",
+        "aws/test_connection_errors.py::test_untrusted_certificate_names_its_variable",
+        "reality/test_source_network.py::test_untrusted_certificate_names_ssl_cert_file",
+    ],
+    "a response is lost, over 1 MiB, compressed unasked, or cannot be understood": [
+        "reality/test_put_events_bounds.py::test_response_of_any_size_takes_bounded_memory",
+        "reality/test_put_events_bounds.py::test_compression_that_was_not_requested_is_unknown",
+        "delivery/test_dispatcher.py::test_lost_response_sends_single_entries_until_one_succeeds",
+        "aws/test_eventbridge.py::test_invalid_response_is_unknown_for_every_entry",
+        "aws/test_put_events_framing.py::test_unsolicited_response_is_ignored",
+    ],
+    "something answers in the place of AWS, or redirects": [
+        "aws/test_eventbridge.py::test_refused_request_delivers_nothing",
+        "aws/test_redirects.py::test_a_redirect_is_not_followed",
+        "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
+    ],
+    "the logs API is down, slow, or answers 429": [
+        "e2e/test_source_refusals.py::test_a_throttled_feed_slows_the_whole_client",
+        "e2e/test_source_refusals.py::test_a_page_that_stays_broken_leaves_the_watermark_and_keeps_what_was_recorded",
+        "e2e/test_source_refusals.py::test_a_source_that_is_slow_but_alive_is_waited_for",
+        "alloy/test_client_faults.py::test_a_throttled_client_holds_every_request_as_long_as_it_is_told",
+    ],
+    "the logs API reports an error under status 200": [
+        "reality/test_source_errors_in_200.py::test_error_under_200_leaves_the_watermark",
+    ],
+    "the logs API refuses the key (401, or 403 with JSON)": [
+        "reality/test_source_intermediaries.py::test_refusal_of_the_api_itself_is_about_the_key",
+        "e2e/test_once.py::test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on",
+        "e2e/test_source_refusals.py::test_a_refused_key_is_not_asked_with_again_and_again",
+        "e2e/test_source_refusals.py::test_a_refused_key_fails_the_intake_and_mends_by_itself",
+    ],
+    "something before the logs API answers (403 or 200 with HTML, a redirect)": [
+        "reality/test_source_intermediaries.py::test_403_without_json_is_an_outage",
+        "reality/test_source_intermediaries.py::test_response_from_between_is_named",
+    ],
+    "a page is no page, or pages repeat": [
+        "e2e/test_source_bodies.py::test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on",
+        "intake/test_reader_faults.py::test_pages_that_repeat_for_ever_cut_the_reading_short",
+    ],
+    "a page is broken inside, or too large": [
+        "intake/test_reader_faults.py::test_a_broken_record_is_refused_alone_however_few_a_page_holds",
+        "e2e/test_source_bodies.py::test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one",
+    ],
+    "pages are not listed newest first": [
+        "reality/test_listing_order.py::test_wrong_order_is_degraded_and_failures_arrive",
+        "reality/test_listing_order.py::test_failures_at_the_end_of_the_log_are_found",
+    ],
+    "no execution of a feed has a readable time": [
+        "reality/test_records.py::test_feed_without_times_from_now_is_failed",
+        "reality/test_records.py::test_feed_without_times_from_the_beginning_is_sent",
+    ],
+    "an execution fails hours after it started": [
+        "e2e/test_late_failures.py::test_a_run_never_seen_running_that_started_long_ago_is_found_by_the_deep_reading",
+        "intake/test_reader.py::test_a_run_seen_while_it_ran_is_found_however_late_it_fails",
+    ],
+    "`kill -9`, a crash, a power cut": [
+        "faults/test_simulation.py::test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes",
+        "e2e/test_stopping.py::test_killed_again_and_again_it_still_gets_there",
+    ],
+    "a part of the program dies or stalls": [
+        "test_supervisor.py::test_a_loop_that_dies_is_reported_and_started_again",
+        "faults/test_hanging.py::test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing",
+        "test_watchdog.py::test_a_process_whose_event_loop_stands_still_ends_with_the_stacks_and_without_values",
+    ],
+    "idle, slow or malformed connections to the listeners": [
+        "reality/test_listeners_daemon.py::test_many_connections_do_not_stop_forwarding",
+        "reality/test_listeners_requests.py::test_thousands_of_bad_requests_are_one_line_of_the_log",
+    ],
+    "the ledger is damaged, or gone": [
+        "faults/test_files.py::test_a_ledger_with_damaged_pages_stops_the_start_with_a_hint",
+        "faults/test_files.py::test_a_ledger_that_is_gone_stops_the_start_rather_than_send_history_again",
+        "ledger/test_recover.py::test_recovery_keeps_pending_entries_without_a_table",
+        "ledger/test_recover.py::test_recovery_reports_entries_with_lost_payloads",
+    ],
+    "the ledger is removed, replaced or truncated while in use": [
+        "reality/test_ledger_files.py::test_ledger_harmed_while_running_is_failed",
+        "reality/test_ledger_files.py::test_removed_ledger_is_restored_at_the_stop",
+    ],
+    "the reader of the log stops (a log driver, a pager)": [
+        "reality/test_log_reader.py::test_a_log_reader_that_stopped_stops_nothing",
+    ],
+    "the machine's clock is wrong": [
+        "reality/test_clock_ahead.py::test_clock_years_ahead_for_a_pass_loses_no_failure",
+        "aws/test_eventbridge.py::test_wrong_clock_is_named_in_the_hint",
+    ],
+    "the disk is full": [
+        "faults/test_system.py::test_a_full_disk_loses_nothing_and_sends_nothing_twice",
+        "faults/test_system.py::test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again",
+    ],
+    "the settings file is broken by an edit": [
+        "e2e/test_reload.py::test_a_wrong_file_keeps_the_last_good_settings_and_is_reported",
+        "faults/test_files.py::test_settings_that_are_none_change_nothing",
+    ],
+    "the master key is lost": ["e2e/test_vault.py::test_a_missing_master_key_is_refused"],
+    "a second process is started on the ledger": [
+        "e2e/test_stopping.py::test_a_second_daemon_exits_75_and_names_the_first"
+    ],
+}
+"""Each row of the table, by its first cell, and the tests that hold it."""
+
+
+def rows() -> list[str]:
+    table = (ROOT / "README.md").read_text().split("## Failure behaviour")[1].split("\n## ")[0]
+    return [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")][2:]
+
+
+def test_every_row_of_the_table_has_its_proof_and_every_proof_its_row() -> None:
+    assert rows() == list(PROOFS)
+
+
+@pytest.mark.parametrize("proof", [proof for proofs in PROOFS.values() for proof in proofs])
+def test_every_proof_is_a_test(proof: str) -> None:
+    file, _, name = proof.partition("::")
+    tree = ast.parse((ROOT / "tests" / file).read_text())
+    names = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    assert name in names

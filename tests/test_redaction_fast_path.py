@@ -1,0 +1,52 @@
+"""The shortcuts of redaction hide nothing: what they pass over, no pattern would have changed."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forwarder.redaction import Redactor
+from forwarder.redaction.patterns import cannot_match
+from forwarder.redaction.redactor import MAX_CACHED_CHARACTERS, MAX_CACHED_TEXTS
+from tests.samples import examples, texts, trees
+from tests.test_redaction import plants, strings
+
+signs = st.sampled_from(
+    ["=", ":", "%3D", '"', "'", "{", "[", "://", "@", "\n", "bearer ", "BASIC dTpw", "Basic ", "eyJaaaaa.bb", "AKIA"]
+) | st.sampled_from(["ASIAAAAAAAAAAAAA", "-----BEGIN PRIVATE KEY-----", "token", "key", "x", " ", "ü"])
+pieces = st.lists(signs | strings | texts, max_size=5).map("".join)
+
+
+@given(pieces)
+@examples(1500)
+def test_text_that_cannot_match_is_unchanged_by_full_redaction(text: str) -> None:
+    if cannot_match(text):
+        assert Redactor().redact_full(text) == text
+
+
+def test_most_texts_say_nothing_at_a_glance() -> None:
+    plain = ["EUR", "149.90", "Walnut desk organiser", "f2eb053c-d04a-1a6c-8cd1-dbd6b8d016d0", "zoe@shop.example"]
+    assert [text for text in plain if not cannot_match(text)] == []
+
+
+@given(st.lists(plants | trees, max_size=4))
+@examples(200)
+def test_what_was_met_before_is_told_as_at_first(met: list[Any]) -> None:
+    practised = Redactor()
+    for tree in met:
+        practised.tree(tree)
+    assert [practised.tree(tree) for tree in met] == [Redactor().tree(tree) for tree in met]
+
+
+def remembered(redactor: Redactor) -> list[str]:
+    kept = redactor._harmless_names, redactor._harmless_texts, redactor._names  # noqa: SLF001  # it shows nowhere else
+    return [text for known in kept for text in known]
+
+
+def test_what_never_comes_again_does_not_fill_the_memory() -> None:
+    redactor = Redactor()
+    for number in range(3 * MAX_CACHED_TEXTS):
+        redactor.tree({f"name-{number}": f"text {number}", f"token-{number} key": "x" * 100_000 + str(number)})
+    known = remembered(redactor)
+    assert len(known) <= 3 * MAX_CACHED_TEXTS
+    assert max(map(len, known)) <= MAX_CACHED_CHARACTERS

@@ -1,0 +1,145 @@
+"""A loop that dies or hangs is reported and started again, and its neighbours go on."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+
+from forwarder.clock import SystemClock
+from forwarder.health import Health
+from forwarder.heartbeat import Heartbeats
+from forwarder.model import State
+from forwarder.supervisor import keep_running
+from tests.clocks import QuickClock
+from tests.loops import looped
+
+
+@looped
+async def test_a_loop_that_dies_is_reported_and_started_again() -> None:
+    clock, starts = QuickClock(), 0
+    health = Health(clock.now)
+
+    async def dies_twice() -> None:
+        nonlocal starts
+        starts += 1
+        if starts < 3:
+            raise OSError("secret words")
+
+    await keep_running("source", dies_twice, clock, health, Heartbeats())
+    assert starts == 3
+    assert health.components["source"].state is State.STARTING
+    assert len(clock.slept) == 2
+    assert all(0.5 <= seconds <= 2 for seconds in clock.slept)
+
+
+@looped
+async def test_a_loop_that_hangs_is_ended_reported_and_started_again() -> None:
+    clock, heartbeats = SystemClock(), Heartbeats()
+    heartbeats.max_work_seconds = 0.1
+    health = Health(clock.now)
+    starts = ended = 0
+    well = asyncio.Event()
+
+    async def hangs_once() -> None:
+        nonlocal starts, ended
+        starts += 1
+        try:
+            if starts == 1:
+                await asyncio.Event().wait()
+            well.set()
+        finally:
+            ended += 1
+
+    running = asyncio.create_task(keep_running("source", hangs_once, clock, health, heartbeats))
+    async with asyncio.timeout(20):
+        await health.changed.wait()
+        assert health.components["source"].state is State.FAILED
+        assert health.components["source"].reason == "its loop stalled"
+        await well.wait()
+        await running
+    assert (starts, ended) == (2, 2)
+
+
+@looped
+async def test_whoever_cancels_a_loop_ends_it() -> None:
+    ended = asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    running = asyncio.create_task(keep_running("source", waits, SystemClock(), Health(SystemClock().now), Heartbeats()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended.is_set()
+
+
+@looped
+async def test_a_loop_that_is_cancelled_from_inside_is_started_again() -> None:
+    clock, starts = QuickClock(), 0
+
+    async def gives_up_once() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise asyncio.CancelledError
+
+    await keep_running("source", gives_up_once, clock, Health(clock.now), Heartbeats())
+    assert starts == 2
+
+
+def test_a_loop_that_hangs_again_and_again_ends_the_process() -> None:
+    program = """
+import asyncio
+import subprocess
+import sys
+from forwarder.heartbeat import Heartbeats
+from forwarder.clock import SystemClock
+from forwarder.health import Health
+from forwarder.supervisor import keep_running
+
+async def hangs():
+    await asyncio.Event().wait()
+
+async def main():
+    heartbeats = Heartbeats()
+    heartbeats.max_work_seconds = 0.01
+    await keep_running("source", hangs, SystemClock(), Health(SystemClock().now), heartbeats)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603  # ours
+    assert done.returncode == 1
+    assert "the loop source stalls repeatedly" in done.stdout + done.stderr
+
+
+def test_the_event_loop_is_spared_the_look_through_all_that_is_there_to_stay() -> None:
+    program = """
+import asyncio
+import gc
+import sys
+from forwarder.clock import SystemClock
+from forwarder.supervisor import tune_runtime
+
+made = []
+usual = sys.getswitchinterval()
+frozen = gc.get_freeze_count()  # Python 3.12 starts with some objects frozen
+
+async def main():
+    sparing = asyncio.create_task(tune_runtime(lambda: made, SystemClock()))
+    await asyncio.sleep(0)
+    assert sys.getswitchinterval() < usual / 5
+    assert gc.get_freeze_count() == frozen
+    made.append("the last client")
+    await sparing
+    assert gc.get_freeze_count() > frozen + 10_000
+
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], timeout=50, check=True)  # noqa: S603  # ours

@@ -1,0 +1,169 @@
+"""A running web UI with a vault of sealed secrets, and an HTTP client of it."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientResponse, ClientSession, CookieJar, TCPConnector
+from aiohttp.web import AbstractRouteDef, RouteDef
+
+from forwarder.aws.responses import CODES
+from forwarder.health import Health
+from forwarder.heartbeat import Heartbeats
+from forwarder.ledger import SqliteLedger
+from forwarder.metrics import Metrics
+from forwarder.settings import ConfigSource, Settings
+from forwarder.vault import WEB_TOKEN
+from forwarder.web import server
+from forwarder.web.connection import Timeouts
+from forwarder.web.context import WebContext
+from forwarder.web.middleware import PUBLIC_ROUTES, SAFE_METHODS
+from forwarder.web.oldest_pending import OldestPending
+from forwarder.web.rendering import FORM_TOKEN
+from forwarder.web.server import DEFAULT_TIMEOUTS, ServerAddresses, run_web_server
+from forwarder.web.tokens import issue_token
+from tests.clocks import NOON, QuickClock
+from tests.samples import some_settings
+from tests.vault.vault_folder import filled_vault_folder
+
+WEBHOOK_PATH = "/hooks/alloy/"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route, with a value in place of each variable of its path."""
+
+    method: str
+    path: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_public(self) -> bool:
+        return self.name in PUBLIC_ROUTES
+
+    @classmethod
+    def of(cls, route: AbstractRouteDef) -> "Route":
+        assert isinstance(route, RouteDef)
+        return cls(route.method, re.sub(r"\{[^}]*\}", "some", route.path), route.kwargs["name"])
+
+
+ROUTES = [Route.of(each) for each in server.ROUTES]
+CHANGES = [route for route in ROUTES if route.method not in SAFE_METHODS]
+VIEWS = [route for route in ROUTES if route.method in SAFE_METHODS]
+
+
+class StillClock(QuickClock):
+    """Its time moves by `advance` alone, however long a stream waits for it."""
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), min(seconds, 0.02))
+        return event.is_set()
+
+
+@dataclass
+class WebClient:
+    """A browser session: it keeps cookies, and sends the origin with each change.
+
+    `first_event` is the first event of a stream. The rest of a stream is not read.
+    """
+
+    browser: ClientSession
+    addresses: ServerAddresses
+    context: WebContext
+    clock: StillClock
+    token: str = ""
+    triggered: list[tuple[str, str | None]] = field(default_factory=list)
+    first_event: str = ""
+
+    async def get(self, path: str, **options: Any) -> ClientResponse:
+        return await self._read(await self.browser.get(path, allow_redirects=False, **options))
+
+    async def change(
+        self, path: str, headers: Mapping[str, str] | None = None, method: str = "POST", **options: Any
+    ) -> ClientResponse:
+        """Send a request as a form of the web UI does, with other headers if given."""
+        sent = {"Origin": self.addresses.web_ui} | dict(headers or {})
+        answer = await self.browser.request(method, path, headers=sent, allow_redirects=False, **options)
+        return await self._read(answer)
+
+    async def _read(self, answer: ClientResponse) -> ClientResponse:
+        """Read a response to its end: an open one would cause a warning when it is collected."""
+        if answer.content_type == "text/event-stream":
+            self.first_event = (await answer.content.readuntil(b"\n\n")).decode()
+            answer.close()
+        else:
+            await answer.read()
+        return answer
+
+    async def log_in(self, token: str | None = None) -> ClientResponse:
+        return await self.change("/login", data={"token": self.token if token is None else token})
+
+    async def form_token(self) -> str:
+        """Return the form token of a page that is loaded for it."""
+        text = await (await self.get("/")).text()
+        found = re.search(rf'name="{FORM_TOKEN}" value="([^"]+)"', text)
+        assert found, text
+        return found[1]
+
+    async def is_in(self) -> bool:
+        return (await self.get("/")).status == 200
+
+
+@asynccontextmanager
+async def web_client(
+    folder: Path, *, has_token: bool = True, timeouts: Timeouts = DEFAULT_TIMEOUTS, **web: Any
+) -> AsyncIterator[WebClient]:
+    """Serve the web UI on a free port, unless the settings say otherwise."""
+    home = filled_vault_folder(folder)
+    settings = some_settings(web={"listen": "127.0.0.1:0", **web})
+    token = issue_token(home.config_source, settings, WEB_TOKEN, NOON) if has_token else ""
+    async with SqliteLedger(folder / "forwarder.db", create=True) as ledger:
+        context, clock, triggered = create_context(home.config_source, ledger, settings)
+        async with (
+            run_web_server(context, timeouts) as addresses,
+            browser(addresses.web_ui or addresses.health or None) as session,
+        ):
+            yield WebClient(session, addresses, context, clock, token, triggered)
+
+
+def create_context(
+    config_source: ConfigSource, ledger: SqliteLedger, settings: Settings
+) -> tuple[WebContext, StillClock, list[tuple[str, str | None]]]:
+    """Return a healthy context in which only the workflow `w` is watched, its clock, and the triggers received."""
+    clock = StillClock()
+    health = Health(clock.now)
+    for component in ("settings", "source", "bus", "ledger"):
+        health.healthy(component)
+    triggered: list[tuple[str, str | None]] = []
+
+    def trigger(workflow_id: str, user_id: str | None) -> int:
+        triggered.append((workflow_id, user_id))
+        return 1 if workflow_id == "w" else 0
+
+    context = WebContext(
+        config_source,
+        clock,
+        ledger,
+        OldestPending(ledger, clock),
+        health,
+        Heartbeats(),
+        Metrics(CODES),
+        settings=lambda: settings,
+        polls=dict,
+        trigger=trigger,
+        stopping=asyncio.Event(),
+    )
+    return context, clock, triggered
+
+
+def browser(address: str | None) -> ClientSession:
+    """Return a session that trusts every certificate, and keeps cookies of an IP address."""
+    return ClientSession(address, cookie_jar=CookieJar(unsafe=True), connector=TCPConnector(ssl=False))

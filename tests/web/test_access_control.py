@@ -1,0 +1,238 @@
+"""Whatever is added to the page is closed, until it is opened on purpose."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from forwarder.vault import NAMES, WEBHOOK_TOKEN
+from forwarder.web.connection import HEADERS
+from forwarder.web.middleware import MACHINE_ROUTES, MAX_BODY_BYTES
+from forwarder.web.rendering import FORM_TOKEN
+from forwarder.web.tokens import issue_token
+from tests.clocks import NOON
+from tests.loops import looped
+from tests.vault.vault_folder import SECRETS
+from tests.web.client import CHANGES, ROUTES, VIEWS, Route, WebClient, web_client
+
+every_change = pytest.mark.parametrize("route", CHANGES, ids=str)
+every_view = pytest.mark.parametrize("route", VIEWS, ids=str)
+every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
+
+closed_change = pytest.mark.parametrize("route", [route for route in CHANGES if not route.is_public], ids=str)
+closed_view = pytest.mark.parametrize("route", [route for route in VIEWS if not route.is_public], ids=str)
+
+
+async def status_of(client: WebClient, route: Route, **options: Any) -> int:
+    return (await client.change(route.path, method=route.method, **options)).status
+
+
+@closed_change
+@looped
+async def test_without_a_session_nothing_can_be_changed(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        assert await status_of(client, route) == 401
+
+
+@closed_view
+@looped
+async def test_without_a_session_every_page_leads_to_the_login(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        answer = await client.get(route.path)
+        assert (answer.status, answer.headers["Location"]) == (303, "/login")
+
+
+@every_change
+@looped
+async def test_nothing_is_changed_from_another_page(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1"):
+            form = {FORM_TOKEN: await client.form_token(), "token": client.token}
+            assert await status_of(client, route, headers={"Origin": origin}, data=form) == 403
+        assert await client.is_in()
+
+
+@closed_change
+@looped
+async def test_nothing_is_changed_by_what_does_not_say_where_it_comes_from(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        form = {FORM_TOKEN: await client.form_token()}
+        async with client.browser.request(route.method, route.path, data=form, allow_redirects=False) as answer:
+            assert answer.status == 403
+        assert await client.is_in()
+
+
+@every_route
+@looped
+async def test_nothing_is_answered_under_another_name(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        for host in ("evil.example", "127.0.0.1", "127.0.0.1.evil.example:80", ""):
+            assert await status_of(client, route, headers={"Host": host}) == 421
+
+
+@closed_change
+@looped
+async def test_without_a_form_token_nothing_is_changed(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        for form in ({}, {FORM_TOKEN: ""}, {FORM_TOKEN: "made.up"}, {FORM_TOKEN: "."}, {FORM_TOKEN: "é.é"}):
+            assert await status_of(client, route, data=form) == 403
+        assert await client.is_in()
+
+
+@closed_change
+@looped
+async def test_a_form_token_counts_once(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        form = {FORM_TOKEN: await client.form_token()}
+        assert await status_of(client, route, data=form) != 403
+        await client.log_in()  # where the change was to log out
+        assert await status_of(client, route, data=form) == 403
+
+
+@closed_change
+@looped
+async def test_the_form_token_of_another_session_does_not_count(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        form = {FORM_TOKEN: await client.form_token()}
+        client.browser.cookie_jar.clear()
+        await client.log_in()
+        assert await status_of(client, route, data=form) == 403
+        assert await client.is_in()
+
+
+@every_change
+@looped
+async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        webhook_token = issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)
+        await client.log_in()
+        large = b"token=" + b"x" * MAX_BODY_BYTES
+
+        async def chunks() -> Any:
+            yield large
+
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        path = f"/hooks/alloy/{webhook_token}" if route.name == "webhook" else route.path
+        for data in (large, chunks()):
+            assert (await client.change(path, kind, route.method, data=data)).status == 413
+
+
+@looped
+async def test_what_is_too_large_is_refused_even_where_nobody_would_read_it(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        for route in VIEWS:
+            assert await status_of(client, route, data=b"x" * (MAX_BODY_BYTES + 1)) == 413
+
+
+@every_route
+@looped
+async def test_every_answer_says_what_a_browser_may_do_with_it(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        client.context.stopping.set()  # so that what lasts ends
+        for log_in in (False, True):
+            if log_in:
+                await client.log_in()
+            answer = await client.change(route.path, method=route.method)
+            assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+            assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_no_script_or_style_runs_but_from_files_of_ours() -> None:
+    policy = HEADERS["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+@every_route
+@looped
+async def test_no_answer_holds_a_secret(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        client.context.stopping.set()  # so that what lasts ends
+        await client.log_in()
+        planted = [*SECRETS.values(), client.token, *(cookie.value for cookie in client.browser.cookie_jar)]
+        form = {FORM_TOKEN: await client.form_token(), "token": "a-wrong-token-that-is-not-shown-either"}
+        answer = await client.change(route.path, method=route.method, data=form if route.method == "POST" else None)
+        response_text = f"{answer.headers} {client.first_event or await answer.text()}"
+        assert not [secret for secret in [*planted, form["token"]] if secret in response_text]
+
+
+@closed_change
+@looped
+async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        form = {FORM_TOKEN: await client.form_token(), **dict.fromkeys(NAMES, "planted-value")}
+        with capture_logs() as log:
+            await client.change(route.path, method=route.method, data=form)
+        (line,) = [line for line in log if line["event"] == "changed in web UI"]
+        assert (line["route"], line["caller"], len(line["session"])) == (route.name, "127.0.0.1", 8)
+        assert "planted-value" not in str(log)
+        assert form[FORM_TOKEN] not in str(log)
+
+
+@closed_change
+@looped
+async def test_what_is_refused_is_no_change(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        with capture_logs() as log:
+            await client.change(route.path, method=route.method, data={})
+        assert log == []
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/static/none/none.css", "/hooks/alloy/some", "/login/"])
+@looped
+async def test_error_is_a_page_without_internals(tmp_path: Path, path: str) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        answer = await client.change(path)
+        text = await answer.text()
+        assert answer.status in (401, 403, 404, 405)
+        assert "Traceback" not in text
+        assert "aiohttp" not in f"{text} {answer.headers}".lower()
+
+
+@looped
+async def test_internal_error_is_described_in_the_log_only(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        object.__setattr__(client.context, "health", None)
+        answer = await client.get("/")
+        assert answer.status == 500
+        assert "AttributeError" not in await answer.text()
+
+
+@looped
+async def test_health_endpoints_need_no_token(tmp_path: Path) -> None:
+    async with web_client(tmp_path, has_token=False) as client:
+        for name in MACHINE_ROUTES - {"webhook"}:
+            assert (await client.get(f"/{name}")).status == 200
+        assert "forwarder web create-token" in await (await client.get("/login")).text()
+        assert (await client.log_in("")).status == 401
+
+
+@looped
+async def test_a_name_of_the_settings_is_a_name_of_the_page(tmp_path: Path) -> None:
+    async with web_client(tmp_path, public_url="https://Forwarder.example.com:443") as client:
+        origin = "https://forwarder.example.com"
+        headers = {"Host": "forwarder.example.com", "Origin": origin}
+        assert (await client.change("/login", headers, data={"token": client.token})).status == 303
+
+
+@looped
+async def test_another_program_on_this_machine_is_another_origin(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    async with web_client(folders[0]) as client, web_client(folders[1]) as other:
+        assert (
+            await client.change("/login", {"Origin": other.addresses.web_ui}, data={"token": client.token})
+        ).status == 403

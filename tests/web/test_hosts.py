@@ -1,0 +1,103 @@
+"""Behind a proxy: which peers may connect, and which address is the client's."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from structlog.testing import capture_logs
+
+from forwarder.web.hosts import AllowedHosts
+from tests.loops import looped
+from tests.samples import some_settings
+from tests.web.client import WebClient, web_client
+
+PUBLIC = "https://forwarder.example.com"
+BROWSER = {"Host": "forwarder.example.com", "Origin": PUBLIC}
+
+
+@asynccontextmanager
+async def behind(folder: Path, *proxies: str, **web: Any) -> AsyncIterator[WebClient]:
+    async with web_client(folder, trusted_proxies=list(proxies), public_url=PUBLIC, **web) as client:
+        yield client
+
+
+async def caller(client: WebClient, forwarded_for: str) -> Any:
+    """Who is logged as having failed to log in."""
+    with capture_logs() as log:
+        await client.change("/login", BROWSER | {"X-Forwarded-For": forwarded_for}, data={"token": "wrong"})
+    return log[0]["caller"]
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "expected"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7, 127.0.0.3", "198.51.100.7"),
+        ("203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        ("203.0.113.9, made up", "made up"),
+        ("", "127.0.0.1"),
+        ("x" * 1000, "x" * 64),
+    ],
+)
+@looped
+async def test_the_caller_is_whom_the_last_trusted_proxy_saw(tmp_path: Path, forwarded_for: str, expected: str) -> None:
+    async with behind(tmp_path, "127.0.0.0/8") as client:
+        assert await caller(client, forwarded_for) == expected
+
+
+@looped
+async def test_nobody_else_is_believed_who_the_caller_is(tmp_path: Path) -> None:
+    async with behind(tmp_path, "10.0.0.5") as client:
+        assert await caller(client, "198.51.100.7") == "127.0.0.1"
+
+
+@looped
+async def test_through_the_proxy_the_cookie_is_for_tls_alone(tmp_path: Path) -> None:
+    async with behind(tmp_path, "127.0.0.1") as client:
+        answer = await client.change("/login", BROWSER, data={"token": client.token})
+        assert answer.cookies["__Host-forwarder"]["secure"] is True
+
+
+@looped
+async def test_the_proxy_may_call_us_by_our_own_name(tmp_path: Path) -> None:
+    async with behind(tmp_path, "127.0.0.1") as client:
+        assert (await client.change("/login", {"Origin": PUBLIC}, data={"token": client.token})).status == 303
+
+
+class Transport:
+    """One end of a connection with somebody at this address."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self._peer, 50_000) if name == "peername" else default
+
+
+@pytest.mark.parametrize(
+    ("peer", "proxies", "has_tls", "may"),
+    [
+        ("10.1.2.3", ["10.0.0.0/8"], False, True),
+        ("127.0.0.1", ["10.0.0.0/8"], False, True),
+        ("::1", ["10.0.0.0/8"], False, True),
+        ("198.51.100.7", ["10.0.0.0/8"], False, False),
+        ("198.51.100.7", ["10.0.0.0/8"], True, True),
+        ("198.51.100.7", [], False, True),
+    ],
+)
+def test_without_tls_of_our_own_nobody_comes_but_through_the_proxy(
+    peer: str, proxies: list[str], *, has_tls: bool, may: bool
+) -> None:
+    tls = {"tls_cert": "cert.pem", "tls_key": "key.pem"} if has_tls else {}
+    settings = some_settings(web={"trusted_proxies": proxies, "public_url": PUBLIC, **tls}).web
+    request = make_mocked_request("GET", "/", transport=Transport(peer))
+    assert AllowedHosts.of(settings, 8787).is_peer_allowed(request) == may
+
+
+def test_a_name_is_written_as_browsers_write_it() -> None:
+    allowed_hosts = AllowedHosts.of(some_settings(web={"public_url": "https://Forwarder.Example.com:443"}).web, 80)
+    assert allowed_hosts.hosts == {"127.0.0.1", "localhost", "[::1]", "forwarder.example.com"}
+    assert allowed_hosts.origins == {"http://127.0.0.1", "http://localhost", "http://[::1]", PUBLIC}

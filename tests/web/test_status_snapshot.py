@@ -1,0 +1,54 @@
+"""The headline and the summary follow from the components and the counters."""
+
+from dataclasses import replace
+
+import pytest
+
+from forwarder.health import ComponentStatus
+from forwarder.ledger import Counters
+from forwarder.model import State
+from forwarder.web.status_snapshot import StatusSnapshot, empty_snapshot
+from tests.clocks import NOON
+from tests.samples import some_settings
+
+
+def snapshot(*, counters: Counters = Counters(), enabled: bool = True, **components: State) -> StatusSnapshot:  # noqa: B008  # frozen
+    settings = some_settings().model_copy(update={"enabled": enabled})
+    return replace(
+        empty_snapshot(settings, NOON),
+        counters=counters,
+        components={name: ComponentStatus(state, NOON) for name, state in components.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("counters", "summary"),
+    [
+        (Counters(), "Failures will be sent to failures as they are found."),
+        (Counters(recorded=3, sent=3), "Every failure that was found has been sent to failures."),
+        (Counters(recorded=3, pending=1, sent=2), "1 failure waits to be sent to failures. Nothing is lost meanwhile."),
+        (
+            Counters(recorded=3, dead=1, sent=2),
+            "1 dead letter needs a look; every other failure has been sent to failures.",
+        ),
+        (Counters(recorded=3, purged=1, sent=2), "1 dead letter was dropped; all else has been sent."),
+        (
+            Counters(recorded=3, dead=2, sent=1),
+            "2 dead letters need a look; every other failure has been sent to failures.",
+        ),
+    ],
+)
+def test_summary_names_everything_not_sent(counters: Counters, summary: str) -> None:
+    assert snapshot(counters=counters, source=State.HEALTHY, bus=State.HEALTHY).summary == summary
+
+
+def test_headline_names_the_worst_component() -> None:
+    assert snapshot(source=State.HEALTHY, bus=State.HEALTHY).headline == "All is well"
+    assert snapshot(source=State.DEGRADED, bus=State.HEALTHY).headline == "The logs API works with difficulty"
+    assert snapshot(source=State.DEGRADED, bus=State.FAILED).headline == "The event bus needs attention"
+    assert snapshot(source=State.FAILED, bus=State.FAILED).headline == "The logs API and the event bus need attention"
+
+
+def test_headline_is_switched_off_unless_a_component_failed() -> None:
+    assert snapshot(enabled=False, source=State.PAUSED, bus=State.PAUSED).headline == "Switched off"
+    assert snapshot(enabled=False, ledger=State.FAILED).headline == "The ledger needs attention"

@@ -1,0 +1,176 @@
+"""The webhook: what it accepts, and how little it does."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from structlog.testing import capture_logs
+
+from forwarder.vault import WEBHOOK_TOKEN
+from forwarder.web.tokens import issue_token
+from forwarder.web.webhook import WEBHOOK_BURST, WEBHOOK_REFILL_SECONDS
+from forwarder.web.webhook_signature import SIGNATURE_HEADER
+from tests.clocks import NOON
+from tests.loops import looped
+from tests.web.certificates import create_signing_key
+from tests.web.client import WebClient, web_client
+
+PAYLOAD = {"workflowId": "w", "executionId": "e-1", "error": "planted-customer-data"}
+
+
+@asynccontextmanager
+async def webhook_client(folder: Path, **web: Any) -> AsyncIterator[tuple[WebClient, str]]:
+    """A page, and the path at which Alloy calls it."""
+    async with web_client(folder, **web) as client:
+        yield (
+            client,
+            f"/hooks/alloy/{issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)}",
+        )
+
+
+async def call_webhook(
+    client: WebClient, path: str, payload: Any = PAYLOAD, headers: Mapping[str, str] | None = None
+) -> int:
+    """As Alloy does it, which is no browser."""
+    body = payload if isinstance(payload, bytes) else json.dumps(payload, separators=(",", ":")).encode()
+    async with client.browser.post(path, data=body, headers=headers or {}) as answer:
+        assert await answer.read() == b"" or answer.status >= 400
+        return answer.status
+
+
+@pytest.mark.parametrize(
+    ("payload", "headers", "triggered"),
+    [
+        (PAYLOAD, {}, ("w", None)),
+        ({"workflowId": "w", "userId": "u"}, {}, ("w", "u")),
+        ({}, {"X-Alloy-WorkflowId": "w", "X-Alloy-UserId": "u"}, ("w", "u")),
+        (b"", {"X-Alloy-WorkflowId": "w"}, ("w", None)),
+        ({"workflowId": 7}, {"X-Alloy-WorkflowId": "w"}, ("w", None)),
+        (PAYLOAD, {"X-Alloy-WorkflowId": "other"}, ("w", None)),
+    ],
+)
+@looped
+async def test_named_workflow_is_triggered(
+    tmp_path: Path, payload: Any, headers: dict[str, str], triggered: tuple[str, str | None]
+) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        assert await call_webhook(client, path, payload, headers) == 202
+        assert client.triggered == [triggered]
+
+
+@looped
+async def test_a_workflow_that_is_not_watched_is_no_error_for_the_caller(tmp_path: Path) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        assert await call_webhook(client, path, {"workflowId": "elsewhere"}) == 204
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"null", b"[]", b'"w"', b"{", b"\xff\xfe", b"[" * 60_000, {}, {"workflowId": "w" * 5000}]
+)
+@looped
+async def test_body_without_a_workflow_triggers_nothing(tmp_path: Path, payload: Any) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        assert await call_webhook(client, path, payload) == 204
+        assert client.triggered == []
+
+
+@looped
+async def test_without_the_token_it_is_not_found(tmp_path: Path) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        for wrong in ("/hooks/alloy/x", path[:-1], f"{path}x", f"/hooks/alloy/{client.token}"):
+            assert await call_webhook(client, wrong) == 404
+        assert client.triggered == []
+
+
+@looped
+async def test_a_new_address_closes_the_one_before(tmp_path: Path) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        assert await call_webhook(client, path) == 202
+        new = issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)
+        assert await call_webhook(client, path) == 404
+        assert await call_webhook(client, f"/hooks/alloy/{new}") == 202
+
+
+@looped
+async def test_storm_is_rate_limited(tmp_path: Path) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        assert [await call_webhook(client, path) for _ in range(WEBHOOK_BURST + 1)] == [202] * WEBHOOK_BURST + [429]
+        assert len(client.triggered) == WEBHOOK_BURST
+        client.clock.advance(2 * WEBHOOK_REFILL_SECONDS)
+        assert [await call_webhook(client, path) for _ in range(3)] == [202, 202, 429]
+
+
+@looped
+async def test_who_has_no_token_takes_nothing_from_who_has(tmp_path: Path) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        assert {await call_webhook(client, "/hooks/alloy/x") for _ in range(WEBHOOK_BURST + 1)} == {404}
+        assert await call_webhook(client, path) == 202
+
+
+@looped
+async def test_nothing_of_a_call_stands_in_the_log(tmp_path: Path) -> None:
+    async with webhook_client(tmp_path) as (client, path):
+        with capture_logs() as log:
+            await call_webhook(client, path)
+            await call_webhook(client, path, b"planted-customer-data")
+        assert "planted" not in str(log)
+        assert path.rpartition("/")[2] not in str(log)
+
+
+def signature_headers(key: RSAPrivateKey, message: bytes) -> dict[str, str]:
+    return {SIGNATURE_HEADER: key.sign(message, PKCS1v15(), SHA256()).hex()}
+
+
+@looped
+async def test_where_a_key_is_configured_a_signed_call_counts(tmp_path: Path) -> None:
+    key = create_signing_key(tmp_path)
+    async with webhook_client(tmp_path, alloy_public_key="alloy.pem") as (client, path):
+        compact = b'{"workflowId":"w","text":"\xc3\xa9/\xe2\x82\xac"}'
+        spaced = b'{ "workflowId": "w",\n "text": "\\u00e9/\xe2\x82\xac" }'
+        for sent, signed_as in ((compact, compact), (spaced, spaced), (spaced, compact)):
+            message = f"POST{client.addresses.web_ui}{path}".encode() + signed_as
+            assert await call_webhook(client, path, sent, signature_headers(key, message)) == 202
+
+
+@looped
+async def test_behind_a_proxy_it_is_the_public_address_that_is_signed(tmp_path: Path) -> None:
+    key = create_signing_key(tmp_path)
+    public = "https://forwarder.example.com"
+    async with webhook_client(tmp_path, alloy_public_key="alloy.pem", public_url=public) as (client, path):
+        body = b'{"workflowId":"w"}'
+        assert (
+            await call_webhook(client, path, body, signature_headers(key, f"POST{public}{path}".encode() + body)) == 202
+        )
+        assert (
+            await call_webhook(
+                client, path, body, signature_headers(key, f"POST{client.addresses.web_ui}{path}".encode() + body)
+            )
+            == 401
+        )
+
+
+@looped
+async def test_any_other_call_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    key, other = create_signing_key(tmp_path), create_signing_key(tmp_path / "other")
+    async with webhook_client(tmp_path, alloy_public_key="alloy.pem") as (client, path):
+        body = b'{"workflowId":"w"}'
+        message = f"POST{client.addresses.web_ui}{path}".encode() + body
+        for headers in (
+            {},
+            {SIGNATURE_HEADER: ""},
+            {SIGNATURE_HEADER: "no hex"},
+            {SIGNATURE_HEADER: "00" * 256},
+            signature_headers(other, message),
+            signature_headers(key, message + b" "),
+            signature_headers(key, message.replace(b"POST", b"PUT")),
+            signature_headers(key, body),
+        ):
+            assert await call_webhook(client, path, body, headers) == 401
+        assert client.triggered == []
