@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from datetime import datetime
 from itertools import takewhile
 
 import structlog
@@ -22,7 +21,7 @@ RETENTION_STEP_SECONDS = 0.25
 """Time between two steps of one pass."""
 
 STEP_SECONDS = 0.5
-"""Time until a change of health, or a request for the status, is noticed.
+"""Time until a change of health, or the loss of the ledger's files, is noticed.
 
 The status is not saved periodically: each save is a write to disk, and most of the time nothing has changed.
 """
@@ -43,15 +42,16 @@ class Maintenance:
         self._metrics = metrics
         self._saved_polls: dict[Feed, PollResult] = {}
         self._saved_feed_count = 0
-        self._requested_at: datetime | None = None
 
     async def run(self) -> None:
         next_retention = 0.0
         await self.save_status()
         while True:
             now = self._clock.monotonic()
-            if self._has_changed() or self._has_ledger_failed() or await self._is_status_requested():
+            if self._has_changed() or self._has_ledger_failed():
                 await self.save_status()
+            else:
+                await self._check_ledger()
             if now >= next_retention:
                 next_retention = now + (
                     RETENTION_STEP_SECONDS if await self._apply_retention() else RETENTION_INTERVAL_SECONDS
@@ -90,16 +90,12 @@ class Maintenance:
         """Return whether health changed, or a feed was polled for the first time."""
         return self._health.changed.is_set() or len(self._polls()) != self._saved_feed_count
 
-    async def _is_status_requested(self) -> bool:
-        """Return whether a command requested the status since the last check."""
+    async def _check_ledger(self) -> None:
+        """Read from the ledger: each operation fails if its files were removed, replaced or truncated."""
         try:
-            asked_at = await self._ledger.status_requested_at()
+            await self._ledger.saved_switch()
         except LedgerError as error:
             self._health.report("ledger", State.FAILED, error.message, error.hint)
-            return False
-        is_new = asked_at != self._requested_at
-        self._requested_at = asked_at
-        return is_new
 
     async def finish(self) -> None:
         """Do all maintenance at once, before the process ends."""

@@ -1,6 +1,6 @@
 """The nouns. Frozen values without I/O; every instant is an aware UTC datetime."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
@@ -119,6 +119,10 @@ class Entry:
     detail: bytes
 
 
+Token = Hashable
+"""An opaque name of a claimed entry. It is valid in the process that claimed it, until the ledger is closed."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimedEntry:
     """An entry that delivery has claimed from the ledger; `token` names it there.
@@ -127,7 +131,7 @@ class ClaimedEntry:
     A `replay` was sent before, and is to be sent again on purpose.
     """
 
-    token: int
+    token: Token
     entry: Entry
     attempts: int = 0
     unclassified_attempts: int = 0

@@ -68,20 +68,6 @@ async def test_while_nothing_happens_nothing_is_written(tmp_path: Path) -> None:
 
 
 @looped
-async def test_whoever_asks_is_told_how_it_does_now(tmp_path: Path) -> None:
-    async with running_maintenance(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as command_ledger:
-        for _ in range(2):
-            daemon.polls[FEED] = PollResult(daemon.clock.now())
-            asked_at = daemon.clock.now()
-            await command_ledger.request_status(now=asked_at)
-            await daemon.pass_time(timedelta(seconds=2))
-            status = await command_ledger.daemon_status()
-            assert status is not None
-            assert status.at >= asked_at
-            assert [each.last_poll for each in await command_ledger.feeds()] == [daemon.polls[FEED]]
-
-
-@looped
 async def test_a_feed_that_was_read_for_the_first_time_is_told_unasked(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.polls[FEED] = PollResult(daemon.clock.now())
@@ -103,21 +89,11 @@ async def test_a_reading_is_told_once(tmp_path: Path) -> None:
         again = others[-1]
         del daemon.polls[again]
         daemon.polls[again] = PollResult(daemon.clock.now())
-        await command_ledger.request_status(now=daemon.clock.now())
+        daemon.health.report("bus", State.FAILED, "it is missing")
         await daemon.pass_time(timedelta(seconds=2))
         saved = {each.feed: each.last_poll for each in await command_ledger.feeds()}
         assert saved.pop(again) == daemon.polls[again]
         assert {reading.error for reading in saved.values() if reading} == {"written over"}
-
-
-@looped
-async def test_a_question_from_a_clock_that_is_behind_is_answered_too(tmp_path: Path) -> None:
-    async with running_maintenance(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as command_ledger:
-        for now in (NOON + timedelta(days=1), NOON - timedelta(days=1)):
-            before = await command_ledger.daemon_status()
-            await command_ledger.request_status(now=now)
-            await daemon.pass_time(timedelta(seconds=2))
-            assert await command_ledger.daemon_status() != before
 
 
 @looped

@@ -93,7 +93,7 @@ def health(
     """
     config_source: ConfigSource = context.obj
     try:
-        result = _check(config_source, path="/readyz" if ready else "/livez")
+        result = ask_daemon(config_source, path="/readyz" if ready else "/livez")
     except ForwarderError as error:
         if not as_json:
             raise
@@ -108,7 +108,7 @@ def health(
     raise typer.Exit(0 if result.healthy else 1)
 
 
-def _check(config_source: ConfigSource, *, path: str) -> Health:
+def ask_daemon(config_source: ConfigSource, *, path: str) -> Health:
     """Raise SettingsError, ListenerUnreachable or ListenerNotConfigured."""
     settings = _settings(config_source)
     listener = Listener.of(settings.web)

@@ -1,19 +1,16 @@
 """`forwarder status`"""
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
+from forwarder.cli.health import ListenerNotConfigured, ask_daemon
 from forwarder.cli.output import JsonOption, echo, format_age, print_json, print_table
-from forwarder.errors import LedgerError, SettingsError
-from forwarder.ledger import Counters, FeedStatus, Ledger, is_running, ledger_file, open_ledger, require_ledger
+from forwarder.errors import ForwarderError, SettingsError
+from forwarder.ledger import Counters, FeedStatus, is_running, ledger_file, open_ledger, require_ledger
 from forwarder.settings import ConfigSource, LocalSettings, load, load_local
-
-RESPONSE_TIMEOUT_SECONDS = 2.0
-"""A running forwarder has this long to answer."""
 
 
 def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
@@ -34,30 +31,39 @@ def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
 
 
 async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> dict[str, Any]:
+    """Return the report: the lock says whether a daemon runs, the ledger what it saved, its endpoints what is newer."""
     # A running forwarder goes on with its last good settings while the file is invalid, and so does this.
     settings = valid or LocalSettings()
-    daemon_status, feeds, oldest, counters, saved_switch = None, list[FeedStatus](), None, Counters(), None
-    require_ledger(ledger_file(config_source, settings))
-    if ledger_file(config_source, settings).exists():  # before the first run there is none, and that is no error
+    file = ledger_file(config_source, settings)
+    saved, feeds, oldest, counters, saved_switch = None, list[FeedStatus](), None, Counters(), None
+    require_ledger(file)
+    if file.exists():  # before the first run there is none, and that is no error
         async with open_ledger(config_source, settings) as ledger:
-            if is_running(ledger_file(config_source, settings)):
-                await _refresh(ledger)
-            daemon_status = await ledger.daemon_status()
+            saved = await ledger.daemon_status()
             feeds = await ledger.feeds()
             oldest = await ledger.oldest_pending()
             counters = await ledger.counters()
             saved_switch = await ledger.saved_switch()
-    running = is_running(ledger_file(config_source, settings))
+    running = is_running(file)
+    live, answer = _ask(config_source) if running else (None, {})
+    components = {name: dict(component) for name, component in saved.components.items()} if saved and running else {}
+    for name, state in answer.get("components", {}).items():
+        if name in components:
+            components[name]["state"] = state
+    polls = [feed.last_poll.at for feed in feeds if feed.last_poll]
+    if answer.get("last_poll_at"):
+        polls.append(datetime.fromisoformat(answer["last_poll_at"]))
     return {
         "enabled": settings.enabled if valid else saved_switch,
         "settings_error": _settings_error(config_source),
         "running": running,
-        "pid": daemon_status.pid if running and daemon_status else None,
-        "updated_at": daemon_status.at if daemon_status else None,
-        "components": daemon_status.components if daemon_status and running else {},
+        "live": live,
+        "pid": saved.pid if running and saved else None,
+        "updated_at": saved.at if saved else None,
+        "components": components,
         "counters": counters,
         "oldest_pending_at": oldest,
-        "last_poll_at": max((feed.last_poll.at for feed in feeds if feed.last_poll), default=None),
+        "last_poll_at": max(polls, default=None),
         "feeds": [
             {
                 "workflow_id": each.feed.workflow_id,
@@ -72,14 +78,17 @@ async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> 
     }
 
 
-async def _refresh(ledger: Ledger) -> None:
-    """Request the status of the running forwarder, and wait a little. A stalled one sends none."""
-    before = await ledger.daemon_status()
-    with contextlib.suppress(LedgerError, TimeoutError):
-        await ledger.request_status(now=datetime.now(UTC))
-        async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
-            while await ledger.daemon_status() == before:  # noqa: ASYNC110  # it is another process that answers
-                await asyncio.sleep(0.02)
+def _ask(config_source: ConfigSource) -> tuple[bool | None, dict[str, Any]]:
+    """Return whether no loop of the running daemon is stalled, None if no listener tells, and its other response."""
+    try:
+        live = ask_daemon(config_source, path="/livez")
+        if not live.address:
+            return None, {}
+        return live.healthy, ask_daemon(config_source, path="/readyz").response or {}
+    except ListenerNotConfigured:
+        return None, {}
+    except ForwarderError:
+        return False, {}
 
 
 def _settings_error(config_source: ConfigSource) -> str:
@@ -128,4 +137,6 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _process(report: dict[str, Any]) -> str:
-    return f"running as process {report['pid']}" if report["running"] else "not running"
+    if not report["running"]:
+        return "not running"
+    return f"running as process {report['pid']}" + (", not responding" if report["live"] is False else "")

@@ -21,8 +21,8 @@ from forwarder.ledger.models import (
     Traffic,
 )
 from forwarder.ledger.protocol import Ledger
+from forwarder.ledger.sqlite import SqliteLedger
 from forwarder.ledger.sqlite.lock import RunningLock, is_running, require_ledger, require_writable
-from forwarder.ledger.sqlite.store import SqliteLedger
 from forwarder.settings import ConfigSource, LocalSettings
 
 __all__ = [

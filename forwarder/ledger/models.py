@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from forwarder.model import Checkpoint, Entry, Feed
+from forwarder.model import Checkpoint, Entry, Feed, Token
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    token: int
+    token: Token
     event_id: str
 
 
@@ -24,7 +24,7 @@ class Postponed:
     An unclassified attempt counts towards giving up.
     """
 
-    token: int
+    token: Token
     code: str
     due_at: datetime
     unclassified_attempt: bool = False
@@ -36,7 +36,7 @@ UNDECODABLE = "Undecodable"
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    token: int
+    token: Token
     code: str
     reason: str
 

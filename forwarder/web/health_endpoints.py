@@ -21,12 +21,19 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Return 200 while source, ledger and bus are ready, else 503; with their states."""
+    """Return 200 while source, ledger and bus are ready, else 503; with their states and the time of the last poll."""
     context = request.app[CONTEXT]
     states = {component: context.state_of(component) for component in COMPONENTS}
     draining = context.stopping.is_set()
     ready = not draining and all(state in READY_STATES for state in states.values())
-    return _json_response({"ready": ready, "draining": draining, "components": states}, is_ok=ready)
+    last_poll = max((poll.at for poll in context.polls().values()), default=None)
+    response = {
+        "ready": ready,
+        "draining": draining,
+        "components": states,
+        "last_poll_at": last_poll and last_poll.isoformat(),
+    }
+    return _json_response(response, is_ok=ready)
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forwarder.app import RuntimeConfig
+from forwarder.ledger.sqlite.payloads import decompress
 from forwarder.settings import ConfigSource, load
 from forwarder.vault import Vault
 from tests.fakes.alloy import API_KEY
@@ -102,14 +101,13 @@ def _held(ledger: Path) -> Iterator[tuple[str, str]]:
     with closing(sqlite3.connect(ledger)) as db:
         for (table,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
             for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608 - a name of the ledger's own
-                yield f"ledger, {table}", " ".join(map(_text, row))
+                values = [decompress(*row)] if table == "payloads" else row
+                yield f"ledger, {table}", " ".join(map(_text, values))
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, bytes):
         return str(value)
-    with contextlib.suppress(zlib.error):
-        return zlib.decompress(value).decode(errors="replace")
     return value.decode(errors="replace")
 
 

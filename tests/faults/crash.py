@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from forwarder.ledger.sqlite.connection import PENDING
+from forwarder.ledger.sqlite.migrations import PENDING
 from tests.fakes.eventbridge import ServedRequest, StrictEventBridge
 
 IN_FLIGHT: Final = 8

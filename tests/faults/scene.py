@@ -19,7 +19,7 @@ import httpx
 
 from forwarder.errors import ForwarderError
 from forwarder.ledger import Counters, FeedStatus
-from forwarder.ledger.sqlite.connection import SENT
+from forwarder.ledger.sqlite.migrations import SENT
 from tests.fakes.alloy import MIB, FakeAlloy
 from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
 from tests.faults import ledgers

@@ -30,9 +30,7 @@ def test_every_write_of_the_daemon_has_its_points_and_each_is_killed_at() -> Non
     """The deadly plans below kill at each of the points; here it is that no write is without one."""
     writes = {name for name, method in vars(SqliteLedger).items() if WRITES.search(source_of(method))}
     acts = {point.partition(":")[0] for point in POINTS}
-    assert writes - acts == {"retry_dead_letters", "purge_dead_letters", "replay", "request_status"}, (
-        "one commit each, of a verb"
-    )
+    assert writes - acts == {"retry_dead_letters", "purge_dead_letters", "replay"}, "one commit each, of a verb"
     assert acts - writes == {"claim", "checkpoint"}, "before publishing, and what a record does as well"
     steps = [step for half in HALVES for step in deadly_plan(2, half)]
     assert {step.word for step in steps if step.kind == "kill at"} == set(POINTS)

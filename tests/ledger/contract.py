@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pytest
 
 from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Postponed, Sent, Settlement
-from forwarder.model import Checkpoint, Feed
+from forwarder.model import Checkpoint, Feed, Token
 from tests.clocks import NOON
 from tests.loops import looped
 from tests.samples import FEED, begun, entry
@@ -26,7 +26,7 @@ async def record_ids(ledger: Ledger, *ids: str, feed: Feed = FEED) -> int:
     return await ledger.record(feed, [entry(execution_id, feed=feed) for execution_id in ids], now=NOON)
 
 
-async def claim_tokens(ledger: Ledger, limit: int = 100, after: timedelta = timedelta()) -> dict[str, int]:
+async def claim_tokens(ledger: Ledger, limit: int = 100, after: timedelta = timedelta()) -> dict[str, Token]:
     """Id to token, in the order in which they were handed out."""
     return {
         claimed_entry.entry.execution_id: claimed_entry.token

@@ -38,7 +38,9 @@ def fill(file: Path) -> None:
             failures = [entry(f"e-{number:03}", detail=detail(number)) for number in range(COUNT + 20)]
             await ledger.record(FEED, failures, now=NOON, checkpoint=Checkpoint(watermark=NOON, floor=NOON))
             claimed = await ledger.claim(20, now=NOON)
-            ended = [Sent(each.token, "id") if each.token % 2 else Dead(each.token, "No", "no") for each in claimed]
+            ended = [
+                Sent(each.token, "id") if int(str(each.token)) % 2 else Dead(each.token, "No", "no") for each in claimed
+            ]
             await ledger.settle(ended, now=NOON)
 
     asyncio.run(work())

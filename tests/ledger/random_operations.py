@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.ledger import Counters, Dead, Ledger, Postponed, Sent
-from forwarder.model import Checkpoint
+from forwarder.model import Checkpoint, Token
 from tests.clocks import NOON
 from tests.ledger.contract import LedgerContract, OpenLedger
 from tests.samples import FEED, begun, entry, examples
@@ -42,8 +42,8 @@ class LedgerModel:
         self.now = NOON
         self.states: dict[str, str] = {}
         self.due: dict[str, datetime] = {}
-        self.claimed: dict[str, int] = {}
-        self.tokens: dict[str, int] = {}
+        self.claimed: dict[str, Token] = {}
+        self.tokens: dict[str, Token] = {}
         self.forgotten = 0
 
     @staticmethod
@@ -97,7 +97,7 @@ class LedgerModel:
         await self.ledger.settle([self._settlement(token, outcome, self.now) for token in ended], now=self.now)
 
     @staticmethod
-    def _settlement(token: int, outcome: str, due: datetime) -> Sent | Dead | Postponed:
+    def _settlement(token: Token, outcome: str, due: datetime) -> Sent | Dead | Postponed:
         match outcome:
             case "sent":
                 return Sent(token, "event")

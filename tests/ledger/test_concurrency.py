@@ -13,6 +13,7 @@ import pytest
 from forwarder.errors import LedgerError
 from forwarder.ledger import Counters, Sent, SqliteLedger
 from forwarder.ledger.sqlite import metadata
+from forwarder.ledger.sqlite.traffic import UnsavedTraffic
 from forwarder.ledger.sqlite.writer import Writer
 from forwarder.model import Checkpoint, Feed
 from tests.clocks import NOON
@@ -137,9 +138,9 @@ async def test_job_without_transaction_fails_alone(file: Path) -> None:
     def rolled_back(db: sqlite3.Connection) -> None:
         db.execute("ROLLBACK")
 
-    writer = Writer(file, create=False)
+    writer = Writer(file, UnsavedTraffic(), create=False)
     await writer.start()
-    save = partial(metadata.save_bus_verified, name="a", settlement_seq=1)
+    save = partial(metadata.save_verified_seq, bus="a", seq=1)
     done = await asyncio.gather(
         writer.write(save),
         writer.write(rolled_back),
@@ -147,6 +148,6 @@ async def test_job_without_transaction_fails_alone(file: Path) -> None:
         return_exceptions=True,
     )
     assert [type(each) for each in done] == [type(None), LedgerError, int]
-    assert await writer.read(metadata.verified_seq_by_bus) == {"a": 1}
+    assert await writer.read(metadata.verified_seqs) == {"a": 1}
     assert await writer.read(metadata.last_settlement_seq) == 1
     await writer.stop()

@@ -1,18 +1,18 @@
-"""Details leave the disk when they are old enough, each alone, and no pack is packed anew more often than it must."""
+"""Payloads are deleted when they are old enough, and never while they may have to be sent again."""
 
 from pathlib import Path
 
 import pytest
 
 from forwarder.ledger import Counters, Dead, Sent, SqliteLedger
-from forwarder.ledger.sqlite.retention import PACKS_PER_STEP, PAYLOADS_PER_STEP
+from forwarder.ledger.sqlite.retention import PAYLOADS_PER_STEP
 from tests.clocks import NOON
-from tests.ledger.payload_packs import LATER, PAYLOAD_RETENTION, all_payloads, detail, numbers_on_disk, record_numbers
+from tests.ledger.stored_payloads import LATER, PAYLOAD_RETENTION, all_payloads, detail, numbers_on_disk, record_numbers
 from tests.loops import looped
 
 
 @looped
-async def test_retention_keeps_dead_letters_of_the_same_pack(tmp_path: Path) -> None:
+async def test_retention_keeps_dead_letters(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
         await record_numbers(ledger, range(10))
@@ -32,27 +32,7 @@ async def test_retention_keeps_dead_letters_of_the_same_pack(tmp_path: Path) -> 
 
 
 @looped
-async def test_retention_step_repacks_each_pack_once(tmp_path: Path) -> None:
-    """Settled across many packs, as after an outage: each pack is packed anew once, and not for each of its entries."""
-    file = tmp_path / "ledger.db"
-    pages, page = 2 * PACKS_PER_STEP, 8
-    async with SqliteLedger(file, create=True) as ledger:
-        for first in range(0, pages * page, page):
-            await record_numbers(ledger, range(first, first + page))
-        claimed = await ledger.claim(pages * page, now=NOON)
-        for position in range(page - 1):  # one of each page stays owed
-            await ledger.settle([Sent(each.token, "id") for each in claimed[position::page]], now=NOON)
-        steps = 0
-        while await ledger.apply_retention(
-            now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION
-        ):
-            steps += 1
-        assert steps <= pages // PACKS_PER_STEP + 1
-    assert numbers_on_disk(file, range(pages * page)) == list(range(page - 1, pages * page, page))
-
-
-@looped
-async def test_retention_of_single_packs_is_as_fast(tmp_path: Path) -> None:
+async def test_retention_step_deletes_its_share(tmp_path: Path) -> None:
     count = 2 * PAYLOADS_PER_STEP
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
         for number in range(count):

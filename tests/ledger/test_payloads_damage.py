@@ -1,4 +1,4 @@
-"""Whatever a damaged row or pack says, the others go out, and each with its own detail."""
+"""A damaged row never blocks the others, and never gives an entry the detail of another."""
 
 from pathlib import Path
 
@@ -7,61 +7,52 @@ import pytest
 from forwarder.ledger import UNDECODABLE, Dead, Postponed, Sent, SqliteLedger
 from tests.clocks import NOON
 from tests.ledger.ledger_files import execute_sql
-from tests.ledger.payload_packs import LATER, PAYLOAD_RETENTION, detail, record_numbers
+from tests.ledger.stored_payloads import LATER, PAYLOAD_RETENTION, detail, record_numbers
 from tests.loops import looped
 
 
 @looped
-async def test_claim_makes_dead_letters_of_an_unreadable_pack(tmp_path: Path) -> None:
+async def test_claim_makes_a_dead_letter_of_an_unreadable_payload(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
-        for first in (0, 3, 6):
-            await record_numbers(ledger, range(first, first + 3))
-        execute_sql(file, "UPDATE payloads SET body = x'00' WHERE first = 4")
-        assert [each.token for each in await ledger.claim(10, now=NOON)] == [1, 2, 3, 7, 8, 9]
+        await record_numbers(ledger, range(5))
+        execute_sql(file, "UPDATE payloads SET body = x'00' WHERE entry = 2")
+        execute_sql(file, "DELETE FROM payloads WHERE entry = 4")
+        assert [(each.token, each.entry.detail) for each in await ledger.claim(10, now=NOON)] == [
+            (number + 1, detail(number)) for number in (0, 2, 4)
+        ]
         dead_letters = await ledger.dead_letters()
         assert [(each.entry.execution_id, each.code, each.entry.detail) for each in dead_letters] == [
-            (f"e-{number}", UNDECODABLE, b"null") for number in (3, 4, 5)
+            (f"e-{number}", UNDECODABLE, b"null") for number in (1, 3)
         ]
 
 
+@pytest.mark.parametrize(
+    ("body", "is_readable"), [("CAST(body AS TEXT)", True), ("5", False), ("1.5", False), ("''", False)]
+)
 @looped
-async def test_claim_with_missing_pack_keeps_other_details(tmp_path: Path) -> None:
-    file = tmp_path / "ledger.db"
-    async with SqliteLedger(file, create=True) as ledger:
-        for first in (0, 3, 6):
-            await record_numbers(ledger, range(first, first + 3))
-        execute_sql(file, "DELETE FROM payloads WHERE first IN (1, 7)")
-        assert [(each.token, each.entry.detail) for each in await ledger.claim(10, now=NOON)] == [
-            (number + 1, detail(number)) for number in (3, 4, 5)
-        ]
-        assert (await ledger.counters()).dead == 6
-
-
-@pytest.mark.parametrize(("body", "readable_count"), [("CAST(body AS TEXT)", 6), ("5", 3), ("1.5", 3), ("''", 3)])
-@looped
-async def test_claim_with_pack_of_wrong_type_continues(tmp_path: Path, body: str, readable_count: int) -> None:
+async def test_claim_with_payload_of_wrong_type_continues(tmp_path: Path, body: str, *, is_readable: bool) -> None:
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
-        for first in (0, 3):
-            await record_numbers(ledger, range(first, first + 3))
-        execute_sql(tmp_path / "ledger.db", f"UPDATE payloads SET body = {body} WHERE first = 1")  # noqa: S608  # texts of this test
+        await record_numbers(ledger, range(4))
+        execute_sql(tmp_path / "ledger.db", f"UPDATE payloads SET body = {body} WHERE entry = 1")  # noqa: S608  # texts of this test
         claimed = await ledger.claim(9, now=NOON)
-        assert [each.entry.detail for each in claimed] == [detail(number) for number in range(6 - readable_count, 6)]
+        assert [each.entry.detail for each in claimed] == [
+            detail(number) for number in range(0 if is_readable else 1, 4)
+        ]
         await ledger.settle([Sent(each.token, "id") for each in claimed], now=NOON)
         await ledger.apply_retention(now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION)
-        assert (await ledger.counters()).dead == 6 - readable_count
+        assert (await ledger.counters()).dead == (0 if is_readable else 1)
 
 
 @looped
-async def test_claim_with_damaged_pack_number_never_mixes_details(tmp_path: Path) -> None:
+async def test_payload_under_a_damaged_key_is_nobody_elses(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
-        for first in (0, 30):
-            await record_numbers(ledger, range(first, first + 30))
-        execute_sql(file, "UPDATE payloads SET first = 23 WHERE first = 31")
-        claimed = await ledger.claim(100, now=NOON)
-        assert [(each.token, each.entry.detail) for each in claimed] == [
-            (number + 1, detail(number)) for number in range(22)
+        await record_numbers(ledger, range(9))
+        execute_sql(file, "DELETE FROM payloads WHERE entry = 3")
+        execute_sql(file, "UPDATE payloads SET entry = 3 WHERE entry = 7")
+        assert [(each.token, each.entry.detail) for each in await ledger.claim(100, now=NOON)] == [
+            (number + 1, detail(number)) for number in range(9) if number not in (2, 6)
         ]
 
 

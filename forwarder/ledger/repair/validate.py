@@ -1,4 +1,4 @@
-"""Whether a row of a damaged ledger can be one of ours: a page may stand in another table's place."""
+"""Validation of the rows of a damaged ledger: a damaged page may hold the rows of another table."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -7,33 +7,33 @@ from typing import Any
 
 import msgspec
 
+from forwarder.ledger.sqlite import history
 from forwarder.ledger.sqlite.codec import decode_checkpoint, digest, to_micros
-from forwarder.ledger.sqlite.connection import DEAD, PENDING, SENT
-from forwarder.ledger.sqlite.requeue import decode_history
+from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
 
-_PYTHON_TYPES = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+_TYPES = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
 
-LAST_MICROS = to_micros(datetime(9000, 1, 1, tzinfo=UTC))
-_SECONDS = range(LAST_MICROS // 1_000_000)
+MAX_MICROSECONDS = to_micros(datetime(9000, 1, 1, tzinfo=UTC))
+_SECONDS = range(MAX_MICROSECONDS // 1_000_000)
 _HOURS = range(len(_SECONDS) // 3600)
 
 
-class TableValidator:
-    """Of one table, as the fresh ledger declares it."""
+class TableRules:
+    """The columns of one table, their types, and the values that the ledger writes into them."""
 
     def __init__(self, db: sqlite3.Connection, table: str) -> None:
+        """`db` is an undamaged ledger."""
         self._table = table
         info = db.execute(f"PRAGMA table_info({table})").fetchall()
         self.columns = [name for _, name, *_ in info]
         self.key = next((name for _, name, *_, key in info if key), "")
-        self._types = [
-            (_PYTHON_TYPES[expected_type], not required and not key) for _, _, expected_type, required, _, key in info
-        ]
+        self._types = [(_TYPES[kind], not required and not key) for _, _, kind, required, _, key in info]
 
     def is_valid(self, row: tuple[Any, ...]) -> bool:
+        """Return whether the ledger can have written the row."""
         fits = all(
-            isinstance(value, expected_type) or (value is None and is_nullable)
-            for value, (expected_type, is_nullable) in zip(row, self._types, strict=True)
+            isinstance(value, type_) or (value is None and may_be_null)
+            for value, (type_, may_be_null) in zip(row, self._types, strict=True)
         )
         return fits and _is_possible(self._table, dict(zip(self.columns, row, strict=True)))
 
@@ -42,14 +42,14 @@ def _is_possible(table: str, row: Mapping[str, Any]) -> bool:
     try:
         match table:
             case "feeds":
-                decode_checkpoint(
-                    (row["watermark"], row["floor"], row["local_floor"], row["full_scan_at"], row["open_executions"])
-                )
+                names = ("watermark", "floor", "local_floor", "full_scan_at", "open_executions")
+                watermark, floor, local_floor, full_scan_at, open_executions = (row[name] for name in names)
+                decode_checkpoint((watermark, floor, local_floor, full_scan_at, open_executions))
                 return _are_times(row["polled_at"])
             case "executions":
                 return row["stopped"] in _SECONDS and row["recorded"] in _HOURS
             case "entries":
-                decode_history(row["history"])
+                history.decode(row["history"])
                 return (
                     row["state"] in (PENDING, SENT, DEAD)
                     and row["key"] == digest(row["execution_id"])[0]
@@ -62,5 +62,5 @@ def _is_possible(table: str, row: Mapping[str, Any]) -> bool:
         return False
 
 
-def _are_times(*epoch_micros: int | None) -> bool:
-    return all(value is None or -LAST_MICROS < value < LAST_MICROS for value in epoch_micros)
+def _are_times(*micros_since_epoch: int | None) -> bool:
+    return all(micros is None or -MAX_MICROSECONDS < micros < MAX_MICROSECONDS for micros in micros_since_epoch)

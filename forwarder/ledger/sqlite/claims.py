@@ -1,137 +1,130 @@
-"""What is due, for delivery to take."""
+"""Claiming of pending entries that are due. A claim is this process's own and is not stored."""
 
-from collections import defaultdict
+import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import partial
 from sqlite3 import SQLITE_ERROR, Connection, OperationalError
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from forwarder.ledger.models import MAX_POSTPONEMENT
+from forwarder.ledger.models import MAX_POSTPONEMENT, UNDECODABLE, Dead
 from forwarder.ledger.sqlite import payloads
 from forwarder.ledger.sqlite.codec import from_micros, to_micros
-from forwarder.ledger.sqlite.payloads import PACK
-from forwarder.model import ClaimedEntry, Entry, Feed
+from forwarder.ledger.sqlite.settlements import SettlementStore
+from forwarder.model import ClaimedEntry, Entry, Feed, Token
 
 MAX_CLAIM_BYTES = 32 * 1024 * 1024
-"""Of details that are taken at once."""
+"""The compressed details, and the details, that one claim loads."""
 
 _COLUMNS = "due_at, entry, execution_id, workflow_id, user_id, time, unclassified_attempts, attempts, replay"
 
+Row = Sequence[Any]
+"""The values of _COLUMNS. A damaged row may hold values of any type."""
 
-class DueRows(NamedTuple):
-    """Rows of entries in the order in which they are due, with the columns that `select_due` reads; and,
-    by their number, the packs that hold their details.
+
+class ClaimStore(SettlementStore):
+    """The operations by which delivery gets its entries."""
+
+    async def claim(self, limit: int, *, now: datetime) -> list[ClaimedEntry]:
+        rows = await self._writer.read(partial(_due, limit=limit, now=now, claimed=frozenset(self._claimed)))
+        if not rows:
+            return []
+        entries, undecodable = await asyncio.to_thread(_decode, rows)
+        if undecodable:
+            # One row that cannot be read must not block all others for ever.
+            reason = "its detail in the ledger cannot be read"
+            await self.settle([Dead(token, UNDECODABLE, reason) for token in undecodable], now=now)
+        self._claimed.update({each.token: (each.entry.time, each.replay) for each in entries})
+        return entries
+
+    async def next_due(self) -> datetime | None:
+        claimed = _array(self._claimed)
+
+        def load(db: Connection) -> datetime | None:
+            row = db.execute(
+                """SELECT due_at FROM entries WHERE state = 0 AND entry NOT IN (SELECT value FROM json_each(?))
+                   ORDER BY due_at LIMIT 1""",
+                (claimed,),
+            ).fetchone()
+            return None if row is None else from_micros(row[0])
+
+        return await self._writer.read(load)
+
+    async def oldest_pending(self) -> datetime | None:
+        def load(db: Connection) -> datetime | None:
+            row = db.execute("SELECT min(recorded_at) FROM entries WHERE state = 0").fetchone()
+            return None if row[0] is None else from_micros(row[0])
+
+        return await self._writer.read(load)
+
+
+def _due(db: Connection, limit: int, now: datetime, claimed: Collection[Token]) -> list[tuple[Row, bytes | None]]:
+    """Return the rows that are due and their compressed details, the earliest first, as many as may be loaded at once.
+
+    An entry due later than any postponement allows was postponed before the clock was set back, and is due as well.
     """
-
-    rows: Sequence[Sequence[Any]]
-    bodies: dict[int | None, bytes | None]
-
-
-def select_due(db: Connection, limit: int, now: datetime, excluded: Collection[int]) -> DueRows:
-    """What is due, with details as they are kept, at most `limit`, as many as fit.
-
-    What is due further ahead than anything is ever postponed was written before the clock was set back.
-    """
-    rows = _select_rows(db, (to_micros(now), to_micros(now + MAX_POSTPONEMENT), _array(excluded), limit))
-    bodies: dict[int | None, bytes | None] = {}
+    rows = _due_rows(db, (to_micros(now), to_micros(now + MAX_POSTPONEMENT), _array(claimed), limit))
+    found: list[tuple[Row, bytes | None]] = []
     size = 0
-    for index, (*_, pack) in enumerate(rows):
-        if pack not in bodies:
-            if size > MAX_CLAIM_BYTES:
-                return DueRows(rows[:index], bodies)
-            bodies[pack] = body = payloads.load_body(db, pack)
-            size += len(body or b"")
-    return DueRows(rows, bodies)
+    for row in rows:
+        if size > MAX_CLAIM_BYTES:
+            break
+        body = payloads.body_of(db, row[1])
+        size += len(body or b"")
+        found.append((row, body))
+    return found
 
 
-def _select_rows(db: Connection, parameters: tuple[int, int, str, int]) -> Sequence[Sequence[Any]]:
-    query = f"""SELECT {_COLUMNS}, {PACK} AS pack FROM entries LEFT JOIN feeds USING (feed)
+def _due_rows(db: Connection, parameters: tuple[int, int, str, int]) -> Sequence[Row]:
+    due = f"""SELECT {_COLUMNS} FROM entries LEFT JOIN feeds USING (feed)
               WHERE state = 0 AND (due_at <= ? OR due_at > ?) AND entry NOT IN (SELECT value FROM json_each(?))
-              ORDER BY due_at, entry LIMIT ?"""  # noqa: S608  # a text of ours
+              ORDER BY due_at, entry LIMIT ?"""  # noqa: S608  # a constant
     try:
-        # As one row: beside a thread that computes, each row is a wait for a turn.
-        as_json = f"SELECT json_group_array(json_array({_COLUMNS}, pack)) FROM ({query})"  # noqa: S608  # as above
-        encoded = db.execute(as_json, parameters).fetchone()
-        return sorted(msgspec.json.decode(encoded[0]))
+        # One row: the interpreter lock has to be acquired again after each, beside a thread that computes.
+        (array,) = db.execute(f"SELECT json_group_array(json_array({_COLUMNS})) FROM ({due})", parameters).fetchone()  # noqa: S608  # a constant
+        return sorted(msgspec.json.decode(array))
     except OperationalError as error:
-        # Any other is the disk's, and SQLite may have rolled all back.
+        # All other errors are the disk's, after which SQLite may have rolled back.
         if getattr(error, "sqlite_errorcode", SQLITE_ERROR) != SQLITE_ERROR:
             raise
     except (msgspec.DecodeError, TypeError):
         pass
-    # What stands in one row and can be none of ours must not hold up the others.
-    return db.execute(query, parameters).fetchall()
+    # A damaged row that JSON cannot represent must not block the others.
+    return db.execute(due, parameters).fetchall()
 
 
-def decode_due(due: DueRows) -> tuple[list[ClaimedEntry], list[int]]:
-    """Entries, as many as fit, and the tokens of those whose detail cannot be read."""
+def _decode(rows: Sequence[tuple[Row, bytes | None]]) -> tuple[list[ClaimedEntry], list[int]]:
+    """Return as many entries as may be loaded at once, and the tokens of those that cannot be read."""
     claimed: list[ClaimedEntry] = []
-    unreadable: list[int] = []
+    undecodable: list[int] = []
     size = 0
-    tokens_by_pack = _group_by_pack(due.rows)
-    payload_by_token: dict[int, bytes | None] = {}
-    for _, token, execution_id, workflow_id, user_id, time, unclassified_attempts, attempts, replay, pack in due.rows:
-        if token not in payload_by_token:
-            if claimed and size > MAX_CLAIM_BYTES:
-                break
-            pack_details = payloads.unpack(pack, due.bodies[pack])
-            payloads_by_token = {
-                each: payloads.payload_at(pack_details, each - (pack or 0)) for each in tokens_by_pack[pack]
-            }
-            payload_by_token.update(payloads_by_token)
-            size += sum(len(detail or b"") for detail in payloads_by_token.values())
-        detail, at = payload_by_token.pop(token), _time_or_none(time)
-        if detail is None or at is None:
-            unreadable.append(token)
-        else:
-            entry = Entry(execution_id, Feed(workflow_id, user_id or None), at, detail)
-            claimed.append(
-                ClaimedEntry(
-                    token,
-                    entry,
-                    attempts=_count_or_zero(attempts),
-                    unclassified_attempts=_count_or_zero(unclassified_attempts),
-                    replay=bool(replay),
-                )
-            )
-    return claimed, unreadable
+    for (_, token, execution_id, workflow_id, user_id, time, unclassified, attempts, replay), body in rows:
+        if size > MAX_CLAIM_BYTES:
+            break
+        detail, stop = payloads.decompress(token, body), _instant(time)
+        if detail is None or stop is None:
+            undecodable.append(token)
+            continue
+        size += len(detail)
+        entry = Entry(execution_id, Feed(workflow_id, user_id or None), stop, detail)
+        counts = {"attempts": _count(attempts), "unclassified_attempts": _count(unclassified)}
+        claimed.append(ClaimedEntry(token, entry, **counts, replay=bool(replay)))
+    return claimed, undecodable
 
 
-def _group_by_pack(rows: Sequence[Sequence[Any]]) -> dict[int | None, list[int]]:
-    """Tokens by the pack that holds their details: one may hold those of many, and is unpacked once."""
-    packs: defaultdict[int | None, list[int]] = defaultdict(list)
-    for _, token, *_, pack in rows:
-        packs[pack].append(token)
-    return packs
-
-
-def _time_or_none(epoch_micros: Any) -> datetime | None:
+def _instant(micros_since_epoch: Any) -> datetime | None:
     try:
-        return from_micros(epoch_micros)
+        return from_micros(micros_since_epoch)
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _count_or_zero(value: Any) -> int:
-    """Of what a damaged row says instead nothing can be made, and the entry goes out."""
+def _count(value: Any) -> int:
+    """Return the count, or 0 for the value of a damaged row: the entry is sent all the same."""
     return value if isinstance(value, int) else 0
 
 
-def next_due(db: Connection, excluded: Collection[int]) -> datetime | None:
-    row = db.execute(
-        """SELECT due_at FROM entries WHERE state = 0 AND entry NOT IN (SELECT value FROM json_each(?))
-           ORDER BY due_at LIMIT 1""",
-        (_array(excluded),),
-    ).fetchone()
-    return None if row is None else from_micros(row[0])
-
-
-def oldest_pending(db: Connection) -> datetime | None:
-    row = db.execute("SELECT min(recorded_at) FROM entries WHERE state = 0").fetchone()
-    return None if row[0] is None else from_micros(row[0])
-
-
-def _array(tokens: Collection[int]) -> str:
-    return msgspec.json.encode(tokens).decode()
+def _array(tokens: Collection[Token]) -> str:
+    return msgspec.json.encode(list(tokens)).decode()

@@ -1,4 +1,4 @@
-"""What the daemon remembers of itself, a few small values by name."""
+"""Small values by name that a ledger stores about itself."""
 
 from datetime import datetime
 from sqlite3 import Connection
@@ -9,14 +9,14 @@ import msgspec
 from forwarder.ledger.models import DaemonStatus
 from forwarder.ledger.sqlite.codec import from_micros, to_micros
 
-_daemon_statuses = msgspec.json.Decoder(DaemonStatus)
+_statuses = msgspec.json.Decoder(DaemonStatus)
 
 BUS_PREFIX = "bus:"
-"""Prefix of the name of a bus. The value is the last settlement_seq before the bus was verified."""
+"""The start of the names under which the last verification of each bus is stored, as a settlement number."""
 
 
 def enabled(db: Connection) -> bool | None:
-    """How the switch stood last."""
+    """Return the switch as it was saved last, or None if it never was."""
     value = _get(db, "enabled")
     return None if value is None else bool(value)
 
@@ -26,25 +26,17 @@ def save_enabled(db: Connection, value: bool) -> None:
 
 
 def daemon_status(db: Connection) -> DaemonStatus | None:
+    """Return the status that a daemon saved last, or None if none ever did."""
     value = _get(db, "daemon_status")
-    return None if value is None else _daemon_statuses.decode(value)
+    return None if value is None else _statuses.decode(value)
 
 
-def save_daemon_status(db: Connection, value: DaemonStatus) -> None:
-    _set(db, "daemon_status", msgspec.json.encode(value))
-
-
-def status_requested_at(db: Connection) -> datetime | None:
-    """When the daemon was asked last how it does."""
-    value = _get(db, "status_requested_at")
-    return None if value is None else from_micros(value)
-
-
-def save_status_request(db: Connection, at: datetime) -> None:
-    _set(db, "status_requested_at", to_micros(at))
+def save_daemon_status(db: Connection, status: DaemonStatus) -> None:
+    _set(db, "daemon_status", msgspec.json.encode(status))
 
 
 def discovered_at(db: Connection) -> datetime | None:
+    """Return when the last complete discovery began, or None before the first."""
     value = _get(db, "discovered_at")
     return None if value is None else from_micros(value)
 
@@ -54,38 +46,41 @@ def save_discovered_at(db: Connection, at: datetime) -> None:
 
 
 def forgotten_floor(db: Connection) -> datetime | None:
-    """The last stop of an id that was forgotten: what stopped until then is not to be recorded as new."""
+    """Return the latest stop of a forgotten id: an execution that stopped until then must not be recorded as new."""
     value = _get(db, "forgotten_floor")
     return None if value is None else from_micros(value)
 
 
-def save_forgotten_floor(db: Connection, floor: datetime) -> None:
+def raise_forgotten_floor(db: Connection, floor: datetime) -> None:
+    """Save the floor unless a later one is stored."""
     before = forgotten_floor(db)
     _set(db, "forgotten_floor", to_micros(floor if before is None else max(before, floor)))
 
 
 def last_settlement_seq(db: Connection) -> int:
+    """Return the number of the last settlement, or 0 before the first."""
     return int(_get(db, "settlement_seq") or 0)
 
 
 def next_settlement_seq(db: Connection) -> int:
+    """Return the number of the settlement that this transaction commits."""
     db.execute("INSERT INTO metadata VALUES ('settlement_seq', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")
     return last_settlement_seq(db)
 
 
-def bus_verified_seq(db: Connection, name: str) -> int | None:
-    """The last settlement_seq before a bus was last verified, if that is known of this one."""
-    value = _get(db, BUS_PREFIX + name)
+def verified_seq(db: Connection, bus: str) -> int | None:
+    """Return the last settlement before the bus was last verified to exist, or None if it never was."""
+    value = _get(db, BUS_PREFIX + bus)
     return None if value is None else int(value)
 
 
-def save_bus_verified(db: Connection, name: str, settlement_seq: int) -> None:
-    """A sight that is noted late takes nothing back that a later one told."""
-    _set(db, BUS_PREFIX + name, max(settlement_seq, bus_verified_seq(db, name) or 0))
+def save_verified_seq(db: Connection, bus: str, seq: int) -> None:
+    """Save the verification unless a later one is stored."""
+    _set(db, BUS_PREFIX + bus, max(seq, verified_seq(db, bus) or 0))
 
 
-def verified_seq_by_bus(db: Connection) -> dict[str, int]:
-    """Every bus that was verified, and the last settlement_seq before that."""
+def verified_seqs(db: Connection) -> dict[str, int]:
+    """Return the last settlement before its last verification, by bus."""
     rows = db.execute("SELECT name, value FROM metadata WHERE substr(name, 1, ?) = ?", (len(BUS_PREFIX), BUS_PREFIX))
     return {name.removeprefix(BUS_PREFIX): int(value) for name, value in rows}
 
@@ -100,15 +95,15 @@ def _set(db: Connection, name: str, value: bytes | int) -> None:
 
 
 def is_valid(name: object, value: object) -> bool:
-    """Whether it is metadata of ours, as far as one alone can tell."""
+    """Return whether a row can be one that this module wrote, as far as one row alone shows it."""
     try:
         match name, value:
             case "enabled" | "settlement_seq", int():
                 return value >= 0
-            case "discovered_at" | "forgotten_floor" | "status_requested_at", int():
+            case "discovered_at" | "forgotten_floor", int():
                 return from_micros(value) is not None
             case "daemon_status", bytes():
-                return _daemon_statuses.decode(value) is not None
+                return _statuses.decode(value) is not None
             case str(), int() if name.startswith(BUS_PREFIX):
                 return value >= 0
             case _:

@@ -1,53 +1,78 @@
-"""Telling of single entries, for whoever looks: what came last, what died, and one of them whole."""
+"""Queries of single entries and of the traffic, for display, and the daemon's saved status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from sqlite3 import Connection
 from typing import Any, Final, Literal
 
-from forwarder.ledger.models import StoredEntry
-from forwarder.ledger.sqlite.codec import from_micros, from_optional_micros
-from forwarder.ledger.sqlite.connection import DEAD, PENDING, SENT
-from forwarder.ledger.sqlite.entries import find_slot
-from forwarder.ledger.sqlite.payloads import load_payloads
+from forwarder.ledger.models import DaemonStatus, PollResult, StoredEntry, Traffic
+from forwarder.ledger.sqlite import metadata, payloads
+from forwarder.ledger.sqlite.codec import from_micros, from_optional_micros, to_micros
+from forwarder.ledger.sqlite.identities import find_id
+from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
+from forwarder.ledger.sqlite.store import SqliteStore
 from forwarder.model import Entry, Feed
 
 _STATES: Final[dict[int, Literal["pending", "sent", "dead"]]] = {PENDING: "pending", SENT: "sent", DEAD: "dead"}
 
-_STORED_ENTRY = """
+_SELECT = """
     SELECT entry, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, result, reason,
            replay
     FROM entries LEFT JOIN feeds USING (feed)
 """
 
 
-def latest_entries(db: Connection, limit: int, *, dead: bool) -> list[StoredEntry]:
-    order = "settled_at DESC, entry DESC" if dead else "entry DESC"
-    # Found before they are looked into, for of many dead letters only a few are shown.
-    found = f"SELECT entry FROM entries {'WHERE state = 2' if dead else ''} ORDER BY {order} LIMIT ?"  # noqa: S608  # texts of ours
-    return _load_entries(
-        db, db.execute(f"{_STORED_ENTRY} WHERE entry IN ({found}) ORDER BY {order}", (limit,)).fetchall()
-    )
+class QueryStore(SqliteStore):
+    """The operations that only display needs."""
+
+    async def latest_entries(self, limit: int, *, dead: bool = False) -> list[StoredEntry]:
+        order = "settled_at DESC, entry DESC" if dead else "entry DESC"
+        # The subquery limits the rows first: only a few of many dead letters are displayed.
+        latest = f"SELECT entry FROM entries {'WHERE state = 2' if dead else ''} ORDER BY {order} LIMIT ?"  # noqa: S608  # constants
+        query = f"{_SELECT} WHERE entry IN ({latest}) ORDER BY {order}"  # constants
+        return await self._writer.read(lambda db: _load(db, db.execute(query, (limit,)).fetchall()))
+
+    async def stored_entry(self, execution_id: str) -> StoredEntry | None:
+        query = f"{_SELECT} WHERE entry = (SELECT entry FROM executions WHERE key = ?)"  # noqa: S608  # a constant
+
+        def load(db: Connection) -> StoredEntry | None:
+            key, _, is_known = find_id(db, execution_id)
+            found = _load(db, db.execute(query, (key,)).fetchall()) if is_known else []
+            return found[0] if found else None
+
+        return await self._writer.read(load)
+
+    async def traffic(self, *, now: datetime) -> Traffic:
+        return await self._writer.read(partial(self._traffic.merged_with, now=now))
+
+    async def save_daemon_status(self, status: DaemonStatus, poll_results: Mapping[Feed, PollResult]) -> None:
+        def save(db: Connection) -> None:
+            metadata.save_daemon_status(db, status)
+            db.executemany(
+                "UPDATE feeds SET polled_at = ?, poll_error = ? WHERE workflow_id = ? AND user_id = ?",
+                [
+                    (to_micros(result.at), result.error, feed.workflow_id, feed.user_id or "")
+                    for feed, result in poll_results.items()
+                ],
+            )
+
+        await self._writer.write(save)
+
+    async def daemon_status(self) -> DaemonStatus | None:
+        return await self._writer.read(metadata.daemon_status)
 
 
-def stored_entry(db: Connection, execution_id: str) -> StoredEntry | None:
-    key, is_known = find_slot(db, execution_id)
-    if not is_known:
-        return None
-    query = f"{_STORED_ENTRY} WHERE entry = (SELECT entry FROM executions WHERE key = ?)"  # noqa: S608  # a text of ours
-    entries = _load_entries(db, db.execute(query, (key,)).fetchall())
-    return entries[0] if entries else None
+def _load(db: Connection, rows: Sequence[tuple[Any, ...]]) -> list[StoredEntry]:
+    details = payloads.details_of(db, [row[0] for row in rows])
+    # Without a readable detail, `claim` makes the entry a dead letter.
+    return [_stored_entry(row, details.get(row[0], b"null")) for row in rows]
 
 
-def _load_entries(db: Connection, rows: Sequence[tuple[Any, ...]]) -> list[StoredEntry]:
-    payloads_by_entry = load_payloads(db, [row[0] for row in rows])
-    # Where there is none `claim` finds this out, too, and makes it a dead letter.
-    return [_decode_entry(row, payloads_by_entry.get(row[0], b"null")) for row in rows]
-
-
-def _decode_entry(row: tuple[Any, ...], detail: bytes) -> StoredEntry:
-    """An entry that is owed has an answer only where it was sent before, and is owed once more: it counts no more."""
-    _, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, *outcome, replay = row
-    result, reason = outcome if state != PENDING else ("", "")
+def _stored_entry(row: tuple[Any, ...], detail: bytes) -> StoredEntry:
+    _, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, *ended, replay = row
+    # The result of a pending entry that was sent before no longer counts.
+    result, reason = ended if state != PENDING else ("", "")
     return StoredEntry(
         Entry(execution_id, Feed(workflow_id or "", user_id or None), from_micros(time), detail),
         _STATES[state],

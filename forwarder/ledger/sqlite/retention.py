@@ -1,83 +1,110 @@
-"""Letting go of what is old enough, a little at a time."""
+"""Retention: payloads and ids that are old enough are deleted, a few at a time."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from sqlite3 import Connection
 
 import msgspec
 
-from forwarder.ledger.sqlite import metadata, payloads
+from forwarder.ledger.sqlite import counters, metadata, payloads, traffic
 from forwarder.ledger.sqlite.codec import ceil_to_seconds, floor_to_hours, from_micros, to_micros
-from forwarder.ledger.sqlite.connection import PURGED, SENT
-from forwarder.ledger.sqlite.counters import add_to_counters
-from forwarder.ledger.sqlite.payloads import PACK
-from forwarder.ledger.sqlite.requeue import delete_entries
+from forwarder.ledger.sqlite.lock import RunningLock
+from forwarder.ledger.sqlite.migrations import PURGED, SENT
+from forwarder.ledger.sqlite.store import SqliteStore
 
 PAYLOADS_PER_STEP = 500
-PACKS_PER_STEP = 25
-"""Of more than one detail, for packing them anew is what takes long."""
-
-_EXPIRED = """state = 1 AND settled_at < :before AND NOT coalesce(
-    settlement_seq > (SELECT bus.value FROM json_each(:verified) AS bus WHERE bus.key = entries.bus), FALSE)"""
-"""In SQL, what was sent so long ago, and is not in doubt."""
 IDS_PER_STEP = 2000
 
+BETWEEN_PASSES = timedelta(hours=6)
+"""The time from the end of one pass over all ids to the start of the next."""
 
-def delete_old_payloads(db: Connection, now: datetime, payload_retention: timedelta) -> bool:
-    """Let go of details sent longer ago than `payload_retention`; whether there may be more.
+BEFORE_ALL_KEYS = -(2**63)
 
-    All that are old enough of a pack go together: it is packed anew for what stays. Those of which it is in doubt
-    whether their bus was there are kept: they may have to be sent again.
+
+class RetentionStore(SqliteStore):
+    """The operation that deletes what is old enough."""
+
+    def __init__(self, file: Path, *, create: bool = False, lock: RunningLock | None = None) -> None:
+        super().__init__(file, create=create, lock=lock)
+        self._after_key: int | None = BEFORE_ALL_KEYS
+        """Where the pass over the ids continues, or None between two passes."""
+        self._passed_at: datetime | None = None
+
+    async def apply_retention(self, *, now: datetime, id_retention: timedelta, payload_retention: timedelta) -> bool:
+        delete = partial(_delete_payloads, now=now, payload_retention=payload_retention)
+        has_more = await self._writer.write(delete)
+        await self._writer.write(partial(traffic.delete_old, now=now))
+        self._traffic.forget_old(now)
+        if self._after_key is None and (self._passed_at is None or now - self._passed_at >= BETWEEN_PASSES):
+            self._after_key = BEFORE_ALL_KEYS
+        if self._after_key is not None:
+            forget = partial(_forget, now=now, id_retention=id_retention, after_key=self._after_key)
+            self._after_key, self._passed_at = await self._writer.write(forget), now
+        return has_more or self._after_key is not None
+
+
+def discard(db: Connection, entries: Sequence[tuple[int, int]], outcome: int) -> None:
+    """Delete entries with their payloads, and keep their ids and outcome. `entries` are pairs of entry and key."""
+    db.executemany("DELETE FROM entries WHERE entry = ?", [(entry,) for entry, _ in entries])
+    payloads.delete(db, [entry for entry, _ in entries])
+    db.executemany(
+        "UPDATE executions SET entry = NULL, outcome = ? WHERE key = ?",
+        [(outcome, key) for _, key in entries],
+    )
+
+
+def _delete_payloads(db: Connection, now: datetime, payload_retention: timedelta) -> bool:
+    """Delete payloads that were sent longer ago than `payload_retention`. Return whether there may be more.
+
+    Payloads of unverified entries stay: they may have to be sent again.
     """
-    verified = msgspec.json.encode(metadata.verified_seq_by_bus(db)).decode()
-    parameters: dict[str, int | str] = {"before": to_micros(now - payload_retention), "verified": verified}
-    oldest = db.execute(
-        f"SELECT entry, {PACK} FROM entries WHERE {_EXPIRED} ORDER BY settled_at LIMIT :limit",  # noqa: S608  # texts of ours
-        parameters | {"limit": PAYLOADS_PER_STEP},
+    old = db.execute(
+        """SELECT entry, key FROM entries
+           WHERE state = 1 AND settled_at < ? AND NOT coalesce(
+               settlement_seq > (SELECT verified.value FROM json_each(?) AS verified WHERE verified.key = entries.bus),
+               FALSE)
+           ORDER BY settled_at LIMIT ?""",
+        (
+            to_micros(now - payload_retention),
+            msgspec.json.encode(metadata.verified_seqs(db)).decode(),
+            PAYLOADS_PER_STEP,
+        ),
     ).fetchall()
-    dropped = repacked = 0
-    # An entry whose pack is gone goes by itself.
-    for start, is_alone in dict.fromkeys((entry if pack is None else pack, pack is None) for entry, pack in oldest):
-        if dropped >= PAYLOADS_PER_STEP or repacked >= PACKS_PER_STEP:
-            return True
-        end = start + 1 if is_alone else payloads.next_first(db, start)
-        expired = db.execute(
-            f"SELECT entry, key FROM entries WHERE entry >= :start AND entry < :end AND {_EXPIRED}",  # noqa: S608  # as above
-            parameters | {"start": start, "end": end},
-        ).fetchall()
-        delete_entries(db, expired, SENT)
-        dropped, repacked = dropped + len(expired), repacked + (end - start > 1)
-    return dropped > 0 and len(oldest) == PAYLOADS_PER_STEP
+    discard(db, old, SENT)
+    return len(old) == PAYLOADS_PER_STEP
 
 
-def forget_ids(db: Connection, now: datetime, id_retention: timedelta, after_key: int) -> int | None:
-    """Forget the ids after a key that were recorded and stopped longer ago than `id_retention`.
+def _forget(db: Connection, now: datetime, id_retention: timedelta, after_key: int) -> int | None:
+    """Forget ids after a key that were recorded, and whose execution stopped, longer ago than `id_retention`.
 
-    The floors rise in the same commit to the last stop forgotten: of every feed, and of those to come, for a copy of a
-    workflow lists the same executions. Ids have no index by age, since years of them must stay small. A round examines
-    all; the key to go on from is returned, or None at the end of the round.
+    The same commit raises the floor of every feed, and of feeds added later, to the latest forgotten stop: a copy of a
+    workflow lists the same executions. Ids have no index by age, since years of them must stay small; a pass examines
+    all of them. Return the key from which to continue, or None at the end of the pass.
 
-    The machine's clock alone proves no age: one that is set years ahead for a minute would forget everything, and the
-    floors would hide failures that are not listed yet. The newest watermark bounds it, which is a time of the API.
+    The machine's clock alone proves no age: if it is set years ahead for a minute, everything would be forgotten, and
+    the floors would hide failures that are not listed yet. The newest watermark, a time of the API, limits it.
     """
-    (newest_watermark,) = db.execute("SELECT max(watermark) FROM feeds").fetchone()
-    if newest_watermark is not None:
-        now = min(now, from_micros(newest_watermark))
+    (newest,) = db.execute("SELECT max(watermark) FROM feeds").fetchone()
+    if newest is not None:
+        now = min(now, from_micros(newest))
     rows = db.execute(
         "SELECT key, entry, outcome, stopped, recorded FROM executions WHERE key > ? ORDER BY key LIMIT ?",
         (after_key, IDS_PER_STEP),
     ).fetchall()
     horizon = now - id_retention
-    # The hour of recording is rounded down, so only an hour that is over by then is old.
-    expired = [
+    # The hour of recording is rounded down, so only an hour that was over at the horizon is old.
+    old = [
         (key, outcome, stopped)
         for key, entry, outcome, stopped, recorded in rows
         if entry is None and stopped <= ceil_to_seconds(horizon) and recorded < floor_to_hours(horizon)
     ]
-    if expired:
-        floor = max(stopped for _, _, stopped in expired) * 1_000_000
+    if old:
+        floor = max(stopped for _, _, stopped in old) * 1_000_000
         db.execute("UPDATE feeds SET floor = max(coalesce(floor, ?), ?)", (floor, floor))
-        metadata.save_forgotten_floor(db, from_micros(floor))
-        db.executemany("DELETE FROM executions WHERE key = ?", [(key,) for key, _, _ in expired])
-        purged = sum(outcome == PURGED for _, outcome, _ in expired)
-        add_to_counters(db, forgotten=len(expired), purged=-purged, sent=purged - len(expired))
+        metadata.raise_forgotten_floor(db, from_micros(floor))
+        db.executemany("DELETE FROM executions WHERE key = ?", [(key,) for key, _, _ in old])
+        purged = sum(outcome == PURGED for _, outcome, _ in old)
+        counters.add(db, forgotten=len(old), purged=-purged, sent=purged - len(old))
     return rows[-1][0] if len(rows) == IDS_PER_STEP else None

@@ -1,22 +1,31 @@
-"""Settlements that wait for the same commit are booked as one: each by itself, they are the most of what is asked."""
+"""Settling of claimed entries: sent, postponed or dead."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
+from typing import assert_never
+
+import msgspec
 
 from forwarder.errors import LedgerError
-from forwarder.ledger.models import Settlement
-from forwarder.ledger.sqlite import requeue
-from forwarder.ledger.sqlite.writer import Writer
+from forwarder.ledger.models import Dead, Postponed, Sent, Settlement
+from forwarder.ledger.sqlite import counters, metadata
+from forwarder.ledger.sqlite.codec import to_micros
+from forwarder.ledger.sqlite.history import extended
+from forwarder.ledger.sqlite.lock import RunningLock
+from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
+from forwarder.ledger.sqlite.store import SqliteStore
+from forwarder.model import Token
 
 
 @dataclass(slots=True)
 class _Batch:
-    """What is booked together, from the first of it until the writer comes to it."""
+    """Settlements that are committed together, of one bus. It is open until the ledger's thread starts on it."""
 
     bus: str
     now: datetime
@@ -25,37 +34,106 @@ class _Batch:
     commit: asyncio.Task[int] | None = None
 
 
-class SettlementBatcher:
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._open: dict[str, _Batch] = {}
-        self._lock = Lock()  # for a batch is closed by the writer's thread
+class SettlementStore(SqliteStore):
+    """The operation that settles. Settlements that wait at the same time are committed as one batch."""
 
-    async def settle(self, settlements: Sequence[Settlement], *, bus: str, now: datetime) -> int:
-        """The number of the commit. A caller that is cancelled meanwhile does not undo it."""
-        batch = self._add(settlements, bus, now)
+    def __init__(self, file: Path, *, create: bool = False, lock: RunningLock | None = None) -> None:
+        super().__init__(file, create=create, lock=lock)
+        self._open: dict[str, _Batch] = {}
+        self._open_lock = Lock()  # the ledger's thread closes a batch, the event loop adds to it
+
+    async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
+        batch = self._join(settlements, bus, now)
         if batch.commit is None:
-            batch.commit = asyncio.create_task(self._writer.write(partial(self._commit, batch=batch)))
+            batch.commit = asyncio.create_task(self._writer.write(partial(self._settle_batch, batch=batch)))
         try:
-            return await asyncio.shield(batch.commit)
+            seq = await asyncio.shield(batch.commit)
         except LedgerError:
             raise
         except Exception:
-            # What cannot be booked must not take along what stands beside it.
+            # A settlement that cannot be stored must not take the others of its batch along.
             if batch.callers == 1:
                 raise
-            return await self._writer.write(partial(requeue.settle, settlements=settlements, bus=bus, now=now))
+            seq = await self._writer.write(partial(_settle, settlements=settlements, bus=bus, now=now))
+        sent = [settlement.token for settlement in settlements if isinstance(settlement, Sent)]
+        self._traffic.count_sent([self._claimed[token] for token in sent if token in self._claimed], now)
+        self.release([settlement.token for settlement in settlements])
+        return seq
 
-    def _add(self, settlements: Sequence[Settlement], bus: str, now: datetime) -> _Batch:
-        with self._lock:
+    def release(self, tokens: Collection[Token]) -> None:
+        for token in tokens:
+            self._claimed.pop(token, None)
+
+    async def last_settlement_seq(self) -> int:
+        return await self._writer.read(metadata.last_settlement_seq)
+
+    def _join(self, settlements: Sequence[Settlement], bus: str, now: datetime) -> _Batch:
+        with self._open_lock:
             batch = self._open.setdefault(bus, _Batch(bus, now))
             batch.settlements += settlements
             batch.callers += 1
             batch.now = now
             return batch
 
-    def _commit(self, db: Connection, batch: _Batch) -> int:
-        with self._lock:
-            if self._open.get(batch.bus) is batch:  # it is booked a second time where a neighbour failed
+    def _settle_batch(self, db: Connection, batch: _Batch) -> int:
+        with self._open_lock:
+            if self._open.get(batch.bus) is batch:  # it runs a second time if another job of its group failed
                 del self._open[batch.bus]
-        return requeue.settle(db, batch.settlements, batch.bus, batch.now)
+        return _settle(db, batch.settlements, batch.bus, batch.now)
+
+
+def _settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: datetime) -> int:
+    """Settle each entry that is pending, and return the number of the settlement."""
+    seq = metadata.next_settlement_seq(db)
+    accepted = {settlement.token: settlement.event_id for settlement in settlements if isinstance(settlement, Sent)}
+    sent = _settle_sent(db, accepted, now, seq, bus) if accepted else 0
+    dead = 0
+    for settlement in settlements:
+        match settlement:
+            case Sent():
+                pass
+            case Dead():
+                dead += _settle_dead(db, settlement, now, seq, bus)
+            case Postponed():
+                _postpone(db, settlement, now)
+            case _:
+                assert_never(settlement)
+    counters.add(db, pending=-sent - dead, sent=sent, dead=dead)
+    return seq
+
+
+def _settle_sent(db: Connection, accepted: Mapping[Token, str], now: datetime, seq: int, bus: str) -> int:
+    """Return how many of the entries were pending. One statement for all: most settlements are these."""
+    changed = db.execute(
+        """UPDATE entries SET state = ?, settled_at = ?, settlement_seq = ?, bus = ?, attempts = attempts + 1,
+                              result = accepted.value, reason = NULL
+           FROM json_each(?) AS accepted WHERE entry = CAST(accepted.key AS INTEGER) AND state = ?""",
+        (SENT, to_micros(now), seq, bus, msgspec.json.encode(accepted).decode(), PENDING),
+    )
+    return changed.rowcount
+
+
+def _settle_dead(db: Connection, dead: Dead, now: datetime, seq: int, bus: str) -> int:
+    """Return 1 if the entry was pending, else 0."""
+    changed = db.execute(
+        """UPDATE entries SET state = ?, settled_at = ?, settlement_seq = ?, bus = ?, attempts = attempts + 1,
+                              result = ?, reason = ?, history = coalesce(?, history)
+           WHERE entry = ? AND state = ?""",
+        (
+            *(DEAD, to_micros(now), seq, bus, dead.code, dead.reason),
+            *(extended(db, dead.token, dead.code, now), dead.token, PENDING),
+        ),
+    )
+    return changed.rowcount
+
+
+def _postpone(db: Connection, postponed: Postponed, now: datetime) -> None:
+    db.execute(
+        """UPDATE entries SET due_at = ?, attempts = attempts + 1, unclassified_attempts = unclassified_attempts + ?,
+                              history = ?
+           WHERE entry = ? AND state = 0""",
+        (
+            *(to_micros(postponed.due_at), postponed.unclassified_attempt),
+            *(extended(db, postponed.token, postponed.code, now), postponed.token),
+        ),
+    )

@@ -1,6 +1,6 @@
-"""One thread that owns the connection, and commits in groups.
+"""The thread that owns the connection and commits in groups.
 
-A commit costs a write to the disk whatever is in it, so everything that waits when one ends goes into the next.
+A commit costs one write to the disk whatever it contains, so all jobs that wait when a commit ends share the next one.
 """
 
 import asyncio
@@ -19,10 +19,11 @@ from forwarder.ledger.sqlite.causes import translate_error
 from forwarder.ledger.sqlite.connection import connect
 from forwarder.ledger.sqlite.file_identity import FileIdentity
 from forwarder.ledger.sqlite.lock import RunningLock, require_same_files
+from forwarder.ledger.sqlite.traffic import UnsavedTraffic
 
 log = structlog.get_logger("ledger")
 
-MAX_GROUP_JOBS = 128
+MAX_GROUP = 128
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -47,37 +48,39 @@ class _Job:
 
 
 class Writer:
-    """Runs work on a ledger's connection. Work that raises changes nothing, and leaves its neighbours alone.
+    """Runs work on the connection of a ledger. Work that raises changes nothing and does not affect other work.
 
-    No work is done while the files are not those that were opened: what it committed would be lost. `lock` is held by
-    this process, or None for a command beside a running forwarder.
+    Nothing is read or written while the files are not those that were opened: a commit would be lost.
     """
 
-    def __init__(self, file: Path, *, create: bool, lock: RunningLock | None = None) -> None:
+    def __init__(self, file: Path, traffic: UnsavedTraffic, *, create: bool, lock: RunningLock | None = None) -> None:
+        """`lock` is held by this process, or None for a command beside a running forwarder."""
         self.file = file
+        self._traffic = traffic
         self._create = create
         self._lock = lock
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
-        """Raises LedgerError."""
+        """Open the file and start the thread. Raise LedgerError if it cannot be opened."""
         connection, identity = await asyncio.to_thread(self._open)
         self._thread = threading.Thread(target=self._run, args=(connection, identity), name="ledger", daemon=True)
         self._thread.start()
 
     async def stop(self) -> None:
-        """What was asked for is done first."""
+        """Run the jobs that wait, and close the file."""
         if self._thread is not None:
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
 
     async def read(self, work: Work[T]) -> T:
+        """Return the result of the work. Raise LedgerError if the file cannot be read."""
         return await self._submit(work, writes=False)
 
     async def write(self, work: Work[T]) -> T:
-        """Returns when it is on the disk. A caller that is cancelled meanwhile does not undo it."""
+        """Return the result once it is on the disk. Cancelling the caller does not undo the work."""
         return await self._submit(work, writes=True)
 
     async def _submit(self, work: Work[T], *, writes: bool) -> T:
@@ -106,32 +109,32 @@ class Writer:
         while is_open:
             group, is_open = self._next_group()
             if group:
-                if problem := self._check_files(identity):
+                if lost := self._lost(identity):
                     for job in group:
-                        job.error = type(problem)(problem.message, hint=problem.hint)
+                        job.error = type(lost)(lost.message, hint=lost.hint)
                 else:
                     self._execute(connection, group)
                 group[0].loop.call_soon_threadsafe(_resolve_all, group)
         self._close(connection, identity)
 
-    def _check_files(self, identity: FileIdentity) -> LedgerError | None:
-        """Return why nothing may be read or written now, or None."""
-        problem: LedgerError | None = None
+    def _lost(self, identity: FileIdentity) -> LedgerError | None:
+        """Return why the files must not be read or written now, or None."""
+        lost: LedgerError | None = None
         try:
             identity.check()
         except LedgerError as error:
-            problem = error
+            lost = error
         if self._lock is not None:
             try:
-                self._lock.ensure_held()  # also without a ledger: nobody may begin a new one meanwhile
+                self._lock.ensure_held()  # also without a ledger: no other process may create a new one meanwhile
             except LedgerError as error:
-                return problem or error
-            self._lock.save_problem(problem)
-        return problem
+                return lost or error
+            self._lock.save_problem(lost)
+        return lost
 
     def _close(self, connection: sqlite3.Connection, identity: FileIdentity) -> None:
         """Close the connection, after a ledger that was removed is written back to its path."""
-        if not identity.is_safe_to_access():  # the system closes it, with the process
+        if not identity.is_safe_to_access():  # the system closes the files, with the process
             return
         try:
             if self._lock is not None and identity.is_unlinked():
@@ -147,7 +150,7 @@ class Writer:
         if first is None:
             return [], False
         group = [first]
-        while len(group) < MAX_GROUP_JOBS:
+        while len(group) < MAX_GROUP:
             try:
                 job = self._jobs.get_nowait()
             except Empty:
@@ -167,20 +170,23 @@ class Writer:
         for job in group:
             self._execute(connection, [job])
 
-    @staticmethod
-    def _commit(connection: sqlite3.Connection, group: list[_Job]) -> Exception | None:
+    def _commit(self, connection: sqlite3.Connection, group: list[_Job]) -> Exception | None:
+        writes = any(job.writes for job in group)
         try:
-            connection.execute("BEGIN IMMEDIATE" if any(job.writes for job in group) else "BEGIN")
+            connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
             for job in group:
                 job.result = job.work(connection)
-                if not connection.in_transaction:  # as SQLite rolls back by itself when its disk fails
+                if not connection.in_transaction:  # SQLite rolls back on its own if its disk fails
                     return sqlite3.OperationalError("the transaction was rolled back")
+            if writes:
+                self._traffic.save(connection)
             connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001  # it is handed to whoever asked
+            self._traffic.committed()
+        except Exception as error:  # noqa: BLE001  # it is raised in the callers
             try:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            except sqlite3.Error:  # SQLite has rolled back by itself
+            except sqlite3.Error:  # SQLite has rolled back on its own
                 return error
             return error
         return None

@@ -1,4 +1,4 @@
-"""Ledgers whose details can be told apart, and what their file holds of them."""
+"""Ledgers with distinguishable details, and the details that their file stores."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 
 from forwarder.ledger import SqliteLedger
-from forwarder.ledger.sqlite.payloads import unpack
+from forwarder.ledger.sqlite.payloads import decompress
 from forwarder.model import Checkpoint
 from tests.clocks import NOON
 from tests.samples import FEED, entry
 
 PAYLOAD_RETENTION = timedelta(days=7)
 LATER = NOON + PAYLOAD_RETENTION + timedelta(seconds=1)
-"""When what was sent at noon is old enough to go."""
+"""When payloads sent at noon are old enough to be deleted."""
 
 
 def detail(number: int, size: int = 300) -> bytes:
@@ -24,18 +24,17 @@ def detail(number: int, size: int = 300) -> bytes:
 
 
 async def record_numbers(ledger: SqliteLedger, numbers: Iterable[int]) -> None:
-    """Together, and so in one pack."""
     await ledger.add_feeds({FEED: Checkpoint()})
     await ledger.record(FEED, [entry(f"e-{number}", detail=detail(number)) for number in numbers], now=NOON)
 
 
 def all_payloads(file: Path) -> bytes:
-    """All that packs hold."""
+    """Return all stored details, one after the other."""
     with closing(sqlite3.connect(file)) as db:
-        return b"".join(b"".join(unpack(*row)) for row in db.execute("SELECT first, body FROM payloads"))
+        return b"".join(decompress(*row) or b"" for row in db.execute("SELECT entry, body FROM payloads"))
 
 
 def numbers_on_disk(file: Path, numbers: Iterable[int]) -> list[int]:
-    """Those of which the detail is still on the disk."""
+    """Return the numbers whose detail is still stored."""
     inside = all_payloads(file)
     return [number for number in numbers if f"plant-{number}-".encode() in inside]

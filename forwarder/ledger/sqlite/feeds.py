@@ -1,0 +1,106 @@
+"""Feeds and their checkpoints, the discovery of feeds, and the switch."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from sqlite3 import Connection
+
+from forwarder.errors import LedgerError
+from forwarder.ledger.models import FeedStatus, PollResult
+from forwarder.ledger.sqlite import metadata
+from forwarder.ledger.sqlite.codec import decode_checkpoint, encode_checkpoint, from_micros, to_micros
+from forwarder.ledger.sqlite.store import SqliteStore
+from forwarder.model import Checkpoint, Feed
+
+_CHECKPOINT = "watermark, floor, local_floor, full_scan_at, open_executions"
+
+
+class FeedStore(SqliteStore):
+    """The operations on feeds."""
+
+    async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
+        def add(db: Connection) -> None:
+            forgotten = metadata.forgotten_floor(db)
+            rows = []
+            for feed, first in new.items():
+                floor = first.floor if forgotten is None else max(first.floor or forgotten, forgotten)
+                rows.append((feed.workflow_id, feed.user_id or "", *encode_checkpoint(replace(first, floor=floor))))
+            db.executemany(
+                f"INSERT INTO feeds (workflow_id, user_id, {_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # a constant
+                " ON CONFLICT DO NOTHING",
+                rows,
+            )
+            if discovered_at is not None:
+                metadata.save_discovered_at(db, discovered_at)
+
+        await self._writer.write(add)
+
+    async def discovered_at(self) -> datetime | None:
+        return await self._writer.read(metadata.discovered_at)
+
+    async def checkpoint(self, feed: Feed) -> Checkpoint:
+        def load(db: Connection) -> Checkpoint:
+            row = db.execute(
+                f"SELECT {_CHECKPOINT} FROM feeds WHERE workflow_id = ? AND user_id = ?",  # noqa: S608  # a constant
+                (feed.workflow_id, feed.user_id or ""),
+            ).fetchone()
+            if row is None:
+                raise _unknown(feed)
+            return decode_checkpoint(row)
+
+        return await self._writer.read(load)
+
+    async def feeds(self) -> list[FeedStatus]:
+        def load(db: Connection) -> list[FeedStatus]:
+            rows = db.execute(
+                f"SELECT workflow_id, user_id, polled_at, poll_error, {_CHECKPOINT} FROM feeds ORDER BY 1, 2"  # noqa: S608  # a constant
+            )
+            return [
+                FeedStatus(
+                    Feed(workflow_id, user_id or None),
+                    decode_checkpoint(tuple(checkpoint)),
+                    None if polled_at is None else PollResult(from_micros(polled_at), error or ""),
+                )
+                for workflow_id, user_id, polled_at, error, *checkpoint in rows
+            ]
+
+        return await self._writer.read(load)
+
+    async def save_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
+        def save(db: Connection) -> bool | None:
+            before = metadata.enabled(db)
+            if before is not enabled:
+                metadata.save_enabled(db, enabled)
+            if enabled and before is False and skip:
+                # It becomes the floor once a response gives the API's time at this moment.
+                db.execute("UPDATE feeds SET local_floor = ?", (to_micros(now),))
+            return before
+
+        return await self._writer.write(save)
+
+    async def saved_switch(self) -> bool | None:
+        return await self._writer.read(metadata.enabled)
+
+
+def feed_number(db: Connection, feed: Feed) -> int:
+    """Return the number of a feed. Raise LedgerError if it was never added."""
+    row = db.execute(
+        "SELECT feed FROM feeds WHERE workflow_id = ? AND user_id = ?", (feed.workflow_id, feed.user_id or "")
+    ).fetchone()
+    if row is None:
+        raise _unknown(feed)
+    return int(row[0])
+
+
+def save_checkpoint(db: Connection, number: int, checkpoint: Checkpoint) -> None:
+    """Save the checkpoint of a feed. Its floor only rises: retention may have raised it during the scan."""
+    watermark, floor, local_floor, full_scan_at, open_executions = encode_checkpoint(checkpoint)
+    db.execute(
+        """UPDATE feeds SET watermark = ?, floor = max(coalesce(floor, ?), coalesce(?, floor)), local_floor = ?,
+                            full_scan_at = ?, open_executions = ? WHERE feed = ?""",
+        (watermark, floor, floor, local_floor, full_scan_at, open_executions, number),
+    )
+
+
+def _unknown(feed: Feed) -> LedgerError:
+    return LedgerError(f"the ledger has no feed {feed}")
