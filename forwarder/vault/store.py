@@ -32,16 +32,18 @@ MIN_SUFFIXED_SECRET_CHARACTERS = 16
 
 
 class SealedSecret(msgspec.Struct, frozen=True):
-    """`box` is base64 of nonce and ciphertext."""
+    """A stored secret. `sealed` is base64 of nonce and ciphertext."""
 
     set_at: datetime
-    box: str
+    sealed: str
 
 
-class VaultFile(msgspec.Struct, frozen=True):
+class VaultFile(msgspec.Struct, frozen=True, rename={"format": "forwarder_vault"}):
+    """The content of the file. The key of the format's number also identifies the file as a vault."""
+
     format: Annotated[int, msgspec.Meta(ge=1)]
     master_key: str
-    sealed: dict[str, SealedSecret]
+    secrets: dict[str, SealedSecret]
 
 
 class Vault:
@@ -67,8 +69,8 @@ class Vault:
         master_key.require_not_world_accessible(file)
         for key in keys:
             if key.id == content.master_key:
-                vault = cls(file, key, _upgrade(key, content, file))
-                for name in content.sealed:
+                vault = cls(file, key, content.secrets)
+                for name in content.secrets:
                     vault.reveal(name)
                 return vault
         raise VaultError(
@@ -122,7 +124,7 @@ class Vault:
         return [f"{path} is open to its group" for path in paths if master_key.is_open_to_group(path)]
 
     def _write(self) -> None:
-        content = VaultFile(format=FORMAT, master_key=self.key.id, sealed=self._sealed)
+        content = VaultFile(format=FORMAT, master_key=self.key.id, secrets=self._sealed)
         text = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
         try:
             atomicfile.replace(self.file, text, mode=0o600)
@@ -142,6 +144,9 @@ def _read(file: Path) -> VaultFile | None:
             f"the vault {file} cannot be read: {error.strerror}", hint="correct [vault] file, or the file's permissions"
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if _is_before_0_2(file):
+            hint = "move it away and set the keys again: vaults of versions before 0.2 are not read"
+            raise VaultError(f"{file} is not a vault of this version", hint=hint) from None
         hint = "restore it from a backup; only without one move it away and set the keys again"
         raise VaultError(f"the vault {file} is damaged", hint=hint) from None
     if content.format > FORMAT:
@@ -149,31 +154,30 @@ def _read(file: Path) -> VaultFile | None:
     return content
 
 
-def _upgrade(key: MasterKey, content: VaultFile, file: Path) -> dict[str, SealedSecret]:
-    """Sealed as in the format in force, which is written with the next change."""
-    if content.format == FORMAT:
-        return content.sealed
-    return {
-        name: _seal(key, name, _unseal(key, name, sealed, file, content.format), sealed.set_at)
-        for name, sealed in content.sealed.items()
-    }
+def _is_before_0_2(file: Path) -> bool:
+    """Return whether the file has the keys of a vault before 0.2."""
+    try:
+        content = msgspec.json.decode(atomicfile.read(file))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"format", "master_key", "sealed"} <= content.keys()
 
 
-def _associated_data(name: str, set_at: datetime, form: int) -> bytes:
-    return f"forwarder vault {form}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
+def _associated_data(name: str, set_at: datetime) -> bytes:
+    return f"forwarder_vault {FORMAT}\0{name}\0{set_at.isoformat()}".encode(errors="replace")
 
 
 def _seal(key: MasterKey, name: str, value: str, set_at: datetime) -> SealedSecret:
     nonce = secrets.token_bytes(NONCE_BYTES)
-    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _associated_data(name, set_at, FORMAT))
-    return SealedSecret(set_at=set_at, box=base64.b64encode(box).decode())
+    box = nonce + AESGCM(key.key).encrypt(nonce, value.encode(), _associated_data(name, set_at))
+    return SealedSecret(set_at=set_at, sealed=base64.b64encode(box).decode())
 
 
-def _unseal(key: MasterKey, name: str, sealed: SealedSecret, file: Path, form: int | None = None) -> str:
-    """`form` is that of the file it stands in, where that is an older one."""
+def _unseal(key: MasterKey, name: str, secret: SealedSecret, file: Path) -> str:
+    """Return the secret. Raise VaultError if it, its name or its date was changed."""
     try:
-        box = base64.b64decode(sealed.box, validate=True)
-        associated_data = _associated_data(name, sealed.set_at, form or FORMAT)
+        box = base64.b64decode(secret.sealed, validate=True)
+        associated_data = _associated_data(name, secret.set_at)
         return AESGCM(key.key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], associated_data).decode()
     except (InvalidTag, ValueError, binascii.Error):
         raise VaultError(

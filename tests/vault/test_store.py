@@ -69,9 +69,9 @@ def test_a_changed_byte_of_any_box_opens_nothing(name: str, at: int, flip: int) 
     with TemporaryDirectory() as folder:
         home = filled_vault_folder(Path(folder))
         content = json.loads(home.vault_file.read_bytes())
-        box = bytearray(base64.b64decode(content["sealed"][name]["box"]))
+        box = bytearray(base64.b64decode(content["secrets"][name]["sealed"]))
         box[at % len(box)] ^= flip
-        content["sealed"][name]["box"] = base64.b64encode(box).decode()
+        content["secrets"][name]["sealed"] = base64.b64encode(box).decode()
         home.vault_file.write_text(json.dumps(content))
         with pytest.raises(VaultError) as raised:
             home.open()
@@ -96,32 +96,32 @@ def test_a_changed_byte_anywhere_gives_an_error_or_the_true_secrets(at: int, fli
 
 
 def swapped(content: dict[str, Any], part: str) -> None:
-    one, other = content["sealed"]["alloy-api-key"], content["sealed"]["aws-access-key-id"]
+    one, other = content["secrets"]["alloy-api-key"], content["secrets"]["aws-access-key-id"]
     one[part], other[part] = other[part], one[part]
 
 
 def dated(content: dict[str, Any]) -> None:
-    content["sealed"]["alloy-api-key"]["set_at"] = "2026-11-03T12:00:00Z"
+    content["secrets"]["alloy-api-key"]["set_at"] = "2026-11-03T12:00:00Z"
 
 
 def renamed(content: dict[str, Any]) -> None:
-    content["sealed"]["aws-session-token"] = content["sealed"].pop("alloy-api-key")
+    content["secrets"]["aws-session-token"] = content["secrets"].pop("alloy-api-key")
 
 
 def emptied(content: dict[str, Any]) -> None:
-    content["sealed"]["alloy-api-key"]["box"] = ""
+    content["secrets"]["alloy-api-key"]["sealed"] = ""
 
 
 def not_base64(content: dict[str, Any]) -> None:
-    content["sealed"]["alloy-api-key"]["box"] = "ü" + content["sealed"]["alloy-api-key"]["box"]
+    content["secrets"]["alloy-api-key"]["sealed"] = "ü" + content["secrets"]["alloy-api-key"]["sealed"]
 
 
 def cut_box(content: dict[str, Any]) -> None:
-    content["sealed"]["alloy-api-key"]["box"] = content["sealed"]["alloy-api-key"]["box"][:16]
+    content["secrets"]["alloy-api-key"]["sealed"] = content["secrets"]["alloy-api-key"]["sealed"][:16]
 
 
 @pytest.mark.parametrize(
-    "tamper", [lambda content: swapped(content, "box"), dated, renamed, emptied, not_base64, cut_box]
+    "tamper", [lambda content: swapped(content, "sealed"), dated, renamed, emptied, not_base64, cut_box]
 )
 def test_values_names_and_dates_belong_together(home: VaultFolder, tamper: Any) -> None:
     content = json.loads(home.vault_file.read_bytes())
@@ -131,7 +131,10 @@ def test_values_names_and_dates_belong_together(home: VaultFolder, tamper: Any) 
         home.open()
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"null", b"[]", b"\xff", b"[" * 5000, b'{"format": 1}', b"not json"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"null", b"[]", b"\xff", b"[" * 5000, b'{"format": 1}', b'{"forwarder_vault": 1}', b"not json"],
+)
 def test_a_damaged_file_is_told(home: VaultFolder, content: bytes) -> None:
     home.vault_file.write_bytes(content)
     with pytest.raises(VaultError, match="damaged") as raised:
@@ -141,7 +144,7 @@ def test_a_damaged_file_is_told(home: VaultFolder, content: bytes) -> None:
 
 def test_a_file_of_a_newer_format_is_refused(home: VaultFolder) -> None:
     content = json.loads(home.vault_file.read_bytes())
-    home.vault_file.write_text(json.dumps({**content, "format": 2}))
+    home.vault_file.write_text(json.dumps({**content, "forwarder_vault": 2}))
     with pytest.raises(VaultError, match="newer forwarder"):
         home.open()
 
@@ -219,3 +222,13 @@ def test_a_credential_that_its_group_may_open_is_not_warned_about(tmp_path: Path
     (handed / master_key.CREDENTIAL).write_bytes(home.key_file.read_bytes())
     (handed / master_key.CREDENTIAL).chmod(0o440)
     assert VaultFolder(tmp_path, {"CREDENTIALS_DIRECTORY": str(handed)}).open().warnings() == []
+
+
+def test_a_vault_before_0_2_is_refused_as_foreign(home: VaultFolder) -> None:
+    content = {"format": 1, "master_key": home.open().key.id, "sealed": {}}
+    home.vault_file.write_text(json.dumps(content))
+    home.vault_file.chmod(0o600)
+    with pytest.raises(VaultError, match="is not a vault of this version") as raised:
+        home.open()
+    assert "set the keys again" in raised.value.hint
+    assert json.loads(home.vault_file.read_text()) == content
