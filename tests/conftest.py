@@ -4,7 +4,7 @@ import pytest
 from forwarder.settings.models import variable
 from tests.browser.chrome import missing_requirement
 
-# A property says how many examples it needs as a share of a profile's 100; see tests/samples.py. What CI runs is the
+# A property says how many examples it needs as a share of a profile's 100; see tests/factories.py. What CI runs is the
 # same each time; `make fuzz` looks for what nobody has seen yet.
 hypothesis.settings.register_profile("short", max_examples=100, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("long", max_examples=1000, derandomize=True, deadline=None)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from forwarder import atomicfile
-from tests.disks import unprivileged
+from tests.disk_faults import unprivileged
 
 
 def modes(path: Path) -> int:

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forwarder.heartbeat import HeartbeatClock, Heartbeats, task_location
-from tests.clocks import QuickClock
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 WORK = 60.0
 

@@ -11,9 +11,9 @@ from forwarder.ledger import DaemonStatus, PollResult, SqliteLedger
 from forwarder.maintenance import Maintenance
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
-from tests.clocks import NOON, QuickClock
+from tests.factories import FEED, some_settings
 from tests.loops import looped, until
-from tests.samples import FEED, some_settings
+from tests.virtual_clock import NOON, QuickClock
 
 
 class MaintenanceHarness:

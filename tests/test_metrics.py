@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from forwarder.aws.responses import CODES
 from forwarder.metrics import NO_RESPONSE, OTHER, Metrics
-from tests.clocks import NOON
+from tests.virtual_clock import NOON
 
 METRIC_NAMES = {
     "forwarder_executions_listed_total",

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from forwarder.redaction import Redactor
-from tests.samples import examples, texts, trees
+from tests.factories import examples, texts, trees
 
 # In its letters no shape, name or scheme can hide, and no other text holds it.
 SECRET = "s3cr3tQzXwVvKkJjYy"

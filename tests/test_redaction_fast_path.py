@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from forwarder.redaction import Redactor
 from forwarder.redaction.patterns import cannot_match
 from forwarder.redaction.redactor import MAX_CACHED_CHARACTERS, MAX_CACHED_TEXTS
-from tests.samples import examples, texts, trees
+from tests.factories import examples, texts, trees
 from tests.test_redaction import plants, strings
 
 signs = st.sampled_from(

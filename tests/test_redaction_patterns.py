@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.redaction import MAX_DEPTH, REDACTED, Redactor
-from tests.samples import examples, is_linear
+from tests.factories import examples, is_linear
 
 SECRET = "s3cr3tQzXwVvKkJjYy"
 

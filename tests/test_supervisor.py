@@ -11,8 +11,8 @@ from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
 from forwarder.model import State
 from forwarder.supervisor import keep_running
-from tests.clocks import QuickClock
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 
 @looped

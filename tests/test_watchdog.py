@@ -16,8 +16,8 @@ from forwarder.heartbeat import Heartbeats
 from forwarder.model import State
 from forwarder.systemd import ServiceManager
 from forwarder.watchdog import MAX_STALLED_STEPS, Watchdog, status_text, watch_ticks
-from tests.clocks import QuickClock
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 
 class Listening:

@@ -4,8 +4,8 @@ from datetime import timedelta
 import pytest
 
 from forwarder.demo.sample_data import execution
-from tests.clocks import NOON
 from tests.fakes.alloy import FakeAlloy
+from tests.virtual_clock import NOON
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
 from forwarder.model import Feed
-from tests.clocks import QuickClock
+from tests.factories import some_settings
 from tests.fakes.alloy import API_KEY, MIB
-from tests.samples import some_settings
+from tests.virtual_clock import QuickClock
 
 FEED = Feed("w")
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from forwarder.demo.sample_data import FAILURES, VARIANTS, execution
-from tests.clocks import NOON
+from tests.virtual_clock import NOON
 
 
 def record(execution_id: str = "e-1", outcome: Any = "failed-block", variant: Any = "2024-03") -> dict[str, Any]:

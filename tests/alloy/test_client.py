@@ -12,11 +12,11 @@ from forwarder.errors import (
 )
 from forwarder.model import Feed
 from tests.alloy.harness import FEED, ids, open_client
-from tests.clocks import NOON
 from tests.fakes import alloy as faults
 from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.loops import looped
+from tests.virtual_clock import NOON
 
 
 @pytest.mark.parametrize("compress", [False, True])

@@ -14,11 +14,11 @@ from forwarder.errors import (
     SourceUnavailable,
 )
 from tests.alloy.harness import FEED, ids, open_client
-from tests.clocks import NOON, QuickClock
 from tests.fakes import alloy as faults
 from tests.fakes.actions import Chunked, Hang, HttpResponse, ResetAfter, ResetBefore
 from tests.fakes.alloy import API_KEY, MIB, FakeAlloy
 from tests.loops import looped
+from tests.virtual_clock import NOON, QuickClock
 
 Fault = faults.Fault
 

@@ -24,8 +24,8 @@ from tests.alloy.pages import (
     well_formed,
     with_field,
 )
-from tests.clocks import NOON
-from tests.samples import examples, trees
+from tests.factories import examples, trees
+from tests.virtual_clock import NOON
 
 STARTED = NOON - timedelta(seconds=1.5)
 

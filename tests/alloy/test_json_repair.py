@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forwarder.alloy.json_repair import MAX_DEPTH, TOO_DEEP, repair_json
 from tests.alloy.pages import malformed_values
-from tests.samples import examples, is_linear, trees
+from tests.factories import examples, is_linear, trees
 
 
 @given(trees)

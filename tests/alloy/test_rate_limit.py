@@ -6,8 +6,8 @@ import pytest
 
 from forwarder.alloy.rate_limit import MAX_PAUSE_SECONDS, RateLimiter
 from forwarder.metrics import Metrics
-from tests.clocks import QuickClock
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 
 async def acquired_at(rate_limiter: RateLimiter, clock: QuickClock, number: int) -> list[float]:

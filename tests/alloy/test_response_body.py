@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from forwarder.alloy.response_body import BoundedBody
 from forwarder.errors import PageTooLarge, PageUnreadable, SourceUnavailable
+from tests.factories import examples
 from tests.fakes.actions import pieces
 from tests.fakes.alloy import MIB, gzip_bomb
-from tests.samples import examples
 
 
 @given(st.binary(max_size=5000), st.integers(1, 700), st.sampled_from(["", "identity", "gzip", "x-gzip", " GZIP "]))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from forwarder.alloy.times import is_no_time, read_time
-from tests.samples import examples, trees
+from tests.factories import examples, trees
 
 TIME = datetime(2026, 11, 20, 3, 12, 40, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.eventbridge import Event, EventBridgeBus, PublishResult
 from forwarder.aws.responses import RequestRefusal
 from forwarder.settings.models import variable
-from tests.clocks import NOON, QuickClock
+from tests.factories import some_settings
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
 from tests.fakes.signing import Key
-from tests.samples import some_settings
+from tests.virtual_clock import NOON, QuickClock
 
 
 def stored_keys(key: Key = KEY) -> StoredKeys:

@@ -6,11 +6,11 @@ import pytest
 
 from forwarder.errors import BusMissing, DestinationError, DestinationRefused, DestinationUnavailable
 from tests.aws.harness import delivered, events, open_bus, raised_by, served
-from tests.clocks import QuickClock
 from tests.fakes import bus_faults
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 pytestmark = pytest.mark.usefixtures("either_client")
 

@@ -11,12 +11,12 @@ from forwarder.aws.credentials import StoredKeys
 from forwarder.errors import DestinationRefused, VaultError
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 from tests.aws.harness import delivered, events, identity, open_bus, publish_ids, raised_by, stored_keys
-from tests.clocks import NOON
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 from tests.loops import looped
 from tests.vault.vault_folder import VaultFolder
+from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.usefixtures("either_client")
 

@@ -22,14 +22,14 @@ from forwarder.aws.responses import RequestRefusal, put_events_error
 from forwarder.errors import DestinationRefused, DestinationUnavailable
 from forwarder.model import Accepted, Unknown
 from tests.aws.harness import delivered, events, open_bus, served
-from tests.clocks import NOON
+from tests.factories import examples
 from tests.fakes.actions import Action, HttpResponse, Line, Raw
 from tests.fakes.bus_faults import Fault
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
 from tests.fakes.wire import WireServer
 from tests.loops import looped
-from tests.samples import examples
+from tests.virtual_clock import NOON
 
 KEYS = ReadOnlyCredentials(KEY.id, KEY.secret, None, None)
 ENTRIES = [{"Source": "alloy.embedded", "Detail": "{}"}]

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from forwarder.aws.responses import RequestRefusal, common_refusal, entry_outcome, is_valid_response, put_events_error
 from forwarder.errors import BusUnverified, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.model import Accepted, Rejected, Retry, Unknown
-from tests.samples import examples, texts, trees
+from tests.factories import examples, texts, trees
 
 URL = "https://events.eu-central-1.amazonaws.com/?planted-secret=1"
 

@@ -7,7 +7,7 @@ Every module `bench_*.py` is one benchmark, named after its file. It has
 
 and the first line of its docstring is its title. The bench (`bench.py`) offers
 
-    bench.contest(title, unit, {name: turn})         contestants take turns, round by round → medians, spread, ratios
+    bench.compare(title, unit, {name: turn})         contestants take turns, round by round → medians, spread, ratios
     bench.quantiles(title, unit, {name: samples})    how values are distributed
     bench.curve(title, x, unit, {name: points})      a figure against a growing thing
     bench.goal(1, "…", ratio, at_least=4)            whether a goal holds

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import quantiles
 
-from tests.benchmarks import contest, plot
-from tests.benchmarks.contest import Contest, Turn
+from tests.benchmarks import comparison, plot
+from tests.benchmarks.comparison import Contest, Turn
 from tests.benchmarks.goals import Classification
 from tests.benchmarks.report import Report, number
 
@@ -28,7 +28,7 @@ class Bench:
         self.verdicts: list[Classification] = []
         self._report = report
 
-    def contest(
+    def compare(
         self, title: str, unit: str, contestants: Mapping[str, Turn], *, against: str = "", pieces: int = 1
     ) -> Contest:
         """Ratios are told to the contestant `against`, or to the first.
@@ -36,7 +36,7 @@ class Bench:
         Each turn may be cut into so many pieces, in as many more rounds: what disturbs the machine for a moment then
         disturbs one of them all the less.
         """
-        held = contest.hold(contestants, rounds=pieces * self.rounds, seconds=self.seconds / pieces)
+        held = comparison.hold(contestants, rounds=pieces * self.rounds, seconds=self.seconds / pieces)
         other = against or next(iter(contestants))
         rows = [
             [name, number(held.median(name)), *map(number, held.spread(name)), f"{held.ratio(name, other):.2f} ×"]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.benchmarks.backlog import owe
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.daemon import Daemon, daemon
-from tests.benchmarks.owed import owe
-from tests.benchmarks.remembered import remember
+from tests.benchmarks.id_history import remember
 from tests.benchmarks.sink import sink
 from tests.benchmarks.source import source
 

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from forwarder.ledger import SqliteLedger
 from forwarder.model import Entry
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.contest import Turn
+from tests.benchmarks.comparison import Turn
 from tests.benchmarks.daemon import daemon
-from tests.benchmarks.remembered import ASKED, FEED, an_id, remember
+from tests.benchmarks.id_history import ASKED, FEED, an_id, remember
 from tests.benchmarks.stages import a_detail
 
 GOALS = (3,)
@@ -42,7 +42,7 @@ def run(bench: Bench) -> None:
             "recording, one caller": lambda seconds: asyncio.run(recorded(file, seconds, callers=1)),
             f"recording, {CALLERS} callers": lambda seconds: asyncio.run(recorded(file, seconds, callers=CALLERS)),
         }
-        held = bench.contest(f"ledger, {told}", "ids/s", contestants)
+        held = bench.compare(f"ledger, {told}", "ids/s", contestants)
         bench.goal(3, f"known-checks, {told}", held.median("known, 100 asked at once"), unit="/s", at_least=100_000)
         best = held.best(*list(contestants)[1:])
         bench.goal(3, f"recordings, {told}", held.median(best), unit="/s", at_least=20_000)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.benchmarks.backlog import owe
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.daemon import Daemon, daemon
-from tests.benchmarks.owed import owe
 from tests.benchmarks.sink import sink
 
 GOALS = (3,)

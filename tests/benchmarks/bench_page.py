@@ -15,10 +15,10 @@ from forwarder.ledger import SqliteLedger, TimeWindow
 from forwarder.model import Checkpoint, Entry, Feed
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.bench_publishing import a_detail
-from tests.benchmarks.contest import Turn
-from tests.benchmarks.peer import Peer
-from tests.benchmarks.readers import readers
+from tests.benchmarks.comparison import Turn
+from tests.benchmarks.line_process import Peer
 from tests.benchmarks.sink import Sink, sink
+from tests.benchmarks.web_clients import readers
 from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import log_in, metric, web_address
 from tests.fakes.alloy import API_KEY, FakeAlloy
@@ -66,7 +66,7 @@ def _readers(bench: Bench) -> None:
                 }
                 if not bench.quick:
                     contestants[PRESS] = beside(f"read {READERS} 0")
-                held = bench.contest("Delivery beside readers of the page", "events/s", contestants)
+                held = bench.compare("Delivery beside readers of the page", "events/s", contestants)
     bench.note("readers and bus share the cores with the forwarder")
     bench.goal(8, f"delivery beside {WATCH}", held.ratio(WATCH, "nobody reads"), at_least=LEAST_LEFT)
 

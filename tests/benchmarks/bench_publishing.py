@@ -17,7 +17,7 @@ import msgspec
 from forwarder.demo.sample_data import BLOCK_IDS, customer_order
 from tests.benchmarks import javascript, publishers
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.contest import Turn
+from tests.benchmarks.comparison import Turn
 from tests.benchmarks.publishers import BATCH, IN_FLIGHT, KEYS, REGION
 from tests.benchmarks.sink import Sink, sink
 
@@ -50,7 +50,7 @@ def run(bench: Bench) -> None:
                         "entries": json.loads(json.dumps(publishers.entries(detail), default=str))}  # fmt: skip
                 contestants["JavaScript SDK"] = open_.enter_context(javascript.javascript(modules, work))
             contestants |= publishers.parts(detail)
-            held = bench.contest(f"PutEvents, {kibibytes} KB", "entries/s", contestants, pieces=2)
+            held = bench.compare(f"PutEvents, {kibibytes} KB", "entries/s", contestants, pieces=2)
         bench.note("microseconds an entry: " + ", ".join(f"{part} {1e6 / held.median(part):.1f}" for part in PARTS))
         best = held.best(*SDKS)
         bench.goal(1, f"{kibibytes} KB, to {best}", held.ratio(OURS, best), at_least=wanted)

@@ -13,9 +13,9 @@ from forwarder.demo.sample_data import Variant
 from forwarder.intake.classify import Classifier
 from forwarder.model import Classification, Execution
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.contest import Turn
+from tests.benchmarks.comparison import Turn
 from tests.benchmarks.pages import page
-from tests.samples import some_settings
+from tests.factories import some_settings
 
 GOALS = (2,)
 
@@ -34,7 +34,7 @@ def run(bench: Bench) -> None:
                 "of which decoding": megabytes(decode_page, body),
             }
             what = f"{records} x {size // 1024} KB, {variant}"
-            held = bench.contest(f"reading, {what}", "MB/s", contestants)
+            held = bench.compare(f"reading, {what}", "MB/s", contestants)
             bench.goal(2, what, held.ratio("forwarder", "json.loads"), at_least=12)
             bench.goal(2, f"memory, {what}", memory_of(body) / len(body), unit="of its bytes", at_most=1)
 

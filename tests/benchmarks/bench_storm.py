@@ -25,27 +25,27 @@ FEEDS = 200
 
 
 def run(bench: Bench) -> None:
-    """The slow ones get fewer failures, and are compared by failures a second. Each costs the careful one the same;
-    the honest one writes all ids anew with each page, so it begins with those of the first half of the storm.
+    """The slow ones get fewer failures, and are compared by failures a second. Each costs the threaded one the same;
+    the simple one writes all ids anew with each page, so it begins with those of the first half of the storm.
     """
     failures = {
         "forwarder": 10_000 if bench.quick else 100_000,
-        "careful script": 4_000 if bench.quick else 20_000,
-        "honest script": 1_000 if bench.quick else 2_000,
+        "threaded baseline": 4_000 if bench.quick else 20_000,
+        "simple baseline": 1_000 if bench.quick else 2_000,
     }
     half = failures["forwarder"] // 2
     rounds = 1 if bench.quick else 3
     rates: dict[str, list[float]] = {name: [] for name in failures}
     blocked: list[float] = []
     for _ in range(rounds):
-        rates["honest script"].append(of_script("honest_script", failures["honest script"], seen=half))
-        rates["careful script"].append(of_script("careful_script", failures["careful script"]))
+        rates["simple baseline"].append(of_script("baseline_simple", failures["simple baseline"], seen=half))
+        rates["threaded baseline"].append(of_script("baseline_threads", failures["threaded baseline"]))
         rates["forwarder"].append(of_forwarder(failures["forwarder"], blocked))
     medians = {name: median(values) for name, values in rates.items()}
     for name, count in failures.items():
         told = ", ".join(f"{rate:,.0f}" for rate in rates[name])
         bench.note(f"  {name}: {medians[name]:,.0f} failures/s, from {count:,} failures (rounds: {told})")
-    for name, wanted in (("honest script", 12), ("careful script", 2.5)):
+    for name, wanted in (("simple baseline", 12), ("threaded baseline", 2.5)):
         ratios = [ours / theirs for ours, theirs in zip(rates["forwarder"], rates[name], strict=True)]
         bench.goal(4, f"{failures['forwarder']:,} failures, to the {name}", median(ratios), at_least=wanted)
     ceilings = {name: measure() for name, measure in STAGES.items()}

@@ -27,7 +27,7 @@ from forwarder.daemon import run
 from forwarder.ledger import Counters
 from forwarder.settings import ConfigSource, load_local
 from forwarder.vault import ALLOY_API_KEY, Vault, master_key
-from tests.benchmarks.peer import Peer, peer
+from tests.benchmarks.line_process import Peer, peer
 
 TICK = 0.002
 SECRETS = {

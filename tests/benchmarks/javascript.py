@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.contest import Turn
-from tests.benchmarks.peer import peer
+from tests.benchmarks.comparison import Turn
+from tests.benchmarks.line_process import peer
 
 PACKAGE = "@aws-sdk/client-eventbridge@3"
 PROGRAM = Path(__file__).with_name("put_events.cjs")

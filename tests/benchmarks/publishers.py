@@ -23,9 +23,9 @@ from forwarder.aws.put_events import PutEventsClient, Signer
 from forwarder.aws.responses import entry_outcome, is_valid_response
 from forwarder.clock import SystemClock
 from forwarder.model import Accepted
-from tests.benchmarks.contest import Turn
+from tests.benchmarks.comparison import Turn
 from tests.benchmarks.sink import EVENT_ID
-from tests.samples import some_settings
+from tests.factories import some_settings
 
 IN_FLIGHT = 16
 BATCH = 10

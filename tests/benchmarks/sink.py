@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from tests.benchmarks.peer import Peer, module
+from tests.benchmarks.line_process import Peer, module
 
 MOST_ENTRIES = 10
 END = b"\r\n\r\n"

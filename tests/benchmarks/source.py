@@ -17,8 +17,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from urllib.parse import parse_qs, urlsplit
 
+from tests.benchmarks.line_process import Peer, module
 from tests.benchmarks.pages import NEWEST, record
-from tests.benchmarks.peer import Peer, module
 
 END = b"\r\n\r\n"
 PLACE = "{id}"

@@ -22,7 +22,7 @@ from tests.benchmarks import publishers
 from tests.benchmarks.pages import NEWEST, page
 from tests.benchmarks.sink import sink
 from tests.benchmarks.source import Source, source
-from tests.samples import some_settings
+from tests.factories import some_settings
 
 SIZE = 2048
 LOGS = Feed("w-0")

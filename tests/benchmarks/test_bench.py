@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.benchmarks import contest
+from tests.benchmarks import comparison
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.contest import Contest
+from tests.benchmarks.comparison import Contest
 from tests.benchmarks.report import Report, number
 from tests.benchmarks.sink import sink
 
@@ -25,14 +25,14 @@ def bench(report: Report, tmp_path: Path) -> Bench:
 def test_everybody_takes_a_turn_in_every_round_and_each_round_is_begun_by_another() -> None:
     turns: list[str] = []
 
-    def turn(name: str) -> contest.Turn:
+    def turn(name: str) -> comparison.Turn:
         def take(_seconds: float) -> float:
             turns.append(name)
             return 1.0
 
         return take
 
-    held = contest.hold({name: turn(name) for name in "abc"}, rounds=4, seconds=0)
+    held = comparison.hold({name: turn(name) for name in "abc"}, rounds=4, seconds=0)
     assert "".join(turns) == "abc" + "abc" + "bca" + "cab" + "abc"
     assert {name: len(rates) for name, rates in held.rates.items()} == {"a": 4, "b": 4, "c": 4}
 
@@ -44,7 +44,7 @@ def test_a_ratio_is_the_median_of_those_of_each_round() -> None:
 
 
 def test_what_is_found_is_told_and_drawn(bench: Bench, report: Report, tmp_path: Path) -> None:
-    bench.contest("A contest & more", "things/s", {"first": lambda _: 2000.0, "second": lambda _: 500.0})
+    bench.compare("A contest & more", "things/s", {"first": lambda _: 2000.0, "second": lambda _: 500.0})
     bench.quantiles("Values", "ms", {"first": [float(value) for value in range(101)]})
     bench.curve("Growth", "size", "things/s", {"first": [(1, 10), (1000, 9)], "second": [(1, 1)]})
     told = report.text.split()

@@ -15,10 +15,10 @@ from forwarder.ledger import Counters, SqliteLedger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint
 from tests.aws.harness import identity, stored_keys
-from tests.clocks import NOON, QuickClock
+from tests.factories import FEED, entry, some_settings
 from tests.fakes.eventbridge import BUS, REGION, StrictEventBridge
 from tests.fakes.signing import Key
-from tests.samples import FEED, entry, some_settings
+from tests.virtual_clock import NOON, QuickClock
 
 
 @dataclass

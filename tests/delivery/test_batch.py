@@ -11,8 +11,8 @@ from forwarder.aws.eventbridge import Event
 from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
 from forwarder.event.event_size import entry_bytes
 from forwarder.model import ClaimedEntry
+from tests.factories import entry, examples, some_settings
 from tests.fakes import put_events
-from tests.samples import entry, examples, some_settings
 
 TEMPLATE = EventTemplate("alloy.embedded", "Workflow Execution Failed", 262_144)
 LIMIT = 20_000

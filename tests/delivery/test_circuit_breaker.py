@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from forwarder.delivery.circuit_breaker import BACKOFF_SECONDS, CircuitBreaker, FailureType, Permit
-from tests.clocks import QuickClock
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 
 async def acquire_all(breaker: CircuitBreaker, most: int = 100) -> list[Permit]:

@@ -10,9 +10,9 @@ from forwarder.delivery.publishing import publish
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, EventsRefused
 from forwarder.model import Accepted, ClaimedEntry, Outcome, Rejected, Retry
-from tests.clocks import NOON
+from tests.factories import entry
 from tests.loops import looped
-from tests.samples import entry
+from tests.virtual_clock import NOON
 
 TOO_LARGE = RequestRefusal("413", "too large", is_entry_specific=True)
 WRONG_NAME = RequestRefusal("ValidationException", "Value at 'entries.1.member.eventBusName'", is_entry_specific=False)

@@ -14,8 +14,8 @@ from forwarder.delivery.reporting import DeliveryReporter
 from forwarder.delivery.retry import decide
 from forwarder.metrics import Metrics
 from forwarder.model import Accepted, ClaimedEntry, Outcome, Rejected, Retry
-from tests.clocks import NOON, QuickClock
-from tests.samples import entry
+from tests.factories import entry
+from tests.virtual_clock import NOON, QuickClock
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from forwarder.delivery.retry import MAX_BACKOFF_SECONDS, MAX_UNCLASSIFIED_ATTEMPTS, decide
 from forwarder.ledger import Dead, Postponed, Sent
 from forwarder.model import Accepted, ClaimedEntry, Rejected, Retry, Unknown
-from tests.clocks import NOON
-from tests.samples import entry
+from tests.factories import entry
+from tests.virtual_clock import NOON
 
 CLAIMED = ClaimedEntry(7, entry("e-1"))
 

@@ -9,8 +9,8 @@ from forwarder.errors import LedgerUnavailable
 from forwarder.health import Health
 from forwarder.ledger import Ledger, Sent
 from forwarder.model import State
-from tests.clocks import NOON, QuickClock
 from tests.loops import looped
+from tests.virtual_clock import NOON, QuickClock
 
 BUS = "eu-west-1/failures"
 

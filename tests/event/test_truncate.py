@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from forwarder.event.event_size import max_detail_bytes
 from forwarder.event.schema import schema
 from forwarder.event.truncate import LONG_STRING_BYTES, SHEDDABLE, SHORT_STRING_BYTES, fit, fit_encoded, truncate_text
-from tests.samples import examples, texts, trees
+from tests.factories import examples, texts, trees
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 MIN_DETAIL_BYTES = max_detail_bytes("s" * 256, "t" * 128, 16_384)

@@ -17,9 +17,9 @@ from forwarder.vault import Vault
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import KEY
 from tests.faults.crash import IN_FLIGHT, spoiled_requests
-from tests.faults.home import SECRETS
-from tests.faults.scene import Scene
-from tests.faults.world import CANARY
+from tests.faults.installation import SECRETS
+from tests.faults.simulation_environment import Scene
+from tests.faults.workload import CANARY
 
 PLANTED: Final = (
     *(CANARY, API_KEY, KEY.secret),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.home import Daemon, faults_in
-from tests.faults.stage import Stage, staged
+from tests.faults.environment import Stage, staged
+from tests.faults.installation import Daemon, faults_in
 
 
 @pytest.fixture

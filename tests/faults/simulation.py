@@ -13,16 +13,16 @@ from random import Random
 from typing import Any, Final
 
 from forwarder.model import Feed
-from tests.faults import at_bus, at_process, at_source, checks
-from tests.faults.home import eventually
+from tests.faults import bus_steps, checks, process_steps, source_steps
+from tests.faults.installation import eventually
 from tests.faults.plan import Step, told
-from tests.faults.scene import MARGIN, Scene, on_stage
-from tests.faults.world import USERS, WORKFLOWS
+from tests.faults.simulation_environment import MARGIN, Scene, on_stage
+from tests.faults.workload import USERS, WORKFLOWS
 
 WATCHED: Final = frozenset(Feed(workflow, USERS.get(workflow)) for workflow in WORKFLOWS)
 """What the settings name; discovery may add to it."""
 
-ACTS: Final = at_source.ACTS | at_bus.ACTS | at_process.ACTS
+ACTS: Final = source_steps.ACTS | bus_steps.ACTS | process_steps.ACTS
 
 LONGEST_END: Final = 900.0
 """Simulated seconds in which every feed is read to the bottom once all is well, whatever waits it was told before."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.home import Daemon
-from tests.faults.stage import NOISE, Stage, numbered
+from tests.faults.environment import NOISE, Stage, numbered
+from tests.faults.installation import Daemon
 
 
 def stopped_after(stage: Stage, *ids: str) -> None:

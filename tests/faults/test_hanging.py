@@ -14,8 +14,8 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.faults.clock import SimTime
 from tests.faults.control import CONTROL, WORK, Driver
-from tests.faults.home import UNDER_TEST, Daemon, Home
-from tests.faults.stage import QUICK, Stage
+from tests.faults.environment import QUICK, Stage
+from tests.faults.installation import UNDER_TEST, Daemon, Home
 
 MAX_WORK_SECONDS = "3"
 

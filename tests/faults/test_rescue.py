@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.fakes import bus_faults
-from tests.faults.home import Daemon
-from tests.faults.stage import Stage, numbered
+from tests.faults.environment import Stage, numbered
+from tests.faults.installation import Daemon
 from tests.ledger.damaged_ledger import pages, spoil
 
 

@@ -21,8 +21,8 @@ import pytest
 
 from tests.fakes import bus_faults
 from tests.fakes.actions import Hang
-from tests.faults.home import FORWARDER, ROOT, Daemon, eventually
-from tests.faults.stage import Stage, numbered, staged
+from tests.faults.environment import Stage, numbered, staged
+from tests.faults.installation import FORWARDER, ROOT, Daemon, eventually
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 

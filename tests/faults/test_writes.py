@@ -17,7 +17,7 @@ from forwarder.ledger.sqlite.lock import LEDGER_CREATED_LINE, lock_file
 from forwarder.settings import ConfigSource, load, load_local
 from forwarder.settings.edit import set_value
 from forwarder.vault.rotate import rotate
-from tests.faults.home import ROOT, SECRETS, Home
+from tests.faults.installation import ROOT, SECRETS, Home
 from tests.ledger.damaged_ledger import WHOLE, fill, pages, spoil
 from tests.ledger.ledger_files import counters
 
@@ -47,7 +47,7 @@ def dying(tmp_path: Path) -> Dying:
         start.mkdir()
         before(Home(start, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9"))
         done = subprocess.run(  # noqa: S603 - the program under test
-            [sys.executable, "-m", "tests.faults.dying", str(tmp_path), *command],
+            [sys.executable, "-m", "tests.faults.kill_at_step", str(tmp_path), *command],
             input=stdin,
             capture_output=True,
             text=True,

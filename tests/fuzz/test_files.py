@@ -14,10 +14,10 @@ from forwarder.errors import ForwarderError, SettingsError, VaultError
 from forwarder.settings import ConfigSource, load, load_local
 from forwarder.settings.models import setting_names, variable
 from forwarder.settings.reference import template
-from tests.clocks import NOON
+from tests.factories import examples, texts
 from tests.fuzz.byte_strategies import damaged, hostile
-from tests.samples import examples, texts
 from tests.vault.vault_folder import SECRETS, VaultFolder
+from tests.virtual_clock import NOON
 
 PLANTED = "pl4nted"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from forwarder.alloy.rate_limit import MAX_PAUSE_SECONDS, RateLimiter
 from forwarder.alloy.responses import retry_after
-from tests.clocks import NOON, QuickClock
+from tests.factories import examples
 from tests.fuzz.byte_strategies import damaged
-from tests.samples import examples
+from tests.virtual_clock import NOON, QuickClock
 
 DATE = format_datetime(NOON, usegmt=True)
 

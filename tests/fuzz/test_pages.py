@@ -19,10 +19,10 @@ from forwarder.event.schema import schema
 from forwarder.intake.classify import Classifier
 from forwarder.intake.transform import EventBuilder
 from tests.alloy.pages import body, encoded, malformed, record
-from tests.clocks import NOON
+from tests.factories import FEED, examples, some_settings, trees
 from tests.fakes.put_events import entry_refusal
 from tests.fuzz.byte_strategies import damaged, hostile
-from tests.samples import FEED, examples, some_settings, trees
+from tests.virtual_clock import NOON
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 SETTINGS = some_settings(destination={"max_entry_bytes": 16_384})

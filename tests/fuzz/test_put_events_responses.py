@@ -14,11 +14,11 @@ from forwarder.aws.responses import RequestRefusal
 from forwarder.errors import DestinationError
 from forwarder.model import Accepted
 from tests.aws.harness import events, open_bus
+from tests.factories import examples, texts, trees
 from tests.fakes.actions import HttpResponse
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fuzz.byte_strategies import hostile
-from tests.samples import examples, texts, trees
 
 VALID_RESPONSE = json.dumps(
     {"FailedEntryCount": 1, "Entries": [{"EventId": "e"}, {"ErrorCode": "X", "ErrorMessage": "m"}]}

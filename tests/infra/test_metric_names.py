@@ -3,8 +3,8 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from forwarder.metrics import Metrics
-from tests.clocks import NOON
 from tests.infra.metric_names import METRIC_LABELS
+from tests.virtual_clock import NOON
 
 
 def test_the_list_is_what_the_door_tells() -> None:

@@ -16,9 +16,9 @@ from forwarder.intake.transform import EventBuilder
 from forwarder.ledger import SqliteLedger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint
-from tests.clocks import QuickClock
+from tests.factories import FEED, begun, some_settings
 from tests.fakes.alloy import API_KEY, FakeAlloy
-from tests.samples import FEED, begun, some_settings
+from tests.virtual_clock import QuickClock
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 WORKFLOW = FEED.workflow_id

@@ -5,8 +5,8 @@ from typing import Any
 
 from forwarder.intake.scheduler import Scheduler
 from forwarder.model import Feed
-from tests.clocks import QuickClock
-from tests.samples import some_settings
+from tests.factories import some_settings
+from tests.virtual_clock import QuickClock
 
 A, B, C = Feed("a"), Feed("b"), Feed("c")
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 5, 120

@@ -13,7 +13,7 @@ from forwarder.demo.fake_alloy import FakeAlloyApi
 from forwarder.demo.sample_data import FAILURES, Outcome, execution, is_failed_record, rfc3339
 from forwarder.errors import PageUndecodable, PageUnreadable, SourceUnavailable
 from forwarder.model import Feed
-from tests.clocks import QuickClock
+from tests.virtual_clock import QuickClock
 
 WORKFLOW = "w-1"
 POISON = {"executionId": "poison", "status": "success", "startedAt": "2026-11-02T11:59:00.000Z"}

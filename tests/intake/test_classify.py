@@ -12,8 +12,8 @@ from forwarder.alloy.decode import decode_page
 from forwarder.demo.sample_data import FAILURES, VARIANTS, execution, is_failed_record
 from forwarder.intake.classify import Classifier, has_block_error, has_error
 from forwarder.model import Classification, Execution
-from tests.clocks import NOON
-from tests.samples import encoded, examples, some_settings, trees
+from tests.factories import encoded, examples, some_settings, trees
+from tests.virtual_clock import NOON
 
 RUNNING, FAILED, SUCCEEDED, UNKNOWN = (
     Classification.RUNNING,

@@ -8,12 +8,12 @@ import pytest
 from forwarder.demo.sample_data import execution
 from forwarder.intake.transform_queue import THREAD_RESULT_BYTES
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
+from tests.factories import FEED
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.intake.reader_harness import DAY, HOUR, MINUTE, WORKFLOW, reader_harness
 from tests.loops import looped
-from tests.samples import FEED
+from tests.virtual_clock import NOON
 
 
 @looped

@@ -19,9 +19,9 @@ from forwarder.intake.transform import EventBuilder
 from forwarder.ledger import SqliteLedger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint
-from tests.clocks import QuickClock
+from tests.factories import FEED, examples, some_settings
 from tests.intake.simulated_api import WORKFLOW, Crash, SimulatedApi, Traits
-from tests.samples import FEED, examples, some_settings
+from tests.virtual_clock import QuickClock
 
 JUMPS = [timedelta(), timedelta(seconds=5), timedelta(minutes=9), timedelta(hours=2), timedelta(hours=10)]
 

@@ -11,7 +11,7 @@ from forwarder.intake.scheduler import (
     Scheduler,
 )
 from forwarder.model import Feed
-from tests.clocks import QuickClock
+from tests.factories import some_settings
 from tests.intake.scheduler_harness import (
     MAX_INTERVAL_SECONDS,
     MIN_INTERVAL_SECONDS,
@@ -23,7 +23,7 @@ from tests.intake.scheduler_harness import (
     wait_for_next,
 )
 from tests.loops import looped
-from tests.samples import some_settings
+from tests.virtual_clock import QuickClock
 
 
 async def intervals(scheduler: Scheduler, clock: QuickClock, arrivals: list[int]) -> list[float]:

@@ -4,7 +4,7 @@ from forwarder.errors import SourceError, SourceRefused, SourceUnavailable
 from forwarder.health import Health
 from forwarder.intake.source_health import COMPONENT, SourceHealth
 from forwarder.model import Feed, State
-from tests.clocks import QuickClock
+from tests.virtual_clock import QuickClock
 
 A, B, C = Feed("a"), Feed("b"), Feed("c")
 LATE = SourceUnavailable("it did not answer in time", hint="wait")

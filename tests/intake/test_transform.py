@@ -16,9 +16,9 @@ from forwarder.event.event_size import entry_bytes
 from forwarder.event.schema import schema
 from forwarder.intake.transform import EventBuilder, unredacted_error
 from forwarder.model import MAX_ID_BYTES, Execution, Feed
-from tests.clocks import NOON
+from tests.factories import FEED, a_failure, examples, some_settings, texts, trees
 from tests.fakes.put_events import entry_refusal
-from tests.samples import FEED, a_failure, examples, some_settings, texts, trees
+from tests.virtual_clock import NOON
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 SOURCE, DETAIL_TYPE = "alloy.embedded", "Workflow Execution Failed"

@@ -8,9 +8,9 @@ import pytest
 
 from forwarder.intake.transform_queue import MAX_PORTION_BYTES, THREAD_RESULT_BYTES, TransformQueue
 from forwarder.model import Entry, Execution, Feed
-from tests.clocks import NOON
+from tests.factories import FEED, a_failure
 from tests.loops import looped
-from tests.samples import FEED, a_failure
+from tests.virtual_clock import NOON
 
 
 class RecordingBuilder:

@@ -10,9 +10,9 @@ from forwarder.intake.scheduler import Scheduler
 from forwarder.intake.triggers import Triggers
 from forwarder.model import Feed
 from forwarder.supervisor import background_tasks
-from tests.clocks import QuickClock
+from tests.factories import some_settings
 from tests.loops import looped
-from tests.samples import some_settings
+from tests.virtual_clock import QuickClock
 
 A, U, B = Feed("a"), Feed("a", "u"), Feed("b")
 

@@ -10,9 +10,9 @@ import pytest
 
 from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Postponed, Sent, Settlement
 from forwarder.model import Checkpoint, Feed, Token
-from tests.clocks import NOON
+from tests.factories import FEED, begun, entry
 from tests.loops import looped
-from tests.samples import FEED, begun, entry
+from tests.virtual_clock import NOON
 
 OpenLedger: TypeAlias = Callable[[], AbstractAsyncContextManager[Ledger]]
 

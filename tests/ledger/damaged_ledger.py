@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from forwarder.ledger import Counters, Dead, DeadLetter, Sent, SqliteLedger
 from forwarder.model import Checkpoint, ClaimedEntry, Feed
-from tests.clocks import NOON
-from tests.samples import FEED, entry
+from tests.factories import FEED, entry
+from tests.virtual_clock import NOON
 
 T = TypeVar("T")
 

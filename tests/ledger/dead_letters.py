@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from forwarder.ledger import Counters, Dead, Ledger, Postponed, Sent, TimeWindow
-from tests.clocks import NOON
+from tests.factories import entry
 from tests.ledger.contract import HOUR, SECOND, LedgerContract, OpenLedger, claim_tokens, record_ids
 from tests.loops import looped
-from tests.samples import entry
+from tests.virtual_clock import NOON
 
 
 async def dead_letter_all(ledger: Ledger, ids: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from forwarder.ledger import Counters, SqliteLedger
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
-from tests.samples import FEED, entry
+from tests.factories import FEED, entry
+from tests.virtual_clock import NOON
 
 
 def counters(file: Path) -> Counters:

@@ -1,9 +1,9 @@
 """What every kind of ledger must do about a bus that was not there, and accepted all the same."""
 
 from forwarder.ledger import Counters, Sent
-from tests.clocks import NOON
 from tests.ledger.contract import ANOTHER_BUS, BUS, DAY, HOUR, LedgerContract, OpenLedger, claim_tokens, record_ids
 from tests.loops import looped
+from tests.virtual_clock import NOON
 
 
 class MissingBusContract(LedgerContract):

@@ -6,7 +6,7 @@ import pytest
 
 from forwarder.ledger import Dead, Lag, MinuteCounts, Postponed, Sent, Settlement, StoredEntry, TimeWindow, Traffic
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
+from tests.factories import FEED, begun, entry
 from tests.ledger.contract import (
     DAY,
     HOUR,
@@ -18,7 +18,7 @@ from tests.ledger.contract import (
     record_ids,
 )
 from tests.loops import looped
-from tests.samples import FEED, begun, entry
+from tests.virtual_clock import NOON
 
 MINUTE = timedelta(minutes=1)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from forwarder.ledger import Counters, Dead, Ledger, Postponed, Sent
 from forwarder.model import Checkpoint, Token
-from tests.clocks import NOON
+from tests.factories import FEED, begun, entry, examples
 from tests.ledger.contract import LedgerContract, OpenLedger
-from tests.samples import FEED, begun, entry, examples
+from tests.virtual_clock import NOON
 
 IDS = [f"e-{number}" for number in range(8)]
 ID_RETENTION, PAYLOAD_RETENTION = timedelta(days=30), timedelta(days=1)

@@ -4,7 +4,7 @@ import pytest
 
 from forwarder.ledger import Counters, Dead, Sent
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
+from tests.factories import FEED, begun, entry
 from tests.ledger.contract import (
     DAY,
     HOUR,
@@ -17,7 +17,7 @@ from tests.ledger.contract import (
     record_ids,
 )
 from tests.loops import looped
-from tests.samples import FEED, begun, entry
+from tests.virtual_clock import NOON
 
 
 class RetentionContract(LedgerContract):

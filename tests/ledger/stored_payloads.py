@@ -11,8 +11,8 @@ import msgspec
 from forwarder.ledger import SqliteLedger
 from forwarder.ledger.sqlite.payloads import decompress
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
-from tests.samples import FEED, entry
+from tests.factories import FEED, entry
+from tests.virtual_clock import NOON
 
 PAYLOAD_RETENTION = timedelta(days=7)
 LATER = NOON + PAYLOAD_RETENTION + timedelta(seconds=1)

@@ -16,11 +16,11 @@ from forwarder.ledger.sqlite import metadata
 from forwarder.ledger.sqlite.traffic import UnsavedTraffic
 from forwarder.ledger.sqlite.writer import Writer
 from forwarder.model import Checkpoint, Feed
-from tests.clocks import NOON
+from tests.factories import FEED, entry
 from tests.ledger.contract import DAY, HOUR, apply_all_retention, claim_tokens, record_ids
 from tests.ledger.ledger_files import counters, create_ledger
 from tests.loops import looped
-from tests.samples import FEED, entry
+from tests.virtual_clock import NOON
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ import asyncio, sys
 from pathlib import Path
 from forwarder.ledger import SqliteLedger
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
-from tests.samples import FEED, entry
+from tests.virtual_clock import NOON
+from tests.factories import FEED, entry
 
 async def record():
     async with SqliteLedger(Path(sys.argv[1]), create=True) as ledger:

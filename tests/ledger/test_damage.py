@@ -10,10 +10,10 @@ import pytest
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import Counters, SqliteLedger
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
-from tests.disks import full_disk, unprivileged
+from tests.disk_faults import full_disk, unprivileged
+from tests.factories import FEED, entry
 from tests.ledger.ledger_files import counters, create_ledger, execute_sql
-from tests.samples import FEED, entry
+from tests.virtual_clock import NOON
 
 
 @pytest.fixture

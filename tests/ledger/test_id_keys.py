@@ -7,11 +7,11 @@ import pytest
 
 from forwarder.ledger import SqliteLedger
 from forwarder.ledger.sqlite.codec import digest
-from tests.clocks import NOON
+from tests.factories import FEED, entry
 from tests.ledger.contract import record_ids
 from tests.ledger.ledger_files import create_ledger
 from tests.loops import looped
-from tests.samples import FEED, entry
+from tests.virtual_clock import NOON
 
 ANOTHER_FINGERPRINT = 42
 

@@ -6,9 +6,9 @@ import pytest
 
 from forwarder.ledger import Counters, Dead, Sent, SqliteLedger
 from forwarder.ledger.sqlite.retention import PAYLOADS_PER_STEP
-from tests.clocks import NOON
 from tests.ledger.stored_payloads import LATER, PAYLOAD_RETENTION, all_payloads, detail, numbers_on_disk, record_numbers
 from tests.loops import looped
+from tests.virtual_clock import NOON
 
 
 @looped

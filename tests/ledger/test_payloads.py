@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from forwarder.ledger import SqliteLedger
 from forwarder.ledger.sqlite.payloads import DICTIONARY, NUMBER_BYTES, compress, decompress
-from tests.clocks import NOON
+from tests.factories import FEED, entry
 from tests.ledger.ledger_files import execute_sql
 from tests.ledger.stored_payloads import detail, record_numbers
 from tests.loops import looped
-from tests.samples import FEED, entry
+from tests.virtual_clock import NOON
 
 
 def stored(number: int, body: bytes) -> bytes:

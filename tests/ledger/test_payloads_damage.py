@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from forwarder.ledger import UNDECODABLE, Dead, Postponed, Sent, SqliteLedger
-from tests.clocks import NOON
 from tests.ledger.ledger_files import execute_sql
 from tests.ledger.stored_payloads import LATER, PAYLOAD_RETENTION, detail, record_numbers
 from tests.loops import looped
+from tests.virtual_clock import NOON
 
 
 @looped

@@ -14,8 +14,8 @@ import pytest
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger.repair.recover import recover
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
-from tests.disks import no_file_larger_than, unprivileged
+from tests.disk_faults import no_file_larger_than, unprivileged
+from tests.factories import FEED
 from tests.ledger.damaged_ledger import (
     COUNT,
     OTHER,
@@ -31,7 +31,7 @@ from tests.ledger.damaged_ledger import (
     spoil,
 )
 from tests.ledger.ledger_files import counters, create_ledger, execute_sql
-from tests.samples import FEED
+from tests.virtual_clock import NOON
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from forwarder.ledger import Counters, Postponed, Sent, Settlement, SqliteLedger
-from tests.clocks import NOON
 from tests.ledger.contract import ANOTHER_BUS, BUS, claim_tokens, record_ids
 from tests.loops import looped
+from tests.virtual_clock import NOON
 
 IDS = [f"n-{number}" for number in range(200)]
 

@@ -13,10 +13,10 @@ from forwarder.errors import LedgerError
 from forwarder.ledger import SqliteLedger
 from forwarder.ledger.repair.recover import recover
 from forwarder.model import Checkpoint
-from tests.clocks import NOON
+from tests.factories import FEED, entry
 from tests.ledger.damaged_ledger import detail
 from tests.ledger.ledger_files import counters, create_ledger
-from tests.samples import FEED, entry
+from tests.virtual_clock import NOON
 
 
 @pytest.fixture

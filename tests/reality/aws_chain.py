@@ -10,8 +10,8 @@ import pytest
 from forwarder.aws.credential_chain import load_keys
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.errors import DestinationError
+from tests.factories import some_settings
 from tests.fakes.eventbridge import BUS, REGION
-from tests.samples import some_settings
 
 SECRET = "pl4nted"
 """No message may hold it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import Stage
+from tests.faults.environment import Stage
 
 STATE = """
 import ctypes, resource

@@ -14,7 +14,6 @@ import pytest
 
 from forwarder.diagnostics import run_checks
 from forwarder.settings.load import resolve_config
-from tests.clocks import QuickClock
 from tests.e2e.harness import CommandResult, Home, eventually, fail, sent
 from tests.fakes import credential_endpoints as endpoints
 from tests.fakes import sts
@@ -24,6 +23,7 @@ from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 ARN = "arn:aws:iam::123456789012:role/publisher"
 STEPS = ["settings", "vault", "logs API", "AWS identity", "event bus", "counters"]

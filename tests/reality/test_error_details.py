@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from forwarder.intake.transform import unredacted_error
-from tests.samples import a_failure
+from tests.factories import a_failure
 
 NODE_API_ERROR = {
     "name": "NodeApiError",

@@ -14,8 +14,8 @@ from typing import Final
 
 import pytest
 
-from tests.faults.home import Daemon
-from tests.faults.stage import Stage, numbered
+from tests.faults.environment import Stage, numbered
+from tests.faults.installation import Daemon
 
 SOON: Final = 10.0
 NOBODY_LISTENS: Final = "http://127.0.0.1:9"

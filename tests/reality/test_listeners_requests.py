@@ -17,10 +17,10 @@ from structlog.testing import capture_logs
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.connection import HEADERS
 from forwarder.web.tokens import issue_token
-from tests.clocks import NOON
 from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import create_webhook, http_request, web_address
 from tests.loops import looped
+from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
 

@@ -19,10 +19,10 @@ from structlog.testing import capture_logs
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
 from forwarder.web.webhook_signature import SIGNATURE_HEADER
-from tests.clocks import NOON
 from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import web_address
 from tests.loops import looped, until
+from tests.virtual_clock import NOON
 from tests.web.certificates import create_certificate, create_signing_key
 from tests.web.client import WebClient, web_client
 

@@ -8,14 +8,14 @@ from random import Random
 
 from forwarder.intake.listing_order import ListingOrder
 from forwarder.model import Execution
-from tests.clocks import NOON
 from tests.e2e.harness import Home, fail, sent
+from tests.factories import FEED
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.intake.reader_harness import HOUR, MINUTE, reader_harness
 from tests.loops import looped
-from tests.samples import FEED
+from tests.virtual_clock import NOON
 
 TOLERANCE = timedelta(minutes=10)
 

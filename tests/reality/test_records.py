@@ -13,9 +13,9 @@ from forwarder.intake.classify import Classifier
 from forwarder.intake.transform import unredacted_error
 from forwarder.model import Classification
 from tests.e2e.harness import Home, detail, sent
+from tests.factories import some_settings
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.samples import some_settings
 
 ERROR = {"message": "the shop answered 503", "httpCode": "503"}
 JS_START = "Fri Nov 20 2026 03:12:40 GMT+0000 (Coordinated Universal Time)"

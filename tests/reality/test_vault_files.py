@@ -14,7 +14,7 @@ import pytest
 
 from forwarder.errors import SettingsError, VaultError
 from forwarder.vault import master_key
-from tests.disks import unprivileged
+from tests.disk_faults import unprivileged
 from tests.vault.vault_folder import SECRETS, VaultFolder, filled_vault_folder
 
 

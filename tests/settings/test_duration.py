@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.settings.duration import format_duration, parse_duration, parse_start
-from tests.samples import examples
+from tests.factories import examples
 
 
 @pytest.mark.parametrize(

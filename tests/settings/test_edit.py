@@ -9,7 +9,7 @@ from forwarder.errors import SettingsError
 from forwarder.model import Feed
 from forwarder.settings import ConfigSource, load
 from forwarder.settings.edit import Value, set_value, set_values
-from tests.disks import unprivileged
+from tests.disk_faults import unprivileged
 
 TEXT = """\
 # The settings of the shop.  äöü 🫖

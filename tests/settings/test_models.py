@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from forwarder.model import Feed
 from forwarder.settings.models import SECTIONS, TOP_LEVEL_KEYS, setting_names, variable
-from tests.samples import some_settings
+from tests.factories import some_settings
 
 S, M, H, D = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 

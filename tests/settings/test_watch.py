@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from forwarder.settings.watch import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS, FileWatch
-from tests.clocks import QuickClock
 from tests.loops import looped
+from tests.virtual_clock import QuickClock
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from forwarder.errors import VaultError
 from forwarder.vault import ALLOY_API_KEY, Vault, master_key
 from forwarder.vault.master_key import new_key_file
 from forwarder.vault.rotate import rotate
-from tests.clocks import NOON
 from tests.vault.vault_folder import SECRETS, VaultFolder, filled_vault_folder
+from tests.virtual_clock import NOON
 
 
 @pytest.fixture

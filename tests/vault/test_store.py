@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from forwarder.errors import VaultError
 from forwarder.vault import ALLOY_API_KEY, AWS_SESSION_TOKEN, NAMES, master_key
 from forwarder.vault.secret_values import MAX_SECRET_CHARACTERS
-from tests.clocks import NOON
-from tests.samples import examples
+from tests.factories import examples
 from tests.vault.vault_folder import SECRETS, VaultFolder, filled_vault_folder
+from tests.virtual_clock import NOON
 
 FLIPS = st.integers(1, 255)
 

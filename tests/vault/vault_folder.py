@@ -5,7 +5,7 @@ from pathlib import Path
 
 from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, Vault, master_key
-from tests.clocks import NOON
+from tests.virtual_clock import NOON
 
 SECRETS = {
     ALLOY_API_KEY: "planted-alloy-key-0001",

@@ -26,9 +26,9 @@ from forwarder.web.oldest_pending import OldestPending
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.server import DEFAULT_TIMEOUTS, ServerAddresses, run_web_server
 from forwarder.web.tokens import issue_token
-from tests.clocks import NOON, QuickClock
-from tests.samples import some_settings
+from tests.factories import some_settings
 from tests.vault.vault_folder import filled_vault_folder
+from tests.virtual_clock import NOON, QuickClock
 
 WEBHOOK_PATH = "/hooks/alloy/"
 

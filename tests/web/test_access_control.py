@@ -11,9 +11,9 @@ from forwarder.web.connection import HEADERS
 from forwarder.web.middleware import MACHINE_ROUTES, MAX_BODY_BYTES
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.tokens import issue_token
-from tests.clocks import NOON
 from tests.loops import looped
 from tests.vault.vault_folder import SECRETS
+from tests.virtual_clock import NOON
 from tests.web.client import CHANGES, ROUTES, VIEWS, Route, WebClient, web_client
 
 every_change = pytest.mark.parametrize("route", CHANGES, ids=str)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from forwarder.web.formatting import ago, duration, elapsed, iso_time, number, prose
-from tests.clocks import NOON
+from tests.virtual_clock import NOON
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from forwarder.ledger import Sent
 from forwarder.model import Checkpoint, State
+from tests.factories import FEED, entry
 from tests.loops import looped
-from tests.samples import FEED, entry
 from tests.web.client import WebClient, web_client
 
 

@@ -10,8 +10,8 @@ from aiohttp.test_utils import make_mocked_request
 from structlog.testing import capture_logs
 
 from forwarder.web.hosts import AllowedHosts
+from tests.factories import some_settings
 from tests.loops import looped
-from tests.samples import some_settings
 from tests.web.client import WebClient, web_client
 
 PUBLIC = "https://forwarder.example.com"

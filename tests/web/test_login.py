@@ -12,8 +12,8 @@ from forwarder.web.login import LOGIN_BURST, LOGIN_REFILL_SECONDS
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_AGE_SECONDS, MAX_IDLE_SECONDS, MAX_SESSIONS, Sessions
 from forwarder.web.tokens import issue_token
-from tests.clocks import NOON, QuickClock
 from tests.loops import looped
+from tests.virtual_clock import NOON, QuickClock
 from tests.web.certificates import create_certificate
 from tests.web.client import WebClient, web_client
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from forwarder.ledger import Sent, SqliteLedger
 from forwarder.model import Checkpoint
 from forwarder.web.oldest_pending import CACHE_FACTOR, OldestPending
-from tests.clocks import NOON, QuickClock
+from tests.factories import FEED, entry
 from tests.loops import looped
-from tests.samples import FEED, entry
+from tests.virtual_clock import NOON, QuickClock
 
 
 class SlowLedger(SqliteLedger):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from forwarder.ledger import MinuteCounts
 from forwarder.web.plots import HEIGHT, MIDDLE, WIDTH, Bar, build_bars, last_day, last_hour, render_svg
-from tests.clocks import NOON
-from tests.samples import examples
+from tests.factories import examples
+from tests.virtual_clock import NOON
 
 MINUTE = timedelta(minutes=1)
 

@@ -1,7 +1,7 @@
 """The rate limiter of logins and webhooks."""
 
 from forwarder.web.rate_limit import MAX_KEYS, RateLimiter
-from tests.clocks import QuickClock
+from tests.virtual_clock import QuickClock
 
 
 def test_so_many_at_once_and_then_one_at_a_time() -> None:

@@ -4,7 +4,7 @@ from structlog.testing import capture_logs
 
 from forwarder.metrics import Metrics
 from forwarder.web.request_errors import LOG_INTERVAL_SECONDS, Problem, RequestProblems
-from tests.clocks import QuickClock
+from tests.virtual_clock import QuickClock
 
 
 def test_problem_is_logged_once_in_its_interval() -> None:

@@ -10,7 +10,7 @@ from forwarder.settings import ConfigSource, load
 from forwarder.vault import Vault, master_key
 from forwarder.web import settings_form
 from forwarder.web.settings_form import SettingsChanges
-from tests.clocks import NOON
+from tests.virtual_clock import NOON
 
 TEXT = """\
 # Ours.

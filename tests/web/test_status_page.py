@@ -13,9 +13,9 @@ from forwarder.model import Checkpoint, State
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS
-from tests.clocks import NOON
+from tests.factories import FEED, begun, entry
 from tests.loops import looped
-from tests.samples import FEED, begun, entry
+from tests.virtual_clock import NOON
 from tests.web.client import WebClient, web_client
 
 SECOND = timedelta(seconds=1)

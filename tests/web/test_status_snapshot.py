@@ -8,8 +8,8 @@ from forwarder.health import ComponentStatus
 from forwarder.ledger import Counters
 from forwarder.model import State
 from forwarder.web.status_snapshot import StatusSnapshot, empty_snapshot
-from tests.clocks import NOON
-from tests.samples import some_settings
+from tests.factories import some_settings
+from tests.virtual_clock import NOON
 
 
 def snapshot(*, counters: Counters = Counters(), enabled: bool = True, **components: State) -> StatusSnapshot:  # noqa: B008  # frozen

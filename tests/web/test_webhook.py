@@ -16,8 +16,8 @@ from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
 from forwarder.web.webhook import WEBHOOK_BURST, WEBHOOK_REFILL_SECONDS
 from forwarder.web.webhook_signature import SIGNATURE_HEADER
-from tests.clocks import NOON
 from tests.loops import looped
+from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
 

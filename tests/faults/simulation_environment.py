@@ -26,8 +26,8 @@ from tests.faults import ledgers
 from tests.faults.clock import SimTime
 from tests.faults.control import CONTROL, Driver
 from tests.faults.crash import Crash, in_state, since_a_look
-from tests.faults.home import UNDER_TEST, Daemon, Home, eventually, faults_in, is_complaint
-from tests.faults.world import FEEDS, World
+from tests.faults.installation import UNDER_TEST, Daemon, Home, eventually, faults_in, is_complaint
+from tests.faults.workload import FEEDS, World
 
 FACTOR: Final = 100.0
 

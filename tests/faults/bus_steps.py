@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.fakes import bus_faults
 from tests.fakes.bus_faults import CHAOS, Fault
-from tests.faults.scene import Scene
+from tests.faults.simulation_environment import Scene
 
 HANG: Final = 4.0
 """Seconds. Longer than the forwarder's patience, and no longer than needed: it is real time."""

@@ -1,6 +1,6 @@
 """A verb that dies at one of its steps on disk: at the first of them, the second, and so on until it lives.
 
-    python -m tests.faults.dying PLACE VERB…
+    python -m tests.faults.kill_at_step PLACE VERB…
 
 `PLACE/start` is what each try begins with; what the n-th leaves behind is `PLACE/n`, and `PLACE/n.step` the name of
 the step that it did not live to do. What is piped in is given to every try. The verb's own process is a copy of this

@@ -1,6 +1,6 @@
 """People with the page open, as one process.
 
-    python -m tests.benchmarks.readers http://127.0.0.1:8787 COOKIE
+    python -m tests.benchmarks.web_clients http://127.0.0.1:8787 COOKIE
 
 prints `ready`, and answers each line of its input. `watch COUNT` begins with so many who loaded it and follow its
 stream of events, as a browser does; `read COUNT PAUSE` with so many without scripts, who wait so many seconds and load
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
-from tests.benchmarks.peer import Peer, module
+from tests.benchmarks.line_process import Peer, module
 
 LARGEST_EVENT = 4 * 1024 * 1024
 

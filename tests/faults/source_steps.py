@@ -14,8 +14,8 @@ from tests.fakes import alloy as faults
 from tests.fakes.actions import Action, Hang, HttpResponse, Raw, ResetAfter
 from tests.fakes.alloy import MIB, Fault, Rule
 from tests.fakes.wire import Request
-from tests.faults.scene import Scene
-from tests.faults.world import USERS, WORKFLOWS
+from tests.faults.simulation_environment import Scene
+from tests.faults.workload import USERS, WORKFLOWS
 
 LOGS: Final = "/logs"
 BOMB: Final = 8 * MIB

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, TypeAlias
 
-from tests.faults.home import eventually
-from tests.faults.scene import LONGEST_TRUST, Scene
-from tests.faults.world import CANARY
+from tests.faults.installation import eventually
+from tests.faults.simulation_environment import LONGEST_TRUST, Scene
+from tests.faults.workload import CANARY
 
 WAYS: Final = ("rename", "in place", "symlink")
 

@@ -1,6 +1,6 @@
 """What a developer writes in an hour: every failure of every workflow, once, to a bus.
 
-python -m tests.benchmarks.honest_script API BUS FEEDS SEEN.json
+python -m tests.benchmarks.baseline_simple API BUS FEEDS SEEN.json
 """
 
 import json

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forwarder.ledger import Ledger
 from forwarder.model import Checkpoint, Entry, Execution, Feed
 from forwarder.settings import Settings
-from tests.clocks import NOON
+from tests.virtual_clock import NOON
 
 FEED = Feed("w-1")
 

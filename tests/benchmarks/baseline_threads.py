@@ -1,6 +1,6 @@
 """What a careful developer writes in a day: SQLite for what was seen, batches of ten, threads that publish.
 
-python -m tests.benchmarks.careful_script API BUS FEEDS SEEN.db
+python -m tests.benchmarks.baseline_threads API BUS FEEDS SEEN.db
 """
 
 import json

@@ -12,7 +12,7 @@ from typing import Final
 from forwarder.demo.sample_data import execution
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.faults.home import Home
+from tests.faults.installation import Home
 
 QUICK: Final = {
     "min_interval": "100ms",
