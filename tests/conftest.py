@@ -1,8 +1,11 @@
+import inspect
+
 import hypothesis
 import pytest
 
 from forwarder.settings.models import variable
 from tests.browser.chrome import missing_requirement
+from tests.waiting import with_deadline
 
 # A property says how many examples it needs as a share of a profile's 100; see tests/factories.py. What CI runs is the
 # same each time; `make fuzz` looks for what nobody has seen yet.
@@ -29,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = with_deadline(item.obj)
     if (lacking := missing_requirement()) and not config.getoption("--browser"):
         for item in items:
             if item.get_closest_marker("browser"):

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from forwarder.heartbeat import HeartbeatClock, Heartbeats, task_location
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 WORK = 60.0
@@ -38,7 +37,6 @@ class HeartbeatHarness:
         return self.heartbeats.stalled()
 
 
-@looped
 async def test_a_loop_that_never_comes_back_is_late_after_the_longest_work_and_not_before() -> None:
     harness = HeartbeatHarness()
 
@@ -52,7 +50,6 @@ async def test_a_loop_that_never_comes_back_is_late_after_the_longest_work_and_n
     task.cancel()
 
 
-@looped
 async def test_a_late_loop_is_named_with_the_line_where_it_stands() -> None:
     harness = HeartbeatHarness()
 
@@ -67,7 +64,6 @@ async def test_a_late_loop_is_named_with_the_line_where_it_stands() -> None:
     task.cancel()
 
 
-@looped
 async def test_who_waits_on_the_clock_is_not_late_before_the_wait_is_over() -> None:
     harness = HeartbeatHarness()
     asleep = asyncio.Event()
@@ -88,7 +84,6 @@ async def test_who_waits_on_the_clock_is_not_late_before_the_wait_is_over() -> N
     task.cancel()
 
 
-@looped
 async def test_a_loop_may_wait_for_its_tasks_but_one_task_that_hangs_is_not_hidden_by_the_others() -> None:
     harness = HeartbeatHarness()
     turn = asyncio.Event()
@@ -118,7 +113,6 @@ async def test_a_loop_may_wait_for_its_tasks_but_one_task_that_hangs_is_not_hidd
     ill.cancel()
 
 
-@looped
 async def test_a_process_that_was_stopped_for_an_hour_finds_no_loop_late() -> None:
     harness = HeartbeatHarness()
 
@@ -133,7 +127,6 @@ async def test_a_process_that_was_stopped_for_an_hour_finds_no_loop_late() -> No
     task.cancel()
 
 
-@looped
 async def test_a_loop_that_ended_is_expected_no_more() -> None:
     harness = HeartbeatHarness()
 
@@ -146,7 +139,6 @@ async def test_a_loop_that_ended_is_expected_no_more() -> None:
     task.cancel()
 
 
-@looped
 async def test_a_thread_that_asks_for_the_time_is_nobody() -> None:
     harness = HeartbeatHarness()
 

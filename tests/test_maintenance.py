@@ -12,8 +12,8 @@ from forwarder.maintenance import Maintenance
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
 from tests.factories import FEED, some_settings
-from tests.loops import looped, until
 from tests.virtual_clock import NOON, QuickClock
+from tests.waiting import until
 
 
 class MaintenanceHarness:
@@ -55,7 +55,6 @@ async def running_maintenance(folder: Path) -> AsyncIterator[MaintenanceHarness]
             await asyncio.gather(running, return_exceptions=True)
 
 
-@looped
 async def test_while_nothing_happens_nothing_is_written(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.polls[FEED] = PollResult(daemon.clock.now())
@@ -67,7 +66,6 @@ async def test_while_nothing_happens_nothing_is_written(tmp_path: Path) -> None:
         assert daemon.written() == before
 
 
-@looped
 async def test_a_feed_that_was_read_for_the_first_time_is_told_unasked(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.polls[FEED] = PollResult(daemon.clock.now())
@@ -75,7 +73,6 @@ async def test_a_feed_that_was_read_for_the_first_time_is_told_unasked(tmp_path:
         assert [each.last_poll for each in await daemon.ledger.feeds()] == [daemon.polls[FEED]]
 
 
-@looped
 async def test_a_reading_is_told_once(tmp_path: Path) -> None:
     """So that telling costs as much as there is to tell, however many feeds there are."""
     others = [Feed(f"w-{number}") for number in range(3)]
@@ -96,7 +93,6 @@ async def test_a_reading_is_told_once(tmp_path: Path) -> None:
         assert {reading.error for reading in saved.values() if reading} == {"written over"}
 
 
-@looped
 async def test_what_changes_is_told_unasked(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.health.report("bus", State.FAILED, "it is missing")

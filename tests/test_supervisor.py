@@ -11,11 +11,9 @@ from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
 from forwarder.model import State
 from forwarder.supervisor import keep_running
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 
-@looped
 async def test_a_loop_that_dies_is_reported_and_started_again() -> None:
     clock, starts = QuickClock(), 0
     health = Health(clock.now)
@@ -33,7 +31,6 @@ async def test_a_loop_that_dies_is_reported_and_started_again() -> None:
     assert all(0.5 <= seconds <= 2 for seconds in clock.slept)
 
 
-@looped
 async def test_a_loop_that_hangs_is_ended_reported_and_started_again() -> None:
     clock, heartbeats = SystemClock(), Heartbeats()
     heartbeats.max_work_seconds = 0.1
@@ -61,7 +58,6 @@ async def test_a_loop_that_hangs_is_ended_reported_and_started_again() -> None:
     assert (starts, ended) == (2, 2)
 
 
-@looped
 async def test_whoever_cancels_a_loop_ends_it() -> None:
     ended = asyncio.Event()
 
@@ -80,7 +76,6 @@ async def test_whoever_cancels_a_loop_ends_it() -> None:
     assert ended.is_set()
 
 
-@looped
 async def test_a_loop_that_is_cancelled_from_inside_is_started_again() -> None:
     clock, starts = QuickClock(), 0
 

@@ -16,7 +16,6 @@ from forwarder.heartbeat import Heartbeats
 from forwarder.model import State
 from forwarder.systemd import ServiceManager
 from forwarder.watchdog import MAX_STALLED_STEPS, Watchdog, status_text, watch_ticks
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 
@@ -59,7 +58,6 @@ def test_the_status_names_what_is_ill_and_why_and_else_how_all_do() -> None:
     assert status_text(health) == "bus FAILED: the bus is missing"
 
 
-@looped
 async def test_the_watchdog_is_fed_while_the_loops_get_on_and_not_while_one_hangs(tmp_path: Path) -> None:
     now = 0.0
     heartbeats, health = Heartbeats(lambda: now), Health(QuickClock().now)

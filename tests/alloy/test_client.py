@@ -15,12 +15,10 @@ from tests.alloy.harness import FEED, ids, open_client
 from tests.fakes import alloy as faults
 from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import API_KEY, FakeAlloy
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
 @pytest.mark.parametrize("compress", [False, True])
-@looped
 async def test_a_page_is_asked_for_as_documented(compress: bool) -> None:
     with FakeAlloy(now=lambda: NOON, compress=compress) as alloy:
         alloy.api.add("a/b c", execution("failed-status", id="1", started=NOON), user_id="u/1 &é")
@@ -35,7 +33,6 @@ async def test_a_page_is_asked_for_as_documented(compress: bool) -> None:
     assert "x-api-version" not in request.headers
 
 
-@looped
 async def test_the_version_may_stand_in_a_header_alone() -> None:
     with FakeAlloy(now=lambda: NOON, version="") as alloy:
         alloy.api.add("w", execution("failed-status", id="1", started=NOON))
@@ -45,7 +42,6 @@ async def test_the_version_may_stand_in_a_header_alone() -> None:
 
 
 @pytest.mark.parametrize("base", [0, 1])
-@looped
 async def test_pages_are_counted_from_the_first_one_that_there_is(base: int) -> None:
     with FakeAlloy(now=lambda: NOON, page_base=base) as alloy:
         for number in range(5):
@@ -55,7 +51,6 @@ async def test_pages_are_counted_from_the_first_one_that_there_is(base: int) -> 
                 assert [await ids(client, page) for page in range(4)] == ["43", "21", "0", ""]
 
 
-@looped
 async def test_one_stray_refusal_of_the_first_page_does_not_hide_it_for_good(alloy: FakeAlloy) -> None:
     alloy.next(HttpResponse(400, {}, b"{}"))
     async with open_client(alloy) as client:
@@ -65,7 +60,6 @@ async def test_one_stray_refusal_of_the_first_page_does_not_hide_it_for_good(all
 
 @pytest.mark.parametrize("known", ["workflow", "workflows"])
 @pytest.mark.parametrize("configured", ["workflow", "workflows"])
-@looped
 async def test_the_other_noun_is_tried_once_and_remembered(known: str, configured: str) -> None:
     with FakeAlloy(now=lambda: NOON, path_segments=frozenset({known})) as alloy:
         for workflow in "ab":
@@ -76,7 +70,6 @@ async def test_the_other_noun_is_tried_once_and_remembered(known: str, configure
         assert len(alloy.requests) == 6 + (known != configured)
 
 
-@looped
 async def test_a_workflow_that_is_not_there_is_told_and_hides_no_other(alloy: FakeAlloy) -> None:
     async with open_client(alloy) as client:
         for _ in range(2):
@@ -87,7 +80,6 @@ async def test_a_workflow_that_is_not_there_is_told_and_hides_no_other(alloy: Fa
 
 
 @pytest.mark.parametrize("fault", [faults.undated, faults.skewed(timedelta(hours=-1))])
-@looped
 async def test_the_clock_of_the_api_is_told_where_it_tells_it(alloy: FakeAlloy, fault: faults.Fault) -> None:
     alloy.next(fault)
     async with open_client(alloy) as client:
@@ -95,7 +87,6 @@ async def test_the_clock_of_the_api_is_told_where_it_tells_it(alloy: FakeAlloy, 
     assert page.api_now == (None if fault is faults.undated else NOON - timedelta(hours=1))
 
 
-@looped
 async def test_users_and_workflows_are_told_by_their_ids(alloy: FakeAlloy) -> None:
     alloy.api.add("v", execution("success", id="x", started=NOON), user_id="u/1")
     async with open_client(alloy) as client:
@@ -111,7 +102,6 @@ async def test_users_and_workflows_are_told_by_their_ids(alloy: FakeAlloy) -> No
                 await client.list_users()
 
 
-@looped
 async def test_a_rerun_is_asked_for_by_both_ids(alloy: FakeAlloy) -> None:
     alloy.api.add("a/b", execution("failed-status", id="e/1 é", started=NOON))
     async with open_client(alloy) as client:
@@ -122,7 +112,6 @@ async def test_a_rerun_is_asked_for_by_both_ids(alloy: FakeAlloy) -> None:
             await client.rerun(FEED, "unknown")
 
 
-@looped
 async def test_no_more_requests_are_open_than_the_settings_say(alloy: FakeAlloy) -> None:
 
     alloy.always(lambda _: faults.delayed(0.02))

@@ -17,7 +17,6 @@ from tests.alloy.harness import FEED, ids, open_client
 from tests.fakes import alloy as faults
 from tests.fakes.actions import Chunked, Hang, HttpResponse, ResetAfter, ResetBefore
 from tests.fakes.alloy import API_KEY, MIB, FakeAlloy
-from tests.loops import looped
 from tests.virtual_clock import NOON, QuickClock
 
 Fault = faults.Fault
@@ -50,7 +49,6 @@ BROKEN: list[tuple[Fault, type[SourceError]]] = [
 
 
 @pytest.mark.parametrize(("fault", "exception_type"), BROKEN)
-@looped
 async def test_each_fault_is_told_as_what_it_is_and_the_next_request_is_well(
     alloy: FakeAlloy, fault: Fault, exception_type: type[SourceError]
 ) -> None:
@@ -64,7 +62,6 @@ async def test_each_fault_is_told_as_what_it_is_and_the_next_request_is_well(
 
 
 @pytest.mark.parametrize("fault", [faults.wrong_length(5), faults.delayed(5), faults.slow(100), Hang(60)])
-@looped
 async def test_an_answer_that_does_not_come_to_its_end_is_given_up(alloy: FakeAlloy, fault: Fault) -> None:
     alloy.next(fault)
     async with open_client(alloy, timeout="200ms") as client:
@@ -75,7 +72,6 @@ async def test_an_answer_that_does_not_come_to_its_end_is_given_up(alloy: FakeAl
 
 
 @pytest.mark.parametrize("missing", [1, 10, 200])
-@looped
 async def test_an_answer_whose_length_is_told_too_short_is_no_page_and_its_rest_is_no_next_one(
     alloy: FakeAlloy, missing: int
 ) -> None:
@@ -89,7 +85,6 @@ async def test_an_answer_whose_length_is_told_too_short_is_no_page_and_its_rest_
         assert await ids(client) == "43"
 
 
-@looped
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with FakeAlloy() as alloy:
         pass
@@ -103,7 +98,6 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     [("7", 7), ("0", None), ("soon", None), (None, None), ("-3", None), ("99999999", 3600),
      (faults.http_date(NOON + timedelta(minutes=1)), 60), (faults.http_date(NOON - timedelta(minutes=1)), None)],
 )  # fmt: skip
-@looped
 async def test_a_throttled_client_holds_every_request_as_long_as_it_is_told(
     alloy: FakeAlloy, header: str | None, seconds: float | None
 ) -> None:
@@ -124,7 +118,6 @@ def dated(header: str) -> HttpResponse:
     return HttpResponse(throttled.status, {**throttled.headers, "Date": faults.http_date(NOON)}, throttled.body)
 
 
-@looped
 async def test_an_outage_that_names_its_end_holds_every_request_and_one_that_does_not_holds_none(
     alloy: FakeAlloy,
 ) -> None:

@@ -12,13 +12,12 @@ from forwarder.errors import SourceError, SourceUnavailable
 from tests.alloy.harness import FEED, ids, open_client
 from tests.alloy.raw_server import FORGED, PAGE, RawConnection, RawServer, answer, raw_server
 from tests.fakes.alloy import API_KEY, MIB
-from tests.loops import looped, until
+from tests.waiting import until
 
 PAGE_BYTES = 100
 """A small answer: its head and its page are read at once."""
 
 
-@looped
 async def test_one_connection_serves_request_after_request() -> None:
     async with raw_server(RawConnection.answer_all) as server, open_client(server) as client:
         assert [await ids(client) for _ in range(4)] == ["e-1"] * 4
@@ -35,7 +34,6 @@ async def test_one_connection_serves_request_after_request() -> None:
     ],
     ids=["announced", "unannounced", "of the old version", "as the end of the answer"],
 )
-@looped
 async def test_a_connection_that_the_server_closed_after_its_answer_is_not_used_again(last: bytes) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -48,7 +46,6 @@ async def test_a_connection_that_the_server_closed_after_its_answer_is_not_used_
             assert len(server.connections) == number
 
 
-@looped
 async def test_nor_is_one_whose_end_nobody_had_the_time_to_see() -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -61,7 +58,6 @@ async def test_nor_is_one_whose_end_nobody_had_the_time_to_see() -> None:
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["with the answer before", "after it"])
 @pytest.mark.parametrize("stray", [answer(FORGED), answer(b"", status="408 Request Timeout"), b"\r\n", b"x"])
-@looped
 async def test_what_was_not_asked_for_is_nobodys_answer(stray: bytes, at_once: bool) -> None:
     """A gateway says 408 of its own accord to a connection at rest; a page of another feed would be worse."""
 
@@ -82,7 +78,6 @@ async def test_what_was_not_asked_for_is_nobodys_answer(stray: bytes, at_once: b
         assert len(server.connections) == 2
 
 
-@looped
 async def test_a_request_that_was_given_up_leaves_nothing_of_its_answer_to_the_next() -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -102,7 +97,6 @@ async def test_a_request_that_was_given_up_leaves_nothing_of_its_answer_to_the_n
         assert await ids(client) == "e-1"
 
 
-@looped
 async def test_a_server_is_hung_up_on_as_soon_as_it_is_given_up() -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -117,7 +111,6 @@ async def test_a_server_is_hung_up_on_as_soon_as_it_is_given_up() -> None:
             await hung_up.wait()
 
 
-@looped
 async def test_nothing_is_sent_twice_by_itself() -> None:
     """Least of all a rerun: whether it was begun, nobody knows."""
 
@@ -133,7 +126,6 @@ async def test_nothing_is_sent_twice_by_itself() -> None:
         assert [len(connection.request_heads) for connection in server.connections] == [2]
 
 
-@looped
 async def test_with_the_client_its_connections_end() -> None:
     async def handler(connection: RawConnection) -> None:
         with suppress(asyncio.IncompleteReadError):
@@ -150,7 +142,6 @@ async def test_with_the_client_its_connections_end() -> None:
 
 
 @pytest.mark.parametrize("size", [PAGE_BYTES, 40_000, 65_536, 131_072, 200_000, 262_144])
-@looped
 async def test_nor_is_what_came_with_an_answer_of_any_size(size: int) -> None:
     """The library reads in pieces of 64 KiB, the event loop in pieces of 256 KiB: the rest waits between them."""
     head = len(answer()) - len(PAGE) + len(str(size)) - len(str(len(PAGE)))
@@ -165,7 +156,6 @@ async def test_nor_is_what_came_with_an_answer_of_any_size(size: int) -> None:
         assert [await ids(client) for _ in range(3)] == ["e-1"] * 3
 
 
-@looped
 async def test_a_rerun_whose_answer_came_before_it_is_not_sent_twice() -> None:
     """The server may have begun it: it is sent on another connection at first, or the caller decides."""
 
@@ -182,7 +172,6 @@ async def test_a_rerun_whose_answer_came_before_it_is_not_sent_twice() -> None:
         assert sum(b"POST" in head for connection in server.connections for head in connection.request_heads) <= 1
 
 
-@looped
 async def test_a_server_that_speaks_out_of_its_turn_does_not_fill_the_memory() -> None:
     """It gets rid of what the kernel buffers; the connection ends with the next request at the latest."""
 
@@ -215,7 +204,6 @@ async def answered(server: RawServer, client: LogsClient) -> None:
             await ids(client)
 
 
-@looped
 async def test_a_connection_that_rested_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands between may have forgotten it, and would never say so."""
     monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.0)
@@ -227,7 +215,6 @@ async def test_a_connection_that_rested_too_long_is_not_used_again(monkeypatch: 
 # What is sent.
 
 
-@looped
 async def test_a_request_says_what_it_has_to_and_no_more() -> None:
     async with (
         raw_server(RawConnection.answer_all) as server,
@@ -251,7 +238,6 @@ async def test_a_request_says_what_it_has_to_and_no_more() -> None:
     assert "content-length: 0" in lines[1]
 
 
-@looped
 async def test_a_key_that_no_header_can_hold_is_told_without_it() -> None:
     async with (
         raw_server(RawConnection.answer_all) as server,
@@ -263,7 +249,6 @@ async def test_a_key_that_no_header_can_hold_is_told_without_it() -> None:
         assert not [connection.request_heads for connection in server.connections if connection.request_heads]
 
 
-@looped
 async def test_of_a_servers_addresses_one_that_answers_is_found() -> None:
     async with raw_server(RawConnection.answer_all) as server:
         named = server.url.replace("127.0.0.1", "localhost")
@@ -272,7 +257,6 @@ async def test_of_a_servers_addresses_one_that_answers_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["a..example", f"{'a' * 64}.example", "127.0.0.1:1", "[::1]:1"])
-@looped
 async def test_where_no_server_is_or_can_be_there_is_no_connection(name: str) -> None:
     async with open_client(SimpleNamespace(url=f"https://{name}")) as client:
         with pytest.raises(SourceUnavailable, match="cannot be reached"):
@@ -280,7 +264,6 @@ async def test_where_no_server_is_or_can_be_there_is_no_connection(name: str) ->
 
 
 @pytest.mark.parametrize("is_kept_alive", [True, False], ids=["kept connection", "new connection"])
-@looped
 async def test_cancelled_requests_do_not_use_up_the_connections(is_kept_alive: bool) -> None:
     """A cancellation may come at any turn of the event loop: the one connection must be usable afterwards."""
     sent = answer() if is_kept_alive else answer(PAGE, "Connection: close")

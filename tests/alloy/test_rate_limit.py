@@ -6,7 +6,6 @@ import pytest
 
 from forwarder.alloy.rate_limit import MAX_PAUSE_SECONDS, RateLimiter
 from forwarder.metrics import Metrics
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 
@@ -23,13 +22,11 @@ async def acquired_at(rate_limiter: RateLimiter, clock: QuickClock, number: int)
     return times
 
 
-@looped
 async def test_turns_are_spaced_evenly_however_many_wait() -> None:
     clock = QuickClock()
     assert await acquired_at(RateLimiter(clock, 20), clock, 10) == pytest.approx([number / 20 for number in range(10)])
 
 
-@looped
 async def test_a_rest_gives_no_credit() -> None:
     clock = QuickClock()
     rate_limiter = RateLimiter(clock, 10)
@@ -38,7 +35,6 @@ async def test_a_rest_gives_no_credit() -> None:
     assert await acquired_at(rate_limiter, clock, 3) == pytest.approx([0, 0.1, 0.2])
 
 
-@looped
 async def test_a_pause_holds_all_also_those_that_wait_already() -> None:
     clock = QuickClock()
     rate_limiter = RateLimiter(clock, 10)
@@ -49,7 +45,6 @@ async def test_a_pause_holds_all_also_those_that_wait_already() -> None:
     assert min(await waiting) >= 30
 
 
-@looped
 async def test_a_shorter_pause_does_not_shorten_a_longer_one() -> None:
     clock = QuickClock()
     rate_limiter = RateLimiter(clock, 10)

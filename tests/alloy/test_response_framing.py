@@ -11,7 +11,6 @@ from tests.alloy.harness import ids, open_client
 from tests.alloy.raw_server import PAGE, RawConnection, answer, raw_server
 from tests.fakes.actions import ResetAfter
 from tests.fakes.alloy import FakeAlloy, cut
-from tests.loops import looped
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -30,7 +29,6 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ],
     ids=["chunked", "hinted", "long", "many", "twice the same length", "no phrase", "cookie"],
 )
-@looped
 async def test_an_answer_of_any_form_is_whole_however_it_is_cut_up(raw_response: bytes, size: int) -> None:
     async def handler(connection: RawConnection) -> None:
         while True:
@@ -66,7 +64,6 @@ async def test_an_answer_of_any_form_is_whole_however_it_is_cut_up(raw_response:
         CHUNKED + b"%x\r\n%bxx0\r\n\r\n" % (len(PAGE), PAGE),
     ],
 )
-@looped
 async def test_an_answer_that_is_broken_or_broken_off_is_none(raw_response: bytes) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -78,7 +75,6 @@ async def test_an_answer_that_is_broken_or_broken_off_is_none(raw_response: byte
         assert await ids(client) == "e-1"
 
 
-@looped
 async def test_a_connection_that_broke_is_told_from_an_answer_that_was_broken_off(alloy: FakeAlloy) -> None:
     for fault in (ResetAfter(), cut(20, reset=True)):
         alloy.next(fault)
@@ -87,7 +83,6 @@ async def test_a_connection_that_broke_is_told_from_an_answer_that_was_broken_of
                 await ids(client)
 
 
-@looped
 async def test_a_redirect_is_not_followed_with_the_key() -> None:
     async with raw_server(RawConnection.answer_all) as elsewhere:
         raw_response = answer(b"", f"Location: {elsewhere.url}/", status="307 Temporary Redirect")
@@ -100,7 +95,6 @@ async def test_a_redirect_is_not_followed_with_the_key() -> None:
             assert elsewhere.connections == []
 
 
-@looped
 async def test_an_answer_may_take_longer_than_the_time_out_while_its_bytes_come() -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -113,7 +107,6 @@ async def test_an_answer_may_take_longer_than_the_time_out_while_its_bytes_come(
         assert await ids(client) == "e-1"
 
 
-@looped
 async def test_a_server_that_does_not_take_the_connection_is_given_up() -> None:
     with socket.socket() as full, socket.socket() as before:
         full.bind(("127.0.0.1", 0))
@@ -126,7 +119,6 @@ async def test_a_server_that_does_not_take_the_connection_is_given_up() -> None:
                 await ids(client)
 
 
-@looped
 async def test_a_server_that_never_shakes_hands_is_given_up() -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.reader.read()

@@ -14,7 +14,6 @@ from forwarder.errors import SourceUnavailable
 from tests.alloy.harness import ids, open_client
 from tests.alloy.raw_server import PAGE
 from tests.fakes.alloy import MIB
-from tests.loops import looped
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 TINY = b"1\r\n \r\n"
@@ -46,7 +45,6 @@ async def count_turns(turns: list[int]) -> None:
         turns[0] += 1
 
 
-@looped
 async def test_endless_tiny_chunks_end_and_other_tasks_run() -> None:
     turns = [0]
     with sending(HEAD, endlessly=TINY * 10_000) as server:
@@ -58,7 +56,6 @@ async def test_endless_tiny_chunks_end_and_other_tasks_run() -> None:
     assert turns[0] >= MAX_UNCHECKED_CHUNKS // CHUNKS_PER_ITERATION
 
 
-@looped
 async def test_page_in_one_byte_chunks_is_read_and_other_tasks_run() -> None:
     page = PAGE[:-1] + b" " * 50_000 + b"}"
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in page)
@@ -72,7 +69,6 @@ async def test_page_in_one_byte_chunks_is_read_and_other_tasks_run() -> None:
 
 
 @pytest.mark.parametrize("size", [64, 1000])
-@looped
 async def test_large_page_in_small_chunks_is_read(size: int) -> None:
     """A server that writes value by value makes chunks of this size."""
     page = PAGE[:-1] + b" " * 8_000_000 + b"}"

@@ -13,7 +13,6 @@ from tests.alloy.harness import ids, open_client
 from tests.alloy.raw_server import FORGED, PAGE, RawConnection, answer, raw_server
 from tests.fakes.alloy import MIB
 from tests.fakes.certificates import DAY, Certificate, self_signed
-from tests.loops import looped
 
 
 @pytest.fixture
@@ -24,7 +23,6 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
     return certificate
 
 
-@looped
 async def test_over_tls_pages_are_read_and_connections_kept(trusted: Certificate) -> None:
     big = b'{"data": [{"executionId": "e-1"}], "more": "%b"}' % (b"x" * 3_000_000)
     async with raw_server(lambda connection: connection.answer_all(answer(big)), trusted.server) as server:
@@ -36,7 +34,6 @@ async def test_over_tls_pages_are_read_and_connections_kept(trusted: Certificate
 
 
 @pytest.mark.parametrize("raw_response", [answer(PAGE, "Connection: close"), b"HTTP/1.1 200 OK\r\n\r\n" + PAGE])
-@looped
 async def test_over_tls_too_an_answer_ends_with_its_connection(trusted: Certificate, raw_response: bytes) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -47,7 +44,6 @@ async def test_over_tls_too_an_answer_ends_with_its_connection(trusted: Certific
         assert len(server.connections) == 2
 
 
-@looped
 async def test_over_tls_too_a_forged_answer_on_a_connection_at_rest_is_nobodys(trusted: Certificate) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -66,7 +62,6 @@ async def test_over_tls_too_a_forged_answer_on_a_connection_at_rest_is_nobodys(t
 
 
 @pytest.mark.parametrize("options", [{}, {"address": "127.0.0.2"}, {"ended": DAY}], ids=["unknown", "another", "past"])
-@looped
 async def test_a_server_that_cannot_prove_who_it_is_is_asked_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
@@ -90,7 +85,6 @@ async def test_a_server_that_cannot_prove_who_it_is_is_asked_nothing(
         ("https_proxy", "", False),
     ],
 )
-@looped
 async def test_the_proxy_of_the_environment_is_used_as_httpx_uses_it(
     monkeypatch: pytest.MonkeyPatch, variable: str, exempt: str, through: bool
 ) -> None:
@@ -106,7 +100,6 @@ async def test_the_proxy_of_the_environment_is_used_as_httpx_uses_it(
     assert lines == [f"GET {place}2024-03/workflow/w/logs?page=0&limit=2&order=desc HTTP/1.1"] * 2
 
 
-@looped
 async def test_to_a_server_behind_a_proxy_a_tunnel_is_dug(
     monkeypatch: pytest.MonkeyPatch, trusted: Certificate
 ) -> None:
@@ -133,7 +126,6 @@ async def test_to_a_server_behind_a_proxy_a_tunnel_is_dug(
 @pytest.mark.parametrize(
     "raw_response", [b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", b""]
 )
-@looped
 async def test_a_proxy_that_refuses_is_an_outage(monkeypatch: pytest.MonkeyPatch, raw_response: bytes) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
@@ -147,7 +139,6 @@ async def test_a_proxy_that_refuses_is_an_outage(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("address", ["ftp://proxy.example", "socks5://proxy.example", "http://proxy.example:port"])
-@looped
 async def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_asked(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:

@@ -9,7 +9,6 @@ from tests.aws.harness import delivered, events, open_bus, raised_by, served
 from tests.fakes import bus_faults
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 pytestmark = pytest.mark.usefixtures("either_client")
@@ -21,7 +20,6 @@ def bridge() -> Iterator[StrictEventBridge]:
         yield bridge
 
 
-@looped
 async def test_missing_bus_is_detected_before_publishing(bridge: StrictEventBridge) -> None:
     async with open_bus(bridge, event_bus="nowhere") as bus:
         assert (await raised_by(BusMissing, lambda: bus.publish(events()))).hint
@@ -31,7 +29,6 @@ async def test_missing_bus_is_detected_before_publishing(bridge: StrictEventBrid
     assert delivered(bridge) == "c"
 
 
-@looped
 async def test_bus_is_verified_again_after_the_interval(bridge: StrictEventBridge) -> None:
     clock = QuickClock()
     async with open_bus(bridge, clock=clock) as bus:
@@ -44,7 +41,6 @@ async def test_bus_is_verified_again_after_the_interval(bridge: StrictEventBridg
     assert (delivered(bridge), bridge.dropped) == ("abc", [])
 
 
-@looped
 async def test_denied_verification_publishes_and_is_not_repeated(bridge: StrictEventBridge) -> None:
     bridge.denied.add("DescribeEventBus")
     async with open_bus(bridge) as bus:
@@ -63,7 +59,6 @@ async def test_denied_verification_publishes_and_is_not_repeated(bridge: StrictE
     ],
     ids=str,
 )
-@looped
 async def test_failed_verification_publishes_nothing(
     bridge: StrictEventBridge, fault: Fault, exc_type: type[DestinationError]
 ) -> None:

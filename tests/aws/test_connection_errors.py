@@ -14,7 +14,6 @@ from tests.fakes.actions import Action, Hang, HttpResponse, Line, Raw, ResetAfte
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import WireServer
-from tests.loops import looped
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -64,7 +63,6 @@ TO_CONNECT: dict[str, Action] = {
 
 
 @pytest.mark.parametrize("name", TO_CONNECT)
-@looped
 async def test_tunnel_that_fails_was_never_sent(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with WireServer(lambda _: TO_CONNECT[name]) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
@@ -94,7 +92,6 @@ class AtOnce:
 
 
 @pytest.mark.parametrize("name", TO_HELLO)
-@looped
 async def test_handshake_that_fails_was_never_sent(name: str) -> None:
     server = await asyncio.start_server(AtOnce(TO_HELLO[name]), "127.0.0.1", 0)
     async with server:
@@ -113,7 +110,6 @@ async def test_handshake_that_fails_was_never_sent(name: str) -> None:
         ("http://127.0.0.1:1", ("refused",)),
     ],
 )
-@looped
 async def test_unreachable_bus_is_named_with_its_cause(
     bridge: StrictEventBridge, address: str, words: tuple[str, ...]
 ) -> None:
@@ -125,7 +121,6 @@ async def test_unreachable_bus_is_named_with_its_cause(
 
 
 @pytest.mark.parametrize("variable", ["", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
-@looped
 async def test_untrusted_certificate_names_its_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
@@ -144,7 +139,6 @@ async def test_untrusted_certificate_names_its_variable(
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-@looped
 async def test_missing_file_of_certificates_names_its_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:

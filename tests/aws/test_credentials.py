@@ -14,7 +14,6 @@ from tests.aws.harness import delivered, events, identity, open_bus, publish_ids
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
-from tests.loops import looped
 from tests.vault.vault_folder import VaultFolder
 from tests.virtual_clock import NOON
 
@@ -39,7 +38,6 @@ def no_ambient_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, str(tmp_path / "none"))
 
 
-@looped
 async def test_without_stored_keys_the_ambient_ones_are_used(
     bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,7 +47,6 @@ async def test_without_stored_keys_the_ambient_ones_are_used(
     assert delivered(bridge) == "ab"
 
 
-@looped
 async def test_broken_stored_keys_are_never_replaced_by_ambient_ones(
     bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,14 +57,12 @@ async def test_broken_stored_keys_are_never_replaced_by_ambient_ones(
     assert delivered(bridge) == ""
 
 
-@looped
 async def test_without_any_keys_delivery_is_refused_with_the_hint(bridge: StrictEventBridge) -> None:
     async with open_bus(bridge, None) as bus:
         error = await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert (error.exit_code, bool(error.hint)) == (77, True)
 
 
-@looped
 async def test_a_credential_process_without_end_is_given_up(
     bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -80,7 +75,6 @@ async def test_a_credential_process_without_end_is_given_up(
 
 
 @pytest.mark.parametrize("external_id", ["", "shared"])
-@looped
 async def test_a_role_is_assumed_on_top(bridge: StrictEventBridge, external_id: str) -> None:
     bridge.roles[ROLE] = external_id or None
     await publish_ids(bridge, role_arn=ROLE, external_id=external_id)
@@ -90,7 +84,6 @@ async def test_a_role_is_assumed_on_top(bridge: StrictEventBridge, external_id: 
 
 
 @pytest.mark.parametrize("external_id", ["", "wrong"])
-@looped
 async def test_a_role_that_may_not_be_assumed_is_refused(bridge: StrictEventBridge, external_id: str) -> None:
     bridge.roles[ROLE] = "shared"
     async with open_bus(bridge, role_arn=ROLE, external_id=external_id) as bus:
@@ -98,7 +91,6 @@ async def test_a_role_that_may_not_be_assumed_is_refused(bridge: StrictEventBrid
     assert delivered(bridge) == ""
 
 
-@looped
 async def test_a_role_is_assumed_once_for_many_requests(bridge: StrictEventBridge) -> None:
     bridge.roles[ROLE] = None
     async with open_bus(bridge, role_arn=ROLE) as bus:
@@ -107,7 +99,6 @@ async def test_a_role_is_assumed_once_for_many_requests(bridge: StrictEventBridg
     assert [request.operation for request in bridge.served].count("STS") == 1
 
 
-@looped
 async def test_a_session_that_ended_is_refused(bridge: StrictEventBridge) -> None:
     old = Key("ASIAOLD0000000000001", "secret", "token", utc_now() - timedelta(seconds=1))
     bridge.keys[old.id] = old
@@ -115,7 +106,6 @@ async def test_a_session_that_ended_is_refused(bridge: StrictEventBridge) -> Non
         assert (await raised_by(DestinationRefused, lambda: bus.publish(events()))).code == "ExpiredTokenException"
 
 
-@looped
 async def test_the_caller_is_named_with_the_source_of_its_keys(
     bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +123,6 @@ async def test_the_caller_is_named_with_the_source_of_its_keys(
         ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
     ],
 )
-@looped
 async def test_sts_uses_the_region_of_the_settings(bridge: StrictEventBridge, region: str, host: str) -> None:
     who = identity(bridge, region=region, endpoint_url="")
     async with who.session().create_client("sts", **who.sts_options()) as sts:

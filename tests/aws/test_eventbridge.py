@@ -20,7 +20,6 @@ from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
-from tests.loops import looped
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -31,7 +30,6 @@ def bridge() -> Iterator[StrictEventBridge]:
         yield bridge
 
 
-@looped
 async def test_accepted_events_are_delivered_unchanged(bridge: StrictEventBridge) -> None:
     result = await publish_ids(bridge)
     assert result.outcomes == [Accepted(event.event_id) for event in bridge.delivered]
@@ -40,13 +38,11 @@ async def test_accepted_events_are_delivered_unchanged(bridge: StrictEventBridge
     assert (entry["Source"], entry["DetailType"], entry["EventBusName"]) == ("alloy.embedded", "Failed", "failures")
 
 
-@looped
 async def test_the_bus_may_be_named_by_its_arn(bridge: StrictEventBridge) -> None:
     await publish_ids(bridge, event_bus=bridge.bus_arn())
     assert delivered(bridge) == "ab"
 
 
-@looped
 async def test_slow_response_is_awaited(bridge: StrictEventBridge) -> None:
     bridge.next(bus_faults.slow(400), bus_faults.hang(0.5, delivered=True))
     for ids in ("ab", "c"):
@@ -74,7 +70,6 @@ REFUSED = [
         ("BrandNewException", Retry("BrandNewException", "reason", unclassified_attempt=True), False),
     ],
 )
-@looped
 async def test_each_entry_has_its_own_outcome(
     bridge: StrictEventBridge, code: str, outcome: Outcome, has_stop_error: bool
 ) -> None:
@@ -110,7 +105,6 @@ UNKNOWN_AFTER = [
 
 
 @pytest.mark.parametrize("fault", UNKNOWN_AFTER, ids=str)
-@looped
 async def test_invalid_response_is_unknown_for_every_entry(bridge: StrictEventBridge, fault: Fault) -> None:
     bridge.next(fault)
     result = await publish_ids(bridge, "abc")
@@ -144,7 +138,6 @@ async def test_invalid_response_is_unknown_for_every_entry(bridge: StrictEventBr
     ],
     ids=str,
 )  # fmt: skip
-@looped
 async def test_refused_request_delivers_nothing(
     bridge: StrictEventBridge, fault: Fault, exc_type: type[DestinationError], code: str
 ) -> None:
@@ -169,7 +162,6 @@ async def test_refused_request_delivers_nothing(
     ],
     ids=str,
 )
-@looped
 async def test_request_refusal_is_a_value_and_settles_nothing(
     bridge: StrictEventBridge, fault: Fault, code: str, is_entry_specific: bool
 ) -> None:
@@ -183,7 +175,6 @@ async def test_request_refusal_is_a_value_and_settles_nothing(
     assert delivered(bridge) == "c"
 
 
-@looped
 async def test_unreachable_bus_accepts_nothing() -> None:
     with StrictEventBridge() as bridge:
         pass
@@ -195,7 +186,6 @@ async def test_unreachable_bus_accepts_nothing() -> None:
     "key",
     [Key(KEY.id, "planted-wrong"), Key("AKIAUNKNOWN0000001", KEY.secret), Key(KEY.id, KEY.secret, "planted-token")],
 )
-@looped
 async def test_wrong_keys_are_refused_and_never_shown(bridge: StrictEventBridge, key: Key) -> None:
     async with open_bus(bridge, key) as bus:
         error = await raised_by(DestinationRefused, lambda: bus.publish(events()))
@@ -205,14 +195,12 @@ async def test_wrong_keys_are_refused_and_never_shown(bridge: StrictEventBridge,
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-@looped
 async def test_wrong_clock_is_named_in_the_hint(minutes: int) -> None:
     with StrictEventBridge(now=lambda: utc_now() + timedelta(minutes=minutes)) as bridge:
         async with open_bus(bridge) as bus:
             assert "clock" in (await raised_by(DestinationRefused, lambda: bus.publish(events()))).hint
 
 
-@looped
 async def test_sdk_never_retries(bridge: StrictEventBridge) -> None:
     bridge.next(bus_faults.throttled(), bus_faults.reset_after(delivered=True), bus_faults.html(502, delivered=True))
     async with open_bus(bridge) as bus:

@@ -28,7 +28,6 @@ from tests.fakes.bus_faults import Fault
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
 from tests.fakes.wire import WireServer
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 KEYS = ReadOnlyCredentials(KEY.id, KEY.secret, None, None)
@@ -103,7 +102,6 @@ def test_nothing_shows_a_key() -> None:
 # What is sent.
 
 
-@looped
 async def test_any_detail_arrives_as_it_is(bridge: StrictEventBridge) -> None:
     texts = ['"', "\\", '\\\\"', "é", "😀", "\u2028", "\x7f", "\n\t\x01", "</script>", "x" * 1000]
     details = [msgspec.json.encode({"executionId": text}) for text in texts]
@@ -116,7 +114,6 @@ async def test_any_detail_arrives_as_it_is(bridge: StrictEventBridge) -> None:
     }
 
 
-@looped
 async def test_request_over_one_mebibyte_when_quoted_is_sent(bridge: StrictEventBridge) -> None:
     detail = msgspec.json.encode({"executionId": "a", "quotes": ["'\"" * 20_000]})
     async with open_bus(bridge, timeout="10s") as bus:
@@ -126,7 +123,6 @@ async def test_request_over_one_mebibyte_when_quoted_is_sent(bridge: StrictEvent
     assert delivered(bridge) == "a" * 10
 
 
-@looped
 async def test_invalid_utf8_detail_is_never_sent(bridge: StrictEventBridge) -> None:
     async with open_bus(bridge) as bus:
         with pytest.raises(ValueError, match="utf-8"):
@@ -148,7 +144,6 @@ class LastAnswer(Action):
         return False
 
 
-@looped
 async def test_closed_idle_connection_sends_no_request_twice(
     bridge: StrictEventBridge,
 ) -> None:
@@ -173,7 +168,6 @@ def raw_response(status: str, event_id: str = "") -> bytes:
     return b"HTTP/1.1 %b\r\n%b\r\n%b" % (status.encode(), length, body)
 
 
-@looped
 async def test_interim_responses_are_skipped() -> None:
     responses = raw_response("100 Continue") + raw_response("103 Early Hints") + raw_response("200 OK", "e")
     with WireServer(lambda _: Raw(responses)) as server:
@@ -189,7 +183,6 @@ class RawKeptOpen(Raw):
         return True
 
 
-@looped
 async def test_extra_bytes_are_no_response_to_the_next_request() -> None:
     with WireServer(
         lambda request: RawKeptOpen(raw_response("200 OK", f"{request.index}") + raw_response("200 OK", "stray"))
@@ -203,7 +196,6 @@ async def test_extra_bytes_are_no_response_to_the_next_request() -> None:
 
 
 @pytest.mark.parametrize("how", ["bundle", "REQUESTS_CA_BUNDLE", "not at all", "another host"])
-@looped
 async def test_untrusted_certificate_gets_no_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str) -> None:
     certificate = self_signed(tmp_path)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
@@ -223,7 +215,6 @@ async def test_untrusted_certificate_gets_no_request(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("content", ["", "no certificate"])
-@looped
 async def test_unreadable_ca_bundle_is_named(tmp_path: Path, content: str) -> None:
     file = tmp_path / "bundle.pem"
     if content:

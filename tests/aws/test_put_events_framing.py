@@ -10,7 +10,6 @@ from forwarder.aws.responses import RequestRefusal, put_events_error
 from tests.aws.test_put_events import ACCEPTED, ENTRIES, KEYS, a_client, raw_response
 from tests.fakes.actions import Action, HttpResponse, Line, Raw
 from tests.fakes.wire import Request, WireServer
-from tests.loops import looped
 
 LARGE = [{"Source": "alloy.embedded", "Detail": "x" * 8_000_000}]
 """More than any connection takes at once."""
@@ -36,7 +35,6 @@ class EarlyRefusal(Action):
 
 
 @pytest.mark.parametrize("then", ["closes", "waits", "reads"])
-@looped
 async def test_body_refused_by_its_length_is_refused_at_once(then: str) -> None:
     def screen(request: Request) -> Action | None:
         return EarlyRefusal(request, then) if request.index == 0 else None
@@ -61,7 +59,6 @@ class SlowToRead(Action):
         return await ACCEPTED.perform(line)
 
 
-@looped
 async def test_slow_upload_has_no_read_timeout() -> None:
     with WireServer(lambda _: ACCEPTED, screen=SlowToRead) as server:
         async with a_client(server.url) as client:
@@ -87,7 +84,6 @@ class UnsolicitedResponse(Action):
     [raw_response("200 OK", "stray"), raw_response("408 Request Timeout", "stray"), raw_response("100 Continue")],
     ids=["200", "408", "100"],
 )
-@looped
 async def test_unsolicited_response_is_ignored(more: bytes) -> None:
     with WireServer(lambda request: UnsolicitedResponse(numbered_response(request), more)) as server:
         async with a_client(server.url) as client:
@@ -104,7 +100,6 @@ def numbered_response(request: Request) -> HttpResponse:
     return HttpResponse(200, {}, b'{"FailedEntryCount": 0, "Entries": [{"EventId": "%d"}]}' % request.index)
 
 
-@looped
 async def test_protocol_switch_is_no_response() -> None:
     with WireServer(lambda _: Raw(raw_response("101 Switching Protocols"))) as server:
         async with a_client(server.url) as client, asyncio.timeout(3 * TIMEOUT_SECONDS):

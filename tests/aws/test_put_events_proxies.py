@@ -14,7 +14,6 @@ from tests.aws.test_put_events import ACCEPTED, ENTRIES, KEYS, a_client
 from tests.fakes.actions import Action, HttpResponse, Line
 from tests.fakes.certificates import self_signed
 from tests.fakes.wire import Request, WireServer
-from tests.loops import looped
 
 USER = "planted-user:planted-password"
 BASIC = f"Basic {b64encode(USER.encode()).decode()}"
@@ -65,7 +64,6 @@ def with_user(url: str, user: str) -> str:
 
 @pytest.mark.parametrize("user", ["", USER])
 @pytest.mark.parametrize(("exempt", "through"), [("", True), ("127.0.0.1", False)])
-@looped
 async def test_http_bus_is_reached_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch, exempt: str, through: bool, user: str
 ) -> None:
@@ -84,7 +82,6 @@ async def test_http_bus_is_reached_through_the_proxy(
 
 
 @pytest.mark.parametrize("user", ["", USER])
-@looped
 async def test_https_bus_is_reached_through_a_tunnel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: str
 ) -> None:
@@ -101,7 +98,6 @@ async def test_https_bus_is_reached_through_a_tunnel(
     assert by_bus.targets == [("/", None)] * 2
 
 
-@looped
 async def test_refused_tunnel_is_never_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

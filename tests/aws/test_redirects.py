@@ -9,7 +9,6 @@ from tests.aws.harness import delivered, events, open_bus
 from tests.fakes.actions import HttpResponse
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.loops import looped
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -33,7 +32,6 @@ def elsewhere() -> Iterator[StrictEventBridge]:
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("operation", ["PutEvents", "DescribeEventBus", "STS"])
-@looped
 async def test_a_redirect_is_not_followed(
     bridge: StrictEventBridge, elsewhere: StrictEventBridge, operation: str, status: int
 ) -> None:

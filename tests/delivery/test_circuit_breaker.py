@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from forwarder.delivery.circuit_breaker import BACKOFF_SECONDS, CircuitBreaker, FailureType, Permit
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 
@@ -30,7 +29,6 @@ async def acquire_next(breaker: CircuitBreaker, clock: QuickClock) -> tuple[Perm
     return await breaker.acquire(), clock.monotonic() - before
 
 
-@looped
 async def test_in_flight_requests_never_exceed_concurrency() -> None:
     breaker = CircuitBreaker(4, QuickClock())
     assert len(await acquire_all(breaker)) == 4
@@ -42,7 +40,6 @@ async def test_in_flight_requests_never_exceed_concurrency() -> None:
     ("failure_type", "maximum"),
     [(FailureType.OUTAGE, 30), (FailureType.UNREACHABLE, 30), (FailureType.REFUSAL, 60), (FailureType.UNKNOWN, 300)],
 )
-@looped
 async def test_failure_sends_one_request_at_a_time_with_backoff(failure_type: FailureType, maximum: float) -> None:
     clock = QuickClock()
     breaker = CircuitBreaker(8, clock)
@@ -61,7 +58,6 @@ async def test_failure_sends_one_request_at_a_time_with_backoff(failure_type: Fa
     assert sum(waits[-20:]) > 20 * maximum / 5 > sum(waits[:3])
 
 
-@looped
 async def test_success_raises_concurrency_step_by_step() -> None:
     clock = QuickClock()
     breaker = CircuitBreaker(3, clock)
@@ -78,7 +74,6 @@ async def test_success_raises_concurrency_step_by_step() -> None:
             breaker.release()
 
 
-@looped
 async def test_concurrent_failures_are_one_backoff_step() -> None:
     breaker = CircuitBreaker(8, QuickClock())
     first, *others = [breaker.record_failure(permit, FailureType.OUTAGE) for permit in await acquire_all(breaker)]
@@ -86,7 +81,6 @@ async def test_concurrent_failures_are_one_backoff_step() -> None:
     assert others == [None] * 7
 
 
-@looped
 async def test_success_of_older_request_keeps_breaker_open() -> None:
     breaker = CircuitBreaker(8, QuickClock())
     first, second = await acquire_all(breaker, 2)
@@ -99,7 +93,6 @@ async def test_success_of_older_request_keeps_breaker_open() -> None:
 
 
 @pytest.mark.parametrize("failure_type", [FailureType.OUTAGE, FailureType.REFUSAL, FailureType.UNREACHABLE])
-@looped
 async def test_failure_of_older_request_keeps_single_entry_mode(failure_type: FailureType) -> None:
     breaker = CircuitBreaker(8, QuickClock())
     first, second = await acquire_all(breaker, 2)
@@ -108,7 +101,6 @@ async def test_failure_of_older_request_keeps_single_entry_mode(failure_type: Fa
     assert breaker.single_entry_mode
 
 
-@looped
 async def test_unknown_of_older_request_sets_single_entry_mode() -> None:
     breaker = CircuitBreaker(8, QuickClock())
     first, second = await acquire_all(breaker, 2)
@@ -121,7 +113,6 @@ async def test_unknown_of_older_request_sets_single_entry_mode() -> None:
     ("failure_type", "ends"),
     [(FailureType.UNREACHABLE, False), (FailureType.OUTAGE, True), (FailureType.REFUSAL, True)],
 )
-@looped
 async def test_single_entry_mode_lasts_until_the_bus_responds(failure_type: FailureType, ends: bool) -> None:
     clock = QuickClock()
     breaker = CircuitBreaker(8, clock)
@@ -134,7 +125,6 @@ async def test_single_entry_mode_lasts_until_the_bus_responds(failure_type: Fail
     assert not breaker.single_entry_mode
 
 
-@looped
 async def test_success_resets_backoff() -> None:
     clock = QuickClock()
     breaker = CircuitBreaker(2, clock)

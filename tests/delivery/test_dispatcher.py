@@ -16,7 +16,7 @@ from tests.fakes import bus_faults
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import BUS, StrictEventBridge, operation_of
 from tests.fakes.signing import Key
-from tests.loops import looped, until
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -26,7 +26,6 @@ def requests(bridge: StrictEventBridge) -> list[int]:
     return [served.delivered for served in bridge.served if served.operation == "PutEvents"]
 
 
-@looped
 async def test_pending_entries_are_sent_once_in_batches_of_ten(bridge: StrictEventBridge, tmp_path: Path) -> None:
     ids = [f"e-{number}" for number in range(95)]
     async with delivery_harness(bridge, tmp_path) as harness:
@@ -37,7 +36,6 @@ async def test_pending_entries_are_sent_once_in_batches_of_ten(bridge: StrictEve
     assert sorted(requests(bridge)) == [5, *[10] * 9]
 
 
-@looped
 async def test_requests_in_flight_are_limited_by_concurrency(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.always(lambda _: bus_faults.slow(10_000))
     async with delivery_harness(bridge, tmp_path, concurrency=3, timeout="2s") as harness:
@@ -46,7 +44,6 @@ async def test_requests_in_flight_are_limited_by_concurrency(bridge: StrictEvent
     assert bridge.max_in_flight == 3
 
 
-@looped
 async def test_each_entry_is_settled_by_its_own_outcome(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.next(bus_faults.entry_codes({0: "ThrottlingException", 2: "MalformedDetail", 3: "InternalFailure"}))
     async with delivery_harness(bridge, tmp_path) as harness:
@@ -56,7 +53,6 @@ async def test_each_entry_is_settled_by_its_own_outcome(bridge: StrictEventBridg
     assert Counter(delivered(bridge)) == Counter("abde")
 
 
-@looped
 async def test_undocumented_code_ends_in_the_dead_letters(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.always(lambda _: bus_faults.entry_codes({0: "BrandNewException"}))
     async with delivery_harness(bridge, tmp_path) as harness:
@@ -72,7 +68,6 @@ async def test_undocumented_code_ends_in_the_dead_letters(bridge: StrictEventBri
         assert [*states, harness.health.components["bus"].state] == [State.DEGRADED, State.HEALTHY]
 
 
-@looped
 async def test_too_large_request_is_split_until_one_entry_is_to_blame(
     bridge: StrictEventBridge, tmp_path: Path
 ) -> None:
@@ -86,7 +81,6 @@ async def test_too_large_request_is_split_until_one_entry_is_to_blame(
     assert sorted(delivered(bridge)) == list("abcdef")
 
 
-@looped
 async def test_lost_response_sends_single_entries_until_one_succeeds(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.next(bus_faults.reset_after(delivered=True), bus_faults.empty(delivered=True))
     ids = [f"e-{number}" for number in range(30)]
@@ -99,7 +93,6 @@ async def test_lost_response_sends_single_entries_until_one_succeeds(bridge: Str
 
 
 @pytest.mark.parametrize("refused_by", ["bus", "keys", "source"])
-@looped
 async def test_refusal_of_everything_keeps_entries_pending(
     bridge: StrictEventBridge, tmp_path: Path, refused_by: str
 ) -> None:
@@ -125,7 +118,6 @@ async def test_refusal_of_everything_keeps_entries_pending(
     assert sorted(delivered(bridge)) == list("abc")
 
 
-@looped
 async def test_delivery_resumes_when_the_bus_exists_again(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.buses.clear()
     async with delivery_harness(bridge, tmp_path) as harness:
@@ -144,7 +136,6 @@ CHAOS = {name: 0.03 for name in bus_faults.CHAOS if name not in ("hang", "slow")
 
 
 @pytest.mark.parametrize("seed", range(4))
-@looped
 async def test_chaos_loses_no_entry_and_bounds_duplicates(bridge: StrictEventBridge, tmp_path: Path, seed: int) -> None:
     bridge.chaos(Random(seed), CHAOS)  # noqa: S311  # to be repeatable is the point
     ids = [f"e-{number}" for number in range(150)]
@@ -163,7 +154,6 @@ async def test_chaos_loses_no_entry_and_bounds_duplicates(bridge: StrictEventBri
     assert sum(counts.values()) - len(counts) <= lost
 
 
-@looped
 async def test_undecodable_entry_is_dead_lettered_others_are_sent(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record("a", detail=b'{"executionId": "a", "results": ' + b"[" * 300_000)
@@ -173,7 +163,6 @@ async def test_undecodable_entry_is_dead_lettered_others_are_sent(bridge: Strict
     assert sorted(delivered(bridge)) == ["b", "c"]
 
 
-@looped
 async def test_invalid_utf8_entry_is_dead_lettered_others_are_sent(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record("a", detail=b'{"executionId": "a\xff"}')
@@ -200,7 +189,6 @@ REFUSES_ALL = [
 
 @pytest.mark.parametrize("fault", REFUSES_ALL, ids=str)
 @pytest.mark.parametrize("ids", ["a", "abcdefghijklm"])
-@looped
 async def test_refusal_of_every_entry_settles_none_and_pauses(
     bridge: StrictEventBridge, tmp_path: Path, fault: Fault, ids: str
 ) -> None:
@@ -224,7 +212,6 @@ async def test_refusal_of_every_entry_settles_none_and_pauses(
         assert await harness.ledger.audit() == Counters(recorded=len(ids) + 1, sent=len(ids) + 1)
 
 
-@looped
 async def test_lone_refused_entry_is_dead_once_another_is_accepted(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.max_request_bytes = 5000
     async with delivery_harness(bridge, tmp_path) as harness:

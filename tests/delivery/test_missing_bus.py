@@ -10,7 +10,7 @@ from tests.delivery.harness import DeliveryHarness, delivered, delivery_harness
 from tests.fakes import bus_faults
 from tests.fakes.eventbridge import BUS, StrictEventBridge, operation_of
 from tests.fakes.wire import Request
-from tests.loops import looped, until
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -28,7 +28,6 @@ async def send_one_and_record_another_before_bus_vanishes(harness: DeliveryHarne
     await harness.record("b")
 
 
-@looped
 async def test_events_of_missing_bus_are_requeued_while_idle(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
         await send_one_and_record_another_before_bus_vanishes(harness, bridge)
@@ -43,7 +42,6 @@ async def test_events_of_missing_bus_are_requeued_while_idle(bridge: StrictEvent
     assert delivered(bridge) == ["a", "b"]
 
 
-@looped
 async def test_events_of_missing_bus_are_requeued_at_the_end(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
         await send_one_and_record_another_before_bus_vanishes(harness, bridge)
@@ -53,7 +51,6 @@ async def test_events_of_missing_bus_are_requeued_at_the_end(bridge: StrictEvent
         assert len(bridge.dropped) == 1
 
 
-@looped
 async def test_bus_deleted_long_after_use_causes_no_duplicate(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record("a")
@@ -68,7 +65,6 @@ async def test_bus_deleted_long_after_use_causes_no_duplicate(bridge: StrictEven
     assert delivered(bridge) == ["a", "b"]
 
 
-@looped
 async def test_failed_bus_check_is_repeated(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record("a")
@@ -82,7 +78,6 @@ async def test_failed_bus_check_is_repeated(bridge: StrictEventBridge, tmp_path:
         assert delivered(bridge) == ["a"]
 
 
-@looped
 async def test_events_of_previous_missing_bus_are_requeued(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.buses.add("another")
     async with delivery_harness(bridge, tmp_path) as dies:
@@ -95,7 +90,6 @@ async def test_events_of_previous_missing_bus_are_requeued(bridge: StrictEventBr
     assert delivered(bridge) == ["a", "b"]
 
 
-@looped
 async def test_verified_bus_deleted_later_causes_no_duplicate(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.buses.add("another")
     async with delivery_harness(bridge, tmp_path) as harness:

@@ -11,7 +11,6 @@ from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, EventsRefused
 from forwarder.model import Accepted, ClaimedEntry, Outcome, Rejected, Retry
 from tests.factories import entry
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 TOO_LARGE = RequestRefusal("413", "too large", is_entry_specific=True)
@@ -54,7 +53,6 @@ def without(outcomes: dict[str, Outcome], ids: str) -> dict[str, Outcome]:
     return {each: outcome for each, outcome in outcomes.items() if each not in ids}
 
 
-@looped
 async def test_own_fault_keeps_its_entry_pending_and_sends_the_others() -> None:
     refusal_tracker = RefusalTracker()
     for _ in range(20):
@@ -63,14 +61,12 @@ async def test_own_fault_keeps_its_entry_pending_and_sends_the_others() -> None:
         assert (outcomes["b"], stops) == (Retry("internal", "a request failed inside the forwarder"), [])
 
 
-@looped
 async def test_own_fault_in_every_request_pauses_delivery() -> None:
     outcomes, stops = await publish_ids("b", failing, RefusalTracker())
     assert [type(outcome) for outcome in outcomes.values()] == [Retry]
     assert [stop_error.code for stop_error in stops] == ["internal"]
 
 
-@looped
 async def test_refused_entry_is_rejected_once_others_were_accepted() -> None:
     refusal_tracker = RefusalTracker()
 
@@ -84,7 +80,6 @@ async def test_refused_entry_is_rejected_once_others_were_accepted() -> None:
     assert (second["b"], stops) == (Rejected("413", "too large"), [])
 
 
-@looped
 async def test_refusal_of_all_rejects_nothing_and_pauses_delivery() -> None:
     refusal_tracker = RefusalTracker()
     for refusal in (TOO_LARGE, WRONG_NAME):
@@ -94,7 +89,6 @@ async def test_refusal_of_all_rejects_nothing_and_pauses_delivery() -> None:
             assert [type(stop_error) for stop_error in stops] == [EventsRefused] * 5
 
 
-@looped
 async def test_refusal_of_all_after_success_rejects_nothing() -> None:
     refusal_tracker = RefusalTracker()
     await publish_ids("abcde", lambda _: None, refusal_tracker)
@@ -104,7 +98,6 @@ async def test_refusal_of_all_after_success_rejects_nothing() -> None:
         assert len(stops) == len(ids)
 
 
-@looped
 async def test_refusal_without_entry_cause_counts_per_proof() -> None:
     refusal_tracker = RefusalTracker()
 

@@ -9,7 +9,6 @@ from forwarder.errors import LedgerUnavailable
 from forwarder.health import Health
 from forwarder.ledger import Ledger, Sent
 from forwarder.model import State
-from tests.loops import looped
 from tests.virtual_clock import NOON, QuickClock
 
 BUS = "eu-west-1/failures"
@@ -32,7 +31,6 @@ class FailingLedger:
         return len(self.written)
 
 
-@looped
 async def test_failed_write_is_retried_and_blocks_the_writer() -> None:
     clock, ledger = QuickClock(), FailingLedger(failures=30)
     health = Health(clock.now)
@@ -49,7 +47,6 @@ async def test_failed_write_is_retried_and_blocks_the_writer() -> None:
     assert max(clock.slept) <= 5
 
 
-@looped
 async def test_writer_is_ready_only_after_the_last_write() -> None:
     clock, ledger = QuickClock(), FailingLedger(failures=20)
     settlement_writer = SettlementWriter(cast("Ledger", ledger), clock, Health(clock.now))

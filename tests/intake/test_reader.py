@@ -12,11 +12,9 @@ from tests.factories import FEED
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.intake.reader_harness import DAY, HOUR, MINUTE, WORKFLOW, reader_harness
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
-@looped
 async def test_the_first_reading_goes_down_to_the_end_and_the_next_ones_only_as_far_as_needed(
     alloy: FakeAlloy, tmp_path: Path
 ) -> None:
@@ -31,7 +29,6 @@ async def test_the_first_reading_goes_down_to_the_end_and_the_next_ones_only_as_
         assert it.pages() == ["0", "1"]
 
 
-@looped
 async def test_a_deep_reading_goes_a_late_window_down(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path, max_lateness="9h") as it:
         for number in range(12):
@@ -46,7 +43,6 @@ async def test_a_deep_reading_goes_a_late_window_down(alloy: FakeAlloy, tmp_path
         assert await it.read() == []
 
 
-@looped
 async def test_a_run_seen_while_it_ran_is_found_however_late_it_fails(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path) as it:
         it.add("slow", "running", ago=MINUTE)
@@ -62,7 +58,6 @@ async def test_a_run_seen_while_it_ran_is_found_however_late_it_fails(alloy: Fak
         assert (await it.checkpoint()).open_executions == {}
 
 
-@looped
 async def test_a_run_that_never_ends_is_given_up_after_the_retention(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path, max_run_duration="2d") as it:
         it.add("stuck", "running")
@@ -85,7 +80,6 @@ async def test_a_run_that_never_ends_is_given_up_after_the_retention(alloy: Fake
         (Checkpoint(floor=NOON - MINUTE), ["after"]),
     ],
 )
-@looped
 async def test_what_stopped_at_or_before_the_floor_is_not_recorded(
     alloy: FakeAlloy, tmp_path: Path, begins: Checkpoint, found: list[str]
 ) -> None:
@@ -98,7 +92,6 @@ async def test_what_stopped_at_or_before_the_floor_is_not_recorded(
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-3), timedelta(hours=3)])
-@looped
 async def test_now_is_the_clock_of_the_api(alloy: FakeAlloy, tmp_path: Path, skew: timedelta) -> None:
     alloy.always(lambda _: faults.skewed(skew))
     async with reader_harness(alloy, tmp_path, Checkpoint(local_floor=NOON)) as it:
@@ -110,7 +103,6 @@ async def test_now_is_the_clock_of_the_api(alloy: FakeAlloy, tmp_path: Path, ske
         assert checkpoint.watermark == NOON + skew
 
 
-@looped
 async def test_a_feed_begins_when_it_began_although_its_first_answers_came_late(
     alloy: FakeAlloy, tmp_path: Path
 ) -> None:
@@ -121,7 +113,6 @@ async def test_a_feed_begins_when_it_began_although_its_first_answers_came_late(
         assert it.clock.now() >= NOON + 2 * MINUTE
 
 
-@looped
 async def test_running_ones_are_never_recorded_and_unknown_ones_as_the_settings_say(
     alloy: FakeAlloy, tmp_path: Path
 ) -> None:
@@ -137,7 +128,6 @@ async def test_running_ones_are_never_recorded_and_unknown_ones_as_the_settings_
             assert await it.read() == found
 
 
-@looped
 async def test_an_id_that_was_recorded_elsewhere_is_not_recorded_again(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path) as it:
         it.add("copy")
@@ -146,7 +136,6 @@ async def test_an_id_that_was_recorded_elsewhere_is_not_recorded_again(alloy: Fa
         assert len(it.wakeups) == 1
 
 
-@looped
 async def test_large_executions_are_recorded_like_their_neighbours(alloy: FakeAlloy, tmp_path: Path) -> None:
     """Of these, one is shaped in a thread of its own, and the others take a pause between them."""
     sizes = [10, THREAD_RESULT_BYTES * 2, THREAD_RESULT_BYTES // 2, THREAD_RESULT_BYTES // 2, 10]

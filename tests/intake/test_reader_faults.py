@@ -12,10 +12,8 @@ from forwarder.model import Checkpoint
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.intake.reader_harness import BROKEN, HOUR, MINUTE, WORKFLOW, api_now, reader_harness
-from tests.loops import looped
 
 
-@looped
 async def test_a_transient_fault_asks_for_the_same_page_again(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path) as it:
         for number in range(5):
@@ -30,7 +28,6 @@ async def test_a_transient_fault_asks_for_the_same_page_again(alloy: FakeAlloy, 
     [(faults.unavailable(500), SourceUnavailable), (faults.too_many_requests("500"), SourceUnavailable),
      (faults.unauthorized(), SourceRefused), (faults.not_json(), PageUnreadable), (faults.data_null(), PageUnreadable)],
 )  # fmt: skip
-@looped
 async def test_a_reading_cut_short_keeps_what_it_recorded_and_does_not_move_the_watermark(
     alloy: FakeAlloy, tmp_path: Path, fault: Any, exception_type: type[SourceError]
 ) -> None:
@@ -47,7 +44,6 @@ async def test_a_reading_cut_short_keeps_what_it_recorded_and_does_not_move_the_
         assert await it.read() == ["0", "1"]
 
 
-@looped
 async def test_pages_that_repeat_for_ever_cut_the_reading_short(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path) as it:
         for number in range(5):
@@ -59,7 +55,6 @@ async def test_pages_that_repeat_for_ever_cut_the_reading_short(alloy: FakeAlloy
 
 
 @pytest.mark.parametrize("base", [0, 1])
-@looped
 async def test_pages_that_shift_while_they_are_read_hide_nothing(tmp_path: Path, base: int) -> None:
     with FakeAlloy(now=api_now, page_base=base) as alloy:
         async with reader_harness(alloy, tmp_path) as it:
@@ -75,7 +70,6 @@ async def test_pages_that_shift_while_they_are_read_hide_nothing(tmp_path: Path,
 
 @pytest.mark.parametrize("max_page_records", [1, 2, 3])
 @pytest.mark.parametrize("broken", range(5))
-@looped
 async def test_a_broken_record_is_refused_alone_however_few_a_page_holds(
     alloy: FakeAlloy, tmp_path: Path, broken: int, max_page_records: int
 ) -> None:
@@ -92,7 +86,6 @@ BAD = [BROKEN, b'{"status": "failed"}', b"null"]
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("raw", BAD)
-@looped
 async def test_page_after_page_of_bad_records_does_not_stop_a_feed(
     alloy: FakeAlloy, tmp_path: Path, raw: bytes, size: int
 ) -> None:
@@ -104,7 +97,6 @@ async def test_page_after_page_of_bad_records_does_not_stop_a_feed(
         assert await it.read() == ["new", "old"]
 
 
-@looped
 async def test_a_listing_of_nothing_but_bad_records_cuts_the_reading_short(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path) as it:
         for number in range(100):

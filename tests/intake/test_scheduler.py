@@ -22,7 +22,6 @@ from tests.intake.scheduler_harness import (
     is_nothing_due,
     wait_for_next,
 )
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 
@@ -36,14 +35,12 @@ async def intervals(scheduler: Scheduler, clock: QuickClock, arrivals: list[int]
     return waits
 
 
-@looped
 async def test_every_feed_is_due_at_once_and_each_has_one_reader() -> None:
     scheduler, clock = create_scheduler(A, B, C, A)
     assert [(await wait_for_next(scheduler, clock)) for _ in range(3)] == [(A, 0), (B, 0), (C, 0)]
     assert await is_nothing_due(scheduler)
 
 
-@looped
 async def test_no_more_feeds_are_read_at_once_than_the_settings_say() -> None:
     scheduler, clock = create_scheduler(A, B, C, concurrency=2)
     assert [await scheduler.claim_next() for _ in range(2)] == [A, B]
@@ -54,7 +51,6 @@ async def test_no_more_feeds_are_read_at_once_than_the_settings_say() -> None:
     assert await waiting == (C, 0)
 
 
-@looped
 async def test_a_quiet_feed_is_read_ever_more_rarely() -> None:
     scheduler, clock = create_scheduler(A)
     waits = await intervals(scheduler, clock, [0] * 20)
@@ -64,7 +60,6 @@ async def test_a_quiet_feed_is_read_ever_more_rarely() -> None:
     assert min(waits[-5:]) >= 0.8 * MAX_INTERVAL_SECONDS - 1e-6
 
 
-@looped
 async def test_a_busy_feed_is_read_so_often_that_a_page_suffices() -> None:
     scheduler, clock = create_scheduler(A)
     await intervals(scheduler, clock, [0] * 20)
@@ -79,7 +74,6 @@ async def test_a_busy_feed_is_read_so_often_that_a_page_suffices() -> None:
     assert min(waits[5:]) >= MIN_INTERVAL_SECONDS
 
 
-@looped
 async def test_a_flood_is_read_no_more_often_than_the_shortest_interval() -> None:
     scheduler, clock = create_scheduler(A)
     waits = await intervals(scheduler, clock, [10_000] * 10)
@@ -87,7 +81,6 @@ async def test_a_flood_is_read_no_more_often_than_the_shortest_interval() -> Non
     assert max(waits[3:]) <= 2 * MIN_INTERVAL_SECONDS
 
 
-@looped
 async def test_feeds_that_began_together_do_not_stay_together() -> None:
     scheduler, clock = create_scheduler(*(Feed(f"w-{number}") for number in range(20)))
     due = []
@@ -98,7 +91,6 @@ async def test_feeds_that_began_together_do_not_stay_together() -> None:
     assert len(set(due[-20:])) == 20
 
 
-@looped
 async def test_a_feed_that_fails_backs_off_alone_and_recovers_at_once() -> None:
     scheduler, clock = create_scheduler(A, B)
     times: dict[Feed, list[float]] = {A: [], B: []}
@@ -121,7 +113,6 @@ async def test_a_feed_that_fails_backs_off_alone_and_recovers_at_once() -> None:
     assert wait <= 2 * MIN_INTERVAL_SECONDS
 
 
-@looped
 async def test_a_nudge_makes_every_feed_of_the_workflow_due_now() -> None:
     scheduler, clock = create_scheduler(A, Feed("a", "u"), B)
     for _ in range(3):
@@ -134,7 +125,6 @@ async def test_a_nudge_makes_every_feed_of_the_workflow_due_now() -> None:
     assert await is_nothing_due(scheduler)
 
 
-@looped
 async def test_a_nudge_while_a_feed_is_read_has_it_read_again_soon() -> None:
     scheduler, clock = create_scheduler(A)
     await scheduler.claim_next()
@@ -147,7 +137,6 @@ async def test_a_nudge_while_a_feed_is_read_has_it_read_again_soon() -> None:
     assert (scheduler.record_success(A, 0) or 0) >= MIN_INTERVAL_SECONDS
 
 
-@looped
 async def test_a_nudge_wakes_a_reader_that_waits() -> None:
     scheduler, clock = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
@@ -159,13 +148,11 @@ async def test_a_nudge_wakes_a_reader_that_waits() -> None:
     assert wait < MIN_INTERVAL_SECONDS
 
 
-@looped
 async def test_a_nudge_for_a_user_leaves_the_feeds_of_other_users_alone() -> None:
     scheduler, _ = create_scheduler(A, Feed("a", "u"), Feed("a", "v"))
     assert scheduler.trigger("a", "u") == [A, Feed("a", "u")]
 
 
-@looped
 async def test_a_feed_that_is_nudged_all_the_time_is_read_once_a_second() -> None:
     scheduler, clock = create_scheduler(A)
     waits = []
@@ -178,7 +165,6 @@ async def test_a_feed_that_is_nudged_all_the_time_is_read_once_a_second() -> Non
     assert waits == [0, *[MIN_TRIGGER_INTERVAL_SECONDS] * 4]
 
 
-@looped
 async def test_a_storm_of_nudges_takes_half_of_the_requests_at_most() -> None:
     many = [Feed("a", f"user-{number}") for number in range(100)]
     scheduler, clock = create_scheduler(*many, concurrency=30)
@@ -195,7 +181,6 @@ async def test_a_storm_of_nudges_takes_half_of_the_requests_at_most() -> None:
     assert claimed_at == pytest.approx([max(0.0, (number - MAX_TRIGGER_BURST) * gap) for number in range(30)])
 
 
-@looped
 async def test_a_storm_of_nudges_keeps_no_other_feed_waiting() -> None:
     scheduler, clock = create_scheduler(A, B)
     polled = []
@@ -213,7 +198,6 @@ async def test_a_storm_of_nudges_keeps_no_other_feed_waiting() -> None:
     assert polled.count(B) >= undisturbed - 1
 
 
-@looped
 async def test_a_nudge_does_not_hurry_what_cannot_be_read() -> None:
     scheduler, clock = create_scheduler(A)
     wait = scheduler.record_failure(await scheduler.claim_next())
@@ -224,7 +208,6 @@ async def test_a_nudge_does_not_hurry_what_cannot_be_read() -> None:
     assert (await wait_for_next(scheduler, clock))[1] == pytest.approx(second_wait)
 
 
-@looped
 async def test_a_feed_that_is_found_later_is_read_at_once_and_others_keep_their_turn() -> None:
     scheduler, clock = create_scheduler(A)
     wait = scheduler.record_success(await scheduler.claim_next(), 0)

@@ -3,11 +3,9 @@
 import pytest
 
 from tests.intake.scheduler_harness import A, B, create_scheduler, is_nothing_due, wait_for_next
-from tests.loops import looped
 
 
 @pytest.mark.parametrize("was_read", [True, False])
-@looped
 async def test_a_feed_that_is_watched_no_more_is_read_once_more_at_once(was_read: bool) -> None:
     scheduler, clock = create_scheduler(A, B)
     if was_read:
@@ -25,7 +23,6 @@ async def test_a_feed_that_is_watched_no_more_is_read_once_more_at_once(was_read
     assert await is_nothing_due(scheduler)
 
 
-@looped
 async def test_a_feed_that_is_watched_no_more_while_it_is_read_is_read_once_more() -> None:
     scheduler, clock = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
@@ -37,7 +34,6 @@ async def test_a_feed_that_is_watched_no_more_while_it_is_read_is_read_once_more
     assert await is_nothing_due(scheduler)
 
 
-@looped
 async def test_a_last_reading_that_fails_is_tried_until_the_feed_is_not_found_again() -> None:
     scheduler, _ = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
@@ -49,7 +45,6 @@ async def test_a_last_reading_that_fails_is_tried_until_the_feed_is_not_found_ag
     assert await is_nothing_due(scheduler)
 
 
-@looped
 async def test_a_last_reading_ends_with_an_answer_that_stays_the_same() -> None:
     scheduler, _ = create_scheduler(A)
     scheduler.watch([])
@@ -58,7 +53,6 @@ async def test_a_last_reading_ends_with_an_answer_that_stays_the_same() -> None:
     assert await is_nothing_due(scheduler)
 
 
-@looped
 async def test_a_feed_that_could_not_be_read_has_a_last_reading_all_the_same() -> None:
     scheduler, clock = create_scheduler(A)
     for _ in range(6):
@@ -68,7 +62,6 @@ async def test_a_feed_that_could_not_be_read_has_a_last_reading_all_the_same() -
     assert await wait_for_next(scheduler, clock) == (A, 0)
 
 
-@looped
 async def test_nudges_do_not_keep_a_feed_that_leaves() -> None:
     scheduler, _ = create_scheduler(A)
     scheduler.watch([])
@@ -78,7 +71,6 @@ async def test_nudges_do_not_keep_a_feed_that_leaves() -> None:
     assert await is_nothing_due(scheduler)
 
 
-@looped
 async def test_a_last_reading_that_has_not_had_its_turn_is_not_lost_by_another_look() -> None:
     scheduler, _ = create_scheduler(A, B, concurrency=1)
     for _ in range(2):
@@ -90,7 +82,6 @@ async def test_a_last_reading_that_has_not_had_its_turn_is_not_lost_by_another_l
     assert {first, await scheduler.claim_next()} == {A, B}
 
 
-@looped
 async def test_a_feed_that_comes_back_before_its_last_reading_is_watched_as_before() -> None:
     scheduler, clock = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
@@ -101,7 +92,6 @@ async def test_a_feed_that_comes_back_before_its_last_reading_is_watched_as_befo
     assert scheduler.record_success(A, 0) is not None
 
 
-@looped
 async def test_a_feed_that_goes_and_comes_while_it_is_read_still_has_one_reader() -> None:
     scheduler, _ = create_scheduler(A)
     await scheduler.claim_next()

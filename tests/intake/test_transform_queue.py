@@ -9,7 +9,6 @@ import pytest
 from forwarder.intake.transform_queue import MAX_PORTION_BYTES, THREAD_RESULT_BYTES, TransformQueue
 from forwarder.model import Entry, Execution, Feed
 from tests.factories import FEED, a_failure
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
@@ -35,7 +34,6 @@ def failures(count: int, size: int) -> list[Execution]:
 
 
 @pytest.mark.parametrize("size", [2, 2000, MAX_PORTION_BYTES, 2 * MAX_PORTION_BYTES])
-@looped
 async def test_in_a_turn_of_the_loop_one_portion_is_shaped_for_all_feeds_together(size: int) -> None:
     builder = RecordingBuilder()
     queue = TransformQueue(builder)
@@ -48,7 +46,6 @@ async def test_in_a_turn_of_the_loop_one_portion_is_shaped_for_all_feeds_togethe
     assert max(builder.bytes_by_iteration.values()) <= max(size, MAX_PORTION_BYTES)
 
 
-@looped
 async def test_feeds_take_turns() -> None:
     """One with many failures does not keep another waiting until all of them are shaped."""
     builder = RecordingBuilder()
@@ -60,13 +57,11 @@ async def test_feeds_take_turns() -> None:
     many.cancel()
 
 
-@looped
 async def test_the_largest_keep_their_place() -> None:
     page = [*failures(3, 10), a_failure("large", results="x" * THREAD_RESULT_BYTES), a_failure("last")]
     built = await TransformQueue(RecordingBuilder()).build_all(page, FEED, NOON)
     assert [entry.execution_id for entry in built] == [each.id for each in page]
 
 
-@looped
 async def test_nothing_is_shaped_of_an_empty_page() -> None:
     assert await TransformQueue(RecordingBuilder()).build_all([], FEED, NOON) == []

@@ -11,7 +11,6 @@ from forwarder.intake.triggers import Triggers
 from forwarder.model import Feed
 from forwarder.supervisor import background_tasks
 from tests.factories import some_settings
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 A, U, B = Feed("a"), Feed("a", "u"), Feed("b")
@@ -54,7 +53,6 @@ async def trigger_harness(*feeds: Feed) -> AsyncIterator[TriggerHarness]:
         yield TriggerHarness(scheduler, triggers, clock)
 
 
-@looped
 async def test_while_nothing_new_appears_it_is_looked_for_after_1_5_and_30_seconds() -> None:
     async with trigger_harness(A, B) as at:
         assert at.triggers.trigger("a", None) == 1
@@ -64,14 +62,12 @@ async def test_while_nothing_new_appears_it_is_looked_for_after_1_5_and_30_secon
 
 
 @pytest.mark.parametrize(("new_at", "polled_after"), [(0, [0]), (1, [0, 1]), (5, [0, 1, 5])])
-@looped
 async def test_once_something_new_appeared_it_is_looked_for_no_more(new_at: float, polled_after: list[float]) -> None:
     async with trigger_harness(A) as at:
         at.triggers.trigger("a", None)
         assert [when for _, when in await at.polls(600, new_at)] == pytest.approx(polled_after, abs=0.01)
 
 
-@looped
 async def test_what_a_reading_found_that_began_before_the_nudge_does_not_answer_it() -> None:
     async with trigger_harness(A) as at:
         before = at.clock.monotonic()
@@ -81,21 +77,18 @@ async def test_what_a_reading_found_that_began_before_the_nudge_does_not_answer_
         assert len(await at.polls(600)) == 4
 
 
-@looped
 async def test_what_appears_in_one_feed_of_a_workflow_answers_for_all_of_them() -> None:
     async with trigger_harness(A, U) as at:
         assert at.triggers.trigger("a", None) == 2
         assert [name for name, _ in await at.polls(600, new_at=0)] == [str(A), str(U)]
 
 
-@looped
 async def test_a_workflow_that_is_not_watched_is_not_looked_for() -> None:
     async with trigger_harness(A) as at:
         assert at.triggers.trigger("elsewhere", None) == 0
         assert await at.polls(600) == []
 
 
-@looped
 async def test_a_second_nudge_begins_the_looks_anew() -> None:
     async with trigger_harness(A) as at:
         at.triggers.trigger("a", None)

@@ -11,7 +11,6 @@ import pytest
 from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Postponed, Sent, Settlement
 from forwarder.model import Checkpoint, Feed, Token
 from tests.factories import FEED, begun, entry
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 OpenLedger: TypeAlias = Callable[[], AbstractAsyncContextManager[Ledger]]
@@ -52,7 +51,6 @@ class LedgerContract(ABC):
         with self.opener() as open_ledger:
             yield open_ledger
 
-    @looped
     async def test_add_feeds_keeps_existing_checkpoints(self, open_ledger: OpenLedger) -> None:
         begins = Checkpoint(NOON, NOON - HOUR, NOON - DAY, NOON + HOUR, {"e-9": NOON, "🫖\x00": NOON - DAY})
         async with open_ledger() as ledger:
@@ -61,7 +59,6 @@ class LedgerContract(ABC):
         async with open_ledger() as ledger:
             assert await begun(ledger, FEED, Checkpoint()) == begins
 
-    @looped
     async def test_record_id_twice_adds_it_once(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             assert await record_ids(ledger, "a", "b", "a") == 2
@@ -74,14 +71,12 @@ class LedgerContract(ABC):
             assert [await ledger.find_feed(each) for each in "abcd"] == [FEED, FEED, OTHER, None]
 
     @pytest.mark.parametrize("execution_id", ["a/b c", "🫖" * 256, "\x00", "'; DROP TABLE executions --", "A", "1"])
-    @looped
     async def test_record_unusual_id_keeps_it_unchanged(self, open_ledger: OpenLedger, execution_id: str) -> None:
         async with open_ledger() as ledger:
             assert await record_ids(ledger, execution_id, "a", execution_id.strip("A") + "x") == 3
             assert next(iter(await claim_tokens(ledger))) == execution_id
             assert await ledger.known_ids([execution_id]) == {execution_id}
 
-    @looped
     async def test_claim_returns_the_recorded_entry(self, open_ledger: OpenLedger) -> None:
         recorded = entry(
             "a", feed=OTHER, time=NOON - timedelta(microseconds=1), detail=b'{"a":"' + b"x" * 300_000 + b'"}'
@@ -93,7 +88,6 @@ class LedgerContract(ABC):
             (back,) = await ledger.claim(1, now=NOON)
             assert (back.entry, back.attempts, back.unclassified_attempts, back.replay) == (recorded, 0, 0, False)
 
-    @looped
     async def test_record_saves_checkpoint_with_its_entries(self, open_ledger: OpenLedger) -> None:
         advanced = Checkpoint(NOON, NOON, None, NOON, {"open": NOON})
         async with open_ledger() as ledger:
@@ -104,7 +98,6 @@ class LedgerContract(ABC):
             assert await begun(ledger, FEED, Checkpoint()) == advanced
             assert await ledger.known_ids(["a", "b"]) == {"a", "b"}
 
-    @looped
     async def test_claim_skips_entries_claimed_before(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abcde")
@@ -118,7 +111,6 @@ class LedgerContract(ABC):
             await ledger.settle([Postponed(second["c"], "ThrottlingException", NOON)], now=NOON)
             assert list(await claim_tokens(ledger)) == ["c"]
 
-    @looped
     async def test_claim_is_lost_with_its_process(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a", "b")
@@ -126,7 +118,6 @@ class LedgerContract(ABC):
         async with open_ledger() as ledger:
             assert list(await claim_tokens(ledger)) == ["a", "b"]
 
-    @looped
     async def test_claim_postponed_entry_when_due(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a", "b")
@@ -140,14 +131,12 @@ class LedgerContract(ABC):
             (retried,) = await ledger.claim(9, now=NOON + 60 * SECOND)
             assert (retried.entry.execution_id, retried.attempts, retried.unclassified_attempts) == ("a", 1, 1)
 
-    @looped
     async def test_claim_after_clock_set_back_returns_entries(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a")
             (claimed_entry,) = await ledger.claim(9, now=NOON - HOUR)
             assert claimed_entry.entry.execution_id == "a"
 
-    @looped
     async def test_settle_twice_counts_once(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abcd")
@@ -166,7 +155,6 @@ class LedgerContract(ABC):
             assert await ledger.audit() == Counters(recorded=4, pending=2, sent=1, dead=1)
             assert set(await claim_tokens(ledger)) == {"c"}
 
-    @looped
     async def test_oldest_pending_follows_settlements(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             assert await ledger.oldest_pending() is None
@@ -176,7 +164,6 @@ class LedgerContract(ABC):
             await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
             assert await ledger.oldest_pending() == NOON + HOUR
 
-    @looped
     async def test_daemon_status_is_visible_to_other_processes(self, open_ledger: OpenLedger) -> None:
         daemon_status = DaemonStatus(NOON, 4711, {"bus": {"state": "HEALTHY", "why": ""}})
         async with open_ledger() as ledger:

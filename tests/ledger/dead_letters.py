@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from forwarder.ledger import Counters, Dead, Ledger, Postponed, Sent, TimeWindow
 from tests.factories import entry
 from tests.ledger.contract import HOUR, SECOND, LedgerContract, OpenLedger, claim_tokens, record_ids
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
@@ -16,7 +15,6 @@ async def dead_letter_all(ledger: Ledger, ids: Sequence[str]) -> None:
 
 
 class DeadLetterContract(LedgerContract):
-    @looped
     async def test_dead_letter_has_first_and_last_attempts(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a")
@@ -43,7 +41,6 @@ class DeadLetterContract(LedgerContract):
             )
             assert await ledger.dead_letter("b") is None
 
-    @looped
     async def test_dead_letter_after_replay_lists_the_acceptance(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a")
@@ -61,7 +58,6 @@ class DeadLetterContract(LedgerContract):
             ]  # fmt: skip
             assert (dead_letter.attempt_count, dead_letter.omitted_attempts) == (3, 0)
 
-    @looped
     async def test_retry_dead_letters_makes_them_pending(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await dead_letter_all(ledger, "abc")
@@ -73,7 +69,6 @@ class DeadLetterContract(LedgerContract):
             assert await ledger.retry_dead_letters(None, now=NOON) == 2
             assert await ledger.audit() == Counters(recorded=3, pending=3)
 
-    @looped
     async def test_purge_dead_letters_keeps_their_ids(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await dead_letter_all(ledger, "abc")
@@ -85,7 +80,6 @@ class DeadLetterContract(LedgerContract):
             assert await ledger.retry_dead_letters(None, now=NOON) == 0
             assert await ledger.audit() == Counters(recorded=3, purged=3)
 
-    @looped
     async def test_other_process_sees_and_changes_the_ledger(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as daemon, open_ledger() as command:
             await dead_letter_all(daemon, "ab")

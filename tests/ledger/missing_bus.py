@@ -2,12 +2,10 @@
 
 from forwarder.ledger import Counters, Sent
 from tests.ledger.contract import ANOTHER_BUS, BUS, DAY, HOUR, LedgerContract, OpenLedger, claim_tokens, record_ids
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
 class MissingBusContract(LedgerContract):
-    @looped
     async def test_requeue_of_missing_bus_does_not_depend_on_the_clock(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abc")
@@ -27,7 +25,6 @@ class MissingBusContract(LedgerContract):
             assert await ledger.unverified_buses() == []
             assert await ledger.audit() == Counters(recorded=3, pending=2, sent=1)
 
-    @looped
     async def test_bus_missing_twice_requeues_events_in_between(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"ab")
@@ -39,7 +36,6 @@ class MissingBusContract(LedgerContract):
             assert await ledger.requeue(BUS, now=NOON) == 1
             assert sorted(await claim_tokens(ledger)) == ["a", "b"]
 
-    @looped
     async def test_retention_keeps_unverified_payloads_of_any_age(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"ab")
@@ -52,7 +48,6 @@ class MissingBusContract(LedgerContract):
             assert list(await claim_tokens(ledger, after=DAY)) == ["b"]
             assert (await ledger.audit()).sent == 1
 
-    @looped
     async def test_requeue_affects_the_missing_bus_only(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"ab")

@@ -17,21 +17,18 @@ from tests.ledger.contract import (
     claim_tokens,
     record_ids,
 )
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 MINUTE = timedelta(minutes=1)
 
 
 class QueryContract(LedgerContract):
-    @looped
     async def test_queries_of_empty_ledger_return_nothing(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             assert await ledger.latest_entries(10) == await ledger.latest_entries(10, dead=True) == []
             assert await ledger.stored_entry("a") is None
             assert await ledger.traffic(now=NOON) == Traffic([], None)
 
-    @looped
     async def test_latest_entries_are_newest_first_with_results(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abcd")
@@ -55,7 +52,6 @@ class QueryContract(LedgerContract):
             assert [each.entry.execution_id for each in await ledger.latest_entries(2)] == ["d", "c"]
             assert (await ledger.stored_entry("a"), await ledger.stored_entry("b")) == (sent, dead)
 
-    @looped
     async def test_latest_dead_letters_are_in_order_of_death(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abc")
@@ -64,7 +60,6 @@ class QueryContract(LedgerContract):
                 await ledger.settle([Dead(token[each], "X", "")], now=NOON + number * SECOND)
             assert [each.entry.execution_id for each in await ledger.latest_entries(2, dead=True)] == ["a", "c"]
 
-    @looped
     async def test_stored_entry_pending_again_has_no_result(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a")
@@ -72,7 +67,6 @@ class QueryContract(LedgerContract):
             await ledger.retry_dead_letters(None, now=NOON)
             assert await ledger.stored_entry("a") == StoredEntry(entry("a"), "pending", NOON, None, 1)
 
-    @looped
     async def test_stored_entry_without_payload_is_none(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a", "b")
@@ -81,7 +75,6 @@ class QueryContract(LedgerContract):
             assert await ledger.stored_entry("a") is None
             assert [each.entry.execution_id for each in await ledger.latest_entries(9)] == ["b"]
 
-    @looped
     async def test_traffic_counts_each_minute_of_all_processes(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abc")
@@ -95,7 +88,6 @@ class QueryContract(LedgerContract):
             traffic = await ledger.traffic(now=NOON + 4 * MINUTE)
             assert traffic.minutes == [MinuteCounts(NOON, 3, 1), MinuteCounts(NOON + 3 * MINUTE, 1, 1)]
 
-    @looped
     async def test_traffic_covers_one_day(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a")
@@ -107,7 +99,6 @@ class QueryContract(LedgerContract):
             await apply_all_retention(ledger, now=DAY + MINUTE)
             assert (await ledger.traffic(now=NOON)).minutes == []
 
-    @looped
     async def test_lag_covers_one_hour_within_five_percent(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await begun(ledger, FEED, Checkpoint())
@@ -121,7 +112,6 @@ class QueryContract(LedgerContract):
             assert lag.p95 / timedelta(milliseconds=950) == pytest.approx(1, abs=0.05)
             assert (await ledger.traffic(now=NOON + HOUR)).lag is None
 
-    @looped
     async def test_lag_ignores_replays_and_is_never_negative(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await begun(ledger, FEED, Checkpoint())

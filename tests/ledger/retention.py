@@ -16,12 +16,10 @@ from tests.ledger.contract import (
     claim_tokens,
     record_ids,
 )
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
 class RetentionContract(LedgerContract):
-    @looped
     async def test_save_switch_persists_across_processes(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             assert await ledger.save_switch(enabled=True, skip=False, now=NOON) is None
@@ -33,7 +31,6 @@ class RetentionContract(LedgerContract):
     @pytest.mark.parametrize(
         ("before", "skip", "begins"), [(False, True, True), (True, True, False), (False, False, False)]
     )
-    @looped
     async def test_save_switch_on_with_skip_resets_local_floors(
         self, open_ledger: OpenLedger, before: bool, skip: bool, begins: bool
     ) -> None:
@@ -45,7 +42,6 @@ class RetentionContract(LedgerContract):
             found = await begun(ledger, FEED, Checkpoint())
             assert (found.local_floor, found.watermark) == (NOON if begins else None, NOON - DAY)
 
-    @looped
     async def test_retention_deletes_old_payloads_and_keeps_ids(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abc")
@@ -58,7 +54,6 @@ class RetentionContract(LedgerContract):
             assert await record_ids(ledger, *"abc") == 0
             assert len(await ledger.dead_letters()) == 1
 
-    @looped
     async def test_retention_forgets_old_ids_and_raises_floors(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await begun(ledger, FEED, Checkpoint(floor=NOON - 9 * DAY))
@@ -79,7 +74,6 @@ class RetentionContract(LedgerContract):
                 assert status.checkpoint.floor is not None
                 assert NOON - HOUR <= status.checkpoint.floor < NOON
 
-    @looped
     async def test_retention_forgets_purged_ids(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, "a")
@@ -88,7 +82,6 @@ class RetentionContract(LedgerContract):
             await apply_all_retention(ledger, now=2 * DAY)
             assert await ledger.audit() == Counters(recorded=1, forgotten=1)
 
-    @looped
     async def test_record_does_not_lower_a_raised_floor(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             read_from = await begun(ledger, FEED, Checkpoint(floor=NOON - DAY))
@@ -100,7 +93,6 @@ class RetentionContract(LedgerContract):
             assert floor is not None
             assert floor >= NOON
 
-    @looped
     async def test_retention_forgets_many_ids_in_steps(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *(f"e-{number}" for number in range(2500)))

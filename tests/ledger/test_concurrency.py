@@ -19,7 +19,6 @@ from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, entry
 from tests.ledger.contract import DAY, HOUR, apply_all_retention, claim_tokens, record_ids
 from tests.ledger.ledger_files import counters, create_ledger
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
@@ -30,7 +29,6 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-@looped
 async def test_write_waits_for_lock_of_other_process(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
         other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
@@ -40,7 +38,6 @@ async def test_write_waits_for_lock_of_other_process(file: Path) -> None:
         other.close()
 
 
-@looped
 async def test_failed_job_rolls_back_alone(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
         feeds = [FEED] * 10 + [Feed("never begun")] + [FEED] * 10
@@ -52,7 +49,6 @@ async def test_failed_job_rolls_back_alone(file: Path) -> None:
         assert await ledger.audit() == Counters(recorded=21, pending=21)
 
 
-@looped
 async def test_cancelled_record_breaks_nothing(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
         tasks = [asyncio.create_task(ledger.record(FEED, [entry(f"n-{number}")], now=NOON)) for number in range(20)]
@@ -66,7 +62,6 @@ async def test_cancelled_record_breaks_nothing(file: Path) -> None:
         assert (await ledger.audit()).recorded == 1 + len(known_ids)
 
 
-@looped
 async def test_closed_ledger_refuses_work(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
         pass
@@ -131,7 +126,6 @@ def test_ids_without_payloads_stay_small(file: Path) -> None:
     assert file.stat().st_size < 1500 * 200
 
 
-@looped
 async def test_job_without_transaction_fails_alone(file: Path) -> None:
     """As where SQLite rolls back by itself, for its disk failed in the middle of a group."""
 

@@ -10,7 +10,6 @@ from forwarder.ledger.sqlite.codec import digest
 from tests.factories import FEED, entry
 from tests.ledger.contract import record_ids
 from tests.ledger.ledger_files import create_ledger
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 ANOTHER_FINGERPRINT = 42
@@ -30,7 +29,6 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-@looped
 async def test_record_with_key_collision_adds_the_id_once(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
         assert await ledger.known_ids(["mine"]) == set()
@@ -40,7 +38,6 @@ async def test_record_with_key_collision_adds_the_id_once(file: Path) -> None:
         assert await ledger.find_feed("mine") == FEED
 
 
-@looped
 async def test_record_large_page_adds_all_entries(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
         ids = [f"large-{number}" for number in range(250)]

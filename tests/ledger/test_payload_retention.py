@@ -7,11 +7,9 @@ import pytest
 from forwarder.ledger import Counters, Dead, Sent, SqliteLedger
 from forwarder.ledger.sqlite.retention import PAYLOADS_PER_STEP
 from tests.ledger.stored_payloads import LATER, PAYLOAD_RETENTION, all_payloads, detail, numbers_on_disk, record_numbers
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
-@looped
 async def test_retention_keeps_dead_letters(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
@@ -31,7 +29,6 @@ async def test_retention_keeps_dead_letters(tmp_path: Path) -> None:
         assert await ledger.audit() == Counters(recorded=10, sent=9, purged=1)
 
 
-@looped
 async def test_retention_step_deletes_its_share(tmp_path: Path) -> None:
     count = 2 * PAYLOADS_PER_STEP
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
@@ -48,7 +45,6 @@ async def test_retention_step_deletes_its_share(tmp_path: Path) -> None:
     assert all_payloads(tmp_path / "ledger.db") == b""
 
 
-@looped
 async def test_retention_skips_unverified_payloads_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forwarder.ledger.sqlite.retention.PAYLOADS_PER_STEP", 2)
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:

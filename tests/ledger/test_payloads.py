@@ -14,7 +14,6 @@ from forwarder.ledger.sqlite.payloads import DICTIONARY, NUMBER_BYTES, compress,
 from tests.factories import FEED, entry
 from tests.ledger.ledger_files import execute_sql
 from tests.ledger.stored_payloads import detail, record_numbers
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
@@ -47,7 +46,6 @@ def test_dictionary_of_the_format_is_unchanged() -> None:
     assert zlib.adler32(DICTIONARY) == 0x9BAF2CA8
 
 
-@looped
 async def test_stored_detail_is_smaller_than_without_dictionary(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     payload = (
@@ -63,7 +61,6 @@ async def test_stored_detail_is_smaller_than_without_dictionary(tmp_path: Path) 
     assert size < 0.6 * len(zlib.compress(payload, level=1))
 
 
-@looped
 async def test_known_id_among_new_ones_does_not_shift_details(tmp_path: Path) -> None:
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
         await record_numbers(ledger, [4])
@@ -72,7 +69,6 @@ async def test_known_id_among_new_ones_does_not_shift_details(tmp_path: Path) ->
         assert claimed == {f"e-{number}": detail(number) for number in range(9)}
 
 
-@looped
 async def test_entries_are_claimed_as_due_with_their_details(tmp_path: Path) -> None:
     count = 200
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:

@@ -7,11 +7,9 @@ import pytest
 from forwarder.ledger import UNDECODABLE, Dead, Postponed, Sent, SqliteLedger
 from tests.ledger.ledger_files import execute_sql
 from tests.ledger.stored_payloads import LATER, PAYLOAD_RETENTION, detail, record_numbers
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 
-@looped
 async def test_claim_makes_a_dead_letter_of_an_unreadable_payload(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
@@ -30,7 +28,6 @@ async def test_claim_makes_a_dead_letter_of_an_unreadable_payload(tmp_path: Path
 @pytest.mark.parametrize(
     ("body", "is_readable"), [("CAST(body AS TEXT)", True), ("5", False), ("1.5", False), ("''", False)]
 )
-@looped
 async def test_claim_with_payload_of_wrong_type_continues(tmp_path: Path, body: str, *, is_readable: bool) -> None:
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
         await record_numbers(ledger, range(4))
@@ -44,7 +41,6 @@ async def test_claim_with_payload_of_wrong_type_continues(tmp_path: Path, body: 
         assert (await ledger.counters()).dead == (0 if is_readable else 1)
 
 
-@looped
 async def test_payload_under_a_damaged_key_is_nobody_elses(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
@@ -64,7 +60,6 @@ async def test_payload_under_a_damaged_key_is_nobody_elses(tmp_path: Path) -> No
         *("execution_id = CAST(x'ff41' AS TEXT)", "history = x'ff', time = x'00'"),
     ],
 )
-@looped
 async def test_claim_with_invalid_cell_continues(tmp_path: Path, damage: str) -> None:
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
         await record_numbers(ledger, range(9))
@@ -80,7 +75,6 @@ async def test_claim_with_invalid_cell_continues(tmp_path: Path, damage: str) ->
         assert (await ledger.counters()).dead == 9
 
 
-@looped
 async def test_claim_with_invalid_feed_name_continues(tmp_path: Path) -> None:
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
         await record_numbers(ledger, range(3))
@@ -88,7 +82,6 @@ async def test_claim_with_invalid_feed_name_continues(tmp_path: Path) -> None:
         assert [each.entry.detail for each in await ledger.claim(9, now=NOON)] == [detail(each) for each in range(3)]
 
 
-@looped
 async def test_record_after_damaged_sequence_uses_huge_numbers(tmp_path: Path) -> None:
     async with SqliteLedger(tmp_path / "ledger.db", create=True) as ledger:
         await record_numbers(ledger, [0])

@@ -9,7 +9,6 @@ import pytest
 
 from forwarder.ledger import Counters, Postponed, Sent, Settlement, SqliteLedger
 from tests.ledger.contract import ANOTHER_BUS, BUS, claim_tokens, record_ids
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 IDS = [f"n-{number}" for number in range(200)]
@@ -20,7 +19,6 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-@looped
 async def test_concurrent_settlements_share_commits(file: Path) -> None:
     async with SqliteLedger(file, create=True) as ledger:
         await record_ids(ledger, *IDS)
@@ -35,7 +33,6 @@ async def test_concurrent_settlements_share_commits(file: Path) -> None:
         assert dict(db.execute("SELECT entry, result FROM entries")) == {token: f"event-{token}" for token in tokens}
 
 
-@looped
 async def test_settlements_of_two_buses_stay_separate(file: Path) -> None:
     async with SqliteLedger(file, create=True) as ledger:
         await record_ids(ledger, "a", "b", "c", "d")
@@ -47,7 +44,6 @@ async def test_settlements_of_two_buses_stay_separate(file: Path) -> None:
         assert set(await claim_tokens(ledger)) == {"a", "c"}
 
 
-@looped
 async def test_failed_settlement_leaves_others_committed(file: Path) -> None:
     async with SqliteLedger(file, create=True) as ledger:
         await record_ids(ledger, *IDS[:20])
@@ -61,7 +57,6 @@ async def test_failed_settlement_leaves_others_committed(file: Path) -> None:
         assert await ledger.audit() == Counters(recorded=20, sent=19, pending=1)
 
 
-@looped
 async def test_cancelled_settle_undoes_nothing(file: Path) -> None:
     async with SqliteLedger(file, create=True) as ledger:
         await record_ids(ledger, *IDS[:20])

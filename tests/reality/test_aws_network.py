@@ -15,7 +15,6 @@ from tests.fakes import credential_endpoints as endpoints
 from tests.fakes.actions import Hang, HttpResponse
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.loops import looped
 from tests.reality.aws_chain import SECRET, Chain
 
 if TYPE_CHECKING:
@@ -54,14 +53,12 @@ async def refusal(chain: Chain, env: dict[str, str], files: dict[str, str | byte
     return error
 
 
-@looped
 async def test_an_untrusted_certificate_names_aws_ca_bundle(chain: Chain, sts: StrictEventBridge) -> None:
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": sts.url})
     assert "not trusted" in error.message
     assert "AWS_CA_BUNDLE" in error.hint
 
 
-@looped
 async def test_an_untrusted_certificate_names_the_variable_in_vain(
     chain: Chain, sts: StrictEventBridge, certificate: Certificate
 ) -> None:
@@ -70,7 +67,6 @@ async def test_an_untrusted_certificate_names_the_variable_in_vain(
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-@looped
 async def test_a_bundle_is_used_for_sts(
     variable: str, chain: Chain, sts: StrictEventBridge, certificate: Certificate
 ) -> None:
@@ -80,7 +76,6 @@ async def test_a_bundle_is_used_for_sts(
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 @pytest.mark.parametrize(("content", "fault"), [(None, "does not exist"), ("nonsense", "no certificate")])
-@looped
 async def test_a_bundle_that_cannot_be_read_is_named(
     variable: str, content: str | None, fault: str, chain: Chain, sts: StrictEventBridge
 ) -> None:
@@ -91,7 +86,6 @@ async def test_a_bundle_that_cannot_be_read_is_named(
     assert variable in error.hint
 
 
-@looped
 async def test_the_bundle_of_a_profile_is_named_with_its_file(chain: Chain, sts: StrictEventBridge) -> None:
     pair = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED000000001", "AWS_SECRET_ACCESS_KEY": SECRET}
     profile = "[profile corp]\nca_bundle = {home}/none.pem\n"
@@ -102,7 +96,6 @@ async def test_the_bundle_of_a_profile_is_named_with_its_file(chain: Chain, sts:
     assert f"{named} names {chain.place}/none.pem" in error.message
 
 
-@looped
 async def test_a_host_without_an_address_names_the_region(chain: Chain) -> None:
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": "https://sts.eu-nowhere-1.invalid"})
     assert "sts.eu-nowhere-1.invalid" in error.message
@@ -110,13 +103,11 @@ async def test_a_host_without_an_address_names_the_region(chain: Chain) -> None:
     assert "destination.region" in error.hint
 
 
-@looped
 async def test_a_refused_connection_names_the_host(chain: Chain) -> None:
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
     assert "AWS STS at 127.0.0.1:9 cannot be reached: the connection is refused" in error.message
 
 
-@looped
 async def test_silence_of_sts_is_named(chain: Chain) -> None:
     with endpoints.always(Hang(60)) as server:
         error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": server.url})
@@ -126,7 +117,6 @@ async def test_silence_of_sts_is_named(chain: Chain) -> None:
 @pytest.mark.parametrize(
     ("status", "word"), [(403, "refuses to connect"), (407, "refuses to connect"), (502, "cannot connect")]
 )
-@looped
 async def test_a_refusing_proxy_is_named_without_its_password(status: int, word: str, chain: Chain) -> None:
     with endpoints.always(HttpResponse(status)) as proxy:
         address = proxy.url.replace("//", f"//user:{SECRET}@")
@@ -134,7 +124,6 @@ async def test_a_refusing_proxy_is_named_without_its_password(status: int, word:
     assert f"the proxy {proxy.url.removeprefix('http://')} {word} to it ({status})" in error.message
 
 
-@looped
 async def test_a_proxy_out_of_reach_is_named_without_its_password(chain: Chain) -> None:
     error = await refusal(chain, {"HTTPS_PROXY": f"http://user:{SECRET}@127.0.0.1:9"})
     assert "the proxy 127.0.0.1:9: the connection is refused" in error.message

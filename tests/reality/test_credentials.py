@@ -17,7 +17,6 @@ from tests.fakes.actions import HttpResponse
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
-from tests.loops import looped
 from tests.reality.aws_chain import SECRET, Chain
 
 ARN = "arn:aws:iam::123456789012:role/publisher"
@@ -242,7 +241,6 @@ def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
 
 
 @pytest.mark.parametrize("case", CASES)
-@looped
 async def test_failing_provider_names_its_cause_and_a_hint(case: Case, chain: Chain) -> None:
     chain.plant(case.env, case.files)
     error = await chain.refusal()
@@ -254,7 +252,6 @@ async def test_failing_provider_names_its_cause_and_a_hint(case: Case, chain: Ch
 
 
 @pytest.mark.parametrize("case", [*PROFILES.values(), VARIABLES["a number that is none"]])
-@looped
 async def test_stored_keys_depend_on_no_profile(case: Case, chain: Chain) -> None:
     chain.plant(case.env | {"AWS_PROFILE": "missing"}, case.files)
     session = chain.identity(stored_keys()).session()
@@ -272,7 +269,6 @@ async def test_stored_keys_depend_on_no_profile(case: Case, chain: Chain) -> Non
         ("d", sts.error(400, "ValidationError", "RoleArn is wrong"), "ValidationError", ARN),
     ],
 )
-@looped
 async def test_a_refused_web_identity_names_file_and_role(
     token: str, answer: HttpResponse | None, words: str, hint: str, chain: Chain
 ) -> None:
@@ -294,7 +290,6 @@ async def test_a_refused_web_identity_names_file_and_role(
         (sts.error(400, "Throttling", "Rate exceeded"), "unreachable"),
     ],
 )
-@looped
 async def test_sts_that_does_not_answer_refuses_no_keys(answer: HttpResponse, code: str, chain: Chain) -> None:
     with endpoints.always(answer) as server:
         chain.plant(WEB | {"AWS_ENDPOINT_URL_STS": server.url}, {TOKEN: SECRET})
@@ -302,7 +297,6 @@ async def test_sts_that_does_not_answer_refuses_no_keys(answer: HttpResponse, co
     assert (error.exit_code, error.code) == (69, code), error
 
 
-@looped
 async def test_a_renewed_web_identity_gives_keys(chain: Chain) -> None:
     with endpoints.web_identities({SECRET: SESSION}) as server:
         chain.plant(WEB | {"AWS_ENDPOINT_URL_STS": server.url}, {TOKEN: "old"})
@@ -325,7 +319,6 @@ async def test_a_renewed_web_identity_gives_keys(chain: Chain) -> None:
         (endpoints.answer(endpoints.credentials(SESSION) | {"Expiration": "2020-01-01T00:00:00Z"}), "expired"),
     ],
 )
-@looped
 async def test_a_container_endpoint_that_fails_is_named(answer: HttpResponse, words: str, chain: Chain) -> None:
     with endpoints.always(answer) as server:
         chain.plant({FULL: f"{server.url}/keys?token={SECRET}"}, {})
@@ -347,7 +340,6 @@ async def test_a_container_endpoint_that_fails_is_named(answer: HttpResponse, wo
         (HttpResponse(200, {}, b"worker"), HttpResponse(500), "a role"),
     ],
 )
-@looped
 async def test_metadata_without_credentials_says_why(
     roles: HttpResponse, given: HttpResponse, words: str, chain: Chain
 ) -> None:
@@ -367,14 +359,12 @@ async def test_metadata_without_credentials_says_why(
         ({"HTTP_PROXY": f"http://u:{SECRET}@127.0.0.1:9"}, "proxy"),
     ],
 )
-@looped
 async def test_metadata_out_of_reach_is_named(env: dict[str, str], words: str, chain: Chain) -> None:
     chain.plant({"AWS_EC2_METADATA_DISABLED": "false"} | env, {})
     error = await chain.refusal()
     assert (error.exit_code, words in error.message) == (77, True), error
 
 
-@looped
 async def test_metadata_that_is_silent_names_the_hop_limit(chain: Chain) -> None:
     with endpoints.silence() as server:
         metadata = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": server.url}
@@ -383,7 +373,6 @@ async def test_metadata_that_is_silent_names_the_hop_limit(chain: Chain) -> None
     assert "hop limit" in error.message
 
 
-@looped
 async def test_keys_of_metadata_and_of_a_container_are_used(chain: Chain) -> None:
     given = endpoints.answer(endpoints.credentials(SESSION))
     with endpoints.metadata(HttpResponse(200, {}, b"worker"), given) as server:
@@ -411,7 +400,6 @@ async def test_keys_of_metadata_and_of_a_container_are_used(chain: Chain) -> Non
         ("RegionDisabledException", "STS is not activated in this region", "activate STS"),
     ],
 )
-@looped
 async def test_a_role_that_is_refused_names_role_and_fix(code: str, message: str, hint: str, chain: Chain) -> None:
     with endpoints.always(sts.error(403, code, message)) as server:
         chain.plant({"AWS_ENDPOINT_URL_STS": server.url}, {})
@@ -422,14 +410,12 @@ async def test_a_role_that_is_refused_names_role_and_fix(code: str, message: str
     assert hint in error.hint
 
 
-@looped
 async def test_role_reports_its_source_provider(chain: Chain) -> None:
     chain.plant(WEB, {})
     error = await chain.refusal(role_arn=ARN)
     assert "AWS_WEB_IDENTITY_TOKEN_FILE" in error.message
 
 
-@looped
 async def test_role_request_to_sts_ends(chain: Chain) -> None:
     with StrictEventBridge() as bridge:
         bridge.roles[ARN] = None

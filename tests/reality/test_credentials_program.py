@@ -22,7 +22,6 @@ from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 ARN = "arn:aws:iam::123456789012:role/publisher"
@@ -234,7 +233,6 @@ class BrokenClock(QuickClock):
         raise ZeroDivisionError
 
 
-@looped
 async def test_a_fault_in_one_step_leaves_the_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (home.environment() | {"AWS_PROFILE": "missing"}).items():
         monkeypatch.setenv(name, value)

@@ -25,7 +25,7 @@ from forwarder.web.connection_limit import (
     max_connections,
 )
 from forwarder.web.status_page import MAX_STREAMS_OF_SESSION
-from tests.loops import looped, until
+from tests.waiting import until
 from tests.web.certificates import create_certificate
 from tests.web.client import WebClient, web_client
 
@@ -66,7 +66,6 @@ def kinds(log: list[MutableMapping[str, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("begun", [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"\r\n\r\n"])
-@looped
 async def test_client_that_sends_no_whole_head_is_closed(tmp_path: Path, begun: bytes) -> None:
     async with (
         web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
@@ -78,7 +77,6 @@ async def test_client_that_sends_no_whole_head_is_closed(tmp_path: Path, begun: 
         assert kinds(log) == ["header_timeout"]
 
 
-@looped
 async def test_client_that_trickles_a_head_is_closed(tmp_path: Path) -> None:
     """Each byte counts for nothing: the whole head has one limit."""
     async with (
@@ -98,7 +96,6 @@ async def test_client_that_trickles_a_head_is_closed(tmp_path: Path) -> None:
         trickling.cancel()
 
 
-@looped
 async def test_second_head_has_the_same_limit(tmp_path: Path) -> None:
     async with (
         web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
@@ -110,7 +107,6 @@ async def test_second_head_has_the_same_limit(tmp_path: Path) -> None:
         assert await closed(reader) == b""
 
 
-@looped
 async def test_idle_client_is_closed_after_its_request(tmp_path: Path) -> None:
     async with (
         web_client(tmp_path, timeouts=replace(PATIENT, idle=SHORT)) as client,
@@ -123,7 +119,6 @@ async def test_idle_client_is_closed_after_its_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 60", "Transfer-Encoding: chunked"])
-@looped
 async def test_body_that_does_not_end_is_refused(tmp_path: Path, length: str) -> None:
     timeouts = replace(PATIENT, body=SHORT, lingering=SHORT)
     async with (
@@ -136,7 +131,6 @@ async def test_body_that_does_not_end_is_refused(tmp_path: Path, length: str) ->
         assert kinds(log) == ["body_timeout"]
 
 
-@looped
 async def test_body_that_nobody_reads_is_dropped(tmp_path: Path) -> None:
     """The response goes out at once, and the connection does not wait for the rest of the body."""
     timeouts = replace(PATIENT, lingering=SHORT)
@@ -147,7 +141,6 @@ async def test_body_that_nobody_reads_is_dropped(tmp_path: Path) -> None:
                 assert (await closed(reader)).startswith((b"HTTP/1.1 200", b"HTTP/1.1 404"))
 
 
-@looped
 async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
     async with web_client(tmp_path, timeouts=replace(PATIENT, write=SHORT)) as client:
         parts = urlsplit(client.addresses.web_ui)
@@ -168,7 +161,6 @@ async def send_without_reading(stuck: socket.socket, request: bytes) -> None:
             await asyncio.get_running_loop().sock_sendall(stuck, request)
 
 
-@looped
 async def test_handshake_that_does_not_end_is_closed(tmp_path: Path) -> None:
     timeouts = replace(PATIENT, handshake=SHORT)
     async with web_client(tmp_path, timeouts=timeouts, **create_certificate(tmp_path)) as client:
@@ -178,7 +170,6 @@ async def test_handshake_that_does_not_end_is_closed(tmp_path: Path) -> None:
                 assert await closed(reader) == b""
 
 
-@looped
 async def test_plain_request_to_a_tls_listener_is_closed(tmp_path: Path) -> None:
     async with (
         web_client(tmp_path, timeouts=PATIENT, **create_certificate(tmp_path)) as client,
@@ -191,7 +182,6 @@ async def test_plain_request_to_a_tls_listener_is_closed(tmp_path: Path) -> None
         assert "planted" not in str(log)
 
 
-@looped
 async def test_tls_client_is_limited_after_the_handshake_too(tmp_path: Path) -> None:
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
@@ -203,7 +193,6 @@ async def test_tls_client_is_limited_after_the_handshake_too(tmp_path: Path) -> 
         assert await closed(reader) == b""
 
 
-@looped
 async def test_connection_that_waits_longest_makes_room(tmp_path: Path) -> None:
     async with web_client(tmp_path, timeouts=PATIENT) as client, AsyncExitStack() as stack:
         share = int(max_connections() * WEB_UI_SHARE)
@@ -216,7 +205,6 @@ async def test_connection_that_waits_longest_makes_room(tmp_path: Path) -> None:
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
 
 
-@looped
 async def test_streams_of_a_session_are_limited(tmp_path: Path) -> None:
     async with web_client(tmp_path, timeouts=PATIENT) as client, AsyncExitStack() as stack:
         await client.log_in()

@@ -19,7 +19,6 @@ from forwarder.web.connection import HEADERS
 from forwarder.web.tokens import issue_token
 from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import create_webhook, http_request, web_address
-from tests.loops import looped
 from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
@@ -154,7 +153,6 @@ class LogCollector(logging.Handler):
 
 @pytest.mark.parametrize("listener", ["web_ui", "health"])
 @pytest.mark.parametrize("case", REQUESTS)
-@looped
 async def test_malformed_request_is_refused_quietly(tmp_path: Path, case: str, listener: str) -> None:
     collector = LogCollector()
     logging.getLogger().addHandler(collector)
@@ -175,7 +173,6 @@ async def test_malformed_request_is_refused_quietly(tmp_path: Path, case: str, l
     assert collector.lines == []
 
 
-@looped
 async def test_chunk_damaged_late_is_refused_at_once(tmp_path: Path) -> None:
     """aiohttp leaves the reader of the body waiting; see `Connection._end_damaged_body`."""
     async with web_client(tmp_path) as client:
@@ -184,7 +181,6 @@ async def test_chunk_damaged_late_is_refused_at_once(tmp_path: Path) -> None:
         assert received.startswith(b"HTTP/1.1 400")
 
 
-@looped
 async def test_client_that_leaves_during_its_body_is_no_fault(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         where = urlsplit(client.addresses.web_ui)
@@ -216,7 +212,6 @@ async def test_client_that_leaves_during_its_body_is_no_fault(tmp_path: Path) ->
     ],
 )
 @pytest.mark.parametrize("signed", [False, True])
-@looped
 async def test_odd_webhook_body_is_no_fault(
     tmp_path: Path, body: bytes, headers: dict[str, str], signed: bool
 ) -> None:  # a parameter of a test

@@ -21,8 +21,8 @@ from forwarder.web.tokens import issue_token
 from forwarder.web.webhook_signature import SIGNATURE_HEADER
 from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import web_address
-from tests.loops import looped, until
 from tests.virtual_clock import NOON
+from tests.waiting import until
 from tests.web.certificates import create_certificate, create_signing_key
 from tests.web.client import WebClient, web_client
 
@@ -147,7 +147,6 @@ async def webhook_client(folder: Path) -> AsyncIterator[tuple[WebClient, str]]:
         )
 
 
-@looped
 async def test_renewed_public_key_is_used_for_new_calls(tmp_path: Path) -> None:
     body = b'{"workflowId":"w"}'
     old = create_signing_key(tmp_path)

@@ -14,7 +14,6 @@ from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.intake.reader_harness import HOUR, MINUTE, reader_harness
-from tests.loops import looped
 from tests.virtual_clock import NOON
 
 TOLERANCE = timedelta(minutes=10)
@@ -67,7 +66,6 @@ def test_page_that_begins_below_the_watermark_is_wrong() -> None:
     assert order.is_wrong
 
 
-@looped
 async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_path: Path) -> None:
     """The newest executions are on the last page: a scan between two full ones reads it, and little more."""
     alloy.always(faults.oldest_first(alloy))
@@ -86,7 +84,6 @@ async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_pa
         assert it.pages() == ["0", "1", "2", "3", "4", "5"]
 
 
-@looped
 async def test_order_that_is_right_again_clears_the_doubt(alloy: FakeAlloy, tmp_path: Path) -> None:
     alloy.always(faults.oldest_first(alloy))
     async with reader_harness(alloy, tmp_path) as it:

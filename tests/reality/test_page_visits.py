@@ -12,11 +12,9 @@ from forwarder.settings import ConfigSource, load
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from tests.e2e.harness import Home
-from tests.loops import looped
 from tests.web.test_settings_page import load_page, read_form_fields, settings_page_client
 
 
-@looped
 async def test_double_click_saves_once_and_says_so(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client)) | {"event.source": "twice"}
@@ -28,7 +26,6 @@ async def test_double_click_saves_once_and_says_so(tmp_path: Path) -> None:
         assert load(client.context.config_source).event.source == "twice"
 
 
-@looped
 async def test_form_of_an_earlier_session_is_named(tmp_path: Path) -> None:
     """The back button after a new login, or a restart of the daemon."""
     async with settings_page_client(tmp_path) as client:
@@ -41,7 +38,6 @@ async def test_form_of_an_earlier_session_is_named(tmp_path: Path) -> None:
         assert load(client.context.config_source).event.source == "alloy.embedded"
 
 
-@looped
 async def test_save_after_the_session_says_that_nothing_changed(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client)) | {"event.source": "late"}
@@ -52,7 +48,6 @@ async def test_save_after_the_session_says_that_nothing_changed(tmp_path: Path) 
         assert load(client.context.config_source).event.source == "alloy.embedded"
 
 
-@looped
 async def test_pages_are_kept_by_no_cache(tmp_path: Path) -> None:
     """Firefox restores hidden fields of a page that it kept, with a form token that is spent."""
     async with settings_page_client(tmp_path) as client:

@@ -11,7 +11,6 @@ from forwarder.errors import SettingsError, VaultError
 from forwarder.settings import ConfigSource, load
 from forwarder.vault import NAMES, Vault
 from forwarder.vault.secret_values import secret_hint, validate_secret
-from tests.loops import looped
 from tests.web.test_settings_page import send, settings_page_client
 
 API, ID, SECRET, TOKEN = NAMES
@@ -76,7 +75,6 @@ def test_api_key_in_base64_is_set_with_a_note() -> None:
 
 
 @pytest.mark.parametrize("name", [API, SECRET, TOKEN])
-@looped
 async def test_token_of_the_page_filled_in_by_a_browser_is_refused(tmp_path: Path, name: str) -> None:
     """It must replace no stored key, and a try of the connection must send it to nobody."""
     async with settings_page_client(tmp_path) as client:
@@ -94,7 +92,6 @@ async def test_token_of_the_page_filled_in_by_a_browser_is_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {} ", "\u200b{}\ufeff", "\u00a0{}\u00a0\r\n"])
-@looped
 async def test_token_with_white_space_around_logs_in(tmp_path: Path, around: str) -> None:
     async with settings_page_client(tmp_path) as client:
         assert (await client.log_in(around.format(client.token))).status == 303

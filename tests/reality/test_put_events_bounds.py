@@ -16,7 +16,6 @@ from tests.aws.harness import events, open_bus
 from tests.fakes.actions import Action, HttpResponse, Line
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.loops import looped
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -91,7 +90,6 @@ async def meaning_of(bus: EventBridgeBus) -> DestinationError | RequestRefusal |
 
 @pytest.mark.parametrize("name", UNBOUNDED)
 @pytest.mark.parametrize("operation", ["PutEvents", "DescribeEventBus", "STS"])
-@looped
 async def test_response_of_any_size_takes_bounded_memory(bridge: StrictEventBridge, name: str, operation: str) -> None:
     action = UNBOUNDED[name]
     bridge.next(Fault(name, delivered=False, spoil=lambda _: action), operation=operation)
@@ -111,7 +109,6 @@ async def test_response_of_any_size_takes_bounded_memory(bridge: StrictEventBrid
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "compress", "x-gzip", "GZIP", "gzip, gzip"])
-@looped
 async def test_compression_that_was_not_requested_is_unknown(bridge: StrictEventBridge, encoding: str) -> None:
     packed = gzip.compress(b'{"FailedEntryCount": 0, "Entries": [{"EventId": "e"}, {"EventId": "f"}]}')
     answer = HttpResponse(200, {"Content-Encoding": encoding}, packed)
@@ -122,7 +119,6 @@ async def test_compression_that_was_not_requested_is_unknown(bridge: StrictEvent
         assert [type(outcome) for outcome in response.outcomes] == [Unknown] * 2
 
 
-@looped
 async def test_identity_that_is_named_is_read(bridge: StrictEventBridge) -> None:
     def named(answer: HttpResponse) -> Action:
         return HttpResponse(answer.status, {**answer.headers, "Content-Encoding": "identity"}, answer.body)

@@ -22,7 +22,7 @@ from tests.fakes.actions import Action, HttpResponse, Raw
 from tests.fakes.bus_faults import DIALECTS, Fault
 from tests.fakes.eventbridge import BUS, CROSS_REGION, StrictEventBridge, operation_of
 from tests.fakes.wire import Request
-from tests.loops import looped, until
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -84,7 +84,6 @@ FAULTS_BEFORE_PUT_EVENTS: list[tuple[str, Fault]] = [
 
 
 @pytest.mark.parametrize(("operation", "fault"), FAULTS_BEFORE_PUT_EVENTS, ids=str)
-@looped
 async def test_error_before_put_events_settles_nothing(
     bridge: StrictEventBridge, tmp_path: Path, operation: str, fault: Fault
 ) -> None:
@@ -113,7 +112,6 @@ async def test_error_before_put_events_settles_nothing(
         assert harness.health.components["bus"].state is State.HEALTHY
 
 
-@looped
 async def test_refused_check_names_reason_and_setting(bridge: StrictEventBridge, tmp_path: Path) -> None:
     fault = bus_faults.refused(400, "ValidationException", CROSS_REGION)
     bridge.next(fault, fault, operation="DescribeEventBus")
@@ -128,7 +126,6 @@ async def test_refused_check_names_reason_and_setting(bridge: StrictEventBridge,
         )
 
 
-@looped
 async def test_code_of_another_service_is_no_missing_bus(bridge: StrictEventBridge) -> None:
     fault = responding("gone", sts.error(404, "ResourceNotFoundException", "no such role"))
     bridge.next(fault, operation="STS")
@@ -138,7 +135,6 @@ async def test_code_of_another_service_is_no_missing_bus(bridge: StrictEventBrid
     assert type(raised.value).__name__ == "DestinationRefused"
 
 
-@looped
 async def test_denied_role_is_not_a_denied_check(bridge: StrictEventBridge, tmp_path: Path) -> None:
     """The bus is still described, and found missing, once the role may be assumed."""
     bridge.buses.clear()
@@ -162,7 +158,6 @@ ENVIRONMENT = [
 
 
 @pytest.mark.parametrize(("name", "value"), ENVIRONMENT)
-@looped
 async def test_environment_the_sdk_refuses_settles_nothing(
     bridge: StrictEventBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
@@ -184,7 +179,6 @@ async def test_environment_the_sdk_refuses_settles_nothing(
 @pytest.mark.parametrize(
     "destination", [{"role_arn": ROLE, "external_id": "x"}, {"role_arn": ROLE, "external_id": "é "}]
 )
-@looped
 async def test_parameters_the_sdk_refuses_settle_nothing(
     bridge: StrictEventBridge, tmp_path: Path, destination: dict[str, Any]
 ) -> None:
@@ -196,7 +190,6 @@ async def test_parameters_the_sdk_refuses_settle_nothing(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@looped
 async def test_put_events_refusal_is_read_in_every_dialect(bridge: StrictEventBridge, dialect: str) -> None:
     bridge.next(bus_faults.refused_in(dialect, 400, "ValidationException", "Total size is over the limit"))
     async with open_bus(bridge) as bus:
@@ -206,7 +199,6 @@ async def test_put_events_refusal_is_read_in_every_dialect(bridge: StrictEventBr
     assert "Total size" in refused.message
 
 
-@looped
 async def test_bus_deleted_and_made_again_gets_everything(bridge: StrictEventBridge, tmp_path: Path) -> None:
     def vanish(request: Request) -> None:
         if operation_of(request) == "PutEvents":
@@ -225,7 +217,6 @@ async def test_bus_deleted_and_made_again_gets_everything(bridge: StrictEventBri
     assert sorted(delivered(bridge)) == ["a", "b", "c"]
 
 
-@looped
 async def test_bus_without_verification_is_never_described(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.denied.add("DescribeEventBus")
     async with delivery_harness(bridge, tmp_path) as harness:

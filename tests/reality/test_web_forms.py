@@ -13,7 +13,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.web.rendering import FORM_TOKEN
-from tests.loops import looped
 from tests.web.client import CHANGES, Route, WebClient, web_client
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -78,7 +77,6 @@ async def is_refused(client: WebClient, route: Route, kind: str, body: Any, **he
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-@looped
 async def test_damaged_form_is_refused_with_a_reason(tmp_path: Path, case: str) -> None:
     kind, body = DAMAGED[case]
     async with web_client(tmp_path) as client:
@@ -94,7 +92,6 @@ async def test_damaged_form_is_refused_with_a_reason(tmp_path: Path, case: str) 
 
 
 @closed_changes
-@looped
 async def test_form_in_chunks_is_read(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -109,7 +106,6 @@ async def test_form_in_chunks_is_read(tmp_path: Path, route: Route) -> None:
 
 
 @closed_changes
-@looped
 async def test_compressed_form_is_refused(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -130,7 +126,6 @@ async def test_compressed_form_is_refused(tmp_path: Path, route: Route) -> None:
         ("retry", "\ud7ff\U0010ffff"),
     ],
 )
-@looped
 async def test_id_of_no_dead_letter_changes_nothing(tmp_path: Path, name: str, value: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -155,7 +150,6 @@ async def test_id_of_no_dead_letter_changes_nothing(tmp_path: Path, name: str, v
         ("file-digest", "ff"),
     ],
 )
-@looped
 async def test_odd_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, value: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -174,7 +168,6 @@ async def test_odd_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, va
     ],
 )
 @pytest.mark.parametrize("path", ["/event", "/event/detail"])
-@looped
 async def test_odd_query_names_no_event(tmp_path: Path, path: str, query: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()

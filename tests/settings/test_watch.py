@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from forwarder.settings.watch import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS, FileWatch
-from tests.loops import looped
 from tests.virtual_clock import QuickClock
 
 
@@ -61,7 +60,6 @@ CHANGES: list[Callable[[Path], object]] = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@looped
 async def test_each_change_is_noticed_once_and_within_a_second(file: Path, change: Callable[[Path], object]) -> None:
     clock, watch = QuickClock(), FileWatch([file.with_name("other-file"), file])
     assert not await is_noticed(watch, clock, 5)
@@ -70,7 +68,6 @@ async def test_each_change_is_noticed_once_and_within_a_second(file: Path, chang
     assert not await is_noticed(watch, clock, 5)
 
 
-@looped
 async def test_a_change_at_the_end_of_a_link_and_a_swapped_link_are_noticed(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -85,7 +82,6 @@ async def test_a_change_at_the_end_of_a_link_and_a_swapped_link_are_noticed(tmp_
     assert await is_noticed(watch, clock)
 
 
-@looped
 async def test_a_file_that_comes_is_noticed(tmp_path: Path) -> None:
     clock, watch = QuickClock(), FileWatch([tmp_path / "late"])
     assert not await is_noticed(watch, clock, 5)
@@ -93,7 +89,6 @@ async def test_a_file_that_comes_is_noticed(tmp_path: Path) -> None:
     assert await is_noticed(watch, clock)
 
 
-@looped
 async def test_a_file_that_is_still_being_written_is_waited_for(file: Path) -> None:
     clock, watch = QuickClock(), FileWatch([file])
     noticing = asyncio.create_task(watch.changed(clock))

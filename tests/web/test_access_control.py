@@ -11,7 +11,6 @@ from forwarder.web.connection import HEADERS
 from forwarder.web.middleware import MACHINE_ROUTES, MAX_BODY_BYTES
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.tokens import issue_token
-from tests.loops import looped
 from tests.vault.vault_folder import SECRETS
 from tests.virtual_clock import NOON
 from tests.web.client import CHANGES, ROUTES, VIEWS, Route, WebClient, web_client
@@ -29,14 +28,12 @@ async def status_of(client: WebClient, route: Route, **options: Any) -> int:
 
 
 @closed_change
-@looped
 async def test_without_a_session_nothing_can_be_changed(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         assert await status_of(client, route) == 401
 
 
 @closed_view
-@looped
 async def test_without_a_session_every_page_leads_to_the_login(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         answer = await client.get(route.path)
@@ -44,7 +41,6 @@ async def test_without_a_session_every_page_leads_to_the_login(tmp_path: Path, r
 
 
 @every_change
-@looped
 async def test_nothing_is_changed_from_another_page(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -55,7 +51,6 @@ async def test_nothing_is_changed_from_another_page(tmp_path: Path, route: Route
 
 
 @closed_change
-@looped
 async def test_nothing_is_changed_by_what_does_not_say_where_it_comes_from(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -66,7 +61,6 @@ async def test_nothing_is_changed_by_what_does_not_say_where_it_comes_from(tmp_p
 
 
 @every_route
-@looped
 async def test_nothing_is_answered_under_another_name(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -75,7 +69,6 @@ async def test_nothing_is_answered_under_another_name(tmp_path: Path, route: Rou
 
 
 @closed_change
-@looped
 async def test_without_a_form_token_nothing_is_changed(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -85,7 +78,6 @@ async def test_without_a_form_token_nothing_is_changed(tmp_path: Path, route: Ro
 
 
 @closed_change
-@looped
 async def test_a_form_token_counts_once(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -96,7 +88,6 @@ async def test_a_form_token_counts_once(tmp_path: Path, route: Route) -> None:
 
 
 @closed_change
-@looped
 async def test_the_form_token_of_another_session_does_not_count(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -108,7 +99,6 @@ async def test_the_form_token_of_another_session_does_not_count(tmp_path: Path, 
 
 
 @every_change
-@looped
 async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         webhook_token = issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)
@@ -124,7 +114,6 @@ async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: 
             assert (await client.change(path, kind, route.method, data=data)).status == 413
 
 
-@looped
 async def test_what_is_too_large_is_refused_even_where_nobody_would_read_it(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         for route in VIEWS:
@@ -132,7 +121,6 @@ async def test_what_is_too_large_is_refused_even_where_nobody_would_read_it(tmp_
 
 
 @every_route
-@looped
 async def test_every_answer_says_what_a_browser_may_do_with_it(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         client.context.stopping.set()  # so that what lasts ends
@@ -152,7 +140,6 @@ def test_no_script_or_style_runs_but_from_files_of_ours() -> None:
 
 
 @every_route
-@looped
 async def test_no_answer_holds_a_secret(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         client.context.stopping.set()  # so that what lasts ends
@@ -165,7 +152,6 @@ async def test_no_answer_holds_a_secret(tmp_path: Path, route: Route) -> None:
 
 
 @closed_change
-@looped
 async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -179,7 +165,6 @@ async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_
 
 
 @closed_change
-@looped
 async def test_what_is_refused_is_no_change(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -189,7 +174,6 @@ async def test_what_is_refused_is_no_change(tmp_path: Path, route: Route) -> Non
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/static/none/none.css", "/hooks/alloy/some", "/login/"])
-@looped
 async def test_error_is_a_page_without_internals(tmp_path: Path, path: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -200,7 +184,6 @@ async def test_error_is_a_page_without_internals(tmp_path: Path, path: str) -> N
         assert "aiohttp" not in f"{text} {answer.headers}".lower()
 
 
-@looped
 async def test_internal_error_is_described_in_the_log_only(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -210,7 +193,6 @@ async def test_internal_error_is_described_in_the_log_only(tmp_path: Path) -> No
         assert "AttributeError" not in await answer.text()
 
 
-@looped
 async def test_health_endpoints_need_no_token(tmp_path: Path) -> None:
     async with web_client(tmp_path, has_token=False) as client:
         for name in MACHINE_ROUTES - {"webhook"}:
@@ -219,7 +201,6 @@ async def test_health_endpoints_need_no_token(tmp_path: Path) -> None:
         assert (await client.log_in("")).status == 401
 
 
-@looped
 async def test_a_name_of_the_settings_is_a_name_of_the_page(tmp_path: Path) -> None:
     async with web_client(tmp_path, public_url="https://Forwarder.example.com:443") as client:
         origin = "https://forwarder.example.com"
@@ -227,7 +208,6 @@ async def test_a_name_of_the_settings_is_a_name_of_the_page(tmp_path: Path) -> N
         assert (await client.change("/login", headers, data={"token": client.token})).status == 303
 
 
-@looped
 async def test_another_program_on_this_machine_is_another_origin(tmp_path: Path) -> None:
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:

@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from forwarder.ledger import Sent
 from forwarder.model import Checkpoint, State
 from tests.factories import FEED, entry
-from tests.loops import looped
 from tests.web.client import WebClient, web_client
 
 
@@ -20,13 +19,11 @@ async def get_json(client: WebClient, path: str) -> tuple[int, Any]:
     return answer.status, await answer.json()
 
 
-@looped
 async def test_live_if_no_loop_is_stalled(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         assert await get_json(client, "/livez") == (200, {"live": True, "stalled": []})
 
 
-@looped
 async def test_stalled_loop_is_named(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.heartbeats.max_work_seconds = 0.0
@@ -41,7 +38,6 @@ READY_STATES = [State.HEALTHY, State.DEGRADED, State.PAUSED]
 
 @pytest.mark.parametrize("component", ["source", "ledger", "bus"])
 @pytest.mark.parametrize("state", State)
-@looped
 async def test_ready_if_each_component_works_or_is_paused(tmp_path: Path, component: str, state: State) -> None:
     async with web_client(tmp_path) as client:
         client.context.health.report(component, state, "planted-reason-with-an-id")
@@ -51,14 +47,12 @@ async def test_ready_if_each_component_works_or_is_paused(tmp_path: Path, compon
         assert "planted" not in str(body)
 
 
-@looped
 async def test_component_without_a_status_is_not_ready(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.health._components.clear()  # noqa: SLF001  # as it is before the loops begin
         assert (await get_json(client, "/readyz"))[0] == 503
 
 
-@looped
 async def test_draining_is_not_ready_and_still_alive(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.stopping.set()
@@ -71,7 +65,6 @@ async def metric_values(answer: ClientResponse) -> dict[tuple[str, ...], float]:
     return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
 
 
-@looped
 async def test_metrics_show_the_pending_entries(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.context.ledger.add_feeds({FEED: Checkpoint()})
@@ -87,7 +80,6 @@ async def test_metrics_show_the_pending_entries(tmp_path: Path) -> None:
         assert (found["forwarder_events_pending",], found["forwarder_oldest_pending_event_age_seconds",]) == (0, 0)
 
 
-@looped
 async def test_metrics_show_the_switch_and_valid_settings(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         found = await metric_values(await client.get("/metrics"))
@@ -97,7 +89,6 @@ async def test_metrics_show_the_switch_and_valid_settings(tmp_path: Path) -> Non
         assert (found["forwarder_enabled",], found["forwarder_settings_valid",]) == (1, 0)
 
 
-@looped
 async def test_health_listener_serves_nothing_else(tmp_path: Path) -> None:
     async with web_client(tmp_path, listen="", health_listen="127.0.0.1:0") as client:
         assert (client.addresses.web_ui, bool(client.addresses.health)) == ("", True)

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from forwarder.web.hosts import AllowedHosts
 from tests.factories import some_settings
-from tests.loops import looped
 from tests.web.client import WebClient, web_client
 
 PUBLIC = "https://forwarder.example.com"
@@ -42,26 +41,22 @@ async def caller(client: WebClient, forwarded_for: str) -> Any:
         ("x" * 1000, "x" * 64),
     ],
 )
-@looped
 async def test_the_caller_is_whom_the_last_trusted_proxy_saw(tmp_path: Path, forwarded_for: str, expected: str) -> None:
     async with behind(tmp_path, "127.0.0.0/8") as client:
         assert await caller(client, forwarded_for) == expected
 
 
-@looped
 async def test_nobody_else_is_believed_who_the_caller_is(tmp_path: Path) -> None:
     async with behind(tmp_path, "10.0.0.5") as client:
         assert await caller(client, "198.51.100.7") == "127.0.0.1"
 
 
-@looped
 async def test_through_the_proxy_the_cookie_is_for_tls_alone(tmp_path: Path) -> None:
     async with behind(tmp_path, "127.0.0.1") as client:
         answer = await client.change("/login", BROWSER, data={"token": client.token})
         assert answer.cookies["__Host-forwarder"]["secure"] is True
 
 
-@looped
 async def test_the_proxy_may_call_us_by_our_own_name(tmp_path: Path) -> None:
     async with behind(tmp_path, "127.0.0.1") as client:
         assert (await client.change("/login", {"Origin": PUBLIC}, data={"token": client.token})).status == 303

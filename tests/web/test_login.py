@@ -12,13 +12,11 @@ from forwarder.web.login import LOGIN_BURST, LOGIN_REFILL_SECONDS
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_AGE_SECONDS, MAX_IDLE_SECONDS, MAX_SESSIONS, Sessions
 from forwarder.web.tokens import issue_token
-from tests.loops import looped
 from tests.virtual_clock import NOON, QuickClock
 from tests.web.certificates import create_certificate
 from tests.web.client import WebClient, web_client
 
 
-@looped
 async def test_the_admin_token_opens_the_page(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         assert not await client.is_in()
@@ -29,7 +27,6 @@ async def test_the_admin_token_opens_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("token", ["", " ", "x", "é", "a" * 1000, "\ud800"])
-@looped
 async def test_no_other_one_does(tmp_path: Path, token: str) -> None:
     async with web_client(tmp_path) as client:
         answer = await client.log_in(token.encode(errors="replace").decode())
@@ -38,7 +35,6 @@ async def test_no_other_one_does(tmp_path: Path, token: str) -> None:
         assert not await client.is_in()
 
 
-@looped
 async def test_the_cookie_is_for_this_page_alone(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         cookie = (await client.log_in()).cookies["forwarder"]
@@ -47,7 +43,6 @@ async def test_the_cookie_is_for_this_page_alone(tmp_path: Path) -> None:
         assert int(cookie["max-age"]) <= MAX_AGE_SECONDS
 
 
-@looped
 async def test_under_tls_the_cookie_is_never_sent_without_it(tmp_path: Path) -> None:
     async with web_client(tmp_path, **create_certificate(tmp_path)) as client:
         assert client.addresses.web_ui.startswith("https://")
@@ -56,7 +51,6 @@ async def test_under_tls_the_cookie_is_never_sent_without_it(tmp_path: Path) -> 
         assert await client.is_in()
 
 
-@looped
 async def test_a_session_that_is_not_used_ends(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -67,7 +61,6 @@ async def test_a_session_that_is_not_used_ends(tmp_path: Path) -> None:
         assert not await client.is_in()
 
 
-@looped
 async def test_a_session_that_is_used_all_the_time_ends_too(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -78,7 +71,6 @@ async def test_a_session_that_is_used_all_the_time_ends_too(tmp_path: Path) -> N
         assert not await client.is_in()
 
 
-@looped
 async def test_logging_out_ends_the_session_and_not_only_the_cookie(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         cookie = (await client.log_in()).cookies["forwarder"].value
@@ -88,7 +80,6 @@ async def test_logging_out_ends_the_session_and_not_only_the_cookie(tmp_path: Pa
         assert not await client.is_in()
 
 
-@looped
 async def test_a_new_admin_token_ends_every_session_at_once(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -111,7 +102,6 @@ async def expire_session(client: WebClient) -> None:
 
 
 @pytest.mark.parametrize("end", [log_out, renew_token, expire_session])
-@looped
 async def test_a_stream_ends_with_its_session(tmp_path: Path, end: Callable[[WebClient], Awaitable[None]]) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -122,7 +112,6 @@ async def test_a_stream_ends_with_its_session(tmp_path: Path, end: Callable[[Web
             assert stream.content.at_eof()
 
 
-@looped
 async def test_to_follow_the_stream_is_not_to_use_the_page(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -134,7 +123,6 @@ async def test_to_follow_the_stream_is_not_to_use_the_page(tmp_path: Path) -> No
             await asyncio.wait_for(stream.read(), 20)
 
 
-@looped
 async def test_a_vault_that_does_not_open_lets_nobody_in(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -144,7 +132,6 @@ async def test_a_vault_that_does_not_open_lets_nobody_in(tmp_path: Path) -> None
         assert (await client.get("/livez")).status == 200
 
 
-@looped
 async def test_logins_are_rate_limited_for_each_client(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         assert [(await client.log_in("wrong")).status for _ in range(LOGIN_BURST + 1)] == [401] * LOGIN_BURST + [429]
@@ -154,7 +141,6 @@ async def test_logins_are_rate_limited_for_each_client(tmp_path: Path) -> None:
         assert (await client.log_in()).status == 303
 
 
-@looped
 async def test_logins_are_logged_without_what_was_typed(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         with capture_logs() as log:

@@ -7,7 +7,6 @@ from forwarder.ledger import Sent, SqliteLedger
 from forwarder.model import Checkpoint
 from forwarder.web.oldest_pending import CACHE_FACTOR, OldestPending
 from tests.factories import FEED, entry
-from tests.loops import looped
 from tests.virtual_clock import NOON, QuickClock
 
 
@@ -26,7 +25,6 @@ class SlowLedger(SqliteLedger):
         return await super().oldest_pending()
 
 
-@looped
 async def test_result_is_cached_fifty_times_as_long_as_it_took(tmp_path: Path) -> None:
     clock = QuickClock()
     async with SlowLedger(tmp_path / "ledger.db", create=True) as ledger:
@@ -43,7 +41,6 @@ async def test_result_is_cached_fifty_times_as_long_as_it_took(tmp_path: Path) -
         assert (await oldest.get(2), ledger.queries) == (NOON, 2)
 
 
-@looped
 async def test_fast_result_is_not_cached(tmp_path: Path) -> None:
     clock = QuickClock()
     async with SlowLedger(tmp_path / "ledger.db", create=True) as ledger:
@@ -58,7 +55,6 @@ async def test_fast_result_is_not_cached(tmp_path: Path) -> None:
         assert ledger.queries == 2
 
 
-@looped
 async def test_result_of_an_earlier_backlog_is_dropped(tmp_path: Path) -> None:
     clock = QuickClock()
     async with SlowLedger(tmp_path / "ledger.db", create=True) as ledger:

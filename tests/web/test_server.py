@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from structlog.testing import capture_logs
 
 from forwarder.errors import SettingsError
-from tests.loops import looped
 from tests.web.certificates import create_certificate
 from tests.web.client import web_client
 
@@ -24,7 +23,6 @@ async def start_error(folder: Path, **web: Any) -> SettingsError:
 
 
 @pytest.mark.parametrize("key", ["listen", "health_listen"])
-@looped
 async def test_address_in_use_is_an_error_with_a_hint(tmp_path: Path, key: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as in_use:
         address = f"127.0.0.1:{in_use.getsockname()[1]}"
@@ -33,7 +31,6 @@ async def test_address_in_use_is_an_error_with_a_hint(tmp_path: Path, key: str) 
     assert key in error.hint
 
 
-@looped
 async def test_address_of_another_machine_is_an_error(tmp_path: Path) -> None:
     error = await start_error(tmp_path, listen="192.0.2.1:8787", **create_certificate(tmp_path))
     assert "web.listen 192.0.2.1:8787 cannot be bound" in error.message
@@ -54,7 +51,6 @@ def no_pem(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [without_key, of_another, no_pem])
-@looped
 async def test_unusable_certificate_is_an_error(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     web = create_certificate(tmp_path)
     spoil(tmp_path)
@@ -63,13 +59,11 @@ async def test_unusable_certificate_is_an_error(tmp_path: Path, spoil: Callable[
     assert "planted" not in str(error)
 
 
-@looped
 async def test_missing_public_key_is_an_error(tmp_path: Path) -> None:
     assert "No such file" in str(await start_error(tmp_path, alloy_public_key="none.pem"))
 
 
 @pytest.mark.parametrize(("text", "expected"), [(b"planted-text", "no PEM file"), (b"", "no PEM file")])
-@looped
 async def test_damaged_public_key_is_an_error(tmp_path: Path, text: bytes, expected: str) -> None:
     (tmp_path / "alloy.pem").write_bytes(text)
     error = await start_error(tmp_path, alloy_public_key="alloy.pem")
@@ -77,14 +71,12 @@ async def test_damaged_public_key_is_an_error(tmp_path: Path, text: bytes, expec
     assert "planted" not in str(error)
 
 
-@looped
 async def test_public_key_of_another_type_is_an_error(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     (tmp_path / "alloy.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     assert "is not an RSA key" in (await start_error(tmp_path, alloy_public_key="alloy.pem")).message
 
 
-@looped
 async def test_log_has_the_address_and_a_hint(tmp_path: Path) -> None:
     with capture_logs() as log:
         async with web_client(tmp_path, has_token=False) as client:
@@ -94,7 +86,6 @@ async def test_log_has_the_address_and_a_hint(tmp_path: Path) -> None:
     assert "forwarder web create-token" in line["hint"]
 
 
-@looped
 async def test_nothing_listens_unless_configured(tmp_path: Path) -> None:
     with capture_logs() as log:
         async with web_client(tmp_path, listen="", health_listen="") as client:
@@ -102,7 +93,6 @@ async def test_nothing_listens_unless_configured(tmp_path: Path) -> None:
     assert not [line for line in log if line["event"] in ("web UI listening", "health endpoints listening")]
 
 
-@looped
 async def test_ipv6_is_spoken_where_the_machine_speaks_it(tmp_path: Path) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

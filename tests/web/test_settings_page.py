@@ -18,7 +18,6 @@ from forwarder.web.rendering import FORM_TOKEN
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
-from tests.loops import looped
 from tests.vault.vault_folder import SECRETS
 from tests.web.client import WebClient, web_client
 
@@ -65,7 +64,6 @@ async def send(
     return await client.change(path, headers, data=read_form_fields(await load_page(client)) | dict(changes))
 
 
-@looped
 async def test_what_is_sent_back_as_it_was_shown_changes_nothing(tmp_path: Path) -> None:
     source = {"workflows": ["a", {"id": "<b>", "user_id": 'ü "1"'}], "version": ""}
     async with settings_page_client(tmp_path, source=source, event={"detail_type": 'A "quoted" <type>'}) as client:
@@ -75,7 +73,6 @@ async def test_what_is_sent_back_as_it_was_shown_changes_nothing(tmp_path: Path)
         assert client.context.config_source.file.read_bytes() == before
 
 
-@looped
 async def test_save_writes_file_and_vault_and_logs_the_fields(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         with capture_logs() as logs:
@@ -91,7 +88,6 @@ async def test_save_writes_file_and_vault_and_logs_the_fields(tmp_path: Path) ->
         assert not [value for value in [*KEYS.values(), "us-east-1"] if value in str(logs)]
 
 
-@looped
 async def test_save_works_on_the_file_that_init_makes(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         text = (
@@ -103,7 +99,6 @@ async def test_save_works_on_the_file_that_init_makes(tmp_path: Path) -> None:
         assert load(client.context.config_source).destination.region == "us-east-1"
 
 
-@looped
 async def test_a_secret_is_never_shown_but_for_its_end(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         refused = await send(client, {"destination.region": "Mars"} | KEYS)
@@ -113,7 +108,6 @@ async def test_a_secret_is_never_shown_but_for_its_end(tmp_path: Path) -> None:
             assert not [secret for secret in [*SECRETS.values(), *KEYS.values()] if secret in text]
 
 
-@looped
 async def test_fault_is_shown_beside_its_field(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         before = client.context.config_source.file.read_bytes()
@@ -126,7 +120,6 @@ async def test_fault_is_shown_beside_its_field(tmp_path: Path) -> None:
         assert client.context.config_source.file.read_bytes() == before
 
 
-@looped
 async def test_what_the_environment_sets_is_said_to_be_so_and_not_changed(tmp_path: Path) -> None:
     environ = {"FORWARDER_DESTINATION__REGION": "eu-west-3", "FORWARDER_ENABLED": "false"}
     async with settings_page_client(tmp_path, environ) as client:
@@ -141,7 +134,6 @@ async def test_what_the_environment_sets_is_said_to_be_so_and_not_changed(tmp_pa
 
 
 @pytest.mark.parametrize("on", ["yes", ""])
-@looped
 async def test_the_switch_edits_its_one_line(tmp_path: Path, on: str) -> None:
     async with settings_page_client(tmp_path, enabled=not on) as client:
         object.__setattr__(
@@ -154,14 +146,12 @@ async def test_the_switch_edits_its_one_line(tmp_path: Path, on: str) -> None:
         assert client.context.config_source.file.read_text() == before.replace(f"enabled = {was}", f"enabled = {now}")
 
 
-@looped
 async def test_page_works_with_an_invalid_settings_file(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path, run={"log_level": "loud"}) as client:
         assert "run.log_level" in await load_page(client)
         assert "run.log_level" in await (await send(client, {"destination.region": "us-east-1"})).text()
 
 
-@looped
 async def test_check_uses_the_form_and_saves_nothing(tmp_path: Path) -> None:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         alloy.api.add_workflow("w")
@@ -181,7 +171,6 @@ async def test_check_uses_the_form_and_saves_nothing(tmp_path: Path) -> None:
             assert client.context.config_source.file.read_bytes() == before
 
 
-@looped
 async def test_a_script_is_given_the_next_form_token_with_the_steps(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         answer = await send(client, {"destination.region": "Mars"}, "/settings/check", STEPS_ONLY)
@@ -190,7 +179,6 @@ async def test_a_script_is_given_the_next_form_token_with_the_steps(tmp_path: Pa
         assert (await client.change("/switch", data=following)).status == 303
 
 
-@looped
 async def test_a_test_event_has_a_detail_type_of_its_own_and_its_event_id_is_shown(tmp_path: Path) -> None:
     with StrictEventBridge() as bus:
         destination = {"event_bus": BUS, "region": REGION, "endpoint_url": bus.url}
@@ -208,7 +196,6 @@ async def test_a_test_event_has_a_detail_type_of_its_own_and_its_event_id_is_sho
             assert len(bus.delivered) == 1
 
 
-@looped
 async def test_a_form_that_was_shown_before_the_file_changed_undoes_nothing(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client))

@@ -14,7 +14,6 @@ from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS
 from tests.factories import FEED, begun, entry
-from tests.loops import looped
 from tests.virtual_clock import NOON
 from tests.web.client import WebClient, web_client
 
@@ -48,7 +47,6 @@ async def click(client: WebClient, **button: str) -> int:
     return answer.status
 
 
-@looped
 async def test_what_failed_is_shown_as_text_and_nothing_of_it_as_markup(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await record_history(client.context.ledger)
@@ -61,7 +59,6 @@ async def test_what_failed_is_shown_as_text_and_nothing_of_it_as_markup(tmp_path
             assert "no &lt;object&gt;" in text
 
 
-@looped
 async def test_an_event_is_shown_as_it_was_sent_byte_for_byte(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await record_history(client.context.ledger)
@@ -73,7 +70,6 @@ async def test_an_event_is_shown_as_it_was_sent_byte_for_byte(tmp_path: Path) ->
         assert (await client.get("/event?id=nobody")).status == 404
 
 
-@looped
 async def test_dead_letters_are_retried_and_purged_one_by_one_or_all(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         ledger = client.context.ledger
@@ -92,7 +88,6 @@ async def test_dead_letters_are_retried_and_purged_one_by_one_or_all(tmp_path: P
         assert await click(client) == await click(client, retry="b", purge="b") == 400
 
 
-@looped
 async def test_page_shows_reasons_and_hints(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.health.report("bus", State.FAILED, "AWS refuses the <keys>", "`forwarder keys set`")
@@ -112,7 +107,6 @@ async def event_of(stream: Any) -> dict[str, str]:
     return found
 
 
-@looped
 async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -126,7 +120,6 @@ async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
             client.context.stopping.set()
 
 
-@looped
 async def test_a_stream_does_not_keep_a_session_and_ends_with_it(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
@@ -136,7 +129,6 @@ async def test_a_stream_does_not_keep_a_session_and_ends_with_it(tmp_path: Path)
         assert (answer.status, answer.headers["Location"]) == (303, "/login")
 
 
-@looped
 async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with web_client(tmp_path) as client:
         queries = 0
@@ -154,7 +146,6 @@ async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monk
         assert queries == 1
 
 
-@looped
 async def test_a_ledger_that_cannot_be_read_leaves_a_page_that_says_so(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()

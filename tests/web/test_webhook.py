@@ -16,7 +16,6 @@ from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
 from forwarder.web.webhook import WEBHOOK_BURST, WEBHOOK_REFILL_SECONDS
 from forwarder.web.webhook_signature import SIGNATURE_HEADER
-from tests.loops import looped
 from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
@@ -55,7 +54,6 @@ async def call_webhook(
         (PAYLOAD, {"X-Alloy-WorkflowId": "other"}, ("w", None)),
     ],
 )
-@looped
 async def test_named_workflow_is_triggered(
     tmp_path: Path, payload: Any, headers: dict[str, str], triggered: tuple[str, str | None]
 ) -> None:
@@ -64,7 +62,6 @@ async def test_named_workflow_is_triggered(
         assert client.triggered == [triggered]
 
 
-@looped
 async def test_a_workflow_that_is_not_watched_is_no_error_for_the_caller(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert await call_webhook(client, path, {"workflowId": "elsewhere"}) == 204
@@ -73,14 +70,12 @@ async def test_a_workflow_that_is_not_watched_is_no_error_for_the_caller(tmp_pat
 @pytest.mark.parametrize(
     "payload", [b"", b"null", b"[]", b'"w"', b"{", b"\xff\xfe", b"[" * 60_000, {}, {"workflowId": "w" * 5000}]
 )
-@looped
 async def test_body_without_a_workflow_triggers_nothing(tmp_path: Path, payload: Any) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert await call_webhook(client, path, payload) == 204
         assert client.triggered == []
 
 
-@looped
 async def test_without_the_token_it_is_not_found(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         for wrong in ("/hooks/alloy/x", path[:-1], f"{path}x", f"/hooks/alloy/{client.token}"):
@@ -88,7 +83,6 @@ async def test_without_the_token_it_is_not_found(tmp_path: Path) -> None:
         assert client.triggered == []
 
 
-@looped
 async def test_a_new_address_closes_the_one_before(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert await call_webhook(client, path) == 202
@@ -97,7 +91,6 @@ async def test_a_new_address_closes_the_one_before(tmp_path: Path) -> None:
         assert await call_webhook(client, f"/hooks/alloy/{new}") == 202
 
 
-@looped
 async def test_storm_is_rate_limited(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert [await call_webhook(client, path) for _ in range(WEBHOOK_BURST + 1)] == [202] * WEBHOOK_BURST + [429]
@@ -106,14 +99,12 @@ async def test_storm_is_rate_limited(tmp_path: Path) -> None:
         assert [await call_webhook(client, path) for _ in range(3)] == [202, 202, 429]
 
 
-@looped
 async def test_who_has_no_token_takes_nothing_from_who_has(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert {await call_webhook(client, "/hooks/alloy/x") for _ in range(WEBHOOK_BURST + 1)} == {404}
         assert await call_webhook(client, path) == 202
 
 
-@looped
 async def test_nothing_of_a_call_stands_in_the_log(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         with capture_logs() as log:
@@ -127,7 +118,6 @@ def signature_headers(key: RSAPrivateKey, message: bytes) -> dict[str, str]:
     return {SIGNATURE_HEADER: key.sign(message, PKCS1v15(), SHA256()).hex()}
 
 
-@looped
 async def test_where_a_key_is_configured_a_signed_call_counts(tmp_path: Path) -> None:
     key = create_signing_key(tmp_path)
     async with webhook_client(tmp_path, alloy_public_key="alloy.pem") as (client, path):
@@ -138,7 +128,6 @@ async def test_where_a_key_is_configured_a_signed_call_counts(tmp_path: Path) ->
             assert await call_webhook(client, path, sent, signature_headers(key, message)) == 202
 
 
-@looped
 async def test_behind_a_proxy_it_is_the_public_address_that_is_signed(tmp_path: Path) -> None:
     key = create_signing_key(tmp_path)
     public = "https://forwarder.example.com"
@@ -155,7 +144,6 @@ async def test_behind_a_proxy_it_is_the_public_address_that_is_signed(tmp_path: 
         )
 
 
-@looped
 async def test_any_other_call_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     key, other = create_signing_key(tmp_path), create_signing_key(tmp_path / "other")
