@@ -1,13 +1,15 @@
-"""Whatever is asked of a ledger in whatever order, its books balance, and nothing is lost or owed twice: a property."""
+"""Random sequences of ledger operations, compared with a model after each: a property of every kind of ledger."""
 
 import asyncio
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, AsyncExitStack
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from forwarder.ledger import Counters, Dead, Ledger, Postponed, Sent
 from forwarder.model import Checkpoint, Token
@@ -15,156 +17,160 @@ from tests.factories import FEED, begun, entry, examples
 from tests.ledger.contract import LedgerContract, OpenLedger
 from tests.virtual_clock import NOON
 
+T = TypeVar("T")
+
 IDS = [f"e-{number}" for number in range(8)]
 ID_RETENTION, PAYLOAD_RETENTION = timedelta(days=30), timedelta(days=1)
+MAX_STEPS = 40
 
 some_ids = st.none() | st.lists(st.sampled_from(IDS), max_size=3)
-operations = st.one_of(
-    st.tuples(st.just("read"), st.lists(st.sampled_from(IDS), max_size=5)),
-    st.tuples(st.just("read"), st.lists(st.sampled_from(IDS), max_size=5)),
-    st.tuples(st.just("claim"), st.integers(1, 5)),
-    st.tuples(st.just("settle"), st.lists(st.sampled_from(["sent", "dead", "postponed"]), min_size=1, max_size=5)),
-    st.tuples(st.just("settle again"), st.sampled_from(["sent", "dead"])),
-    st.tuples(st.just("release"), st.none()),
-    st.tuples(st.just("retry"), some_ids),
-    st.tuples(st.just("purge"), some_ids),
-    st.tuples(st.just("apply_retention"), st.none()),
-    st.tuples(st.just("wait"), st.sampled_from([timedelta(seconds=1), timedelta(hours=2), timedelta(days=31)])),
-    st.tuples(st.just("restart"), st.none()),
-)
 
 
-class LedgerModel:
-    """A ledger and what it ought to hold. Each id stopped at a time of its own, and is listed for ever."""
+def stop_time(execution_id: str) -> datetime:
+    """Return the time at which an execution stopped, which is different for each id."""
+    return NOON + timedelta(days=10 * IDS.index(execution_id), milliseconds=1)
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+
+def settlement(token: Token, outcome: str, due: datetime) -> Sent | Dead | Postponed:
+    match outcome:
+        case "sent":
+            return Sent(token, "event")
+        case "dead":
+            return Dead(token, "MalformedDetail", "why")
+        case _:
+            return Postponed(token, "ThrottlingException", due)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A ledger and the state that it should have. The logs API lists every id at any time."""
+
+    def __init__(self, opener: Callable[[], AbstractContextManager[OpenLedger]]) -> None:
+        super().__init__()
+        self.storage = opener()
+        self.open_ledger = self.storage.__enter__()
+        self.runner = asyncio.Runner()
+        self.stack = AsyncExitStack()
+        self.ledger: Ledger
         self.now = NOON
         self.states: dict[str, str] = {}
         self.due: dict[str, datetime] = {}
         self.claimed: dict[str, Token] = {}
         self.tokens: dict[str, Token] = {}
-        self.forgotten = 0
 
-    @staticmethod
-    def stop(execution_id: str) -> datetime:
-        return NOON + timedelta(days=10 * IDS.index(execution_id), milliseconds=1)
+    def run(self, operation: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(operation)
 
-    async def read(self, ids: list[str]) -> None:
-        """As a reader does: nothing that stopped at or before the floor."""
-        floor = (await begun(self.ledger, FEED, Checkpoint())).floor
-        payload_at = [
-            each for each in ids if self.stop(each) <= self.now and (floor is None or self.stop(each) > floor)
-        ]
-        new = {each for each in payload_at if each not in self.states}
-        assert await self.ledger.known_ids(ids) == {
+    def teardown(self) -> None:
+        self.run(self.stack.aclose())
+        self.runner.close()
+        self.storage.__exit__(None, None, None)
+
+    @initialize()
+    def open(self) -> None:
+        self.ledger = self.run(self.stack.enter_async_context(self.open_ledger()))
+
+    @rule()
+    def restart(self) -> None:
+        self.run(self.stack.aclose())
+        self.open()
+        self.claimed.clear()
+
+    @rule(by=st.sampled_from([timedelta(seconds=1), timedelta(hours=2), timedelta(days=31)]))
+    def pass_time(self, by: timedelta) -> None:
+        self.now += by
+
+    @rule(ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=5))
+    def record(self, ids: list[str]) -> None:
+        """Record what a poll finds: nothing that stopped at or before the floor."""
+        floor = self.run(begun(self.ledger, FEED, Checkpoint())).floor
+        listed = [each for each in ids if stop_time(each) <= self.now and (floor is None or stop_time(each) > floor)]
+        new = set(listed) - set(self.states)
+        assert self.run(self.ledger.known_ids(ids)) == {
             each for each in ids if self.states.get(each, "forgotten") != "forgotten"
         }
-        entries = [entry(each, time=self.stop(each)) for each in payload_at]
-        assert await self.ledger.record(FEED, entries, now=self.now) == len(new)
+        entries = [entry(each, time=stop_time(each)) for each in listed]
+        assert self.run(self.ledger.record(FEED, entries, now=self.now)) == len(new)
         self.states.update(dict.fromkeys(new, "pending"))
         self.due.update(dict.fromkeys(new, self.now))
 
-    async def claim(self, limit: int) -> None:
+    @rule(limit=st.integers(1, 5))
+    def claim(self, limit: int) -> None:
         ready = {each for each, state in self.states.items() if state == "pending" and self.due[each] <= self.now}
         ready -= set(self.claimed)
-        claimed_entries = await self.ledger.claim(limit, now=self.now)
-        ids = [claimed_entry.entry.execution_id for claimed_entry in claimed_entries]
+        claimed = self.run(self.ledger.claim(limit, now=self.now))
+        ids = [each.entry.execution_id for each in claimed]
         assert len(ids) == len(set(ids)) == min(limit, len(ready))
         assert set(ids) <= ready
         assert [self.due[each] for each in ids] == sorted(self.due[each] for each in ids)
-        for claimed_entry in claimed_entries:
-            assert claimed_entry.entry == entry(
-                claimed_entry.entry.execution_id, time=self.stop(claimed_entry.entry.execution_id)
-            )
-        self.claimed.update(
-            {claimed_entry.entry.execution_id: claimed_entry.token for claimed_entry in claimed_entries}
-        )
+        assert [each.entry for each in claimed] == [entry(each, time=stop_time(each)) for each in ids]
+        self.claimed.update({each.entry.execution_id: each.token for each in claimed})
         self.tokens.update(self.claimed)
 
-    async def settle(self, outcomes: list[str]) -> None:
-        settlements: list[Any] = []
+    @rule(outcomes=st.lists(st.sampled_from(["sent", "dead", "postponed"]), min_size=1, max_size=5))
+    def settle(self, outcomes: list[str]) -> None:
+        due = self.now + timedelta(minutes=1)
+        settlements = []
         for (each, token), outcome in zip(list(self.claimed.items()), outcomes, strict=False):
             del self.claimed[each]
             self.states[each] = "pending" if outcome == "postponed" else outcome
-            self.due[each] = self.now + timedelta(minutes=1)
-            settlements.append(self._settlement(token, outcome, self.due[each]))
-        await self.ledger.settle(settlements, now=self.now)
+            self.due[each] = due
+            settlements.append(settlement(token, outcome, due))
+        self.run(self.ledger.settle(settlements, now=self.now))
 
-    async def settle_again(self, outcome: str) -> None:
-        """What was settled already is settled once more, as after a commit whose answer was lost."""
+    @rule(outcome=st.sampled_from(["sent", "dead"]))
+    def settle_again(self, outcome: str) -> None:
+        """Settle a second time, as after a commit whose response was lost: this changes nothing."""
         ended = [token for each, token in self.tokens.items() if self.states[each] != "pending"]
-        await self.ledger.settle([self._settlement(token, outcome, self.now) for token in ended], now=self.now)
+        self.run(self.ledger.settle([settlement(token, outcome, self.now) for token in ended], now=self.now))
 
-    @staticmethod
-    def _settlement(token: Token, outcome: str, due: datetime) -> Sent | Dead | Postponed:
-        match outcome:
-            case "sent":
-                return Sent(token, "event")
-            case "dead":
-                return Dead(token, "MalformedDetail", "why")
-            case _:
-                return Postponed(token, "ThrottlingException", due)
-
-    async def release(self, _: None) -> None:
+    @rule()
+    def release(self) -> None:
         self.ledger.release(list(self.claimed.values()))
         self.claimed.clear()
 
-    def _dead(self, ids: list[str] | None) -> list[str]:
-        return [each for each, state in self.states.items() if state == "dead" and (ids is None or each in ids)]
-
-    async def retry(self, ids: list[str] | None) -> None:
-        dead = self._dead(ids)
-        assert await self.ledger.retry_dead_letters(ids, now=self.now) == len(dead)
+    @rule(ids=some_ids)
+    def retry(self, ids: list[str] | None) -> None:
+        dead = self.dead(ids)
+        assert self.run(self.ledger.retry_dead_letters(ids, now=self.now)) == len(dead)
         self.states.update(dict.fromkeys(dead, "pending"))
         self.due.update(dict.fromkeys(dead, self.now))
 
-    async def purge(self, ids: list[str] | None) -> None:
-        dead = self._dead(ids)
-        assert await self.ledger.purge_dead_letters(ids) == len(dead)
+    @rule(ids=some_ids)
+    def purge(self, ids: list[str] | None) -> None:
+        dead = self.dead(ids)
+        assert self.run(self.ledger.purge_dead_letters(ids)) == len(dead)
         self.states.update(dict.fromkeys(dead, "purged"))
 
-    async def apply_retention(self, _: None) -> None:
-        while await self.ledger.apply_retention(
-            now=self.now, id_retention=ID_RETENTION, payload_retention=PAYLOAD_RETENTION
+    @rule()
+    def apply_retention(self) -> None:
+        while self.run(
+            self.ledger.apply_retention(now=self.now, id_retention=ID_RETENTION, payload_retention=PAYLOAD_RETENTION)
         ):
             pass
-        known_ids = await self.ledger.known_ids(IDS)
+        known_ids = self.run(self.ledger.known_ids(IDS))
         for each, state in self.states.items():
             if state != "forgotten" and each not in known_ids:
                 assert state in ("sent", "purged")
-                assert self.stop(each) <= self.now - ID_RETENTION + timedelta(seconds=1)
+                assert stop_time(each) <= self.now - ID_RETENTION + timedelta(seconds=1)
                 self.states[each] = "forgotten"
 
-    async def wait(self, seconds: timedelta) -> None:
-        self.now += seconds
-
-    async def check(self) -> None:
+    @invariant()
+    def counters_balance(self) -> None:
         counts = Counter(self.states.values())
-        audited = await self.ledger.audit()
-        assert audited == await self.ledger.counters()
-        assert audited == Counters(recorded=len(self.states), **{state: counts[state] for state in
-                             ("pending", "sent", "dead", "purged", "forgotten")})  # fmt: skip
-        dead = {dead_letter.entry.execution_id for dead_letter in await self.ledger.dead_letters()}
-        assert dead == set(self._dead(None))
+        ended = {state: counts[state] for state in ("pending", "sent", "dead", "purged", "forgotten")}
+        audited = self.run(self.ledger.audit())
+        assert audited == self.run(self.ledger.counters())
+        assert audited == Counters(recorded=len(self.states), **ended)
+        dead = {dead_letter.entry.execution_id for dead_letter in self.run(self.ledger.dead_letters())}
+        assert dead == set(self.dead(None))
+
+    def dead(self, ids: list[str] | None) -> list[str]:
+        return [each for each, state in self.states.items() if state == "dead" and (ids is None or each in ids)]
 
 
 class RandomOperationsContract(LedgerContract):
-    @given(st.lists(operations, max_size=40))
-    @examples(120)
-    def test_counters_balance_after_random_operations(self, path: list[tuple[str, Any]]) -> None:
-        with self.opener() as open_ledger:
-            asyncio.run(run_operations(open_ledger, path))
+    def test_counters_balance_after_random_operations(self) -> None:
+        def machine() -> LedgerMachine:
+            return LedgerMachine(self.opener)
 
-
-async def run_operations(open_ledger: OpenLedger, path: list[tuple[str, Any]]) -> None:
-    async with AsyncExitStack() as stack:
-        state = LedgerModel(await stack.enter_async_context(open_ledger()))
-        for name, argument in path:
-            if name == "restart":
-                await stack.aclose()
-                state.ledger = await stack.enter_async_context(open_ledger())
-                state.claimed.clear()
-            else:
-                await getattr(state, name.replace(" ", "_"))(argument)
-            await state.check()
+        run_state_machine_as_test(machine, settings=settings(examples(120), stateful_step_count=MAX_STEPS))
