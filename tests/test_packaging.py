@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from forwarder import __version__
-from tests.e2e.conftest import alloy, bus, sealed
-from tests.e2e.harness import Home
+from tests.e2e.conftest import alloy, bus, vault_secrets
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
-__all__ = ["alloy", "bus", "sealed"]
+__all__ = ["alloy", "bus", "vault_secrets"]
 
 pytestmark = pytest.mark.long
 
@@ -90,18 +90,18 @@ def test_the_only_extra_is_the_demo(metadata: Message) -> None:
 
 
 def test_the_wheel_is_enough_in_an_empty_environment(
-    tmp_path: Path, wheel: Path, sealed: Path, alloy: FakeAlloy, bus: StrictEventBridge
+    tmp_path: Path, wheel: Path, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     empty = tmp_path / "empty"
     venv.create(empty, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(empty / "bin" / "python"), "install", "--quiet", "--no-compile"]
     run(*pip, "--require-hashes", "-r", LOCK)
     run(*pip, "--no-deps", "--no-index", wheel)
-    home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
-    home.copy_keys(sealed)
-    home.env["AWS_ENDPOINT_URL_STS"] = bus.url
-    program, environment = empty / "bin" / "forwarder", home.environment()
+    installation = Installation(tmp_path, alloy=alloy.url, bus=bus.url)
+    installation.create_vault()
+    installation.env["AWS_ENDPOINT_URL_STS"] = bus.url
+    program, environment = empty / "bin" / "forwarder", installation.environment()
     assert run(program, "--version", env=environment, cwd=tmp_path) == f"forwarder {__version__}\n"
     assert '"executionId"' in run(program, "schema", env=environment, cwd=tmp_path)
-    checked = run(program, "-c", home.file, "check", env=environment, cwd=tmp_path)
+    checked = run(program, "-c", installation.settings_file, "check", env=environment, cwd=tmp_path)
     assert checked.count("✓") == 6

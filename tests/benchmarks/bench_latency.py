@@ -10,11 +10,12 @@ import time
 from urllib.parse import urlsplit
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.bench_page import a_home
+from tests.benchmarks.bench_page import temporary_installation
 from tests.benchmarks.sink import Sink, sink
-from tests.e2e.harness import eventually, fail
+from tests.e2e.harness import fail
 from tests.e2e.web_client import create_webhook, metric, web_address
 from tests.fakes.alloy import FakeAlloy
+from tests.harness.process import eventually
 
 GOALS = (5, 8)
 
@@ -29,14 +30,14 @@ WITHIN = 60.0
 
 
 def run(bench: Bench) -> None:
-    with FakeAlloy() as alloy, sink(noting=True) as bus, a_home(alloy.url, bus.url) as home:
+    with FakeAlloy() as alloy, sink(noting=True) as bus, temporary_installation(alloy.url, bus.url) as installation:
         workflows = [f"w-{number}" for number in range(WORKFLOWS)]
         for workflow in workflows:
             alloy.api.add_workflow(workflow)
-        home.change("source", workflows=workflows, min_interval="1h", max_interval="1h")
-        with home.daemon() as daemon:
-            door = create_webhook(home, web_address(daemon))
-            daemon.until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == WORKFLOWS)
+        installation.change("source", workflows=workflows, min_interval="1h", max_interval="1h")
+        with installation.start() as daemon:
+            door = create_webhook(installation, web_address(daemon))
+            daemon.wait_until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == WORKFLOWS)
             # Once the way to the bus is open, which a daemon that runs has behind it.
             _storm(alloy, door, workflows[:1], nudges=1, name="first")
             _accepted(bus, TOGETHER)

@@ -19,10 +19,10 @@ from tests.benchmarks.comparison import Turn
 from tests.benchmarks.line_process import Peer
 from tests.benchmarks.sink import Sink, sink
 from tests.benchmarks.web_clients import readers
-from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import log_in, metric, web_address
-from tests.fakes.alloy import API_KEY, FakeAlloy
-from tests.fakes.eventbridge import KEY
+from tests.fakes.alloy import FakeAlloy
+from tests.harness.installation import Installation
+from tests.harness.process import eventually
 
 GOALS = (8,)
 
@@ -45,15 +45,15 @@ def run(bench: Bench) -> None:
 
 def _readers(bench: Bench) -> None:
     entries = 1_500 if bench.quick else 3_000
-    with FakeAlloy() as alloy, sink() as bus, a_home(alloy.url, bus.url) as home:
+    with FakeAlloy() as alloy, sink() as bus, temporary_installation(alloy.url, bus.url) as installation:
         alloy.api.add_workflow(FEED.workflow_id)
-        home.change("source", min_interval="1h", max_interval="1h")
-        asyncio.run(_filled(home.place / "forwarder.db", entries))
-        with home.daemon() as daemon:
+        installation.change("source", min_interval="1h", max_interval="1h")
+        asyncio.run(_filled(installation.directory / "forwarder.db", entries))
+        with installation.start() as daemon:
             page = web_address(daemon)
-            cookie = log_in(page, home("web", "create-token").out.strip())
-            daemon.until(lambda: metric(page, "events_sent_total") == entries, within=60)
-            delivery = Delivery(home.place / "forwarder.db", bus, entries)
+            cookie = log_in(page, installation.run_command("web", "create-token").out.strip())
+            daemon.wait_until(lambda: metric(page, "events_sent_total") == entries, within=60)
+            delivery = Delivery(installation.directory / "forwarder.db", bus, entries)
             with readers(page, cookie) as people:
 
                 def beside(doing: str) -> Turn:
@@ -116,18 +116,9 @@ class Delivery:
 
 
 @contextmanager
-def a_home(alloy: str, bus: str) -> Iterator[Home]:
-    """With keys of its own, and a page on any free port."""
+def temporary_installation(alloy: str, bus: str) -> Iterator[Installation]:
+    """Yield an installation with a vault, whose web UI listens on any free port."""
     with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder), alloy=alloy, bus=bus)
-        home.file.unlink()
-        home("init")
-        home.change("web", listen="127.0.0.1:0")
-        for name, secret in (
-            ("alloy-api-key", API_KEY),
-            ("aws-access-key-id", KEY.id),
-            ("aws-secret-access-key", KEY.secret),
-        ):
-            done = home("keys", "set", name, stdin=secret)
-            assert done.code == 0, done.output
-        yield home
+        installation = Installation(Path(folder), alloy=alloy, bus=bus, web={"listen": "127.0.0.1:0"})
+        installation.create_vault()
+        yield installation

@@ -20,14 +20,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import tomlkit
-
 from forwarder.clock import Clock, SystemClock
 from forwarder.daemon import run
 from forwarder.ledger import Counters
-from forwarder.settings import ConfigSource, load_local
-from forwarder.vault import ALLOY_API_KEY, Vault, master_key
+from forwarder.settings import ConfigSource
+from forwarder.vault import ALLOY_API_KEY
 from tests.benchmarks.line_process import Peer, peer
+from tests.harness.installation import Installation
 
 TICK = 0.002
 SECRETS = {
@@ -36,8 +35,14 @@ SECRETS = {
     "aws-secret-access-key": "planted/secret+key/0001",
 }
 STORM: dict[str, dict[str, Any]] = {
-    "source": {"start_from": "beginning", "requests_per_second": 1000.0, "min_interval": "1h", "max_interval": "1h"},
-    "destination": {"event_bus": "bench", "region": "eu-central-1"},
+    "source": {
+        "start_from": "beginning",
+        "requests_per_second": 1000.0,
+        "min_interval": "1h",
+        "max_interval": "1h",
+        "timeout": "30s",
+    },
+    "destination": {"timeout": "30s", "event_bus": "bench", "region": "eu-central-1"},
     "web": {"listen": ""},
     "run": {"log_level": "error"},
 }
@@ -94,21 +99,26 @@ class Daemon:
         return int(io.partition("write_bytes:")[2].split()[0])
 
 
-def settled_home(place: Path, api: str, bus: str, workflows: Sequence[str], **changes: dict[str, Any]) -> Path:
-    """A settings file, and its keys beside it."""
-    settings = {name: section | changes.get(name, {}) for name, section in {"ledger": {}, **STORM}.items()}
-    settings["source"] |= {"base_url": api, "workflows": []}
-    settings["destination"] |= {"endpoint_url": bus}
-    file = place / "forwarder.toml"
-    # A list of strings is the same in JSON, which ten thousand of them are sooner written in.
-    file.write_text(tomlkit.dumps(settings).replace("workflows = []", f"workflows = {json.dumps(list(workflows))}"))
-    if not (key := place / "forwarder.master-key").exists():
-        key.write_text(master_key.generate())
-        key.chmod(0o600)
-    vault = Vault.open(ConfigSource(file, {}), load_local(ConfigSource(file, {})))
-    for name, secret in SECRETS.items():
-        vault.set(name, secret, datetime.now(UTC))
-    return file
+class BenchmarkInstallation(Installation):
+    """An installation whose list of feeds may be long."""
+
+    def text(self, **top: Any) -> str:
+        """Return the settings file. A list of strings is the same in JSON, which is written much faster."""
+        source = self.settings["source"]
+        text = super().text(**top | {"source": source | {"workflows": []}})
+        return text.replace("workflows = []", f"workflows = {json.dumps(source['workflows'])}")
+
+
+def create_installation(
+    directory: Path, api: str, bus: str, workflows: Sequence[str], **changes: dict[str, Any]
+) -> Installation:
+    """Return an installation with a vault. `changes` are of the settings, by section."""
+    sections = {name: section | changes.get(name, {}) for name, section in {"ledger": {}, **STORM}.items()}
+    sections["source"]["workflows"] = list(workflows)
+    installation = BenchmarkInstallation(directory, alloy=api, bus=bus, **sections)
+    if not installation.master_key_file.exists():
+        installation.create_vault(SECRETS)
+    return installation
 
 
 @contextmanager
@@ -127,7 +137,7 @@ def daemon(
     `changes` are of the settings, by section. What it logs is told where the benchmark fails: that there is nothing to
     watch, or no bus, is what some of them are about.
     """
-    file = settled_home(place, api, bus, workflows, **changes)
+    file = create_installation(place, api, bus, workflows, **changes).settings_file
     command = [sys.executable, "-m", __name__, str(file), str(speed), *(["--ticking"] if ticking else [])]
     with (place / "daemon.log").open("w+") as log:
         try:

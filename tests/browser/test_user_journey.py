@@ -12,10 +12,12 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.chrome import DEADLINE, BrowserPage, chrome
 from tests.browser.sample_ledger import record_one_day
-from tests.e2e.harness import Daemon, Home, eventually, fail, never, polls
+from tests.e2e.harness import fail, polls
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess, eventually, never
 
 pytestmark = pytest.mark.browser
 
@@ -25,8 +27,8 @@ PATIENCE = DEADLINE / 1000
 
 @dataclass
 class System:
-    home: Home
-    daemon: Daemon
+    installation: Installation
+    daemon: ForwarderProcess
     alloy: FakeAlloy
     bus: StrictEventBridge
     address: str
@@ -50,18 +52,18 @@ def system(tmp_path: Path) -> Iterator[System]:
         alloy.api.add_workflow("sync-orders")
         listen = f"127.0.0.1:{free.getsockname()[1]}"
         free.close()
-        home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
-        home.file.unlink()
-        assert home("init").code == 0
-        home.change(enabled=False)
-        home.change("source", workflows=[])
-        home.change("destination", event_bus="not-chosen-yet", region="us-east-1")
-        home.change("web", listen=listen)
+        installation = Installation(tmp_path, alloy=alloy.url, bus=bus.url)
+        installation.settings_file.unlink()
+        assert installation.run_command("init").code == 0
+        installation.change(enabled=False)
+        installation.change("source", workflows=[])
+        installation.change("destination", event_bus="not-chosen-yet", region="us-east-1")
+        installation.change("web", listen=listen)
         record_one_day(tmp_path / "forwarder.db")
-        token = home("web", "create-token").out.strip()
-        with home.daemon() as daemon:
-            daemon.logs('"web UI listening"', listen, within=PATIENCE)
-            yield System(home, daemon, alloy, bus, f"http://{listen}", token)
+        token = installation.run_command("web", "create-token").out.strip()
+        with installation.start() as daemon:
+            daemon.wait_for_log('"web UI listening"', listen, within=PATIENCE)
+            yield System(installation, daemon, alloy, bus, f"http://{listen}", token)
             assert daemon.stop() == 0
 
 
@@ -138,7 +140,7 @@ def checks_and_saves(system: System, browser_page: BrowserPage) -> None:
     (test,) = system.bus.delivered
     assert test.event_id in steps.inner_text()
     assert test.entry["DetailType"] == "Forwarder Test"
-    assert "not-chosen-yet" in system.home.file.read_text()
+    assert "not-chosen-yet" in system.installation.settings_file.read_text()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("status")).to_contain_text("Saved")
     expect(page.locator("[id='hint-aws-access-key-id']")).to_contain_text(f"ends with {KEY.id[-4:]}")
@@ -166,7 +168,7 @@ def sees_events_arrive(system: System, browser_page: BrowserPage) -> None:
 def switches_off_and_on(system: System, page: Page) -> None:
     switch(page, on=False)
     expect(headline(page)).to_have_text("Switched off")
-    system.daemon.logs("forwarding disabled", within=PATIENCE)
+    system.daemon.wait_for_log("forwarding disabled", within=PATIENCE)
     polls_before = polls(system.alloy, "sync-orders")
     fail(system.alloy, "while-off", workflow="sync-orders", outcome="failed-error-object", ago=1)
     assert never(
@@ -216,6 +218,6 @@ def test_all_of_it_works_without_scripts(system: System, browser: Browser) -> No
     expect(page.get_by_role("status")).to_contain_text("Saved")
     switch(page, on=True)
     fail(system.alloy, "first", workflow="sync-orders", outcome="failed-error-object", ago=1)
-    system.daemon.until(lambda: system.delivered_ids() == ["first"], within=PATIENCE)
+    system.daemon.wait_until(lambda: system.delivered_ids() == ["first"], within=PATIENCE)
     open_page(page, "Status")
     expect(arrived_events(page)).to_have_count(1)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from forwarder.demo.container_source import QUEUE, REGION
-from tests.e2e.harness import Home, eventually
+from tests.harness.installation import Installation
+from tests.harness.process import eventually
 from tests.infra.templates import Aws, moto
 
 
@@ -15,8 +16,8 @@ from tests.infra.templates import Aws, moto
 def test_its_failures_reach_the_queue_that_it_made(tmp_path: Path) -> None:
     with moto() as server:
         aws = Aws(server.url, REGION)
-        home = Home(tmp_path, alloy="http://127.0.0.1:9", bus=aws.url)
-        home.file.unlink()
+        installation = Installation(tmp_path, alloy="http://127.0.0.1:9", bus=aws.url)
+        installation.settings_file.unlink()
         command = [
             sys.executable,
             "-m",
@@ -27,14 +28,14 @@ def test_its_failures_reach_the_queue_that_it_made(tmp_path: Path) -> None:
             "--every",
             "0.1",
         ]
-        with subprocess.Popen([*command, "--aws", aws.url], env=home.environment()) as source:  # noqa: S603
+        with subprocess.Popen([*command, "--aws", aws.url], env=installation.environment()) as source:  # noqa: S603
             try:
                 assert eventually((tmp_path / "ready").exists, within=60, alive=lambda: source.poll() is None)
                 arrived: set[str] = set()
-                with home.daemon() as daemon:
-                    daemon.until(lambda: _take(aws, arrived) > 5, within=60)
+                with installation.start() as daemon:
+                    daemon.wait_until(lambda: _take(aws, arrived) > 5, within=60)
                     seen = len(arrived)
-                    daemon.until(lambda: _take(aws, arrived) > seen + 2, within=60)
+                    daemon.wait_until(lambda: _take(aws, arrived) > seen + 2, within=60)
                     assert daemon.stop() == 0
             finally:
                 source.terminate()

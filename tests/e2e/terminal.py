@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.e2e.harness import PROGRAM, Home
+from tests.harness.installation import PROGRAM, Installation
 
 DEADLINE_SECONDS: Final = 60.0
 
@@ -26,15 +26,16 @@ class TerminalResult:
 
 
 def run_at_terminal(
-    home: Home, *command: str, prompt: str, answer: str, interrupt: Callable[[], bool] = lambda: False
+    installation: Installation, *command: str, prompt: str, answer: str, interrupt: Callable[[], bool] = lambda: False
 ) -> TerminalResult:
     """Run the command at a terminal: answer once when `prompt` is on the screen, interrupt once as Ctrl-C does, if that
     is wanted.
     """
     terminal, end = pty.openpty()
     with subprocess.Popen(  # noqa: S603 - the program under test
-        [*PROGRAM, "-c", str(home.file), *command],
-        stdin=end, stdout=end, stderr=end, env=home.environment(), cwd=home.place, start_new_session=True,
+        [*PROGRAM, "-c", str(installation.settings_file), *command],
+        stdin=end, stdout=end, stderr=end, env=installation.environment(), cwd=installation.directory,
+        start_new_session=True,
     ) as process:  # fmt: skip
         os.close(end)
         screen, answered, interrupted = b"", False, False

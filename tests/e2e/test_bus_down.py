@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.e2e.harness import Home, fail, numbered, polls, publishing, sent
+from tests.e2e.harness import fail, numbered, polls, publishing, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import access_denied, bare, entry_codes, html, refused, unavailable
 from tests.fakes.eventbridge import BUS, CROSS_REGION, KEY, StrictEventBridge, operation_of
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
+from tests.harness.installation import Installation
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -106,143 +107,156 @@ OUTAGES: list[tuple[Change, int, str, Change]] = [
 
 @pytest.mark.parametrize(("break_it", "word", "correct_it"), [(row[0], row[2], row[3]) for row in OUTAGES])
 def test_delivery_stops_says_why_keeps_what_is_owed_and_resumes_by_itself(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change, word: str, correct_it: Change
+    installation: Installation,
+    alloy: FakeAlloy,
+    bus: StrictEventBridge,
+    break_it: Change,
+    word: str,
+    correct_it: Change,
 ) -> None:
     break_it(bus)
     fail(alloy, *numbered(12))
-    with home.daemon() as daemon:
-        daemon.logs('"bus"', "FAILED", word)
+    with installation.start() as daemon:
+        daemon.wait_for_log('"bus"', "FAILED", word)
         assert (sent(bus), "event dead-lettered" in daemon.log) == ([], False)
         correct_it(bus)
-        daemon.until(lambda: sent(bus) == numbered(12))
+        daemon.wait_until(lambda: sent(bus) == numbered(12))
     assert bus.dropped == []
 
 
 @pytest.mark.parametrize(("break_it", "code", "word"), [row[:3] for row in [*OUTAGES[:5:2], *OUTAGES[7:]]])
 def test_a_once_gives_up_with_the_code_of_the_outage(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change, code: int, word: str
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change, code: int, word: str
 ) -> None:
     break_it(bus)
     fail(alloy, "a")
-    done = home("once", "--timeout", "5s")
-    assert (done.code, bus.dropped, home.dead_letters()) == (code, [], [])
+    done = installation.run_command("once", "--timeout", "5s")
+    assert (done.code, bus.dropped, installation.dead_letters()) == (code, [], [])
     assert word in done.err
 
 
-def test_status_tells_that_the_bus_is_failed_and_why(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_status_tells_that_the_bus_is_failed_and_why(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     no_bus(bus)
     fail(alloy, "a")
-    with home.daemon() as daemon:
-        daemon.logs('"bus"', "FAILED")
-        daemon.until(lambda: "bus" in home("status", "--json").json()["components"])
-        report = home("status", "--json").json()["components"]["bus"]
+    with installation.start() as daemon:
+        daemon.wait_for_log('"bus"', "FAILED")
+        daemon.wait_until(lambda: "bus" in installation.run_command("status", "--json").json()["components"])
+        report = installation.run_command("status", "--json").json()["components"]["bus"]
     assert report["state"] == "FAILED"
     assert "does not exist" in report["reason"]
 
 
 @pytest.mark.parametrize("break_it", [always_503, proxy_page])
 def test_a_bus_that_is_down_is_tried_until_it_is_up(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, break_it: Change
 ) -> None:
     break_it(bus)
     fail(alloy, *numbered(12))
-    with home.daemon() as daemon:
-        daemon.until(lambda: len(bus.served) > 1)
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: len(bus.served) > 1)
         bus.clear()
-        daemon.until(lambda: sent(bus) == numbered(12))
+        daemon.wait_until(lambda: sent(bus) == numbered(12))
 
 
-def test_a_bus_that_nobody_answers_for_is_tried_until_it_is_up(home: Home, alloy: FakeAlloy) -> None:
+def test_a_bus_that_nobody_answers_for_is_tried_until_it_is_up(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     with StrictEventBridge() as down:
-        home.change("destination", endpoint_url=down.url)
-    with home.daemon() as daemon:
-        daemon.logs('"bus"', "FAILED", "reached")
+        installation.change("destination", endpoint_url=down.url)
+    with installation.start() as daemon:
+        daemon.wait_for_log('"bus"', "FAILED", "reached")
         with down:
-            daemon.until(lambda: sent(down) == ["a"])
+            daemon.wait_until(lambda: sent(down) == ["a"])
 
 
-def test_the_watching_goes_on_while_the_bus_is_missing(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_the_watching_goes_on_while_the_bus_is_missing(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     no_bus(bus)
     fail(alloy, "a")
-    with home.daemon() as daemon:
-        daemon.logs('"bus"', "FAILED")
+    with installation.start() as daemon:
+        daemon.wait_for_log('"bus"', "FAILED")
         fail(alloy, "b", ago=5)
         before = polls(alloy)
-        daemon.until(lambda: polls(alloy) > before + 3)
-        daemon.until(lambda: home.counters()["pending"] == 2)
+        daemon.wait_until(lambda: polls(alloy) > before + 3)
+        daemon.wait_until(lambda: installation.counters()["pending"] == 2)
 
 
-def test_a_missing_bus_is_not_asked_about_all_the_time(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_missing_bus_is_not_asked_about_all_the_time(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     no_bus(bus)
     fail(alloy, "a")
-    with home.daemon() as daemon:
-        daemon.logs('"bus"', "FAILED")
+    with installation.start() as daemon:
+        daemon.wait_for_log('"bus"', "FAILED")
         before = polls(alloy)
-        daemon.until(lambda: polls(alloy) > before + 6)
+        daemon.wait_until(lambda: polls(alloy) > before + 6)
     assert len(bus.served) < 6
 
 
 def test_a_bus_removed_since_the_last_pass_swallows_nothing(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     """AWS answers 200 with an id for each event, and drops them: only looking first tells."""
     fail(alloy, "a")
-    home("once")
+    installation.run_command("once")
     no_bus(bus)
     fail(alloy, "b")
-    assert home("once", "--timeout", "5s").code == 69
+    assert installation.run_command("once", "--timeout", "5s").code == 69
     assert (sent(bus), bus.dropped) == (["a"], [])
 
 
 def test_what_is_owed_goes_to_the_bus_that_the_settings_name_now(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("destination", event_bus="misspelt")
+    installation.change("destination", event_bus="misspelt")
     fail(alloy, "a")
-    with home.daemon() as daemon:
-        daemon.logs('"bus"', "FAILED")
-        home.change("destination", event_bus=bus.bus_arn())
-        home.change("event", source="new.source", detail_type="New Type")
-        daemon.until(lambda: sent(bus) == ["a"])
+    with installation.start() as daemon:
+        daemon.wait_for_log('"bus"', "FAILED")
+        installation.change("destination", event_bus=bus.bus_arn())
+        installation.change("event", source="new.source", detail_type="New Type")
+        daemon.wait_until(lambda: sent(bus) == ["a"])
     (event,) = bus.delivered
     assert (event.entry["Source"], event.entry["DetailType"]) == ("new.source", "New Type")
 
 
 def test_a_caller_who_may_not_describe_the_bus_is_told_once_and_publishes(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.denied.add("DescribeEventBus")
-    with home.daemon() as daemon:
+    with installation.start() as daemon:
         for id_ in ("a", "b", "c"):
             fail(alloy, id_)
-            daemon.until(lambda id_=id_: id_ in sent(bus))  # type: ignore[misc]
+            daemon.wait_until(lambda id_=id_: id_ in sent(bus))  # type: ignore[misc]
         assert daemon.log.count("events:DescribeEventBus on the bus") == 1
 
 
-def test_a_request_denied_whole_is_no_dead_letter(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_request_denied_whole_is_no_dead_letter(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     bus.always(publishing(access_denied()))
     fail(alloy, *numbered(3))
-    assert home("once", "--timeout", "5s").code == 77
-    assert home.dead_letters() == []
+    assert installation.run_command("once", "--timeout", "5s").code == 77
+    assert installation.dead_letters() == []
 
 
-def test_once_names_both_regions_of_a_bus_elsewhere(home: Home, alloy: FakeAlloy) -> None:
-    home.change("destination", event_bus=f"arn:aws:events:us-east-1:123456789012:event-bus/{BUS}")
+def test_once_names_both_regions_of_a_bus_elsewhere(installation: Installation, alloy: FakeAlloy) -> None:
+    installation.change("destination", event_bus=f"arn:aws:events:us-east-1:123456789012:event-bus/{BUS}")
     fail(alloy, "a")
-    done = home("once", "--timeout", "5s")
+    done = installation.run_command("once", "--timeout", "5s")
     assert done.code == 78
     assert all(word in done.err for word in ("us-east-1", "eu-central-1", "region"))
 
 
 def test_unverified_bus_is_not_described_and_warned_of_once(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("destination", verify=False)
-    with home.daemon() as daemon:
+    installation.change("destination", verify=False)
+    with installation.start() as daemon:
         for id_ in ("a", "b"):
             fail(alloy, id_)
-            daemon.until(lambda id_=id_: id_ in sent(bus))  # type: ignore[misc]
+            daemon.wait_until(lambda id_=id_: id_ in sent(bus))  # type: ignore[misc]
         assert daemon.log.count("bus not verified") == 1
         assert daemon.stop() == 0
     assert [served.operation for served in bus.served] == ["PutEvents"] * 2

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
 from forwarder.demo.sample_data import FAILURES, VARIANTS, execution
-from tests.e2e.harness import Home, detail, fail, sent
+from tests.e2e.harness import detail, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.put_events import entry_bytes
+from tests.harness.installation import Installation
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    home = Home(tmp_path_factory.mktemp("schema"), alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
-    home.file.unlink()
-    done = home("schema")
+    installation = Installation(tmp_path_factory.mktemp("schema"), alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
+    installation.settings_file.unlink()
+    done = installation.run_command("schema")
     assert done.code == 0, "it needs no settings"
     return done.json()
 
@@ -36,14 +36,14 @@ def valid(bus: StrictEventBridge, schema: Any) -> None:
 
 
 def test_every_event_of_every_variant_is_as_the_schema_says(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
 ) -> None:
     for variant in VARIANTS:
         for sign in FAILURES:
             fail(alloy, f"{variant} {sign}", outcome=sign, variant=variant)
-    home.change("source", workflows=["w", {"id": "v", "user_id": "u"}])
+    installation.change("source", workflows=["w", {"id": "v", "user_id": "u"}])
     alloy.api.add("v", execution("unfinished", id="of-user", started=alloy.api.now()), user_id="u")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert len(sent(bus)) == len(VARIANTS) * len(FAILURES) + 1
     valid(bus, schema)
 
@@ -64,29 +64,31 @@ ODD: dict[str, dict[str, Any]] = {
 
 
 def test_odd_executions_are_as_the_schema_says_too(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
 ) -> None:
     for id_, fields in ODD.items():
         alloy.api.add("w", execution("failed-status", id=id_, started=alloy.api.now()) | fields)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == sorted(ODD)
     valid(bus, schema)
 
 
-def test_full_has_the_results_of_every_block(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_full_has_the_results_of_every_block(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, "a", outcome="failed-block")
-    home("once")
+    installation.run_command("once")
     results = detail(bus, "a")["results"]
     assert len(results) == 2
     assert "Earl Grey" in json.dumps(results)
 
 
 def test_errors_has_only_the_blocks_that_failed_without_their_data(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
 ) -> None:
-    home.change("event", payload="errors")
+    installation.change("event", payload="errors")
     fail(alloy, "a", outcome="failed-block", payload={"order": "the-customers-own"})
-    home("once")
+    installation.run_command("once")
     (block,) = detail(bus, "a")["results"]
     assert "422" in json.dumps(block["error"])
     assert not block.get("data")
@@ -94,10 +96,10 @@ def test_errors_has_only_the_blocks_that_failed_without_their_data(
     valid(bus, schema)
 
 
-def test_none_has_no_results(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any) -> None:
-    home.change("event", payload="none")
+def test_none_has_no_results(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any) -> None:
+    installation.change("event", payload="none")
     fail(alloy, "a", outcome="failed-block", payload={"order": "the-customers-own"})
-    home("once")
+    installation.run_command("once")
     assert "results" not in detail(bus, "a")
     assert "422" in detail(bus, "a")["error"]["message"]
     assert "the-customers-own" not in str(bus.delivered[0].entry)
@@ -108,12 +110,12 @@ LIMIT = 20_000
 
 
 @pytest.fixture(scope="module")
-def trimmed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[StrictEventBridge]:
+def trimmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictEventBridge]:
     """Executions that are too large for different reasons, by their ids."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("trimmed"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        home.change("destination", max_entry_bytes=LIMIT)
+        installation = Installation(tmp_path_factory.mktemp("trimmed"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        installation.change("destination", max_entry_bytes=LIMIT)
         started = alloy.api.now()
         fail(alloy, "fits")
         fail(alloy, "other block", outcome="failed-block", payload={"text": "x" * LIMIT})
@@ -127,7 +129,7 @@ def trimmed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[
         fail(alloy, "blocks")
         alloy.api.update("blocks", results=[{"blockId": f"b{number}"} for number in range(3000)])
         fail(alloy, "wide 🫖", payload={"text": "🫖" * (LIMIT // 4)})
-        done = home("once")
+        done = installation.run_command("once")
         assert done.code == 0, done.output
         yield bus
 
@@ -164,12 +166,14 @@ def test_the_error_is_kept_to_the_last(trimmed: StrictEventBridge) -> None:
     assert detail(trimmed, "message")["error"]["message"].startswith("m" * 500)
 
 
-def test_a_smaller_limit_also_serves_what_is_already_owed(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_smaller_limit_also_serves_what_is_already_owed(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     bus.buses.clear()
     fail(alloy, "a", outcome="failed-block", payload={"text": "x" * 50_000})
-    home("once", "--timeout", "300ms")
+    installation.run_command("once", "--timeout", "300ms")
     bus.buses.add("failures")
-    home.change("destination", max_entry_bytes=LIMIT)
-    assert home("once").code == 0
+    installation.change("destination", max_entry_bytes=LIMIT)
+    assert installation.run_command("once").code == 0
     assert entry_bytes(dict(bus.delivered[0].entry)) <= LIMIT
     assert detail(bus, "a")["trimmed"]["shed"] == ["data of other blocks"]

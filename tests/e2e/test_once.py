@@ -5,115 +5,124 @@ from __future__ import annotations
 import time
 
 from forwarder.demo.sample_data import execution
-from tests.e2e.harness import Home, detail, fail, numbered, pages, polls, publishing, sent
+from tests.e2e.harness import detail, fail, numbered, pages, polls, publishing, sent
 from tests.fakes.alloy import FakeAlloy, unauthorized, unavailable
 from tests.fakes.bus_faults import throttled
 from tests.fakes.eventbridge import BUS, StrictEventBridge
+from tests.harness.installation import Installation
 
 
-def test_a_failed_execution_arrives_as_an_event(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_failed_execution_arrives_as_an_event(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, "a")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     (event,) = bus.delivered
     assert (event.entry["Source"], event.entry["DetailType"]) == ("alloy.embedded", "Workflow Execution Failed")
     assert (event.detail["executionId"], event.detail["workflowId"]) == ("a", "w")
 
 
-def test_what_succeeded_or_still_runs_is_not_sent(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_what_succeeded_or_still_runs_is_not_sent(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, "fine", outcome="success")
     fail(alloy, "at-work", outcome="running")
     fail(alloy, "a")
-    home("once")
+    installation.run_command("once")
     assert sent(bus) == ["a"]
 
 
-def test_a_second_pass_sends_nothing_again(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_second_pass_sends_nothing_again(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, *numbered(12))
-    home("once")
-    home("once")
+    installation.run_command("once")
+    installation.run_command("once")
     assert sent(bus) == numbered(12)
 
 
-def test_all_pages_of_all_feeds_are_read(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("source", workflows=["w", "v"])
+def test_all_pages_of_all_feeds_are_read(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    installation.change("source", workflows=["w", "v"])
     fail(alloy, *numbered(65, "w"))
     fail(alloy, *numbered(31, "v"), workflow="v")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == numbered(31, "v") + numbered(65, "w")
 
 
 def test_a_feed_of_one_user_asks_for_that_user_and_tells_of_it(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("source", workflows=[{"id": "w", "user_id": "zoë/1"}])
+    installation.change("source", workflows=[{"id": "w", "user_id": "zoë/1"}])
     for id_, user_id in (("hers", "zoë/1"), ("his", "u2")):
         alloy.api.add("w", execution("unfinished", id=id_, started=alloy.api.now()), user_id=user_id)
-    home("once")
+    installation.run_command("once")
     assert sent(bus) == ["hers"]
     assert detail(bus, "hers")["userId"] == "zoë/1"
     assert {query["userId"] for query in pages(alloy)} == {"zoë/1"}
 
 
-def test_events_are_ten_to_a_request(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("event", payload="none")
+def test_events_are_ten_to_a_request(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    installation.change("event", payload="none")
     fail(alloy, *numbered(30))
-    home("once")
+    installation.run_command("once")
     assert [served.delivered for served in bus.served if served.operation == "PutEvents"] == [10, 10, 10]
 
 
 def test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(3))
     bus.buses.discard(BUS)
-    home("once", "--timeout", "1s")
+    installation.run_command("once", "--timeout", "1s")
     bus.buses.add(BUS)
     alloy.always(lambda _: unauthorized())
-    done = home("once")
+    done = installation.run_command("once")
     assert done.code == 77
     assert "keys set alloy-api-key" in done.err
     assert sent(bus) == numbered(3)
 
 
-def test_a_source_that_is_down_exits_69(home: Home, alloy: FakeAlloy) -> None:
+def test_a_source_that_is_down_exits_69(installation: Installation, alloy: FakeAlloy) -> None:
     alloy.always(lambda _: unavailable())
-    assert home("once", "--timeout", "1s").code == 69
+    assert installation.run_command("once", "--timeout", "1s").code == 69
 
 
 def test_a_bus_that_is_down_exits_69_at_the_timeout_with_the_rest_owed(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a", "b")
     bus.always(publishing(throttled()))
     began = time.monotonic()
-    done = home("once", "--timeout", "1s", "--json")
+    done = installation.run_command("once", "--timeout", "1s", "--json")
     assert (done.code, done.json()["counters"]["pending"]) == (69, 2)
     assert time.monotonic() - began < 10
 
 
-def test_the_worst_exit_code_wins(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_the_worst_exit_code_wins(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, "a")
     bus.buses.discard(BUS)
-    home("once", "--timeout", "1s")
+    installation.run_command("once", "--timeout", "1s")
     alloy.always(lambda _: unauthorized())
-    assert home("once", "--timeout", "1s").code == 77
+    assert installation.run_command("once", "--timeout", "1s").code == 77
 
 
-def test_switched_off_it_says_so_does_nothing_and_exits_0(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change(enabled=False)
+def test_switched_off_it_says_so_does_nothing_and_exits_0(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change(enabled=False)
     fail(alloy, "a")
-    done = home("once")
+    done = installation.run_command("once")
     assert (done.code, polls(alloy), bus.served) == (0, 0, [])
     assert "switched off" in done.out
 
 
-def test_the_report_of_a_pass_has_books_that_balance(home: Home, alloy: FakeAlloy) -> None:
+def test_the_report_of_a_pass_has_books_that_balance(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, *numbered(7))
-    books = home("once", "--json").json()["counters"]
+    books = installation.run_command("once", "--json").json()["counters"]
     assert books == {"recorded": 7, "pending": 0, "sent": 7, "dead": 0, "purged": 0, "forgotten": 0}
 
 
-def test_a_timeout_must_be_a_duration(home: Home) -> None:
-    done = home("once", "--timeout", "soon")
+def test_a_timeout_must_be_a_duration(installation: Installation) -> None:
+    done = installation.run_command("once", "--timeout", "soon")
     assert done.code == 2
     assert "60s" in done.err or "duration" in done.err

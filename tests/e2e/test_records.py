@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import CommandResult, Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import CommandResult, Installation
 
 NO_RECORD: dict[str, bytes] = {
     "no executionId": b'{"startedAt": "2026-01-01T00:00:00Z", "status": "failed"}',
@@ -87,10 +87,10 @@ class OncePass:
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[OncePass]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OncePass]:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("records"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
+        installation = Installation(tmp_path_factory.mktemp("records"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
         moment = alloy.api.now().isoformat()
         for name, raw in NO_RECORD.items():
             list_between(alloy, name, raw)
@@ -99,10 +99,10 @@ def once(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[Onc
                 f'{{"executionId": "odd {name}", "status": "failed", "startedAt": "{moment}", "stoppedAt": "{moment}"'
             )
             list_between(alloy, name, head.encode() + b', "results": [{"blockId": "b", "data": ' + value + b"}]}")
-        home.change("source", workflows=[*NO_RECORD, *ODD], timeout="20s")
-        done = home("once", timeout=120)
-        feeds = {feed["workflow_id"]: feed for feed in home("status", "--json").json()["feeds"]}
-        letters = [letter["execution_id"] for letter in home.dead_letters()]
+        installation.change("source", workflows=[*NO_RECORD, *ODD], timeout="20s")
+        done = installation.run_command("once", timeout=120)
+        feeds = {feed["workflow_id"]: feed for feed in installation.run_command("status", "--json").json()["feeds"]}
+        letters = [letter["execution_id"] for letter in installation.dead_letters()]
         yield OncePass(done, [str(event.entry["Detail"]) for event in bus.delivered], letters, feeds)
 
 
@@ -145,19 +145,21 @@ def test_a_refused_record_is_logged_by_hash_and_not_by_content(once: OncePass) -
 
 
 def test_a_refused_record_does_not_stop_the_daemon_from_reading_on(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     alloy.api.add("w", {"startedAt": alloy.api.now().isoformat()}, raw=b'{"status": ]')
-    with home.daemon() as daemon:
+    with installation.start() as daemon:
         fail(alloy, "a")
-        daemon.until(lambda: sent(bus) == ["a"])
+        daemon.wait_until(lambda: sent(bus) == ["a"])
         fail(alloy, "b")
-        daemon.until(lambda: sent(bus) == ["a", "b"])
+        daemon.wait_until(lambda: sent(bus) == ["a", "b"])
 
 
-def test_an_id_that_is_a_number_is_sent_as_text(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_an_id_that_is_a_number_is_sent_as_text(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     alloy.api.add("w", {"executionId": 7, "status": "failed", "stoppedAt": alloy.api.now().isoformat()})
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert [event.detail["executionId"] for event in bus.delivered] == ["7"]
 
 
@@ -165,17 +167,19 @@ IDS = ["a/b", "../../etc", "a b", "a%2Fb", "ü🫖", "a?b=c#d", "'; --", "x" * 1
 
 
 def test_ids_with_slashes_spaces_and_emoji_arrive_as_they_are(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *IDS)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == sorted(IDS)
 
 
-def test_odd_workflow_ids_are_asked_for_as_they_are(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_odd_workflow_ids_are_asked_for_as_they_are(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     workflows = ["a b", "ü🫖", "a?b=c#d", "%2F", "x+y", "w;v"]
-    home.change("source", workflows=workflows)
+    installation.change("source", workflows=workflows)
     for workflow in workflows:
         fail(alloy, f"of {workflow}", workflow=workflow)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert {event.detail["workflowId"] for event in bus.delivered} == {*workflows}

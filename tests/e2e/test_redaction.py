@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from forwarder.demo.sample_data import execution
-from tests.e2e.harness import Home, detail, fail, sent
+from tests.e2e.harness import detail, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 pytestmark = pytest.mark.long
 
@@ -126,32 +127,32 @@ def read_ledger_bytes(ledger: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[RedactionRun]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedactionRun]:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("planted"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        home.change("run", log_level="debug")
+        installation = Installation(tmp_path_factory.mktemp("planted"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        installation.change("run", log_level="debug")
         plants = plant_secrets("sent", alloy.api.now().isoformat())
         alloy.api.add("w", plants.record)
         alloy.api.add("w", plants.record | {"executionId": "dead"})
         bus.next(entry_codes({0: "MalformedDetail"}))
-        with home.daemon() as daemon:
-            daemon.until(lambda: len(bus.delivered) == 1)
-            daemon.logs("event dead-lettered")
-            files = {path.name: path.read_bytes() for path in home.place.glob("forwarder.db*")}
+        with installation.start() as daemon:
+            daemon.wait_until(lambda: len(bus.delivered) == 1)
+            daemon.wait_for_log("event dead-lettered")
+            files = {path.name: path.read_bytes() for path in installation.directory.glob("forwarder.db*")}
             assert daemon.stop() == 0
-        (letter,) = home.dead_letters()
+        (letter,) = installation.dead_letters()
         commands = {"once": ["once"], "status": ["status"], "status --json": ["status", "--json"]}
         commands |= {
             "dead list": ["dead-letters", "list"],
             "dead show": ["dead-letters", "show", str(letter["execution_id"])],
         }
-        done = {name: home(*words) for name, words in commands.items()}
+        done = {name: installation.run_command(*words) for name, words in commands.items()}
         assert {command.code for command in done.values()} == {0}, done
         texts = {name: command.output.encode() for name, command in done.items()}
         texts |= {"log": daemon.log.encode(), "events": "".join(str(e.entry) for e in bus.delivered).encode()}
-        files |= {f"{path.name}, at rest": path.read_bytes() for path in home.place.glob("forwarder.db*")}
-        texts |= files | {"ledger": read_ledger_bytes(home.place / "forwarder.db")}
+        files |= {f"{path.name}, at rest": path.read_bytes() for path in installation.directory.glob("forwarder.db*")}
+        texts |= files | {"ledger": read_ledger_bytes(installation.directory / "forwarder.db")}
         yield RedactionRun(plants.marks, texts)
 
 
@@ -172,38 +173,45 @@ def test_what_was_not_secret_is_there(scene: RedactionRun) -> None:
     assert b"executionId" not in scene.texts["forwarder.db, at rest"], "details are packed"
 
 
-def test_further_names_can_be_redacted(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("event", redact=["email", "Phone"])
+def test_further_names_can_be_redacted(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    installation.change("event", redact=["email", "Phone"])
     fail(alloy, "a")
-    home("once")
+    installation.run_command("once")
     text = json.dumps(detail(bus, "a"))
     assert "zoe@shop.example" not in text
     assert "5550100" not in text
     assert "Earl Grey" in text
 
 
-def test_a_name_can_be_taken_out_of_redaction(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("event", redact_except=["x-forwarded-for"])
+def test_a_name_can_be_taken_out_of_redaction(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change("event", redact_except=["x-forwarded-for"])
     fail(alloy, "a")
-    home("once")
+    installation.run_command("once")
     headers = detail(bus, "a")["results"][0]["data"][0][0]["json"]["headers"]
     assert headers["x-forwarded-for"] == "203.0.113.70"
     assert headers["x-real-ip"] == headers["authorization"] == "[redacted]"
 
 
-def test_credentials_in_the_address_of_the_source_are_not_told(home: Home, alloy: FakeAlloy) -> None:
-    home.change("source", base_url=alloy.url.replace("://", f"://user:{plant(0)}@"))
-    done = home("once", "--timeout", "5s")
-    assert plant(0) not in done.output + home("check").output + home("status").output
+def test_credentials_in_the_address_of_the_source_are_not_told(installation: Installation, alloy: FakeAlloy) -> None:
+    installation.change("source", base_url=alloy.url.replace("://", f"://user:{plant(0)}@"))
+    done = installation.run_command("once", "--timeout", "5s")
+    assert (
+        plant(0)
+        not in done.output + installation.run_command("check").output + installation.run_command("status").output
+    )
 
 
-def test_a_secret_cut_in_two_by_trimming_is_still_none(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_secret_cut_in_two_by_trimming_is_still_none(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """Redaction comes before trimming: a string cut in the middle of a token must not save its first half."""
-    home.change("destination", max_entry_bytes=16_384)
+    installation.change("destination", max_entry_bytes=16_384)
     text = "x" * 1015 + " Bearer " + plant(7) * 100
     started = alloy.api.now()
     record = execution("unfinished", id="a", started=started, payload={"text": text})
     alloy.api.add("w", record | {"error": {"message": text, "stack": text * 10}})
-    home("once")
+    installation.run_command("once")
     assert sent(bus) == ["a"]
     assert plant(7)[:6] not in json.dumps(detail(bus, "a"))

@@ -8,19 +8,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 
 class FakeServiceManager:
     """`heard` is every line, in order."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, installation: Installation) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(home.place / "notify"))
+        self._socket.bind(str(installation.directory / "notify"))
         self._socket.settimeout(20)
-        home.env["NOTIFY_SOCKET"] = str(home.place / "notify")
+        installation.env["NOTIFY_SOCKET"] = str(installation.directory / "notify")
         self.heard: list[str] = []
 
     def until(self, words: str) -> None:
@@ -46,21 +47,21 @@ class FakeServiceManager:
 
 
 @pytest.fixture
-def manager(home: Home) -> Iterator[FakeServiceManager]:
-    manager = FakeServiceManager(home)
+def manager(installation: Installation) -> Iterator[FakeServiceManager]:
+    manager = FakeServiceManager(installation)
     yield manager
     manager.close()
 
 
 def test_it_is_ready_reloads_and_stops_in_the_manager_s_own_words(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, manager: FakeServiceManager
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, manager: FakeServiceManager
 ) -> None:
     fail(alloy, "a")
-    with home.daemon() as daemon:
+    with installation.start() as daemon:
         manager.until("READY=1")
         manager.until("WATCHDOG=1")
         manager.until("STATUS=")
-        daemon.until(lambda: sent(bus) == ["a"])
+        daemon.wait_until(lambda: sent(bus) == ["a"])
         daemon.send(signal.SIGHUP)
         manager.until("RELOADING=1")
         manager.until("READY=1")
@@ -70,7 +71,7 @@ def test_it_is_ready_reloads_and_stops_in_the_manager_s_own_words(
         assert daemon.stop() == 0
 
 
-def test_a_start_that_fails_is_never_ready(home: Home, manager: FakeServiceManager) -> None:
-    home.write("enabled = maybe\n")
-    assert home("run").code == 78
+def test_a_start_that_fails_is_never_ready(installation: Installation, manager: FakeServiceManager) -> None:
+    installation.write("enabled = maybe\n")
+    assert installation.run_command("run").code == 78
     assert manager.has_received_nothing()

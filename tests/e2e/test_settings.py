@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import CommandResult, Home, detail, fail, sent
+from tests.e2e.harness import detail, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import CommandResult, Installation
 
 # Files that are wrong in many ways at once: for each field its value and the words that help with it.
 Wrong = dict[tuple[str, str], tuple[Any, list[str]]]
@@ -63,10 +64,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CommandRes
 
     @cache
     def told(lot: str) -> CommandResult:
-        home = Home(tmp_path_factory.mktemp("settings"), alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
+        installation = Installation(
+            tmp_path_factory.mktemp("settings"), alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9"
+        )
         for (section, field), (value, _) in LOTS[lot].items():
-            home.change(section, **{field: value})
-        return home("once")
+            installation.change(section, **{field: value})
+        return installation.run_command("once")
 
     return told
 
@@ -83,78 +86,82 @@ def test_wrong_settings_exit_78_and_name_each_field_and_its_hint(
     assert any(all(word in fault for word in words) for fault in about), done.err
 
 
-def test_a_file_that_is_no_toml_names_the_line(home: Home) -> None:
-    home.write("enabled = true\n[source\n")
-    done = home("once")
+def test_a_file_that_is_no_toml_names_the_line(installation: Installation) -> None:
+    installation.write("enabled = true\n[source\n")
+    done = installation.run_command("once")
     assert done.code == 78
     assert "line 2" in done.err
 
 
-def test_a_value_that_may_be_a_secret_is_not_repeated(home: Home) -> None:
-    home.change("destination", aws_secret_access_key="planted-in-the-wrong-place")
-    home.change("source", timeout="planted-value")
-    assert "planted" not in home("once").output
+def test_a_value_that_may_be_a_secret_is_not_repeated(installation: Installation) -> None:
+    installation.change("destination", aws_secret_access_key="planted-in-the-wrong-place")
+    installation.change("source", timeout="planted-value")
+    assert "planted" not in installation.run_command("once").output
 
 
-def test_keys_in_the_settings_file_are_sent_to_the_vault(home: Home) -> None:
-    home.change("source", api_key="x")
-    done = home("once")
+def test_keys_in_the_settings_file_are_sent_to_the_vault(installation: Installation) -> None:
+    installation.change("source", api_key="x")
+    done = installation.run_command("once")
     assert done.code == 78
     assert "source.api_key" in done.err
 
 
-def test_the_environment_overrides_the_file(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.env |= {"FORWARDER_EVENT__SOURCE": "ours", "FORWARDER_EVENT__PAYLOAD": "none"}
-    home.env["FORWARDER_SOURCE__WORKFLOWS"] = '["v"]'
+def test_the_environment_overrides_the_file(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.env |= {"FORWARDER_EVENT__SOURCE": "ours", "FORWARDER_EVENT__PAYLOAD": "none"}
+    installation.env["FORWARDER_SOURCE__WORKFLOWS"] = '["v"]'
     fail(alloy, "a", workflow="v")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert "results" not in detail(bus, "a")
     assert bus.delivered[0].entry["Source"] == "ours"
 
 
-def test_a_wrong_variable_is_an_error_that_names_the_variable(home: Home) -> None:
-    home.env["FORWARDER_SOURCE__PAGE_SIZE"] = "many"
-    done = home("once")
+def test_a_wrong_variable_is_an_error_that_names_the_variable(installation: Installation) -> None:
+    installation.env["FORWARDER_SOURCE__PAGE_SIZE"] = "many"
+    done = installation.run_command("once")
     assert done.code == 78
     assert "FORWARDER_SOURCE__PAGE_SIZE" in done.err
 
 
-def test_unknown_variables_only_warn(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.env |= {"FORWARDER_COLOUR": "blue", "FORWARDER_SOURCE__PAGE_SIZ": "3"}
+def test_unknown_variables_only_warn(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    installation.env |= {"FORWARDER_COLOUR": "blue", "FORWARDER_SOURCE__PAGE_SIZ": "3"}
     fail(alloy, "a")
-    done = home("once")
+    done = installation.run_command("once")
     assert (done.code, sent(bus)) == (0, ["a"])
     assert "FORWARDER_COLOUR" in done.err
     assert "FORWARDER_SOURCE__PAGE_SIZ" in done.err
 
 
-def test_paths_are_relative_to_the_settings_file(home: Home) -> None:
-    (home.place / "state").mkdir()
-    home.change("ledger", url="sqlite:///state/books.db")
-    assert home("once").code == 0
-    assert (home.place / "state" / "books.db").exists()
+def test_paths_are_relative_to_the_settings_file(installation: Installation) -> None:
+    (installation.directory / "state").mkdir()
+    installation.change("ledger", url="sqlite:///state/books.db")
+    assert installation.run_command("once").code == 0
+    assert (installation.directory / "state" / "books.db").exists()
 
 
-def test_a_ledger_that_cannot_be_made_is_said_to_be_so(home: Home) -> None:
-    home.change("ledger", url="sqlite:///no/such/place/books.db")
-    done = home("once")
+def test_a_ledger_that_cannot_be_made_is_said_to_be_so(installation: Installation) -> None:
+    installation.change("ledger", url="sqlite:///no/such/place/books.db")
+    done = installation.run_command("once")
     assert done.code == 78
     assert "no/such/place" in done.err
     assert "Traceback" not in done.err
 
 
-def test_a_version_header_and_no_version_in_the_path(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_version_header_and_no_version_in_the_path(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     alloy.api.version = ""
-    home.change("source", version="", version_header="2025-09")
+    installation.change("source", version="", version_header="2025-09")
     fail(alloy, "a", variant="2025-09")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert {request.headers.get("x-api-version") for request in alloy.requests} == {"2025-09"}
     assert sent(bus) == ["a"]
 
 
-def test_the_size_of_a_page_is_asked_for(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("source", page_size=7)
+def test_the_size_of_a_page_is_asked_for(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    installation.change("source", page_size=7)
     fail(alloy, *[f"x{number}" for number in range(9)])
-    home("once")
+    installation.run_command("once")
     assert {request.query["limit"] for request in alloy.requests} == {"7"}
     assert len(sent(bus)) == 9

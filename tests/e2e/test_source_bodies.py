@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.e2e.harness import Home, fail, numbered, pages, polls, sent, watermark
+from tests.e2e.harness import fail, numbered, pages, polls, sent, watermark
 from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import MIB, FakeAlloy, data_null, gzip_bomb, not_json, other_shape
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 JSON = {"Content-Type": "application/json"}
 NO_PAGE: dict[str, HttpResponse] = {
@@ -27,83 +28,83 @@ def body_for(target: str) -> HttpResponse | None:
 
 
 def test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("source", workflows=[*NO_PAGE, "w"])
+    installation.change("source", workflows=[*NO_PAGE, "w"])
     fail(alloy, "other")
     alloy.always(lambda request: body_for(request.target))
-    done = home("once", "--timeout", "1s")
+    done = installation.run_command("once", "--timeout", "1s")
     assert (done.code, sent(bus)) == (69, ["other"])
     assert {line["feed"] for line in done.log if line["event"] == "poll aborted"} == {*NO_PAGE}
-    feeds = home("status", "--json").json()["feeds"]
+    feeds = installation.run_command("status", "--json").json()["feeds"]
     assert {feed["workflow_id"] for feed in feeds if feed["watermark"]} == {"w"}
 
 
 def test_a_feed_that_answered_with_rubbish_is_read_again_once_it_is_mended(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a")
     alloy.always(lambda _: not_json())
-    with home.daemon() as daemon:
-        daemon.logs("poll aborted")
+    with installation.start() as daemon:
+        daemon.wait_for_log("poll aborted")
         alloy.clear()
-        daemon.until(lambda: sent(bus) == ["a"])
+        daemon.wait_until(lambda: sent(bus) == ["a"])
 
 
 def test_rubbish_on_the_second_page_keeps_the_first_and_leaves_the_watermark(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(40))
     alloy.always(lambda request: data_null() if request.query["page"] == "1" else None)
-    assert home("once", "--timeout", "1s").code == 69
+    assert installation.run_command("once", "--timeout", "1s").code == 69
     assert sent(bus) == numbered(40)[10:]
-    assert watermark(home) is None
+    assert watermark(installation) is None
     alloy.clear()
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == numbered(40)
 
 
 def test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("source", max_body_bytes=100_000)
+    installation.change("source", max_body_bytes=100_000)
     fail(alloy, *numbered(5, "before"))
     fail(alloy, "huge", payload={"text": "x" * 120_000})
     fail(alloy, *numbered(5, "after"))
-    done = home("once")
+    done = installation.run_command("once")
     assert sent(bus) == numbered(5, "after") + numbered(5, "before"), done.err
     assert "1" in {query["limit"] for query in pages(alloy)}
     assert [line["rejected"] for line in done.log if line["event"] == "poll completed"] == [1]
-    assert watermark(home) is not None, "one bad record never wedges a feed"
+    assert watermark(installation) is not None, "one bad record never wedges a feed"
 
 
 def test_a_page_over_the_limit_whose_records_are_under_it_loses_nothing(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("source", max_body_bytes=100_000)
+    installation.change("source", max_body_bytes=100_000)
     fail(alloy, *numbered(35), payload={"text": "x" * 9_000})
-    done = home("once")
+    done = installation.run_command("once")
     assert (done.code, sent(bus)) == (0, numbered(35))
 
 
 def test_an_api_whose_every_answer_is_too_large_leaves_the_watermark_and_is_soon_left_alone(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("source", max_body_bytes=4_000)
+    installation.change("source", max_body_bytes=4_000)
     fail(alloy, *numbered(3))
     alloy.always(lambda _: other_shape({"data": [], "advertisement": "x" * 5_000}))
-    done = home("once", "--timeout", "1s")
+    done = installation.run_command("once", "--timeout", "1s")
     assert (done.code, sent(bus)) == (69, [])
-    assert watermark(home) is None
+    assert watermark(installation) is None
     assert polls(alloy) < 500, "at 20 requests a second, more than that would hold up the other feeds for long"
 
 
 def test_a_gzip_bomb_is_refused_unpacked_and_its_records_are_read_one_by_one(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change("source", max_body_bytes=1_000_000)
+    installation.change("source", max_body_bytes=1_000_000)
     fail(alloy, "a", "b")
     alloy.always(lambda request: gzip_bomb(8 * MIB) if request.query["limit"] != "1" else None)
-    done = home("once")
+    done = installation.run_command("once")
     assert sent(bus) == ["a", "b"]
     assert "1000000 bytes" in done.err

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import CommandResult, Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.certificates import DAY, Certificate, self_signed
 from tests.fakes.eventbridge import KEY, StrictEventBridge
+from tests.harness.installation import CommandResult, Installation
 
 pytestmark = pytest.mark.long
 
@@ -71,82 +72,84 @@ def clean(done: CommandResult) -> CommandResult:
 
 
 def test_a_source_that_proves_nothing_is_sent_nothing(
-    home: Home, theirs: tuple[FakeAlloy, StrictEventBridge], environment: dict[str, str]
+    installation: Installation, theirs: tuple[FakeAlloy, StrictEventBridge], environment: dict[str, str]
 ) -> None:
     alloy, _ = theirs
-    home.change("source", base_url=alloy.url)
-    home.env = environment
-    assert clean(home("once")).code == 69
+    installation.change("source", base_url=alloy.url)
+    installation.env = environment
+    assert clean(installation.run_command("once")).code == 69
     assert alloy.requests == []
-    assert clean(home("check")).code == 69
-    assert clean(home("logs", "w")).code == 69
+    assert clean(installation.run_command("check")).code == 69
+    assert clean(installation.run_command("logs", "w")).code == 69
     assert alloy.requests == []
 
 
 def test_a_bus_that_proves_nothing_is_sent_nothing(
-    home: Home,
+    installation: Installation,
     alloy: FakeAlloy,
     theirs: tuple[FakeAlloy, StrictEventBridge],
     environment: dict[str, str],
 ) -> None:
     _, bus = theirs
     fail(alloy, "x")
-    home.change("destination", endpoint_url=bus.url)
-    home.env = environment
-    done = clean(home("once", "--timeout", "1s"))
+    installation.change("destination", endpoint_url=bus.url)
+    installation.env = environment
+    done = clean(installation.run_command("once", "--timeout", "1s"))
     assert done.code == 69
-    assert home.counters()["pending"] == 1
-    assert clean(home("check")).code == 69
+    assert installation.counters()["pending"] == 1
+    assert clean(installation.run_command("check")).code == 69
     assert bus.served == []
 
 
 @pytest.mark.parametrize("name", EMPTY_BUNDLES)
 def test_an_empty_bundle_of_certificates_trusts_nobody_and_is_told(
-    home: Home, alloy: FakeAlloy, tmp_path: Path, name: str
+    installation: Installation, alloy: FakeAlloy, tmp_path: Path, name: str
 ) -> None:
     with StrictEventBridge(tls=made(tmp_path).server) as bus:
         fail(alloy, "x")
-        home.change("destination", endpoint_url=bus.url)
-        home.env = {name: ""}
-        done = clean(home("once", "--timeout", "1s"))
+        installation.change("destination", endpoint_url=bus.url)
+        installation.env = {name: ""}
+        done = clean(installation.run_command("once", "--timeout", "1s"))
         assert done.code in {69, 77}
         assert bus.served == []
-        assert clean(home("check")).code in {69, 77}
+        assert clean(installation.run_command("check")).code in {69, 77}
         assert bus.served == []
 
 
-def test_certificates_of_ones_own_can_be_trusted_on_purpose(home: Home, tmp_path: Path) -> None:
+def test_certificates_of_ones_own_can_be_trusted_on_purpose(installation: Installation, tmp_path: Path) -> None:
     """Else all the others here would prove nothing."""
     certificate = made(tmp_path)
     with FakeAlloy(tls=certificate.server) as alloy, StrictEventBridge(tls=certificate.server) as bus:
         fail(alloy, "x")
-        home.change("source", base_url=alloy.url)
-        home.change("destination", endpoint_url=bus.url)
-        home.env = trusting(certificate)
-        assert home("once").code == 0
+        installation.change("source", base_url=alloy.url)
+        installation.change("destination", endpoint_url=bus.url)
+        installation.env = trusting(certificate)
+        assert installation.run_command("once").code == 0
         assert sent(bus) == ["x"]
 
 
 @pytest.mark.parametrize(("section", "field"), [("source", "base_url"), ("destination", "endpoint_url")])
-def test_beyond_this_machine_plain_http_is_refused(home: Home, section: str, field: str) -> None:
-    home.change(section, **{field: "http://shop.example"})
-    done = clean(home("once"))
+def test_beyond_this_machine_plain_http_is_refused(installation: Installation, section: str, field: str) -> None:
+    installation.change(section, **{field: "http://shop.example"})
+    done = clean(installation.run_command("once"))
     assert done.code == 78
     assert "https" in done.err
 
 
 @pytest.mark.parametrize("field", ["verify_ssl", "insecure", "tls_verify"])
-def test_no_setting_switches_it_off(home: Home, field: str) -> None:
+def test_no_setting_switches_it_off(installation: Installation, field: str) -> None:
     for section in ("source", "destination"):
-        home.change(section, **{field: False})
-        assert clean(home("check")).code == 78
-        home.change(section, **{field: None})
+        installation.change(section, **{field: False})
+        assert clean(installation.run_command("check")).code == 78
+        installation.change(section, **{field: None})
 
 
-def test_verify_false_leaves_certificates_verified(home: Home, alloy: FakeAlloy, tmp_path: Path) -> None:
+def test_verify_false_leaves_certificates_verified(
+    installation: Installation, alloy: FakeAlloy, tmp_path: Path
+) -> None:
     """It is about the existence of the bus."""
     with StrictEventBridge(tls=made(tmp_path).server) as bus:
         fail(alloy, "x")
-        home.change("destination", endpoint_url=bus.url, verify=False)
-        assert clean(home("once", "--timeout", "1s")).code == 69
+        installation.change("destination", endpoint_url=bus.url, verify=False)
+        assert clean(installation.run_command("once", "--timeout", "1s")).code == 69
         assert bus.served == []

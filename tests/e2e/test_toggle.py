@@ -7,169 +7,180 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Daemon, Home, eventually, fail, never, numbered, polls, publishing, sent
+from tests.e2e.harness import fail, numbered, polls, publishing, sent
 from tests.fakes.alloy import FakeAlloy, delayed
 from tests.fakes.bus_faults import slow, throttled
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess, eventually, never
 
 
 @pytest.fixture
-def daemon(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> Iterator[Daemon]:
+def daemon(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> Iterator[ForwarderProcess]:
     """It runs, and has sent one event."""
     fail(alloy, "first")
-    with home.daemon() as daemon:
-        daemon.until(lambda: sent(bus) == ["first"])
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: sent(bus) == ["first"])
         yield daemon
 
 
-def off(home: Home, daemon: Daemon) -> None:
-    home.change(enabled=False)
-    daemon.logs("forwarding disabled")
+def off(installation: Installation, daemon: ForwarderProcess) -> None:
+    installation.change(enabled=False)
+    daemon.wait_for_log("forwarding disabled")
 
 
-def on(home: Home, daemon: Daemon) -> None:
-    home.change(enabled=True)
-    daemon.logs("forwarding enabled")
+def on(installation: Installation, daemon: ForwarderProcess) -> None:
+    installation.change(enabled=True)
+    daemon.wait_for_log("forwarding enabled")
 
 
-def test_off_takes_effect_within_a_second(home: Home, daemon: Daemon) -> None:
-    home.change(enabled=False)
+def test_off_takes_effect_within_a_second(installation: Installation, daemon: ForwarderProcess) -> None:
+    installation.change(enabled=False)
     began = time.monotonic()
-    daemon.logs("forwarding disabled")
+    daemon.wait_for_log("forwarding disabled")
     assert time.monotonic() - began < 1.2
 
 
 def test_off_nothing_is_polled_and_nothing_published(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     def published() -> int:
         """What went before is still looked after: whether the bus is there that took it."""
         return [each.operation for each in list(bus.served)].count("PutEvents")
 
-    off(home, daemon)
+    off(installation, daemon)
     polls_before, before = polls(alloy), published()
     fail(alloy, "meanwhile")
     assert never(lambda: polls(alloy) > polls_before or published() > before, within=1)
-    assert daemon.alive
+    assert daemon.is_running
 
 
 def test_the_commands_throw_the_same_switch(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home("disable")
-    daemon.logs("forwarding disabled")
+    installation.run_command("disable")
+    daemon.wait_for_log("forwarding disabled")
     fail(alloy, "meanwhile")
-    home("enable")
-    daemon.until(lambda: sent(bus) == ["first", "meanwhile"])
+    installation.run_command("enable")
+    daemon.wait_until(lambda: sent(bus) == ["first", "meanwhile"])
 
 
-def test_on_again_catches_up(home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    off(home, daemon)
+def test_on_again_catches_up(
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    off(installation, daemon)
     fail(alloy, *numbered(40), ago=30)
-    on(home, daemon)
-    daemon.until(lambda: sent(bus) == ["first", *numbered(40)])
+    on(installation, daemon)
+    daemon.wait_until(lambda: sent(bus) == ["first", *numbered(40)])
 
 
 def test_on_again_with_skip_leaves_out_what_failed_meanwhile(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change(on_enable="skip")
-    off(home, daemon)
+    installation.change(on_enable="skip")
+    off(installation, daemon)
     fail(alloy, "meanwhile", ago=5)
-    on(home, daemon)
+    on(installation, daemon)
     polls_before = polls(alloy)
-    daemon.until(lambda: polls(alloy) > polls_before + 4)
+    daemon.wait_until(lambda: polls(alloy) > polls_before + 4)
     fail(alloy, "after", ago=-2)
-    daemon.until(lambda: "after" in sent(bus))
+    daemon.wait_until(lambda: "after" in sent(bus))
     assert sent(bus) == ["after", "first"]
 
 
 def test_what_was_owed_is_sent_even_with_skip(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    home.change(on_enable="skip")
+    installation.change(on_enable="skip")
     bus.always(publishing(throttled()))
     fail(alloy, "owed")
-    daemon.until(lambda: home.counters()["pending"] == 1)
-    off(home, daemon)
+    daemon.wait_until(lambda: installation.counters()["pending"] == 1)
+    off(installation, daemon)
     bus.clear()
-    on(home, daemon)
-    daemon.until(lambda: sent(bus) == ["first", "owed"])
+    on(installation, daemon)
+    daemon.wait_until(lambda: sent(bus) == ["first", "owed"])
 
 
 def test_off_nothing_that_is_owed_is_published(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.always(publishing(throttled()))
     fail(alloy, *numbered(20))
-    daemon.until(lambda: home.counters()["pending"] == 20)
-    off(home, daemon)
+    daemon.wait_until(lambda: installation.counters()["pending"] == 20)
+    off(installation, daemon)
     bus.clear()
     assert never(lambda: len(bus.delivered) > 1, within=1.5)
-    assert home.counters()["pending"] == 20
+    assert installation.counters()["pending"] == 20
 
 
 def test_requests_in_flight_end_and_are_settled(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.next(slow(500))
     fail(alloy, "in-flight")
-    daemon.until(lambda: len(bus.delivered) == 2)
-    off(home, daemon)
-    daemon.until(lambda: home.counters()["sent"] == 2)
+    daemon.wait_until(lambda: len(bus.delivered) == 2)
+    off(installation, daemon)
+    daemon.wait_until(lambda: installation.counters()["sent"] == 2)
     assert sent(bus) == ["first", "in-flight"]
 
 
 @pytest.mark.parametrize(("on_enable", "expected"), [("catch_up", ["first", "x"]), ("skip", ["first"])])
 def test_a_toggle_across_a_restart_means_the_same(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge, on_enable: str, expected: list[str]
+    installation: Installation,
+    daemon: ForwarderProcess,
+    alloy: FakeAlloy,
+    bus: StrictEventBridge,
+    on_enable: str,
+    expected: list[str],
 ) -> None:
-    home.change(on_enable=on_enable)
-    off(home, daemon)
+    installation.change(on_enable=on_enable)
+    off(installation, daemon)
     assert daemon.stop() == 0
     fail(alloy, "x", ago=5)
-    home.change(enabled=True)
-    with home.daemon() as second:
+    installation.change(enabled=True)
+    with installation.start() as second:
         polls_before = polls(alloy)
-        second.until(lambda: polls(alloy) > polls_before + 6)
-        second.until(lambda: sent(bus) == expected)
+        second.wait_until(lambda: polls(alloy) > polls_before + 6)
+        second.wait_until(lambda: sent(bus) == expected)
         assert second.stop() == 0
     assert sent(bus) == expected
 
 
-def test_a_daemon_that_starts_switched_off_waits(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change(enabled=False)
+def test_a_daemon_that_starts_switched_off_waits(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change(enabled=False)
     fail(alloy, "a")
-    with home.daemon() as daemon:
-        daemon.until(lambda: home("status", "--json").json()["running"])
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: installation.run_command("status", "--json").json()["running"])
         assert (polls(alloy), bus.served) == (0, [])
-        home.change(enabled=True)
-        daemon.until(lambda: sent(bus) == ["a"])
+        installation.change(enabled=True)
+        daemon.wait_until(lambda: sent(bus) == ["a"])
 
 
 def test_quick_toggles_lose_and_double_nothing(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     for round_ in range(8):
         fail(alloy, f"x{round_}")
-        home.change(enabled=round_ % 2 == 1)
+        installation.change(enabled=round_ % 2 == 1)
         eventually(lambda: False, within=0.3)  # sometimes seen, sometimes not: that is the point
-    daemon.until(lambda: sent(bus) == ["first", *(f"x{round_}" for round_ in range(8))])
+    daemon.wait_until(lambda: sent(bus) == ["first", *(f"x{round_}" for round_ in range(8))])
 
 
 def test_off_in_the_middle_of_a_reading_keeps_what_was_recorded_and_reads_the_rest_later(
-    home: Home, daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     alloy.always(lambda request: delayed(0.3) if "page=0" not in request.target else None)
     fail(alloy, *numbered(90))
-    daemon.until(lambda: len(sent(bus)) > 1)
-    off(home, daemon)
-    on(home, daemon)
+    daemon.wait_until(lambda: len(sent(bus)) > 1)
+    off(installation, daemon)
+    on(installation, daemon)
     alloy.clear()
-    daemon.until(lambda: sent(bus) == ["first", *numbered(90)])
+    daemon.wait_until(lambda: sent(bus) == ["first", *numbered(90)])
 
 
-def test_off_is_seen_in_status_and_a_drain_still_exits_0(home: Home, daemon: Daemon) -> None:
-    off(home, daemon)
-    assert home("status", "--json").json()["enabled"] is False
+def test_off_is_seen_in_status_and_a_drain_still_exits_0(installation: Installation, daemon: ForwarderProcess) -> None:
+    off(installation, daemon)
+    assert installation.run_command("status", "--json").json()["enabled"] is False
     assert daemon.stop() == 0

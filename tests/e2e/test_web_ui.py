@@ -10,47 +10,51 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.harness import Daemon, Home, fail, numbered, polls, sent
+from tests.e2e.harness import fail, numbered, polls, sent
 from tests.e2e.web_client import create_webhook, http_request, log_in, metric, web_address
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes, reset_after, slow
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess
 
 LONG = {"min_interval": "1h", "max_interval": "1h"}
 
 
 @pytest.fixture
-def daemon(home: Home) -> Iterator[Daemon]:
-    home.change("web", listen="127.0.0.1:0")
-    with home.daemon() as daemon:
+def daemon(installation: Installation) -> Iterator[ForwarderProcess]:
+    installation.change("web", listen="127.0.0.1:0")
+    with installation.start() as daemon:
         yield daemon
 
 
-def test_token_that_the_command_creates_opens_the_page(home: Home, daemon: Daemon) -> None:
+def test_token_that_the_command_creates_opens_the_page(installation: Installation, daemon: ForwarderProcess) -> None:
     page = web_address(daemon)
     assert http_request(f"{page}/")[0] == 303
-    cookie = log_in(page, home("web", "create-token").out.strip())
+    cookie = log_in(page, installation.run_command("web", "create-token").out.strip())
     assert http_request(f"{page}/", headers={"Cookie": cookie})[0] == 200
 
 
-def test_the_page_works_while_switched_off_and_outlives_the_switch(home: Home, daemon: Daemon) -> None:
+def test_the_page_works_while_switched_off_and_outlives_the_switch(
+    installation: Installation, daemon: ForwarderProcess
+) -> None:
     page = web_address(daemon)
-    cookie = log_in(page, home("web", "create-token").out.strip())
+    cookie = log_in(page, installation.run_command("web", "create-token").out.strip())
     for enabled in (False, True, False):
-        home.change(enabled=enabled)
-        daemon.until(lambda: metric(page, "enabled") == enabled)  # noqa: B023  # called in this iteration only
-        daemon.until(lambda: http_request(f"{page}/readyz")[0] == 200)
+        installation.change(enabled=enabled)
+        daemon.wait_until(lambda: metric(page, "enabled") == enabled)  # noqa: B023  # called in this iteration only
+        daemon.wait_until(lambda: http_request(f"{page}/readyz")[0] == 200)
         assert http_request(f"{page}/", headers={"Cookie": cookie})[0] == 200
 
 
 def test_the_metrics_count_what_happened_and_name_no_one(
-    daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy
+    daemon: ForwarderProcess, bus: StrictEventBridge, alloy: FakeAlloy
 ) -> None:
     page = web_address(daemon)
     fail(alloy, *numbered(12, "planted"))
-    daemon.until(lambda: len(sent(bus)) == 12)
-    daemon.until(lambda: metric(page, "events_sent_total") == 12)
-    daemon.until(lambda: metric(page, "executions_deduplicated_total") >= 12)
+    daemon.wait_until(lambda: len(sent(bus)) == 12)
+    daemon.wait_until(lambda: metric(page, "events_sent_total") == 12)
+    daemon.wait_until(lambda: metric(page, "executions_deduplicated_total") >= 12)
     assert metric(page, "executions_recorded_total") == 12
     assert metric(page, "executions_listed_total") >= 24
     assert metric(page, "events_pending") == 0
@@ -62,9 +66,11 @@ def test_the_metrics_count_what_happened_and_name_no_one(
         assert f'forwarder_last_success_timestamp_seconds{{component="{component}"}}' in text
 
 
-def test_metrics_count_the_outcome_of_each_attempt(daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy) -> None:
+def test_metrics_count_the_outcome_of_each_attempt(
+    daemon: ForwarderProcess, bus: StrictEventBridge, alloy: FakeAlloy
+) -> None:
     page = web_address(daemon)
-    daemon.until(lambda: http_request(f"{page}/readyz")[0] == 200)
+    daemon.wait_until(lambda: http_request(f"{page}/readyz")[0] == 200)
     for id_, fault, name in (
         ("throttled", entry_codes({0: "ThrottlingException"}), 'events_retried_total{code="ThrottlingException"}'),
         ("new", entry_codes({0: "planted-code"}), 'events_retried_total{code="other"}'),
@@ -73,22 +79,22 @@ def test_metrics_count_the_outcome_of_each_attempt(daemon: Daemon, bus: StrictEv
     ):
         bus.next(fault)
         fail(alloy, id_, ago=-1)
-        daemon.until(lambda: metric(page, name) == 1)  # noqa: B023  # called in this iteration only
-        daemon.until(lambda: metric(page, "events_pending") == 0)
+        daemon.wait_until(lambda: metric(page, name) == 1)  # noqa: B023  # called in this iteration only
+        daemon.wait_until(lambda: metric(page, "events_pending") == 0)
     assert sorted(set(sent(bus))) == ["lost", "new", "throttled"]
     assert "planted-code" not in http_request(f"{page}/metrics")[1]
 
 
 def test_draining_daemon_is_not_ready_and_answers_until_the_end(
-    daemon: Daemon, bus: StrictEventBridge, alloy: FakeAlloy
+    daemon: ForwarderProcess, bus: StrictEventBridge, alloy: FakeAlloy
 ) -> None:
     page = web_address(daemon)
-    daemon.until(lambda: http_request(f"{page}/readyz")[0] == 200)
+    daemon.wait_until(lambda: http_request(f"{page}/readyz")[0] == 200)
     bus.next(slow(60))
     fail(alloy, "in-flight")
-    daemon.until(lambda: len(bus.delivered) == 1)
+    daemon.wait_until(lambda: len(bus.delivered) == 1)
     daemon.send(signal.SIGTERM)
-    daemon.logs('"event": "stopping"')
+    daemon.wait_for_log('"event": "stopping"')
     status, text = http_request(f"{page}/readyz")
     assert (status, json.loads(text)["draining"]) == (503, True)
     assert http_request(f"{page}/livez")[0] == 200
@@ -96,86 +102,93 @@ def test_draining_daemon_is_not_ready_and_answers_until_the_end(
     assert sent(bus) == ["in-flight"]
 
 
-def test_webhook_triggers_a_poll_of_a_quiet_workflow(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("web", listen="127.0.0.1:0")
-    home.change("source", **LONG)
-    with home.daemon() as daemon:
-        webhook_url = create_webhook(home, web_address(daemon))
-        daemon.until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == 1)
+def test_webhook_triggers_a_poll_of_a_quiet_workflow(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change("web", listen="127.0.0.1:0")
+    installation.change("source", **LONG)
+    with installation.start() as daemon:
+        webhook_url = create_webhook(installation, web_address(daemon))
+        daemon.wait_until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == 1)
         fail(alloy, "real-time")
         assert http_request(webhook_url, "POST", json.dumps({"workflowId": "w", "executionId": "real-time"}))[0] == 202
-        daemon.until(lambda: sent(bus) == ["real-time"])
+        daemon.wait_until(lambda: sent(bus) == ["real-time"])
         assert http_request(webhook_url, "POST", json.dumps({"workflowId": "elsewhere"}))[0] == 204
         assert http_request(webhook_url[:-1], "POST")[0] == 404
 
 
-def test_webhook_that_comes_before_the_log_is_followed_up(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("web", listen="127.0.0.1:0")
-    home.change("source", **LONG)
-    with home.daemon() as daemon:
-        webhook_url = create_webhook(home, web_address(daemon))
-        daemon.until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == 1)
+def test_webhook_that_comes_before_the_log_is_followed_up(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change("web", listen="127.0.0.1:0")
+    installation.change("source", **LONG)
+    with installation.start() as daemon:
+        webhook_url = create_webhook(installation, web_address(daemon))
+        daemon.wait_until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == 1)
         http_request(webhook_url, "POST", json.dumps({"workflowId": "w"}))
-        daemon.until(lambda: polls(alloy) >= 2)
+        daemon.wait_until(lambda: polls(alloy) >= 2)
         fail(alloy, "listed-later")
-        daemon.until(lambda: sent(bus) == ["listed-later"])
+        daemon.wait_until(lambda: sent(bus) == ["listed-later"])
 
 
-def test_webhook_triggers_nothing_while_switched_off(home: Home, daemon: Daemon, alloy: FakeAlloy) -> None:
+def test_webhook_triggers_nothing_while_switched_off(
+    installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy
+) -> None:
     page = web_address(daemon)
-    webhook_url = create_webhook(home, page)
-    home.change(enabled=False)
-    daemon.logs("forwarding disabled")
+    webhook_url = create_webhook(installation, page)
+    installation.change(enabled=False)
+    daemon.wait_for_log("forwarding disabled")
     polls_before = polls(alloy)
     assert http_request(webhook_url, "POST", json.dumps({"workflowId": "w"}))[0] == 204
     assert polls(alloy) == polls_before
 
 
-def test_address_in_use_ends_the_start_with_a_hint(home: Home) -> None:
+def test_address_in_use_ends_the_start_with_a_hint(installation: Installation) -> None:
     with socket.create_server(("127.0.0.1", 0)) as in_use:
-        home.change("web", listen=f"127.0.0.1:{in_use.getsockname()[1]}")
-        done = home("run")
+        installation.change("web", listen=f"127.0.0.1:{in_use.getsockname()[1]}")
+        done = installation.run_command("run")
     assert done.code == 78
     assert "web.listen" in done.err
     assert "hint:" in done.err
 
 
-def test_address_open_to_a_network_without_tls_ends_the_start_with_a_hint(home: Home) -> None:
-    home.change("web", listen="0.0.0.0:0")
-    done = home("run")
+def test_address_open_to_a_network_without_tls_ends_the_start_with_a_hint(installation: Installation) -> None:
+    installation.change("web", listen="0.0.0.0:0")
+    done = installation.run_command("run")
     assert done.code == 78
     assert "tls_cert" in done.err
 
 
-def test_a_token_is_shown_once_and_its_digest_is_kept(home: Home) -> None:
-    home.change("web", listen="127.0.0.1:8787")
-    done = home("web", "create-token")
+def test_a_token_is_shown_once_and_its_digest_is_kept(installation: Installation) -> None:
+    installation.change("web", listen="127.0.0.1:8787")
+    done = installation.run_command("web", "create-token")
     token = done.out.strip()
     assert re.fullmatch(r"[\w-]{43}", token)
     assert token not in done.err
-    assert token not in (home.place / "forwarder.keys").read_text()
-    assert home("web", "create-token").out.strip() != token
-    assert "web-token" not in home("keys", "show").out
-    assert home("keys", "set", "web-token-sha256", stdin="x").code == 2
+    assert token not in (installation.directory / "forwarder.keys").read_text()
+    assert installation.run_command("web", "create-token").out.strip() != token
+    assert "web-token" not in installation.run_command("keys", "show").out
+    assert installation.run_command("keys", "set", "web-token-sha256", stdin="x").code == 2
 
 
 @pytest.mark.parametrize("command", ["create-token", "create-webhook"])
-def test_where_there_is_no_page_nothing_is_made_that_would_open_it(home: Home, command: str) -> None:
-    home.change("web", listen="")
-    done = home("web", command)
+def test_where_there_is_no_page_nothing_is_made_that_would_open_it(installation: Installation, command: str) -> None:
+    installation.change("web", listen="")
+    done = installation.run_command("web", command)
     assert (done.code, done.out) == (2, "")
     assert "web.listen" in done.err
 
 
-def test_the_address_for_alloy_is_the_public_one(home: Home) -> None:
-    home.change("web", listen="127.0.0.1:8787", public_url="https://forwarder.example.com")
+def test_the_address_for_alloy_is_the_public_one(installation: Installation) -> None:
+    installation.change("web", listen="127.0.0.1:8787", public_url="https://forwarder.example.com")
     assert re.fullmatch(
-        r"https://forwarder\.example\.com/hooks/alloy/[\w-]{43}", home("web", "create-webhook").out.strip()
+        r"https://forwarder\.example\.com/hooks/alloy/[\w-]{43}",
+        installation.run_command("web", "create-webhook").out.strip(),
     )
 
 
-def test_a_new_master_key_keeps_the_tokens(home: Home, daemon: Daemon) -> None:
+def test_a_new_master_key_keeps_the_tokens(installation: Installation, daemon: ForwarderProcess) -> None:
     page = web_address(daemon)
-    token = home("web", "create-token").out.strip()
-    assert home("keys", "rotate").code == 0
+    token = installation.run_command("web", "create-token").out.strip()
+    assert installation.run_command("keys", "rotate").code == 0
     assert log_in(page, token)

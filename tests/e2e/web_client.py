@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from tests.e2e.harness import Daemon, Home
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess
 
 
-def web_address(daemon: Daemon) -> str:
+def web_address(daemon: ForwarderProcess) -> str:
     """Of the page, as the log tells it."""
-    daemon.logs('"event": "web UI listening"')
+    daemon.wait_for_log('"event": "web UI listening"')
     (line,) = [line for line in daemon.log.splitlines() if '"event": "web UI listening"' in line]
     return str(json.loads(line)["address"])
 
@@ -46,9 +47,9 @@ def log_in(page: str, token: str) -> str:
     return answer.headers["Set-Cookie"].partition(";")[0]
 
 
-def create_webhook(home: Home, page: str) -> str:
+def create_webhook(installation: Installation, page: str) -> str:
     """The address that Alloy is given, on this page."""
-    made = home("web", "create-webhook").out.strip()
+    made = installation.run_command("web", "create-webhook").out.strip()
     return page + urlsplit(made).path
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.fakes import bus_faults
 from tests.fakes.bus_faults import CHAOS, Fault
-from tests.faults.simulation_environment import Scene
+from tests.faults.simulation_environment import SimulationEnvironment
 
 HANG: Final = 4.0
 """Seconds. Longer than the forwarder's patience, and no longer than needed: it is real time."""
@@ -26,34 +26,34 @@ LOOKS: Final[tuple[Callable[[], Fault], ...]] = (
 """What may become of a look whether the bus exists."""
 
 
-def fault(scene: Scene, draw: Random, _: str) -> None:
+def fault(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """The next few requests fail, each in its own way."""
     if draw.random() < 0.1:
-        scene.bridge.next(draw.choice(LOOKS)(), operation="DescribeEventBus")
-    scene.bridge.next(*[_some_fault(draw) for _ in range(draw.choice([1, 1, 2, 3]))])
+        environment.bridge.next(draw.choice(LOOKS)(), operation="DescribeEventBus")
+    environment.bridge.next(*[_some_fault(draw) for _ in range(draw.choice([1, 1, 2, 3]))])
 
 
-def chaos(scene: Scene, draw: Random, _: str) -> None:
+def chaos(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """Every request may fail in any way, until all is mended."""
-    scene.bridge.chaos(Random(draw.random()), RATES)  # noqa: S311 - a seed is the point
+    environment.bridge.chaos(Random(draw.random()), RATES)  # noqa: S311 - a seed is the point
 
 
-def missing(scene: Scene, _: Random, __: str) -> None:
+def missing(environment: SimulationEnvironment, _: Random, __: str) -> None:
     """The bus is deleted. AWS goes on answering that it accepted every event, and drops them."""
-    scene.lose_bus()
+    environment.lose_bus()
 
 
-def moves(scene: Scene, _: Random, __: str) -> None:
+def moves(environment: SimulationEnvironment, _: Random, __: str) -> None:
     """The settings name another bus."""
-    scene.move_bus()
+    environment.move_bus()
 
 
-def refuses(scene: Scene, draw: Random, _: str) -> None:
+def refuses(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """The keys, or what they may do, are taken away until all is mended."""
     if draw.random() < 0.5:
-        scene.bridge.keys.clear()
+        environment.bridge.keys.clear()
     else:
-        scene.bridge.denied.add("PutEvents")
+        environment.bridge.denied.add("PutEvents")
 
 
 def _some_fault(draw: Random) -> Fault:
@@ -67,7 +67,7 @@ def _some_fault(draw: Random) -> Fault:
     return CHAOS[draw.choice([name for name in CHAOS if name != "hang"])](draw)
 
 
-ACTS: Final[dict[str, Callable[[Scene, Random, str], None]]] = {
+ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "bus fault": fault,
     "bus chaos": chaos,
     "bus missing": missing,

@@ -17,9 +17,9 @@ from forwarder.vault import Vault
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import KEY
 from tests.faults.crash import IN_FLIGHT, spoiled_requests
-from tests.faults.installation import SECRETS
-from tests.faults.simulation_environment import Scene
+from tests.faults.simulation_environment import SimulationEnvironment
 from tests.faults.workload import CANARY
+from tests.harness.installation import SECRETS
 
 PLANTED: Final = (
     *(CANARY, API_KEY, KEY.secret),
@@ -27,64 +27,64 @@ PLANTED: Final = (
 )
 
 
-def lost(scene: Scene, dead: set[str]) -> set[str]:
+def lost(environment: SimulationEnvironment, dead: set[str]) -> set[str]:
     """Failures that the logs API showed, and that reached neither the bus nor the dead letters."""
-    return set(scene.alloy.api.listed_ids) - set(deliveries(scene)) - dead
+    return set(environment.alloy.api.listed_ids) - set(deliveries(environment)) - dead
 
 
-def dropped(scene: Scene, dead: set[str]) -> set[str]:
+def dropped(environment: SimulationEnvironment, dead: set[str]) -> set[str]:
     """Of those that are lost, what a bus that was missing had accepted."""
-    return lost(scene, dead) & {event.detail["executionId"] for event in list(scene.bridge.dropped)}
+    return lost(environment, dead) & {event.detail["executionId"] for event in list(environment.bridge.dropped)}
 
 
-def unread(scene: Scene) -> set[str]:
+def unread(environment: SimulationEnvironment) -> set[str]:
     """Failures that were never even asked for, although every feed was read to the bottom."""
-    return scene.world.failed - set(scene.alloy.api.listed_ids)
+    return environment.workload.failed - set(environment.alloy.api.listed_ids)
 
 
-def invented(scene: Scene, dead: set[str]) -> set[str]:
+def invented(environment: SimulationEnvironment, dead: set[str]) -> set[str]:
     """What was sent, or is dead, and never failed."""
-    return (set(deliveries(scene)) | dead) - scene.world.failed
+    return (set(deliveries(environment)) | dead) - environment.workload.failed
 
 
-def deliveries(scene: Scene) -> Counter[str]:
-    return Counter(event.detail["executionId"] for event in list(scene.bridge.delivered))
+def deliveries(environment: SimulationEnvironment) -> Counter[str]:
+    return Counter(event.detail["executionId"] for event in list(environment.bridge.delivered))
 
 
-def unexplained(scene: Scene) -> dict[str, int]:
+def unexplained(environment: SimulationEnvironment) -> dict[str, int]:
     """Duplicates beyond those that a lost reply, a crash or a bus that went missing may cost: of each, how many."""
     allowed: Counter[str] = Counter()
-    spoiled = spoiled_requests(scene.bridge)
-    for event in list(scene.bridge.delivered):
+    spoiled = spoiled_requests(environment.bridge)
+    for event in list(environment.bridge.delivered):
         id_ = event.detail["executionId"]
         allowed[id_] += event.request_index in spoiled
-        allowed[id_] += scene.is_taken_back(event.request_index)
-    for crash in scene.crashes:
+        allowed[id_] += environment.is_taken_back(event.request_index)
+    for crash in environment.crashes:
         allowed.update(crash.unsettled)
-    more = {id_: count - 1 - allowed[id_] for id_, count in deliveries(scene).items()}
+    more = {id_: count - 1 - allowed[id_] for id_, count in deliveries(environment).items()}
     return {id_: count for id_, count in more.items() if count > 0}
 
 
-def too_many_in_flight(scene: Scene) -> list[int]:
+def too_many_in_flight(environment: SimulationEnvironment) -> list[int]:
     """Crashes that left more requests in doubt than may be in flight: those of one plan, and of the one before it."""
-    return [len(crash.requests) for crash in scene.crashes if len(crash.requests) > IN_FLIGHT]
+    return [len(crash.requests) for crash in environment.crashes if len(crash.requests) > IN_FLIGHT]
 
 
-def leaks(scene: Scene) -> list[str]:
+def leaks(environment: SimulationEnvironment) -> list[str]:
     """Where a planted secret turned up."""
-    planted = [*PLANTED, scene.home.master_key.read_text().strip()]
-    return [f"{place}: {secret}" for place, text in _told(scene) for secret in planted if secret in text]
+    planted = [*PLANTED, environment.installation.master_key_file.read_text().strip()]
+    return [f"{place}: {secret}" for place, text in _told(environment) for secret in planted if secret in text]
 
 
-def _told(scene: Scene) -> Iterator[tuple[str, str]]:
-    for log in scene.home.logs():
+def _told(environment: SimulationEnvironment) -> Iterator[tuple[str, str]]:
+    for log in environment.installation.log_files():
         yield log.name, log.read_text(errors="replace")
-    for event in [*scene.bridge.delivered, *scene.bridge.dropped]:
+    for event in [*environment.bridge.delivered, *environment.bridge.dropped]:
         yield f"event {event.event_id}", json.dumps(event.entry, ensure_ascii=False)
-    for number, text in enumerate(scene.said):
+    for number, text in enumerate(environment.said):
         yield f"verb {number}", text
-    yield from _held(scene.home.ledger)
-    yield from _shown(ConfigSource(scene.home.file, {}))
+    yield from _held(environment.installation.ledger_file)
+    yield from _shown(ConfigSource(environment.installation.settings_file, {}))
 
 
 def _shown(place: ConfigSource) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""A stage for each test, and the daemon on it."""
+"""A environment for each test, and the daemon on it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.environment import Stage, staged
-from tests.faults.installation import Daemon, faults_in
+from tests.faults.environment import Environment, start_environment
+from tests.faults.log_faults import faults_in
+from tests.harness.process import ForwarderProcess
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    with staged(tmp_path) as stage:
-        yield stage
+def environment(tmp_path: Path) -> Iterator[Environment]:
+    with start_environment(tmp_path) as environment:
+        yield environment
 
 
 @pytest.fixture
-def running(stage: Stage) -> Iterator[Daemon]:
-    with stage.home.start() as daemon:
-        daemon.until(daemon.started)
+def running(environment: Environment) -> Iterator[ForwarderProcess]:
+    with environment.installation.start() as daemon:
+        daemon.wait_until(daemon.has_started)
         yield daemon
         assert daemon.stop() == 0
-        assert not list(faults_in(daemon.log.read_text().splitlines()))
+        assert not list(faults_in(daemon.log.splitlines()))

@@ -9,6 +9,9 @@ from typing import Final
 
 import msgspec
 
+UNDER_TEST: Final = "tests.faults.process"
+"""The module that runs the daemon on these orders."""
+
 CONTROL: Final = "SIMULATION_CONTROL"
 
 WORK: Final = "SIMULATION_LONGEST_WORK"

@@ -1,4 +1,4 @@
-"""The two fakes and a home between them, for tests of the daemon on the machine's own clock."""
+"""The two fakes and an installation between them, for tests of the daemon on the machine's own clock."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from forwarder.demo.sample_data import execution
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.faults.installation import Home
+from tests.harness.installation import NO_ADDRESS, Installation
 
-QUICK: Final = {
-    "min_interval": "100ms",
-    "max_interval": "300ms",
-    "full_scan_interval": "500ms",
-    "requests_per_second": 500,
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "source": {"workflows": ["w-1"], "full_scan_interval": "500ms"},
+    "run": {"shutdown_grace": "5s", "log_format": "json"},
+    "ledger": {},
+    "event": {},
+    "destination": {"timeout": "3s", "concurrency": 4},
 }
 NOISE: Final = Random(1)  # noqa: S311 - data that does not compress
 
 
+def create_installation(
+    directory: Path, *, alloy: str = NO_ADDRESS, bus: str = NO_ADDRESS, **source: Any
+) -> Installation:
+    """Return an installation with a vault. `source` are settings of that section."""
+    sections = SETTINGS | {"source": SETTINGS["source"] | source}
+    installation = Installation(directory, alloy=alloy, bus=bus, **sections)
+    installation.create_vault()
+    return installation
+
+
 @dataclass
-class Stage:
+class Environment:
     alloy: FakeAlloy
     bridge: StrictEventBridge
-    home: Home
+    installation: Installation
 
     def fail(self, *ids: str, size: int = 10) -> None:
         for id_ in ids:
@@ -36,7 +47,7 @@ class Stage:
             self.alloy.api.add("w-1", record)
 
     def sent(self) -> list[str]:
-        """Sorted, so that one sent twice shows."""
+        """Return the ids that were sent, sorted, so that a duplicate shows."""
         return sorted(event.detail["executionId"] for event in list(self.bridge.delivered))
 
     def has(self, *ids: str) -> Callable[[], bool]:
@@ -44,10 +55,10 @@ class Stage:
 
 
 @contextmanager
-def staged(place: Path) -> Iterator[Stage]:
+def start_environment(directory: Path) -> Iterator[Environment]:
     with FakeAlloy() as alloy, StrictEventBridge() as bridge:
         alloy.api.add_workflow("w-1")
-        yield Stage(alloy, bridge, Home(place, alloy=alloy.url, bus=bridge.url, **QUICK))
+        yield Environment(alloy, bridge, create_installation(directory, alloy=alloy.url, bus=bridge.url))
 
 
 def numbered(count: int) -> list[str]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, TypeAlias
 
-from tests.faults.installation import eventually
-from tests.faults.simulation_environment import LONGEST_TRUST, Scene
+from tests.faults.simulation_environment import LONGEST_TRUST, SimulationEnvironment
 from tests.faults.workload import CANARY
+from tests.harness.process import eventually
 
 WAYS: Final = ("rename", "in place", "symlink")
 
@@ -39,108 +39,110 @@ TO_ARRIVE: Final = 0.8
 """Seconds that a point is waited for before all is mended so that it must be reached."""
 
 
-def toggle(scene: Scene, draw: Random, _: str) -> None:
-    on = not scene.home.settings["enabled"]
-    if draw.random() < 0.15 and not scene.settings_broken:
-        scene.home.settings["enabled"] = on
-        scene.run_command("enable" if on else "disable")
+def toggle(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    on = not environment.installation.settings["enabled"]
+    if draw.random() < 0.15 and not environment.settings_broken:
+        environment.installation.settings["enabled"] = on
+        environment.run_command("enable" if on else "disable")
     else:
-        scene.write_settings(draw.choice(WAYS), enabled=on)
+        environment.write_settings(draw.choice(WAYS), enabled=on)
 
 
-def change_settings(scene: Scene, draw: Random, _: str) -> None:
-    vary_settings(scene, draw)
-    scene.write_settings(draw.choice(WAYS))
+def change_settings(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    vary_settings(environment, draw)
+    environment.write_settings(draw.choice(WAYS))
 
 
-def break_settings(scene: Scene, draw: Random, _: str) -> None:
+def break_settings(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """Another text that is none, or the beginning of a good one."""
-    good = scene.home.text()
+    good = environment.installation.text()
     text = draw.choice([*BROKEN, *[good[: draw.randrange(len(good) - 2)] for _ in BROKEN]])
-    scene.home.write(text, draw.choice(WAYS))
-    scene.settings_broken = True
+    environment.installation.write(text, draw.choice(WAYS))
+    environment.settings_broken = True
 
 
-def reload(scene: Scene, _: Random, __: str) -> None:
-    scene.send(signal.SIGHUP)
+def reload(environment: SimulationEnvironment, _: Random, __: str) -> None:
+    environment.send(signal.SIGHUP)
 
 
-def set_key(scene: Scene, draw: Random, _: str) -> None:
+def set_key(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """The key of the logs API is replaced, here first and then there."""
-    if scene.settings_broken:
+    if environment.settings_broken:
         return
     key = f"{CANARY}-alloy-{draw.randrange(10**6)}"
-    scene.run_command("keys", "set", "alloy-api-key", stdin=key)
-    scene.alloy.api.api_key = key
+    environment.run_command("keys", "set", "alloy-api-key", stdin=key)
+    environment.alloy.api.api_key = key
 
 
-def retry_dead_letters(scene: Scene, _: Random, __: str) -> None:
-    if not scene.settings_broken:
-        scene.run_command("dead-letters", "retry", "--all")
+def retry_dead_letters(environment: SimulationEnvironment, _: Random, __: str) -> None:
+    if not environment.settings_broken:
+        environment.run_command("dead-letters", "retry", "--all")
 
 
-def set_clock(scene: Scene, draw: Random, _: str) -> None:
+def set_clock(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """The machine's clock is set, hours ahead or back; the API's goes on as before."""
-    scene.driver.set_clock(draw.uniform(-6, 6) * 3600)
+    environment.driver.set_clock(draw.uniform(-6, 6) * 3600)
 
 
-def mend(scene: Scene, _: Random, __: str) -> None:
+def mend(environment: SimulationEnvironment, _: Random, __: str) -> None:
     """All is well again: what is owed goes out without a restart."""
-    scene.mend()
-    scene.require_recovery()
+    environment.mend()
+    environment.require_recovery()
 
 
-def stop(scene: Scene, _: Random, __: str) -> None:
-    scene.stop()
-    scene.start()
+def stop(environment: SimulationEnvironment, _: Random, __: str) -> None:
+    environment.stop()
+    environment.start()
 
 
-def kill(scene: Scene, _: Random, __: str) -> None:
-    scene.send(signal.SIGKILL)
-    scene.revive()
+def kill(environment: SimulationEnvironment, _: Random, __: str) -> None:
+    environment.send(signal.SIGKILL)
+    environment.revive()
 
 
-def kill_at(scene: Scene, draw: Random, point: str) -> None:
+def kill_at(environment: SimulationEnvironment, draw: Random, point: str) -> None:
     """Death at a named point, which traffic, a change or time brings about; all is mended first if it must be."""
-    scene.driver.arm(point)
+    environment.driver.arm(point)
     for mended in (False, True):
         if mended:
-            scene.mend()
-        _bring_about(scene, draw, point)
-        if eventually(lambda: scene.daemon.ended is not None, within=scene.patience if mended else TO_ARRIVE):
+            environment.mend()
+        _bring_about(environment, draw, point)
+        if eventually(
+            lambda: environment.daemon.exit_code is not None, within=environment.patience if mended else TO_ARRIVE
+        ):
             break
     else:
-        scene.problem(f"{point} was never reached")
-        scene.driver.arm("")
+        environment.problem(f"{point} was never reached")
+        environment.driver.arm("")
         return
-    scene.revive()
+    environment.revive()
 
 
-def _bring_about(scene: Scene, draw: Random, point: str) -> None:
-    scene.world.fail(draw, 4)
-    if point.startswith("note:"):
-        scene.run_command("status")  # which asks the daemon for word of how it does
+def _bring_about(environment: SimulationEnvironment, draw: Random, point: str) -> None:
+    environment.workload.fail(draw, 4)
+    if point.startswith("save_daemon_status:"):
+        environment.run_command("status")  # the daemon saves its status when a command requests it
     if point.startswith("save_bus_verified"):
-        time.sleep(scene.sim.real(LONGEST_TRUST))
-        scene.world.fail(draw)
+        time.sleep(environment.sim.real(LONGEST_TRUST))
+        environment.workload.fail(draw)
     if point.startswith("requeue"):
-        scene.until_owed_nothing()
-        scene.lose_bus()
-        scene.make_bus_missed()
-    if point.startswith(("switch", "begin")):
-        vary_settings(scene, draw, CHANGES[:1])
-        scene.write_settings("rename")
+        environment.until_owed_nothing()
+        environment.lose_bus()
+        environment.make_bus_missed()
+    if point.startswith(("save_switch", "add_feeds")):
+        vary_settings(environment, draw, CHANGES[:1])
+        environment.write_settings("rename")
 
 
-def vary_settings(scene: Scene, draw: Random, changes: Sequence[Change] = CHANGES) -> None:
+def vary_settings(environment: SimulationEnvironment, draw: Random, changes: Sequence[Change] = CHANGES) -> None:
     """A change that is one, whatever the settings are."""
     section, fields = draw.choice(changes)
     name = draw.choice(list(fields))
-    table = scene.home.settings[section]
+    table = environment.installation.settings[section]
     table[name] = draw.choice([value for value in fields[name] if value != table.get(name)])
 
 
-ACTS: Final[dict[str, Callable[[Scene, Random, str], None]]] = {
+ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "toggle": toggle,
     "change settings": change_settings,
     "break settings": break_settings,

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from forwarder.model import Feed
 from tests.faults import bus_steps, checks, process_steps, source_steps
-from tests.faults.installation import eventually
 from tests.faults.plan import Step, told
-from tests.faults.simulation_environment import MARGIN, Scene, on_stage
+from tests.faults.simulation_environment import MARGIN, SimulationEnvironment, start_simulation
 from tests.faults.workload import USERS, WORKFLOWS
+from tests.harness.process import eventually
 
 WATCHED: Final = frozenset(Feed(workflow, USERS.get(workflow)) for workflow in WORKFLOWS)
 """What the settings name; discovery may add to it."""
@@ -50,16 +50,19 @@ class Result:
 
 def simulate(seed: int, plan: Sequence[Step], place: Path) -> Result:
     began = time.monotonic()
-    with on_stage(place, **api_of(seed)) as scene:
+    with start_simulation(place, **api_of(seed)) as environment:
         for step in plan:
-            scene.look()
-            ACTS[step.kind](scene, Random(step.seed), step.word)  # noqa: S311 - a seed is the point
-            time.sleep(scene.sim.real(step.pause))
-        scene.look()
-        _come_to_rest(scene)
-        figures = _judge(scene)
-        figures |= {"simulated hours": round(scene.sim.passed() / 3600, 2), "seconds": round(time.monotonic() - began)}
-        return Result(seed, plan, figures, scene.problems, scene.driver.reached())
+            environment.look()
+            ACTS[step.kind](environment, Random(step.seed), step.word)  # noqa: S311 - a seed is the point
+            time.sleep(environment.sim.real(step.pause))
+        environment.look()
+        _come_to_rest(environment)
+        figures = _judge(environment)
+        figures |= {
+            "simulated hours": round(environment.sim.passed() / 3600, 2),
+            "seconds": round(time.monotonic() - began),
+        }
+        return Result(seed, plan, figures, environment.problems, environment.driver.reached())
 
 
 def api_of(seed: int) -> dict[str, Any]:
@@ -73,55 +76,57 @@ def api_of(seed: int) -> dict[str, Any]:
     }
 
 
-def _come_to_rest(scene: Scene) -> None:
+def _come_to_rest(environment: SimulationEnvironment) -> None:
     """All is well, and nothing new happens: every feed is read to the bottom, and what is owed goes out."""
-    scene.mend()
-    before = _deep_readings(scene)
+    environment.mend()
+    before = _deep_readings(environment)
 
     def is_done() -> bool:
-        now = _deep_readings(scene)
-        return all(now.get(feed) not in {None, before.get(feed)} for feed in WATCHED) and scene.books().pending == 0
+        now = _deep_readings(environment)
+        return (
+            all(now.get(feed) not in {None, before.get(feed)} for feed in WATCHED) and environment.books().pending == 0
+        )
 
-    if not eventually(is_done, within=scene.sim.real(LONGEST_END) + MARGIN):
-        scene.problem(f"it does not come to rest: {scene.books()}, {scene.parts()}")
-
-
-def _deep_readings(scene: Scene) -> dict[Feed, datetime | None]:
-    return {status.feed: status.checkpoint.full_scan_at for status in scene.feeds()}
+    if not eventually(is_done, within=environment.sim.real(LONGEST_END) + MARGIN):
+        environment.problem(f"it does not come to rest: {environment.books()}, {environment.parts()}")
 
 
-def _judge(scene: Scene) -> dict[str, Any]:
-    scene.run_command("check")
-    letters = json.loads(scene.run_command("dead-letters", "list", "--json") or "[]")
-    status = json.loads(scene.run_command("status", "--json") or "{}")
-    scene.send(signal.SIGHUP)
-    scene.visit()
-    scene.stop()
+def _deep_readings(environment: SimulationEnvironment) -> dict[Feed, datetime | None]:
+    return {status.feed: status.checkpoint.full_scan_at for status in environment.feeds()}
+
+
+def _judge(environment: SimulationEnvironment) -> dict[str, Any]:
+    environment.run_command("check")
+    letters = json.loads(environment.run_command("dead-letters", "list", "--json") or "[]")
+    status = json.loads(environment.run_command("status", "--json") or "{}")
+    environment.send(signal.SIGHUP)
+    environment.visit()
+    environment.stop()
     dead = {letter["execution_id"] for letter in letters}
-    delivered = checks.deliveries(scene)
-    scene.problems += checks.told(
+    delivered = checks.deliveries(environment)
+    environment.problems += checks.told(
         {
-            "never read": checks.unread(scene),
-            "lost": checks.lost(scene, dead) - checks.dropped(scene, dead),
-            "lost to a missing bus": checks.dropped(scene, dead),
-            "invented": checks.invented(scene, dead),
-            "sent too often": checks.unexplained(scene),
-            "requests in doubt after a crash": checks.too_many_in_flight(scene),
-            "secrets told": checks.leaks(scene),
-            "faults in the log": scene.log_faults(),
+            "never read": checks.unread(environment),
+            "lost": checks.lost(environment, dead) - checks.dropped(environment, dead),
+            "lost to a missing bus": checks.dropped(environment, dead),
+            "invented": checks.invented(environment, dead),
+            "sent too often": checks.unexplained(environment),
+            "requests in doubt after a crash": checks.too_many_in_flight(environment),
+            "secrets told": checks.leaks(environment),
+            "faults in the log": environment.log_faults(),
         }
     )
     return {
-        "failed": len(scene.world.failed),
-        "listed": len(scene.alloy.api.listed_ids),
+        "failed": len(environment.workload.failed),
+        "listed": len(environment.alloy.api.listed_ids),
         "delivered": len(delivered),
         "dead": len(dead),
         "duplicates": sum(delivered.values()) - len(delivered),
-        "dropped by a missing bus": len(scene.bridge.dropped),
+        "dropped by a missing bus": len(environment.bridge.dropped),
         "counters": status.get("counters"),
-        "starts": scene.counts["starts"],
-        "crashes": len(scene.crashes),
-        "audits": scene.counts["audits"],
-        "visits": scene.counts["visits"],
-        "requests": f"{len(scene.alloy.requests)}+{len(scene.bridge.served)}",
+        "starts": environment.counts["starts"],
+        "crashes": len(environment.crashes),
+        "audits": environment.counts["audits"],
+        "visits": environment.counts["visits"],
+        "requests": f"{len(environment.alloy.requests)}+{len(environment.bridge.served)}",
     }

@@ -24,10 +24,13 @@ from tests.fakes.alloy import MIB, FakeAlloy
 from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
 from tests.faults import ledgers
 from tests.faults.clock import SimTime
-from tests.faults.control import CONTROL, Driver
+from tests.faults.control import CONTROL, UNDER_TEST, Driver
 from tests.faults.crash import Crash, in_state, since_a_look
-from tests.faults.installation import UNDER_TEST, Daemon, Home, eventually, faults_in, is_complaint
-from tests.faults.workload import FEEDS, World
+from tests.faults.environment import create_installation
+from tests.faults.log_faults import faults_in, is_error_message
+from tests.faults.workload import FEEDS, Workload
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess, eventually
 
 FACTOR: Final = 100.0
 
@@ -66,14 +69,14 @@ SOURCE: Final = {
 
 
 @dataclass
-class Scene:
+class SimulationEnvironment:
     sim: SimTime
     alloy: FakeAlloy
     bridge: StrictEventBridge
-    home: Home
+    installation: Installation
     driver: Driver
-    world: World
-    daemon: Daemon
+    workload: Workload
+    daemon: ForwarderProcess
     settings_broken: bool = False
     problems: list[str] = field(default_factory=list)
     crashes: list[Crash] = field(default_factory=list)
@@ -96,24 +99,27 @@ class Scene:
         if self.settings_broken:
             self._require_refusal()
             self.write_settings("rename")
-        self.daemon = spawned(self.home, self.sim, self.driver)
+        self.daemon = spawned(self.installation, self.sim, self.driver)
         self.counts["starts"] += 1
-        if not eventually(lambda: self.daemon.started() or self.daemon.ended is not None) or not self.daemon.started():
-            self.problem(f"it does not start ({self.daemon.ended}): {self.daemon.log.read_text()[-2000:]}")
+        if (
+            not eventually(lambda: self.daemon.has_started() or self.daemon.exit_code is not None)
+            or not self.daemon.has_started()
+        ):
+            self.problem(f"it does not start ({self.daemon.exit_code}): {self.daemon.log[-2000:]}")
 
     def _require_refusal(self) -> None:
-        with spawned(self.home, self.sim, self.driver) as daemon:
+        with spawned(self.installation, self.sim, self.driver) as daemon:
             code = daemon.wait(within=self.patience)
-        told = daemon.log.read_text(errors="replace")
-        daemon.log.unlink()
+        told = daemon.log
+        daemon.log_file.unlink()
         self.said.append(told)
-        if code != INVALID_SETTINGS or not is_complaint(told):
+        if code != INVALID_SETTINGS or not is_error_message(told):
             self.problem(f"with broken settings it ended with {code}: {told[-2000:]}")
 
     def stop(self) -> None:
         code = self.daemon.stop()
         if code != 0:
-            self.problem(f"after SIGTERM it ended with {code}: {self.daemon.log.read_text()[-2000:]}")
+            self.problem(f"after SIGTERM it ended with {code}: {self.daemon.log[-2000:]}")
             self.daemon.kill()
         self.audit()
 
@@ -126,7 +132,7 @@ class Scene:
         if code != -signal.SIGKILL:
             self.problem(f"it should have been killed and ended with {code}")
         self.driver.arm("")
-        with ledgers.copied(self.home.ledger) as ledger:
+        with ledgers.copied(self.installation.ledger_file) as ledger:
             if ledger is not None:
                 self._require_balance(ledger)
                 self.crashes.append(Crash.seen(ledger, self.bridge, self.is_taken_back))
@@ -134,33 +140,29 @@ class Scene:
 
     def look(self) -> None:
         """It runs, or it was killed at a point where it was meant to be."""
-        if self.daemon.ended is None:
+        if self.daemon.exit_code is None:
             return
-        if self.daemon.ended == -signal.SIGKILL and self.driver.armed:
+        if self.daemon.exit_code == -signal.SIGKILL and self.driver.armed:
             self.revive()
             return
-        self.problem(f"it ended by itself with {self.daemon.ended}: {self.daemon.log.read_text()[-2000:]}")
+        self.problem(f"it ended by itself with {self.daemon.exit_code}: {self.daemon.log[-2000:]}")
         self.start()
 
     def run_command(self, *words: str, stdin: str = "") -> str:
         """What a verb prints, run beside the daemon."""
         try:
-            done = self.home.run_command(*words, stdin=stdin)
+            done = self.installation.run_command(*words, stdin=stdin)
         except subprocess.TimeoutExpired:
             self.problem(f"{words} hangs")
             return ""
-        self.said.append(done.stdout + done.stderr)
-        if done.returncode:
-            self.problem(f"{words} ended with {done.returncode}: {done.stdout}{done.stderr}")
-        return done.stdout
+        self.said.append(done.out + done.err)
+        if done.code:
+            self.problem(f"{words} ended with {done.code}: {done.out}{done.err}")
+        return done.out
 
     def visit(self) -> None:
         """What anybody on this machine may read of the daemon while it runs."""
-        lines = [
-            json.loads(line)
-            for line in self.daemon.log.read_text(errors="replace").splitlines()
-            if "web UI listening" in line
-        ]
+        lines = [json.loads(line) for line in self.daemon.log.splitlines() if "web UI listening" in line]
         addresses = [line["address"] for line in lines if line.get("event") == "web UI listening"]
         for path in DOORS if addresses else ():
             # A daemon may end meanwhile: then there is nothing to read.
@@ -171,18 +173,18 @@ class Scene:
     # What is set, and set right again.
 
     def write_settings(self, how: str, **top: Any) -> None:
-        self.home.settings |= top
-        self.home.write(self.home.text(), how)
+        self.installation.settings |= top
+        self.installation.write(self.installation.text(), how)
         self.settings_broken = False
 
     @property
     def bus(self) -> str:
         """The one that the settings name."""
-        return str(self.home.settings["destination"]["event_bus"])
+        return str(self.installation.settings["destination"]["event_bus"])
 
     def move_bus(self) -> None:
         """Another one is named from now on. What the one before dropped has to be missed all the same."""
-        self.home.settings["destination"]["event_bus"] = next(bus for bus in BUSES if bus != self.bus)
+        self.installation.settings["destination"]["event_bus"] = next(bus for bus in BUSES if bus != self.bus)
         self.write_settings("rename")
 
     def lose_bus(self) -> None:
@@ -193,9 +195,9 @@ class Scene:
     def make_bus_missed(self) -> None:
         """What is published now is dropped, and what is published after the longest trust in the bus finds that out."""
         draw = Random(len(self.in_doubt))  # noqa: S311 - a seed is the point
-        self.world.fail(draw, 3)
+        self.workload.fail(draw, 3)
         time.sleep(self.sim.real(LONGEST_TRUST))
-        self.world.fail(draw)
+        self.workload.fail(draw)
 
     def is_taken_back(self, request_index: int) -> bool:
         """Whether a request came after the last look before the bus was lost: what it brought may be owed again."""
@@ -207,7 +209,7 @@ class Scene:
         self.bridge.clear()
         self.bridge.keys[KEY.id] = KEY
         self.bridge.denied.clear()
-        if self.settings_broken or not self.home.settings["enabled"]:
+        if self.settings_broken or not self.installation.settings["enabled"]:
             self.write_settings("rename", enabled=True)
         if not set(BUSES) <= self.bridge.buses:
             self._restore_buses()
@@ -216,9 +218,9 @@ class Scene:
         """Not before they were missed: nobody could tell that a bus was away that is back when it is looked for."""
         if not self._is_missed():
             self.make_bus_missed()
-            if not eventually(lambda: self._is_missed() or self.daemon.ended is not None, within=self.patience):
+            if not eventually(lambda: self._is_missed() or self.daemon.exit_code is not None, within=self.patience):
                 self.problem("nobody misses the bus")
-            if self.daemon.ended is not None:
+            if self.daemon.exit_code is not None:
                 return
         self.bridge.buses |= set(BUSES)
 
@@ -232,7 +234,7 @@ class Scene:
     def _is_nothing_taken_for_sent(self) -> bool:
         dropped = {event.detail["executionId"] for event in list(self.bridge.dropped)}
         delivered = {event.detail["executionId"] for event in list(self.bridge.delivered)}
-        return not (dropped - delivered) & in_state(self.home.ledger, SENT)
+        return not (dropped - delivered) & in_state(self.installation.ledger_file, SENT)
 
     # What the ledger says.
 
@@ -252,13 +254,13 @@ class Scene:
         return eventually(lambda: self.books().pending == 0, within=self.patience)
 
     def books(self) -> Counters:
-        return ledgers.books(self.home.ledger)
+        return ledgers.books(self.installation.ledger_file)
 
     def feeds(self) -> list[FeedStatus]:
-        return ledgers.feeds(self.home.ledger)
+        return ledgers.feeds(self.installation.ledger_file)
 
     def audit(self) -> None:
-        self._require_balance(self.home.ledger)
+        self._require_balance(self.installation.ledger_file)
 
     def _require_balance(self, ledger: Path) -> None:
         self.counts["audits"] += 1
@@ -268,25 +270,31 @@ class Scene:
             self.problem(f"the books: {error}")
 
     def log_faults(self) -> Sequence[str]:
-        return [fault for log in self.home.logs() for fault in faults_in(log.read_text(errors="replace").splitlines())]
+        return [
+            fault
+            for log in self.installation.log_files()
+            for fault in faults_in(log.read_text(errors="replace").splitlines())
+        ]
 
 
 @contextmanager
-def on_stage(place: Path, **api: Any) -> Iterator[Scene]:
+def start_simulation(place: Path, **api: Any) -> Iterator[SimulationEnvironment]:
     """`api` is what Alloy's documentation leaves open; see `FakeAlloyApi`."""
     sim = SimTime.begin(FACTOR)
     with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge(buses=BUSES) as bridge:
-        home = Home(place, alloy=alloy.url, bus=bridge.url, **SOURCE)
-        home.change("web", listen="127.0.0.1:0")
+        installation = create_installation(place, alloy=alloy.url, bus=bridge.url, **SOURCE)
+        installation.change("web", listen="127.0.0.1:0")
         driver = Driver(place / "control")
-        scene = Scene(sim, alloy, bridge, home, driver, World(alloy.api), spawned(home, sim, driver))
+        environment = SimulationEnvironment(
+            sim, alloy, bridge, installation, driver, Workload(alloy.api), spawned(installation, sim, driver)
+        )
         try:
-            scene.counts["starts"] += 1
-            scene.daemon.until(scene.daemon.started)
-            yield scene
+            environment.counts["starts"] += 1
+            environment.daemon.wait_until(environment.daemon.has_started)
+            yield environment
         finally:
-            scene.daemon.kill()
+            environment.daemon.kill()
 
 
-def spawned(home: Home, sim: SimTime, driver: Driver) -> Daemon:
-    return home.start(module=UNDER_TEST, environ=sim.environ() | {CONTROL: str(driver.file)})
+def spawned(installation: Installation, sim: SimTime, driver: Driver) -> ForwarderProcess:
+    return installation.start(module=UNDER_TEST, environ=sim.environ() | {CONTROL: str(driver.file)})

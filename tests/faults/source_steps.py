@@ -14,7 +14,7 @@ from tests.fakes import alloy as faults
 from tests.fakes.actions import Action, Hang, HttpResponse, Raw, ResetAfter
 from tests.fakes.alloy import MIB, Fault, Rule
 from tests.fakes.wire import Request
-from tests.faults.simulation_environment import Scene
+from tests.faults.simulation_environment import SimulationEnvironment
 from tests.faults.workload import USERS, WORKFLOWS
 
 LOGS: Final = "/logs"
@@ -29,78 +29,78 @@ REFUSALS: Final[tuple[Callable[[], HttpResponse], ...]] = (
 )
 
 
-def fail(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.fail(draw, draw.choice([1, 1, 1, 2, 3, 12]))
+def fail(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.fail(draw, draw.choice([1, 1, 1, 2, 3, 12]))
 
 
-def succeed(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.succeed(draw, draw.randint(1, 4))
+def succeed(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.succeed(draw, draw.randint(1, 4))
 
 
-def start(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.start(draw)
+def start(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.start(draw)
 
 
-def start_unlisted(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.start(draw, listed=False, ago=timedelta(hours=draw.uniform(0, 20)))
+def start_unlisted(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.start(draw, listed=False, ago=timedelta(hours=draw.uniform(0, 20)))
 
 
-def finish(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.finish(draw)
+def finish(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.finish(draw)
 
 
-def fail_a_day_late(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.fail_a_day_late(draw)
+def fail_a_day_late(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.fail_a_day_late(draw)
 
 
-def fail_twice(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.fail_twice(draw)
+def fail_twice(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.fail_twice(draw)
 
 
-def spoil_a_record(scene: Scene, draw: Random, _: str) -> None:
-    scene.world.spoil_a_record(draw)
+def spoil_a_record(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.spoil_a_record(draw)
 
 
-def fault(scene: Scene, draw: Random, _: str) -> None:
+def fault(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """The next few pages fail, each in its own way."""
-    drawn = [_some_fault(scene, draw) for _ in range(draw.choice([1, 1, 2, 3, 8]))]
-    scene.alloy.next(*drawn, path_contains=LOGS)
+    drawn = [_some_fault(environment, draw) for _ in range(draw.choice([1, 1, 2, 3, 8]))]
+    environment.alloy.next(*drawn, path_contains=LOGS)
 
 
-def rule(scene: Scene, draw: Random, _: str) -> None:
+def rule(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """The listing misbehaves for a while."""
     workflow = draw.choice([name for name in WORKFLOWS if name not in USERS])
-    newer = scene.world.newer(Random(draw.random()))  # noqa: S311 - a seed is the point
+    newer = environment.workload.newer(Random(draw.random()))  # noqa: S311 - a seed is the point
     chosen = draw.choice(
         [
-            faults.shifting(scene.alloy.api, workflow, newer),
-            faults.repeating(scene.alloy),
-            faults.short(scene.alloy, draw.randint(3, 9)),
+            faults.shifting(environment.alloy.api, workflow, newer),
+            faults.repeating(environment.alloy),
+            faults.short(environment.alloy, draw.randint(3, 9)),
         ]
     )
-    scene.alloy.always(_for_a_while(chosen, draw.randint(10, 60)))
+    environment.alloy.always(_for_a_while(chosen, draw.randint(10, 60)))
 
 
-def vanishes(scene: Scene, draw: Random, _: str) -> None:
+def vanishes(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """One workflow is not known for a while."""
     place = f"/{quote(draw.choice(WORKFLOWS), safe='')}{LOGS}"
     not_found = HttpResponse(404, {}, b'{"message":"Not Found"}')
-    scene.alloy.always(
+    environment.alloy.always(
         _for_a_while(lambda request: not_found if request.path.endswith(place) else None, draw.randint(5, 30))
     )
 
 
-def refuses(scene: Scene, draw: Random, _: str) -> None:
+def refuses(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     """The key is refused, until all is mended."""
-    scene.alloy.always(
+    environment.alloy.always(
         _for_a_while(
             lambda request: faults.unauthorized() if request.path.endswith(LOGS) else None, draw.randint(5, 30)
         )
     )
 
 
-def _some_fault(scene: Scene, draw: Random) -> Fault:
-    return draw.choice(FAULTS)(draw, scene.sim.now())
+def _some_fault(environment: SimulationEnvironment, draw: Random) -> Fault:
+    return draw.choice(FAULTS)(draw, environment.sim.now())
 
 
 def _wait(draw: Random, now: datetime) -> Fault:
@@ -148,7 +148,7 @@ def _for_a_while(rule: Rule, requests: int) -> Rule:
     return limited
 
 
-ACTS: Final[dict[str, Callable[[Scene, Random, str], None]]] = {
+ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "pause": lambda *_: None,
     "fail": fail,
     "succeed": succeed,

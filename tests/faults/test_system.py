@@ -21,8 +21,9 @@ import pytest
 
 from tests.fakes import bus_faults
 from tests.fakes.actions import Hang
-from tests.faults.environment import Stage, numbered, staged
-from tests.faults.installation import FORWARDER, ROOT, Daemon, eventually
+from tests.faults.environment import Environment, numbered, start_environment
+from tests.harness.installation import FORWARDER, ROOT
+from tests.harness.process import ForwarderProcess, eventually
 
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -45,17 +46,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_loses_nothing_and_sends_nothing_twice(small_disk: Path) -> None:
     """The log is on it as well, and cannot be written either."""
     ids = numbered(30)
-    with staged(small_disk) as stage, stage.home.start() as daemon:
-        stage.fail("before")
-        daemon.until(stage.has("before"))
+    with start_environment(small_disk) as environment, environment.installation.start() as daemon:
+        environment.fail("before")
+        daemon.wait_until(environment.has("before"))
         filler = small_disk / "filler"
         fill(filler)
-        stage.fail(*ids, size=60_000)
-        before = len(stage.alloy.requests)
-        daemon.until(lambda: len(stage.alloy.requests) > before + 8)
+        environment.fail(*ids, size=60_000)
+        before = len(environment.alloy.requests)
+        daemon.wait_until(lambda: len(environment.alloy.requests) > before + 8)
         filler.unlink()
-        daemon.until(stage.has(*ids))
-        assert stage.sent() == sorted(["before", *ids])
+        daemon.wait_until(environment.has(*ids))
+        assert environment.sent() == sorted(["before", *ids])
         assert daemon.stop() == 0
 
 
@@ -65,26 +66,30 @@ def fill(file: Path) -> None:
             filler.write(bytes(4096))
 
 
-def test_files_that_may_not_grow_lose_nothing_and_send_nothing_twice(stage: Stage, running: Daemon) -> None:
+def test_files_that_may_not_grow_lose_nothing_and_send_nothing_twice(
+    environment: Environment, running: ForwarderProcess
+) -> None:
     ids = numbered(20)
-    stage.fail("before")
-    running.until(stage.has("before"))
+    environment.fail("before")
+    running.wait_until(environment.has("before"))
     with limited(running, resource.RLIMIT_FSIZE, 4096):
-        stage.fail(*ids, size=20_000)
-        running.until(lambda: running.says("ledger", "FAILED"))
-    running.until(stage.has(*ids))
-    assert stage.sent() == sorted(["before", *ids])
+        environment.fail(*ids, size=20_000)
+        running.wait_until(lambda: running.has_logged("ledger", "FAILED"))
+    running.wait_until(environment.has(*ids))
+    assert environment.sent() == sorted(["before", *ids])
 
 
-def test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again(stage: Stage, running: Daemon) -> None:
-    stage.bridge.next(bus_faults.hang(0.5, delivered=True))
-    stage.fail("x", size=2000)
-    running.until(stage.has("x"))
+def test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again(
+    environment: Environment, running: ForwarderProcess
+) -> None:
+    environment.bridge.next(bus_faults.hang(0.5, delivered=True))
+    environment.fail("x", size=2000)
+    running.wait_until(environment.has("x"))
     with limited(running, resource.RLIMIT_FSIZE, 4096):
-        running.until(lambda: running.says("ledger", "FAILED"))
-        stage.fail("y")
-    running.until(stage.has("x", "y"))
-    assert stage.sent() == ["x", "y"]
+        running.wait_until(lambda: running.has_logged("ledger", "FAILED"))
+        environment.fail("y")
+    running.wait_until(environment.has("x", "y"))
+    assert environment.sent() == ["x", "y"]
 
 
 # No rights.
@@ -109,54 +114,58 @@ def read_only(place: Path) -> Iterator[None]:
         place.chmod(0o755)
 
 
-def test_a_read_only_folder_stops_the_start_with_a_hint(stage: Stage, unprivileged: tuple[str, ...]) -> None:
-    with read_only(stage.home.place):
-        done = stage.home.run_command("run", through=unprivileged)
-    assert done.returncode == 75, done.stderr
-    assert "Permission denied" in done.stderr
-    assert "hint:" in done.stderr
+def test_a_read_only_folder_stops_the_start_with_a_hint(
+    environment: Environment, unprivileged: tuple[str, ...]
+) -> None:
+    with read_only(environment.installation.directory):
+        done = environment.installation.run_command("run", through=unprivileged)
+    assert done.code == 75, done.err
+    assert "Permission denied" in done.err
+    assert "hint:" in done.err
 
 
 def test_a_switch_in_a_read_only_folder_is_refused_and_changes_nothing(
-    stage: Stage, unprivileged: tuple[str, ...]
+    environment: Environment, unprivileged: tuple[str, ...]
 ) -> None:
-    before = stage.home.file.read_bytes()
-    with read_only(stage.home.place):
-        done = stage.home.run_command("disable", through=unprivileged)
-    assert done.returncode == 78, done.stderr
-    assert "cannot be written" in done.stderr
-    assert stage.home.file.read_bytes() == before
+    before = environment.installation.settings_file.read_bytes()
+    with read_only(environment.installation.directory):
+        done = environment.installation.run_command("disable", through=unprivileged)
+    assert done.code == 78, done.err
+    assert "cannot be written" in done.err
+    assert environment.installation.settings_file.read_bytes() == before
 
 
-def test_a_folder_that_becomes_read_only_ends_nothing(stage: Stage, unprivileged: tuple[str, ...]) -> None:
-    with stage.home.start(through=unprivileged) as daemon:
-        stage.fail("before")
-        daemon.until(stage.has("before"))
-        with read_only(stage.home.place):
-            stage.fail("after")
-            daemon.until(stage.has("after"))
+def test_a_folder_that_becomes_read_only_ends_nothing(environment: Environment, unprivileged: tuple[str, ...]) -> None:
+    with environment.installation.start(through=unprivileged) as daemon:
+        environment.fail("before")
+        daemon.wait_until(environment.has("before"))
+        with read_only(environment.installation.directory):
+            environment.fail("after")
+            daemon.wait_until(environment.has("after"))
         assert daemon.stop() == 0
-    assert stage.sent() == ["after", "before"]
+    assert environment.sent() == ["after", "before"]
 
 
 # No descriptors.
 
 
-def test_running_out_of_descriptors_ends_nothing_and_passes(stage: Stage, running: Daemon) -> None:
-    stage.fail("before")
-    running.until(stage.has("before"))
+def test_running_out_of_descriptors_ends_nothing_and_passes(
+    environment: Environment, running: ForwarderProcess
+) -> None:
+    environment.fail("before")
+    running.wait_until(environment.has("before"))
     with limited(running, resource.RLIMIT_NOFILE, 5):
         # Connections that are closed have to be opened anew, and cannot be.
-        stage.alloy.next(*[Hang(0)] * 8)
-        stage.bridge.next(bus_faults.closed_after(delivered=False))
-        running.until(lambda: running.says("poll aborted"))
-        stage.fail("after")
-    running.until(stage.has("after"))
-    assert stage.sent() == ["after", "before"]
+        environment.alloy.next(*[Hang(0)] * 8)
+        environment.bridge.next(bus_faults.closed_after(delivered=False))
+        running.wait_until(lambda: running.has_logged("poll aborted"))
+        environment.fail("after")
+    running.wait_until(environment.has("after"))
+    assert environment.sent() == ["after", "before"]
 
 
 @contextlib.contextmanager
-def limited(daemon: Daemon, what: int, soft: int) -> Iterator[None]:
+def limited(daemon: ForwarderProcess, what: int, soft: int) -> Iterator[None]:
     """The limit while the context lasts, on a process that runs."""
     before = resource.prlimit(daemon.pid, what)
     resource.prlimit(daemon.pid, what, (soft, before[1]))
@@ -169,28 +178,28 @@ def limited(daemon: Daemon, what: int, soft: int) -> Iterator[None]:
 # Nobody who reads.
 
 
-def test_a_log_that_nobody_reads_any_more_ends_nothing(stage: Stage) -> None:
+def test_a_log_that_nobody_reads_any_more_ends_nothing(environment: Environment) -> None:
     reads, writes = os.pipe()
     process = subprocess.Popen(  # noqa: S603 - the program under test
-        [sys.executable, "-m", FORWARDER, "-c", str(stage.home.file), "run"],
+        [sys.executable, "-m", FORWARDER, "-c", str(environment.installation.settings_file), "run"],
         stderr=writes,
-        env=stage.home.environ({}),
+        env=environment.installation.environment(),
         cwd=ROOT,
     )
-    daemon = Daemon(process, stage.home.place / "no-log")
+    daemon = ForwarderProcess(process, environment.installation.directory / "no-log")
     os.close(writes)
     with daemon:
-        stage.fail("heard")
-        assert eventually(stage.has("heard"))
+        environment.fail("heard")
+        assert eventually(environment.has("heard"))
         os.close(reads)
-        stage.fail("unheard")
-        assert eventually(stage.has("unheard"))
-        stage.home.change("event", detail_type="Changed")
+        environment.fail("unheard")
+        assert eventually(environment.has("unheard"))
+        environment.installation.change("event", detail_type="Changed")
         numbers = itertools.count()
 
         def is_changed() -> bool:
-            stage.fail(f"changed-{next(numbers)}")
-            return bool(stage.bridge.delivered[-1].entry["DetailType"] == "Changed")
+            environment.fail(f"changed-{next(numbers)}")
+            return bool(environment.bridge.delivered[-1].entry["DetailType"] == "Changed")
 
         assert eventually(is_changed)
         assert daemon.stop() == 0

@@ -17,7 +17,8 @@ from forwarder.ledger.sqlite.lock import LEDGER_CREATED_LINE, lock_file
 from forwarder.settings import ConfigSource, load, load_local
 from forwarder.settings.edit import set_value
 from forwarder.vault.rotate import rotate
-from tests.faults.installation import ROOT, SECRETS, Home
+from tests.faults.environment import create_installation
+from tests.harness.installation import ROOT, SECRETS, Installation
 from tests.ledger.damaged_ledger import WHOLE, fill, pages, spoil
 from tests.ledger.ledger_files import counters
 
@@ -32,8 +33,8 @@ class Tries:
     the points where it died.
     """
 
-    cut: list[Home]
-    whole: Home
+    cut: list[Installation]
+    whole: Installation
     steps: list[str]
 
 
@@ -42,10 +43,12 @@ Dying = Callable[..., Tries]
 
 @pytest.fixture
 def dying(tmp_path: Path) -> Dying:
-    def tries(*command: str, stdin: str = "", before: Callable[[Home], None] = lambda _: None, code: int = 0) -> Tries:
+    def tries(
+        *command: str, stdin: str = "", before: Callable[[Installation], None] = lambda _: None, code: int = 0
+    ) -> Tries:
         start = tmp_path / "start"
         start.mkdir()
-        before(Home(start, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9"))
+        before(create_installation(start))
         done = subprocess.run(  # noqa: S603 - the program under test
             [sys.executable, "-m", "tests.faults.kill_at_step", str(tmp_path), *command],
             input=stdin,
@@ -57,7 +60,7 @@ def dying(tmp_path: Path) -> Dying:
         )
         assert done.returncode == code, done.stdout + done.stderr
         places = [place for place in tmp_path.iterdir() if place != start]
-        *cut, whole = [Home.at(place) for place in sorted(places, key=by_number) if place.is_dir()]
+        *cut, whole = [Installation.at(place) for place in sorted(places, key=by_number) if place.is_dir()]
         steps = [place.read_text() for place in sorted(places, key=by_number) if place.is_file()]
         return Tries(cut, whole, steps)
 
@@ -68,106 +71,110 @@ def by_number(place: Path) -> int:
     return int(place.stem)
 
 
-def key_of(home: Home) -> str:
+def key_of(installation: Installation) -> str:
     """Raises VaultError where the vault does not open."""
-    secret = home.vault().reveal(NAME)
+    secret = installation.open_vault().reveal(NAME)
     return secret.get_secret_value() if secret else ""
 
 
-def secrets_of(home: Home) -> dict[str, str]:
-    vault = home.vault()
+def secrets_of(installation: Installation) -> dict[str, str]:
+    vault = installation.open_vault()
     return {name: secret.get_secret_value() for name in SECRETS if (secret := vault.reveal(name))}
 
 
 def test_a_key_that_is_being_set_is_the_old_or_the_new_one(dying: Dying) -> None:
     tries = dying("keys", "set", NAME, stdin=NEW)
-    keys = [key_of(home) for home in [*tries.cut, tries.whole]]
+    keys = [key_of(installation) for installation in [*tries.cut, tries.whole]]
     assert len(tries.cut) >= 4
     assert keys == sorted(keys, key=[SECRETS[NAME], NEW].index)
     assert (keys[0], keys[-1]) == (SECRETS[NAME], NEW)
 
 
 def test_a_key_that_was_being_set_can_be_set_again(dying: Dying) -> None:
-    for home in dying("keys", "set", NAME, stdin=NEW).cut:
-        home.vault().set(NAME, NEW, datetime.now(UTC))
-        assert secrets_of(home) == SECRETS | {NAME: NEW}
+    for installation in dying("keys", "set", NAME, stdin=NEW).cut:
+        installation.open_vault().set(NAME, NEW, datetime.now(UTC))
+        assert secrets_of(installation) == SECRETS | {NAME: NEW}
 
 
 def test_a_rotation_that_is_cut_anywhere_locks_nobody_out(dying: Dying) -> None:
     tries = dying("keys", "rotate")
     assert len(tries.cut) >= 8
-    for home in [*tries.cut, tries.whole]:
-        assert secrets_of(home) == SECRETS
+    for installation in [*tries.cut, tries.whole]:
+        assert secrets_of(installation) == SECRETS
 
 
 def test_a_rotation_that_was_cut_is_finished_by_the_next(dying: Dying) -> None:
-    for home in dying("keys", "rotate").cut:
-        before = home.vault().key.id
-        place = ConfigSource(home.file, {})
+    for installation in dying("keys", "rotate").cut:
+        before = installation.open_vault().key.id
+        place = ConfigSource(installation.settings_file, {})
         rotate(place, load_local(place))
-        assert home.vault().key.id != before
-        assert secrets_of(home) == SECRETS
-        assert not home.master_key.with_name(home.master_key.name + ".new").exists()
+        assert installation.open_vault().key.id != before
+        assert secrets_of(installation) == SECRETS
+        assert not installation.master_key_file.with_name(installation.master_key_file.name + ".new").exists()
 
 
 def test_a_rotation_after_a_rotation_that_was_cut_may_be_cut_as_well(dying: Dying) -> None:
-    def rotated_half(home: Home) -> None:
+    def rotated_half(installation: Installation) -> None:
         """The vault is sealed under the new key, and that is not yet in its place."""
-        home.master_key.rename(home.master_key.with_name(home.master_key.name + ".new"))
+        installation.master_key_file.rename(
+            installation.master_key_file.with_name(installation.master_key_file.name + ".new")
+        )
 
-    for home in dying("keys", "rotate", before=rotated_half).cut:
-        assert secrets_of(home) == SECRETS
+    for installation in dying("keys", "rotate", before=rotated_half).cut:
+        assert secrets_of(installation) == SECRETS
 
 
 def test_the_master_key_in_force_alone_opens_the_vault_after_a_whole_rotation(dying: Dying) -> None:
-    home = dying("keys", "rotate").whole
-    home.master_key.write_text("bm90IHRoZSBrZXkgYXQgYWxsLCBidXQgMzIgYnl0ZXM=\n")
+    installation = dying("keys", "rotate").whole
+    installation.master_key_file.write_text("bm90IHRoZSBrZXkgYXQgYWxsLCBidXQgMzIgYnl0ZXM=\n")
     with pytest.raises(VaultError):
-        home.vault()
+        installation.open_vault()
 
 
 def test_settings_that_are_being_switched_are_the_old_or_the_new_ones(dying: Dying) -> None:
     tries = dying("disable")
-    switches = [load(ConfigSource(home.file, {})).enabled for home in [*tries.cut, tries.whole]]
+    switches = [
+        load(ConfigSource(installation.settings_file, {})).enabled for installation in [*tries.cut, tries.whole]
+    ]
     assert len(tries.cut) >= 4
     assert switches == sorted(switches, reverse=True)
     assert (switches[0], switches[-1]) == (True, False)
 
 
 def test_settings_that_were_being_switched_can_be_switched_again(dying: Dying) -> None:
-    def comments(home: Home) -> None:
-        home.file.write_text("# kept by hand\n" + home.file.read_text())
+    def comments(installation: Installation) -> None:
+        installation.settings_file.write_text("# kept by hand\n" + installation.settings_file.read_text())
 
-    for home in dying("disable", before=comments).cut:
-        set_value(ConfigSource(home.file, {}), "enabled", False)
-        assert load(ConfigSource(home.file, {})).enabled is False
-        assert "# kept by hand" in home.file.read_text()
+    for installation in dying("disable", before=comments).cut:
+        set_value(ConfigSource(installation.settings_file, {}), "enabled", False)
+        assert load(ConfigSource(installation.settings_file, {})).enabled is False
+        assert "# kept by hand" in installation.settings_file.read_text()
 
 
 def test_a_key_that_is_being_removed_is_there_or_not(dying: Dying) -> None:
     tries = dying("keys", "remove", NAME)
-    keys = [key_of(home) for home in [*tries.cut, tries.whole]]
+    keys = [key_of(installation) for installation in [*tries.cut, tries.whole]]
     assert keys == sorted(keys, reverse=True)
     assert (keys[0], keys[-1]) == (SECRETS[NAME], "")
 
 
-def damaged(home: Home) -> None:
+def damaged(installation: Installation) -> None:
     """A ledger that a daemon had run on, with a hole in its indexes."""
-    fill(home.ledger)
-    spoil(home.ledger, pages(home.ledger, "entries_pending")[0])
-    lock_file(home.ledger).write_text(LEDGER_CREATED_LINE)
+    fill(installation.ledger_file)
+    spoil(installation.ledger_file, pages(installation.ledger_file, "entries_pending")[0])
+    lock_file(installation.ledger_file).write_text(LEDGER_CREATED_LINE)
 
 
 def test_a_rescue_that_is_cut_anywhere_starts_no_new_ledger_and_is_done_by_the_next(dying: Dying) -> None:
     tries = dying("ledger", "repair", before=damaged, code=NO_NETWORK)
-    assert {home.ledger.exists() for home in tries.cut} == {True, False}
-    for home in tries.cut:
-        done = home.run_command("run") if not home.ledger.exists() else None
-        assert done is None or (done.returncode, "is gone" in done.stderr) == (1, True)
-        recover(home.ledger)
-        assert counters(home.ledger) == WHOLE
-        assert len(list(home.place.glob("forwarder.db.damaged-*"))) in {1, 2}
-        assert not list(home.place.glob("forwarder.db.[rc]*"))
+    assert {installation.ledger_file.exists() for installation in tries.cut} == {True, False}
+    for installation in tries.cut:
+        done = installation.run_command("run") if not installation.ledger_file.exists() else None
+        assert done is None or (done.code, "is gone" in done.err) == (1, True)
+        recover(installation.ledger_file)
+        assert counters(installation.ledger_file) == WHOLE
+        assert len(list(installation.directory.glob("forwarder.db.damaged-*"))) in {1, 2}
+        assert not list(installation.directory.glob("forwarder.db.[rc]*"))
 
 
 def written(name: str) -> list[str]:

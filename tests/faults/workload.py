@@ -35,7 +35,7 @@ class Running:
 
 
 @dataclass
-class World:
+class Workload:
     """`failed` is the truth: every execution that failed, whether it was ever listed or not."""
 
     api: FakeAlloyApi

@@ -4,21 +4,21 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.events.models import EventPattern
 
 from forwarder.demo.sample_data import BLOCK_IDS, execution
-from tests.e2e.conftest import sealed
-from tests.e2e.harness import Home, fail
+from tests.e2e.conftest import vault_secrets
+from tests.e2e.harness import fail
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import ACCOUNT, REGION, StrictEventBridge
+from tests.harness.installation import Installation
 from tests.infra.pattern import matches
 from tests.infra.templates import INFRA, template
 
-__all__ = ["sealed"]
+__all__ = ["vault_secrets"]
 
 README = (INFRA / "README.md").read_text()
 
@@ -40,20 +40,20 @@ CHOSEN = {
 
 
 @pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[dict[str, Any]]:
+def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Each execution's event, as EventBridge hands it to a rule."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("cookbook"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        _let_fail(home, alloy)
-        assert home("once").code == 0
+        installation = Installation(tmp_path_factory.mktemp("cookbook"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        _let_fail(installation, alloy)
+        assert installation.run_command("once").code == 0
         yield {event["detail"]["executionId"]: event for event in map(_as_handed_on, bus.delivered)}
 
 
-def _let_fail(home: Home, alloy: FakeAlloy) -> None:
+def _let_fail(installation: Installation, alloy: FakeAlloy) -> None:
     users = {"w": "user-42"}
     workflows = ["sync-orders", "issue-refunds", "book", "test-things"]
-    home.change("source", workflows=[*workflows, {"id": "w", "user_id": users["w"]}])
+    installation.change("source", workflows=[*workflows, {"id": "w", "user_id": users["w"]}])
     for workflow in workflows:
         alloy.api.add_workflow(workflow)
     alloy.api.add_workflow("w")

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft4Validator
 
-from tests.e2e.conftest import alloy, sealed
-from tests.e2e.harness import Home, fail, numbered
+from tests.e2e.conftest import alloy, vault_secrets
+from tests.e2e.harness import fail, numbered
 from tests.fakes.alloy import FakeAlloy
+from tests.harness.installation import Installation
 from tests.infra.registry import registered_schema
 from tests.infra.templates import REGION, UNSUPPORTED_BY_MOTO, Aws, moto, template
 
-__all__ = ["alloy", "sealed"]
+__all__ = ["alloy", "vault_secrets"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto:UserWarning")
 
@@ -33,22 +34,24 @@ def name() -> str:
 
 
 @pytest.fixture
-def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, aws: Aws) -> Home:
-    home = Home(tmp_path, alloy=alloy.url, bus=aws.url)
-    home.copy_keys(sealed)
-    home.change("destination", timeout="60s")  # a busy machine must not make an answer late, and so its events double
-    home.env["AWS_ENDPOINT_URL_STS"] = aws.url
-    return home
+def installation(tmp_path: Path, alloy: FakeAlloy, aws: Aws) -> Installation:
+    installation = Installation(tmp_path, alloy=alloy.url, bus=aws.url)
+    installation.create_vault()
+    installation.change(
+        "destination", timeout="60s"
+    )  # a busy machine must not make an answer late, and so its events double
+    installation.env["AWS_ENDPOINT_URL_STS"] = aws.url
+    return installation
 
 
 def test_what_the_forwarder_sends_is_in_the_queue_the_log_and_the_archive_that_the_template_made(
-    home: Home, alloy: FakeAlloy, aws: Aws, name: str
+    installation: Installation, alloy: FakeAlloy, aws: Aws, name: str
 ) -> None:
     # Without the mail: moto fills its template in as EventBridge does not.
     made = aws.deploy("bus.yaml", EventBusName=name)
-    home.change("destination", event_bus=made["EventBus"], region=made["Region"])
+    installation.change("destination", event_bus=made["EventBus"], region=made["Region"])
     fail(alloy, *numbered(25))
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     events = aws.messages(name)
     assert sorted(event["detail"]["executionId"] for event in events) == numbered(25)
     assert {(event["source"], event["detail-type"]) for event in events} == {(made["EventSource"], made["DetailType"])}
@@ -62,10 +65,12 @@ def test_what_the_forwarder_sends_is_in_the_queue_the_log_and_the_archive_that_t
 
 
 @pytest.mark.long
-def test_check_finds_the_bus_that_the_template_made(home: Home, alloy: FakeAlloy, aws: Aws, name: str) -> None:
+def test_check_finds_the_bus_that_the_template_made(
+    installation: Installation, alloy: FakeAlloy, aws: Aws, name: str
+) -> None:
     fail(alloy, "a")
-    home.change("destination", event_bus=aws.deploy("bus.yaml", EventBusName=name)["EventBus"], region=REGION)
-    done = home("check")
+    installation.change("destination", event_bus=aws.deploy("bus.yaml", EventBusName=name)["EventBus"], region=REGION)
+    done = installation.run_command("check")
     assert done.code == 0, done.output
     assert f"event-bus/{name}" in done.out
 
@@ -103,7 +108,7 @@ def test_every_rule_has_the_targets_of_the_template(aws: Aws, name: str) -> None
 
 
 @pytest.mark.long
-def test_the_identity_is_made_and_its_outputs_are_the_settings(home: Home, aws: Aws, name: str) -> None:
+def test_the_identity_is_made_and_its_outputs_are_the_settings(installation: Installation, aws: Aws, name: str) -> None:
     bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
     trusted, external = "arn:aws:iam::123456789012:root", "the-word"
     made = aws.deploy("identity.yaml", EventBusArn=bus, TrustedPrincipal=trusted, ExternalId=external)
@@ -116,24 +121,24 @@ def test_the_identity_is_made_and_its_outputs_are_the_settings(home: Home, aws: 
         "ExternalId",
     }
     assert made["UserName"] in made["MakeKeys"]
-    home.change("destination", event_bus=made["EventBus"], region=made["Region"])
-    home.change("destination", role_arn=made["RoleArn"], external_id=made["ExternalId"])
-    home.change("event", source=made["EventSource"], detail_type=made["DetailType"])
-    done = home("once")
+    installation.change("destination", event_bus=made["EventBus"], region=made["Region"])
+    installation.change("destination", role_arn=made["RoleArn"], external_id=made["ExternalId"])
+    installation.change("event", source=made["EventSource"], detail_type=made["DetailType"])
+    done = installation.run_command("once")
     assert done.code == 0, done.output
 
 
 @pytest.mark.long
 def test_the_forwarder_publishes_as_the_role_that_the_template_made(
-    home: Home, alloy: FakeAlloy, aws: Aws, name: str
+    installation: Installation, alloy: FakeAlloy, aws: Aws, name: str
 ) -> None:
     bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
     made = aws.deploy(
         "identity.yaml", EventBusArn=bus, TrustedPrincipal="arn:aws:iam::123456789012:root", ExternalId="the-word"
     )
-    home.change("destination", event_bus=bus, region=REGION, role_arn=made["RoleArn"], external_id="the-word")
+    installation.change("destination", event_bus=bus, region=REGION, role_arn=made["RoleArn"], external_id="the-word")
     fail(alloy, "a")
-    done = home("once")
+    done = installation.run_command("once")
     assert done.code == 0, done.output
     assert [event["detail"]["executionId"] for event in aws.messages(name)] == ["a"]
     (role,) = [role for role in aws.client("iam").list_roles()["Roles"] if role["Arn"] == made["RoleArn"]]

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import alloy, bus, home, sealed
-from tests.e2e.harness import Home, fail, numbered, sent
+from tests.e2e.conftest import alloy, bus, installation, vault_secrets
+from tests.e2e.harness import fail, numbered, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 from tests.infra.templates import INFRA
 
-__all__ = ["alloy", "bus", "home", "sealed"]
+__all__ = ["alloy", "bus", "installation", "vault_secrets"]
 
 README = (INFRA / "README.md").read_text()
 ROOT = INFRA.parent
@@ -28,52 +29,56 @@ def commands(text: str = README) -> list[str]:
 
 @pytest.mark.long
 def test_a_ledger_backed_up_while_it_runs_is_whole_and_can_be_restored(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     (command,) = [line for line in commands() if ".backup(" in line]
     fail(alloy, *numbered(30))
-    with home.daemon() as daemon:
-        daemon.until(lambda: len(bus.delivered) == 30)
-        daemon.until(lambda: home.counters()["sent"] == 30)
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: len(bus.delivered) == 30)
+        daemon.wait_until(lambda: installation.counters()["sent"] == 30)
         arguments = [sys.executable, *shlex.split(command)[1:]]
-        subprocess.run(arguments, cwd=home.place, check=True)  # noqa: S603  # the handbook's own words
+        subprocess.run(arguments, cwd=installation.directory, check=True)  # noqa: S603  # the handbook's own words
         fail(alloy, "later")
-        daemon.until(lambda: len(bus.delivered) == 31)
+        daemon.wait_until(lambda: len(bus.delivered) == 31)
         assert daemon.stop() == 0
     for ending in ("", "-wal", "-shm"):
-        (home.place / f"forwarder.db{ending}").unlink(missing_ok=True)
-    (home.place / "backup.db").rename(home.place / "forwarder.db")
-    home.env["AWS_ENDPOINT_URL_STS"] = bus.url
-    assert home("check").code == 0
-    assert home("once").code == 0
+        (installation.directory / f"forwarder.db{ending}").unlink(missing_ok=True)
+    (installation.directory / "backup.db").rename(installation.directory / "forwarder.db")
+    installation.env["AWS_ENDPOINT_URL_STS"] = bus.url
+    assert installation.run_command("check").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == sorted([*numbered(30), "later", "later"])
 
 
 @pytest.mark.long
-def test_a_ledger_that_was_moved_is_not_begun_anew_where_it_was(home: Home, alloy: FakeAlloy, tmp_path: Path) -> None:
+def test_a_ledger_that_was_moved_is_not_begun_anew_where_it_was(
+    installation: Installation, alloy: FakeAlloy, tmp_path: Path
+) -> None:
     fail(alloy, "a")
-    assert home("once").code == 0
-    (home.place / "forwarder.db").rename(tmp_path / "moved.db")
-    done = home("once")
+    assert installation.run_command("once").code == 0
+    (installation.directory / "forwarder.db").rename(tmp_path / "moved.db")
+    done = installation.run_command("once")
     assert done.code == 1
     assert "is gone" in done.err
 
 
 @pytest.mark.long
-def test_a_master_key_that_is_handed_over_is_rotated_as_the_handbook_says(home: Home, bus: StrictEventBridge) -> None:
-    handed = home.place / "credentials"
+def test_a_master_key_that_is_handed_over_is_rotated_as_the_handbook_says(
+    installation: Installation, bus: StrictEventBridge
+) -> None:
+    handed = installation.directory / "credentials"
     handed.mkdir()
-    credential, key = handed / "forwarder-master-key", home.place / "forwarder.master-key"
+    credential, key = handed / "forwarder-master-key", installation.directory / "forwarder.master-key"
     key.rename(credential)
-    home.env |= {"CREDENTIALS_DIRECTORY": str(handed), "AWS_ENDPOINT_URL_STS": bus.url}
-    assert home("keys", "rotate").code == 78
+    installation.env |= {"CREDENTIALS_DIRECTORY": str(handed), "AWS_ENDPOINT_URL_STS": bus.url}
+    assert installation.run_command("keys", "rotate").code == 78
     key.write_bytes(credential.read_bytes())
     key.chmod(0o600)
-    del home.env["CREDENTIALS_DIRECTORY"]
-    assert home("keys", "rotate").code == 0
+    del installation.env["CREDENTIALS_DIRECTORY"]
+    assert installation.run_command("keys", "rotate").code == 0
     key.replace(credential)
-    home.env["CREDENTIALS_DIRECTORY"] = str(handed)
-    assert "✓ vault" in home("check").out
+    installation.env["CREDENTIALS_DIRECTORY"] = str(handed)
+    assert "✓ vault" in installation.run_command("check").out
 
 
 @pytest.mark.parametrize("text", [README, (ROOT / "README.md").read_text()], ids=["infra", "root"])

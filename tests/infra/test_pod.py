@@ -9,9 +9,11 @@ import pytest
 
 from forwarder.vault.master_key import CREDENTIAL
 from tests.e2e.conftest import alloy, bus
-from tests.e2e.harness import Daemon, Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess
 from tests.infra.test_kubernetes import CONTAINER, the
 
 __all__ = ["alloy", "bus"]
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.long
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
-class Pod(Home):
+class Pod(Installation):
     """Its folders are in one place, and its doors are at any port of loopback; the rest is as in the manifests."""
 
     def __init__(self, place: Path, *, alloy: str, bus: str) -> None:
@@ -29,7 +31,7 @@ class Pod(Home):
         for folder in ("state", "credentials", "settings"):
             (place / folder).mkdir()
         self.mounted = place / "settings" / "forwarder.toml"
-        self.file = self.mounted
+        self.settings_file = self.mounted
         handed = place / "credentials" / CREDENTIAL
         handed.write_text(base64.b64encode(bytes(32)).decode() + "\n")
         handed.chmod(0o440)
@@ -45,12 +47,12 @@ class Pod(Home):
 
     def apply(self, version: str, text: str) -> None:
         """As a kubelet brings a ConfigMap: a folder of its own, and a link that is turned to it."""
-        brought = self.place / "settings" / f"..{version}"
+        brought = self.directory / "settings" / f"..{version}"
         brought.mkdir()
         (brought / "forwarder.toml").write_text(text)
-        turned = self.place / "settings" / "..data.new"
+        turned = self.directory / "settings" / "..data.new"
         turned.symlink_to(brought.name)
-        turned.rename(self.place / "settings" / "..data")
+        turned.rename(self.directory / "settings" / "..data")
         if not self.mounted.is_symlink():
             self.mounted.symlink_to("..data/forwarder.toml")
 
@@ -70,7 +72,7 @@ def text_of(place: Path) -> str:
     return text
 
 
-def asked(daemon: Daemon, probe: str) -> int:
+def asked(daemon: ForwarderProcess, probe: str) -> int:
     """The status that the kubelet gets, which asks by the pod's own address."""
     told = [json.loads(line) for line in daemon.log.splitlines() if '"health endpoints listening"' in line]
     connection = http.client.HTTPConnection(told[0]["address"].removeprefix("http://"), timeout=10)
@@ -88,15 +90,17 @@ def test_it_comes_up_switched_off_gets_its_key_and_is_switched_on_by_a_new_confi
     fail(alloy, "a")
     off = text_of(tmp_path)
     pod.apply("1", off)
-    with pod.daemon() as daemon:
-        daemon.logs("health endpoints listening")
-        daemon.until(lambda: all(asked(daemon, probe) == 200 for probe in PROBES))  # a kubelet too asks until it is so
-        assert pod("keys", "set", "alloy-api-key", stdin=API_KEY + "\n").code == 0
+    with pod.start() as daemon:
+        daemon.wait_for_log("health endpoints listening")
+        daemon.wait_until(
+            lambda: all(asked(daemon, probe) == 200 for probe in PROBES)
+        )  # a kubelet too asks until it is so
+        assert pod.run_command("keys", "set", "alloy-api-key", stdin=API_KEY + "\n").code == 0
         assert sent(bus) == []
         pod.apply("2", off.replace("enabled = false", "enabled = true"))
-        daemon.until(lambda: sent(bus) == ["a"])
-        assert pod("check").code == 0
-        daemon.until(lambda: asked(daemon, "readinessProbe") == 200)
+        daemon.wait_until(lambda: sent(bus) == ["a"])
+        assert pod.run_command("check").code == 0
+        daemon.wait_until(lambda: asked(daemon, "readinessProbe") == 200)
         assert asked(daemon, "livenessProbe") == 200
         assert daemon.stop() == 0
     assert {path.name for path in (tmp_path / "state").iterdir()} >= {"forwarder.keys", "forwarder.db"}

@@ -9,9 +9,10 @@ import subprocess
 import sys
 from typing import Final
 
-from tests.e2e.harness import COMMAND_TIMEOUT_SECONDS, Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import MAX_COMMAND_SECONDS, Installation
 
 AHEAD: Final = """
 import asyncio
@@ -28,19 +29,21 @@ asyncio.run(once(resolve_config(Path(sys.argv[1])), Ahead(), timedelta(seconds=5
 """
 
 
-def test_clock_years_ahead_for_a_pass_loses_no_failure(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_clock_years_ahead_for_a_pass_loses_no_failure(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """A failure that is listed late has stopped before those that are known: their ids must not become a floor."""
     fail(alloy, "known", ago=60)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     subprocess.run(  # noqa: S603 - a program of ours
-        [sys.executable, "-c", AHEAD, str(home.file)],
-        env=home.environment(),
-        cwd=home.place,
+        [sys.executable, "-c", AHEAD, str(installation.settings_file)],
+        env=installation.environment(),
+        cwd=installation.directory,
         capture_output=True,
         check=True,
-        timeout=COMMAND_TIMEOUT_SECONDS,
+        timeout=MAX_COMMAND_SECONDS,
     )
     fail(alloy, "late", ago=100)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["known", "late"]
-    assert home.counters()["forgotten"] == 0
+    assert installation.counters()["forgotten"] == 0

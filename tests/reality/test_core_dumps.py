@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.environment import Stage
+from tests.faults.environment import Environment
 
 STATE = """
 import ctypes, resource
@@ -27,9 +27,9 @@ def test_process_that_forbids_core_dumps_is_not_dumpable() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="limits of others are read in /proc")
-def test_daemon_leaves_no_core_dump(stage: Stage) -> None:
-    with stage.home.start() as daemon:
-        daemon.until(daemon.started)
+def test_daemon_leaves_no_core_dump(environment: Environment) -> None:
+    with environment.installation.start() as daemon:
+        daemon.wait_until(daemon.has_started)
         limits = Path(f"/proc/{daemon.pid}/limits").read_text()
         (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
         assert line.split()[4] == "0"

@@ -14,7 +14,7 @@ import pytest
 
 from forwarder.diagnostics import run_checks
 from forwarder.settings.load import resolve_config
-from tests.e2e.harness import CommandResult, Home, eventually, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes import credential_endpoints as endpoints
 from tests.fakes import sts
 from tests.fakes.actions import HttpResponse
@@ -22,6 +22,8 @@ from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
+from tests.harness.installation import CommandResult, Installation
+from tests.harness.process import eventually
 from tests.virtual_clock import QuickClock
 
 ARN = "arn:aws:iam::123456789012:role/publisher"
@@ -43,32 +45,21 @@ def bus() -> Iterator[StrictEventBridge]:
         yield bus
 
 
-@pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vault with the key of the logs API alone: the AWS keys are for the chain to find."""
-    place = tmp_path_factory.mktemp("sealed")
-    maker = Home(place, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
-    maker.file.unlink()
-    assert maker("init").code == 0
-    assert maker("keys", "set", "alloy-api-key", stdin=API_KEY).code == 0
-    return place
-
-
 @pytest.fixture
-def home(tmp_path: Path, sealed: Path, alloy: FakeAlloy, bus: StrictEventBridge) -> Home:
-    home = Home(tmp_path, alloy=alloy.url, bus=bus.url)
-    home.copy_keys(sealed)
-    return home
+def installation(tmp_path: Path, alloy: FakeAlloy, bus: StrictEventBridge) -> Installation:
+    installation = Installation(tmp_path, alloy=alloy.url, bus=bus.url)
+    installation.create_vault({"alloy-api-key": API_KEY})  # the AWS keys are for the chain to find
+    return installation
 
 
-def config(home: Home, text: str) -> None:
-    (home.place / ".aws").mkdir(exist_ok=True)
-    (home.place / ".aws" / "config").write_text(text)
+def config(installation: Installation, text: str) -> None:
+    (installation.directory / ".aws").mkdir(exist_ok=True)
+    (installation.directory / ".aws" / "config").write_text(text)
 
 
-def web_identity(home: Home, token: str | None = None) -> Path:
-    file = home.place / "token"
-    home.env |= {"AWS_ROLE_ARN": ARN, "AWS_WEB_IDENTITY_TOKEN_FILE": str(file)}
+def web_identity(installation: Installation, token: str | None = None) -> Path:
+    file = installation.directory / "token"
+    installation.env |= {"AWS_ROLE_ARN": ARN, "AWS_WEB_IDENTITY_TOKEN_FILE": str(file)}
     if token is not None:
         file.write_text(token)
     return file
@@ -86,16 +77,16 @@ def clean(done: CommandResult, code: int = 77) -> str:
     return done.output
 
 
-def test_check_names_the_token_file_and_runs_every_step(home: Home) -> None:
-    file = web_identity(home)
-    done = home("check")
+def test_check_names_the_token_file_and_runs_every_step(installation: Installation) -> None:
+    file = web_identity(installation)
+    done = installation.run_command("check")
     assert f"{file} (AWS_WEB_IDENTITY_TOKEN_FILE)" in clean(done)
     assert marks(done) == dict(zip(STEPS, "✓✓✓✗✗✓", strict=True))
 
 
-def test_check_says_in_json_what_to_do(home: Home) -> None:
-    home.env["AWS_PROFILE"] = "prod"
-    done = home("check", "--json")
+def test_check_says_in_json_what_to_do(installation: Installation) -> None:
+    installation.env["AWS_PROFILE"] = "prod"
+    done = installation.run_command("check", "--json")
     clean(done)
     (identity,) = [step for step in done.json() if step["name"] == "AWS identity"]
     assert not identity["ok"]
@@ -103,42 +94,42 @@ def test_check_says_in_json_what_to_do(home: Home) -> None:
     assert "aws configure --profile prod" in identity["hint"]
 
 
-def test_once_keeps_entries_until_the_token_is_there(home: Home, bus: StrictEventBridge) -> None:
+def test_once_keeps_entries_until_the_token_is_there(installation: Installation, bus: StrictEventBridge) -> None:
     session = Key("ASIAPLANTED000000009", "pl4nted/secret", "pl4nted-token", utc_now() + timedelta(hours=1), ARN)
     bus.keys[session.id] = session
     with endpoints.web_identities({"pl4nted": session}) as server:
-        home.env["AWS_ENDPOINT_URL_STS"] = server.url
-        file = web_identity(home)
-        output = clean(home("once", "--timeout", "1s"))
+        installation.env["AWS_ENDPOINT_URL_STS"] = server.url
+        file = web_identity(installation)
+        output = clean(installation.run_command("once", "--timeout", "1s"))
         assert str(file) in output
-        assert home.counters()["pending"] == 1
-        assert not home.dead_letters()
+        assert installation.counters()["pending"] == 1
+        assert not installation.dead_letters()
         file.write_text("pl4nted")
-        output = clean(home("once"), 0)
+        output = clean(installation.run_command("once"), 0)
     assert sent(bus) == ["a"]
     assert "pl4nted" not in output
 
 
-def test_run_logs_the_cause_and_sends_after_the_fix(home: Home, bus: StrictEventBridge) -> None:
-    config(home, "[default\n")
-    with home.daemon() as daemon:
-        daemon.logs("delivery backing off", "/.aws/config, line 1")
+def test_run_logs_the_cause_and_sends_after_the_fix(installation: Installation, bus: StrictEventBridge) -> None:
+    config(installation, "[default\n")
+    with installation.start() as daemon:
+        daemon.wait_for_log("delivery backing off", "/.aws/config, line 1")
         pair = f"aws_access_key_id={KEY.id}\naws_secret_access_key={KEY.secret}\n"
-        config(home, f"[default]\n{pair}")
-        daemon.until(lambda: sent(bus) == ["a"])
+        config(installation, f"[default]\n{pair}")
+        daemon.wait_until(lambda: sent(bus) == ["a"])
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.log
     assert KEY.secret not in daemon.log
 
 
-def test_a_process_that_hangs_is_ended_with_its_children(home: Home) -> None:
-    home.change("destination", timeout="500ms")
-    script = home.place / "keys.sh"
-    script.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {home.place}/child\nwait\n")
+def test_a_process_that_hangs_is_ended_with_its_children(installation: Installation) -> None:
+    installation.change("destination", timeout="500ms")
+    script = installation.directory / "keys.sh"
+    script.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {installation.directory}/child\nwait\n")
     script.chmod(0o700)
-    config(home, f"[default]\ncredential_process = {script}\n")
-    assert "credential_process" in clean(home("check"))
-    child = int((home.place / "child").read_text())
+    config(installation, f"[default]\ncredential_process = {script}\n")
+    assert "credential_process" in clean(installation.run_command("check"))
+    child = int((installation.directory / "child").read_text())
     assert eventually(lambda: not lives(child))
 
 
@@ -162,70 +153,78 @@ def lives(process: int) -> bool:
         ),
     ],
 )
-def test_an_sso_login_that_fails_says_how_to_log_in(home: Home, expires: int, answer: HttpResponse, words: str) -> None:
+def test_an_sso_login_that_fails_says_how_to_log_in(
+    installation: Installation, expires: int, answer: HttpResponse, words: str
+) -> None:
     if answer.status == 401:
         answer = HttpResponse(401, {"x-amzn-errortype": "UnauthorizedException"}, answer.body)
-    config(home, SSO)
-    cache = home.place / ".aws/sso/cache"
+    config(installation, SSO)
+    cache = installation.directory / ".aws/sso/cache"
     cache.mkdir(parents=True)
     name = hashlib.sha1(b"corp", usedforsecurity=False).hexdigest()
     end = f"{utc_now() + timedelta(hours=expires):%Y-%m-%dT%H:%M:%SZ}"
     (cache / f"{name}.json").write_text(json.dumps({"accessToken": "pl4nted", "expiresAt": end}))
     with endpoints.always(answer) as server:
-        home.env |= {"AWS_PROFILE": "prod", "AWS_ENDPOINT_URL_SSO": server.url, "AWS_ENDPOINT_URL_SSO_OIDC": server.url}
-        output = clean(home("check"))
+        installation.env |= {
+            "AWS_PROFILE": "prod",
+            "AWS_ENDPOINT_URL_SSO": server.url,
+            "AWS_ENDPOINT_URL_SSO_OIDC": server.url,
+        }
+        output = clean(installation.run_command("check"))
     assert words in output
     assert 'the profile "prod" (AWS_PROFILE)' in output
     assert "pl4nted" not in output
 
 
-def test_an_unreadable_sso_cache_is_named(home: Home) -> None:
-    config(home, SSO)
-    home.env["AWS_PROFILE"] = "prod"
-    cache = home.place / ".aws/sso/cache"
+def test_an_unreadable_sso_cache_is_named(installation: Installation) -> None:
+    config(installation, SSO)
+    installation.env["AWS_PROFILE"] = "prod"
+    cache = installation.directory / ".aws/sso/cache"
     cache.mkdir(parents=True)
     name = hashlib.sha1(b"corp", usedforsecurity=False).hexdigest()
     (cache / f"{name}.json").write_text("{")
-    output = clean(home("check"))
+    output = clean(installation.run_command("check"))
     assert f"{cache}/{name}.json" in output
     assert "aws sso login --profile prod" in output
 
 
 @pytest.mark.parametrize("broken", ["[default\n", "nonsense\n", "[profile other]\n"])
-def test_stored_keys_work_beside_a_broken_profile(home: Home, bus: StrictEventBridge, broken: str) -> None:
+def test_stored_keys_work_beside_a_broken_profile(
+    installation: Installation, bus: StrictEventBridge, broken: str
+) -> None:
     for name, value in (("aws-access-key-id", KEY.id), ("aws-secret-access-key", KEY.secret)):
-        assert home("keys", "set", name, stdin=value).code == 0
-    config(home, broken)
-    home.env |= {"AWS_PROFILE": "missing", "AWS_ENDPOINT_URL_STS": bus.url}
-    output = clean(home("check"), 0)
+        assert installation.run_command("keys", "set", name, stdin=value).code == 0
+    config(installation, broken)
+    installation.env |= {"AWS_PROFILE": "missing", "AWS_ENDPOINT_URL_STS": bus.url}
+    output = clean(installation.run_command("check"), 0)
     assert "keys from the vault" in output
-    clean(home("once"), 0)
+    clean(installation.run_command("once"), 0)
     assert sent(bus) == ["a"]
 
 
-def test_check_without_sts_still_tries_the_bus(home: Home) -> None:
-    home.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
-    home.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
-    done = home("check")
+def test_check_without_sts_still_tries_the_bus(installation: Installation) -> None:
+    installation.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
+    installation.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
+    done = installation.run_command("check")
     output = clean(done, 69)
     assert (marks(done)["AWS identity"], marks(done)["event bus"]) == ("✗", "✓")
     assert "the connection is refused" in output
 
 
-def test_check_names_keys_that_aws_does_not_know(home: Home, bus: StrictEventBridge) -> None:
-    home.env |= {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "pl4nted"}
-    home.env["AWS_ENDPOINT_URL_STS"] = bus.url
-    output = clean(home("check"))
+def test_check_names_keys_that_aws_does_not_know(installation: Installation, bus: StrictEventBridge) -> None:
+    installation.env |= {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "pl4nted"}
+    installation.env["AWS_ENDPOINT_URL_STS"] = bus.url
+    output = clean(installation.run_command("check"))
     assert "the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in output
     assert "InvalidClientTokenId" in output
     assert "pl4nted" not in output
 
 
-def test_check_names_a_clock_that_is_wrong(home: Home) -> None:
-    home.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": "pl4nted"}
+def test_check_names_a_clock_that_is_wrong(installation: Installation) -> None:
+    installation.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": "pl4nted"}
     with endpoints.always(sts.error(403, "SignatureDoesNotMatch", "Signature expired: 1 is earlier than 2")) as server:
-        home.env["AWS_ENDPOINT_URL_STS"] = server.url
-        assert "clock" in clean(home("check"))
+        installation.env["AWS_ENDPOINT_URL_STS"] = server.url
+        assert "clock" in clean(installation.run_command("check"))
 
 
 class BrokenClock(QuickClock):
@@ -233,11 +232,13 @@ class BrokenClock(QuickClock):
         raise ZeroDivisionError
 
 
-async def test_a_fault_in_one_step_leaves_the_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (home.environment() | {"AWS_PROFILE": "missing"}).items():
+async def test_a_fault_in_one_step_leaves_the_others(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (installation.environment() | {"AWS_PROFILE": "missing"}).items():
         monkeypatch.setenv(name, value)
-    (home.place / "forwarder.db").mkdir()
-    found = {step.name: step async for step in run_checks(resolve_config(home.file), BrokenClock())}
+    (installation.directory / "forwarder.db").mkdir()
+    found = {step.name: step async for step in run_checks(resolve_config(installation.settings_file), BrokenClock())}
     assert list(found) == STEPS
     broken = found["logs API"].error
     assert broken is not None
@@ -245,8 +246,8 @@ async def test_a_fault_in_one_step_leaves_the_others(home: Home, monkeypatch: py
     assert found["vault"].error is None
 
 
-def test_wrong_settings_leave_vault_and_books(home: Home) -> None:
-    home.change("destination", region="nowhere")
-    done = home("check")
+def test_wrong_settings_leave_vault_and_books(installation: Installation) -> None:
+    installation.change("destination", region="nowhere")
+    done = installation.run_command("check")
     clean(done, 78)
     assert marks(done) == {"settings": "✗", "vault": "✓", "counters": "✓"}

@@ -6,9 +6,10 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.harness import Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 ENVIRONMENTS: Final = {
     "warnings are errors": {"PYTHONWARNINGS": "error"},
@@ -25,11 +26,11 @@ ENVIRONMENTS: Final = {
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_odd_environment_changes_nothing(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, environment: str
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, environment: str
 ) -> None:
-    home.write("# Überwachung, 监控\n" + home.file.read_text())
-    home.env |= ENVIRONMENTS[environment]
+    installation.write("# Überwachung, 监控\n" + installation.settings_file.read_text())
+    installation.env |= ENVIRONMENTS[environment]
     fail(alloy, "x")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["x"]
-    assert home("check").code == 0
+    assert installation.run_command("check").code == 0

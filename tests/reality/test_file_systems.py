@@ -19,9 +19,10 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.harness import Home, fail, numbered, sent
+from tests.e2e.harness import fail, numbered, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 LOCAL_DISK: Final = "put the ledger on a local disk"
 
@@ -59,56 +60,56 @@ REPLACE(mmap64)
 
 
 @pytest.mark.parametrize("name", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
-def test_folder_without_locks_is_named_with_a_hint(home: Home, tmp_path: Path, name: str) -> None:
+def test_folder_without_locks_is_named_with_a_hint(installation: Installation, tmp_path: Path, name: str) -> None:
     (start := tmp_path / "start").mkdir()
     (start / "sitecustomize.py").write_text(NO_LOCKS.format(name=name))
-    assert home("once").code == 0
-    home.env["PYTHONPATH"] = str(start)
+    assert installation.run_command("once").code == 0
+    installation.env["PYTHONPATH"] = str(start)
     for command in ("once", "run", "status", "check"):
-        done = home(command)
+        done = installation.run_command(command)
         assert done.code == 1, command
         assert "forwarder.db.lock cannot be acquired" in done.output, command
         assert LOCAL_DISK in done.output, command
-    done = home("disable")
+    done = installation.run_command("disable")
     assert done.code == 1
     assert "its file system has no locks" in done.err
-    assert str(home.place) in done.err
+    assert str(installation.directory) in done.err
 
 
-def test_shared_memory_that_is_refused_is_named(home: Home, tmp_path: Path) -> None:
+def test_shared_memory_that_is_refused_is_named(installation: Installation, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs Linux and a C compiler")
     (tmp_path / "shared.c").write_text(SHARED_MEMORY)
     library = tmp_path / "shared.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "shared.c", "-ldl"], check=True)  # noqa: S603 - a file of ours
-    home.env["LD_PRELOAD"] = str(library)
+    installation.env["LD_PRELOAD"] = str(library)
     for command in ("once", "run", "status"):
-        done = home(command)
+        done = installation.run_command(command)
         assert done.code == 75, command
         assert LOCAL_DISK in done.err, command
-    del home.env["LD_PRELOAD"]
-    assert "was not completed when it was made" in home("status").err
-    assert home("once").code == 0
+    del installation.env["LD_PRELOAD"]
+    assert "was not completed when it was made" in installation.run_command("status").err
+    assert installation.run_command("once").code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
 @pytest.mark.parametrize(("options", "fill"), [("size=8m,nr_inodes=12", "inodes"), ("size=400k", "space")])
 def test_full_file_system_has_a_hint_that_works(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, tmp_path: Path, options: str, fill: str
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, tmp_path: Path, options: str, fill: str
 ) -> None:
     (mounted := tmp_path / "state").mkdir()
     fail(alloy, "kept")
-    home.change("ledger", url=f"sqlite:///{mounted}/forwarder.db")
+    installation.change("ledger", url=f"sqlite:///{mounted}/forwarder.db")
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], check=True)  # noqa: S603, S607 - a program of the system
     try:
         rubbish = FILL[fill](mounted)
-        done = home("once")
+        done = installation.run_command("once")
         assert done.code == 75
         assert "df -i" in done.err
         for each in rubbish:
             each.unlink()
-        assert home("once").code == 0
+        assert installation.run_command("once").code == 0
         assert sent(bus) == ["kept"]
     finally:
         subprocess.run(["umount", "-l", mounted], check=True)  # noqa: S603, S607 - as above
@@ -142,13 +143,15 @@ def has_sent(bus: StrictEventBridge, count: int) -> bool:
     return len(sent(bus)) == count
 
 
-def test_log_shrinks_after_a_reader_that_held_a_snapshot(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_log_shrinks_after_a_reader_that_held_a_snapshot(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """A backup, a shell or a database browser keeps checkpoints from ending for as long as it reads."""
-    ledger = home.place / "forwarder.db"
-    log = home.place / "forwarder.db-wal"
-    with home.daemon() as daemon:
+    ledger = installation.directory / "forwarder.db"
+    log = installation.directory / "forwarder.db-wal"
+    with installation.start() as daemon:
         fail(alloy, "first")
-        daemon.until(lambda: len(sent(bus)) == 1)
+        daemon.wait_until(lambda: len(sent(bus)) == 1)
         with closing(sqlite3.connect(ledger, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM entries").fetchone()
@@ -156,7 +159,7 @@ def test_log_shrinks_after_a_reader_that_held_a_snapshot(home: Home, alloy: Fake
             while log.stat().st_size <= 24 * 1024 * 1024:
                 fail(alloy, *numbered(400, f"n{count}-"))
                 count += 400
-                daemon.until(partial(has_sent, bus, count), within=60)
+                daemon.wait_until(partial(has_sent, bus, count), within=60)
         fail(alloy, *numbered(400, "last-"))
-        daemon.until(partial(has_sent, bus, count + 400), within=60)
-        daemon.until(lambda: log.stat().st_size <= 16 * 1024 * 1024)
+        daemon.wait_until(partial(has_sent, bus, count + 400), within=60)
+        daemon.wait_until(lambda: log.stat().st_size <= 16 * 1024 * 1024)

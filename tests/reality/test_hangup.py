@@ -10,21 +10,25 @@ import pty
 import signal
 import subprocess
 
-from tests.e2e.harness import DEADLINE_SECONDS, PROGRAM, Home, eventually, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import PROGRAM, Installation
+from tests.harness.process import MAX_WAIT_SECONDS, eventually
 
 
-def test_terminal_that_closes_stops_nothing(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_terminal_that_closes_stops_nothing(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     terminal, inside = pty.openpty()
     process = subprocess.Popen(  # noqa: S603 - the program under test
-        [*PROGRAM, "-c", str(home.file), "run"],
+        [*PROGRAM, "-c", str(installation.settings_file), "run"],
         stdin=inside,
         stdout=inside,
         stderr=inside,
         start_new_session=True,
-        env=home.environment(),
-        cwd=home.place,
+        env=installation.environment(),
+        cwd=installation.directory,
     )
     os.close(inside)
     try:
@@ -35,7 +39,7 @@ def test_terminal_that_closes_stops_nothing(home: Home, alloy: FakeAlloy, bus: S
         fail(alloy, "later")
         assert eventually(lambda: sent(bus) == ["before", "later"])
         process.terminate()
-        assert process.wait(DEADLINE_SECONDS) == 0
+        assert process.wait(MAX_WAIT_SECONDS) == 0
     finally:
         process.kill()
         process.wait()

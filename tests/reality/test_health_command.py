@@ -21,11 +21,12 @@ from pathlib import Path
 import pytest
 
 from forwarder.ledger import RunningLock
-from tests.e2e.conftest import alloy, bus, home, sealed
-from tests.e2e.harness import CommandResult, Daemon, Home
+from tests.e2e.conftest import alloy, bus, installation, vault_secrets
 from tests.fakes.certificates import DAY, self_signed
+from tests.harness.installation import CommandResult, Installation
+from tests.harness.process import ForwarderProcess
 
-__all__ = ["alloy", "bus", "home", "sealed"]
+__all__ = ["alloy", "bus", "installation", "vault_secrets"]
 
 DEAD_PROXY = "http://127.0.0.1:9"
 PROXIES = dict.fromkeys(
@@ -44,25 +45,25 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 @contextmanager
-def listening(home: Home, **web: object) -> Iterator[Daemon]:
+def listening(installation: Installation, **web: object) -> Iterator[ForwarderProcess]:
     """A daemon that has bound its listeners."""
-    home.change("web", **web)
-    with home.daemon() as daemon:
-        daemon.logs("health endpoints listening" if web.get("health_listen") else '"event": "web UI listening"')
+    installation.change("web", **web)
+    with installation.start() as daemon:
+        daemon.wait_for_log("health endpoints listening" if web.get("health_listen") else '"event": "web UI listening"')
         yield daemon
 
 
-def healthy(home: Home, *options: str) -> CommandResult:
-    done = home("health", *options)
+def healthy(installation: Installation, *options: str) -> CommandResult:
+    done = installation.run_command("health", *options)
     assert (done.code, done.err) == (0, ""), done.output
     return done
 
 
-def test_health_ignores_proxy_variables(home: Home) -> None:
+def test_health_ignores_proxy_variables(installation: Installation) -> None:
     port = free_port()
-    with listening(home, listen=f"127.0.0.1:{port}"):
-        home.env |= PROXIES
-        assert healthy(home).out == f"healthy: http://127.0.0.1:{port}/livez answers 200\n"
+    with listening(installation, listen=f"127.0.0.1:{port}"):
+        installation.env |= PROXIES
+        assert healthy(installation).out == f"healthy: http://127.0.0.1:{port}/livez answers 200\n"
 
 
 @pytest.mark.parametrize(
@@ -75,48 +76,48 @@ def test_health_ignores_proxy_variables(home: Home) -> None:
         ("127.0.0.5", "127.0.0.5"),
     ],
 )
-def test_health_reaches_every_kind_of_address(home: Home, listen: str, asked: str) -> None:
+def test_health_reaches_every_kind_of_address(installation: Installation, listen: str, asked: str) -> None:
     port = free_port("::1" if ":" in listen else "127.0.0.1")
     behind = {"public_url": "https://forwarder.example.com", "trusted_proxies": ["10.0.0.0/8"]}
-    with listening(home, listen=f"{listen}:{port}", **behind):
-        assert healthy(home, "--json").json()["address"] == f"http://{asked}:{port}/livez"
+    with listening(installation, listen=f"{listen}:{port}", **behind):
+        assert healthy(installation, "--json").json()["address"] == f"http://{asked}:{port}/livez"
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "[0:0:0:0:0:0:0:1]", "[::]"])
-def test_health_does_not_verify_its_own_certificate(home: Home, listen: str, tmp_path: Path) -> None:
+def test_health_does_not_verify_its_own_certificate(installation: Installation, listen: str, tmp_path: Path) -> None:
     folder = tmp_path / "tls"
     folder.mkdir()
     certificate = self_signed(folder, address="192.0.2.1", ended=DAY)
     tls = {"tls_cert": str(certificate.file), "tls_key": str(folder / "server.key")}
     port = free_port("::1" if ":" in listen else "127.0.0.1")
-    with listening(home, listen=f"{listen}:{port}", public_url="https://f.example.com", **tls):
-        assert healthy(home, "--json").json()["address"].startswith("https://")
+    with listening(installation, listen=f"{listen}:{port}", public_url="https://f.example.com", **tls):
+        assert healthy(installation, "--json").json()["address"].startswith("https://")
 
 
-def test_health_prefers_the_health_listener(home: Home, tmp_path: Path) -> None:
+def test_health_prefers_the_health_listener(installation: Installation, tmp_path: Path) -> None:
     """It has no TLS, even if the page has."""
     folder = tmp_path / "tls"
     folder.mkdir()
     certificate = self_signed(folder)
     tls = {"tls_cert": str(certificate.file), "tls_key": str(folder / "server.key")}
     port, page = free_port(), free_port()
-    with listening(home, listen=f"127.0.0.1:{page}", health_listen=f"0.0.0.0:{port}", **tls):
-        assert healthy(home, "--json").json()["address"] == f"http://127.0.0.1:{port}/livez"
+    with listening(installation, listen=f"127.0.0.1:{page}", health_listen=f"0.0.0.0:{port}", **tls):
+        assert healthy(installation, "--json").json()["address"] == f"http://127.0.0.1:{port}/livez"
 
 
-def test_health_takes_the_address_from_the_environment(home: Home) -> None:
-    home.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
-    with home.daemon() as daemon:
-        daemon.logs("health endpoints listening")
-        healthy(home)
+def test_health_takes_the_address_from_the_environment(installation: Installation) -> None:
+    installation.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
+    with installation.start() as daemon:
+        daemon.wait_for_log("health endpoints listening")
+        healthy(installation)
 
 
 @rooted
-def test_health_reaches_a_proxied_network_address(home: Home) -> None:
+def test_health_reaches_a_proxied_network_address(installation: Installation) -> None:
     """A listener that accepts only a proxy answers this machine, also at an address that is not loopback."""
     behind = {"public_url": "https://forwarder.example.com", "trusted_proxies": ["203.0.113.9"]}
-    home.change("web", listen="192.0.2.7:8787", **behind)
-    program = f"{sys.executable} -m forwarder -c {home.file}"
+    installation.change("web", listen="192.0.2.7:8787", **behind)
+    program = f"{sys.executable} -m forwarder -c {installation.settings_file}"
     script = f"""
         ip link set lo up && ip addr add 192.0.2.7/32 dev lo
         {program} run 2>daemon.log & pid=$!
@@ -129,48 +130,48 @@ def test_health_reaches_a_proxied_network_address(home: Home) -> None:
         capture_output=True,
         text=True,
         timeout=60,
-        env=home.environment(),
-        cwd=home.place,
+        env=installation.environment(),
+        cwd=installation.directory,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "healthy: http://192.0.2.7:8787/livez answers 200\n"), done.stderr
 
 
-def test_readiness_names_the_part_that_fails(home: Home) -> None:
-    home.change("source", base_url="http://127.0.0.1:9")
-    with listening(home, listen=f"127.0.0.1:{free_port()}") as daemon:
-        daemon.until(lambda: "source is" in home("health", "--ready").err)
-        done = home("health", "--ready")
+def test_readiness_names_the_part_that_fails(installation: Installation) -> None:
+    installation.change("source", base_url="http://127.0.0.1:9")
+    with listening(installation, listen=f"127.0.0.1:{free_port()}") as daemon:
+        daemon.wait_until(lambda: "source is" in installation.run_command("health", "--ready").err)
+        done = installation.run_command("health", "--ready")
         assert done.code == 1
         assert "answers 503: source is" in done.err
-        healthy(home)
+        healthy(installation)
 
 
-def test_readiness_of_a_working_daemon_is_healthy(home: Home) -> None:
-    with listening(home, listen=f"127.0.0.1:{free_port()}") as daemon:
-        daemon.until(lambda: home("health", "--ready").code == 0)
-        found = healthy(home, "--ready", "--json").json()
+def test_readiness_of_a_working_daemon_is_healthy(installation: Installation) -> None:
+    with listening(installation, listen=f"127.0.0.1:{free_port()}") as daemon:
+        daemon.wait_until(lambda: installation.run_command("health", "--ready").code == 0)
+        found = healthy(installation, "--ready", "--json").json()
     assert found["response"]["ready"] is True
     assert (found["status"], found["healthy"], found["hint"]) == (200, True, "")
 
 
-def test_no_answer_names_address_cause_and_hint(home: Home) -> None:
+def test_no_answer_names_address_cause_and_hint(installation: Installation) -> None:
     port = free_port()
-    home.change("web", listen=f"127.0.0.1:{port}")
-    done = home("health")
+    installation.change("web", listen=f"127.0.0.1:{port}")
+    done = installation.run_command("health")
     assert done.code == 69
     first, second = done.err.splitlines()
     assert first == f"error: http://127.0.0.1:{port} (web.listen) cannot be asked: connection refused"
     assert "forwarder run" in second
-    found = home("health", "--json")
+    found = installation.run_command("health", "--json")
     assert (found.code, found.json()["healthy"]) == (69, False)
 
 
-def test_a_stopped_process_is_unhealthy_in_time(home: Home) -> None:
+def test_a_stopped_process_is_unhealthy_in_time(installation: Installation) -> None:
     """The kernel accepts the connection for a process that does not run."""
-    with listening(home, listen=f"127.0.0.1:{free_port()}") as daemon:
+    with listening(installation, listen=f"127.0.0.1:{free_port()}") as daemon:
         daemon.send(signal.SIGSTOP)
-        done = home("health", timeout=20)
+        done = installation.run_command("health", timeout=20)
     assert done.code == 69
     assert "no response within 5 s" in done.err
 
@@ -205,57 +206,57 @@ def answering(response: bytes) -> Iterator[int]:
         (b"", 69, "does not answer with HTTP"),
     ],
 )
-def test_another_program_is_not_healthy(home: Home, response: bytes, code: int, reason: str) -> None:
+def test_another_program_is_not_healthy(installation: Installation, response: bytes, code: int, reason: str) -> None:
     with answering(response) as port:
-        home.change("web", listen=f"127.0.0.1:{port}")
-        done = home("health")
+        installation.change("web", listen=f"127.0.0.1:{port}")
+        done = installation.run_command("health")
     assert done.code == code
     assert reason in done.err
     assert "Traceback" not in done.output
 
 
-def test_without_a_listener_the_lock_decides(home: Home) -> None:
-    done = home("health")
+def test_without_a_listener_the_lock_decides(installation: Installation) -> None:
+    done = installation.run_command("health")
     assert (done.code, "no process holds its lock" in done.err) == (69, True), done.output
-    with RunningLock(home.place / "forwarder.db"):
-        assert "no listener is configured" in healthy(home).out
-        done = home("health", "--ready")
+    with RunningLock(installation.directory / "forwarder.db"):
+        assert "no listener is configured" in healthy(installation).out
+        done = installation.run_command("health", "--ready")
     assert (done.code, "health_listen" in done.err) == (78, True)
 
 
-def test_port_zero_is_explained(home: Home) -> None:
-    home.change("web", listen="127.0.0.1:0")
-    done = home("health")
+def test_port_zero_is_explained(installation: Installation) -> None:
+    installation.change("web", listen="127.0.0.1:0")
+    done = installation.run_command("health")
     assert done.code == 78
     assert "web.listen has port 0" in done.err
 
 
-def test_invalid_settings_exit_78_if_nothing_runs(home: Home) -> None:
-    home.write("[web\n")
-    done = home("health")
+def test_invalid_settings_exit_78_if_nothing_runs(installation: Installation) -> None:
+    installation.write("[web\n")
+    done = installation.run_command("health")
     assert done.code == 78
     assert "not valid TOML" in done.err
-    assert json.loads(home("health", "--json").out)["healthy"] is False
+    assert json.loads(installation.run_command("health", "--json").out)["healthy"] is False
 
 
 @pytest.mark.parametrize("text", ["[web\n", '[web]\nlisten = "nowhere"\n', ""])
-def test_an_invalid_edit_leaves_the_daemon_healthy(home: Home, text: str) -> None:
+def test_an_invalid_edit_leaves_the_daemon_healthy(installation: Installation, text: str) -> None:
     """The daemon keeps its last good settings, so its health check may not end it."""
-    home.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
-    with home.daemon() as daemon:
-        daemon.logs("health endpoints listening")
-        home.write(text)
-        healthy(home)
+    installation.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
+    with installation.start() as daemon:
+        daemon.wait_for_log("health endpoints listening")
+        installation.write(text)
+        healthy(installation)
 
 
-def test_a_fault_in_another_section_does_not_matter(home: Home) -> None:
-    with listening(home, listen=f"127.0.0.1:{free_port()}"):
-        home.change("destination", region=None)
-        healthy(home)
+def test_a_fault_in_another_section_does_not_matter(installation: Installation) -> None:
+    with listening(installation, listen=f"127.0.0.1:{free_port()}"):
+        installation.change("destination", region=None)
+        healthy(installation)
 
 
 @pytest.mark.parametrize("extra", [{"PYTHONIOENCODING": "latin-1"}, {"HOME": "/nonexistent"}, {"PATH": ""}])
-def test_health_needs_nothing_of_the_environment(home: Home, extra: dict[str, str]) -> None:
-    with listening(home, listen=f"127.0.0.1:{free_port()}"):
-        home.env |= extra
-        healthy(home)
+def test_health_needs_nothing_of_the_environment(installation: Installation, extra: dict[str, str]) -> None:
+    with listening(installation, listen=f"127.0.0.1:{free_port()}"):
+        installation.env |= extra
+        healthy(installation)

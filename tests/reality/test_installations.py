@@ -14,9 +14,10 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.harness import COMMAND_TIMEOUT_SECONDS, PROGRAM, Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import MAX_COMMAND_SECONDS, PROGRAM, Installation
 
 MISSING: Final = 'raise ModuleNotFoundError("No module named {0}", name="{0}")'
 FOREIGN: Final = 'raise ImportError("/usr/lib/libc.so.6: version GLIBC_2.99 not found (required by {0})", name="{0}")'
@@ -32,17 +33,17 @@ if hasattr(threading, "_start_joinable_thread"):
 """A start of the interpreter (sitecustomize) after which it is at its limit of threads."""
 
 
-def broken(home: Home, tmp_path: Path, file: str, text: str) -> None:
+def broken(installation: Installation, tmp_path: Path, file: str, text: str) -> None:
     (folder := tmp_path / "first").mkdir()
     (folder / file).write_text(text)
-    home.env["PYTHONPATH"] = str(folder)
+    installation.env["PYTHONPATH"] = str(folder)
 
 
 @pytest.mark.parametrize("module", ["_sqlite3", "_ssl", "zlib"])
-def test_python_without_a_part_is_named(home: Home, tmp_path: Path, module: str) -> None:
-    broken(home, tmp_path, f"{module}.py", MISSING.format(module))
+def test_python_without_a_part_is_named(installation: Installation, tmp_path: Path, module: str) -> None:
+    broken(installation, tmp_path, f"{module}.py", MISSING.format(module))
     for command in ("status", "once"):
-        done = home(command)
+        done = installation.run_command(command)
         assert done.code == 1, command
         assert done.out == ""
         assert done.err.splitlines()[0] == f"error: this Python was built without its module {module}"
@@ -50,19 +51,21 @@ def test_python_without_a_part_is_named(home: Home, tmp_path: Path, module: str)
 
 
 @pytest.mark.parametrize("module", ["cryptography", "botocore", "aiohttp", "typer"])
-def test_package_that_cannot_be_loaded_is_named(home: Home, tmp_path: Path, module: str) -> None:
-    broken(home, tmp_path, f"{module}.py", FOREIGN.format(module))
-    done = home("once")
+def test_package_that_cannot_be_loaded_is_named(installation: Installation, tmp_path: Path, module: str) -> None:
+    broken(installation, tmp_path, f"{module}.py", FOREIGN.format(module))
+    done = installation.run_command("once")
     assert done.code == 1
     assert "GLIBC_2.99" in done.err
     assert "install it again" in done.err
     assert len(done.err.splitlines()) == 2
 
 
-def test_python_without_ctypes_works(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, tmp_path: Path) -> None:
-    broken(home, tmp_path, "_ctypes.py", MISSING.format("_ctypes"))
+def test_python_without_ctypes_works(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, tmp_path: Path
+) -> None:
+    broken(installation, tmp_path, "_ctypes.py", MISSING.format("_ctypes"))
     fail(alloy, "x")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["x"]
 
 
@@ -76,20 +79,20 @@ default_properties = fips=yes
 
 
 @pytest.mark.parametrize("command", ["once", "run", "check"])
-def test_fips_mode_without_its_provider_is_named(home: Home, tmp_path: Path, command: str) -> None:
+def test_fips_mode_without_its_provider_is_named(installation: Installation, tmp_path: Path, command: str) -> None:
     (file := tmp_path / "openssl.cnf").write_text(FIPS_WITHOUT_PROVIDER)
-    home.env["OPENSSL_CONF"] = str(file)
-    done = home(command)
+    installation.env["OPENSSL_CONF"] = str(file)
+    done = installation.run_command(command)
     assert done.code == 1
     assert "OpenSSL cannot do what is needed" in done.output
     assert "FIPS" in done.output
     assert "the output" not in done.output
 
 
-def test_limit_of_threads_is_named(home: Home, tmp_path: Path) -> None:
-    broken(home, tmp_path, "sitecustomize.py", NO_THREADS)
+def test_limit_of_threads_is_named(installation: Installation, tmp_path: Path) -> None:
+    broken(installation, tmp_path, "sitecustomize.py", NO_THREADS)
     for command in ("once", "run", "check"):
-        done = home(command)
+        done = installation.run_command(command)
         assert done.code == 1, command
         assert "no further thread can be started" in done.output, command
         assert "TasksMax" in done.output, command
@@ -98,16 +101,16 @@ def test_limit_of_threads_is_named(home: Home, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a namespace of processes")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1)")
-def test_first_process_of_a_container_stops_on_sigterm(home: Home) -> None:
+def test_first_process_of_a_container_stops_on_sigterm(installation: Installation) -> None:
     """The kernel gives process 1 no default actions: SIGTERM does nothing unless it is handled."""
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
     started = 'n=0; (while [ $n -lt 200 ]; do sleep 0.1; kill -TERM 1; n=$((n+1)); done) & exec "$@"'
     done = subprocess.run(  # noqa: S603 - the program under test
-        [*inside, started, "sh", *PROGRAM, "-c", str(home.file), "run"],
-        env=home.environment(),
-        cwd=home.place,
+        [*inside, started, "sh", *PROGRAM, "-c", str(installation.settings_file), "run"],
+        env=installation.environment(),
+        cwd=installation.directory,
         capture_output=True,
-        timeout=COMMAND_TIMEOUT_SECONDS,
+        timeout=MAX_COMMAND_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done

@@ -14,8 +14,8 @@ from typing import Final
 
 import pytest
 
-from tests.faults.environment import Stage, numbered
-from tests.faults.installation import Daemon
+from tests.faults.environment import Environment, numbered
+from tests.harness.process import ForwarderProcess
 
 SOON: Final = 10.0
 NOBODY_LISTENS: Final = "http://127.0.0.1:9"
@@ -65,101 +65,101 @@ HARM: Final[dict[str, Callable[[Path], object]]] = {
 }
 
 
-def send_to(stage: Stage, address: str) -> None:
-    stage.home.settings["destination"]["endpoint_url"] = address
-    stage.home.write(stage.home.text())
+def send_to(environment: Environment, address: str) -> None:
+    environment.installation.settings["destination"]["endpoint_url"] = address
+    environment.installation.write(environment.installation.text())
 
 
-def recorded(stage: Stage) -> int:
+def recorded(environment: Environment) -> int:
     """Read by a command of the program: another connection of this process would disturb nothing, but prove less."""
-    return int(json.loads(stage.home.run_command("status", "--json").stdout)["counters"]["recorded"])
+    return int(json.loads(environment.installation.run_command("status", "--json").out)["counters"]["recorded"])
 
 
-def failed(daemon: Daemon) -> Callable[[], bool]:
-    return lambda: daemon.says('"event": "component state changed"', '"component": "ledger"', '"state": "FAILED"')
+def failed(daemon: ForwarderProcess) -> Callable[[], bool]:
+    return lambda: daemon.has_logged('"event": "component state changed"', '"component": "ledger"', '"state": "FAILED"')
 
 
 CASES: Final = [(harm, "down") for harm in HARM] + [("all removed", "up"), ("log removed", "up")]
 
 
 @pytest.mark.parametrize(("harm", "bus"), CASES)
-def test_ledger_harmed_while_running_is_failed(stage: Stage, harm: str, bus: str) -> None:
+def test_ledger_harmed_while_running_is_failed(environment: Environment, harm: str, bus: str) -> None:
     """The reason is in the log, and `status` and `check` do not report a sound ledger."""
     if bus == "down":
-        send_to(stage, NOBODY_LISTENS)
-    with stage.home.start() as daemon:
-        stage.fail(*numbered(30), size=2000)
-        daemon.until(lambda: recorded(stage) >= 30)
+        send_to(environment, NOBODY_LISTENS)
+    with environment.installation.start() as daemon:
+        environment.fail(*numbered(30), size=2000)
+        daemon.wait_until(lambda: recorded(environment) >= 30)
         if bus == "up":
-            daemon.until(stage.has(*numbered(30)))
-        HARM[harm](stage.home.ledger)
-        daemon.until(failed(daemon), within=SOON)
+            daemon.wait_until(environment.has(*numbered(30)))
+        HARM[harm](environment.installation.ledger_file)
+        daemon.wait_until(failed(daemon), within=SOON)
         for command in ("status", "check"):
-            done = stage.home.run_command(command)
-            assert done.returncode != 0, done.stdout + done.stderr
-            assert "Traceback" not in done.stderr
+            done = environment.installation.run_command(command)
+            assert done.code != 0, done.out + done.err
+            assert "Traceback" not in done.err
         daemon.stop()
 
 
-def test_removed_ledger_is_restored_at_the_stop(stage: Stage) -> None:
+def test_removed_ledger_is_restored_at_the_stop(environment: Environment) -> None:
     """Nothing pending is lost, nothing is sent twice, and no second daemon begins a new ledger meanwhile."""
     ids = numbered(30)
-    send_to(stage, NOBODY_LISTENS)
-    with stage.home.start() as daemon:
-        stage.fail(*ids, size=2000)
-        daemon.until(lambda: recorded(stage) >= 30)
-        remove_all(stage.home.ledger)
-        daemon.until(failed(daemon), within=SOON)
-        second = stage.home.run_command("run")
-        assert second.returncode == 75, second.stderr
+    send_to(environment, NOBODY_LISTENS)
+    with environment.installation.start() as daemon:
+        environment.fail(*ids, size=2000)
+        daemon.wait_until(lambda: recorded(environment) >= 30)
+        remove_all(environment.installation.ledger_file)
+        daemon.wait_until(failed(daemon), within=SOON)
+        second = environment.installation.run_command("run")
+        assert second.code == 75, second.err
         assert daemon.stop() == 0
-    send_to(stage, stage.bridge.url)
-    with stage.home.start() as daemon:
-        daemon.until(stage.has(*ids))
+    send_to(environment, environment.bridge.url)
+    with environment.installation.start() as daemon:
+        daemon.wait_until(environment.has(*ids))
         assert daemon.stop() == 0
-    assert stage.sent() == ids
-    assert stage.home.run_command("status").returncode == 0
+    assert environment.sent() == ids
+    assert environment.installation.run_command("status").code == 0
 
 
-def test_moved_ledger_that_is_moved_back_is_used_again(stage: Stage) -> None:
-    with stage.home.start() as daemon:
-        stage.fail("a")
-        daemon.until(stage.has("a"))
-        move_all(stage.home.ledger)
-        daemon.until(failed(daemon), within=SOON)
-        for each in (stage.home.ledger.parent / "away").iterdir():
-            each.replace(stage.home.ledger.parent / each.name)
-        daemon.until(lambda: daemon.says('"component": "ledger"', '"state": "HEALTHY"'), within=SOON)
-        stage.fail("b")
-        daemon.until(stage.has("b"))
+def test_moved_ledger_that_is_moved_back_is_used_again(environment: Environment) -> None:
+    with environment.installation.start() as daemon:
+        environment.fail("a")
+        daemon.wait_until(environment.has("a"))
+        move_all(environment.installation.ledger_file)
+        daemon.wait_until(failed(daemon), within=SOON)
+        for each in (environment.installation.ledger_file.parent / "away").iterdir():
+            each.replace(environment.installation.ledger_file.parent / each.name)
+        daemon.wait_until(lambda: daemon.has_logged('"component": "ledger"', '"state": "HEALTHY"'), within=SOON)
+        environment.fail("b")
+        daemon.wait_until(environment.has("b"))
         assert daemon.stop() == 0
-    assert stage.sent() == ["a", "b"]
+    assert environment.sent() == ["a", "b"]
 
 
-def test_older_copy_over_a_running_ledger_is_failed(stage: Stage) -> None:
+def test_older_copy_over_a_running_ledger_is_failed(environment: Environment) -> None:
     """`cp backup.db forwarder.db` keeps the inode; the change counter of the copy is lower."""
-    with stage.home.start() as daemon:
-        stage.fail("a")
-        daemon.until(stage.has("a"))
+    with environment.installation.start() as daemon:
+        environment.fail("a")
+        daemon.wait_until(environment.has("a"))
         assert daemon.stop() == 0
-    backup = stage.home.ledger.read_bytes()
-    with stage.home.start() as daemon:
-        stage.fail(*numbered(30), size=2000)
-        daemon.until(stage.has(*numbered(30)))
+    backup = environment.installation.ledger_file.read_bytes()
+    with environment.installation.start() as daemon:
+        environment.fail(*numbered(30), size=2000)
+        daemon.wait_until(environment.has(*numbered(30)))
         assert daemon.stop() == 0
-    with stage.home.start() as daemon:
-        daemon.until(lambda: recorded(stage) >= 31)
-        stage.home.ledger.write_bytes(backup)
-        daemon.until(failed(daemon), within=SOON)
-        assert daemon.says("older copy") or daemon.says("truncated")
+    with environment.installation.start() as daemon:
+        daemon.wait_until(lambda: recorded(environment) >= 31)
+        environment.installation.ledger_file.write_bytes(backup)
+        daemon.wait_until(failed(daemon), within=SOON)
+        assert daemon.has_logged("older copy") or daemon.has_logged("truncated")
 
 
-def test_removed_lock_is_acquired_again(stage: Stage) -> None:
-    with stage.home.start() as daemon:
-        stage.fail("a")
-        daemon.until(stage.has("a"))
-        lock = part(stage.home.ledger, ".lock")
+def test_removed_lock_is_acquired_again(environment: Environment) -> None:
+    with environment.installation.start() as daemon:
+        environment.fail("a")
+        daemon.wait_until(environment.has("a"))
+        lock = part(environment.installation.ledger_file, ".lock")
         lock.unlink()
-        daemon.until(lock.exists, within=SOON)
-        assert stage.home.run_command("run").returncode == 75
+        daemon.wait_until(lock.exists, within=SOON)
+        assert environment.installation.run_command("run").code == 75
         assert daemon.stop() == 0

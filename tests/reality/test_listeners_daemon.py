@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.harness import Daemon, Home, fail, numbered, sent
+from tests.e2e.harness import fail, numbered, sent
 from tests.e2e.web_client import http_request, web_address
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess
 from tests.web.certificates import create_certificate
 
 DESCRIPTORS = 256
@@ -28,8 +30,8 @@ MAX_LOG_BYTES = 20_000
 Opening = Callable[[str, int], socket.socket]
 
 
-def health_address(daemon: Daemon) -> str:
-    daemon.logs('"event": "health endpoints listening"')
+def health_address(daemon: ForwarderProcess) -> str:
+    daemon.wait_for_log('"event": "health endpoints listening"')
     (line,) = [line for line in daemon.log.splitlines() if '"event": "health endpoints listening"' in line]
     return str(json.loads(line)["address"])
 
@@ -86,15 +88,15 @@ def many(count: int, opening: Opening, *addresses: str) -> Iterator[None]:
         yield
 
 
-def seconds_of_processor(daemon: Daemon) -> float:
+def seconds_of_processor(daemon: ForwarderProcess) -> float:
     fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 @pytest.fixture
-def daemon(home: Home) -> Iterator[Daemon]:
-    home.change("web", listen="127.0.0.1:0", health_listen="127.0.0.1:0")
-    with home.daemon() as daemon:
+def daemon(installation: Installation) -> Iterator[ForwarderProcess]:
+    installation.change("web", listen="127.0.0.1:0", health_listen="127.0.0.1:0")
+    with installation.start() as daemon:
         web_address(daemon)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         yield daemon
@@ -104,7 +106,7 @@ def daemon(home: Home) -> Iterator[Daemon]:
     "opening", [idle, half_a_head, half_a_body, kept_alive, garbage, without_reading], ids=lambda each: each.__name__
 )
 def test_many_connections_do_not_stop_forwarding(
-    daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge, opening: Opening
+    daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge, opening: Opening
 ) -> None:
     page, health = web_address(daemon), health_address(daemon)
     before = len(daemon.log)
@@ -112,7 +114,7 @@ def test_many_connections_do_not_stop_forwarding(
         open_files = len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
         assert open_files < DESCRIPTORS - 40
         fail(alloy, *numbered(20))
-        daemon.until(lambda: len(sent(bus)) == 20)
+        daemon.wait_until(lambda: len(sent(bus)) == 20)
         for each in (page, health):
             assert http_request(f"{each}/livez")[0] == 200
     assert len(daemon.log) - before < MAX_LOG_BYTES
@@ -120,17 +122,17 @@ def test_many_connections_do_not_stop_forwarding(
     assert "planted" not in daemon.log
 
 
-def test_a_full_page_leaves_the_health_endpoints_reachable(daemon: Daemon) -> None:
+def test_a_full_page_leaves_the_health_endpoints_reachable(daemon: ForwarderProcess) -> None:
     health = health_address(daemon)
     with many(300, idle, web_address(daemon)):
         for path in ("/livez", "/metrics"):
             assert http_request(f"{health}{path}")[0] == 200
 
 
-def test_too_many_connections_are_one_line_of_the_log(daemon: Daemon) -> None:
+def test_too_many_connections_are_one_line_of_the_log(daemon: ForwarderProcess) -> None:
     page, health = web_address(daemon), health_address(daemon)
     with many(300, idle, page):
-        daemon.logs('"kind": "too_many_connections"')
+        daemon.wait_for_log('"kind": "too_many_connections"')
         assert http_request(f"{page}/livez")[0] == 200
     lines = [json.loads(line) for line in daemon.log.splitlines() if '"kind": "too_many_connections"' in line]
     assert [(line["listener"], line["caller"], "ulimit" in line["hint"]) for line in lines] == [
@@ -144,33 +146,37 @@ def test_too_many_connections_are_one_line_of_the_log(daemon: Daemon) -> None:
     assert float(counted[1]) > 100
 
 
-def test_a_daemon_without_descriptors_does_not_spin(daemon: Daemon, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_daemon_without_descriptors_does_not_spin(
+    daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """The limit falls below what is open already: nothing can be accepted, and nothing is logged again and again."""
     page = web_address(daemon)
-    daemon.until(lambda: http_request(f"{page}/readyz")[0] == 200)
+    daemon.wait_until(lambda: http_request(f"{page}/readyz")[0] == 200)
     before = len(daemon.log)
     with many(20, idle, page):
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (10, DESCRIPTORS))
         begun = seconds_of_processor(daemon)
         with many(100, idle, page):
-            daemon.logs('"kind": "no_descriptors"')
+            daemon.wait_for_log('"kind": "no_descriptors"')
             used = seconds_of_processor(daemon) - begun
         assert used < 2
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     fail(alloy, *numbered(3))
-    daemon.until(lambda: len(sent(bus)) == 3)
-    daemon.until(lambda: http_request(f"{page}/livez")[0] == 200)
+    daemon.wait_until(lambda: len(sent(bus)) == 3)
+    daemon.wait_until(lambda: http_request(f"{page}/livez")[0] == 200)
     assert len(daemon.log) - before < MAX_LOG_BYTES
 
 
-def test_handshakes_that_never_end_do_not_stop_forwarding(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("web", listen="127.0.0.1:0", **create_certificate(home.place))
-    with home.daemon() as daemon:
+def test_handshakes_that_never_end_do_not_stop_forwarding(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change("web", listen="127.0.0.1:0", **create_certificate(installation.directory))
+    with installation.start() as daemon:
         page = urlsplit(web_address(daemon))
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         with many(300, idle, page.geturl()):
             fail(alloy, *numbered(5))
-            daemon.until(lambda: len(sent(bus)) == 5)
+            daemon.wait_until(lambda: len(sent(bus)) == 5)
             assert livez_over_tls(str(page.hostname), int(page.port or 0)).startswith(b"HTTP/1.1 200")
         assert "Traceback" not in daemon.log
 

@@ -17,8 +17,9 @@ from structlog.testing import capture_logs
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.connection import HEADERS
 from forwarder.web.tokens import issue_token
-from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import create_webhook, http_request, web_address
+from tests.harness.installation import Installation
+from tests.harness.process import eventually
 from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
@@ -240,12 +241,12 @@ async def call_webhook(client: WebClient, token: str, body: bytes, headers: dict
     return headers_of(await exchange(client.addresses.web_ui, (head + body,)))[0]
 
 
-def test_thousands_of_bad_requests_are_one_line_of_the_log(home: Home) -> None:
+def test_thousands_of_bad_requests_are_one_line_of_the_log(installation: Installation) -> None:
     """The log of a real daemon, with nothing between it and the file."""
-    home.change("web", listen="127.0.0.1:0")
-    with home.daemon() as daemon:
+    installation.change("web", listen="127.0.0.1:0")
+    with installation.start() as daemon:
         page = web_address(daemon)
-        path = urlsplit(create_webhook(home, page)).path
+        path = urlsplit(create_webhook(installation, page)).path
         before = len(daemon.log)
         bad = f"P@ST {path} HTTP/1.1\r\nCookie: {PLANTED}\r\n\r\n".encode()
 

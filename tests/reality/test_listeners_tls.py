@@ -19,8 +19,9 @@ from structlog.testing import capture_logs
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
 from forwarder.web.webhook_signature import SIGNATURE_HEADER
-from tests.e2e.harness import Home, eventually
 from tests.e2e.web_client import web_address
+from tests.harness.installation import Installation
+from tests.harness.process import eventually
 from tests.virtual_clock import NOON
 from tests.waiting import until
 from tests.web.certificates import create_certificate, create_signing_key
@@ -65,31 +66,31 @@ def remove_first(new: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize("replace", [rename_over, write_over, remove_first], ids=lambda each: each.__name__)
-def test_renewed_certificate_is_used_for_new_connections(home: Home, replace: object) -> None:
-    home.change("web", listen="127.0.0.1:0", **create_certificate(home.place))
-    with home.daemon() as daemon:
+def test_renewed_certificate_is_used_for_new_connections(installation: Installation, replace: object) -> None:
+    installation.change("web", listen="127.0.0.1:0", **create_certificate(installation.directory))
+    with installation.start() as daemon:
         page = web_address(daemon)
-        assert served_certificate(page) == certificate_in(home.place)
-        new = prepared(home.place / "new")
+        assert served_certificate(page) == certificate_in(installation.directory)
+        new = prepared(installation.directory / "new")
         renewed = certificate_in(new)
         assert callable(replace)
-        replace(new, home.place)
-        daemon.until(lambda: served_certificate(page) == renewed)
-        daemon.logs('"event": "files reloaded"')
+        replace(new, installation.directory)
+        daemon.wait_until(lambda: served_certificate(page) == renewed)
+        daemon.wait_for_log('"event": "files reloaded"')
 
 
-def test_swapped_link_is_a_renewed_certificate(home: Home) -> None:
+def test_swapped_link_is_a_renewed_certificate(installation: Installation) -> None:
     """As in a Kubernetes secret volume: the files are links into a folder that is a link, and only that one changes."""
     for name in ("one", "two"):
-        prepared(home.place / name)
-    (home.place / "data").symlink_to("one")
-    home.change("web", listen="127.0.0.1:0", tls_cert="data/cert.pem", tls_key="data/key.pem")
-    with home.daemon() as daemon:
+        prepared(installation.directory / name)
+    (installation.directory / "data").symlink_to("one")
+    installation.change("web", listen="127.0.0.1:0", tls_cert="data/cert.pem", tls_key="data/key.pem")
+    with installation.start() as daemon:
         page = web_address(daemon)
-        assert served_certificate(page) == certificate_in(home.place / "one")
-        (home.place / "next").symlink_to("two")
-        (home.place / "next").rename(home.place / "data")
-        daemon.until(lambda: served_certificate(page) == certificate_in(home.place / "two"))
+        assert served_certificate(page) == certificate_in(installation.directory / "one")
+        (installation.directory / "next").symlink_to("two")
+        (installation.directory / "next").rename(installation.directory / "data")
+        daemon.wait_until(lambda: served_certificate(page) == certificate_in(installation.directory / "two"))
 
 
 def certificate_alone(new: Path, place: Path) -> None:
@@ -118,24 +119,24 @@ def a_folder(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces h
 @pytest.mark.parametrize(
     "spoil", [certificate_alone, half_a_certificate, nothing, a_pipe, a_folder], ids=lambda each: each.__name__
 )
-def test_renewal_that_breaks_half_way_keeps_the_old_pair(home: Home, spoil: object) -> None:
-    home.change("web", listen="127.0.0.1:0", **create_certificate(home.place))
-    old = certificate_in(home.place)
-    with home.daemon() as daemon:
+def test_renewal_that_breaks_half_way_keeps_the_old_pair(installation: Installation, spoil: object) -> None:
+    installation.change("web", listen="127.0.0.1:0", **create_certificate(installation.directory))
+    old = certificate_in(installation.directory)
+    with installation.start() as daemon:
         page = web_address(daemon)
-        new = prepared(home.place / "new")
+        new = prepared(installation.directory / "new")
         assert callable(spoil)
-        spoil(new, home.place)
-        daemon.logs('"event": "invalid files, keeping previous', "web.tls_cert")
+        spoil(new, installation.directory)
+        daemon.wait_for_log('"event": "invalid files, keeping previous', "web.tls_cert")
         assert served_certificate(page) == old
         renewed = certificate_in(new)
         for name in ("cert.pem", "key.pem"):
-            if (home.place / name).is_dir():
-                (home.place / name).rmdir()
-            (new / name).rename(home.place / name)
-        daemon.until(lambda: served_certificate(page) == renewed)
+            if (installation.directory / name).is_dir():
+                (installation.directory / name).rmdir()
+            (new / name).rename(installation.directory / name)
+        daemon.wait_until(lambda: served_certificate(page) == renewed)
         assert "Traceback" not in daemon.log
-        assert eventually(lambda: daemon.alive)
+        assert eventually(lambda: daemon.is_running)
 
 
 @asynccontextmanager

@@ -8,11 +8,12 @@ from random import Random
 
 from forwarder.intake.listing_order import ListingOrder
 from forwarder.model import Execution
-from tests.e2e.harness import Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.factories import FEED
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 from tests.intake.reader_harness import HOUR, MINUTE, reader_harness
 from tests.virtual_clock import NOON
 
@@ -96,11 +97,13 @@ async def test_order_that_is_right_again_clears_the_doubt(alloy: FakeAlloy, tmp_
         assert await it.recorded() == ["new"]
 
 
-def test_wrong_order_is_degraded_and_failures_arrive(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_wrong_order_is_degraded_and_failures_arrive(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     alloy.always(faults.oldest_first(alloy))
     for hour in range(40, 0, -1):
         fail(alloy, f"old-{hour}", outcome="success", ago=3600 * hour)
-    with home.daemon() as daemon:
-        daemon.logs("DEGRADED", "newest executions first")
+    with installation.start() as daemon:
+        daemon.wait_for_log("DEGRADED", "newest executions first")
         fail(alloy, "new", ago=1)
-        daemon.until(lambda: sent(bus) == ["new"])
+        daemon.wait_until(lambda: sent(bus) == ["new"])

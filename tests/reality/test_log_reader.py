@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from tests.e2e.harness import DEADLINE_SECONDS, PROGRAM, Home, eventually, fail, numbered, sent
+from tests.e2e.harness import fail, numbered, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import PROGRAM, Installation
+from tests.harness.process import MAX_WAIT_SECONDS, eventually
 
 SMALL_BYTES: Final = 4096
 MANY: Final = 60  # their lines do not fit into a small pipe
@@ -63,17 +65,22 @@ def stuck_pipe() -> Iterator[tuple[int, int]]:
                 os.close(descriptor)
 
 
-def test_a_log_reader_that_stopped_stops_nothing(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_log_reader_that_stopped_stops_nothing(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     with stuck_pipe() as (_, writes):
         process = subprocess.Popen(  # noqa: S603 - the program under test
-            [*PROGRAM, "-c", str(home.file), "run"], stderr=writes, env=home.environment(), cwd=home.place
+            [*PROGRAM, "-c", str(installation.settings_file), "run"],
+            stderr=writes,
+            env=installation.environment(),
+            cwd=installation.directory,
         )
         try:
             for number, id_ in enumerate(numbered(MANY), 1):
                 fail(alloy, id_)
                 assert eventually(partial(has_sent, bus, number)), f"{number} of {MANY}"
             process.terminate()
-            assert process.wait(DEADLINE_SECONDS) == 0
+            assert process.wait(MAX_WAIT_SECONDS) == 0
         finally:
             process.kill()
             process.wait()
@@ -92,7 +99,7 @@ def test_a_log_reader_that_goes_on_gets_whole_lines() -> None:
         with open(reads, encoding="utf-8", closefd=False) as log:
             while "dropped" not in (line := json.loads(log.readline()))["event"]:
                 lines.append(line["number"])
-        process.communicate("\n", timeout=DEADLINE_SECONDS)
+        process.communicate("\n", timeout=MAX_WAIT_SECONDS)
     assert lines == list(range(len(lines)))
     assert len(lines) + line["lines"] == 3000
     assert process.returncode == 0
@@ -100,5 +107,5 @@ def test_a_log_reader_that_goes_on_gets_whole_lines() -> None:
 
 def test_a_log_reader_that_stopped_keeps_no_stall_alive() -> None:
     with stuck_pipe() as (_, writes):
-        done = subprocess.run([sys.executable, "-c", HANG], stderr=writes, check=False, timeout=DEADLINE_SECONDS)  # noqa: S603 - a program of ours
+        done = subprocess.run([sys.executable, "-c", HANG], stderr=writes, check=False, timeout=MAX_WAIT_SECONDS)  # noqa: S603 - a program of ours
     assert done.returncode == 1

@@ -11,7 +11,7 @@ from forwarder.errors import SettingsError
 from forwarder.settings import ConfigSource, load
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_IDLE_SECONDS
-from tests.e2e.harness import Home
+from tests.harness.installation import Installation
 from tests.web.test_settings_page import load_page, read_form_fields, settings_page_client
 
 
@@ -63,15 +63,21 @@ def test_public_url_with_a_path_names_what_works(tmp_path: Path) -> None:
         load(ConfigSource(file, {}))
 
 
-def test_fips_endpoint_of_the_environment_is_used(home: Home) -> None:
+def test_fips_endpoint_of_the_environment_is_used(installation: Installation) -> None:
     """Both clients take the SDK's address. Nothing answers here: the error names the host that is asked."""
-    home.change("destination", endpoint_url=None)
-    home.env |= {"AWS_USE_FIPS_ENDPOINT": "true", "HTTPS_PROXY": "http://127.0.0.1:9"}
-    assert "events-fips.eu-central-1.amazonaws.com" in home("check").output
+    installation.change("destination", endpoint_url=None)
+    installation.env |= {"AWS_USE_FIPS_ENDPOINT": "true", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    assert "events-fips.eu-central-1.amazonaws.com" in installation.run_command("check").output
 
 
-def test_empty_environment_of_cron_is_enough(home: Home) -> None:
-    home.env |= {"PATH": "/usr/bin:/bin", "LANG": "", "HOME": "/nonexistent", "TZ": "Nowhere/City", "COLUMNS": ""}
-    done = home("status")
+def test_empty_environment_of_cron_is_enough(installation: Installation) -> None:
+    installation.env |= {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "",
+        "HOME": "/nonexistent",
+        "TZ": "Nowhere/City",
+        "COLUMNS": "",
+    }
+    done = installation.run_command("status")
     assert done.code == 0, done
-    assert "Traceback" not in home("once").output
+    assert "Traceback" not in installation.run_command("once").output

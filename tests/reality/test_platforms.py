@@ -15,12 +15,13 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.conftest import alloy, bus, home, sealed
-from tests.e2e.harness import CommandResult, Home, fail, sent
+from tests.e2e.conftest import alloy, bus, installation, vault_secrets
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import CommandResult, Installation
 
-__all__ = ["alloy", "bus", "home", "sealed"]
+__all__ = ["alloy", "bus", "installation", "vault_secrets"]
 
 ARBITRARY_USER: Final = 1_000_650_000
 """A user id as OpenShift gives out: it has no name, and its group is 0."""
@@ -36,15 +37,15 @@ mounting = pytest.mark.skipif(not can_mount(), reason="left out: it needs root a
 
 
 def as_user(
-    home: Home, *command: str, mounts: str = "", user: int = ARBITRARY_USER, gone: tuple[str, ...] = ()
+    installation: Installation, *command: str, mounts: str = "", user: int = ARBITRARY_USER, gone: tuple[str, ...] = ()
 ) -> CommandResult:
     """Run a command as this user of group 0, after these mounts, which end with it. `gone` are unset variables.
 
     The Python and the checkout may be in a home folder that other users cannot enter. A read-only capability to pass
     folders stands for an image, in which everybody can.
     """
-    environment = {name: value for name, value in home.environment().items() if name not in gone}
-    program = " ".join([sys.executable, "-m", "forwarder", "-c", str(home.file), *command])
+    environment = {name: value for name, value in installation.environment().items() if name not in gone}
+    program = " ".join([sys.executable, "-m", "forwarder", "-c", str(installation.settings_file), *command])
     passing = (
         "--inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search"
     )
@@ -55,7 +56,7 @@ def as_user(
         text=True,
         timeout=60,
         env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        cwd=home.place,
+        cwd=installation.directory,
         check=False,
     )
     return CommandResult(done.returncode, done.stdout, done.stderr)
@@ -68,75 +69,81 @@ READ_ONLY_ROOT: Final = "mount --bind {place} {place}; mount -o remount,ro,bind 
 @mounting
 @pytest.mark.parametrize("gone", [(), ("HOME",), ("HOME", "PATH", "LANG")], ids=str)
 def test_arbitrary_user_on_a_read_only_root_sends(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, gone: tuple[str, ...]
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, gone: tuple[str, ...]
 ) -> None:
     """OpenShift and `read_only: true`: no name for the user, no home, no folder for temporary files."""
-    home.place.chmod(0o770)
+    installation.directory.chmod(0o770)
     fail(alloy, "a")
-    done = as_user(home, "once", mounts=READ_ONLY_ROOT.format(place=home.place), gone=gone)
+    done = as_user(installation, "once", mounts=READ_ONLY_ROOT.format(place=installation.directory), gone=gone)
     assert done.code == 0, done.output
     assert "Traceback" not in done.output
     assert sent(bus) == ["a"]
-    made = (home.place / "forwarder.db").stat()
+    made = (installation.directory / "forwarder.db").stat()
     assert (made.st_uid, made.st_mode & 0o077) == (ARBITRARY_USER, 0)
 
 
 @mounting
-def test_settings_of_a_read_only_folder_are_read(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_settings_of_a_read_only_folder_are_read(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """`ProtectSystem=strict` and ConfigMaps: the settings are elsewhere, and cannot be written."""
-    settings, state = home.place / "etc", home.place / "state"
+    settings, state = installation.directory / "etc", installation.directory / "state"
     settings.mkdir()
     state.mkdir(mode=0o770)
     state.chmod(0o770)
     for name in ("forwarder.keys", "forwarder.master-key"):
-        shutil.move(home.place / name, state / name)
-    home.change("vault", file=str(state / "forwarder.keys"), master_key_file=str(state / "forwarder.master-key"))
-    home.change("ledger", url=f"sqlite:///{state}/forwarder.db")
-    home.file = home.file.rename(settings / home.file.name)
+        shutil.move(installation.directory / name, state / name)
+    installation.change(
+        "vault", file=str(state / "forwarder.keys"), master_key_file=str(state / "forwarder.master-key")
+    )
+    installation.change("ledger", url=f"sqlite:///{state}/forwarder.db")
+    installation.settings_file = installation.settings_file.rename(settings / installation.settings_file.name)
     fail(alloy, "a")
     mounts = READ_ONLY_ROOT.format(place=state)
-    done = as_user(home, "once", mounts=mounts)
+    done = as_user(installation, "once", mounts=mounts)
     assert done.code == 0, done.output
     assert sent(bus) == ["a"]
-    refused = as_user(home, "disable", mounts=mounts)
+    refused = as_user(installation, "disable", mounts=mounts)
     assert refused.code != 0
     assert "Traceback" not in refused.output
-    assert str(home.file) in refused.err, refused.output
+    assert str(installation.settings_file) in refused.err, refused.output
 
 
 @mounting
-def test_state_that_cannot_be_written_is_named(home: Home) -> None:
+def test_state_that_cannot_be_written_is_named(installation: Installation) -> None:
     """A volume without write permission for the image's user: one error, no traceback."""
-    home.place.chmod(0o755)
+    installation.directory.chmod(0o755)
     for command in (("once",), ("run",), ("keys", "remove", "alloy-api-key"), ("disable",)):
-        done = as_user(home, *command, mounts="mount -o remount,ro,bind /")
+        done = as_user(installation, *command, mounts="mount -o remount,ro,bind /")
         assert done.code in {1, 75, 78}, (command, done)
         assert "Traceback" not in done.output, command
-        assert str(home.place) in done.output, (command, done)
+        assert str(installation.directory) in done.output, (command, done)
 
 
 @mounting
-def test_secrets_of_compose_open_the_vault(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_secrets_of_compose_open_the_vault(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """Compose mounts the master key read-only, with mode 0444 and another owner."""
-    folder = home.place / "secrets"
+    folder = installation.directory / "secrets"
     folder.mkdir(mode=0o755)
     handed = folder / "forwarder-master-key"
-    shutil.move(home.place / "forwarder.master-key", handed)
+    shutil.move(installation.directory / "forwarder.master-key", handed)
     handed.chmod(0o444)
-    home.place.chmod(0o770)
-    home.env["CREDENTIALS_DIRECTORY"] = str(folder)
+    installation.directory.chmod(0o770)
+    installation.env["CREDENTIALS_DIRECTORY"] = str(folder)
     fail(alloy, "a")
     mounts = f"mount --bind {handed} {handed}; mount -o remount,ro,bind {handed}"
-    done = as_user(home, "once", mounts=mounts)
+    done = as_user(installation, "once", mounts=mounts)
     assert done.code == 0, done.output
     assert sent(bus) == ["a"]
 
 
 @mounting
-def test_an_ipv6_only_host_serves_and_answers(home: Home) -> None:
+def test_an_ipv6_only_host_serves_and_answers(installation: Installation) -> None:
     """No address of IPv4 at all, not even loopback."""
-    home.change("web", listen="[::1]:8787", health_listen="[::]:8788")
-    program = f"{sys.executable} -m forwarder -c {home.file}"
+    installation.change("web", listen="[::1]:8787", health_listen="[::]:8788")
+    program = f"{sys.executable} -m forwarder -c {installation.settings_file}"
     script = f"""
         ip link set lo up && ip -4 addr flush dev lo
         {program} run 2>daemon.log & pid=$!
@@ -149,8 +156,8 @@ def test_an_ipv6_only_host_serves_and_answers(home: Home) -> None:
         capture_output=True,
         text=True,
         timeout=60,
-        env=home.environment(),
-        cwd=home.place,
+        env=installation.environment(),
+        cwd=installation.directory,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -160,9 +167,11 @@ def test_an_ipv6_only_host_serves_and_answers(home: Home) -> None:
     ]
 
 
-def test_no_terminal_and_closed_streams_are_no_fault(home: Home) -> None:
+def test_no_terminal_and_closed_streams_are_no_fault(installation: Installation) -> None:
     """A service manager may start a program without standard input, and cron closes what it does not read."""
-    script = f"{sys.executable} -m forwarder -c {home.file} once <&- >out 2>err"
-    done = subprocess.run(["/bin/sh", "-c", script], env=home.environment(), cwd=home.place, timeout=60, check=False)  # noqa: S603  # ours
-    assert done.returncode == 0, (home.place / "err").read_text()
-    assert "Traceback" not in (home.place / "err").read_text()
+    script = f"{sys.executable} -m forwarder -c {installation.settings_file} once <&- >out 2>err"
+    done = subprocess.run(  # noqa: S603  # ours
+        ["/bin/sh", "-c", script], env=installation.environment(), cwd=installation.directory, timeout=60, check=False
+    )
+    assert done.returncode == 0, (installation.directory / "err").read_text()
+    assert "Traceback" not in (installation.directory / "err").read_text()

@@ -12,10 +12,11 @@ from forwarder.alloy.decode import decode_page
 from forwarder.intake.classify import Classifier
 from forwarder.intake.transform import unredacted_error
 from forwarder.model import Classification
-from tests.e2e.harness import Home, detail, sent
+from tests.e2e.harness import detail, sent
 from tests.factories import some_settings
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 ERROR = {"message": "the shop answered 503", "httpCode": "503"}
 JS_START = "Fri Nov 20 2026 03:12:40 GMT+0000 (Coordinated Universal Time)"
@@ -81,7 +82,9 @@ def test_unreadable_stop_is_a_stop(start: str | None) -> None:
     assert verdict_of(record)[0] is Classification.FAILED
 
 
-def test_block_errors_in_runs_reach_the_bus(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_block_errors_in_runs_reach_the_bus(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     nested = {"HTTP Request": [{"startTime": 1, "executionStatus": "error", "error": ERROR}]}
     alloy.api.add("w", {"executionId": "deep-1", **TIMES, "finished": True, "results": nested})
     alloy.api.add(
@@ -94,7 +97,7 @@ def test_block_errors_in_runs_reach_the_bus(home: Home, alloy: FakeAlloy, bus: S
             "results": [{"blockId": "b-1", "error": "boom"}],
         },
     )
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["deep-1", "t-1"]
     assert detail(bus, "deep-1")["error"] == {"message": ERROR["message"], "code": "503", "blockId": "HTTP Request"}
     assert detail(bus, "t-1")["stoppedAt"] == "2026-11-20T03:12:59.000Z"
@@ -103,28 +106,34 @@ def test_block_errors_in_runs_reach_the_bus(home: Home, alloy: FakeAlloy, bus: S
 UNREADABLE = {"startedAt": "early", "stoppedAt": "late", "results": [{"blockId": "b", "error": "boom"}]}
 
 
-def test_feed_without_times_from_the_beginning_is_sent(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_feed_without_times_from_the_beginning_is_sent(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     alloy.api.add("w", {"executionId": "t-2", **UNREADABLE})
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["t-2"]
     assert detail(bus, "t-2")["stoppedAt"] is None
 
 
-def test_feed_without_times_from_now_is_failed(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("source", start_from="now")
+def test_feed_without_times_from_now_is_failed(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change("source", start_from="now")
     alloy.api.add("w", {"executionId": "t-3", **UNREADABLE})
-    done = home("once")
+    done = installation.run_command("once")
     assert done.code != 0
     assert "no time that can be read" in done.output
     assert 'start_from = "beginning"' in done.output
     assert sent(bus) == []
 
 
-def test_record_without_times_among_others_is_sent(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    home.change("source", start_from="now")
+def test_record_without_times_among_others_is_sent(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    installation.change("source", start_from="now")
     alloy.api.add("w", {"executionId": "t-4", **UNREADABLE})
     alloy.api.add("w", {"executionId": "old", **TIMES, "status": "success"})
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["t-4"]
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import PROGRAM, Home, detail
+from tests.e2e.harness import detail
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import PROGRAM, Installation
 
 MAX_PEAK_KIBIBYTES = 512 << 10
 NUMBERS = 15_000_000
@@ -39,14 +40,16 @@ PAYLOADS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize(
     "payload", [pytest.param(payload, marks=() if payload == "buffer" else pytest.mark.long) for payload in PAYLOADS]
 )
-def test_record_of_60_mb_stays_in_bounds(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, payload: str) -> None:
+def test_record_of_60_mb_stays_in_bounds(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, payload: str
+) -> None:
     times = b'"startedAt":"2026-11-20T03:12:40Z","stoppedAt":"2026-11-20T03:12:59Z"'
     block = b'{"blockId":"b","error":{"message":"boom"},"data":[[{"json":{"file":' + PAYLOADS[payload]() + b"}}]]}"
     raw = b'{"executionId":"big",' + times + b',"results":[' + block + b"]}"
     alloy.api.add("w", {"executionId": "big", "startedAt": "2026-11-20T03:12:40Z"}, raw=raw)
-    home.change("source", timeout="60s")
-    command = [*PROGRAM, "-c", str(home.file), "once"]
-    process = subprocess.Popen(command, env=home.environment(), cwd=home.place)  # noqa: S603  # the program under test
+    installation.change("source", timeout="60s")
+    command = [*PROGRAM, "-c", str(installation.settings_file), "once"]
+    process = subprocess.Popen(command, env=installation.environment(), cwd=installation.directory)  # noqa: S603  # the program under test
     peak = 0
     while process.poll() is None:  # the high-water mark only rises, and is gone when the process has ended
         peak = max(peak, _high_water(process.pid))

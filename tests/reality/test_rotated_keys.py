@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Home, fail, sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
+from tests.harness.installation import Installation
 
 pytestmark = pytest.mark.usefixtures("either_client")
 
@@ -31,17 +32,17 @@ def text_of(key: Key, profile: str = "default") -> str:
     )
 
 
-def in_credentials(home: Home, key: Key) -> None:
-    write(home.place / ".aws" / "credentials", text_of(key))
+def in_credentials(installation: Installation, key: Key) -> None:
+    write(installation.directory / ".aws" / "credentials", text_of(key))
 
 
-def in_config(home: Home, key: Key) -> None:
-    write(home.place / ".aws" / "config", text_of(key))
+def in_config(installation: Installation, key: Key) -> None:
+    write(installation.directory / ".aws" / "config", text_of(key))
 
 
-def in_a_named_file(home: Home, key: Key) -> None:
-    home.env |= {"AWS_SHARED_CREDENTIALS_FILE": str(home.place / "rotated"), "AWS_PROFILE": "prod"}
-    write(home.place / "rotated", text_of(key, "prod"))
+def in_a_named_file(installation: Installation, key: Key) -> None:
+    installation.env |= {"AWS_SHARED_CREDENTIALS_FILE": str(installation.directory / "rotated"), "AWS_PROFILE": "prod"}
+    write(installation.directory / "rotated", text_of(key, "prod"))
 
 
 def write(file: Path, text: str) -> None:
@@ -52,66 +53,65 @@ def write(file: Path, text: str) -> None:
     fresh.rename(file)
 
 
-@pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A vault with the key of the logs API alone."""
-    place = tmp_path_factory.mktemp("sealed")
-    maker = Home(place, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
-    maker.file.unlink()
-    assert maker("init").code == 0
-    assert maker("keys", "set", "alloy-api-key", stdin=API_KEY).code == 0
-    return place
+@pytest.fixture
+def vault_secrets() -> Mapping[str, str]:
+    """A vault without AWS keys: those are in the files of the AWS tools."""
+    return {"alloy-api-key": API_KEY}
 
 
 @pytest.mark.parametrize("renew", [in_credentials, in_config, in_a_named_file])
 def test_keys_renewed_in_a_file_need_no_restart(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, renew: Callable[[Home, Key], None]
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, renew: Callable[[Installation, Key], None]
 ) -> None:
     old, new = temporary(1), temporary(2)
     bus.keys = {old.id: old}
-    renew(home, old)
+    renew(installation, old)
     fail(alloy, "before")
-    with home.daemon() as daemon:
-        daemon.until(lambda: sent(bus) == ["before"])
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: sent(bus) == ["before"])
         bus.keys = {new.id: new}
         fail(alloy, "between")
-        daemon.logs("delivery backing off", "refuses the keys")
-        renew(home, new)
-        daemon.until(lambda: sent(bus) == ["before", "between"])
+        daemon.wait_for_log("delivery backing off", "refuses the keys")
+        renew(installation, new)
+        daemon.wait_until(lambda: sent(bus) == ["before", "between"])
         assert daemon.stop() == 0
     assert "pl4nted" not in daemon.log
-    assert home.counters()["pending"] == 0
+    assert installation.counters()["pending"] == 0
 
 
-def test_keys_beneath_a_role_are_read_again(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_keys_beneath_a_role_are_read_again(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """The role's own hour is over, too: its renewal is asked for with keys that are not valid any more."""
     old, new = temporary(1), temporary(2)
     bus.keys, bus.roles = {old.id: old}, {ROLE: None}
-    home.change("destination", role_arn=ROLE)
-    in_credentials(home, old)
+    installation.change("destination", role_arn=ROLE)
+    in_credentials(installation, old)
     fail(alloy, "before")
-    with home.daemon() as daemon:
-        daemon.until(lambda: sent(bus) == ["before"])
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: sent(bus) == ["before"])
         bus.keys = {new.id: new}
         fail(alloy, "between")
-        daemon.logs("delivery backing off", "AssumeRole with InvalidClientTokenId")
-        in_credentials(home, new)
-        daemon.until(lambda: sent(bus) == ["before", "between"], within=40)
+        daemon.wait_for_log("delivery backing off", "AssumeRole with InvalidClientTokenId")
+        in_credentials(installation, new)
+        daemon.wait_until(lambda: sent(bus) == ["before", "between"], within=40)
         assert daemon.stop() == 0
 
 
-def test_a_file_that_breaks_while_running_is_named(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_file_that_breaks_while_running_is_named(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     old, new = temporary(1), temporary(2)
     bus.keys = {old.id: old}
-    in_credentials(home, old)
+    in_credentials(installation, old)
     fail(alloy, "before")
-    with home.daemon() as daemon:
-        daemon.until(lambda: sent(bus) == ["before"])
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: sent(bus) == ["before"])
         bus.keys = {new.id: new}
-        write(home.place / ".aws" / "credentials", text_of(new)[:60])
+        write(installation.directory / ".aws" / "credentials", text_of(new)[:60])
         fail(alloy, "between")
-        daemon.logs("delivery backing off", ".aws/credentials")
-        in_credentials(home, new)
-        daemon.until(lambda: sent(bus) == ["before", "between"], within=40)
+        daemon.wait_for_log("delivery backing off", ".aws/credentials")
+        in_credentials(installation, new)
+        daemon.wait_until(lambda: sent(bus) == ["before", "between"], within=40)
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.log

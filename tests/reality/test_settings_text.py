@@ -10,10 +10,10 @@ from forwarder.errors import SettingsError
 from forwarder.settings import ConfigSource, load
 from forwarder.settings.load import unknown_variables
 from forwarder.settings.suggestions import suggest_for_variable
-from tests.e2e.conftest import alloy, bus, home, sealed
-from tests.e2e.harness import Home
+from tests.e2e.conftest import alloy, bus, installation, vault_secrets
+from tests.harness.installation import Installation
 
-__all__ = ["alloy", "bus", "home", "sealed"]
+__all__ = ["alloy", "bus", "installation", "vault_secrets"]
 
 GOOD = '[destination]\nevent_bus = "failures"\nregion = "eu-central-1"\n'
 PLANTED = "pl4nted-0123456789"
@@ -189,10 +189,10 @@ def test_secret_in_a_variable_is_sent_to_the_vault() -> None:
     assert suggest_for_variable("FORWARDER_SERVICE_HOST") == ""
 
 
-def test_switch_in_capitals_is_not_switched_in_vain(home: Home) -> None:
+def test_switch_in_capitals_is_not_switched_in_vain(installation: Installation) -> None:
     """`enable` once wrote a second line beside `Enabled = false`, which stayed in force."""
-    home.write("Enabled = false\n" + home.file.read_text().replace("enabled = true\n", ""))
-    checked = home("check")
+    installation.write("Enabled = false\n" + installation.settings_file.read_text().replace("enabled = true\n", ""))
+    checked = installation.run_command("check")
     assert checked.code == 78
     assert "did you mean enabled?" in checked.output
     assert "Traceback" not in checked.output

@@ -6,15 +6,15 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import CommandResult, Home, fail, numbered, sent, watermark
+from tests.e2e.harness import fail, numbered, sent, watermark
 from tests.fakes.actions import Action, Chunked, HttpResponse, Line, pieces
 from tests.fakes.alloy import FakeAlloy, bad_gzip
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import Request
+from tests.harness.installation import CommandResult, Installation
 
 BOM = b"\xef\xbb\xbf"
 JSON = {"Content-Type": "application/json"}
@@ -118,16 +118,16 @@ def apply_faults(forms: dict[str, Form | HttpResponse]) -> Callable[[Request], A
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[list[str]]:
+def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """One pass over a workflow for each form; the ids that were sent."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        home.change("source", workflows=[*READABLE])
+        installation = Installation(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        installation.change("source", workflows=[*READABLE])
         for name in READABLE:
             fail(alloy, *numbered(12, f"{name} "), workflow=name)
         alloy.always(apply_faults({**READABLE}))
-        done = home("once")
+        done = installation.run_command("once")
         assert done.code == 0, done.err
         yield sent(bus)
 
@@ -138,46 +138,46 @@ def test_response_in_this_form_is_read(read: list[str], form: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[tuple[Home, CommandResult, list[str]]]:
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, CommandResult, list[str]]]:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("named"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        home.change("source", workflows=[*NAMED])
+        installation = Installation(tmp_path_factory.mktemp("named"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        installation.change("source", workflows=[*NAMED])
         for name in NAMED:
             fail(alloy, f"{name} id", workflow=name)
         alloy.always(apply_faults({name: form for name, (form, _) in NAMED.items()}))
-        done = home("once", "--timeout", "2s")
-        yield home, done, sent(bus)
+        done = installation.run_command("once", "--timeout", "2s")
+        yield installation, done, sent(bus)
 
 
 @pytest.mark.parametrize("form", NAMED)
-def test_response_that_is_no_page_is_named(named: tuple[Home, CommandResult, list[str]], form: str) -> None:
-    home, done, ids = named
+def test_response_that_is_no_page_is_named(named: tuple[Installation, CommandResult, list[str]], form: str) -> None:
+    installation, done, ids = named
     lines = [str(line) for line in done.log if line.get("feed") == form]
     assert any(NAMED[form][1] in line for line in lines), lines
-    assert watermark(home, form) is None
+    assert watermark(installation, form) is None
     assert (done.code, ids) == (69, [])
     assert "s3cret" not in done.output
 
 
-def test_response_204_is_an_empty_page(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_response_204_is_an_empty_page(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     """Some frameworks answer an empty list so. The listing ends there; later failures are found."""
     fail(alloy, *numbered(10))
     alloy.always(lambda request: HttpResponse(204) if request.query["page"] != "0" else None)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == numbered(10)
     alloy.always(lambda _: HttpResponse(204))
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     alloy.clear()
     fail(alloy, "later", ago=1)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["later", *numbered(10)]
 
 
-def test_empty_rerun_response_is_not_sent_again(home: Home, alloy: FakeAlloy) -> None:
+def test_empty_rerun_response_is_not_sent_again(installation: Installation, alloy: FakeAlloy) -> None:
     """The run was begun. An error would make people begin another."""
     alloy.always(lambda request: HttpResponse(202) if request.method == "POST" else None)
     fail(alloy, "x")
-    done = home("rerun", "x", "--workflow", "w")
+    done = installation.run_command("rerun", "x", "--workflow", "w")
     assert done.code == 0, done.output
     assert sum(request.method == "POST" for request in alloy.requests) == 1

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import CommandResult, Home, fail, numbered, sent
+from tests.e2e.harness import fail, numbered, sent
 from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import CommandResult, Installation
 
 ERRORS: dict[str, Any] = {
     "success-false": {"success": False, "data": [], "message": "the store is away"},
@@ -35,13 +35,13 @@ EMPTY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def passed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[tuple[Home, CommandResult, list[str]]]:
+def passed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, CommandResult, list[str]]]:
     """Return one pass over a workflow for each error, which stands where the second page should be."""
     forms = ERRORS | EMPTY
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("errors"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        home.change("source", workflows=[*forms], page_size=2, requests_per_second=1000)
+        installation = Installation(tmp_path_factory.mktemp("errors"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        installation.change("source", workflows=[*forms], page_size=2, requests_per_second=1000)
         for name in forms:
             fail(alloy, *numbered(4, f"{name}-"), workflow=name)
         alloy.always(
@@ -51,7 +51,7 @@ def passed(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[t
                 else None
             )
         )
-        yield home, home("once"), sent(bus)
+        yield installation, installation.run_command("once"), sent(bus)
 
 
 def lines_of(done: CommandResult, feed: str) -> str:
@@ -59,7 +59,7 @@ def lines_of(done: CommandResult, feed: str) -> str:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_under_200_cuts_the_scan_short(passed: tuple[Home, CommandResult, list[str]], name: str) -> None:
+def test_error_under_200_cuts_the_scan_short(passed: tuple[Installation, CommandResult, list[str]], name: str) -> None:
     _, done, ids = passed
     assert "reports an error under a status of success" in lines_of(done, name)
     assert "the store is away" in lines_of(done, name) or name in ("ok-false", "with-a-secret")
@@ -68,21 +68,23 @@ def test_error_under_200_cuts_the_scan_short(passed: tuple[Home, CommandResult, 
     assert "pl4nted" not in done.output
 
 
-def test_error_under_200_leaves_the_watermark(passed: tuple[Home, CommandResult, list[str]]) -> None:
-    home, _, _ = passed
-    feeds = {feed["workflow_id"]: feed for feed in home("status", "--json").json()["feeds"]}
+def test_error_under_200_leaves_the_watermark(passed: tuple[Installation, CommandResult, list[str]]) -> None:
+    installation, _, _ = passed
+    feeds = {feed["workflow_id"]: feed for feed in installation.run_command("status", "--json").json()["feeds"]}
     assert {name for name in ERRORS if feeds[name]["watermark"]} == set()
     assert {name for name in EMPTY if not feeds[name]["watermark"]} == set()
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_fields_that_report_no_error_end_the_scan(passed: tuple[Home, CommandResult, list[str]], name: str) -> None:
+def test_fields_that_report_no_error_end_the_scan(
+    passed: tuple[Installation, CommandResult, list[str]], name: str
+) -> None:
     assert "poll aborted" not in lines_of(passed[1], name)
 
 
-def test_discovery_takes_no_error_for_no_users(home: Home, alloy: FakeAlloy) -> None:
-    home.change("source", workflows=None, discover=True)
+def test_discovery_takes_no_error_for_no_users(installation: Installation, alloy: FakeAlloy) -> None:
+    installation.change("source", workflows=None, discover=True)
     alloy.always(lambda _: HttpResponse(200, {}, b'{"success": false, "data": [], "message": "the store is away"}'))
-    done = home("once", "--timeout", "5s")
+    done = installation.run_command("once", "--timeout", "5s")
     assert done.code != 0
     assert "the store is away" in done.output

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from forwarder.demo.sample_data import execution
-from tests.e2e.harness import CommandResult, Home, fail, polls, sent
+from tests.e2e.harness import fail, polls, sent
 from tests.fakes.actions import HttpResponse, Raw
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import utc_now
+from tests.harness.installation import CommandResult, Installation
 
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
 JSON = {"Content-Type": "application/json"}
@@ -46,21 +47,21 @@ class Pass:
         return "".join(str(line) for line in self.done.log if line.get("feed") == workflow)
 
 
-def answered(place: Path, sealed: Path, answers: Mapping[str, HttpResponse | Raw]) -> Pass:
+def answered(place: Path, answers: Mapping[str, HttpResponse | Raw]) -> Pass:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(place, alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        home.change("source", workflows=[*answers, "w"])
+        installation = Installation(place, alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        installation.change("source", workflows=[*answers, "w"])
         fail(alloy, "x")
         alloy.always(lambda request: answers.get(request.path.split("/")[-2].replace("%20", " ")))
-        done = home("once", "--timeout", "2s")
+        done = installation.run_command("once", "--timeout", "2s")
         poll_counts = {name: polls(alloy, name.replace(" ", "%20")) for name in answers}
         return Pass(done, poll_counts, sent(bus))
 
 
 @pytest.fixture(scope="module")
-def firewalls(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Pass:
-    return answered(tmp_path_factory.mktemp("firewalls"), sealed, FIREWALLS)
+def firewalls(tmp_path_factory: pytest.TempPathFactory) -> Pass:
+    return answered(tmp_path_factory.mktemp("firewalls"), FIREWALLS)
 
 
 @pytest.mark.parametrize("name", FIREWALLS)
@@ -73,13 +74,15 @@ def test_403_without_json_is_an_outage(firewalls: Pass, name: str) -> None:
     assert "s3cret" not in firewalls.done.output
 
 
-def test_403_without_json_ends_with_the_outage(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_403_without_json_ends_with_the_outage(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     alloy.always(lambda _: HttpResponse(403, HTML, PAGE))
     fail(alloy, "x")
-    with home.daemon() as daemon:
-        daemon.logs("poll aborted", BETWEEN)
+    with installation.start() as daemon:
+        daemon.wait_for_log("poll aborted", BETWEEN)
         alloy.clear()
-        daemon.until(lambda: sent(bus) == ["x"])
+        daemon.wait_until(lambda: sent(bus) == ["x"])
         assert daemon.stop() == 0
 
 
@@ -95,19 +98,21 @@ def test_403_without_json_ends_with_the_outage(home: Home, alloy: FakeAlloy, bus
     ],
     ids=["401", "401 empty", "401 with HTML", "403", "403 undeclared", "403 empty"],
 )
-def test_refusal_of_the_api_itself_is_about_the_key(home: Home, alloy: FakeAlloy, answer: HttpResponse) -> None:
+def test_refusal_of_the_api_itself_is_about_the_key(
+    installation: Installation, alloy: FakeAlloy, answer: HttpResponse
+) -> None:
     alloy.always(lambda _: answer)
-    done = home("check")
+    done = installation.run_command("check")
     assert (done.code, "refuses the key" in done.out, "alloy-api-key" in done.out) == (77, True, True)
 
 
-def test_check_and_page_name_what_answered(home: Home, alloy: FakeAlloy) -> None:
+def test_check_and_page_name_what_answered(installation: Installation, alloy: FakeAlloy) -> None:
     alloy.always(lambda _: HttpResponse(403, HTML, PAGE))
-    done = home("check")
+    done = installation.run_command("check")
     assert (done.code, BETWEEN in done.out) == (69, True)
-    with home.daemon() as daemon:
-        daemon.logs("poll aborted", BETWEEN)
-        daemon.until(lambda: BETWEEN in home("status").out)
+    with installation.start() as daemon:
+        daemon.wait_for_log("poll aborted", BETWEEN)
+        daemon.wait_until(lambda: BETWEEN in installation.run_command("status").out)
         assert daemon.stop() == 0
 
 
@@ -140,8 +145,8 @@ OTHERS: dict[str, tuple[HttpResponse | Raw, tuple[str, ...]]] = {
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Pass:
-    return answered(tmp_path_factory.mktemp("others"), sealed, {name: answer for name, (answer, _) in OTHERS.items()})
+def others(tmp_path_factory: pytest.TempPathFactory) -> Pass:
+    return answered(tmp_path_factory.mktemp("others"), {name: answer for name, (answer, _) in OTHERS.items()})
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -152,37 +157,41 @@ def test_response_from_between_is_named(others: Pass, name: str) -> None:
     assert [text for text in ("s3cret", API_KEY, "\x1b") if text in others.done.output] == []
 
 
-def test_discovery_does_not_take_html_for_no_workflows(home: Home, alloy: FakeAlloy) -> None:
+def test_discovery_does_not_take_html_for_no_workflows(installation: Installation, alloy: FakeAlloy) -> None:
     """A user without workflows has a 404 of the API. A 404 page of a proxy says nothing about the user."""
-    home.change("source", workflows=None, discover=True)
+    installation.change("source", workflows=None, discover=True)
     alloy.api.add("v", execution("failed-status", id="x", started=utc_now()), user_id="u-1")
     alloy.always(lambda request: HttpResponse(404, HTML, PAGE) if "/workflows" in request.path else None)
-    done = home("once", "--timeout", "1s")
+    done = installation.run_command("once", "--timeout", "1s")
     assert (done.code, "404 with an HTML page" in done.err) == (69, True)
 
 
 @pytest.mark.parametrize("id_", [".", ".."])
-def test_dot_segments_are_not_sent(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, id_: str) -> None:
+def test_dot_segments_are_not_sent(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, id_: str
+) -> None:
     """Clients, proxies and servers remove them from a path, and another resource answers."""
-    home.change("source", workflows=[id_, "w"])
+    installation.change("source", workflows=[id_, "w"])
     fail(alloy, "x")
-    done = home("once", "--timeout", "1s")
+    done = installation.run_command("once", "--timeout", "1s")
     assert done.code == 78
     assert "workflow id that is part of an address" in done.output
     assert not alloy.requests
-    home.change("source", workflows=["w"])
-    assert home("rerun", id_, "--workflow", "w").code != 0
+    installation.change("source", workflows=["w"])
+    assert installation.run_command("rerun", id_, "--workflow", "w").code != 0
     assert not [request for request in alloy.requests if request.method == "POST"]
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["x"]
 
 
-def test_ids_that_resemble_dots_are_quoted_and_sent(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_ids_that_resemble_dots_are_quoted_and_sent(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     ids = [".w", "w.", "%2e%2e", "a\\..\\b"]
-    home.change("source", workflows=ids)
+    installation.change("source", workflows=ids)
     for id_ in ids:
         fail(alloy, f"of {id_}", workflow=id_)
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == sorted(f"of {id_}" for id_ in ids)
     assert {request.path.split("/")[3] for request in alloy.requests} == {
         ".w",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Home, fail, numbered, sent
+from tests.e2e.harness import fail, numbered, sent
 from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 FIELD = b'"executionId"'
 
@@ -40,16 +40,16 @@ def with_fragment(fragment: bytes) -> Callable[[HttpResponse], HttpResponse]:
 
 
 @pytest.fixture(scope="module")
-def sent_ids(tmp_path_factory: pytest.TempPathFactory, sealed: Path) -> Iterator[list[str]]:
+def sent_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Return the ids that one pass over a workflow for each part has sent."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        home = Home(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
-        home.copy_keys(sealed)
-        home.change("source", workflows=[*FRAGMENTS])
+        installation = Installation(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
+        installation.create_vault()
+        installation.change("source", workflows=[*FRAGMENTS])
         for name in FRAGMENTS:
             fail(alloy, *numbered(3, f"{name} "), workflow=name)
         alloy.always(lambda request: with_fragment(FRAGMENTS[request.path.split("/")[-2]]))
-        done = home("once")
+        done = installation.run_command("once")
         assert done.code == 0, done.err
         assert "one by one" not in done.err
         yield sent(bus)

@@ -12,18 +12,19 @@ from threading import Thread
 
 import pytest
 
-from tests.e2e.harness import Home, sent
+from tests.e2e.harness import sent
 from tests.fakes.actions import HttpResponse, Raw
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.certificates import DAY, Certificate, self_signed
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 PROXY_PASSWORD = "pr0xy-s3cret"
 
 
-def source_line(home: Home) -> str:
+def source_line(installation: Installation) -> str:
     """What `check` says about the logs API. No secret and no traceback may be in any of it."""
-    done = home("check")
+    done = installation.run_command("check")
     assert done.code in (69, 77)
     assert [text for text in (API_KEY, PROXY_PASSWORD, "Traceback") if text in done.output] == []
     lines = done.out.splitlines()
@@ -32,40 +33,40 @@ def source_line(home: Home) -> str:
 
 
 @contextmanager
-def served(home: Home, certificate: Certificate) -> Iterator[FakeAlloy]:
+def served(installation: Installation, certificate: Certificate) -> Iterator[FakeAlloy]:
     with FakeAlloy(tls=certificate.server) as alloy:
         alloy.api.add_workflow("w")
-        home.change("source", base_url=alloy.url)
+        installation.change("source", base_url=alloy.url)
         yield alloy
 
 
 @pytest.fixture
-def unknown(home: Home, tmp_path: Path) -> Iterator[Certificate]:
+def unknown(installation: Installation, tmp_path: Path) -> Iterator[Certificate]:
     """The logs API has a certificate that this machine does not trust."""
     certificate = self_signed(tmp_path)
-    with served(home, certificate):
+    with served(installation, certificate):
         yield certificate
 
 
-def test_untrusted_certificate_names_ssl_cert_file(home: Home, unknown: Certificate) -> None:
-    line = source_line(home)
+def test_untrusted_certificate_names_ssl_cert_file(installation: Installation, unknown: Certificate) -> None:
+    line = source_line(installation)
     assert "certificate is not trusted" in line
     assert "set SSL_CERT_FILE" in line
-    home.env = {"SSL_CERT_FILE": str(unknown.file)}
-    assert home("check").code == 0
+    installation.env = {"SSL_CERT_FILE": str(unknown.file)}
+    assert installation.run_command("check").code == 0
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "AWS_CA_BUNDLE"])
-def test_variable_of_other_programs_is_named(home: Home, unknown: Certificate, variable: str) -> None:
-    home.env = {variable: str(unknown.file)}
-    line = source_line(home)
+def test_variable_of_other_programs_is_named(installation: Installation, unknown: Certificate, variable: str) -> None:
+    installation.env = {variable: str(unknown.file)}
+    line = source_line(installation)
     assert f"{variable} is set, but has no effect here" in line
     assert f"set SSL_CERT_FILE too, to {unknown.file}" in line
 
 
-def test_empty_variable_is_not_blamed(home: Home, unknown: Certificate) -> None:
-    home.env = {"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": " "}
-    line = source_line(home)
+def test_empty_variable_is_not_blamed(installation: Installation, unknown: Certificate) -> None:
+    installation.env = {"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": " "}
+    line = source_line(installation)
     assert "set SSL_CERT_FILE to a PEM file" in line
     assert str(unknown.file) not in line
 
@@ -82,7 +83,7 @@ def test_empty_variable_is_not_blamed(home: Home, unknown: Certificate) -> None:
     ids=["missing", "folder", "empty", "DER", "key"],
 )
 def test_unusable_ssl_cert_file_is_named(
-    home: Home, unknown: Certificate, tmp_path: Path, content: bytes | str | None, cause: str
+    installation: Installation, unknown: Certificate, tmp_path: Path, content: bytes | str | None, cause: str
 ) -> None:
     assert unknown.file.exists()
     file = tmp_path / "ca.pem"
@@ -90,25 +91,27 @@ def test_unusable_ssl_cert_file_is_named(
         file.write_bytes(content)
     elif content:
         file.mkdir()
-    home.env = {"SSL_CERT_FILE": str(file)}
-    line = source_line(home)
+    installation.env = {"SSL_CERT_FILE": str(file)}
+    line = source_line(installation)
     assert f"SSL_CERT_FILE names {file}" in line
     assert cause in line
 
 
-def test_ssl_cert_dir_that_is_missing_is_named(home: Home, unknown: Certificate) -> None:
-    home.env = {"SSL_CERT_DIR": str(unknown.file.parent / "certs")}
-    line = source_line(home)
+def test_ssl_cert_dir_that_is_missing_is_named(installation: Installation, unknown: Certificate) -> None:
+    installation.env = {"SSL_CERT_DIR": str(unknown.file.parent / "certs")}
+    line = source_line(installation)
     assert "SSL_CERT_DIR names" in line
     assert "no directory" in line
 
 
-def test_ssl_cert_file_of_another_issuer_is_named(home: Home, unknown: Certificate, tmp_path: Path) -> None:
+def test_ssl_cert_file_of_another_issuer_is_named(
+    installation: Installation, unknown: Certificate, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     other = self_signed(tmp_path / "other")
-    home.env = {"SSL_CERT_FILE": str(other.file)}
+    installation.env = {"SSL_CERT_FILE": str(other.file)}
     assert unknown.file != other.file
-    line = source_line(home)
+    line = source_line(installation)
     assert f"add the issuer's certificate to {other.file}" in line
 
 
@@ -122,12 +125,12 @@ def test_ssl_cert_file_of_another_issuer_is_named(home: Home, unknown: Certifica
     ids=["expired", "not yet", "another"],
 )
 def test_invalid_certificate_has_its_own_words(
-    home: Home, tmp_path: Path, ended: timedelta, address: str, expected: tuple[str, ...]
+    installation: Installation, tmp_path: Path, ended: timedelta, address: str, expected: tuple[str, ...]
 ) -> None:
     certificate = self_signed(tmp_path, address=address, ended=ended)
-    home.env = {"SSL_CERT_FILE": str(certificate.file)}
-    with served(home, certificate):
-        line = source_line(home)
+    installation.env = {"SSL_CERT_FILE": str(certificate.file)}
+    with served(installation, certificate):
+        line = source_line(installation)
     assert [word for word in expected if word not in line] == []
     assert "SSL_CERT_FILE" not in line, "more trust fixes none of them"
 
@@ -163,47 +166,47 @@ def answering(data: bytes) -> Iterator[int]:
     ],
     ids=["HTTP", "SSH", "old TLS", "alert", "client certificate", "nothing"],
 )
-def test_failed_handshake_is_named(home: Home, data: bytes, expected: tuple[str, ...]) -> None:
+def test_failed_handshake_is_named(installation: Installation, data: bytes, expected: tuple[str, ...]) -> None:
     with answering(data) as port:
-        home.change("source", base_url=f"https://127.0.0.1:{port}")
-        line = source_line(home)
+        installation.change("source", base_url=f"https://127.0.0.1:{port}")
+        line = source_line(installation)
     assert [word for word in expected if word not in line] == []
 
 
-def test_unresolvable_host_is_named(home: Home) -> None:
-    home.change("source", base_url="https://nowhere.invalid")
-    line = source_line(home)
+def test_unresolvable_host_is_named(installation: Installation) -> None:
+    installation.change("source", base_url="https://nowhere.invalid")
+    line = source_line(installation)
     assert "nowhere.invalid:443" in line
     assert "cannot be resolved" in line
 
 
-def test_refused_connection_is_named(home: Home) -> None:
+def test_refused_connection_is_named(installation: Installation) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    home.change("source", base_url=f"http://127.0.0.1:{port}")
-    line = source_line(home)
+    installation.change("source", base_url=f"http://127.0.0.1:{port}")
+    line = source_line(installation)
     assert f"the logs API 127.0.0.1:{port}" in line
     assert "refused" in line
 
 
-def test_silent_host_is_named(home: Home) -> None:
+def test_silent_host_is_named(installation: Installation) -> None:
     with socket.socket() as full, socket.socket() as before:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         before.connect(full.getsockname())  # the kernel accepts no other
-        home.change("source", base_url=f"http://127.0.0.1:{full.getsockname()[1]}", timeout="300ms")
-        assert "timed out" in source_line(home)
+        installation.change("source", base_url=f"http://127.0.0.1:{full.getsockname()[1]}", timeout="300ms")
+        assert "timed out" in source_line(installation)
 
 
 @contextmanager
-def proxied(home: Home, answer: HttpResponse | Raw) -> Iterator[str]:
+def proxied(installation: Installation, answer: HttpResponse | Raw) -> Iterator[str]:
     """A proxy between here and the logs API; its host and port."""
     with FakeAlloy() as proxy:
         proxy.always(lambda _: answer)
         place = proxy.url.removeprefix("http://")
-        home.env = {"HTTPS_PROXY": f"http://someone:{PROXY_PASSWORD}@{place}"}
-        home.change("source", base_url="https://logs.example")
+        installation.env = {"HTTPS_PROXY": f"http://someone:{PROXY_PASSWORD}@{place}"}
+        installation.change("source", base_url="https://logs.example")
         yield place
 
 
@@ -221,9 +224,11 @@ def proxied(home: Home, answer: HttpResponse | Raw) -> Iterator[str]:
     ],
     ids=["407", "403", "502", "503", "closed"],
 )
-def test_refusing_proxy_is_named(home: Home, answer: HttpResponse | Raw, expected: tuple[str, ...]) -> None:
-    with proxied(home, answer) as place:
-        line = source_line(home)
+def test_refusing_proxy_is_named(
+    installation: Installation, answer: HttpResponse | Raw, expected: tuple[str, ...]
+) -> None:
+    with proxied(installation, answer) as place:
+        line = source_line(installation)
     assert [word for word in (*expected, place) if word not in line] == []
 
 
@@ -239,22 +244,24 @@ def test_refusing_proxy_is_named(home: Home, answer: HttpResponse | Raw, expecte
     ],
     ids=["refused", "unresolvable", "SOCKS", "SOCKS names", "FTP", "no port"],
 )
-def test_unusable_proxy_is_named(home: Home, proxy: str, expected: tuple[str, ...]) -> None:
-    home.env = {"HTTPS_PROXY": proxy.format(password=PROXY_PASSWORD)}
-    home.change("source", base_url="https://logs.example")
-    line = source_line(home)
+def test_unusable_proxy_is_named(installation: Installation, proxy: str, expected: tuple[str, ...]) -> None:
+    installation.env = {"HTTPS_PROXY": proxy.format(password=PROXY_PASSWORD)}
+    installation.change("source", base_url="https://logs.example")
+    line = source_line(installation)
     assert [word for word in expected if word not in line] == []
 
 
-def test_every_command_and_the_daemon_name_the_cause(home: Home, unknown: Certificate, bus: StrictEventBridge) -> None:
+def test_every_command_and_the_daemon_name_the_cause(
+    installation: Installation, unknown: Certificate, bus: StrictEventBridge
+) -> None:
     cause, fix = "its certificate is not trusted", "SSL_CERT_FILE"
-    done = home("once", "--timeout", "1s")
+    done = installation.run_command("once", "--timeout", "1s")
     assert (done.code, cause in done.err, fix in done.err) == (69, True, True)
-    done = home("logs", "w")
+    done = installation.run_command("logs", "w")
     assert (done.code, cause in done.err, fix in done.err) == (69, True, True)
-    with home.daemon() as daemon:
-        daemon.logs("poll aborted", cause, fix)
-        daemon.until(lambda: cause in home("status").out)
+    with installation.start() as daemon:
+        daemon.wait_for_log("poll aborted", cause, fix)
+        daemon.wait_until(lambda: cause in installation.run_command("status").out)
         assert daemon.stop() == 0
-    home.env = {"SSL_CERT_FILE": str(unknown.file)}
-    assert (home("once").code, sent(bus)) == (0, [])
+    installation.env = {"SSL_CERT_FILE": str(unknown.file)}
+    assert (installation.run_command("once").code, sent(bus)) == (0, [])

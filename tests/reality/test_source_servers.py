@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.harness import CommandResult, Home, fail, numbered, sent, watermark
+from tests.e2e.harness import fail, numbered, sent, watermark
 from tests.fakes.actions import Action, HttpResponse, Raw
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import Request
+from tests.harness.installation import CommandResult, Installation
 
 JSON = {"Content-Type": "application/json"}
 
@@ -57,13 +58,15 @@ def apply_faults(
 
 
 @pytest.fixture
-def many(home: Home, alloy: FakeAlloy) -> Callable[[dict[str, Callable[[HttpResponse], Action]]], CommandResult]:
+def many(
+    installation: Installation, alloy: FakeAlloy
+) -> Callable[[dict[str, Callable[[HttpResponse], Action]]], CommandResult]:
     def run(forms: dict[str, Callable[[HttpResponse], Action]]) -> CommandResult:
-        home.change("source", workflows=[*forms])
+        installation.change("source", workflows=[*forms])
         for name in forms:
             fail(alloy, name, workflow=name)
         alloy.always(apply_faults(forms))
-        return home("once")
+        return installation.run_command("once")
 
     return run
 
@@ -82,9 +85,9 @@ def test_invalid_http_is_named_without_its_bytes(many: Callable[..., CommandResu
 
 
 @pytest.mark.parametrize("status", [206, 304])
-def test_response_of_a_cache_is_named(home: Home, alloy: FakeAlloy, status: int) -> None:
+def test_response_of_a_cache_is_named(installation: Installation, alloy: FakeAlloy, status: int) -> None:
     alloy.always(lambda _: HttpResponse(status, JSON, b"" if status == 304 else b'{"data": []}'))
-    done = home("check")
+    done = installation.run_command("check")
     assert f"answered {status}" in done.out
     assert "a cache before the logs API" in done.out
     assert "redirect" not in done.out
@@ -103,31 +106,31 @@ class Cache:
         return self._stored[request.target]
 
 
-def test_page_in_a_cache_hides_no_failure(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_page_in_a_cache_hides_no_failure(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     alloy.always(Cache(alloy))
     fail(alloy, "first")
-    with home.daemon() as daemon:
-        daemon.until(lambda: sent(bus) == ["first"])
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: sent(bus) == ["first"])
         fail(alloy, "second")
-        daemon.until(lambda: sent(bus) == ["first", "second"])
+        daemon.wait_until(lambda: sent(bus) == ["first", "second"])
         assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize("status", [404, 416])
 def test_page_behind_the_last_that_is_missing_ends(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, status: int
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, status: int
 ) -> None:
-    home.change("source", page_size=2)
+    installation.change("source", page_size=2)
     fail(alloy, *numbered(4))
     answer = HttpResponse(status, JSON, b'{"detail": "Invalid page."}')
     alloy.always(lambda request: answer if request.query.get("page") not in ("0", "1") else None)
-    done = home("once")
+    done = installation.run_command("once")
     assert (done.code, sent(bus)) == (0, numbered(4))
-    assert watermark(home)
+    assert watermark(installation)
 
 
-def test_workflow_that_vanishes_while_read_is_named(home: Home, alloy: FakeAlloy) -> None:
-    home.change("source", page_size=2)
+def test_workflow_that_vanishes_while_read_is_named(installation: Installation, alloy: FakeAlloy) -> None:
+    installation.change("source", page_size=2)
     fail(alloy, *numbered(4))
     targets: list[str] = []
 
@@ -136,29 +139,33 @@ def test_workflow_that_vanishes_while_read_is_named(home: Home, alloy: FakeAlloy
         return HttpResponse(404, JSON, b"{}") if len(targets) > 1 else None
 
     alloy.always(gone)
-    done = home("once")
-    assert (done.code, "knows no workflow" in done.err, watermark(home)) == (69, True, None)
+    done = installation.run_command("once")
+    assert (done.code, "knows no workflow" in done.err, watermark(installation)) == (69, True, None)
 
 
-def test_page_that_comes_again_cuts_the_scan_short(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_page_that_comes_again_cuts_the_scan_short(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     """A page number behind the end gives the last page again: nothing says that the listing ended."""
-    home.change("source", page_size=2)
+    installation.change("source", page_size=2)
     fail(alloy, *numbered(4))
     alloy.always(
         lambda request: alloy.answer(request, page="1") if request.query.get("page") not in ("0", "1") else None
     )
-    done = home("once")
-    assert (done.code, sent(bus), watermark(home)) == (69, numbered(4), None)
+    done = installation.run_command("once")
+    assert (done.code, sent(bus), watermark(installation)) == (69, numbered(4), None)
     assert "the same page again" in done.err
 
 
-def test_403_with_a_time_is_a_limit_of_the_rate(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_403_with_a_time_is_a_limit_of_the_rate(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, "x")
     limited = HttpResponse(
         403, {**JSON, "Retry-After": "1"}, b'{"message": "You have exceeded a secondary rate limit"}'
     )
     alloy.next(limited, limited)
-    done = home("once")
+    done = installation.run_command("once")
     assert (done.code, sent(bus)) == (0, ["x"])
     assert "refuses the key" not in done.output
 
@@ -177,13 +184,15 @@ def test_403_with_a_time_is_a_limit_of_the_rate(home: Home, alloy: FakeAlloy, bu
         ("Wed, 21 Oct 2015 07:28:00 GMT", (0, 5)),
     ],
 )
-def test_retry_after_in_any_form_ends(home: Home, alloy: FakeAlloy, value: str, seconds: tuple[float, float]) -> None:
+def test_retry_after_in_any_form_ends(
+    installation: Installation, alloy: FakeAlloy, value: str, seconds: tuple[float, float]
+) -> None:
     """A time as a number of seconds since 1970 would stop all polls for an hour, read as a number of seconds."""
     now = int(time.time())
     limited = HttpResponse(429, {"Retry-After": value.format(now=now + 2, past=now - 60)})
     fail(alloy, "x")
     alloy.next(limited)
     started = time.monotonic()
-    done = home("once", "--timeout", "8s")
+    done = installation.run_command("once", "--timeout", "8s")
     assert (done.code == 0) == (seconds[1] < 60), done
     assert time.monotonic() - started > seconds[0] or done.code

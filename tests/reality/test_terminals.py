@@ -13,10 +13,10 @@ import pytest
 
 from forwarder.demo.sample_data import execution
 from forwarder.printable import escaped, printable
-from tests.e2e.harness import PROGRAM, Home
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import PROGRAM, Installation
 
 CLI = Path(__file__).parents[2] / "forwarder" / "cli"
 
@@ -24,39 +24,44 @@ HOSTILE = "line\nforged \x1b[31mred\x07 \u202egnp.exe\u2066 \x00 a\u200bb"
 """Line break, colour, bell, right-to-left override, isolate, NUL and a zero-width space."""
 
 
-def commands_of(home: Home, *words: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+def commands_of(installation: Installation, *words: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(  # noqa: S603  # the program under test
-        [*PROGRAM, "-c", str(home.file), *words],
-        capture_output=True, env=home.environment() | env, cwd=home.place, check=False, timeout=60,
+        [*PROGRAM, "-c", str(installation.settings_file), *words],
+        capture_output=True, env=installation.environment() | env, cwd=installation.directory, check=False, timeout=60,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "cp1252", "koi8-r", "shift_jis", "utf-16", "utf-8"])
-def test_check_in_any_encoding_prints_every_line(home: Home, encoding: str) -> None:
+def test_check_in_any_encoding_prints_every_line(installation: Installation, encoding: str) -> None:
     for words in (("check",), ("status",), ("--help",)):
-        done = commands_of(home, *words, env={"PYTHONIOENCODING": encoding})
+        done = commands_of(installation, *words, env={"PYTHONIOENCODING": encoding})
         assert b"Traceback" not in done.stderr, done
         assert done.stdout.decode(encoding if encoding != "ascii" else "utf-8")
 
 
-def test_check_in_latin_1_still_says_good_from_bad(home: Home) -> None:
-    text = commands_of(home, "check", env={"PYTHONIOENCODING": "latin-1"}).stdout.decode("latin-1")
+def test_check_in_latin_1_still_says_good_from_bad(installation: Installation) -> None:
+    text = commands_of(installation, "check", env={"PYTHONIOENCODING": "latin-1"}).stdout.decode("latin-1")
     assert "ok settings" in text
     assert "FAILED vault" in text or "ok vault" in text
 
 
-def test_output_to_a_full_disk_is_one_line(home: Home) -> None:
+def test_output_to_a_full_disk_is_one_line(installation: Installation) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(  # noqa: S603  # the program under test
-            [*PROGRAM, "schema"], stdout=full, stderr=subprocess.PIPE, env=home.environment(), check=False, timeout=60
+            [*PROGRAM, "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=installation.environment(),
+            check=False,
+            timeout=60,
         )
     assert done.returncode == 1
     assert done.stderr.decode() == "error: the output: No space left on device\n"
 
 
-def test_a_reader_that_leaves_early_is_no_error(home: Home) -> None:
+def test_a_reader_that_leaves_early_is_no_error(installation: Installation) -> None:
     with subprocess.Popen(  # noqa: S603  # the program under test
-        [*PROGRAM, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=home.environment()
+        [*PROGRAM, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=installation.environment()
     ) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -64,10 +69,10 @@ def test_a_reader_that_leaves_early_is_no_error(home: Home) -> None:
     assert (process.returncode, complaint) == (1, b"")
 
 
-def test_a_closed_standard_output_is_no_error(home: Home) -> None:
+def test_a_closed_standard_output_is_no_error(installation: Installation) -> None:
     done = subprocess.run(  # noqa: S603  # the program under test
         [*PROGRAM, "schema"], preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE,
-        env=home.environment(), check=False, timeout=60,
+        env=installation.environment(), check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -77,21 +82,25 @@ def add_hostile_failure(alloy: FakeAlloy) -> None:
     alloy.api.add("w", record | {"status": "error", "error": {"message": HOSTILE}})
 
 
-def test_a_hostile_error_reaches_no_terminal(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_a_hostile_error_reaches_no_terminal(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     add_hostile_failure(alloy)
     bus.next(entry_codes({0: "MalformedDetail"}))
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     for words in (("logs", "w"), ("logs", "w", "--json"), ("dead-letters", "list"), ("dead-letters", "list", "--json"),
                   ("dead-letters", "show", "e-1"), ("status",)):  # fmt: skip
-        done = home(*words)
+        done = installation.run_command(*words)
         assert done.code == 0, done
         assert not {character for character in done.output if not character.isprintable()} - {"\n"}, words
-    assert len(home("dead-letters", "list").out.splitlines()) == 2  # the header, and one line for the one dead letter
+    assert (
+        len(installation.run_command("dead-letters", "list").out.splitlines()) == 2
+    )  # the header, and one line for the one dead letter
 
 
-def test_json_output_keeps_every_character_of_an_error(home: Home, alloy: FakeAlloy) -> None:
+def test_json_output_keeps_every_character_of_an_error(installation: Installation, alloy: FakeAlloy) -> None:
     add_hostile_failure(alloy)
-    (record,) = home("logs", "w", "--json").json()
+    (record,) = installation.run_command("logs", "w", "--json").json()
     assert record["error"]["message"] == HOSTILE
 
 

@@ -8,10 +8,11 @@ from botocore.retries.standard import ThrottledRetryableChecker
 from forwarder.aws.request_errors import THROTTLING_CODES
 from forwarder.aws.responses import entry_outcome
 from forwarder.model import Retry
-from tests.e2e.harness import Home, fail, numbered, publishing, sent
+from tests.e2e.harness import fail, numbered, publishing, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes, refused
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
 
 CODES = ["ProvisionedThroughputExceededException", "SlowDown", "RequestThrottled", "ServiceUnavailableException"]
 ENDPOINT_DENIAL = (
@@ -32,31 +33,35 @@ def test_throttled_entry_counts_no_unclassified_attempt(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "SlowDown", "RequestThrottledException"])
-def test_throttled_request_settles_nothing(home: Home, alloy: FakeAlloy, bus: StrictEventBridge, code: str) -> None:
+def test_throttled_request_settles_nothing(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, code: str
+) -> None:
     """The code may come with status 400, as if the request were wrong."""
     fail(alloy, *numbered(3))
     bus.always(publishing(refused(400, code, "Rate exceeded")))
-    assert home("once", "--timeout", "3s").code == 69
-    assert (home.counters()["pending"], home.dead_letters()) == (3, [])
+    assert installation.run_command("once", "--timeout", "3s").code == 69
+    assert (installation.counters()["pending"], installation.dead_letters()) == (3, [])
     bus.clear()
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == numbered(3)
 
 
-def test_mixed_entries_are_settled_each_by_its_own(home: Home, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_mixed_entries_are_settled_each_by_its_own(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, *numbered(4))
     bus.next(entry_codes({1: "InternalFailure", 2: "ServiceUnavailable"}), entry_codes({0: "SlowDown"}))
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
     assert sent(bus) == numbered(4)
 
 
 @pytest.mark.parametrize("policy", ["VPC endpoint policy", "service control policy", "permissions boundary"])
 @pytest.mark.parametrize("status", [400, 403])
 def test_explicit_deny_pauses_and_is_named(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge, policy: str, status: int
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, policy: str, status: int
 ) -> None:
     fail(alloy, "x")
     bus.always(publishing(refused(status, "AccessDeniedException", f"{ENDPOINT_DENIAL} {policy}")))
-    done = home("once", "--timeout", "3s")
-    assert (done.code, home.counters()["pending"], home.dead_letters()) == (77, 1, [])
+    done = installation.run_command("once", "--timeout", "3s")
+    assert (done.code, installation.counters()["pending"], installation.dead_letters()) == (77, 1, [])
     assert f"an explicit deny in a {policy}" in done.output
