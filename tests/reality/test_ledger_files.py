@@ -148,7 +148,8 @@ def test_older_copy_over_a_running_ledger_is_failed(environment: Environment) ->
         daemon.wait_until(environment.has(*numbered(30)))
         assert daemon.stop() == 0
     with environment.installation.start() as daemon:
-        daemon.wait_until(lambda: recorded(environment) >= 31)
+        daemon.wait_for_log('"component": "ledger"', "HEALTHY")  # before, it would open the copy
+        assert recorded(environment) == 31
         environment.installation.ledger_file.write_bytes(backup)
         daemon.wait_until(failed(daemon), within=SOON)
         assert daemon.has_logged("older copy") or daemon.has_logged("truncated")
