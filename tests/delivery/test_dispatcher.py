@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from structlog.testing import capture_logs
 
 from forwarder.errors import BusMissing, DestinationRefused
 from forwarder.ledger import Counters
@@ -152,6 +153,18 @@ async def test_chaos_loses_no_entry_and_bounds_duplicates(bridge: StrictEventBri
         if served.fault and served.fault.delivered and not served.fault.codes
     )
     assert sum(counts.values()) - len(counts) <= lost
+
+
+async def test_unknown_outcome_is_logged_as_possible_duplicate(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("abc")
+        bridge.next(bus_faults.reset_after(delivered=True))
+        with capture_logs() as lines:
+            counters = await harness.send()
+    assert (counters.sent, sorted(delivered(bridge))) == (3, sorted("abcabc"))
+    (line,) = [line for line in lines if line["event"] == "possible duplicate"]
+    assert (line["log_level"], line["entries"]) == ("warning", 3)
+    assert line["reason"]
 
 
 async def test_undecodable_entry_is_dead_lettered_others_are_sent(bridge: StrictEventBridge, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from forwarder.errors import BusMissing
 from tests.delivery.harness import DeliveryHarness, delivered, delivery_harness
@@ -40,6 +41,32 @@ async def test_events_of_missing_bus_are_requeued_while_idle(bridge: StrictEvent
         running.cancel()
         await asyncio.wait({running})
     assert delivered(bridge) == ["a", "b"]
+
+
+async def test_missing_bus_is_logged(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await send_one_and_record_another_before_bus_vanishes(harness, bridge)
+        with capture_logs() as lines:
+            await harness.send()
+        logged = [line for line in lines if line["event"] == "events of missing bus requeued"]
+        assert [(line["log_level"], line["entries"]) for line in logged] == [("warning", 1)]
+        assert BUS in logged[0]["bus"]
+
+
+async def test_delivery_to_missing_bus_logs_its_pause(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    bridge.buses.discard(BUS)
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("a")
+        with capture_logs() as lines:
+            running = asyncio.create_task(harness.delivery.run())
+            await until(lambda: any(line["event"] == "delivery backing off" for line in lines))
+            running.cancel()
+            await asyncio.wait({running})
+    assert isinstance(harness.delivery.current_error, BusMissing)
+    (line, *_) = [line for line in lines if line["event"] == "delivery backing off"]
+    assert (line["log_level"], line["code"]) == ("warning", harness.delivery.current_error.code)
+    assert line["reason"] == harness.delivery.current_error.message
+    assert 0 < line["retry_in"] <= 2
 
 
 async def test_events_of_missing_bus_are_requeued_at_the_end(bridge: StrictEventBridge, tmp_path: Path) -> None:

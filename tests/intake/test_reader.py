@@ -43,6 +43,22 @@ async def test_a_deep_reading_goes_a_late_window_down(alloy: FakeAlloy, tmp_path
         assert await it.read() == []
 
 
+async def test_ordinary_scan_finds_unlisted_run_within_overlap(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """A run that started five minutes ago, was not listed while it ran, and failed now, is below newer runs."""
+    async with reader_harness(alloy, tmp_path, overlap="10m") as it:
+        for number in range(9):
+            it.add(f"s-{number}", "success", ago=MINUTE * number / 2)
+        for number in range(6):
+            it.add(f"old-{number}", "success", ago=MINUTE * (12 + number))
+        assert await it.read() == []
+        it.pages()
+        it.add("late", ago=5 * MINUTE, stopped=NOON)
+        it.add("too late", ago=20 * MINUTE, stopped=NOON)
+        assert await it.read() == ["late"]
+        assert it.pages() == ["0", "1", "2", "3", "4"]
+        assert await it.read(full_scan=True) == ["too late"]
+
+
 async def test_a_run_seen_while_it_ran_is_found_however_late_it_fails(alloy: FakeAlloy, tmp_path: Path) -> None:
     async with reader_harness(alloy, tmp_path) as it:
         it.add("slow", "running", ago=MINUTE)

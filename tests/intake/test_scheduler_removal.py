@@ -1,5 +1,7 @@
 """Feeds that are watched no more: read a last time, and then never again."""
 
+import asyncio
+
 import pytest
 
 from tests.intake.scheduler_harness import A, B, create_scheduler, is_nothing_due, wait_for_next
@@ -101,3 +103,18 @@ async def test_a_feed_that_goes_and_comes_while_it_is_read_still_has_one_reader(
     scheduler.record_success(A, 0)
     assert scheduler.feeds == [A]
     assert not await is_nothing_due(scheduler) or scheduler.trigger("a") == [A]
+
+
+async def test_end_of_last_poll_at_full_concurrency_wakes_next_feed() -> None:
+    scheduler, clock = create_scheduler(A, concurrency=1)
+    scheduler.record_success(await scheduler.claim_next(), 0)
+    scheduler.watch([B])
+    assert await scheduler.claim_next() == A
+    waiting = asyncio.create_task(scheduler.claim_next())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    before = clock.monotonic()
+    assert scheduler.record_success(A, 0) is None
+    assert await waiting == B
+    assert clock.monotonic() == before

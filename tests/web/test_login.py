@@ -166,3 +166,13 @@ def test_so_many_sessions_are_kept_and_the_one_idle_longest_makes_room() -> None
     sessions.create("digest")
     assert sessions.find(cookies[0], "digest")
     assert sessions.find(cookies[1], "digest") is None
+
+
+async def test_vault_that_cannot_be_read_is_logged_and_refuses_tokens(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        source, settings = client.context.config_source, client.context.settings()
+        source.path(settings.vault.file).write_text("not a vault")
+        with capture_logs() as lines:
+            assert (await client.log_in(client.token)).status != 303
+    logged = [line for line in lines if line["event"] == "cannot read tokens"]
+    assert {(line["log_level"], bool(line["reason"]), bool(line["hint"])) for line in logged} == {("error", True, True)}
