@@ -19,9 +19,10 @@ from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.errors import DestinationError, ForwarderError, LedgerError
 from forwarder.maintenance import Maintenance
 from forwarder.model import State
+from forwarder.runtime import background_tasks, handle_signals, tune_runtime
 from forwarder.settings import ConfigSource, load
 from forwarder.settings.watch import FileWatch
-from forwarder.supervisor import background_tasks, handle_signals, keep_running, tune_runtime
+from forwarder.supervisor import keep_running
 from forwarder.systemd import ServiceManager
 from forwarder.watchdog import Watchdog
 from forwarder.web.server import run_web_server

@@ -10,8 +10,8 @@ from forwarder.clock import Clock
 from forwarder.errors import DestinationUnavailable, ForwarderError
 from forwarder.ledger import Counters
 from forwarder.maintenance import Maintenance
+from forwarder.runtime import background_tasks, handle_signals
 from forwarder.settings import ConfigSource
-from forwarder.supervisor import background_tasks, handle_signals
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,7 @@
-"""The supervisor of the loops: it restarts a loop that fails or stalls, and handles signals."""
+"""The supervisor of the loops: it restarts a loop that fails or stalls."""
 
 import asyncio
-import gc
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -31,16 +26,6 @@ MAX_STALLS, STALL_WINDOW_SECONDS = 3, 3600.0
 
 MAX_CANCEL_SECONDS = 30.0
 """Time that a cancelled loop has to end."""
-
-READY_CHECK_INTERVAL_SECONDS = 0.1
-"""Time between two checks whether startup is complete."""
-
-SWITCH_INTERVAL_SECONDS = 0.0005
-"""The interpreter's thread switch interval, a tenth of the default.
-
-The event loop releases the GIL at each send, signature and receive. With the default, it would wait that long for the
-ledger's thread at each of them under load.
-"""
 
 
 class LoopStalled(Exception):
@@ -100,42 +85,3 @@ async def _run_watched(name: str, loop: Callable[[], Awaitable[None]], heartbeat
     if task.cancelled():
         raise RuntimeError("cancelled from inside")
     task.result()
-
-
-async def tune_runtime(is_ready: Callable[[], bool], clock: Clock) -> None:
-    """Tune the interpreter for the event loop: shorten thread switches, and freeze the objects made at startup.
-
-    Modules and clients live as long as the process. The garbage collector would traverse them again and again, and
-    block the event loop for up to a tenth of a second each time. Later objects are collected as usual.
-    """
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    while not is_ready():  # there is no event for it, and it takes about a second
-        await clock.sleep(READY_CHECK_INTERVAL_SECONDS)
-    gc.freeze()
-
-
-@asynccontextmanager
-async def background_tasks(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run tasks during a block, and cancel them at its end."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@contextmanager
-def handle_signals(*, stop: Callable[[], object], reload: Callable[[], object] | None = None) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop}
-    if reload is not None:
-        handlers[signal.SIGHUP] = reload
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)

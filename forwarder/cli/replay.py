@@ -13,9 +13,9 @@ from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
 from forwarder.ledger import Ledger, ReplayCounts, TimeWindow, is_running, ledger_file, open_ledger
+from forwarder.runtime import handle_signals
 from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.settings.duration import parse_duration, parse_start
-from forwarder.supervisor import handle_signals
 
 PROGRESS_INTERVAL_SECONDS = 0.2
 

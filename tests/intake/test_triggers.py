@@ -9,7 +9,7 @@ import pytest
 from forwarder.intake.scheduler import Scheduler
 from forwarder.intake.triggers import Triggers
 from forwarder.model import Feed
-from forwarder.supervisor import background_tasks
+from forwarder.runtime import background_tasks
 from tests.factories import some_settings
 from tests.virtual_clock import QuickClock
 
