@@ -26,7 +26,7 @@ from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.settlement import SettlementWriter
 from forwarder.errors import SettingsError, VaultError
 from forwarder.health import Health
-from forwarder.heartbeat import HeartbeatClock, Heartbeats
+from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
 from forwarder.ledger import Ledger, PollResult, RunningLock, ledger_file, open_ledger
 from forwarder.metrics import Metrics
@@ -171,21 +171,19 @@ async def open_app(
         raise SettingsError(
             f"ledger.url is in a folder that is not there: {folder}", hint="make it, or change ledger.url"
         )
-    heartbeats = Heartbeats()
-    heartbeat_clock = HeartbeatClock(clock, heartbeats)
     with RunningLock(ledger_file(config_source, settings)) as lock:
         async with open_ledger(config_source, settings, create=not lock.ledger_created, lock=lock) as ledger:
-            health = Health(heartbeat_clock.now)
+            health = Health(clock.now)
             wrapped_ledger = wrap_ledger(ledger)
             settlement_writer = SettlementWriter(
-                wrapped_ledger, heartbeat_clock, health, await wrapped_ledger.last_settlement_seq()
+                wrapped_ledger, clock, health, await wrapped_ledger.last_settlement_seq()
             )
             yield App(
                 config_source,
                 wrapped_ledger,
-                heartbeat_clock,
+                clock,
                 health,
-                heartbeats,
+                Heartbeats(),
                 Metrics(CODES),
                 settlement_writer,
                 config,

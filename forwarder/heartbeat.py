@@ -1,18 +1,20 @@
 """Detect stalled loops.
 
-Each use of a loop's clock is a heartbeat. A task that has sent none for longer than the longest expected operation, and
-is not sleeping, is stalled.
+A loop calls `beat()` at each turn, and `beat(seconds)` before a wait that can take longer than a few seconds. A task
+that has sent no heartbeat for longer than the longest expected operation, and is not in an announced wait, is stalled.
+
+`beat` finds the loop of the current task in a context variable, which the tasks of a loop inherit. So the circuit
+breaker, the rate limiter and the settlement writer send the heartbeats of whichever loop calls them, and commands
+without a supervisor need no second variant of these components.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
 from typing import Any
-
-from forwarder.clock import Clock
 
 MAX_WORK_SECONDS = 600.0
 """The default of the longest time between two heartbeats of a task: a request with all its timeouts, and more."""
@@ -20,7 +22,26 @@ MAX_WORK_SECONDS = 600.0
 MIN_SUSPENSION_SECONDS = 10.0
 """If two checks are this far apart, the process was suspended, and no loop is stalled."""
 
-_loop: ContextVar[str] = ContextVar("loop")
+INTERVAL_SECONDS = 60.0
+"""The interval of heartbeats during a wait without a known end."""
+
+_record: ContextVar[Callable[[float], None]] = ContextVar("record")
+"""The function that records a heartbeat for the loop of the current task."""
+
+
+def beat(wait_seconds: float = 0.0) -> None:
+    """Record a heartbeat of the current task, which may now wait for `wait_seconds`. Do nothing outside of a loop."""
+    if (record := _record.get(None)) is not None:
+        record(wait_seconds)
+
+
+async def wait_until_done(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Wait for tasks that send heartbeats of their own, however long they take. If cancelled, leave them running."""
+    unfinished = set(tasks)
+    while unfinished:
+        beat(INTERVAL_SECONDS)
+        _, unfinished = await asyncio.wait(unfinished, timeout=INTERVAL_SECONDS)
+    beat()
 
 
 @dataclass(slots=True)
@@ -30,7 +51,7 @@ class _Loop:
 
 
 class Heartbeats:
-    """The deadline of each task's next heartbeat, in real seconds, whatever clock the loops use."""
+    """The deadline of each task's next heartbeat, in real seconds, independent of the clock of the loops."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -42,8 +63,8 @@ class Heartbeats:
         """Run a loop as a task. The tasks that it creates belong to it."""
 
         async def named() -> None:
-            _loop.set(name)
-            self.beat()
+            _record.set(partial(self._record, name))
+            beat()
             await loop()
 
         task = asyncio.create_task(named(), name=name)
@@ -53,12 +74,6 @@ class Heartbeats:
     def stop_tracking(self, name: str) -> None:
         """Expect no more heartbeats of this loop."""
         self._loops.pop(name, None)
-
-    def beat(self, wait: float = 0.0) -> None:
-        """Record a heartbeat of the current task, which may now sleep for `wait` seconds."""
-        loop = self._loops.get(_loop.get(""))
-        if loop is not None and (task := _current_task()) is not None:
-            loop.deadlines[task] = self._monotonic() + wait + self.max_work_seconds
 
     def stalled(self) -> dict[str, list[asyncio.Task[Any]]]:
         """Return the stalled loops, each with its stalled tasks.
@@ -80,46 +95,17 @@ class Heartbeats:
                 stalled[name] = stalled_tasks
         return stalled
 
+    def _record(self, name: str, wait_seconds: float) -> None:
+        # By name: a task that an earlier run of the loop left behind belongs to the present one, which may wait for it.
+        if (loop := self._loops.get(name)) is not None and (task := asyncio.current_task()) is not None:
+            loop.deadlines[task] = self._monotonic() + wait_seconds + self.max_work_seconds
+
     def _extend_deadlines_after_suspension(self) -> None:
         now = self._monotonic()
         if (suspended_seconds := now - self._checked_at) > MIN_SUSPENSION_SECONDS:
             for loop in self._loops.values():
                 loop.deadlines = {task: deadline + suspended_seconds for task, deadline in loop.deadlines.items()}
         self._checked_at = now
-
-
-class HeartbeatClock:
-    """A clock that records a heartbeat with each call, so that no loop can forget to send one."""
-
-    def __init__(self, clock: Clock, heartbeats: Heartbeats) -> None:
-        self._clock = clock
-        self._heartbeats = heartbeats
-
-    def now(self) -> datetime:
-        self._heartbeats.beat()
-        return self._clock.now()
-
-    def monotonic(self) -> float:
-        self._heartbeats.beat()
-        return self._clock.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        self._heartbeats.beat(seconds)
-        await self._clock.sleep(seconds)
-        self._heartbeats.beat()
-
-    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        self._heartbeats.beat(seconds)
-        is_set = await self._clock.wait(event, seconds)
-        self._heartbeats.beat()
-        return is_set
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # a thread that does a part of a task's work
-        return None
 
 
 def task_location(task: asyncio.Task[Any]) -> str:

@@ -6,6 +6,7 @@ from itertools import takewhile
 
 import structlog
 
+from forwarder import heartbeat
 from forwarder.clock import Clock
 from forwarder.errors import LedgerError
 from forwarder.health import Health
@@ -47,6 +48,7 @@ class Maintenance:
         next_retention = 0.0
         await self.save_status()
         while True:
+            heartbeat.beat()
             now = self._clock.monotonic()
             if self._has_changed() or self._has_ledger_failed():
                 await self.save_status()

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import httpx
 from pydantic import SecretStr
 
-from forwarder import __version__
+from forwarder import __version__, heartbeat
 from forwarder.alloy.connections import Connections
 from forwarder.alloy.rate_limit import RateLimiter
 from forwarder.alloy.response_body import BoundedBody
@@ -22,8 +22,6 @@ from forwarder.settings.models import SourceSettings
 
 # A request whose bytes trickle is given up after this many of its time-outs.
 MAX_TIMEOUTS = 10
-
-HEARTBEAT_INTERVAL_SECONDS = 60.0
 
 CHUNKS_PER_ITERATION = 64
 """Chunks that are read before other tasks get a turn: httpx hands on all that one read brought without a pause."""
@@ -84,11 +82,11 @@ class HttpClient:
         return response
 
     async def _acquire_slot(self) -> None:
-        """All may wait as the API asked. A task that waits for them is not stalled, and reads the clock to show it."""
+        """Wait for a slot. The requests that hold the slots may wait for hours, if the API asked for it."""
         while self._slots.locked():
-            self._clock.monotonic()
+            heartbeat.beat(heartbeat.INTERVAL_SECONDS)
             with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_INTERVAL_SECONDS):
+                async with asyncio.timeout(heartbeat.INTERVAL_SECONDS):
                     await self._slots.acquire()
                     return
         await self._slots.acquire()

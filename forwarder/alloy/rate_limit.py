@@ -1,5 +1,6 @@
 """One pace for everything that is asked of the logs API."""
 
+from forwarder import heartbeat
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.metrics import Metrics
@@ -22,10 +23,12 @@ class RateLimiter:
     async def acquire(self) -> None:
         """Wait for a turn. Who wakes late loses it to nobody. A pause moves those that are to come."""
         while True:
+            heartbeat.beat()
             now = self._clock.monotonic()
             slot = max(self._next_slot, now)
             self._next_slot = slot + self._interval
             if slot > now:
+                heartbeat.beat(slot - now)
                 await self._clock.sleep(slot - now)
             if self._paused_until <= slot:
                 return

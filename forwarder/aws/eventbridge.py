@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import structlog
 
+from forwarder import heartbeat
 from forwarder.aws.credentials import Identity, client_config
 from forwarder.aws.current_keys import CurrentKeys
 from forwarder.aws.put_events import FrozenKeys, PutEventsClient
@@ -117,6 +118,7 @@ class EventBridgeBus:
     async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
         await self.verify()
         keys, put_events = await self._prepare()
+        heartbeat.beat()
         request = put_events(keys, [self._entry(event) for event in events])
         started_at = self._clock.monotonic()
         try:
@@ -150,6 +152,7 @@ class EventBridgeBus:
         if not self._needs_verification(force):
             return
         async with self._verify_lock:
+            heartbeat.beat()
             if not self._needs_verification(force):
                 return
             now, committed_seq = self._clock.monotonic(), self._committed_seq()

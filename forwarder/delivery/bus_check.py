@@ -6,6 +6,7 @@ keeps the verified settlement of each bus, so the check survives a restart, and 
 
 import structlog
 
+from forwarder import heartbeat
 from forwarder.aws.eventbridge import UNVERIFIABLE_CODES, Bus
 from forwarder.clock import Clock
 from forwarder.delivery.settlement import SettlementWriter
@@ -50,6 +51,7 @@ class BusCheck:
         self._next_check_at = float("inf")
         missing: BusMissing | None = None
         for name in await self._settlement_writer.unverified_buses():
+            heartbeat.beat()
             if name != self._bus.name:
                 await self._verify_other_bus(name)
                 continue

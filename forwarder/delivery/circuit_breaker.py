@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import Enum
 
+from forwarder import heartbeat
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 
@@ -56,12 +57,16 @@ class CircuitBreaker:
 
     async def acquire(self) -> Permit:
         while True:
+            heartbeat.beat()
             self._changed.clear()
             wait = self._retry_at - self._clock.monotonic()
-            if wait <= 0 and self._in_flight < self._concurrency:
-                self._in_flight += 1
-                return Permit(self._generation)
-            await self._clock.wait(self._changed, wait if wait > 0 else 60.0)
+            if wait <= 0:
+                if self._in_flight < self._concurrency:
+                    self._in_flight += 1
+                    return Permit(self._generation)
+                wait = heartbeat.INTERVAL_SECONDS
+            heartbeat.beat(wait)
+            await self._clock.wait(self._changed, wait)
 
     def release(self) -> None:
         self._in_flight -= 1

@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from forwarder import heartbeat
 from forwarder.aws.eventbridge import Bus
 from forwarder.clock import Clock
 from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
@@ -120,6 +121,7 @@ class Dispatcher:
     async def _fill_batcher(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send. Return False if there is nothing more to wait for."""
         while not (until_empty and self._should_give_up):
+            heartbeat.beat()
             self._wake_event.clear()
             if not self._batcher and (invalid := self._batcher.add(await self._claim())):
                 await self._dead_letter(invalid)
@@ -243,7 +245,7 @@ class Dispatcher:
             # What the other requests get accepted has to be requeued too, unless the bus was never verified.
             others = self._requests - {asyncio.current_task()}
             if others and self._bus.verified_seq is not None:
-                await asyncio.wait(others)
+                await heartbeat.wait_until_done(others)
             await self._bus_check.save()
             await self._bus_check.requeue(self._bus.name)
         finally:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from forwarder import heartbeat
 from forwarder.aws.eventbridge import Bus, PublishResult
 from forwarder.aws.responses import RequestRefusal
 from forwarder.delivery.batch import Batch
@@ -35,6 +36,7 @@ async def publish(bus: Bus, batch: Batch, refusal_tracker: RefusalTracker) -> As
     chunks, single_refusals, failed_chunks = [batch], [], []
     requests_before = refusal_tracker.requests
     while chunks:
+        heartbeat.beat()
         chunk = chunks.pop()
         number = refusal_tracker.next_request()
         result = await _publish_chunk(bus, chunk)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from forwarder import heartbeat
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import LedgerError
@@ -12,9 +13,6 @@ from forwarder.ledger import Ledger, Settlement
 from forwarder.model import State
 
 T = TypeVar("T")
-
-HEARTBEAT_INTERVAL_SECONDS = 60.0
-"""The interval of heartbeats while a write waits: a waiting task is not stalled."""
 
 
 class SettlementWriter:
@@ -60,8 +58,9 @@ class SettlementWriter:
 
     async def wait_until_ready(self) -> None:
         """Wait until no failed write is left: publishing more would risk more duplicates."""
-        while not (self.is_ready or await self._clock.wait(self._ready, HEARTBEAT_INTERVAL_SECONDS)):
-            pass
+        while not self.is_ready:
+            heartbeat.beat(heartbeat.INTERVAL_SECONDS)
+            await self._clock.wait(self._ready, heartbeat.INTERVAL_SECONDS)
 
     async def close(self, grace: float) -> int:
         """Wait for unfinished writes, at most `grace` seconds, and return how many were abandoned."""
@@ -76,9 +75,7 @@ class SettlementWriter:
         task = asyncio.create_task(self._until_committed(write))
         self._pending_writes.add(task)
         task.add_done_callback(self._finish_write)
-        while not task.done():
-            await asyncio.wait({task}, timeout=HEARTBEAT_INTERVAL_SECONDS)  # which leaves it alone if we are cancelled
-            self._clock.monotonic()  # a heartbeat: a task that waits for a full disk is not stalled
+        await heartbeat.wait_until_done([task])  # a write that waits for a full disk is not stalled
         return task.result()
 
     def _finish_write(self, task: asyncio.Task[Any]) -> None:
@@ -89,9 +86,12 @@ class SettlementWriter:
     async def _until_committed(self, write: Callable[[], Awaitable[T]]) -> T:
         backoff = Backoff(base=0.1, cap=5.0)
         while True:
+            heartbeat.beat()
             try:
                 return await write()
             except LedgerError as error:
                 self._ready.clear()
                 self._health.report("ledger", State.FAILED, error.message, error.hint)
-                await self._clock.sleep(backoff.next())
+                wait = backoff.next()
+                heartbeat.beat(wait)
+                await self._clock.sleep(wait)

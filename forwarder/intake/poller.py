@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from forwarder import heartbeat
 from forwarder.alloy.client import LogsClient
 from forwarder.alloy.discovery import Discovery
 from forwarder.backoff import Backoff
@@ -103,11 +104,14 @@ class Poller:
         interval_seconds = self._settings.discover_interval.total_seconds()
         backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=interval_seconds, floor=1.0)
         while True:
+            heartbeat.beat()
             problem = self._source_health.discovery_error = await self._discover()
             self._source_health.report(len(self.scheduler))
             if problem is None:
                 backoff.reset()
-            await self._clock.sleep(backoff.next() if problem else interval_seconds)
+            wait = backoff.next() if problem else interval_seconds
+            heartbeat.beat(wait)
+            await self._clock.sleep(wait)
 
     async def _discover(self) -> SourceError | None:
         """Watch what there is; what kept it from being complete."""
@@ -138,6 +142,7 @@ class Poller:
             self._health.report(COMPONENT, State.FAILED, NO_WORKFLOWS, NO_WORKFLOWS_HINT)
 
     async def _poll(self, feed: Feed, *, full_scan: bool = False) -> ForwarderError | None:
+        heartbeat.beat()
         started = self._clock.monotonic()
         try:
             summary = await self._reader.read(feed, full_scan=full_scan)

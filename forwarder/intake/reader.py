@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from forwarder import heartbeat
 from forwarder.alloy.client import LogsClient, Page
 from forwarder.alloy.decode import Records, RejectedRecord
 from forwarder.backoff import Backoff
@@ -113,6 +114,7 @@ class Reader:
         counts = _Counts()
         number = pages = 0
         while True:
+            heartbeat.beat()
             scan.advance(page)
             failed = scan.select(page.records.executions, self._classifier)
             self._require_times(scan)
@@ -167,6 +169,7 @@ class Reader:
     async def _record(self, feed: Feed, entries: list[Entry], new_checkpoint: Checkpoint | None) -> int:
         if not entries and new_checkpoint is None:
             return 0
+        heartbeat.beat()
         new = await self._ledger.record(feed, entries, now=self._clock.now(), checkpoint=new_checkpoint)
         if new:
             self._on_recorded()
@@ -213,7 +216,9 @@ class Reader:
                 if attempts_left == 0 or error.retry_after > MAX_WAIT_SECONDS:
                     raise
                 if not error.retry_after:  # else the client itself holds the next request
-                    await self._clock.sleep(backoff.next())
+                    wait = backoff.next()
+                    heartbeat.beat(wait)
+                    await self._clock.sleep(wait)
         raise AssertionError("the last try returns or raises")
 
     def _is_full_scan_due(self, checkpoint: Checkpoint, now: datetime) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 
+from forwarder import heartbeat
 from forwarder.backoff import jitter, max_wait
 from forwarder.clock import Clock
 from forwarder.model import Feed
@@ -92,12 +93,14 @@ class Scheduler:
     async def claim_next(self) -> Feed:
         """Claim the next feed as soon as one is due. End the claim with `record_success` or `record_failure`."""
         while True:
+            heartbeat.beat()
             self._changed.clear()
             feed, wait = self._pop_due()
             if feed is not None:
                 self._polling.add(feed)
                 self._states[feed].poll_started_at = self._clock.monotonic()
                 return feed
+            heartbeat.beat(wait)
             await self._clock.wait(self._changed, wait)
 
     def record_success(self, feed: Feed, arrivals: int) -> float | None:

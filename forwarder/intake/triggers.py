@@ -7,6 +7,7 @@ the logs API lists the execution.
 import asyncio
 from dataclasses import dataclass
 
+from forwarder import heartbeat
 from forwarder.clock import Clock
 from forwarder.intake.scheduler import Scheduler
 from forwarder.model import Feed
@@ -53,12 +54,14 @@ class Triggers:
     async def run(self) -> None:
         """Poll again what is pending, until cancelled."""
         while True:
+            heartbeat.beat()
             self._changed.clear()
             now = self._clock.monotonic()
             for feed, pending in list(self._pending.items()):
                 if now >= pending.next_recheck_at:
                     self._recheck(feed, pending)
             next_at = min((pending.next_recheck_at for pending in self._pending.values()), default=now + IDLE_SECONDS)
+            heartbeat.beat(next_at - now)
             await self._clock.wait(self._changed, next_at - now)
 
     def _recheck(self, feed: Feed, pending: _PendingTrigger) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from forwarder import heartbeat
 from forwarder.clock import Clock
 
 CHECK_INTERVAL_SECONDS = 0.4
@@ -27,10 +28,12 @@ class FileWatch:
         """Wait until the files are not what they were at the last call and have come to rest, or until an event."""
         wake = or_when or asyncio.Event()
         while (found := self._fingerprint()) == self._known:
+            heartbeat.beat()
             if await clock.wait(wake, CHECK_INTERVAL_SECONDS):
                 wake.clear()
                 return
         while True:
+            heartbeat.beat()
             await clock.sleep(SETTLE_SECONDS)
             latest = self._fingerprint()
             if latest == found:
