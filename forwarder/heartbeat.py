@@ -2,6 +2,7 @@
 
 A loop calls `beat()` at each turn, and `beat(seconds)` before a wait that can take longer than a few seconds. A task
 that has sent no heartbeat for longer than the longest expected operation, and is not in an announced wait, is stalled.
+A task that only waits for its own tasks announces a wait without end, because each of these sends heartbeats.
 
 `beat` finds the loop of the current task in a context variable, which the tasks of a loop inherit. So the circuit
 breaker, the rate limiter and the settlement writer send the heartbeats of whichever loop calls them, and commands
@@ -12,7 +13,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -44,18 +44,12 @@ async def wait_until_done(tasks: Iterable[asyncio.Task[Any]]) -> None:
     beat()
 
 
-@dataclass(slots=True)
-class _Loop:
-    root: asyncio.Task[Any]
-    deadlines: dict[asyncio.Task[Any], float] = field(default_factory=dict)
-
-
 class Heartbeats:
     """The deadline of each task's next heartbeat, in real seconds, independent of the clock of the loops."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._loops: dict[str, _Loop] = {}
+        self._deadlines: dict[str, dict[asyncio.Task[Any], float]] = {}
         self._checked_at = monotonic()
         self.max_work_seconds = MAX_WORK_SECONDS
 
@@ -67,44 +61,36 @@ class Heartbeats:
             beat()
             await loop()
 
-        task = asyncio.create_task(named(), name=name)
-        self._loops[name] = _Loop(task)
-        return task
+        self._deadlines[name] = {}
+        return asyncio.create_task(named(), name=name)
 
     def stop_tracking(self, name: str) -> None:
         """Expect no more heartbeats of this loop."""
-        self._loops.pop(name, None)
+        self._deadlines.pop(name, None)
 
     def stalled(self) -> dict[str, list[asyncio.Task[Any]]]:
-        """Return the stalled loops, each with its stalled tasks.
-
-        The first task of a loop may wait for the tasks that it created, as long as they send heartbeats.
-        """
+        """Return the stalled loops, each with its stalled tasks."""
         self._extend_deadlines_after_suspension()
         now = self._monotonic()
         stalled: dict[str, list[asyncio.Task[Any]]] = {}
-        for name, loop in self._loops.items():
-            loop.deadlines = {task: deadline for task, deadline in loop.deadlines.items() if not task.done()}
-            others = loop.deadlines.keys() - {loop.root}
-            stalled_tasks = [
-                task
-                for task, deadline in loop.deadlines.items()
-                if deadline < now and not (task is loop.root and others)
-            ]
-            if stalled_tasks:
+        for name, deadlines in self._deadlines.items():
+            for task in [task for task in deadlines if task.done()]:
+                del deadlines[task]
+            if stalled_tasks := [task for task, deadline in deadlines.items() if deadline < now]:
                 stalled[name] = stalled_tasks
         return stalled
 
     def _record(self, name: str, wait_seconds: float) -> None:
         # By name: a task that an earlier run of the loop left behind belongs to the present one, which may wait for it.
-        if (loop := self._loops.get(name)) is not None and (task := asyncio.current_task()) is not None:
-            loop.deadlines[task] = self._monotonic() + wait_seconds + self.max_work_seconds
+        if (deadlines := self._deadlines.get(name)) is not None and (task := asyncio.current_task()) is not None:
+            deadlines[task] = self._monotonic() + wait_seconds + self.max_work_seconds
 
     def _extend_deadlines_after_suspension(self) -> None:
         now = self._monotonic()
         if (suspended_seconds := now - self._checked_at) > MIN_SUSPENSION_SECONDS:
-            for loop in self._loops.values():
-                loop.deadlines = {task: deadline + suspended_seconds for task, deadline in loop.deadlines.items()}
+            for deadlines in self._deadlines.values():
+                for task in deadlines:
+                    deadlines[task] += suspended_seconds
         self._checked_at = now
 
 

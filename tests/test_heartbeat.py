@@ -89,7 +89,7 @@ async def test_beat_after_an_announced_wait_ends_the_announcement() -> None:
 
 
 async def test_working_tasks_do_not_hide_a_hanging_one() -> None:
-    """A loop may wait for the tasks that it created as long as all of them send heartbeats."""
+    """A loop may wait for the tasks that it created without an end, because they send heartbeats."""
     harness = HeartbeatHarness()
 
     async def works() -> None:
@@ -101,6 +101,7 @@ async def test_working_tasks_do_not_hide_a_hanging_one() -> None:
         async with asyncio.TaskGroup() as group:
             for each in tasks:
                 group.create_task(each())  # type: ignore[arg-type]  # coroutine functions, both
+            heartbeat.beat(float("inf"))
 
     healthy = await harness.begin(lambda: root(works, works), "bus")
     hanging = await harness.begin(lambda: root(works, harness.hangs), "source")

@@ -74,6 +74,7 @@ class Poller:
             if self._settings.discover:
                 tasks.create_task(self._run_discovery())
             tasks.create_task(self._poll_due_feeds())
+            heartbeat.beat(float("inf"))  # each of these tasks sends heartbeats
 
     async def run_once(self) -> list[ForwarderError]:
         """Read every feed, going deep; what went wrong."""

@@ -1,0 +1,285 @@
+"""The loops of the daemon in virtual time, on stubs whose operations take no time, fail, or never return."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self, cast
+
+import httpx
+import msgspec
+import pytest
+from pydantic import SecretStr
+
+from forwarder.alloy import http_client
+from forwarder.alloy.client import LogsClient
+from forwarder.alloy.responses import ApiResponse
+from forwarder.aws.eventbridge import Bus, Event, PublishResult
+from forwarder.clock import SystemClock
+from forwarder.delivery.dispatcher import Dispatcher
+from forwarder.delivery.settlement import SettlementWriter
+from forwarder.demo.sample_data import execution
+from forwarder.errors import BusMissing, LedgerUnavailable
+from forwarder.health import Health
+from forwarder.intake.poller import Poller
+from forwarder.ledger import Ledger
+from forwarder.maintenance import Maintenance
+from forwarder.metrics import Metrics
+from forwarder.model import Accepted, Checkpoint, ClaimedEntry, Outcome, Unknown
+from forwarder.settings.watch import FileWatch
+from tests.clocks import NOON
+from tests.samples import FEED, entry, some_settings
+
+Loop = Callable[[], Awaitable[None]]
+
+BUS, OTHER_BUS = "eu-central-1/own", "eu-central-1/other"
+ENTRIES = 25
+
+
+@dataclass
+class Steps:
+    """The operations that the loops await, by name. `hang_at` is the one that never returns."""
+
+    hang_at: str = ""
+    seen: dict[str, int] = field(default_factory=dict)
+    hung_until: float = float("inf")
+    """The end of the wait that was announced before the operation that hangs."""
+
+    async def take(self, name: str, wait_seconds: float = 0.0) -> None:
+        self.seen[name] = self.seen.get(name, 0) + 1
+        if name == self.hang_at:
+            if self.seen[name] == 1:
+                self.hung_until = asyncio.get_running_loop().time() + wait_seconds
+            await asyncio.Event().wait()
+
+
+class VirtualClock(SystemClock):
+    """A clock of the virtual loop. A wait is a step named after the function that waits."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._steps.take(sys._getframe(1).f_code.co_qualname, seconds)  # noqa: SLF001  # a documented function
+        await super().sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        await self._steps.take(sys._getframe(1).f_code.co_qualname, seconds)  # noqa: SLF001  # as above
+        return await super().wait(event, seconds)
+
+
+class Stub:
+    """An object whose operations are steps with these results. A result is a function, which may raise."""
+
+    def __init__(self, steps: Steps, results: Mapping[str, Callable[..., object]], **attributes: object) -> None:
+        self._steps = steps
+        self._results = results
+        self.__dict__.update(attributes)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        result = self._results[name]
+
+        async def call(*arguments: object, **options: object) -> object:
+            await self._steps.take(name)
+            return result(*arguments, **options)
+
+        return call
+
+
+class StubConnections:
+    """A logs API that lists a failed execution in each workflow and two users, or sends `response` to every request."""
+
+    steps = Steps()
+    response: ApiResponse | None = None
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def fetch(self, _: str, target: str, __: object) -> ApiResponse:
+        path, _, query = target.partition("?")
+        kind = path.strip("/").rpartition("/")[2]
+        await self.steps.take(kind)
+        if self.response:
+            return self.response
+        failed = execution("failed-status", id=path, started=NOON, stopped=NOON, payload={})
+        data: Mapping[str, list[Any]] = {
+            "users": [{"userId": "u-1"}, {"userId": "u-2"}],
+            "workflows": [{"workflowId": f"w-{query}"}],
+            "logs": [failed] if "page=0" in query else [],
+        }
+        return ApiResponse(200, httpx.Headers(), msgspec.json.encode({"data": data[kind]}))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A loop to run, and the time after which it is in the state that the scenario is about."""
+
+    loop: str
+    hours: float
+    open: Callable[[Steps, Path], AbstractAsyncContextManager[Loop]]
+
+
+@asynccontextmanager
+async def _intake(steps: Steps, response: ApiResponse | None, **source: Any) -> AsyncIterator[Loop]:
+    settings = some_settings(
+        source={"workflows": [f"w-{n}" for n in range(6)], "discover": True, "concurrency": 2, **source}
+    )
+    ledger = Stub(
+        steps,
+        {
+            "feeds": list,
+            "discovered_at": lambda: None,
+            "add_feeds": lambda *_, **__: None,
+            "checkpoint": lambda _: Checkpoint(floor=NOON - timedelta(days=1)),
+            "known_ids": lambda _: set[str](),
+            "record": lambda _, entries, **__: len(entries),
+        },
+    )
+    clock = VirtualClock(steps)
+    connections = type("Connections", (StubConnections,), {"steps": steps, "response": response})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http_client, "Connections", connections)
+        async with LogsClient(settings.source, SecretStr("key"), clock) as client:
+            health = Health(clock.now)
+            yield Poller(client, cast("Ledger", ledger), settings, clock, health, Metrics(), lambda: None).run
+
+
+def quiet_source(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
+    return _intake(steps, None, max_interval="1h", discover_interval="3h", requests_per_second=1)
+
+
+def limited_source(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
+    return _intake(steps, ApiResponse(429, httpx.Headers({"retry-after": "3600"}), b""))
+
+
+def _publish_accepted(events: list[Event]) -> PublishResult:
+    return PublishResult([Accepted("id") for _ in events])
+
+
+def _publish_unknown(events: list[Event]) -> PublishResult:
+    outcomes: list[Outcome] = [Unknown("no response") for _ in events]
+    return PublishResult(outcomes)
+
+
+def _disk_full(*_: object, **__: object) -> int:
+    raise LedgerUnavailable("the disk is full")
+
+
+class _PublishUntilMissing:
+    """One request is accepted. The next ones find that the bus is missing."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+
+    def __call__(self, events: list[Event]) -> PublishResult:
+        self._requests += 1
+        if self._requests > 1:
+            raise BusMissing("the bus is missing", code="missing")
+        return _publish_accepted(events)
+
+
+@asynccontextmanager
+async def _delivery(
+    steps: Steps,
+    *,
+    publish: Callable[[list[Event]], PublishResult] = _publish_accepted,
+    **ledger: Callable[..., object],
+) -> AsyncIterator[Loop]:
+    pending = [ClaimedEntry(n, entry(f"e-{n}", feed=FEED)) for n in range(ENTRIES)]
+
+    def claim(limit: int, **_: object) -> list[ClaimedEntry]:
+        claimed = pending[:limit]
+        del pending[:limit]
+        return claimed
+
+    def verify(*, force: bool = False) -> None:
+        if force:
+            raise BusMissing("the bus is missing", code="missing")
+
+    def release(tokens: list[int]) -> None:
+        pending.extend(ClaimedEntry(n, entry(f"e-{n}", feed=FEED)) for n in tokens)
+
+    results: dict[str, Callable[..., object]] = {
+        "claim": claim,
+        "next_due": lambda: NOON + timedelta(days=2),
+        "settle": lambda settlements, **_: len(settlements),
+        "save_bus_verified": lambda *_: None,
+        "unverified_buses": lambda: [BUS, OTHER_BUS],
+        "requeue": lambda *_, **__: 0,
+    }
+    clock = VirtualClock(steps)
+    health = Health(clock.now)
+    store = cast("Ledger", Stub(steps, results | ledger, release=release))
+    bus = cast(
+        "Bus",
+        Stub(steps, {"verify": verify, "verify_by_name": lambda _: None, "publish": publish}, name=BUS, verified_seq=0),
+    )
+    writer = SettlementWriter(store, clock, health)
+    yield Dispatcher(bus, store, writer, some_settings(), clock, health, Metrics()).run
+
+
+def idle_bus(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
+    return _delivery(steps)
+
+
+def unresponsive_bus(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
+    return _delivery(steps, publish=_publish_unknown)
+
+
+def full_disk(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
+    return _delivery(steps, settle=_disk_full, save_bus_verified=_disk_full)
+
+
+def missing_bus_and_full_disk(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
+    return _delivery(steps, publish=_PublishUntilMissing(), settle=_disk_full)
+
+
+@asynccontextmanager
+async def idle_maintenance(steps: Steps, _: Path) -> AsyncIterator[Loop]:
+    settings, clock = some_settings(), VirtualClock(steps)
+    names = ("save_daemon_status", "saved_switch", "apply_retention")
+    ledger = cast("Ledger", Stub(steps, dict.fromkeys(names, lambda *_, **__: None)))
+    yield Maintenance(ledger, lambda: settings, dict, clock, Health(clock.now), Metrics()).run
+
+
+@asynccontextmanager
+async def unchanged_settings(steps: Steps, folder: Path) -> AsyncIterator[Loop]:
+    file, clock = folder / "forwarder.toml", VirtualClock(steps)
+    watch = FileWatch([file])
+    file.touch()
+
+    async def watch_file() -> None:
+        while True:
+            await watch.changed(clock)
+
+    yield watch_file
+
+
+SCENARIOS = {
+    each.open.__name__: each
+    for each in (
+        Scenario("source", 12, quiet_source),
+        Scenario("source", 12, limited_source),
+        Scenario("bus", 6, idle_bus),
+        Scenario("bus", 6, unresponsive_bus),
+        Scenario("bus", 6, full_disk),
+        Scenario("bus", 6, missing_bus_and_full_disk),
+        Scenario("maintenance", 2, idle_maintenance),
+        Scenario("settings", 2, unchanged_settings),
+    )
+}
