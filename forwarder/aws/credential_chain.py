@@ -23,23 +23,13 @@ from aiobotocore.session import AioSession
 from forwarder.aws.credential_causes import MfaRequiredError, ProcessError
 from forwarder.aws.credential_errors import check_key_format, no_credentials_error, provider_error
 from forwarder.aws.credential_sources import for_display
+from forwarder.aws.sigv4 import FrozenKeys
 from forwarder.errors import DestinationError
 
 log = structlog.get_logger("credentials")
 
 MAX_PROCESS_OUTPUT_BYTES = 65_536
 """The limit of each output of a `credential_process`, whose answer has about 2 KiB."""
-
-
-class FrozenKeys(Protocol):
-    """Three values of the SDK's credentials that belong together."""
-
-    @property
-    def access_key(self) -> str: ...
-    @property
-    def secret_key(self) -> str: ...
-    @property
-    def token(self) -> str | None: ...
 
 
 class CredentialProvider(Protocol):

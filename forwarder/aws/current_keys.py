@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from aiobotocore.credentials import AioCredentials
 
-from forwarder.aws.credential_chain import FrozenKeys, KeySession, load_keys
+from forwarder.aws.credential_chain import KeySession, load_keys
 from forwarder.aws.credential_errors import provider_error
+from forwarder.aws.sigv4 import FrozenKeys
 
 if TYPE_CHECKING:
     from forwarder.aws.credentials import Identity

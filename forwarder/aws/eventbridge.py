@@ -13,7 +13,7 @@ import structlog
 from forwarder import heartbeat
 from forwarder.aws.credentials import Identity, client_config
 from forwarder.aws.current_keys import CurrentKeys
-from forwarder.aws.put_events import FrozenKeys, PutEventsClient
+from forwarder.aws.put_events import PutEventsClient
 from forwarder.aws.request_errors import ALLOW_DESCRIBE, VERIFY_OFF, error_before_request, region_of
 from forwarder.aws.responses import (
     RequestRefusal,
@@ -22,6 +22,7 @@ from forwarder.aws.responses import (
     is_valid_response,
     put_events_error,
 )
+from forwarder.aws.sigv4 import FrozenKeys
 from forwarder.clock import Clock
 from forwarder.errors import BusUnverified, DescribeDenied, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.metrics import Metrics

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.aws.eventbridge import Event
-from forwarder.aws.put_events import CONTENT_TYPE, TARGET, PutEventsClient, Signer
+from forwarder.aws.put_events import PutEventsClient
 from forwarder.aws.responses import RequestRefusal, put_events_error
+from forwarder.aws.sigv4 import CONTENT_TYPE, TARGET, Signer
 from forwarder.errors import DestinationRefused, DestinationUnavailable
 from forwarder.model import Accepted, Unknown
 from tests.aws.harness import delivered, events, open_bus, served

@@ -19,8 +19,9 @@ from pydantic_core import to_json
 
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.eventbridge import Event, EventBridgeBus, PublishResult
-from forwarder.aws.put_events import PutEventsClient, Signer
+from forwarder.aws.put_events import PutEventsClient
 from forwarder.aws.responses import entry_outcome, is_valid_response
+from forwarder.aws.sigv4 import Signer
 from forwarder.clock import SystemClock
 from forwarder.model import Accepted
 from tests.benchmarks.comparison import Turn
