@@ -95,9 +95,7 @@ class App:
         identity = Identity(settings.destination, self.config.stored_keys)
         async with (
             LogsClient(settings.source, key, self.clock, self.metrics) as source,
-            EventBridgeBus(
-                identity, self.clock, self.metrics, lambda: self.settlement_writer.committed_seq
-            ) as destination,
+            EventBridgeBus(identity, self.clock, self.metrics) as destination,
         ):
             delivery = Dispatcher(
                 destination, self.ledger, self.settlement_writer, settings, self.clock, self.health, self.metrics

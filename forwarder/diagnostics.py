@@ -175,7 +175,7 @@ async def _check_event_bus(identity: Identity, session: KeySession, clock: Clock
         return f"{destination.event_bus} in {destination.region}, not verified: destination.verify is false"
     try:
         async with EventBridgeBus(identity, clock) as bus:
-            await bus.verify_by_name(bus.name)
+            await bus.describe(bus.name)
     except DescribeDenied as error:
         reason = f"it is unknown whether it exists: {error.code} for events:DescribeEventBus"
         raise DescribeDenied(reason, code=error.code, hint=f"{error.hint}; {VERIFY_OFF}") from None

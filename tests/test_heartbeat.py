@@ -136,7 +136,6 @@ async def test_waiting_for_tasks_leaves_only_a_hanging_one_stalled() -> None:
         task.cancel()
 
 
-@looped
 async def test_suspended_process_has_no_stalled_loop() -> None:
     harness = HeartbeatHarness()
     task = await harness.begin(harness.hangs)

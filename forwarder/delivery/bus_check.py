@@ -1,42 +1,136 @@
-"""The check that a bus existed when it accepted events: a missing bus responds as if it existed, and drops them.
+"""The check that the bus exists.
 
-So accepted events stay unverified until the bus is verified again. If it is missing, they are requeued. The ledger
-keeps the verified settlement of each bus, so the check survives a restart, and settings that name another bus.
+A missing bus responds to PutEvents as if it existed, and drops the events. The forwarder guarantees that events dropped
+in this way are sent again:
+
+1. `VerifiedBus` verifies the bus before the first request and then every minute. It publishes nothing if the bus is
+   missing. It remembers the last settlement that was committed before the bus was verified.
+2. `BusCheck.save` writes this settlement to the ledger before later ones. Entries that are settled later are
+   unverified.
+3. `BusCheck.verify` runs one minute after the last response, and when delivery drains. It verifies every bus that has
+   unverified entries in the ledger, also the buses of earlier settings and of earlier processes.
+4. `BusCheck.requeue` requeues the unverified entries of a missing bus.
+
+A bus that can never be verified counts as verified, and the loss of its events is possible: the permission is denied,
+`destination.verify` is false, or the bus of earlier settings is in another region or account.
 """
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
 from forwarder import heartbeat
-from forwarder.aws.eventbridge import UNVERIFIABLE_CODES, Bus
+from forwarder.aws.eventbridge import ELSEWHERE, Bus, Event, PublishResult
+from forwarder.aws.request_errors import ALLOW_DESCRIBE, VERIFY_OFF
+from forwarder.aws.responses import RequestRefusal
 from forwarder.clock import Clock
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import BusMissing, DescribeDenied, DestinationError
+from forwarder.errors import BusMissing, BusUnverified, DescribeDenied, DestinationError
 
 log = structlog.get_logger("delivery")
+
+VERIFY_INTERVAL_SECONDS = 60.0
+"""The time for which a bus counts as verified."""
 
 CHECK_DELAY_SECONDS = 60.0
 """The delay of the check after the last response."""
 
+VERIFY_DISABLED = "verify-off"
+"""Our code for a bus that is not verified because `destination.verify` is false."""
+
+
+class VerifiedBus:
+    """A bus that publishes only while it is known to exist, unless it cannot be verified.
+
+    `committed_seq` returns the number of the last committed settlement.
+    """
+
+    def __init__(self, bus: Bus, clock: Clock, *, verify: bool, committed_seq: Callable[[], int] = lambda: 0) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._is_enabled = verify
+        self._can_verify = True
+        self._committed_seq = committed_seq
+        self._verified_at: float | None = None
+        self._lock = asyncio.Lock()
+        self.name = bus.name
+        self.verified_seq: int | None = None
+        """The last settlement that was committed before the bus was last verified."""
+
+    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
+        """Verify the bus if that is due, then publish. Raise DestinationError as `verify` and `Bus.publish` do."""
+        await self.verify()
+        try:
+            return await self._bus.publish(events)
+        except DestinationError:
+            self._verified_at = None
+            raise
+
+    async def verify(self, *, force: bool = False) -> None:
+        """Check that the bus exists, unless that was done recently and `force` is not set. Raise DestinationError."""
+        if not self._is_enabled:
+            self._warn_disabled()
+        if not self._is_due(force=force):
+            return
+        async with self._lock:
+            heartbeat.beat()
+            if not self._is_due(force=force):
+                return
+            now, committed_seq = self._clock.monotonic(), self._committed_seq()
+            try:
+                await self._bus.describe(self.name)
+            except DescribeDenied:
+                self._can_verify = False
+                log.warning(
+                    "bus verification denied, events to a missing bus would be lost and count as sent",
+                    hint=f"{ALLOW_DESCRIBE}; {VERIFY_OFF}",
+                )
+            else:
+                self.verified_seq = committed_seq
+            self._verified_at = now
+
+    async def verify_other(self, name: str) -> None:
+        """Check that a bus of earlier settings exists. Raise DestinationError."""
+        if not self._is_enabled:
+            raise BusUnverified(f"{name} is not verified: destination.verify is false", code=VERIFY_DISABLED)
+        await self._bus.describe(name)
+
+    def _warn_disabled(self) -> None:
+        if self._can_verify:
+            self._can_verify = False
+            log.warning(
+                "bus not verified, events to a missing bus would be lost and count as sent",
+                hint="set destination.verify = true if events:DescribeEventBus can be allowed on the bus",
+            )
+
+    def _is_due(self, *, force: bool) -> bool:
+        is_fresh = (
+            self._verified_at is not None and self._clock.monotonic() - self._verified_at < VERIFY_INTERVAL_SECONDS
+        )
+        return self._can_verify and (force or not is_fresh)
+
 
 class BusCheck:
-    """The check of one bus, and of those that were set before it."""
+    """The check of the bus in use, and of the buses of earlier settings, against the ledger."""
 
-    def __init__(self, bus: Bus, settlement_writer: SettlementWriter, clock: Clock) -> None:
+    def __init__(self, bus: VerifiedBus, settlement_writer: SettlementWriter, clock: Clock) -> None:
         self._bus = bus
         self._settlement_writer = settlement_writer
         self._clock = clock
         self._saved_seq: int | None = None
-        self._next_check_at = clock.monotonic()  # for events left unverified by an earlier process
+        self._is_requeuing = False
+        self._next_check_at = clock.monotonic()  # for entries that an earlier process left unverified
 
     async def save(self) -> None:
-        """Save the verified settlement before later ones: if the bus turns out to be missing, those are sent again."""
+        """Save the verified settlement. This has to be done before a later settlement is committed."""
         verified_seq = self._bus.verified_seq
         if verified_seq is not None and verified_seq != self._saved_seq:
             await self._settlement_writer.save_bus_verified(self._bus.name, verified_seq)
             self._saved_seq = verified_seq
 
     def schedule(self) -> None:
-        """Schedule the next check: the bus has just responded."""
+        """Schedule the next check, after a response of the bus."""
         self._next_check_at = self._clock.monotonic() + CHECK_DELAY_SECONDS
 
     @property
@@ -44,16 +138,17 @@ class BusCheck:
         return self._clock.monotonic() >= self._next_check_at
 
     async def verify(self) -> BusMissing | None:
-        """Verify every unverified bus, since nothing may be sent for hours, or ever again.
+        """Verify every bus with unverified entries, because no later event may ever be sent.
 
-        Return the error if our own bus is missing: its events have to be requeued then.
+        Requeue the entries of missing buses of earlier settings. Return the error if the bus in use is missing: the
+        caller reports it and calls `requeue`.
         """
         self._next_check_at = float("inf")
         missing: BusMissing | None = None
         for name in await self._settlement_writer.unverified_buses():
             heartbeat.beat()
             if name != self._bus.name:
-                await self._verify_other_bus(name)
+                await self._verify_other(name)
                 continue
             committed_seq = self._settlement_writer.committed_seq
             try:
@@ -61,30 +156,46 @@ class BusCheck:
             except BusMissing as error:
                 missing = error
             except DestinationError as error:
-                self._report_unverified(name, error)
+                self._report_failed(name, error)
             else:
-                # Also if the check is denied, which was logged: what can never be verified does not stay unverified.
+                # This includes a denied check: a bus that can never be verified does not stay unverified.
                 await self._settlement_writer.save_bus_verified(name, committed_seq)
         return missing
 
-    async def requeue(self, name: str) -> None:
-        """Requeue what a missing bus accepted since it was last verified."""
-        if dropped := await self._settlement_writer.requeue(name):
-            log.warning("events of missing bus requeued", bus=name, entries=dropped)
+    async def requeue(self, other_requests: Collection[asyncio.Task[None]]) -> None:
+        """Requeue the unverified entries of the bus in use, which is missing.
 
-    async def _verify_other_bus(self, name: str) -> None:
+        The missing bus also accepts the events of the other requests in flight, so their settlements are awaited. They
+        are not awaited if the bus was never verified, since nothing was published then.
+        """
+        if self._is_requeuing:
+            return
+        self._is_requeuing = True
+        try:
+            if other_requests and self._bus.verified_seq is not None:
+                await heartbeat.wait_until_done(other_requests)
+            await self.save()
+            await self._requeue(self._bus.name)
+        finally:
+            self._is_requeuing = False
+
+    async def _verify_other(self, name: str) -> None:
         committed_seq = self._settlement_writer.committed_seq
         try:
-            await self._bus.verify_by_name(name)
+            await self._bus.verify_other(name)
         except BusMissing:
-            await self.requeue(name)
+            await self._requeue(name)
         except DestinationError as error:
-            self._report_unverified(name, error)
-            if isinstance(error, DescribeDenied) or error.code in UNVERIFIABLE_CODES:
-                await self._settlement_writer.save_bus_verified(name, committed_seq)  # it stays unverifiable
+            self._report_failed(name, error)
+            if isinstance(error, DescribeDenied) or error.code in (ELSEWHERE, VERIFY_DISABLED):
+                await self._settlement_writer.save_bus_verified(name, committed_seq)  # it can never be verified
         else:
             await self._settlement_writer.save_bus_verified(name, committed_seq)
 
-    def _report_unverified(self, name: str, error: DestinationError) -> None:
+    async def _requeue(self, name: str) -> None:
+        if dropped := await self._settlement_writer.requeue(name):
+            log.warning("events of missing bus requeued", bus=name, entries=dropped)
+
+    def _report_failed(self, name: str, error: DestinationError) -> None:
         self._next_check_at = self._clock.monotonic() + CHECK_DELAY_SECONDS
         log.warning("bus verification failed", bus=name, reason=error.message, hint=error.hint)

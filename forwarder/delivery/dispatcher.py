@@ -8,7 +8,7 @@ from forwarder import heartbeat
 from forwarder.aws.eventbridge import Bus
 from forwarder.clock import Clock
 from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
-from forwarder.delivery.bus_check import BusCheck
+from forwarder.delivery.bus_check import BusCheck, VerifiedBus
 from forwarder.delivery.circuit_breaker import CircuitBreaker, FailureType, Permit
 from forwarder.delivery.publishing import PublishedBatch, publish
 from forwarder.delivery.refusal_tracker import RefusalTracker
@@ -55,7 +55,12 @@ class Dispatcher:
         health: Health,
         metrics: Metrics,
     ) -> None:
-        self._bus = bus
+        self._bus = VerifiedBus(
+            bus,
+            clock,
+            verify=settings.destination.verify,
+            committed_seq=lambda: settlement_writer.committed_seq,
+        )
         self._ledger = ledger
         self._settlement_writer = settlement_writer
         self._clock = clock
@@ -66,10 +71,9 @@ class Dispatcher:
         self._prefetch_entries = PREFETCH_FACTOR * MAX_ENTRIES * settings.destination.concurrency
         self._requests: set[asyncio.Task[None]] = set()
         self._wake_event = asyncio.Event()
-        self._bus_check = BusCheck(bus, settlement_writer, clock)
+        self._bus_check = BusCheck(self._bus, settlement_writer, clock)
         self._reporter = DeliveryReporter(clock, metrics)
         self._refusal_tracker = RefusalTracker()
-        self._is_requeuing = False
         self.current_error: DestinationError | None = None
         """The reason for which entries are not accepted, until the next valid response."""
 
@@ -176,7 +180,7 @@ class Dispatcher:
             self._metrics.count_retried(error.code, len(unsettled))
             self._back_off(permit, error)
             if isinstance(error, BusMissing):
-                await self._requeue_dropped()
+                await self._requeue()
         except Exception as error:
             # A fault of ours in one request must not end the stream: the entries stay pending, and are tried again.
             log.exception("request failed", exception_type=type(error).__name__)
@@ -234,22 +238,10 @@ class Dispatcher:
         if missing := await self._bus_check.verify():
             self.current_error = missing
             self._health.report(COMPONENT, State.FAILED, missing.message, missing.hint)
-            await self._requeue_dropped()
+            await self._requeue()
 
-    async def _requeue_dropped(self) -> None:
-        """Requeue what a missing bus accepted since it was last verified: it responds as if it existed."""
-        if self._is_requeuing:
-            return
-        self._is_requeuing = True
-        try:
-            # What the other requests get accepted has to be requeued too, unless the bus was never verified.
-            others = self._requests - {asyncio.current_task()}
-            if others and self._bus.verified_seq is not None:
-                await heartbeat.wait_until_done(others)
-            await self._bus_check.save()
-            await self._bus_check.requeue(self._bus.name)
-        finally:
-            self._is_requeuing = False
+    async def _requeue(self) -> None:
+        await self._bus_check.requeue(self._requests - {asyncio.current_task()})
 
     def _back_off(self, permit: Permit, error: DestinationError) -> None:
         self.current_error = error

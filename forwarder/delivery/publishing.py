@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import structlog
 
 from forwarder import heartbeat
-from forwarder.aws.eventbridge import Bus, PublishResult
+from forwarder.aws.eventbridge import PublishResult
 from forwarder.aws.responses import RequestRefusal
 from forwarder.delivery.batch import Batch
+from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, DestinationUnavailable
 from forwarder.model import Accepted, Retry
@@ -26,7 +27,7 @@ class InternalFailure:
     """A request that the forwarder failed to make: a fault of its own, which settles nothing."""
 
 
-async def publish(bus: Bus, batch: Batch, refusal_tracker: RefusalTracker) -> AsyncIterator[PublishedBatch]:
+async def publish(bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracker) -> AsyncIterator[PublishedBatch]:
     """Yield each part of the batch with its result, as soon as it is there.
 
     A refused request is halved until the entry is alone that the refusal is about, and so is one that we fail to make
@@ -59,7 +60,7 @@ async def publish(bus: Bus, batch: Batch, refusal_tracker: RefusalTracker) -> As
         )
 
 
-async def _publish_chunk(bus: Bus, chunk: Batch) -> PublishResult | RequestRefusal | InternalFailure:
+async def _publish_chunk(bus: VerifiedBus, chunk: Batch) -> PublishResult | RequestRefusal | InternalFailure:
     try:
         return await bus.publish(chunk.events)
     except DestinationError:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import SecretStr
 
-from forwarder.aws.canary import DETAIL_TYPE, send_canary
 from forwarder.aws.credentials import StoredKeys
+from forwarder.delivery.canary import DETAIL_TYPE, send_canary
 from forwarder.diagnostics import CheckResult, ConnectionTest, run_connection_checks
 from forwarder.errors import ForwarderError
 from forwarder.vault import ALLOY_API_KEY, Vault

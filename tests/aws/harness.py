@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.eventbridge import Event, EventBridgeBus, PublishResult
 from forwarder.aws.responses import RequestRefusal
+from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.settings.models import variable
 from tests.factories import some_settings
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
@@ -32,9 +33,11 @@ def identity(bridge: StrictEventBridge, key: Key | None = KEY, **destination: An
 @asynccontextmanager
 async def open_bus(
     bridge: StrictEventBridge, key: Key | None = KEY, clock: QuickClock | None = None, **destination: Any
-) -> AsyncIterator[EventBridgeBus]:
-    async with EventBridgeBus(identity(bridge, key, **destination), clock or QuickClock()) as bus:
-        yield bus
+) -> AsyncIterator[VerifiedBus]:
+    clock = clock or QuickClock()
+    who = identity(bridge, key, **destination)
+    async with EventBridgeBus(who, clock) as bus:
+        yield VerifiedBus(bus, clock, verify=who.destination.verify)
 
 
 def events(ids: str = "ab") -> list[Event]:

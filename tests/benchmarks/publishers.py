@@ -23,6 +23,7 @@ from forwarder.aws.put_events import PutEventsClient
 from forwarder.aws.responses import entry_outcome, is_valid_response
 from forwarder.aws.sigv4 import Signer
 from forwarder.clock import SystemClock
+from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.model import Accepted
 from tests.benchmarks.comparison import Turn
 from tests.benchmarks.sink import EVENT_ID
@@ -72,7 +73,8 @@ def forwarder(url: str, detail: bytes) -> Turn:
     events = [Event(SOURCE, DETAIL_TYPE, SystemClock().now(), detail)] * BATCH
 
     async def publish(seconds: float) -> float:
-        async with EventBridgeBus(identity, SystemClock()) as bus:
+        async with EventBridgeBus(identity, SystemClock()) as eventbridge:
+            bus = VerifiedBus(eventbridge, SystemClock(), verify=identity.destination.verify)
             answer = await bus.publish(events)
             assert isinstance(answer, PublishResult)
             assert all(isinstance(outcome, Accepted) for outcome in answer.outcomes)

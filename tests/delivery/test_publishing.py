@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from forwarder.aws.eventbridge import Bus, Event, PublishResult
+from forwarder.aws.eventbridge import Event, PublishResult
 from forwarder.aws.responses import RequestRefusal
 from forwarder.delivery.batch import Batch
+from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.delivery.publishing import publish
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, EventsRefused
@@ -42,7 +43,7 @@ async def publish_ids(
         [Event("source", "type", NOON, each.encode()) for each in ids],
     )
     outcomes, stops = {}, []
-    async for published in publish(cast("Bus", BrittleBus(refuses)), batch, refusal_tracker):
+    async for published in publish(cast("VerifiedBus", BrittleBus(refuses)), batch, refusal_tracker):
         for claimed, outcome in zip(published.batch.entries, published.result.outcomes, strict=True):
             outcomes[claimed.entry.execution_id] = outcome
         stops += [published.result.stop_error] if published.result.stop_error else []

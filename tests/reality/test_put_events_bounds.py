@@ -8,8 +8,9 @@ from io import BytesIO
 
 import pytest
 
-from forwarder.aws.eventbridge import EventBridgeBus, PublishResult
+from forwarder.aws.eventbridge import PublishResult
 from forwarder.aws.responses import RequestRefusal
+from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.errors import DestinationError
 from forwarder.model import Accepted, Unknown
 from tests.aws.harness import events, open_bus
@@ -76,7 +77,7 @@ UNBOUNDED = {
 }
 
 
-async def meaning_of(bus: EventBridgeBus) -> DestinationError | RequestRefusal | None:
+async def meaning_of(bus: VerifiedBus) -> DestinationError | RequestRefusal | None:
     """Return the refusal of two events, or None if both are Unknown."""
     try:
         answer = await bus.publish(events())

@@ -1,4 +1,4 @@
-"""A test event: the only proof that events can be published, for PutEvents has no dry run."""
+"""A test event. PutEvents has no dry run, so only an accepted event proves that events can be published."""
 
 from typing import assert_never
 
@@ -9,20 +9,22 @@ from forwarder.aws.credentials import Identity
 from forwarder.aws.eventbridge import Event, EventBridgeBus
 from forwarder.aws.responses import RequestRefusal
 from forwarder.clock import Clock
+from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.errors import DestinationUnavailable, EventsRefused
 from forwarder.model import Accepted, Rejected, Retry, Unknown
 
 DETAIL_TYPE = "Forwarder Test"
-"""Its own, so that no rule for failed executions takes it for one."""
+"""The detail type of test events. Rules for failed executions do not match it."""
 
 
 async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
-    """Publish a test event; its EventId. Raises DestinationError."""
+    """Publish a test event, and return its EventId. Raise DestinationError if it is not accepted."""
     now = clock.now()
     sent_at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     detail = {"version": "1", "test": True, "sentAt": sent_at, "forwarder": {"version": __version__}}
     async with EventBridgeBus(identity, clock) as bus:
-        result = await bus.publish([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])
+        verified_bus = VerifiedBus(bus, clock, verify=identity.destination.verify)
+        result = await verified_bus.publish([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])
     if isinstance(result, RequestRefusal):
         raise result.to_error()
     if result.stop_error is not None:
