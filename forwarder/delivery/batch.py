@@ -1,24 +1,33 @@
-"""Batching claimed entries into requests."""
+"""Batches of claimed entries: each is published as one request, or as several if the bus refuses the whole request."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from forwarder.aws.eventbridge import Event
+import structlog
+
+from forwarder import heartbeat
+from forwarder.aws.eventbridge import Event, PublishResult
+from forwarder.aws.responses import RequestRefusal
+from forwarder.delivery.bus_check import VerifiedBus
+from forwarder.delivery.refusal_tracker import RefusalTracker
+from forwarder.errors import DestinationError, DestinationUnavailable
 from forwarder.event.event_size import entry_bytes
 from forwarder.event.truncate import fit_encoded, mark_replay
-from forwarder.model import ClaimedEntry
+from forwarder.model import Accepted, ClaimedEntry, Retry
 from forwarder.settings import Settings
 
+log = structlog.get_logger("delivery")
+
 MAX_ENTRIES = 10
-"""EventBridge refuses a request with more."""
+"""EventBridge's limit for one request."""
 
 
 @dataclass(frozen=True)
 class EventTemplate:
-    """The settings of every event as it is published, so that a change applies to entries that are already pending."""
+    """The settings of every published event. They are applied now, so a change also applies to pending entries."""
 
     source: str
     detail_type: str
@@ -37,12 +46,14 @@ class EventTemplate:
         entry = claimed.entry
         detail = mark_replay(entry.detail) if claimed.replay else entry.detail
         detail = fit_encoded(detail, self.max_entry_bytes - self.overhead_bytes)
-        detail.decode()  # raises here, not in a request, where it would stop the other entries
+        detail.decode()  # an error in a request would stop the other entries too
         return Event(self.source, self.detail_type, entry.time, detail)
 
 
 @dataclass(slots=True)
 class Batch:
+    """The entries of one request, with the event of each."""
+
     entries: list[ClaimedEntry]
     events: list[Event]
 
@@ -55,7 +66,7 @@ class Batch:
 
 
 class Batcher:
-    """A queue of claimed entries that are not sent yet. It returns them batch by batch, in order."""
+    """A queue of claimed entries that are not sent yet. It returns them in batches, in order."""
 
     def __init__(self, template: EventTemplate, max_request_bytes: int) -> None:
         self._template = template
@@ -63,12 +74,12 @@ class Batcher:
         self._queue: deque[tuple[ClaimedEntry, Event]] = deque()
 
     def add(self, entries: Iterable[ClaimedEntry]) -> list[ClaimedEntry]:
-        """Queue entries, and return those of which no event can be made: they must not block the others."""
+        """Queue entries, and return the ones that cannot become events, so that they do not block the others."""
         invalid = []
         for claimed in entries:
             try:
                 self._queue.append((claimed, self._template.build(claimed)))
-            except Exception:  # noqa: BLE001  # of a detail that is not the JSON it was recorded as, whatever it is
+            except Exception:  # noqa: BLE001  # a damaged detail can raise any error
                 invalid.append(claimed)
         return invalid
 
@@ -76,7 +87,7 @@ class Batcher:
         return bool(self._queue)
 
     def next_batch(self, max_entries: int = MAX_ENTRIES) -> Batch:
-        """Return the next batch: full by number or by bytes, or all there is. An entry too large for any goes alone."""
+        """Return the next batch, up to the limits of entries and bytes. An entry over the limit of bytes is alone."""
         batch = Batch([], [])
         size, overhead_bytes = 0, self._template.overhead_bytes
         while self._queue and len(batch.entries) < max_entries:
@@ -94,3 +105,65 @@ class Batcher:
         left = [claimed for claimed, _ in self._queue]
         self._queue.clear()
         return left
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBatch:
+    """A batch with the outcomes of its entries."""
+
+    batch: Batch
+    result: PublishResult
+
+
+class InternalFailure:
+    """A fault of the forwarder while it made a request. It settles nothing."""
+
+
+async def publish(bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracker) -> AsyncIterator[PublishedBatch]:
+    """Yield each part of the batch with its result, as soon as the result is known.
+
+    A refused request is split in halves until the refused entry is alone. So is a request that fails in the forwarder.
+    Entries that are refused alone come last, when it is known if other entries were accepted. Raise DestinationError if
+    the remaining parts have no result.
+    """
+    chunks, single_refusals, failed_chunks = [batch], [], []
+    requests_before = refusal_tracker.requests
+    while chunks:
+        heartbeat.beat()
+        chunk = chunks.pop()
+        number = refusal_tracker.next_request()
+        result = await _publish_chunk(bus, chunk)
+        if isinstance(result, PublishResult):
+            if any(isinstance(outcome, Accepted) for outcome in result.outcomes):
+                refusal_tracker.record_accepted(number)
+            yield PublishedBatch(chunk, result)
+        elif len(chunk.entries) > 1:
+            first, second = chunk.split()
+            chunks += second, first
+        elif isinstance(result, RequestRefusal):
+            single_refusals.append((chunk, refusal_tracker.record_refused(chunk.entries[0], result)))
+        else:
+            failed_chunks.append(chunk)
+    for chunk, refusal in single_refusals:
+        yield PublishedBatch(chunk, refusal_tracker.result_for(refusal, since=requests_before))
+    for chunk in failed_chunks:
+        yield PublishedBatch(
+            chunk, _internal_failure_result(applies_to_all=not refusal_tracker.is_accepted_since(requests_before))
+        )
+
+
+async def _publish_chunk(bus: VerifiedBus, chunk: Batch) -> PublishResult | RequestRefusal | InternalFailure:
+    try:
+        return await bus.publish(chunk.events)
+    except DestinationError:
+        raise
+    except Exception as error:
+        log.exception("request failed", exception_type=type(error).__name__)
+        return InternalFailure()
+
+
+def _internal_failure_result(*, applies_to_all: bool) -> PublishResult:
+    """Return the outcome of an entry whose request was not made. It stays pending, and no attempt is counted."""
+    reason = "a request failed inside the forwarder"
+    stop_error = DestinationUnavailable(reason, code="internal") if applies_to_all else None
+    return PublishResult([Retry("internal", reason)], stop_error)

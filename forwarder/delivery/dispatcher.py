@@ -1,4 +1,4 @@
-"""The delivery loop: it publishes pending entries, and settles each by its own outcome."""
+"""The delivery loop. It publishes pending entries, and settles each by its own outcome."""
 
 import asyncio
 
@@ -7,43 +7,33 @@ import structlog
 from forwarder import heartbeat
 from forwarder.aws.eventbridge import Bus
 from forwarder.clock import Clock
-from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
+from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate, PublishedBatch, publish
 from forwarder.delivery.bus_check import BusCheck, VerifiedBus
+from forwarder.delivery.bus_health import BusHealth, failure_type
 from forwarder.delivery.circuit_breaker import CircuitBreaker, FailureType, Permit
-from forwarder.delivery.publishing import PublishedBatch, publish
 from forwarder.delivery.refusal_tracker import RefusalTracker
-from forwarder.delivery.reporting import COMPONENT, DeliveryReporter
+from forwarder.delivery.reporting import DeliveryReporter
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import (
-    BusMissing,
-    DestinationError,
-    DestinationPaused,
-    DestinationUnavailable,
-    EventsRefused,
-    LedgerError,
-)
+from forwarder.errors import BusMissing, DestinationError, DestinationUnavailable, LedgerError
 from forwarder.health import Health
 from forwarder.ledger import UNDECODABLE, Dead, Ledger, Settlement
 from forwarder.metrics import Metrics
-from forwarder.model import Accepted, ClaimedEntry, Outcome, Rejected, Retry, State, Unknown
+from forwarder.model import ClaimedEntry, State, Unknown
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
 
 CLAIM_INTERVAL_SECONDS = 1.0
-"""The interval in which entries that other processes recorded or requeued are noticed."""
-
-LOCAL_ERROR_CODES = ("unreachable", "not-aws", "internal")
-"""Codes of ours for outages of which the bus itself said nothing."""
+"""The interval at which entries that other processes recorded or requeued are claimed."""
 
 PREFETCH_FACTOR = 8
-"""Requests claimed from the ledger for each one that may be in flight: a claim waits for the ledger's commits, and
-reads past all that is in flight."""
+"""The number of requests claimed from the ledger for each one that may be in flight. A claim is slow: it waits for the
+ledger's commits, and skips every entry that is in flight."""
 
 
 class Dispatcher:
-    """Publishes for one set of settings. `wake` is called when something new is pending."""
+    """A publisher for one set of settings. `wake` is called when something new is pending."""
 
     def __init__(
         self,
@@ -74,14 +64,21 @@ class Dispatcher:
         self._bus_check = BusCheck(self._bus, settlement_writer, clock)
         self._reporter = DeliveryReporter(clock, metrics)
         self._refusal_tracker = RefusalTracker()
-        self.current_error: DestinationError | None = None
-        """The reason for which entries are not accepted, until the next valid response."""
+        self._bus_health = BusHealth(health, metrics)
+
+    @property
+    def current_error(self) -> DestinationError | None:
+        """Return the reason for which entries are not accepted, until the next valid response."""
+        return self._bus_health.current_error
 
     def wake(self) -> None:
         self._wake_event.set()
 
     async def run(self, *, until_empty: bool = False) -> None:
-        """Run until cancelled, or until nothing is pending or the bus refuses us. `drain` ends requests in flight."""
+        """Run until cancelled. With `until_empty`, return when nothing is pending or when the bus refuses us.
+
+        Requests in flight go on after this returns. `drain` waits for them.
+        """
         await self._verify_at_start()
         try:
             while await self._fill_batcher(until_empty=until_empty):
@@ -97,17 +94,15 @@ class Dispatcher:
         try:
             await self._bus.verify()
         except DestinationError as error:
-            self.current_error = error
-            self._health.report(COMPONENT, State.FAILED, error.message, error.hint)
+            self._bus_health.report_failed_check(error)
         else:
-            self.current_error = None
-            self._health.healthy(COMPONENT)
+            self._bus_health.report_verified()
             await self._bus_check.save()
 
     async def drain(self) -> None:
-        """Wait until the requests in flight have ended and are settled, then verify the bus.
+        """Wait until the requests in flight are settled, then verify the bus.
 
-        If cancelled, abandon them: their entries stay pending, and are sent again.
+        If cancelled, abandon the requests. Their entries stay pending, and are sent again.
         """
         try:
             while self._requests:
@@ -124,7 +119,7 @@ class Dispatcher:
 
     async def _fill_batcher(self, *, until_empty: bool) -> bool:
         """Wait until there is something to send. Return False if there is nothing more to wait for."""
-        while not (until_empty and self._should_give_up):
+        while not (until_empty and self._bus_health.should_give_up):
             heartbeat.beat()
             self._wake_event.clear()
             if not self._batcher and (invalid := self._batcher.add(await self._claim())):
@@ -139,15 +134,8 @@ class Dispatcher:
             await self._clock.wait(self._wake_event, await self._seconds_until_due())
         return False
 
-    @property
-    def _should_give_up(self) -> bool:
-        """Return whether a pass that has to end need not wait. A single entry that is refused is no refusal of all."""
-        if isinstance(self.current_error, EventsRefused):
-            return self._refusal_tracker.is_over_limit
-        return isinstance(self.current_error, DestinationPaused)
-
     async def _dead_letter(self, invalid: list[ClaimedEntry]) -> None:
-        """Dead-letter these entries at once: they must not block the others."""
+        """Dead-letter entries that cannot be published at once, so that they do not block the others."""
         dead = [Dead(claimed.token, UNDECODABLE, "no event can be made of its detail") for claimed in invalid]
         await self._settlement_writer.settle(dead, self._bus.name)
         self._reporter.dead_lettered(invalid, dead)
@@ -182,7 +170,7 @@ class Dispatcher:
             if isinstance(error, BusMissing):
                 await self._requeue()
         except Exception as error:
-            # A fault of ours in one request must not end the stream: the entries stay pending, and are tried again.
+            # An internal fault in one request must not end the loop. The entries stay pending, and are sent again.
             log.exception("request failed", exception_type=type(error).__name__)
             self._back_off(permit, DestinationUnavailable("a request failed inside the forwarder", code="internal"))
         finally:
@@ -196,64 +184,30 @@ class Dispatcher:
         settlements = [
             decide(claimed, outcome, now) for claimed, outcome in zip(published.batch.entries, outcomes, strict=True)
         ]
-        # The circuit opens before the outcomes are committed: another request could be sent in between.
+        # The circuit opens before the outcomes are committed, so that no request is sent in between.
         if unknown := next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), None):
             self._circuit_breaker.record_failure(permit, FailureType.UNKNOWN)
-            self.current_error = DestinationUnavailable(
-                f"the outcome of a request is unknown: {unknown.reason}", code="unknown"
-            )
-            self._health.report(
-                COMPONENT, State.DEGRADED, self.current_error.message, "it is sent again; a duplicate is possible"
-            )
-            self._metrics.count_unknown(len(outcomes))
-            log.warning("possible duplicate", entries=len(outcomes), reason=unknown.reason)
+            self._bus_health.report_unknown(unknown.reason, len(outcomes))
         elif published.result.stop_error:
-            self._refusal_tracker.record_outcomes(outcomes)
+            self._bus_health.count_refusals(outcomes)
             self._back_off(permit, published.result.stop_error)
         else:
             self._circuit_breaker.record_success(permit)
-            self.current_error = None
-            self._report_outcomes(outcomes)
+            self._bus_health.report_outcomes(outcomes)
         self._bus_check.schedule()
         return settlements
 
-    def _report_outcomes(self, outcomes: list[Outcome]) -> None:
-        """Report the bus as HEALTHY, or DEGRADED while it refuses every entry with codes that end as dead letters."""
-        refused = [
-            each
-            for each in outcomes
-            if isinstance(each, Rejected) or (isinstance(each, Retry) and each.unclassified_attempt)
-        ]
-        accepted = [each for each in outcomes if isinstance(each, Accepted)]
-        self._refusal_tracker.record_outcomes(accepted or refused)
-        if refused and self._refusal_tracker.is_over_limit:
-            reason = f"it refuses every event: {refused[0].code}: {refused[0].reason}"
-            self._health.report(
-                COMPONENT, State.DEGRADED, reason, "see `forwarder dead-letters`, and correct [event] and event_bus"
-            )
-        elif accepted or not self._refusal_tracker.is_over_limit:
-            self._health.healthy(COMPONENT)
-
     async def _check_bus(self) -> None:
         if missing := await self._bus_check.verify():
-            self.current_error = missing
-            self._health.report(COMPONENT, State.FAILED, missing.message, missing.hint)
+            self._bus_health.report_failed_check(missing)
             await self._requeue()
 
     async def _requeue(self) -> None:
         await self._bus_check.requeue(self._requests - {asyncio.current_task()})
 
     def _back_off(self, permit: Permit, error: DestinationError) -> None:
-        self.current_error = error
-        if isinstance(error, DestinationPaused):
-            wait = self._circuit_breaker.record_failure(permit, FailureType.REFUSAL)
-            self._health.report(COMPONENT, State.FAILED, error.message, error.hint)
-        else:
-            is_from_bus = error.code not in LOCAL_ERROR_CODES
-            wait = self._circuit_breaker.record_failure(
-                permit, FailureType.OUTAGE if is_from_bus else FailureType.UNREACHABLE
-            )
-            self._health.report(COMPONENT, State.DEGRADED if is_from_bus else State.FAILED, error.message, error.hint)
+        self._bus_health.report_failure(error)
+        wait = self._circuit_breaker.record_failure(permit, failure_type(error))
         if wait is not None:
             log.warning("delivery backing off", code=error.code, reason=error.message, retry_in=round(wait, 1))
 
@@ -266,7 +220,7 @@ class Dispatcher:
             return []
 
     async def _seconds_until_due(self) -> float:
-        """Return the seconds until an entry is due, at most the interval in which other processes are noticed."""
+        """Return the seconds until the next entry is due, at most CLAIM_INTERVAL_SECONDS."""
         due = await self._ledger.next_due()
         if due is None:
             return CLAIM_INTERVAL_SECONDS

@@ -1,7 +1,7 @@
 """The log lines and metrics of delivery.
 
-Each entry that is not accepted has a line of its own. Accepted entries are summed up, at most once a second: a storm of
-failures must not fill the log, nor spend its time on it.
+Each entry that is not accepted has its own line. Accepted entries share one line per second, so that a storm does not
+fill the log.
 """
 
 from collections.abc import Sequence
@@ -10,17 +10,16 @@ from datetime import datetime
 import structlog
 
 from forwarder.clock import Clock
-from forwarder.delivery.publishing import PublishedBatch
+from forwarder.delivery.batch import PublishedBatch
+from forwarder.delivery.bus_health import COMPONENT
 from forwarder.ledger import Dead, Postponed, Sent, Settlement
 from forwarder.metrics import Metrics
 from forwarder.model import Accepted, ClaimedEntry
 
 log = structlog.get_logger("delivery")
 
-COMPONENT = "bus"
-
 FLUSH_INTERVAL_SECONDS = 1.0
-"""The shortest time between two lines about accepted entries."""
+"""The minimum time between two lines about accepted entries."""
 
 
 class DeliveryReporter:
@@ -49,7 +48,7 @@ class DeliveryReporter:
             self._record_unaccepted(each.entry.execution_id, settlement)
 
     def flush(self) -> None:
-        """Log what was sent since the last flush."""
+        """Log the number of entries accepted since the last flush."""
         if self._entries:
             log.info("events sent", entries=self._entries, max_age_seconds=round(self._max_age_seconds, 3))
             self._entries, self._max_age_seconds, self._flushed_at = 0, 0.0, self._clock.monotonic()

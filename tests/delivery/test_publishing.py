@@ -5,9 +5,8 @@ from typing import cast
 
 from forwarder.aws.eventbridge import Event, PublishResult
 from forwarder.aws.responses import RequestRefusal
-from forwarder.delivery.batch import Batch
+from forwarder.delivery.batch import Batch, publish
 from forwarder.delivery.bus_check import VerifiedBus
-from forwarder.delivery.publishing import publish
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, EventsRefused
 from forwarder.model import Accepted, ClaimedEntry, Outcome, Rejected, Retry

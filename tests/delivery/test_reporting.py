@@ -8,8 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.aws.eventbridge import PublishResult
-from forwarder.delivery.batch import Batch
-from forwarder.delivery.publishing import PublishedBatch
+from forwarder.delivery.batch import Batch, PublishedBatch
 from forwarder.delivery.reporting import DeliveryReporter
 from forwarder.delivery.retry import decide
 from forwarder.metrics import Metrics
