@@ -17,7 +17,7 @@ PROOFS = {
     "the bus is missing, which AWS answers with success": [
         "delivery/test_missing_bus.py::test_events_of_missing_bus_are_requeued_while_idle",
         "delivery/test_missing_bus.py::test_events_of_missing_bus_are_requeued_at_the_end",
-        "aws/test_bus_verification.py::test_bus_is_verified_again_after_the_interval",
+        "delivery/test_bus_check.py::test_bus_is_verified_again_after_the_interval",
         "e2e/test_bus_down.py::test_the_watching_goes_on_while_the_bus_is_missing",
     ],
     "AWS refuses the check of the bus, the keys, the role, the source or the clock": [

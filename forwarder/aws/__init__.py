@@ -1,1 +1,1 @@
-"""AWS: who we are to it, its event bus, and what its answers mean."""
+"""AWS: credentials, the event bus, and the classification of its responses."""

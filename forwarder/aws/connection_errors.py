@@ -1,4 +1,4 @@
-"""Connections to AWS that failed: whether a request can have arrived, and the cause that a person can fix."""
+"""Failed connections to AWS: whether the request can have arrived, and a cause with a hint."""
 
 import aiohttp
 from botocore.exceptions import (
@@ -19,10 +19,10 @@ CA_VARIABLE = "AWS_CA_BUNDLE"
 
 
 def is_never_sent(error: Exception) -> bool:
-    """Return whether the error is one of the connect phase.
+    """Return whether the error was raised in the connect phase.
 
-    A connection that ends while, or before, an answer comes may have carried the whole request, even if writing to it
-    is what failed. EndpointConnectionError and HTTPClientError are raised for both: only the error beneath tells.
+    A connection that ends later may have carried the whole request, even if a write failed. The SDK raises
+    EndpointConnectionError and HTTPClientError in both cases, so their inner error decides.
     """
     if isinstance(error, (ConnectTimeoutError, SSLError, ProxyConnectionError)):
         return True
@@ -33,20 +33,20 @@ def is_never_sent(error: Exception) -> bool:
 def unreachable_error(error: Exception, address: str) -> DestinationUnavailable:
     """Return the cause of a connection that was not made, with the variable or setting that fixes it.
 
-    `address` is the URL of the bus. The SDK's errors name the address of another service by themselves.
+    `address` is the URL of the bus. An error of the SDK names the address if it is another one.
     """
     error_url = str(error.kwargs.get("endpoint_url") or "") if isinstance(error, BotoCoreError) else ""
     host = network_errors.without_credentials(error_url or address)
     target = f"AWS at {host}" if host else "the bus"
     try:
         problem = network_errors.explain(error, target=target, ca_variable=CA_VARIABLE)
-    except Exception:  # noqa: BLE001  # the text of some errors of aiohttp cannot be made
+    except Exception:  # noqa: BLE001  # str() fails for some errors of aiohttp
         problem = None
     if problem is not None:
         return DestinationUnavailable(problem.message, code="unreachable", hint=problem.hint)
     never_sent = next((each for each in (error, _cause(error)) if isinstance(each, NeverSent)), None)
     if never_sent is not None and isinstance(never_sent.__cause__, aiohttp.ClientResponseError):
-        # While it connects, aiohttp reads a response only from a proxy, to CONNECT.
+        # In the connect phase, aiohttp reads only the response of a proxy to CONNECT.
         reason = "what listens at the address of the proxy answers CONNECT with something that is not HTTP"
         hint = "correct HTTPS_PROXY, or exempt this host with NO_PROXY"
     else:
@@ -56,7 +56,7 @@ def unreachable_error(error: Exception, address: str) -> DestinationUnavailable:
 
 
 def describe_error(error: Exception) -> str:
-    """Return the kind of failure, and of the one beneath. The SDK's messages hold addresses, which may hold more."""
+    """Return the class of the error and of its inner error. The SDK's messages contain URLs, which can hold secrets."""
     cause = _cause(error)
     if isinstance(cause or error, ResponseUnreadable):
         return str(cause or error)
@@ -70,5 +70,5 @@ def _cause(error: Exception) -> Exception | None:
 
 
 def is_response_error(error: BotoCoreError) -> bool:
-    """Return whether the SDK raises this error with a request under way. It raises all others before it sends one."""
+    """Return whether the SDK raises this error after it has started to send. It raises all others before that."""
     return isinstance(error, (HTTPClientError, SdkConnectionError, IncompleteReadError))

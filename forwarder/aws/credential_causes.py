@@ -1,4 +1,4 @@
-"""The cause and the hint for each error of the AWS credential chain, by its provider and by its kind."""
+"""The cause and the hint for each error of the AWS credential chain, by provider and by exception."""
 
 import json
 import re
@@ -40,7 +40,7 @@ from forwarder.aws.credential_sources import ROLE_ARN, TOKEN_FILE, Profile, for_
 from forwarder.redaction import sanitize
 
 MAX_QUOTED_CHARACTERS = 300
-"""Characters of a message of the SDK or of a program that ours repeats."""
+"""The limit of a quotation from a message of the SDK or of a program."""
 
 KEYS_HINT = (
     "store keys: `forwarder keys set aws-access-key-id`, then `forwarder keys set aws-secret-access-key`;"
@@ -51,26 +51,26 @@ METADATA_HOST = "169.254.169.254"
 MFA_HINT = "use a role without mfa_serial: a daemon cannot ask for the code of a device"
 
 NetworkError = HTTPClientError | SdkConnectionError
-"""The two roots of what the SDK raises for a connection."""
+"""The two base classes of the SDK's connection errors."""
 
 Cause = tuple[str, str]
-"""A cause, and a hint or an empty text for the hint of the place."""
+"""A cause and a hint. An empty hint means the hint of the credential source."""
 
 
 class ProcessError(Exception):
-    """A `credential_process` that gives no answer. Its text is fit to be shown."""
+    """A failed `credential_process`. The message is safe to display."""
 
     @classmethod
     def from_exit(cls, program: str, code: int, error_output: bytes) -> "ProcessError":
         ending = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         lines = [line.strip() for line in error_output.decode(errors="replace").splitlines() if line.strip()]
-        # A traceback or a usage text has its reason in the last line.
+        # The last line of a traceback or of a usage message has the reason.
         last_line = sanitize(lines[-1])[:MAX_QUOTED_CHARACTERS] if lines else ""
         return cls(f"{program} {ending}{f': {last_line}' if last_line else ''}")
 
 
 class MfaRequiredError(Exception):
-    """A profile asks for the code of an MFA device."""
+    """A profile that requires the code of an MFA device."""
 
 
 def _environment(error: Exception, _session: AioSession) -> Cause | None:
@@ -112,7 +112,7 @@ CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
     ("Could not connect", "it cannot be reached", ""),
     ("netloc|IPv6|URL|[Pp]ort", "this is not an address", f"use https, {CONTAINER_HOSTS}"),
 )
-"""A pattern in the SDK's message, the cause and a hint. The first that matches counts."""
+"""Rows of a pattern in the SDK's message, a cause and a hint. The first matching row is used."""
 
 
 def _container(error: Exception, _session: AioSession) -> Cause | None:
@@ -145,7 +145,7 @@ CAUSES_BY_PROVIDER: Mapping[str, Callable[[Exception, AioSession], Cause | None]
     CONTAINER: _container,
     METADATA: _metadata,
 }
-"""The meanings that an error has in one provider alone."""
+"""The causes that are specific to one provider."""
 
 
 def _os_error(error: OSError) -> Cause:
@@ -159,7 +159,7 @@ def _runtime_error(error: RuntimeError) -> Cause:
 
 
 def _config_error(error: ConfigParseError) -> Cause:
-    """Name file and line, and not what stands there: it may be a key."""
+    """Return a cause that names the file and the line, but not the text of the line, which can be a key."""
     path, cause = path_with_variable(str(error.kwargs.get("path"))), error.kwargs.get("error")
     line = getattr(cause, "lineno", None) or next((number for number, _ in getattr(cause, "errors", ())), None)
     location = f"{path}, line {line}" if line else path
@@ -172,7 +172,7 @@ def _config_error(error: ConfigParseError) -> Cause:
 
 
 def _sdk_message(error: BotoCoreError, key: str = "") -> str:
-    """Return an SDK's message on one line, redacted and bounded."""
+    """Return the SDK's message on one line, redacted and limited in length."""
     text = str(error.kwargs.get(key, "")) if key else str(error)
     return sanitize(" ".join(text.split()))[:MAX_QUOTED_CHARACTERS] or type(error).__name__
 
@@ -206,11 +206,11 @@ CAUSES_BY_EXCEPTION: tuple[Row, ...] = (
     (RuntimeError, _runtime_error),
     (ValueError, lambda error: (f"a value there cannot be read ({type(error).__name__})", "")),
 )
-"""The cause and the hint for each kind of error, whatever the provider. The first row counts."""
+"""The cause and the hint for each class of errors, for every provider. The first matching row is used."""
 
 
 def find_cause(error: Exception, provider: str, session: AioSession) -> Cause:
-    """Return the cause and the hint for an error, whatever it is."""
+    """Return the cause and the hint for an error of any class."""
     if provider in CAUSES_BY_PROVIDER and (cause := CAUSES_BY_PROVIDER[provider](error, session)):
         return cause
     return next(

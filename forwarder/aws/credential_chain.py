@@ -1,4 +1,4 @@
-"""The SDK's credential chain, made to name the provider that fails and to wait for none without limit."""
+"""The SDK's credential chain, extended: errors name the provider that failed, and each provider has a time limit."""
 
 import asyncio
 import contextlib
@@ -29,11 +29,11 @@ from forwarder.errors import DestinationError
 log = structlog.get_logger("credentials")
 
 MAX_PROCESS_OUTPUT_BYTES = 65_536
-"""The limit of each output of a `credential_process`, whose answer has about 2 KiB."""
+"""The limit of each output stream of a `credential_process`. A usual output has about 2 KiB."""
 
 
 class CredentialProvider(Protocol):
-    """A source of credentials, as the SDK has them."""
+    """A provider of the SDK's credential chain."""
 
     METHOD: str
 
@@ -44,9 +44,10 @@ ProviderFactory = Callable[["KeySession"], Sequence[CredentialProvider]]
 
 
 class KeySession(AioSession):  # type: ignore[misc]  # the SDK ships no types
-    """A session of the SDK with the region of the settings, whatever a profile or variable names.
+    """A session of the SDK that uses the region of the settings, and ignores the region of profiles and variables.
 
-    `seconds` bounds each provider, and `provider` is the one in use. Clients that the chain makes follow `config` too.
+    `seconds` limits the time of each provider. `provider` is the one in use. `config` also applies to the clients that
+    the chain makes.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class KeySession(AioSession):  # type: ignore[misc]  # the SDK ships no types
 
 
 class StoredKeySession(KeySession):
-    """A session that reads no AWS profile and no file of them, so that none can break stored keys."""
+    """A session that reads no AWS profiles, so that an invalid profile cannot affect stored keys."""
 
     @property
     def full_config(self) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class StoredKeySession(KeySession):
 
 
 async def load_keys(session: KeySession) -> FrozenKeys:
-    """Return credentials that are valid now. Raise DestinationError, which names the provider that failed."""
+    """Return keys that are valid now. Raise DestinationError, which names the provider that failed."""
     credentials = await session.get_credentials()
     if credentials is None:
         raise await no_credentials_error(session)
@@ -83,7 +84,7 @@ async def load_keys(session: KeySession) -> FrozenKeys:
             keys: FrozenKeys = await credentials.get_frozen_credentials()
     except DestinationError:
         raise
-    except Exception as error:  # noqa: BLE001  # each provider, and each file it reads, has errors of its own
+    except Exception as error:  # noqa: BLE001  # each provider raises different errors
         raise provider_error(error, credentials.method, session) from None
     if keys != session.validated_keys:
         check_key_format(keys, credentials.method, session)
@@ -93,7 +94,7 @@ async def load_keys(session: KeySession) -> FrozenKeys:
 
 
 def _check_profile(session: KeySession) -> None:
-    """Raise DestinationError if the profile cannot be read, which every client needs, whatever keys it has."""
+    """Raise DestinationError if the profile cannot be read. Every client reads it, with any keys."""
     try:
         session.get_scoped_config()
         session.get_auth_token()
@@ -109,7 +110,7 @@ class _CredentialChain(AioCredentialResolver):  # type: ignore[misc]  # the SDK 
         self.providers: list[CredentialProvider] = []
 
     async def load_credentials(self) -> Any:
-        """Return the first credentials found, or None. Raise DestinationError, which names the provider that failed."""
+        """Return the credentials of the first provider that has any, or None. Raise DestinationError if one fails."""
         try:
             self.providers = self.providers or list(self._provider_factory(self._session))
         except Exception as error:  # noqa: BLE001  # a profile, a file of profiles or a variable cannot be read
@@ -129,14 +130,14 @@ class _CredentialChain(AioCredentialResolver):  # type: ignore[misc]  # the SDK 
 
 
 def _default_providers(session: KeySession) -> list[CredentialProvider]:
-    """Return the SDK's own chain, with processes that end and without questions to a person."""
+    """Return the SDK's chain, with a limit for processes and without interactive prompts."""
     providers: list[CredentialProvider] = create_credential_resolver(session).providers
     builder = _ProfileProviderBuilder(session, cache={}, region_name=None)
     for index, provider in enumerate(providers):
         if isinstance(provider, AioProcessProvider):
             providers[index] = builder.process(session.get_config_variable("profile") or "default")
         elif isinstance(provider, AioAssumeRoleProvider):
-            # The SDK offers no other way to reach what a `source_profile` starts, and who is asked for a code.
+            # The SDK has no public way to replace the processes of a `source_profile` and the prompt for a code.
             provider._profile_provider_builder = builder  # noqa: SLF001
             provider._prompter = _refuse_prompt  # noqa: SLF001
     return providers
@@ -157,7 +158,7 @@ def _refuse_prompt(_prompt: str) -> NoReturn:
 
 
 class _CredentialProcess:
-    """A `credential_process` in a process group of its own, which ends when nobody waits for it."""
+    """A `credential_process` in its own process group, which is killed when the wait for it is cancelled."""
 
     def __init__(self, process: asyncio.subprocess.Process, program: str) -> None:
         self._process = process
@@ -170,7 +171,7 @@ class _CredentialProcess:
             raise ProcessError("credential_process is empty")
         program = for_display(command[0])
         try:
-            # Without input and a terminal: a question to a person has no answer in a daemon.
+            # It has no input and no terminal, because nobody sees a prompt of a daemon.
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=subprocess.DEVNULL,
@@ -184,7 +185,7 @@ class _CredentialProcess:
         return cls(process, program)
 
     async def communicate(self) -> tuple[bytes, bytes]:
-        """Return both outputs. Raise ProcessError if it ends with an error or writes too much."""
+        """Return both outputs. Raise ProcessError if the process fails or an output exceeds the limit."""
         try:
             out, err = await asyncio.gather(self._read(self._process.stdout), self._read(self._process.stderr))
             self.returncode = await self._process.wait()
@@ -192,7 +193,7 @@ class _CredentialProcess:
             self._kill()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
-                    await self._process.communicate()  # what is still in the pipes keeps them open
+                    await self._process.communicate()  # unread output keeps the pipes open
             raise
         if max(len(out), len(err)) > MAX_PROCESS_OUTPUT_BYTES:
             raise ProcessError(f"{self._program} writes more than {MAX_PROCESS_OUTPUT_BYTES} bytes")
@@ -201,7 +202,7 @@ class _CredentialProcess:
         return out, err
 
     async def _read(self, stream: asyncio.StreamReader | None) -> bytes:
-        """Return all that it writes, or the beginning of what is too much, after which it is ended."""
+        """Return the whole output. If it exceeds the limit, kill the process and return the beginning."""
         read = b""
         while stream is not None and (chunk := await stream.read(MAX_PROCESS_OUTPUT_BYTES)):
             if len(read) <= MAX_PROCESS_OUTPUT_BYTES:
@@ -212,13 +213,13 @@ class _CredentialProcess:
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # its children too, which may hold the pipes open
+            os.killpg(self._process.pid, signal.SIGKILL)  # its children can keep the pipes open
 
 
 class _RefreshWarningFilter(logging.Filter):
-    """A filter of the SDK's warnings about renewals, which come with tracebacks.
+    """A filter for the SDK's warnings about failed renewals, which contain tracebacks.
 
-    A failed renewal that matters raises the same error. One that can wait is one line of our log.
+    A mandatory renewal that fails also raises the error. An optional one is logged as one line.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,6 +1,7 @@
-"""The error for every failure of the AWS credential chain: one line with cause, file or variable, and a hint.
+"""The errors of the AWS credential chain. Each has one line with the cause and the file or variable, and a hint.
 
-An error never repeats a secret: it names variables, files, profiles and addresses, and of values only their form.
+An error never contains a secret. It names variables, files, profiles and addresses, and describes only the form of
+values.
 """
 
 import re
@@ -29,7 +30,7 @@ from forwarder.aws.credential_sources import Profile, describe_missing, for_disp
 from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
 
 CODE = "credentials"
-"""The code of every refusal here. A code of STS, such as AccessDenied, would count as one of the bus."""
+"""The code of every refusal in this module. A code of STS, such as AccessDenied, would count as a code of the bus."""
 
 STS_PROVIDERS = (WEB_IDENTITY, PROFILE_ROLE, ROLE)
 """Providers whose credentials come from STS."""
@@ -48,8 +49,8 @@ def provider_error(
     source: CredentialSource | None = None,
     prefix: str = MESSAGE_PREFIX,
 ) -> DestinationError:
-    """Return the error for what a provider of the chain raised. `provider` is the SDK's name of it, or one of ours."""
-    if isinstance(error, TimeoutError):  # a caller that gave up does not know the provider
+    """Return the error for an exception of a provider. `provider` is the SDK's name for it, or ROLE."""
+    if isinstance(error, TimeoutError):  # a caller with its own time limit does not know the provider
         provider = provider or str(getattr(session, "provider", ""))
     source = source or source_of(provider, session)
     prefix = f"{prefix} {source.name}"
@@ -75,12 +76,12 @@ def not_aws_error(prefix: str) -> DestinationError:
 
 
 async def no_credentials_error(session: AioSession) -> DestinationError:
-    """Return the error for a chain that has no credentials, with what each source lacks."""
+    """Return the error for a chain without credentials. It describes the state of each source."""
     return DestinationRefused(f"no AWS credentials found: {await describe_missing(session)}", code=CODE, hint=KEYS_HINT)
 
 
 def check_key_format(keys: Any, provider: str, session: AioSession) -> None:
-    """Raise DestinationRefused if a value cannot be what it should be. Its own text is not repeated."""
+    """Raise DestinationRefused if a key has an invalid form. The error does not contain the key."""
     source = source_of(provider, session)
     for name, value in zip(source.values, (keys.access_key, keys.secret_key, keys.token), strict=True):
         is_token = name == source.values[2]
@@ -132,7 +133,7 @@ def _unreachable(error: NetworkError, provider: str, session: AioSession, prefix
 
 
 def _ca_bundle(session: AioSession) -> tuple[str, dict[str, str] | None]:
-    """Return what names the trusted certificates: a variable of the environment, or a profile's setting."""
+    """Return the name of the setting for trusted certificates, and the environment that contains it."""
     profile = Profile.of(session)
     bundle = profile.values(session).get("ca_bundle")
     if not bundle or session.get_config_variable("ca_bundle") != bundle:

@@ -1,4 +1,4 @@
-"""The providers of the AWS credential chain: where each got its configuration, and what to do when it fails."""
+"""The providers of the AWS credential chain, with the configuration that each reads and a hint if it fails."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ from forwarder.aws.credential_sources import (
 )
 
 STORED = "explicit"
-"""The SDK's name for credentials that were given to it: those of the vault."""
+"""The SDK's name for credentials that were passed to it. They come from the vault."""
 ENV = "env"
 WEB_IDENTITY = "assume-role-with-web-identity"
 PROFILE_ROLE = "assume-role"
@@ -35,16 +35,16 @@ CONTAINER = "container-role"
 METADATA = "iam-role"
 FILES = ("shared-credentials-file", "config-file")
 ROLE = "role_arn"
-"""Ours: the role of the settings, assumed with the credentials of another provider."""
+"""Our name for the role of the settings, which is assumed with the credentials of another provider."""
 
 CONTAINER_HOSTS = "a loopback address, 169.254.170.2, 169.254.170.23 or [fd00:ec2::23]"
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialSource:
-    """A source of credentials, as a line names it, and the hint for the usual causes.
+    """A source of credentials: its name in messages, and a hint for the usual causes.
 
-    `values` names the key id, the secret and the token as that place does.
+    `values` has the source's names of the key id, the secret and the token.
     """
 
     name: str
@@ -53,12 +53,12 @@ class CredentialSource:
 
 
 def source_of(provider: str, session: AioSession) -> CredentialSource:
-    """Return the place of a provider. Works whatever is wrong with variables and files."""
+    """Return the source of a provider. Invalid variables and files raise no error."""
     return SOURCES[provider](session) if provider in SOURCES else _unknown(provider, session)
 
 
 def web_identity(session: AioSession) -> tuple[str, str]:
-    """Return the path of the token file, and the name of the variable or the profile that sets it."""
+    """Return the path of the token file, and the variable or the profile that sets it."""
     if TOKEN_FILE in os.environ:
         return os.environ[TOKEN_FILE], TOKEN_FILE
     profile = Profile.of(session)
@@ -66,7 +66,7 @@ def web_identity(session: AioSession) -> tuple[str, str]:
 
 
 def web_identity_role(session: AioSession) -> str:
-    """Return the role, and the variable or the profile that names it."""
+    """Return the role with the variable or the profile that sets it."""
     if ROLE_ARN in os.environ:
         return f"{for_display(os.environ[ROLE_ARN])} ({ROLE_ARN})"
     profile = Profile.of(session)
@@ -74,7 +74,7 @@ def web_identity_role(session: AioSession) -> str:
 
 
 def container_uri() -> tuple[str, str]:
-    """Return the address without what may be secret in it, and the variable that sets it."""
+    """Return the address without its secret parts, and the variable that sets it."""
     relative, full = CONTAINER_URIS
     if relative in os.environ:
         return safe_address(f"http://169.254.170.2{os.environ[relative]}"), relative
@@ -82,7 +82,7 @@ def container_uri() -> tuple[str, str]:
 
 
 def login_file(session: AioSession) -> str:
-    """Return the file in which `aws sso login` caches the login of the profile, with its state."""
+    """Return the file in which `aws sso login` caches the login of the profile, with a note if it is unreadable."""
     values = Profile.of(session).values(session)
     key = values.get("sso_session") or values.get("sso_start_url", "")
     name = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Refusals of AWS STS and IAM Identity Center: one table from code to hint."""
+"""The errors for responses of AWS STS and IAM Identity Center, with a hint for each code."""
 
 from http import HTTPStatus
 
@@ -22,7 +22,7 @@ CLOCK_HINT = "correct this machine's clock: AWS accepts a difference of 5 minute
 
 
 def sts_error(error: ClientError, provider: str, session: AioSession, prefix: str, hint: str) -> DestinationError:
-    """Return the error for an answer that is an error. `hint` is for codes without a row here."""
+    """Return the error for an error response. `hint` is used for codes that have no hint here."""
     document = error.response.get("Error", {})
     code = sanitize(str(document.get("Code") or ""))
     message = " ".join(sanitize(str(document.get("Message") or "")).split())
@@ -44,7 +44,7 @@ def sts_error(error: ClientError, provider: str, session: AioSession, prefix: st
     )
 
 
-def _hint(code: str, message: str, provider: str, session: AioSession) -> str:  # a table: one row, one return
+def _hint(code: str, message: str, provider: str, session: AioSession) -> str:
     text = message.lower()
     if code in CLOCK_SKEW_CODES or (code in SIGNATURE_CODES and ("expired" in text or "not yet current" in text)):
         return CLOCK_HINT

@@ -1,4 +1,4 @@
-"""The sources of AWS credentials in words: variables, profiles and files, never their secrets."""
+"""Descriptions of the sources of AWS credentials: variables, profiles and files, without secrets."""
 
 import os
 import re
@@ -16,7 +16,7 @@ ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  # the name of a variable
 SESSION_TOKENS = ("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 PROFILES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
-"""In the order in which the SDK reads them, as are the session tokens."""
+"""The variables of the profile. Like SESSION_TOKENS, they are in the order in which the SDK reads them."""
 FILE_VARIABLES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 ROLE_ARN = "AWS_ROLE_ARN"
 TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105  # the name of a variable
@@ -29,24 +29,24 @@ INTEGER_VARIABLES = (
     "AWS_MAX_ATTEMPTS",
     "AWS_CSM_PORT",
 )
-"""Variables that the SDK reads as whole numbers."""
+"""Variables that the SDK parses as integers."""
 
 MAX_METADATA_SECONDS = 2.0
 MAX_DISPLAYED_CHARACTERS = 200
-"""Characters of a path, an address or a name that an error message repeats."""
+"""The limit of a path, an address or a name in an error message."""
 
 _ROLES = "latest/meta-data/iam/security-credentials/"
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019"
 
 
 def for_display(value: str) -> str:
-    """Return a value as it may stand in a line: its control characters as escapes, and not endless."""
+    """Return a value with control characters escaped, cut to MAX_DISPLAYED_CHARACTERS."""
     plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
     return plain if len(plain) <= MAX_DISPLAYED_CHARACTERS else f"{plain[:MAX_DISPLAYED_CHARACTERS]}…"
 
 
 def safe_address(url: str) -> str:
-    """Return an address without user, password, query and fragment, where secrets may be."""
+    """Return an address without user, password, query and fragment, which can be secret."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -56,7 +56,7 @@ def safe_address(url: str) -> str:
 
 
 def format_fault(value: str) -> str:
-    """Return what is wrong with the form of a value that was pasted or templated, or an empty text."""
+    """Return the fault in the form of a value, such as quotes or whitespace, or an empty string."""
     if not value.strip():
         return "is empty" if not value else "holds nothing but whitespace"
     if value.rstrip("\r\n") != value:
@@ -81,7 +81,7 @@ class Profile:
 
     @classmethod
     def of(cls, session: AioSession) -> "Profile":
-        """Read variables only: this works whatever is wrong with the files."""
+        """Return the profile. Only variables are read, so invalid files raise no error."""
         variable = next((name for name in PROFILES if name in os.environ), "")
         return cls(
             os.environ[variable] if variable else "default",
@@ -95,18 +95,18 @@ class Profile:
 
     @property
     def files(self) -> str:
-        """Both files, each with its state if it cannot be read."""
+        """Both files, each with the reason if it cannot be read."""
         return " and ".join(
             f"{path_with_variable(path)}{unreadable_suffix(path)}" for path in (self.config_file, self.credentials_file)
         )
 
     @property
     def option(self) -> str:
-        """The end of a command of the AWS command line that acts on this profile."""
+        """The option of AWS CLI commands that selects this profile."""
         return "" if self.name == "default" or format_fault(self.name) else f" --profile {for_display(self.name)}"
 
     def values(self, session: AioSession) -> dict[str, str]:
-        """Return what is set for it, or nothing if it cannot be read."""
+        """Return the settings of the profile, or an empty dict if it cannot be read."""
         try:
             found = session.full_config["profiles"].get(self.name, {})
         except (BotoCoreError, OSError, ValueError):
@@ -114,7 +114,7 @@ class Profile:
         return {key: value for key, value in found.items() if isinstance(value, str)}
 
     def file_with(self, key: str) -> str:
-        """Return the path of the file in which the profile sets the key; the credentials file wins, as in the SDK."""
+        """Return the path of the file in which the profile sets the key. The credentials file has priority."""
         for path in (self.credentials_file, self.config_file):
             try:
                 text = Path(path).read_text(errors="replace")
@@ -127,13 +127,13 @@ class Profile:
 
 
 def path_with_variable(path: str) -> str:
-    """Return the path of a shared file, with the variable that moved it there."""
+    """Return the path of a shared file, with the variable that sets it."""
     variable = next((name for name in FILE_VARIABLES if path == _expanded(os.environ.get(name, ""))), "")
     return f"{for_display(path)} ({variable})" if variable else for_display(path)
 
 
 def unreadable_suffix(path: str) -> str:
-    """Return why a file cannot be read, in brackets, or an empty text."""
+    """Return the reason why a file cannot be read, in brackets, or an empty string."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             return " (not a file)"
@@ -146,12 +146,12 @@ def unreadable_suffix(path: str) -> str:
 
 
 def strerror(error: Exception) -> str:
-    """Return the system's own words for an error, without the path that stands beside them."""
+    """Return the operating system's message for an error, without the path."""
     return (error.strerror if isinstance(error, OSError) else "") or type(error).__name__
 
 
 def configured_address(session: AioSession, service: str) -> str:
-    """Return the address that a variable or the profile sets for a service, and its name, or an empty text."""
+    """Return the address of a service with the variable or the profile that sets it, or an empty string."""
     for variable in (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL"):
         if os.environ.get(variable):
             return f"{safe_address(os.environ[variable])} ({variable})"
@@ -162,7 +162,7 @@ def configured_address(session: AioSession, service: str) -> str:
 
 
 async def describe_missing(session: AioSession) -> str:
-    """Return what each source of credentials lacked, after all of them gave nothing."""
+    """Return the reason why each source has no credentials."""
     profile = Profile.of(session)
     sources = [_environment(), f"{profile} has none in {profile.files}", _container(), await _metadata(session)]
     return "; ".join(source for source in sources if source)
@@ -190,7 +190,7 @@ def metadata_disabled() -> bool:
 
 
 async def _metadata(session: AioSession) -> str:
-    """Ask the instance's metadata once more, since the SDK keeps to itself why it got no credentials there."""
+    """Request instance metadata, and return the reason why it has no credentials. The SDK does not report it."""
     if metadata_disabled():
         return f"instance metadata is disabled by {METADATA_DISABLED}"
     try:
@@ -230,4 +230,4 @@ async def _metadata_answer(base: str) -> str:
 
 
 def _expanded(path: str) -> str:
-    return os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111  # as the SDK does, for any text
+    return os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111  # the same expansion as in the SDK

@@ -1,6 +1,6 @@
-"""Which AWS keys are used: those in the vault, else the ambient chain; and the role assumed on top of them.
+"""The AWS identity of the forwarder: stored keys or the ambient chain, and the role that is assumed with them.
 
-Stored keys that are broken are an error, never a reason to try the ambient ones.
+Invalid stored keys are an error. They are never replaced by ambient keys.
 """
 
 import hashlib
@@ -22,23 +22,25 @@ from forwarder.settings.models import DestinationSettings
 from forwarder.settings.validators import is_loopback
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 
-ROLE_SECONDS = 3600
-"""The SDK renews a quarter of an hour before the end, so anything shorter would renew all the time."""
+ROLE_DURATION_SECONDS = 3600
+"""The duration of a role session. The SDK renews 15 minutes before the end, so a short duration renews too often."""
 
 ROLE_SESSION_NAME = "forwarder"
 
-PROVIDER_TIMEOUTS = 2
-"""Time-outs of a request that a provider of the chain may take: a program that makes keys is slower than a request."""
+MAX_PROVIDER_TIMEOUTS = 2
+"""The time limit of a provider, in multiples of the timeout of a request. A credential program takes longer."""
 
 
 class SecretStore(Protocol):
-    """A vault, or what it would be with a change."""
+    """A vault, or a vault with changes that are not saved."""
 
     def reveal(self, name: str) -> SecretStr | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKeys:
+    """The AWS keys of the vault."""
+
     access_key_id: SecretStr
     secret_access_key: SecretStr
     session_token: SecretStr | None = None
@@ -59,7 +61,7 @@ class StoredKeys:
         return cls(key_id, secret, token)
 
     def client_arguments(self) -> dict[str, str]:
-        """Return the keys as arguments of an SDK client. They are not masked."""
+        """Return the keys as arguments of an SDK client, in plain text."""
         arguments = {
             "aws_access_key_id": self.access_key_id.get_secret_value(),
             "aws_secret_access_key": self.secret_access_key.get_secret_value(),
@@ -71,7 +73,7 @@ class StoredKeys:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the forwarder is to AWS."""
+    """The AWS settings and keys of the forwarder."""
 
     destination: DestinationSettings
     stored: StoredKeys | None = field(default=None)
@@ -82,7 +84,7 @@ class Identity:
 
     @property
     def digest(self) -> str:
-        """Tells one address, one stored key and one role from others, and nothing of them."""
+        """A hash of the address, the stored key id and the role. It identifies an account without its secrets."""
         key_id = self.stored.access_key_id.get_secret_value() if self.stored else ""
         whole = f"{self.destination.endpoint_url}\0{key_id}\0{self.destination.role_arn}"
         return hashlib.sha256(whole.encode()).hexdigest()[:8]
@@ -94,13 +96,13 @@ class Identity:
             base.set_credentials(*self.stored.client_arguments().values())
         if not self.destination.role_arn:
             return base
-        # The role waits for the provider beneath it, and then for STS, whose client has to be made first.
+        # Assuming the role waits for the base provider, for a client of STS, and for its response.
         return self.session_with(lambda _: [_RoleProvider(self, base)], times=3)
 
     def session_with(self, provider_factory: ProviderFactory | None, *, times: int = 1) -> KeySession:
-        """Return a session of the SDK with these providers, or with the SDK's own. Each may take `times` its time."""
+        """Return a session of the SDK with these providers or the default ones. `times` multiplies their time limit."""
         session_class = KeySession if self.stored is None else StoredKeySession
-        seconds = times * PROVIDER_TIMEOUTS * self.destination.timeout.total_seconds()
+        seconds = times * MAX_PROVIDER_TIMEOUTS * self.destination.timeout.total_seconds()
         return session_class(self.destination.region, client_config(self.destination), seconds, provider_factory)
 
     async def caller(self, session: KeySession) -> str:
@@ -112,14 +114,14 @@ class Identity:
         try:
             async with session.create_client("sts", **self.sts_options()) as sts:
                 arn = (await sts.get_caller_identity()).get("Arn")
-        except Exception as error:  # noqa: BLE001  # whatever the SDK raises, one table has its cause
+        except Exception as error:  # noqa: BLE001  # provider_error classifies every error of the SDK
             raise provider_error(error, credentials.method, session, source=source, prefix=prefix) from None
         if not arn:
             raise not_aws_error(f"{prefix} {source.name}")
         return f"{arn}, with keys from {source.name}"
 
     def sts_options(self) -> dict[str, Any]:
-        """An emulator on this machine answers for every service; any other address is the bus's alone."""
+        """Return the options of an STS client. `endpoint_url` applies to STS only if it is an emulator on loopback."""
         endpoint_url = self.destination.endpoint_url
         is_set = any(name in os.environ for name in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"))
         is_emulator = bool(endpoint_url) and is_loopback(urlsplit(endpoint_url).hostname or "") and not is_set
@@ -129,7 +131,7 @@ class Identity:
         request: dict[str, Any] = {
             "RoleArn": self.destination.role_arn,
             "RoleSessionName": ROLE_SESSION_NAME,
-            "DurationSeconds": ROLE_SECONDS,
+            "DurationSeconds": ROLE_DURATION_SECONDS,
         }
         if self.destination.external_id:
             request["ExternalId"] = self.destination.external_id
@@ -143,7 +145,7 @@ class Identity:
         )
 
     async def assume_role(self, base: KeySession) -> dict[str, str]:
-        """Return the role's keys, as the SDK renews them. Raise DestinationError."""
+        """Return the keys of the role in the form of the SDK's refresh function. Raise DestinationError."""
         await load_keys(base)
         source = self._role_source(source_of((await base.get_credentials()).method, base).name)
         try:
@@ -161,7 +163,7 @@ class Identity:
 
 
 class _RoleProvider:
-    """A provider of the SDK's chain that assumes the role, and again before the hour is over."""
+    """A provider of the SDK's chain that assumes the role, and renews its keys before they expire."""
 
     METHOD = ROLE
     CANONICAL_NAME = "AssumeRole"
@@ -179,7 +181,7 @@ class _RoleProvider:
 def _options(destination: DestinationSettings) -> dict[str, Any]:
     seconds = destination.timeout.total_seconds()
     return {
-        # Retrying is ours alone: the SDK's would multiply with it, and hide duplicates.
+        # Delivery retries. Retries of the SDK would multiply with them, and would hide duplicates.
         "retries": {"total_max_attempts": 1, "mode": "standard"},
         "connect_timeout": seconds,
         "read_timeout": seconds,

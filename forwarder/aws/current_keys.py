@@ -1,7 +1,7 @@
-"""The AWS keys in use: they are found again, files included, after AWS refused them.
+"""The AWS keys in use. After AWS refuses them, every source is read again, including files.
 
-The SDK reads each file once, and keeps keys that have no end of their own for the life of its session. Another process
-may renew keys in a file while the daemon runs, so a refusal ends the session, not the daemon.
+The SDK reads each file once per session, and keeps keys without an expiry for the whole session. Another process can
+renew the keys in a file while the daemon runs, so a refusal starts a new session.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CurrentKeys:
-    """`seconds` is the longest wait for keys: a program that makes them may never end."""
+    """The current keys of an identity. `seconds` limits the wait for them, since a credential program may never end."""
 
     def __init__(self, identity: "Identity", seconds: float) -> None:
         self._identity = identity
@@ -26,18 +26,18 @@ class CurrentKeys:
         self._session = identity.session()
 
     async def find(self) -> FrozenKeys:
-        """Return keys that are valid now. Raise DestinationError, after which every source is read again."""
+        """Return keys that are valid now. Raise DestinationError. The next call then reads every source again."""
         session = self._session
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await load_keys(session)
-        except Exception as error:  # noqa: BLE001  # each provider of the chain, and each file it reads, has its own
+        except Exception as error:  # noqa: BLE001  # each provider of the chain raises different errors
             problem = provider_error(error, "", session)
             self._replace_session(session)
             raise problem from None
 
     def invalidate(self, keys: FrozenKeys) -> None:
-        """Read every source again before the next request. Requests in flight may report the same keys once more."""
+        """Read every source again before the next request. Further calls with the same keys have no effect."""
         if self._session.validated_keys == keys:
             self._replace_session(self._session)
 
@@ -46,12 +46,12 @@ class CurrentKeys:
             self._session = self._identity.session()
 
     def client_session(self) -> KeySession:
-        """Return a session whose clients sign each request with the keys of that moment."""
+        """Return a session whose clients sign each request with the current keys."""
         return self._identity.session_with(lambda _: [_CurrentCredentials(self)])
 
 
 class _CurrentCredentials(AioCredentials):  # type: ignore[misc]  # the SDK ships no types
-    """A provider of the SDK's chain, and the credentials that it finds. It holds no keys of its own."""
+    """A provider of the SDK's chain that is also its credentials. It stores no keys."""
 
     METHOD = "current"
 

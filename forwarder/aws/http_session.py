@@ -1,6 +1,6 @@
-"""The HTTP session of the SDK's clients, and the limits that every response of AWS has to keep.
+"""The HTTP session of the SDK's clients, and the limits of every response of AWS.
 
-A response that breaks a limit is not read further. Its body counts as absent.
+A response that exceeds a limit is not read to its end. Its body counts as absent.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 MAX_RESPONSE_BYTES = 1_048_576
-"""PutEvents answers 10 entries with less than 10 KiB, and DescribeEventBus with a policy of at most 10 KiB."""
+"""The limit of a response. PutEvents returns less than 10 KiB for 10 entries, and a bus policy has at most 10 KiB."""
 
 CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
-"""Errors that aiohttp raises only while it connects. They name the peer, so they are passed on as they are."""
+"""Errors that aiohttp raises only in the connect phase. They name the peer, so they are not replaced by NeverSent."""
 
 
 class NeverSent(aiohttp.ClientConnectionError):
-    """An error in the connect phase. No byte of the request's body left this machine."""
+    """An error before the body was sent. No byte of the body left this machine."""
 
 
-class ResponseUnreadable(Exception):  # it names a property of the response, as aiohttp's errors do
+class ResponseUnreadable(Exception):  # named like the errors of aiohttp
     """A response that is larger than allowed, or compressed although that was not requested."""
 
 
@@ -41,7 +41,7 @@ async def read_body(content: aiohttp.StreamReader, headers: Mapping[str, str]) -
 
 
 class Body(aiohttp.BytesPayload):
-    """A request body that records when the first byte of it is about to be written."""
+    """A request body that records that its first byte is about to be written."""
 
     is_started = False
 
@@ -55,22 +55,22 @@ class Body(aiohttp.BytesPayload):
 
 
 class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no types
-    """A session that follows no redirect, reads no more than allowed, and separates "never sent" from "unknown".
+    """A session that follows no redirects, limits responses, and separates "never sent" from "unknown".
 
-    The blocking SDK follows no redirect either: keys and events go only to the address in the settings.
+    Keys and events are sent only to the address in the settings. The blocking SDK follows no redirects either.
     """
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         try:
             session = await super()._get_session(proxy_url)
-        except Exception as error:  # a file of certificates that cannot be read, or the address of a proxy
+        except Exception as error:  # an unreadable file of certificates, or an invalid proxy
             raise NeverSent(type(error).__name__) from error
         return _BoundedClient(session)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The part of aiohttp's response that the SDK uses. The body has been read."""
+    """The attributes of aiohttp's response that the SDK uses, with the whole body."""
 
     url: URL
     status: int
@@ -83,13 +83,15 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class _BoundedClient:
+    """A wrapper of aiohttp's session, as the SDK uses it."""
+
     session: aiohttp.ClientSession
 
     async def request(self, method: str, **options: Any) -> Response:
         data = options.pop("data", None)
         body = Body(data.encode() if isinstance(data, str) else data) if isinstance(data, (bytes, str)) else None
         timeout = options.pop("timeout", self.session.timeout)
-        # Without `connect`, only each step is bounded: a proxy that is silent after CONNECT would go unnoticed.
+        # Without `connect`, only each step has a limit, and a proxy that is silent after CONNECT has none.
         timeout = aiohttp.ClientTimeout(
             connect=timeout.sock_connect, sock_connect=timeout.sock_connect, sock_read=timeout.sock_read
         )

@@ -1,4 +1,4 @@
-"""The meaning of an AWS call that failed, for every call but PutEvents: delivery is paused, nothing is settled.
+"""The classification of failed AWS calls other than PutEvents. Delivery is paused, and nothing is settled.
 
 Sources: "Common errors" of the EventBridge API reference, and the errors that botocore, aiobotocore and aiohttp raise.
 """
@@ -46,7 +46,7 @@ THROTTLING_CODES = frozenset(
         "TransactionInProgressException",
     }
 )
-"""The codes with which AWS services throttle. botocore's retry mode "standard" has the same list."""
+"""The throttling codes of AWS services. botocore's retry mode "standard" has the same list."""
 
 TRANSIENT_CODES = THROTTLING_CODES | {
     "InternalError",
@@ -59,10 +59,10 @@ TRANSIENT_CODES = THROTTLING_CODES | {
     "ServiceUnavailable",
     "ServiceUnavailableException",
 }
-"""Codes of an entry or of a request that was not accepted and will be later."""
+"""Codes of an entry or a request that can be accepted later."""
 
 ACCESS_DENIED_CODES = ("AccessDenied", "AccessDeniedException")
-"""Codes of a request whose keys are valid, but whose policy does not allow it."""
+"""Codes of a request with valid keys whose policy does not allow it."""
 
 RESOURCE_NOT_FOUND = "ResourceNotFoundException"
 PUT_EVENTS = "PutEvents"
@@ -96,7 +96,7 @@ VERIFY_OFF = "if the bus may not be described, set destination.verify = false"
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An error response of AWS, or of something that answers in its place. `code` and `message` are redacted."""
+    """An error response of AWS, or of a proxy or server in its place. `code` and `message` are redacted."""
 
     operation: str
     status: int
@@ -109,11 +109,11 @@ class ErrorResponse:
         metadata = error.response.get("ResponseMetadata", {})
         code = str(document.get("Code") or "")
         if _has_no_code(code):
-            # Some gateways of AWS name the error in this header only: `Code:http://…/`.
+            # Some gateways of AWS return the code only in this header: `Code:http://…/`.
             header = str((metadata.get("HTTPHeaders") or {}).get("x-amzn-errortype") or "")
             code = header.partition(":")[0].rpartition("#")[2].strip() or code
         status = int(metadata.get("HTTPStatusCode") or 0)
-        # AWS quotes the request that it refuses, tokens included.
+        # An error message of AWS can quote the refused request with its tokens.
         return cls(error.operation_name, status, sanitize(code), sanitize(document.get("Message") or ""))
 
     @property
@@ -122,7 +122,7 @@ class ErrorResponse:
 
     @property
     def is_from_aws(self) -> bool:
-        """Without an error document botocore takes the status for the code: then AWS itself did not answer."""
+        """Return whether the response has an error code. Without one, botocore uses the status as the code."""
         return not _has_no_code(self.code)
 
     @property
@@ -134,7 +134,7 @@ class ErrorResponse:
         return "the bus" if self.operation in (PUT_EVENTS, DESCRIBE) else f"AWS ({self.operation})"
 
     def common_error(self) -> DestinationError | None:
-        """Return the meaning of a refusal that any operation can get, or None for one of this operation."""
+        """Return the error for a refusal that every operation can have, or None if it is specific to this operation."""
         if self.code in THROTTLING_CODES or self.status == HTTPStatus.TOO_MANY_REQUESTS:
             return DestinationUnavailable(f"{self.sender} throttles: {self.text}", code="ThrottlingException")
         if self.code in SIGNATURE_CODES:
@@ -160,9 +160,9 @@ def _has_no_code(code: str) -> bool:
 
 
 def request_error(error: Exception, address: str = "") -> DestinationError | Unknown:
-    """Return the meaning of any failed call but PutEvents, or Unknown if no response was understood.
+    """Return the error for a failed call other than PutEvents, or Unknown if there is no valid response.
 
-    `address` is the URL that the call was for, if the error may not name it.
+    `address` is the URL of the call. It is used if the error does not contain the URL.
     """
     if isinstance(error, DestinationError):
         return error
@@ -181,7 +181,7 @@ def request_error(error: Exception, address: str = "") -> DestinationError | Unk
 
 
 def error_before_request(error: Exception, step: str, address: str) -> DestinationError:
-    """Return the reason for which delivery is paused. `step` names the step that failed, before any PutEvents."""
+    """Return the error that pauses delivery. `step` names the step before PutEvents that failed."""
     failure = request_error(error, address)
     if isinstance(failure, DestinationError):
         return failure
@@ -194,7 +194,7 @@ def error_before_request(error: Exception, step: str, address: str) -> Destinati
 
 
 def credentials_error(error: Exception) -> DestinationError:
-    """Return the reason for which there are no keys: every provider of the chain has errors of its own."""
+    """Return the error for keys that cannot be loaded. Each provider of the chain raises different errors."""
     if isinstance(error, ClientError) and (refusal := ErrorResponse.of(error)).operation in (PUT_EVENTS, DESCRIBE):
         return _error_of_response(refusal)
     failure = request_error(error)
@@ -210,7 +210,7 @@ def _error_of_response(refusal: ErrorResponse) -> DestinationError:
     if not refusal.is_from_aws:
         return refusal.not_aws_error()
     if refusal.operation != DESCRIBE:
-        # A code of another service, such as STS's ResourceNotFoundException or ValidationError, is about the keys.
+        # An error of another service, such as a ResourceNotFoundException of STS, concerns the keys.
         reason = f"the AWS keys cannot be had: {refusal.operation}: {refusal.text}"
         return DestinationRefused(reason, code="credentials", hint="check role_arn, external_id and the AWS keys")
     if refusal.code == RESOURCE_NOT_FOUND:
@@ -224,6 +224,6 @@ def _error_of_response(refusal: ErrorResponse) -> DestinationError:
 
 
 def region_of(event_bus: str) -> str:
-    """Return the region in the ARN of a bus, or an empty text for a name."""
+    """Return the region in the ARN of a bus, or an empty string for a name."""
     parts = event_bus.split(":")
     return parts[3] if len(parts) > 5 and parts[0] == "arn" else ""  # noqa: PLR2004  # arn:aws:events:REGION:ACCOUNT:…

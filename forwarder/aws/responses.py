@@ -1,11 +1,11 @@
-"""The meaning of what PutEvents answers: one table, for entries and for whole requests, with either client.
+"""The classification of PutEvents responses, for entries and for whole requests, with either client.
 
-Only the types of this module settle entries, and only a response to PutEvents makes them: an outcome for each entry, or
-RequestRefusal for all of a request. Every error before the request is a DestinationError (`request_errors.py`), which
+Only the types of this module settle entries: an outcome for each entry, or RequestRefusal for a whole request. They are
+made only from a response to PutEvents. An error before the request is a DestinationError (`request_errors.py`), which
 settles nothing.
 
-Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and what botocore,
-aiobotocore and aiohttp make of broken answers.
+Sources: the PutEvents API reference and "Handling failures with PutEvents" (Amazon EventBridge), and the behaviour of
+botocore, aiobotocore and aiohttp for invalid responses.
 """
 
 import re
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 MALFORMED_CODES = frozenset({"MalformedDetail", "InvalidArgument", "RedactionFailure"})
-"""Of an entry: it will never be accepted."""
+"""Codes of an entry that will never be accepted."""
 
 DENIED_CODES = frozenset(
     {
@@ -58,7 +58,7 @@ DENIED_CODES = frozenset(
         "NotAuthorizedForDetailTypeException",
     }
 )
-"""Of an entry, and sure to be of every other one too: somebody has to change a permission."""
+"""Codes of an entry that apply to every other entry too, until a permission is changed."""
 
 _REQUEST_CODES = frozenset({"413", "ValidationException", "SerializationException", "RequestEntityTooLarge"})
 _OWN_CODES = frozenset(
@@ -83,24 +83,25 @@ CODES = (
     | CREDENTIAL_CODES
     | _OWN_CODES
 )
-"""All that have a row here: what the bus may answer beside them is without limit."""
+"""All known codes. They limit the labels of metrics, since the bus can return any other code."""
+
 _PLAIN_ID = re.compile(r"[0-9a-f]{1,12}(-[0-9a-f]{1,12}){4}")
-"""Ids as EventBridge gives them: there is nothing in them to redact."""
+"""The form of EventBridge's ids. An id of this form needs no redaction."""
 
 _SHARED_PARAMETER = re.compile(r"\b(Source|DetailType|EventBusName)\b")
-"""Parameters that come from the settings, and are the same in every entry."""
+"""Parameters that come from the settings and are equal in every entry."""
 
 _ABOUT_SIZE_OR_DETAIL = re.compile(r"\b(total size|too large|size of|over the limit|detail)\b", re.IGNORECASE)
-"""Words of a refusal that can be about one entry. Of the parameters of an entry, only Detail and Time differ."""
+"""Words of a refusal that can be about one entry. Only the parameters Detail and Time differ between entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRefusal:
-    """A response to PutEvents that refuses the request as such: nothing of it was accepted.
+    """A response to PutEvents that refuses the whole request. No entry was accepted.
 
-    It is a value, not an error, so no error of a step before the request can be taken for it.
-    `is_entry_specific` is whether the refusal can be about a single entry: its size, or its detail. Any other reason
-    may hold for all entries, such as one about the name of the bus.
+    It is a value and not an exception, so an error of an earlier step cannot be confused with it.
+    `is_entry_specific` is true if the refusal can be about a single entry: its size or its detail. Other reasons, such
+    as an invalid name of the bus, can apply to all entries.
     """
 
     code: str
@@ -108,7 +109,7 @@ class RequestRefusal:
     is_entry_specific: bool
 
     def to_error(self) -> EventsRefused:
-        """Return the reason for which delivery is paused while no entry is accepted."""
+        """Return the error that pauses delivery while no entry is accepted."""
         hint = (
             "lower max_entry_bytes and max_request_bytes"
             if self.is_entry_specific
@@ -118,7 +119,7 @@ class RequestRefusal:
 
 
 def entry_outcome(entry: Mapping[str, Any]) -> Outcome:
-    """Return the outcome of one entry of an understood answer."""
+    """Return the outcome of one entry of a valid response."""
     if not entry.get("ErrorCode"):
         event_id = entry["EventId"]
         return Accepted(event_id if _PLAIN_ID.fullmatch(event_id) else sanitize(event_id))
@@ -136,9 +137,9 @@ def _is_common_refusal(entry: Mapping[str, Any]) -> bool:
 
 
 def is_valid_response(response: Mapping[str, Any], sent: int) -> bool:
-    """Return whether an answer has one result for each entry, and contradicts itself nowhere.
+    """Return whether a response has one result for each entry and is consistent.
 
-    HTML, an empty body and one that was cut short all come back from the SDK as an answer without entries.
+    The SDK returns a response without entries for HTML, an empty body and an incomplete body.
     """
     entries = response.get("Entries")
     return (
@@ -150,7 +151,7 @@ def is_valid_response(response: Mapping[str, Any], sent: int) -> bool:
 
 
 def _matches_failed_count(entries: list[Mapping[str, Any]], failed_count: object) -> bool:
-    """If more entries failed than results tell, one that looks accepted was not. An absent count means nothing."""
+    """Return whether the results have at least as many failures as the count. An absent count is valid."""
     return not isinstance(failed_count, int) or failed_count <= sum(bool(entry.get("ErrorCode")) for entry in entries)
 
 
@@ -161,7 +162,7 @@ def _is_consistent(entry: Mapping[str, Any]) -> bool:
 
 
 def common_refusal(entries: list[Mapping[str, Any]]) -> DestinationError | None:
-    """Return the refusal of an entry that holds for every other one, if there is one."""
+    """Return the error for a refusal of one entry that applies to every entry, or None."""
     for entry in entries:
         if not _is_common_refusal(entry):
             continue
@@ -175,15 +176,16 @@ def common_refusal(entries: list[Mapping[str, Any]]) -> DestinationError | None:
 
 
 def put_events_error(error: Exception, address: str = "") -> DestinationError | RequestRefusal | Unknown:
-    """Return the meaning of a PutEvents request to this address that failed as a whole.
+    """Return the classification of a failed PutEvents request to this address.
 
-    DestinationError: nothing was accepted, and nothing is settled. Unknown: the bus may have accepted it.
+    DestinationError means that nothing was accepted, and settles nothing. Unknown means that the bus may have accepted
+    the request.
     """
     if isinstance(error, DestinationError):
         return error
     if isinstance(error, ClientError):
         refusal = ErrorResponse.of(error)
-        # The SDK's client may renew its keys within the call: then another service answered.
+        # The SDK can renew its keys within the call, so the response can be from another service.
         return _put_events_refusal(refusal) if refusal.operation == PUT_EVENTS else credentials_error(error)
     if is_never_sent(error) or (isinstance(error, BotoCoreError) and not is_response_error(error)):
         return error_before_request(error, "the request cannot be made", address)

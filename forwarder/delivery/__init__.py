@@ -1,1 +1,1 @@
-"""Delivery: from pending entries to the bus, and their outcomes back into the ledger."""
+"""Delivery: publishing pending entries to the bus, and settling them in the ledger by their outcomes."""

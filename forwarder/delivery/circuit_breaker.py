@@ -1,4 +1,4 @@
-"""The circuit breaker of a destination: full concurrency while closed, one request at a time with backoff otherwise."""
+"""The circuit breaker of a destination: full concurrency while closed, else one request at a time with backoff."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from forwarder.clock import Clock
 
 
 class FailureType(Enum):
-    """The reason for which a request was not accepted.
+    """The type of a failed request.
 
-    OUTAGE: the bus says that it accepted nothing, for now. UNREACHABLE: nothing was sent, or it was not the bus that
-    answered. REFUSAL: it refuses us, or is missing. UNKNOWN: it may have accepted what we sent.
+    OUTAGE: the bus accepts nothing for now. UNREACHABLE: nothing was sent, or the response is not from the bus.
+    REFUSAL: the bus refuses the forwarder, or is missing. UNKNOWN: the bus may have accepted the request.
     """
 
     OUTAGE = "outage"
@@ -28,7 +28,7 @@ BACKOFF_SECONDS = {
     FailureType.REFUSAL: (2.0, 60.0),
     FailureType.UNKNOWN: (1.0, 300.0),
 }
-"""The ceiling of the first wait and the longest one, in seconds."""
+"""The upper limits of the first wait and of all waits, before jitter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class CircuitBreaker:
             failure_type: Backoff(base=first, cap=maximum) for failure_type, (first, maximum) in BACKOFF_SECONDS.items()
         }
         self.single_entry_mode = False
-        """Whether only requests of one entry may go, since the last ones may or may not have arrived."""
+        """True while only requests with one entry may be sent, because the outcome of the last request is unknown."""
 
     async def acquire(self) -> Permit:
         while True:
@@ -73,7 +73,7 @@ class CircuitBreaker:
         self._changed.set()
 
     def record_success(self, permit: Permit) -> None:
-        """Close step by step. A request that was sent before the failure proves nothing about its end."""
+        """Close step by step. A request that was sent before the last failure changes nothing."""
         if permit.generation != self._generation:
             return
         self.single_entry_mode = False
@@ -83,13 +83,13 @@ class CircuitBreaker:
         self._changed.set()
 
     def record_failure(self, permit: Permit, failure_type: FailureType) -> float | None:
-        """Open for a step of backoff. Return its seconds, or None if the request was sent before the last failure."""
+        """Open for one backoff. Return its seconds, or None if the request was sent before the last failure."""
         if failure_type is FailureType.UNKNOWN:
             self.single_entry_mode = True
         if permit.generation != self._generation:
             return None
         if failure_type in (FailureType.OUTAGE, FailureType.REFUSAL):
-            self.single_entry_mode = False  # an answer was understood
+            self.single_entry_mode = False  # the response is valid
         wait = self._backoffs[failure_type].next()
         self._generation += 1
         self._concurrency = 1

@@ -1,4 +1,4 @@
-"""The settlement of an entry by its own outcome: the one owner of retrying."""
+"""The settlement of an entry by its own outcome. No other module decides about retries."""
 
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -8,16 +8,17 @@ from forwarder.ledger import Dead, Postponed, Sent, Settlement
 from forwarder.model import Accepted, ClaimedEntry, Outcome, Rejected, Retry, Unknown
 
 MAX_UNCLASSIFIED_ATTEMPTS = 10
-"""Attempts with codes that nobody has documented, before the entry is taken for one that is never accepted."""
+"""The number of attempts with undocumented codes after which an entry is dead-lettered."""
 
 MIN_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 60.0
-"""Seconds between the attempts of one entry. Their number has no limit: the ledger is the buffer."""
+"""The limits of the wait between two attempts of an entry. The number of attempts is unlimited."""
 
 UNKNOWN_CODE = "Unknown"
 
 
 def decide(claimed: ClaimedEntry, outcome: Outcome, now: datetime) -> Settlement:
+    """Return the settlement of an entry: sent, dead, or postponed to the time of its next attempt."""
     match outcome:
         case Accepted(event_id):
             return Sent(claimed.token, event_id)
@@ -30,7 +31,7 @@ def decide(claimed: ClaimedEntry, outcome: Outcome, now: datetime) -> Settlement
         case Retry(code, _, unclassified_attempt):
             return Postponed(claimed.token, code, now + _backoff(claimed.attempts), unclassified_attempt)
         case Unknown():
-            # Not before the others are through: the whole stream slows down for it, see the circuit breaker.
+            # It is due at once: the circuit breaker already delays all requests after an unknown outcome.
             return Postponed(claimed.token, UNKNOWN_CODE, now)
         case _:
             assert_never(outcome)

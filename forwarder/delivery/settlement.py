@@ -1,4 +1,4 @@
-"""Writing settlements to the ledger until they are committed."""
+"""A writer of settlements, which repeats each write until it is committed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,8 +18,8 @@ T = TypeVar("T")
 class SettlementWriter:
     """The owner of every outcome from the response of the bus to the commit.
 
-    It outlives plans and requests, so that an outcome is written although its request is abandoned, and so that a
-    ledger that cannot be written stops every publisher.
+    It outlives dispatchers and requests. An outcome is written even if its request is abandoned, and a failing ledger
+    stops every dispatcher.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, health: Health, committed_seq: int = 0) -> None:
@@ -30,14 +30,14 @@ class SettlementWriter:
         self._ready = asyncio.Event()
         self._ready.set()
         self.committed_seq = committed_seq
-        """The number of the last settlement that is known to be committed."""
+        """The number of the last committed settlement."""
 
     async def settle(self, settlements: Sequence[Settlement], bus: str) -> None:
-        """Return once the settlements are committed: what the bus has accepted must not be forgotten."""
+        """Return after the settlements are committed, so that no accepted entry is sent again."""
         try:
             settlement_seq = await self._write(lambda: self._ledger.settle(settlements, now=self._clock.now(), bus=bus))
         except Exception:
-            # A fault of ours: better sent again than held for ever.
+            # After an internal fault, sending the entries again is better than never releasing them.
             self._ledger.release([settlement.token for settlement in settlements])
             raise
         self.committed_seq = max(self.committed_seq, settlement_seq)
@@ -57,7 +57,7 @@ class SettlementWriter:
         return self._ready.is_set()
 
     async def wait_until_ready(self) -> None:
-        """Wait until no failed write is left: publishing more would risk more duplicates."""
+        """Wait until no failed write is left. Publishing before that would risk more duplicates."""
         while not self.is_ready:
             heartbeat.beat(heartbeat.INTERVAL_SECONDS)
             await self._clock.wait(self._ready, heartbeat.INTERVAL_SECONDS)
