@@ -31,7 +31,7 @@ def connection_request(
     return aiohttp.ClientRequest("POST", url, headers=headers, proxy=proxy, proxy_headers=proxy_headers, loop=loop)
 
 
-async def acquire(connector: aiohttp.TCPConnector, request: aiohttp.ClientRequest, seconds: float) -> Connection:
+async def acquire(connector: aiohttp.BaseConnector, request: aiohttp.ClientRequest, seconds: float) -> Connection:
     """Return a connection on which nothing has arrived since its last response."""
     timeout = aiohttp.ClientTimeout(connect=seconds)
     while True:
