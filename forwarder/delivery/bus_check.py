@@ -166,7 +166,7 @@ class BusCheck:
         """Requeue the unverified entries of the bus in use, which is missing.
 
         The missing bus also accepts the events of the other requests in flight, so their settlements are awaited. They
-        are not awaited if the bus was never verified, since nothing was published then.
+        are not awaited if this process never verified the bus.
         """
         if self._is_requeuing:
             return
