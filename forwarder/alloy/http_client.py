@@ -12,12 +12,13 @@ from pydantic import SecretStr
 
 from forwarder import __version__, heartbeat
 from forwarder.alloy.connections import Connections
-from forwarder.alloy.rate_limit import RateLimiter
 from forwarder.alloy.response_body import BoundedBody
 from forwarder.alloy.responses import ApiResponse, error_for_status, retry_after
+from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import SourceUnavailable
 from forwarder.metrics import Metrics
+from forwarder.rate_limit import RateLimiter
 from forwarder.settings.models import SourceSettings
 
 # A request whose bytes trickle is given up after this many of its time-outs.
@@ -30,6 +31,47 @@ MAX_UNCHECKED_CHUNKS = 100_000
 MIN_CHUNK_BYTES = 32
 """The mean that a body's chunks must have beyond the first ones. Each costs time, however small it is."""
 
+MAX_PAUSE_SECONDS = 3600.0
+"""A longer Retry-After counts as this: an API that names a day is asked again each hour."""
+
+
+class RequestThrottle:
+    """The request rate of one client. It spaces requests evenly, and pauses all of them when the API asks for it."""
+
+    def __init__(self, clock: Clock, requests_per_second: float, metrics: Metrics | None = None) -> None:
+        self._clock = clock
+        self._metrics = metrics or Metrics()
+        self._rate_limiter = RateLimiter(clock, interval_seconds=1 / requests_per_second)
+        self._paused_until = 0.0
+        self._backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
+
+    async def acquire(self) -> None:
+        """Wait for the next request. A task that wakes late keeps its request; a pause moves the waiting ones."""
+        while True:
+            heartbeat.beat()
+            now = self._clock.monotonic()
+            allowed_at = self._rate_limiter.take()
+            if allowed_at > now:
+                heartbeat.beat(allowed_at - now)
+                await self._clock.sleep(allowed_at - now)
+            if self._paused_until <= allowed_at:
+                return
+
+    def pause(self, seconds: float) -> float:
+        """Pause every request for `seconds`, or for a step of backoff if that is 0. Return the seconds."""
+        seconds = min(seconds, MAX_PAUSE_SECONDS) if seconds > 0 else self._backoff.next()
+        now = self._clock.monotonic()
+        until = max(self._paused_until, now + seconds)
+        # Requests in flight together are paused together, which is counted once.
+        self._metrics.count_rate_limited(until - max(self._paused_until, now))
+        self._paused_until = until
+        self._rate_limiter.block_until(until)
+        return seconds
+
+    def record_success(self) -> None:
+        """Begin the backoff with its first step again."""
+        self._backoff.reset()
+
 
 class HttpClient:
     """Sends as many requests at once as the settings allow, each on a connection of its own, evenly spaced."""
@@ -39,7 +81,7 @@ class HttpClient:
         self._key = key
         self._clock = clock
         self._metrics = metrics
-        self._rate_limiter = RateLimiter(clock, settings.requests_per_second, metrics)
+        self._throttle = RequestThrottle(clock, settings.requests_per_second, metrics)
         self._timeout_seconds = settings.timeout.total_seconds()
         self._slots = asyncio.Semaphore(settings.concurrency)
 
@@ -66,7 +108,7 @@ class HttpClient:
         await self._acquire_slot()
         status = None
         try:
-            await self._rate_limiter.acquire()
+            await self._throttle.acquire()
             async with asyncio.timeout(MAX_TIMEOUTS * self._timeout_seconds):
                 target = f"{path}?{urlencode(query)}" if query else path
                 response = await self._connections.fetch(method, target, self._read)
@@ -112,13 +154,13 @@ class HttpClient:
         is_rate_limit = response.status == httpx.codes.FORBIDDEN and response.is_json
         can_wait = is_rate_limit or httpx.codes.is_server_error(response.status)
         if response.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and can_wait):
-            pause_seconds = self._rate_limiter.pause(wait)
+            pause_seconds = self._throttle.pause(wait)
             raise SourceUnavailable(
                 f"the logs API limits the request rate ({response.status})", retry_after=pause_seconds
             )
         if error := error_for_status(response):
             raise error
-        self._rate_limiter.record_success()
+        self._throttle.record_success()
 
     def _common_headers(self) -> dict[str, str]:
         headers = {

@@ -10,6 +10,7 @@ from forwarder import heartbeat
 from forwarder.backoff import jitter, max_wait
 from forwarder.clock import Clock
 from forwarder.model import Feed
+from forwarder.rate_limit import RateLimiter
 from forwarder.settings.models import SourceSettings
 
 MAX_SLOWDOWN = 1.5
@@ -18,8 +19,8 @@ MAX_SLOWDOWN = 1.5
 TRIGGERED_REQUEST_SHARE = 0.5
 """The share of all requests that triggers may use, so that a storm of them leaves requests to the other feeds."""
 
-MAX_TRIGGER_BURST = 8
-"""Feeds that may be brought forward together, before that share counts."""
+MAX_TRIGGER_BURST = 9
+"""Feeds that triggers may make due at once. Further ones wait for that share."""
 
 MIN_TRIGGER_INTERVAL_SECONDS = 1.0
 """Between two polls of a feed that is triggered all the time; less if `min_interval` is."""
@@ -50,9 +51,12 @@ class Scheduler:
         self._max_interval = settings.max_interval.total_seconds()
         self._page_size = settings.page_size
         self._concurrency = settings.concurrency
-        self._trigger_spacing = 1 / (TRIGGERED_REQUEST_SHARE * settings.requests_per_second)
+        self._trigger_limiter = RateLimiter(
+            clock,
+            interval_seconds=1 / (TRIGGERED_REQUEST_SHARE * settings.requests_per_second),
+            burst=MAX_TRIGGER_BURST,
+        )
         self._min_trigger_interval = min(MIN_TRIGGER_INTERVAL_SECONDS, self._min_interval)
-        self._triggers_spent_until = 0.0
         self._clock = clock
         self._states: dict[Feed, _FeedState] = {}
         self._removing: set[Feed] = set()
@@ -155,18 +159,14 @@ class Scheduler:
         if state is None or state.failures or state.poll_again or feed in self._removing:
             return
         now = self._clock.monotonic()
-        at = max(
-            now,
-            self._triggers_spent_until - MAX_TRIGGER_BURST * self._trigger_spacing,
-            state.poll_started_at + self._min_trigger_interval,
-        )
+        at = max(now, self._trigger_limiter.next_at, state.poll_started_at + self._min_trigger_interval)
         if feed in self._polling:
             state.poll_again = True
         elif at < state.due_at:
             self._push(feed, at - now)
         else:
             return
-        self._triggers_spent_until = max(now, self._triggers_spent_until) + self._trigger_spacing
+        self._trigger_limiter.take()
 
     def _start_removal(self, feed: Feed) -> None:
         """It has a last reading, at once; where that fails, it is tried until the feed leaves a second time."""

@@ -4,22 +4,22 @@ import structlog
 from aiohttp import web
 
 from forwarder.log import audit
+from forwarder.rate_limit import KeyedRateLimiter
 from forwarder.settings import pasted
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.form_body import read_form
 from forwarder.web.hosts import ALLOWED_HOSTS
 from forwarder.web.middleware import SESSIONS, TOKEN_DIGESTS, cookie_name
-from forwarder.web.rate_limit import RateLimiter
 from forwarder.web.rendering import SESSION, render_page
 from forwarder.web.sessions import MAX_AGE_SECONDS
 
 log = structlog.get_logger("web")
 
 LOGIN_BURST = 5
-LOGIN_REFILL_SECONDS = 30.0
-"""Five wrong tokens at once from one address, and then one in this time."""
+LOGIN_INTERVAL_SECONDS = 30.0
+"""The limit of wrong tokens from one address: five at once, and then one in this time."""
 
-LOGIN_LIMITER = web.AppKey("login_limiter", RateLimiter)
+LOGIN_LIMITER = web.AppKey("login_limiter", KeyedRateLimiter)
 
 
 async def show_login(request: web.Request) -> web.Response:
@@ -32,7 +32,7 @@ async def log_in(request: web.Request) -> web.Response:
     client = request.app[ALLOWED_HOSTS].client(request)
     caller = client.text
     limiter, digests = request.app[LOGIN_LIMITER], request.app[TOKEN_DIGESTS]
-    if wait := limiter.retry_after(client.key):
+    if wait := limiter.wait_seconds(client.key):
         log.debug("login rate limited", caller=caller)  # the attempts before were logged
         raise web.HTTPTooManyRequests(
             reason=f"too many attempts: wait {wait:.0f} seconds", headers={"Retry-After": f"{wait:.0f}"}
@@ -40,11 +40,11 @@ async def log_in(request: web.Request) -> web.Response:
     try:
         token = (await read_form(request)).get("token", "")
     except web.HTTPException:  # a body that is no form
-        limiter.consume(client.key)
+        limiter.take(client.key)
         raise
     known = digests.get(WEB_TOKEN)
     if known is None or not digests.verify(WEB_TOKEN, pasted.trim(token)):
-        limiter.consume(client.key)
+        limiter.take(client.key)
         audit().warning("login rejected", caller=caller)
         return _login_page(request, status=web.HTTPUnauthorized.status_code, is_wrong=True)
     cookie, session = request.app[SESSIONS].create(known)

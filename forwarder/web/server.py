@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from forwarder.errors import SettingsError
+from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
 from forwarder.settings.models import WebSettings
 from forwarder.settings.validators import parse_host_and_port
 from forwarder.vault import WEB_TOKEN
@@ -40,7 +41,6 @@ from forwarder.web.middleware import (
     TOKEN_DIGESTS,
     add_response_headers,
 )
-from forwarder.web.rate_limit import RateLimiter
 from forwarder.web.rendering import RENDERER, TemplateRenderer
 from forwarder.web.request_errors import PROBLEMS, RequestProblems
 from forwarder.web.sessions import Sessions
@@ -110,11 +110,11 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
     app[SESSIONS] = Sessions(context.clock)
     app[TOKEN_DIGESTS] = TokenDigests(context.config_source, context.settings())
     app[PROBLEMS] = RequestProblems("listen", context.clock, context.metrics)
-    app[login.LOGIN_LIMITER] = RateLimiter(
-        context.clock, burst=login.LOGIN_BURST, refill_seconds=login.LOGIN_REFILL_SECONDS
+    app[login.LOGIN_LIMITER] = KeyedRateLimiter(
+        context.clock, interval_seconds=login.LOGIN_INTERVAL_SECONDS, burst=login.LOGIN_BURST
     )
     app[webhook.WEBHOOK_LIMITER] = RateLimiter(
-        context.clock, burst=webhook.WEBHOOK_BURST, refill_seconds=webhook.WEBHOOK_REFILL_SECONDS
+        context.clock, interval_seconds=webhook.WEBHOOK_INTERVAL_SECONDS, burst=webhook.WEBHOOK_BURST
     )
     app[status_page.STREAMS] = status_page.Streams()
     if public_key := context.settings().web.alloy_public_key:

@@ -9,19 +9,19 @@ import structlog
 from aiohttp import web
 
 from forwarder.model import is_id
+from forwarder.rate_limit import RateLimiter
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.context import CONTEXT
 from forwarder.web.file_reload import ReloadingValue
 from forwarder.web.hosts import ALLOWED_HOSTS
 from forwarder.web.middleware import TOKEN_DIGESTS
-from forwarder.web.rate_limit import RateLimiter
 from forwarder.web.webhook_signature import SIGNATURE_HEADER, SignatureVerifier
 
 log = structlog.get_logger("web")
 
 WEBHOOK_BURST = 100
-WEBHOOK_REFILL_SECONDS = 0.02
-"""A hundred calls at once, and fifty a second."""
+WEBHOOK_INTERVAL_SECONDS = 0.02
+"""The limit of calls: a hundred at once, and fifty a second."""
 
 WEBHOOK_LIMITER = web.AppKey("webhook_limiter", RateLimiter)
 SIGNATURE_VERIFIER = web.AppKey("signature_verifier", ReloadingValue[SignatureVerifier])
@@ -43,9 +43,9 @@ async def receive_webhook(request: web.Request) -> web.Response:
     if not request.app[TOKEN_DIGESTS].verify(WEBHOOK_TOKEN, request.match_info["token"]):
         raise web.HTTPNotFound
     limiter = request.app[WEBHOOK_LIMITER]
-    if limiter.retry_after(WEBHOOK_TOKEN):
+    if limiter.wait_seconds:
         raise web.HTTPTooManyRequests(headers={"Retry-After": "1"})
-    limiter.consume(WEBHOOK_TOKEN)
+    limiter.take()
     body = await request.read()
     _require_signature(request, body)
     workflow_id, user_id = _ids(request, body)

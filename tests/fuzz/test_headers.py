@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.alloy.rate_limit import MAX_PAUSE_SECONDS, RateLimiter
+from forwarder.alloy.http_client import MAX_PAUSE_SECONDS, RequestThrottle
 from forwarder.alloy.responses import retry_after
 from tests.factories import examples
 from tests.fuzz.byte_strategies import damaged
@@ -31,4 +31,4 @@ def test_any_wait_is_finite_and_none_is_longer_than_an_hour(header: str, date: s
     headers = {"retry-after": header} | ({} if date is None else {"date": date})
     seconds = retry_after(headers, NOON)
     assert 0 <= seconds < math.inf
-    assert 0 < RateLimiter(QuickClock(), 1).pause(seconds) <= MAX_PAUSE_SECONDS
+    assert 0 < RequestThrottle(QuickClock(), 1).pause(seconds) <= MAX_PAUSE_SECONDS

@@ -178,7 +178,7 @@ async def test_a_storm_of_nudges_takes_half_of_the_requests_at_most() -> None:
         await scheduler.claim_next()
         claimed_at.append(clock.monotonic() - started)
     gap = 1 / (some_settings().source.requests_per_second * TRIGGERED_REQUEST_SHARE)
-    assert claimed_at == pytest.approx([max(0.0, (number - MAX_TRIGGER_BURST) * gap) for number in range(30)])
+    assert claimed_at == pytest.approx([max(0.0, (number - MAX_TRIGGER_BURST + 1) * gap) for number in range(30)])
 
 
 async def test_a_storm_of_nudges_keeps_no_other_feed_waiting() -> None:

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.vault import WEB_TOKEN
-from forwarder.web.login import LOGIN_BURST, LOGIN_REFILL_SECONDS
+from forwarder.web.login import LOGIN_BURST, LOGIN_INTERVAL_SECONDS
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_AGE_SECONDS, MAX_IDLE_SECONDS, MAX_SESSIONS, Sessions
 from forwarder.web.tokens import issue_token
@@ -136,8 +136,8 @@ async def test_logins_are_rate_limited_for_each_client(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         assert [(await client.log_in("wrong")).status for _ in range(LOGIN_BURST + 1)] == [401] * LOGIN_BURST + [429]
         answer = await client.log_in()
-        assert (answer.status, answer.headers["Retry-After"]) == (429, str(int(LOGIN_REFILL_SECONDS)))
-        client.clock.advance(LOGIN_REFILL_SECONDS)
+        assert (answer.status, answer.headers["Retry-After"]) == (429, str(int(LOGIN_INTERVAL_SECONDS)))
+        client.clock.advance(LOGIN_INTERVAL_SECONDS)
         assert (await client.log_in()).status == 303
 
 

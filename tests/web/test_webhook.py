@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
-from forwarder.web.webhook import WEBHOOK_BURST, WEBHOOK_REFILL_SECONDS
+from forwarder.web.webhook import WEBHOOK_BURST, WEBHOOK_INTERVAL_SECONDS
 from forwarder.web.webhook_signature import SIGNATURE_HEADER
 from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
@@ -95,7 +95,7 @@ async def test_storm_is_rate_limited(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert [await call_webhook(client, path) for _ in range(WEBHOOK_BURST + 1)] == [202] * WEBHOOK_BURST + [429]
         assert len(client.triggered) == WEBHOOK_BURST
-        client.clock.advance(2 * WEBHOOK_REFILL_SECONDS)
+        client.clock.advance(2 * WEBHOOK_INTERVAL_SECONDS)
         assert [await call_webhook(client, path) for _ in range(3)] == [202, 202, 429]
 
 

@@ -1,0 +1,69 @@
+"""The rate limiters: token buckets, implemented by the generic cell rate algorithm (GCRA).
+
+A limiter stores one time, and nothing for each request: https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm.
+All times are seconds of the clock's `monotonic`.
+"""
+
+from collections import OrderedDict
+
+from forwarder.clock import Clock
+
+MAX_KEYS = 1000
+"""Keys that are limited at a time. The least recently used key makes room for a new one."""
+
+
+class RateLimiter:
+    """A limit of `burst` requests at once, and of one more request every `interval_seconds`."""
+
+    def __init__(self, clock: Clock, *, interval_seconds: float, burst: int = 1) -> None:
+        self._clock = clock
+        self._interval = interval_seconds
+        self._tolerance = (burst - 1) * interval_seconds
+        self._full_at = float("-inf")
+        """The time at which the whole burst is available again. The algorithm calls it theoretical arrival time."""
+
+    @property
+    def next_at(self) -> float:
+        """The earliest time at which a request is allowed. It lies in the past if one is allowed now."""
+        return self._full_at - self._tolerance
+
+    @property
+    def wait_seconds(self) -> float:
+        """The time until a request is allowed, or 0 if one is allowed now."""
+        return max(0.0, self.next_at - self._clock.monotonic())
+
+    def take(self) -> float:
+        """Use the next request, and return when it is allowed: now or later."""
+        now = self._clock.monotonic()
+        allowed_at = max(now, self.next_at)
+        self._full_at = max(now, self._full_at) + self._interval
+        return allowed_at
+
+    def block_until(self, time: float) -> None:
+        """Allow no request before `time`, and then one every `interval_seconds`, without a burst."""
+        self._full_at = max(self._full_at, time + self._tolerance)
+
+
+class KeyedRateLimiter:
+    """A separate limit for each key, for example for each client address."""
+
+    def __init__(self, clock: Clock, *, interval_seconds: float, burst: int) -> None:
+        self._clock = clock
+        self._interval = interval_seconds
+        self._burst = burst
+        self._limiters: OrderedDict[str, RateLimiter] = OrderedDict()
+
+    def take(self, key: str) -> None:
+        """Use a request of a key. A request that is not allowed yet counts as well, and lengthens the wait."""
+        limiter = self._limiters.pop(key, None) or RateLimiter(
+            self._clock, interval_seconds=self._interval, burst=self._burst
+        )
+        limiter.take()
+        self._limiters[key] = limiter
+        if len(self._limiters) > MAX_KEYS:
+            self._limiters.popitem(last=False)
+
+    def wait_seconds(self, key: str) -> float:
+        """Return the time until a request of a key is allowed, or 0 if one is allowed now."""
+        limiter = self._limiters.get(key)
+        return limiter.wait_seconds if limiter else 0.0
