@@ -8,7 +8,6 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
-import msgspec
 import structlog
 from pydantic import SecretStr
 
@@ -21,6 +20,7 @@ from forwarder.errors import PageUnreadable, WorkflowNotFound
 from forwarder.metrics import Metrics
 from forwarder.model import Feed, is_id
 from forwarder.settings.models import SourceSettings
+from forwarder.untrusted_json import decode_or_none
 
 log = structlog.get_logger("source")
 
@@ -180,10 +180,7 @@ def _user_query(feed: Feed) -> dict[str, str]:
 
 
 def _decode_object(body: bytes) -> dict[str, Any]:
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        content = None
+    content = decode_or_none(body)
     if not isinstance(content, dict):
         raise PageUnreadable("the logs API answered with something that is not a JSON object")
     return content

@@ -1,6 +1,6 @@
 """The kind of content of a response: what a message may say about a body without showing any of it."""
 
-import msgspec
+from forwarder.untrusted_json import is_json
 
 UTF_8_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -52,17 +52,9 @@ def describe_content(body: bytes, content_type: str) -> str:
     return "binary data" if b"\0" in text or not _is_text(text) else "plain text"
 
 
-def is_json(body: bytes) -> bool:
-    """Check that a body is a JSON object or list: the form in which an API answers."""
-    return body.lstrip()[:1] in (b"{", b"[") and is_json_value(body)
-
-
-def is_json_value(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+def is_json_document(body: bytes) -> bool:
+    """Return whether a body is a JSON object or list, which is the form of an API's response."""
+    return body.lstrip()[:1] in (b"{", b"[") and is_json(body)
 
 
 def _is_text(text: bytes) -> bool:

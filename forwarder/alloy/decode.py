@@ -16,6 +16,7 @@ from forwarder.alloy.number_lists import shorten_number_lists
 from forwarder.alloy.times import is_no_time, read_time
 from forwarder.errors import PageUndecodable, PageUnreadable
 from forwarder.model import Execution, is_id
+from forwarder.untrusted_json import JSON_ERRORS
 
 
 class _Page(msgspec.Struct):
@@ -60,15 +61,12 @@ _SHORT_FIELDS = ("executionId", "status", "finished", "message", *START_NAMES, *
 
 MAX_NULL_BYTES = 64
 
-# msgspec reports invalid UTF-8 as UnicodeDecodeError and deep nesting as RecursionError.
-DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
 
 def decode_page(body: bytes) -> Records:
     """Raises PageUndecodable where the body is a page with something broken in it, PageUnreadable where it is none."""
     try:
         executions = _pages.decode(body).data
-    except DECODE_ERRORS:
+    except JSON_ERRORS:
         return _decode_one_by_one(body)
     # A record without one of its times may have it under another name. Most pages have neither.
     for execution in executions:
@@ -101,7 +99,7 @@ def _decode_one_by_one(body: bytes) -> Records:
     for raw in page.data:
         try:
             execution = _decode_leniently(raw)
-        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        except JSON_ERRORS as error:
             reason = str(error) if type(error) is ValueError else "it cannot be decoded"
             rejected.append(RejectedRecord(reason, digest_of(bytes(raw))))
         else:
@@ -116,7 +114,7 @@ def _raw_page(body: bytes) -> _RawPage:
             return _raw_pages.decode(form(body))
         except msgspec.ValidationError:
             raise PageUnreadable("the logs API answered with JSON that is no page of executions") from None
-        except DECODE_ERRORS:
+        except JSON_ERRORS:
             continue
     # A body that was cut, or is HTML, has no other end of the braces: there is nothing to read one by one.
     if body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}":
@@ -134,7 +132,7 @@ def _decode_leniently(raw: msgspec.Raw) -> Execution:
         execution = _records.decode(raw)
         if not _lacks_time(execution):
             return execution
-    except DECODE_ERRORS:
+    except JSON_ERRORS:
         pass
     fields = _fields_of(raw)
     values = {key: _value(fields[key]) for key in _SHORT_FIELDS if key in fields}
@@ -159,7 +157,7 @@ def _fields_of(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
         return _fields.decode(raw)
     except msgspec.ValidationError:
         raise ValueError("it is not an object") from None
-    except DECODE_ERRORS:
+    except JSON_ERRORS:
         repaired = _repair(raw)
     try:
         return _fields.decode(repaired)
@@ -170,7 +168,7 @@ def _fields_of(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
 def _value(raw: msgspec.Raw) -> Any:
     try:
         return _values.decode(raw)
-    except DECODE_ERRORS:
+    except JSON_ERRORS:
         return _values.decode(_repair(raw))
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from forwarder.alloy.json_repair import MAX_DEPTH, repair_json
 from forwarder.alloy.number_lists import MIN_BODY_BYTES, shorten_number_lists
+from forwarder.untrusted_json import JSON_ERRORS
 
 MAX_TREE_BYTES = 4 << 20
 """JSON that is decoded whole. It is four times the largest event, and takes some ten times as much as a tree."""
@@ -22,7 +23,6 @@ MAX_DATA_COMMAS = 500_000
 MAX_OPENED_LEVELS = 8
 
 NOT_DECODABLE = "[not decodable]"
-DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -40,7 +40,7 @@ def decode_tree(raw: bytes | msgspec.Raw) -> Any:
         try:
             formed = form(body)
             return msgspec.json.decode(formed) if len(formed) <= MAX_TREE_BYTES else _PartialDecoder().decode(formed)
-        except DECODE_ERRORS:
+        except JSON_ERRORS:
             continue
     return NOT_DECODABLE
 

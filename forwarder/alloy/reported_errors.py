@@ -5,10 +5,9 @@ A page without executions that reports an error is no end of the listing: taken 
 
 from typing import Any
 
-import msgspec
-
 from forwarder.errors import SourceUnavailable
 from forwarder.redaction import sanitize
+from forwarder.untrusted_json import decode_or_none
 
 _FLAGS = ("success", "ok")
 _ERRORS = ("error", "errors")
@@ -22,10 +21,7 @@ MAX_LEVELS = 4
 
 def reported_error(body: bytes) -> SourceUnavailable | None:
     """Return the error that a body reports instead of content, or None."""
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    content = decode_or_none(body)
     if not isinstance(content, dict) or not _is_error(content):
         return None
     message = _message(content, MAX_LEVELS)

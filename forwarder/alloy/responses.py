@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from forwarder.alloy.content import describe_content, is_json, is_json_value
+from forwarder.alloy.content import describe_content, is_json_document
 from forwarder.errors import PageUnreadable, SourceError, SourceRefused, SourceUnavailable
+from forwarder.untrusted_json import is_json
 
 OK_STATUSES = (200, 203)
 """A proxy that changed a response may say 203 instead of 200 (RFC 9110, 15.3.4)."""
@@ -51,7 +52,7 @@ class ApiResponse:
     def is_json(self) -> bool:
         if not self.body:
             return "json" in self.headers.get("content-type", "").lower()
-        return is_json(self.body)
+        return is_json_document(self.body)
 
 
 def require_ok(response: ApiResponse) -> None:
@@ -61,7 +62,7 @@ def require_ok(response: ApiResponse) -> None:
     if response.body.startswith(b'{"'):
         return
     content = response.content
-    if content == "JSON" or (content == "plain text" and is_json_value(response.body)):
+    if content == "JSON" or (content == "plain text" and is_json(response.body)):
         return
     if content in {"an empty body", "a blank body"}:
         hint = 'an empty page is {"data": []}; a proxy may have dropped the body'

@@ -31,6 +31,7 @@ from forwarder.aws import aiohttp_private
 from forwarder.aws.http_session import CONNECT_ERRORS, NeverSent, ResponseUnreadable, read_body
 from forwarder.aws.sigv4 import FrozenKeys, Signer
 from forwarder.errors import DestinationRefused
+from forwarder.untrusted_json import decode_or_none
 
 OPERATION = "PutEvents"
 UNSIGNED_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"forwarder/{__version__}"}
@@ -120,10 +121,7 @@ class PutEventsClient:
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             details = {"status_code": status, "headers": response_headers, "body": response_body}
             raise ClientError(_error_parser.parse(details, None), OPERATION)
-        try:
-            return _response_decoder.decode(response_body)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return {}
+        return decode_or_none(response_body, _response_decoder) or {}
 
     async def _acquire_connection(self) -> Connection:
         """Return a connection. Every error that this raises means that the request was never sent."""

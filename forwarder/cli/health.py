@@ -1,6 +1,5 @@
 """`forwarder health`"""
 
-import json
 import socket
 import ssl
 import time
@@ -19,6 +18,7 @@ from forwarder.settings import ConfigSource
 from forwarder.settings.load import load_listeners, load_without_file
 from forwarder.settings.models import ListenerSettings, WebSettings
 from forwarder.settings.validators import parse_host_and_port
+from forwarder.untrusted_json import decode_or_none
 
 TIMEOUT_SECONDS: Final = 5.0
 MAX_RESPONSE_BYTES: Final = 65_536
@@ -213,10 +213,7 @@ def _hint(listener: Listener) -> str:
 
 def _interpret(url: str, status: int, body: bytes) -> Health:
     """Return the health that a response stands for. Another program's response is not healthy."""
-    try:
-        response = json.loads(body)
-    except (ValueError, RecursionError):
-        response = None
+    response = decode_or_none(body)
     key = "ready" if url.endswith("/readyz") else "live"
     if not isinstance(response, dict) or not isinstance(response.get(key), bool):
         text = printable(body.decode(errors="replace").strip().partition("\n")[0])[:MAX_REASON_CHARACTERS]

@@ -11,6 +11,7 @@ from forwarder.cli._logs_client import call_logs_api
 from forwarder.cli.output import JsonOption, format_time, print_json, print_table
 from forwarder.model import Classification, Execution, Feed
 from forwarder.settings import Settings
+from forwarder.untrusted_json import JSON_ERRORS
 
 if TYPE_CHECKING:  # what asks the logs API and looks into its answers takes a while to load, and few commands need it
     from forwarder.alloy.client import LogsClient
@@ -83,7 +84,7 @@ def _raw_records(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         raws = msgspec.json.decode(body, type=_RawPage).data
         return {msgspec.json.decode(raw, type=Execution).id: raw for raw in raws}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         return {}
 
 

@@ -9,6 +9,7 @@ import msgspec
 from forwarder.redaction.patterns import cannot_match, redact_full
 from forwarder.redaction.sensitive_names import MAX_NAME_CHARACTERS, secret_names
 from forwarder.redaction.values import REDACTED, is_message, may_be_count
+from forwarder.untrusted_json import decode_or_none
 
 MAX_DEPTH = 200
 TOO_DEEP = "[nested too deep]"
@@ -85,7 +86,7 @@ class Redactor:
     def redact_full(self, text: str, depth: int = 0) -> str:
         """Return the same, without the fast path."""
         text = text[:MAX_TEXT_CHARACTERS]
-        if text.startswith(JSON_STARTS) and (inner := _json(text)) is not None:
+        if text.startswith(JSON_STARTS) and (inner := decode_or_none(text)) is not None:
             redacted = self.tree(inner, depth + 1)
             return text if redacted == inner else msgspec.json.encode(redacted).decode()
         return redact_full(text, self._is_secret, every_name=self._has_added)
@@ -165,13 +166,6 @@ def _cache(known: set[str], text: str) -> None:
         if len(known) >= MAX_CACHED_TEXTS:
             known.clear()
         known.add(text)
-
-
-def _json(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
 
 
 _redactor = Redactor()

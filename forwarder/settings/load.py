@@ -24,6 +24,7 @@ from forwarder.settings.models import (
     setting_names,
     variable,
 )
+from forwarder.untrusted_json import JSON_ERRORS
 
 # Variables of ours that are not settings.
 OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY", "FORWARDER_MASTER_KEY_FILE"})
@@ -172,8 +173,8 @@ def _unreadable(config_source: ConfigSource) -> list[str]:
 
 def _is_json(value: str) -> bool:
     try:
-        json.loads(value)
-    except (ValueError, RecursionError):
+        json.loads(value)  # as pydantic decodes it
+    except JSON_ERRORS:
         return False
     return True
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from forwarder import atomicfile
 from forwarder.errors import VaultError
 from forwarder.settings import ConfigSource, LocalSettings
+from forwarder.untrusted_json import decode_or_none
 from forwarder.vault import master_key
 from forwarder.vault.master_key import MasterKey
 from forwarder.vault.secret_values import DIGESTS, validate_secret
@@ -133,33 +134,34 @@ class Vault:
             raise VaultError(f"{self.file} cannot be written: {error.strerror}", hint=hint) from None
 
 
+_vault_files = msgspec.json.Decoder(VaultFile)
+
+
 def _read(file: Path) -> VaultFile | None:
     """Return the content, or None if there is no such file: anything else that has its name is an error."""
     try:
-        content = msgspec.json.decode(atomicfile.read(file), type=VaultFile)
+        data = atomicfile.read(file)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise VaultError(
             f"the vault {file} cannot be read: {error.strerror}", hint="correct [vault] file, or the file's permissions"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        if _is_before_0_2(file):
+    content = decode_or_none(data, _vault_files)
+    if content is None:
+        if _is_before_0_2(data):
             hint = "move it away and set the keys again: vaults of versions before 0.2 are not read"
-            raise VaultError(f"{file} is not a vault of this version", hint=hint) from None
+            raise VaultError(f"{file} is not a vault of this version", hint=hint)
         hint = "restore it from a backup; only without one move it away and set the keys again"
-        raise VaultError(f"the vault {file} is damaged", hint=hint) from None
+        raise VaultError(f"the vault {file} is damaged", hint=hint)
     if content.format > FORMAT:
         raise VaultError(f"{file} was written by a newer forwarder", hint="install that version or a later one")
     return content
 
 
-def _is_before_0_2(file: Path) -> bool:
-    """Return whether the file has the keys of a vault before 0.2."""
-    try:
-        content = msgspec.json.decode(atomicfile.read(file))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+def _is_before_0_2(data: bytes) -> bool:
+    """Return whether the content has the keys of a vault before 0.2."""
+    content = decode_or_none(data)
     return isinstance(content, dict) and {"format", "master_key", "sealed"} <= content.keys()
 
 

@@ -4,6 +4,7 @@ import msgspec
 
 from forwarder.event.truncate import mark_replay
 from forwarder.ledger import StoredEntry
+from forwarder.untrusted_json import decode_or_none
 
 
 class ErrorFields(msgspec.Struct, frozen=True, rename={"block_id": "blockId"}):
@@ -21,10 +22,7 @@ _details = msgspec.json.Decoder(_Detail)
 
 def parse_error(stored: StoredEntry) -> ErrorFields:
     """Return the error of an entry; its fields are empty if the detail has none."""
-    try:
-        return _details.decode(stored.entry.detail).error
-    except msgspec.DecodeError:
-        return ErrorFields()
+    return (decode_or_none(stored.entry.detail, _details) or _Detail()).error
 
 
 def published_detail(stored: StoredEntry) -> bytes:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from forwarder.model import is_id
 from forwarder.rate_limit import RateLimiter
+from forwarder.untrusted_json import decode_or_none
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.context import CONTEXT
 from forwarder.web.file_reload import ReloadingValue
@@ -65,10 +66,7 @@ def _require_signature(request: web.Request, body: bytes) -> None:
 
 def _ids(request: web.Request, body: bytes) -> tuple[str, str | None]:
     """Return the ids of workflow and user: from the body, which may be signed, else from the headers."""
-    try:
-        parsed = _body_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        parsed = _WebhookBody()
+    parsed = decode_or_none(body, _body_decoder) or _WebhookBody()
     workflow_id = parsed.workflow_id or _header(request, "X-Alloy-WorkflowId")
     return workflow_id, parsed.user_id or _header(request, "X-Alloy-UserId") or None
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from forwarder.errors import SettingsError
 from forwarder.settings import ConfigSource
+from forwarder.untrusted_json import JSON_ERRORS
 
 SIGNATURE_HEADER = "X-Alloy-Signature"
 
@@ -62,5 +63,5 @@ def _candidate_bodies(body: bytes) -> Iterator[bytes]:
     yield body
     try:
         yield msgspec.json.encode(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         return

@@ -11,13 +11,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.alloy.decode import DECODE_ERRORS, decode_page
+from forwarder.alloy.decode import decode_page
 from forwarder.alloy.json_repair import repair_json
 from forwarder.errors import PageUnreadable
 from forwarder.event.event_size import entry_bytes
 from forwarder.event.schema import schema
 from forwarder.intake.classify import Classifier
 from forwarder.intake.transform import EventBuilder
+from forwarder.untrusted_json import JSON_ERRORS
 from tests.alloy.pages import body, encoded, malformed, record
 from tests.factories import FEED, examples, some_settings, trees
 from tests.fakes.put_events import entry_refusal
@@ -74,6 +75,6 @@ def test_records_of_any_shape_are_events_or_refused(listed: list[Any]) -> None:
 @examples(200)
 def test_mending_any_bytes_ends_and_what_it_made_readable_stays_as_it_is(page: bytes) -> None:
     repaired = repair_json(page)
-    with contextlib.suppress(*DECODE_ERRORS):
+    with contextlib.suppress(*JSON_ERRORS):
         msgspec.json.decode(repaired)
         assert repair_json(repaired) == repaired
