@@ -24,7 +24,7 @@ from forwarder.aws.responses import CODES
 from forwarder.clock import Clock
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import SettingsError, VaultError
+from forwarder.errors import SettingsError
 from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
@@ -59,10 +59,7 @@ class RuntimeConfig:
         vault = Vault.open(config_source, settings)
         for warning in vault.warnings():
             logger.warning(warning, hint="chmod 600")
-        key = vault.reveal(ALLOY_API_KEY)
-        if key is None:
-            raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")
-        return cls(settings, key, StoredKeys.of(vault))
+        return cls(settings, vault.require(ALLOY_API_KEY), StoredKeys.of(vault))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from forwarder.machine_errors import machine_error
 from forwarder.model import Feed
 from forwarder.settings import ConfigSource, Settings, load, load_local
 from forwarder.settings.models import LocalSettings
-from forwarder.vault import ALLOY_API_KEY, Vault
+from forwarder.vault import ALLOY_API_KEY, Vault, missing_secret_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _check_vault(config_source: ConfigSource, settings: LocalSettings) -> str:
 
 async def _check_logs_api(settings: Settings, key: SecretStr | None, clock: Clock) -> str:
     if key is None:
-        raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")
+        raise missing_secret_error(ALLOY_API_KEY)
     async with LogsClient(settings.source, key, clock) as client:
         feeds: list[Feed] = list(settings.source.workflows)
         if settings.source.discover:

@@ -1,4 +1,4 @@
-"""Text from outside, made safe to show: it cannot move a cursor, colour a screen, reorder a line or forge another."""
+"""The filter of unprintable characters: a shown text cannot move a cursor, colour a screen, or forge a line."""
 
 import unicodedata
 
@@ -19,15 +19,20 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def escaped(json: str) -> str:
-    """Return a JSON text whose unprintable characters are written as `\\uXXXX`, which any JSON reader undoes.
+    """Return a JSON text with its unprintable characters as `\\uXXXX`, which a JSON decoder undoes.
 
-    The line breaks between its tokens stay; inside its strings there are none.
+    Line breaks stay: they stand between tokens only.
     """
     if json.isprintable():
         return json
     return "".join(
         character if character.isprintable() or character == "\n" else _escape(character) for character in json
     )
+
+
+def has_control_character(text: str, *, allowed: str = "") -> bool:
+    """Return whether a text holds an ASCII control character that is not in `allowed`."""
+    return any((character < " " or character == "\x7f") and character not in allowed for character in text)
 
 
 def _replacement(character: str) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from forwarder.clock import SystemClock
-from forwarder.errors import VaultError
 from forwarder.settings import ConfigSource, Settings, load
 from forwarder.vault import ALLOY_API_KEY, Vault
 
@@ -23,9 +22,7 @@ def call_logs_api(context: typer.Context, call: Callable[["LogsClient", Settings
 
     config_source: ConfigSource = context.obj
     settings = load(config_source)
-    key = Vault.open(config_source, settings).reveal(ALLOY_API_KEY)
-    if key is None:
-        raise VaultError(f"the vault holds no {ALLOY_API_KEY}", hint=f"`forwarder keys set {ALLOY_API_KEY}`")
+    key = Vault.open(config_source, settings).require(ALLOY_API_KEY)
 
     async def open_and_call() -> T:
         async with LogsClient(settings.source, key, SystemClock()) as client:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from forwarder.errors import ForwarderError
 from forwarder.printable import escaped, printable
+from forwarder.time_format import format_age
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -74,11 +75,5 @@ def format_time(time: datetime | None) -> str:
     return "–" if time is None else time.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def format_age(time: datetime | None, now: datetime) -> str:
-    if time is None:
-        return "never"
-    seconds = max(0, int((now - time).total_seconds()))
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+def format_ago(time: datetime | None, now: datetime) -> str:
+    return "never" if time is None else f"{format_age(time, now)} ago"

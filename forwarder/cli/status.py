@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from forwarder.cli.health import ListenerNotConfigured, ask_daemon
-from forwarder.cli.output import JsonOption, echo, format_age, print_json, print_table
+from forwarder.cli.output import JsonOption, echo, format_ago, print_json, print_table
 from forwarder.errors import ForwarderError, SettingsError
 from forwarder.ledger import Counters, FeedStatus, is_running, ledger_file, open_ledger, require_ledger
 from forwarder.settings import ConfigSource, LocalSettings, load, load_local
@@ -104,9 +104,9 @@ def _print(report: dict[str, Any]) -> None:
     echo(f"switched {'on' if report['enabled'] else 'off'}, {_process(report)}")
     if report["settings_error"]:
         echo(f"settings not valid: {report['settings_error']}")
-    echo(f"last poll {format_age(report['last_poll_at'], now)}")
+    echo(f"last poll {format_ago(report['last_poll_at'], now)}")
     counters = report["counters"]
-    oldest = f", the oldest recorded {format_age(report['oldest_pending_at'], now)}" if counters.pending else ""
+    oldest = f", the oldest recorded {format_ago(report['oldest_pending_at'], now)}" if counters.pending else ""
     sums = f"{counters.sent} sent, {counters.dead} dead, {counters.recorded} ever recorded"
     echo(f"{counters.pending} pending{oldest}; {sums}")
     if report["components"]:
@@ -125,8 +125,8 @@ def _print(report: dict[str, Any]) -> None:
                 *(
                     feed["workflow_id"],
                     feed["user_id"] or "",
-                    format_age(feed["polled_at"], now),
-                    format_age(feed["watermark"], now),
+                    format_ago(feed["polled_at"], now),
+                    format_ago(feed["watermark"], now),
                 ),
                 *(str(feed["open_executions"]), feed["error"]),
             )

@@ -12,6 +12,7 @@ from forwarder.clock import Clock
 from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.errors import DestinationUnavailable, EventsRefused
 from forwarder.model import Accepted, Rejected, Retry, Unknown
+from forwarder.time_format import rfc3339
 
 DETAIL_TYPE = "Forwarder Test"
 """The detail type of test events. Rules for failed executions do not match it."""
@@ -20,8 +21,7 @@ DETAIL_TYPE = "Forwarder Test"
 async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
     """Publish a test event, and return its EventId. Raise DestinationError if it is not accepted."""
     now = clock.now()
-    sent_at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    detail = {"version": "1", "test": True, "sentAt": sent_at, "forwarder": {"version": __version__}}
+    detail = {"version": "1", "test": True, "sentAt": rfc3339(now), "forwarder": {"version": __version__}}
     async with EventBridgeBus(identity, clock) as bus:
         verified_bus = VerifiedBus(bus, clock, verify=identity.destination.verify)
         result = await verified_bus.publish([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])

@@ -15,6 +15,7 @@ from forwarder.delivery.bus_health import COMPONENT
 from forwarder.ledger import Dead, Postponed, Sent, Settlement
 from forwarder.metrics import Metrics
 from forwarder.model import Accepted, ClaimedEntry
+from forwarder.time_format import rfc3339
 
 log = structlog.get_logger("delivery")
 
@@ -71,6 +72,6 @@ class DeliveryReporter:
                 log.error("event dead-lettered", execution_id=execution_id, code=code, reason=reason)
             case Postponed(_, code, due_at):
                 self._metrics.count_retried(code)
-                log.info("event retry scheduled", execution_id=execution_id, code=code, retry_at=due_at.isoformat())
+                log.info("event retry scheduled", execution_id=execution_id, code=code, retry_at=rfc3339(due_at))
             case Sent():
                 pass

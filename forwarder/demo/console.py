@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forwarder.demo.fake_aws import Event
+from forwarder.printable import printable
 
 _MARGIN = "   "
 _ID_WIDTH = 24
@@ -43,12 +44,12 @@ class ConsoleOutput:
             _MARGIN,
             (f"{event.time:%H:%M:%S}", "dim"),
             "  ",
-            (_printable(event.workflow_id).ljust(self.workflow_width), "cyan"),
+            (printable(event.workflow_id).ljust(self.workflow_width), "cyan"),
             "  ",
-            (_printable(event.execution_id).ljust(_ID_WIDTH), "dim"),
+            (printable(event.execution_id).ljust(_ID_WIDTH), "dim"),
             "  ",
             ("again: ", "yellow") if again else "",
-            _printable(event.message),
+            printable(event.message),
         )
         self._line(line)
 
@@ -65,14 +66,14 @@ class ConsoleOutput:
         self._sentence("", Text(text, style="dim"))
 
     def error(self, text: str) -> None:
-        self._sentence("", Text.assemble(("✗ ", "bold red"), _printable(text)))
+        self._sentence("", Text.assemble(("✗ ", "bold red"), printable(text)))
 
     def log(self, lines: Iterable[str]) -> None:
         lines = list(lines)
         if lines:
             self.note("The last lines of the daemon's log:")
         for line in lines:
-            self.console.print(Text.assemble(_MARGIN * 2, (_printable(line), "dim")), soft_wrap=True)
+            self.console.print(Text.assemble(_MARGIN * 2, (printable(line), "dim")), soft_wrap=True)
 
     def table(self, rows: Iterable[tuple[str, int, str]]) -> None:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -118,7 +119,3 @@ class ConsoleOutput:
             self.console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
         else:
             self.console.print(line, soft_wrap=True, highlight=False)
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -6,9 +6,11 @@ execution, so each failing outcome here carries exactly one of the signs that on
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final, Literal, TypeAlias, get_args
+
+from forwarder.time_format import rfc3339
 
 Variant: TypeAlias = Literal["product-page", "2024-03", "2025-09"]
 Failure: TypeAlias = Literal[
@@ -125,11 +127,6 @@ def customer_order(id: str) -> dict[str, Any]:  # noqa: A002 - the word of the A
             }
         },
     }
-
-
-def rfc3339(moment: datetime) -> str:
-    """Milliseconds and a Z, as in the documentation."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _status_fields(outcome: Outcome, variant: Variant) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from forwarder.intake.error_details import block_name, error_fields
 from forwarder.model import Entry, Execution, Feed
 from forwarder.redaction import Redactor
 from forwarder.settings import Settings
+from forwarder.time_format import rfc3339
 
 log = structlog.get_logger("intake")
 
@@ -64,8 +65,8 @@ class EventBuilder:
             "workflowId": feed.workflow_id,
             **({"userId": feed.user_id} if feed.user_id else {}),
             "status": self.redactor.tree(execution.status),
-            "startedAt": _rfc3339(start),
-            "stoppedAt": _rfc3339(stop),
+            "startedAt": rfc3339(start) if start else None,
+            "stoppedAt": rfc3339(stop) if stop else None,
             "durationMs": max(0, (stop - start) // _MILLISECOND) if start and stop else None,
             "error": self.redactor.tree(_build_error(execution, results)),
             **self._results(results),
@@ -130,12 +131,7 @@ def _default_message(execution: Execution) -> str:
     return f"the execution failed without an error message ({status})"
 
 
-def _rfc3339(time: datetime | None) -> str | None:
-    """`time` is in UTC: what ends it is `+00:00`."""
-    return None if time is None else f"{time.isoformat(timespec='milliseconds')[:-6]}Z"
-
-
 @lru_cache(maxsize=1)
-def _observed_at(now: datetime) -> str | None:
-    """The same for all of a page."""
-    return _rfc3339(now)
+def _observed_at(now: datetime) -> str:
+    """Return the formatted time, which all executions of a page share."""
+    return rfc3339(now)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from forwarder.printable import printable
 from forwarder.redaction.patterns import cannot_match, redact_full
 from forwarder.redaction.sensitive_names import MAX_NAME_CHARACTERS, secret_names
 from forwarder.redaction.values import REDACTED, is_message, may_be_count
@@ -172,6 +173,6 @@ _redactor = Redactor()
 
 
 def sanitize(text: object) -> str:
-    """A text from outside, fit for a log line, an error, a terminal and the ledger: redacted, printable, and short."""
+    """Return a text from outside as it may stand in a log line, an error and the ledger: redacted, printable, short."""
     redacted = _redactor.text(str(text)[:MAX_TEXT_CHARACTERS])[:MAX_SANITIZED_CHARACTERS]
-    return "".join(character if character.isprintable() else " " for character in redacted)
+    return printable(redacted)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from forwarder.model import MAX_ID_BYTES, Feed, is_id
+from forwarder.printable import has_control_character
 from forwarder.settings import pasted
 
 _LISTEN = re.compile(r"(?:(?P<name>localhost|[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\]):(?P<port>[0-9]{1,5})")
@@ -54,7 +55,7 @@ def reject_wrapped(value: Any) -> Any:
 
 def reject_control_characters(value: Any) -> Any:
     """Refuse control characters in a text: in "C:\\new" the backslash and the n are a line break."""
-    if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
+    if isinstance(value, str) and has_control_character(value):
         raise ValueError("has a line break or a tab inside: for a path with backslashes write 'single quotes'")
     return value
 

@@ -9,6 +9,7 @@ from forwarder.vault.secret_values import (
     NAMES,
     WEB_TOKEN,
     WEBHOOK_TOKEN,
+    missing_secret_error,
 )
 from forwarder.vault.store import Vault
 
@@ -22,4 +23,5 @@ __all__ = [
     "WEBHOOK_TOKEN",
     "WEB_TOKEN",
     "Vault",
+    "missing_secret_error",
 ]

@@ -133,6 +133,11 @@ def secret_hint(name: str, value: str, *, has_token: bool) -> str:
     return ""
 
 
+def missing_secret_error(name: str) -> VaultError:
+    """Return the error for a secret that is required, and that the vault does not hold."""
+    return VaultError(f"the vault holds no {name}", hint=f"`forwarder keys set {name}`")
+
+
 def _require_aws_form(name: str, value: str) -> None:
     inner = _decoded(value)
     if _ACCESS_KEY_ID.fullmatch(inner) or _SECRET_ACCESS_KEY.fullmatch(inner):

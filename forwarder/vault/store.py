@@ -23,7 +23,7 @@ from forwarder.settings import ConfigSource, LocalSettings
 from forwarder.untrusted_json import decode_or_none
 from forwarder.vault import master_key
 from forwarder.vault.master_key import MasterKey
-from forwarder.vault.secret_values import DIGESTS, validate_secret
+from forwarder.vault.secret_values import DIGESTS, missing_secret_error, validate_secret
 
 FORMAT = 1
 NONCE_BYTES = 12
@@ -83,6 +83,13 @@ class Vault:
         """The secret, or None where none is set. Raises VaultError where it does not open."""
         sealed = self._sealed.get(name)
         return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
+
+    def require(self, name: str) -> SecretStr:
+        """Return a secret. Raise VaultError if none is set, or if it does not open."""
+        secret = self.reveal(name)
+        if secret is None:
+            raise missing_secret_error(name)
+        return secret
 
     def digests(self) -> list[str]:
         """Return the digests of the tokens of the page and of the webhook, those that are set."""

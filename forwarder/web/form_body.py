@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from forwarder.printable import has_control_character
 from forwarder.web.connection import Connection, Phase, Timeouts, enter, peer_address
 from forwarder.web.request_errors import PROBLEMS, Problem
 
@@ -21,7 +22,7 @@ MAX_FIELDS = 100
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
 """Methods whose handlers read no body. aiohttp drops one that is sent with them."""
 
-_WHITESPACE = frozenset("\t\n\r")
+_WHITESPACE = "\t\n\r"
 
 FORM = web.RequestKey("form", Mapping[str, str])
 
@@ -72,13 +73,9 @@ def _parse(request: web.Request, body: bytes) -> dict[str, str]:
         raise web.HTTPBadRequest(reason="the form holds bytes that are not UTF-8") from None
     except ValueError:
         raise web.HTTPBadRequest(reason=f"the form has more than {MAX_FIELDS} fields") from None
-    if any(_has_control_character(text) for pair in pairs for text in pair):
+    if any(has_control_character(text, allowed=_WHITESPACE) for pair in pairs for text in pair):
         raise web.HTTPBadRequest(reason="the form holds control characters")
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise web.HTTPBadRequest(reason="the form has the same field twice")
     return fields
-
-
-def _has_control_character(text: str) -> bool:
-    return any((character < " " or character == "\x7f") and character not in _WHITESPACE for character in text)

@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from forwarder.time_format import format_age, rfc3339
+
 JUST_NOW = timedelta(minutes=1)
 """A younger time is not shown to the second, so that an idle page does not change all the time."""
 
@@ -24,10 +26,7 @@ def ago(time: datetime, now: datetime) -> str:
 
 
 def elapsed(since: datetime, now: datetime) -> str:
-    for size, unit in _UNITS:
-        if now - since >= size:
-            return f"{(now - since) // size} {unit}"
-    return "less than a minute"
+    return "less than a minute" if now - since < JUST_NOW else format_age(since, now)
 
 
 def duration(time: timedelta) -> str:
@@ -52,7 +51,7 @@ def moment(time: datetime) -> str:
 
 def iso_time(time: datetime) -> str:
     """Return the value of `datetime` in a `<time>`."""
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return rfc3339(time, timespec="seconds")
 
 
 def capitalize_first(text: str) -> str:

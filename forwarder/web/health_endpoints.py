@@ -6,6 +6,7 @@ from aiohttp import web
 
 from forwarder.errors import LedgerError
 from forwarder.model import State
+from forwarder.time_format import rfc3339
 from forwarder.web.context import CONTEXT, WebContext
 
 COMPONENTS = ("source", "ledger", "bus")
@@ -31,7 +32,7 @@ async def readyz(request: web.Request) -> web.Response:
         "ready": ready,
         "draining": draining,
         "components": states,
-        "last_poll_at": last_poll and last_poll.isoformat(),
+        "last_poll_at": last_poll and rfc3339(last_poll),
     }
     return _json_response(response, is_ok=ready)
 

@@ -31,7 +31,8 @@ def test_duration_has_two_significant_digits(time: timedelta, expected: str) -> 
         (timedelta(seconds=-5), "just now"),
         (timedelta(seconds=59), "just now"),
         (timedelta(seconds=60), "1 min ago"),
-        (timedelta(minutes=119), "1 h ago"),
+        (timedelta(minutes=119), "119 min ago"),
+        (timedelta(hours=2), "2 h ago"),
         (timedelta(days=2), "2 d ago"),
     ],
 )
