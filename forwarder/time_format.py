@@ -8,7 +8,7 @@ _AGE_UNITS = (
     (timedelta(minutes=1), timedelta(minutes=1), "min"),
     (timedelta(0), timedelta(seconds=1), "s"),
 )
-"""The least age, the unit from that age on, and its name. From two hours on, rounding hides less than half of an age."""
+"""The least age, the unit from that age on, and its name. From two hours on, rounding hides less than half."""
 
 
 def rfc3339(time: datetime, *, timespec: str = "milliseconds") -> str:

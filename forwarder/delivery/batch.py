@@ -14,8 +14,7 @@ from forwarder.aws.responses import RequestRefusal
 from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, DestinationUnavailable
-from forwarder.event.event_size import entry_bytes
-from forwarder.event.truncate import fit_encoded, mark_replay
+from forwarder.event.truncate import entry_bytes, fit_encoded, mark_replay
 from forwarder.model import Accepted, ClaimedEntry, Retry
 from forwarder.settings import Settings
 

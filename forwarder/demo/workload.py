@@ -18,8 +18,8 @@ from forwarder.demo.sample_data import (
     customer_order,
     execution,
     product_page_record,
-    rfc3339,
 )
+from forwarder.time_format import rfc3339
 
 BUSY_WORKFLOW = "sync-orders"
 COPIED_WORKFLOW = "sync-orders-acme"

@@ -1,6 +1,7 @@
-"""Making an event fit by leaving out what matters least, and saying so in it.
+"""The size of an event as EventBridge counts it, and the steps that make an event fit.
 
-An event is never dropped for its size: the last step leaves a bounded number of bounded strings.
+The steps remove the least important parts first, and `trimmed` names the parts that were removed. An event is never
+dropped for its size: the last step leaves a bounded number of bounded strings.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,9 @@ from typing import Any
 import msgspec
 
 from forwarder.event.block_errors import is_failed_block
+
+TIME_BYTES = 14
+"""The size of an entry's time. Source: "Calculating Amazon EventBridge PutEvents event entry size"."""
 
 LONG_STRING_BYTES = 4096
 """Bytes as JSON. Longer strings are cut to this before the stack has to go."""
@@ -21,8 +25,18 @@ MAX_BLOCK_LEVELS = 8
 Detail = dict[str, Any]
 
 
+def entry_bytes(source: str, detail_type: str, detail: bytes) -> int:
+    """Return the size of an entry with a time and without resources: its time, and the UTF-8 bytes of its texts."""
+    return TIME_BYTES + len(source.encode()) + len(detail_type.encode()) + len(detail)
+
+
+def max_detail_bytes(source: str, detail_type: str, max_entry_bytes: int) -> int:
+    """Return the bytes that an entry has left for its detail."""
+    return max_entry_bytes - entry_bytes(source, detail_type, b"")
+
+
 def fit(detail: Detail, max_bytes: int) -> bytes:
-    """`detail` as JSON of at most `max_bytes` bytes; what was shed and the original size stand in `trimmed`."""
+    """Return `detail` as JSON of at most `max_bytes`. `trimmed` then has the removed parts and the original size."""
     encoded = msgspec.json.encode(detail)
     if len(encoded) <= max_bytes:
         return encoded
@@ -40,19 +54,19 @@ def fit(detail: Detail, max_bytes: int) -> bytes:
 
 
 def fit_encoded(encoded: bytes, max_bytes: int) -> bytes:
-    """The same for a detail that is JSON already."""
+    """Return a detail that is JSON already as `fit` does."""
     return encoded if len(encoded) <= max_bytes else fit(msgspec.json.decode(encoded), max_bytes)
 
 
 def mark_replay(encoded: bytes) -> bytes:
-    """The same detail with `forwarder.replay`, so that whoever receives it twice knows that it was meant."""
+    """Return the detail with `forwarder.replay`, which marks a second event of an execution as intended."""
     detail = msgspec.json.decode(encoded)
     detail["forwarder"]["replay"] = True
     return msgspec.json.encode(detail)
 
 
 def truncate_text(text: str, limit: int) -> str:
-    """The start of a text, so that it takes at most `limit` bytes as JSON, and a note of how much is missing."""
+    """Return the start of a text and a note of the missing length. Together they take at most `limit` bytes as JSON."""
     if len(text) <= limit // 6 or len(msgspec.json.encode(text)) <= limit:  # no character takes more than six
         return text
     kept = text[:limit]
@@ -71,7 +85,7 @@ def _without_data(detail: Detail, is_selected: Callable[[object], bool]) -> Deta
 
 
 def _blocks_without_data(value: Any, is_selected: Callable[[object], bool], levels: int) -> Any:
-    """Blocks may stand in an object, and runs of a block in a list."""
+    """Remove the `data` of selected blocks. Blocks may be in an object, and the runs of a block in a list."""
     if not levels:
         return value
     if isinstance(value, list):

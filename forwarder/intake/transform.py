@@ -9,9 +9,8 @@ import structlog
 
 from forwarder import __version__
 from forwarder.alloy.json_tree import decode_tree, is_truncated
-from forwarder.event import event_size
 from forwarder.event.block_errors import failed_blocks, is_set
-from forwarder.event.truncate import Detail, fit
+from forwarder.event.truncate import Detail, fit, max_detail_bytes
 from forwarder.intake.classify import FAILURE_MESSAGE
 from forwarder.intake.error_details import block_name, error_fields
 from forwarder.model import Entry, Execution, Feed
@@ -42,9 +41,7 @@ class EventBuilder:
         return cls(
             redactor=Redactor(event.redact, event.redact_except),
             payload=event.payload,
-            max_detail_bytes=event_size.max_detail_bytes(
-                event.source, event.detail_type, settings.destination.max_entry_bytes
-            ),
+            max_detail_bytes=max_detail_bytes(event.source, event.detail_type, settings.destination.max_entry_bytes),
         )
 
     def build_or_minimal(self, execution: Execution, feed: Feed, now: datetime) -> Entry:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from forwarder.aws.eventbridge import Event
 from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
-from forwarder.event.event_size import entry_bytes
+from forwarder.event.truncate import entry_bytes
 from forwarder.model import ClaimedEntry
 from tests.factories import entry, examples, some_settings
 from tests.fakes import put_events

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from forwarder.event.event_size import entry_bytes, max_detail_bytes
+from forwarder.event.truncate import entry_bytes, max_detail_bytes
 from tests.factories import examples, texts
 from tests.fakes import put_events
 

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.event.event_size import max_detail_bytes
 from forwarder.event.schema import schema
-from forwarder.event.truncate import LONG_STRING_BYTES, SHEDDABLE, SHORT_STRING_BYTES, fit, fit_encoded, truncate_text
+from forwarder.event.truncate import (
+    LONG_STRING_BYTES,
+    SHEDDABLE,
+    SHORT_STRING_BYTES,
+    fit,
+    fit_encoded,
+    max_detail_bytes,
+    truncate_text,
+)
 from tests.factories import examples, texts, trees
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from forwarder.alloy.decode import decode_page
 from forwarder.alloy.json_repair import repair_json
 from forwarder.errors import PageUnreadable
-from forwarder.event.event_size import entry_bytes
 from forwarder.event.schema import schema
+from forwarder.event.truncate import entry_bytes
 from forwarder.intake.classify import Classifier
 from forwarder.intake.transform import EventBuilder
 from forwarder.untrusted_json import JSON_ERRORS

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from forwarder.alloy.decode import decode_page
 from forwarder.demo.sample_data import FAILURES, VARIANTS, execution, rfc3339
-from forwarder.event.event_size import entry_bytes
 from forwarder.event.schema import schema
+from forwarder.event.truncate import entry_bytes
 from forwarder.intake.transform import EventBuilder, unredacted_error
 from forwarder.model import MAX_ID_BYTES, Execution, Feed
 from tests.factories import FEED, a_failure, examples, some_settings, texts, trees
