@@ -1,1 +1,1 @@
-"""The logs API: its client, its dialects, its pace."""
+"""The client of the logs API: requests, responses, and the decoding of executions."""

@@ -1,4 +1,4 @@
-"""The logs API: what is asked of it, and what each answer means."""
+"""The client of the logs API: its endpoints, and the meaning of each response."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,17 +27,17 @@ log = structlog.get_logger("source")
 PATH_SEGMENTS = ("workflow", "workflows")
 
 PAGE_REJECTED_STATUSES = (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY)
-"""How a page number is refused of a workflow that is there."""
+"""Statuses that reject a page number of an existing workflow."""
 
 RERUN_ACCEPTED_STATUSES = (httpx.codes.CREATED, httpx.codes.ACCEPTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`api_now` is the API's own clock when it answered (whole seconds), or None where it named none.
+    """A page of a listing. `api_now` is the Date of the response in whole seconds, or None if it has none.
 
-    `as_requested` is False for a page that was put together from records requested one by one. `ends_listing` is True
-    if the listing was found to end with this page.
+    `as_requested` is False for a page that was assembled from records requested one by one. `ends_listing` is True if
+    the listing is known to end with this page.
     """
 
     records: Records
@@ -52,7 +52,7 @@ class Page:
 
 
 class LogsClient:
-    """Reads and reruns executions. Every method raises SourceError."""
+    """The client of the logs API. Every method raises SourceError."""
 
     def __init__(self, settings: SourceSettings, key: SecretStr, clock: Clock, metrics: Metrics | None = None) -> None:
         self._http_client = HttpClient(settings, key, clock, metrics or Metrics())
@@ -61,7 +61,7 @@ class LogsClient:
         self._first_page_number: dict[Feed, int] = {}
 
     async def __aenter__(self) -> Self:
-        """Raises SourceUnavailable where the environment names certificates or proxies that cannot be used."""
+        """Raise SourceUnavailable if the environment names certificates or proxies that cannot be used."""
         await self._http_client.__aenter__()
         return self
 
@@ -71,9 +71,9 @@ class LogsClient:
         await self._http_client.__aexit__(exc_type, error, traceback)
 
     async def fetch_page(self, feed: Feed, number: int, limit: int) -> Page:
-        """The `number`-th page, counted from 0 whatever the API counts from, newest executions first."""
+        """Return page `number`, newest executions first. Pages are counted from 0, even if the API begins at 1."""
         if number == 0:
-            # Anew for each reading: were it remembered, one stray refusal would hide the first page for good.
+            # This is found out in each scan: if it were kept, one stray refusal would hide the first page forever.
             self._first_page_number.pop(feed, None)
             self._tried_both_segments.discard(feed)
         query = {"page": number + self._first_page_number.get(feed, 0), "limit": limit, "order": "desc"}
@@ -87,7 +87,7 @@ class LogsClient:
             response = await self._get_logs(feed, {**query, "page": 1})
             if response.status in OK_STATUSES:
                 self._first_page_number[feed] = 1
-        if response.status == httpx.codes.NO_CONTENT:  # no executions: as an empty list of them
+        if response.status == httpx.codes.NO_CONTENT:  # equivalent to an empty list
             return Page(Records([], []), response.date)
         if response.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and number > 0:
             return await self._page_after_last(feed, query)
@@ -111,18 +111,18 @@ class LogsClient:
         return Page(Records([], []), first.date, ends_listing=True)
 
     async def list_users(self) -> list[str]:
-        """The ids of all users."""
+        """Return the ids of all users."""
         return _extract_ids(await self._get_json("users", {}), "userId")
 
     async def list_workflows(self, user_id: str) -> list[str]:
-        """The ids of a user's workflows: none where the API does not know the user any more."""
+        """Return the ids of a user's workflows, or an empty list if the API does not know the user any more."""
         try:
             return _extract_ids(await self._get_json("workflows/", {"userId": user_id}), "workflowId")
         except WorkflowNotFound:
             return []
 
     async def rerun(self, feed: Feed, execution_id: str) -> str:
-        """Ask for another run of an execution; the id of the new one, or what the API said instead."""
+        """Run an execution again. Return the id of the new one, or the message of the API if it returns no id."""
         path = f"workflows/{_quote_segment(feed.workflow_id)}/rerun/{_quote_segment(execution_id)}"
         response = await self._http_client.request("POST", path, _user_query(feed))
         if response.status == httpx.codes.NOT_FOUND:
@@ -130,14 +130,14 @@ class LogsClient:
                 f"the logs API knows no execution {execution_id} of workflow {feed}"
             )
         if httpx.codes.is_success(response.status) and not response.body.strip():
-            return "accepted"  # to ask again would run it again
+            return "accepted"  # a second request would run it again
         if response.status not in RERUN_ACCEPTED_STATUSES:
             require_ok(response)
         content = _decode_object(response.body)
         return str(content.get("executionUuid") or content.get("message") or "accepted")
 
     async def _get_logs(self, feed: Feed, query: Mapping[str, Any]) -> ApiResponse:
-        """Under the noun that answered last; on 404 under the other, once for each feed."""
+        """Request logs under the path segment that worked last. On 404, try the other one, once for each feed."""
         response = await self._http_client.request(
             "GET", f"{self._path_segment}/{_quote_segment(feed.workflow_id)}/logs", {**query, **_user_query(feed)}
         )
@@ -168,10 +168,10 @@ class LogsClient:
 def _quote_segment(text: str) -> str:
     """Quote an id as one segment of a path. Raise WorkflowNotFound for `.` and `..`.
 
-    No quoting protects these: a client, a proxy or a server removes them, quoted or not, and another path is asked for.
+    Quoting does not protect these: a client, a proxy or a server removes them even if quoted, which changes the path.
     """
     if text in {".", ".."}:
-        raise WorkflowNotFound(f"{text!r} is no id that can be asked for", hint="check the ids of the workflows")
+        raise WorkflowNotFound(f"{text!r} is not an id that can be requested", hint="check the ids of the workflows")
     return quote(text, safe="")
 
 

@@ -1,4 +1,4 @@
-"""Connections to the logs API: one httpx client, what it sends, and the causes of its failures."""
+"""The connections to the logs API: one httpx client, and the causes of its failures."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from forwarder.network_errors import NetworkProblem, explain, without_credential
 T = TypeVar("T")
 
 KEEP_ALIVE_SECONDS = 5.0
-"""An idle connection is used again for this long. Something between may have forgotten an older one."""
+"""An idle connection is used again for this long. A firewall may have dropped an older one."""
 
 CA_VARIABLE = "SSL_CERT_FILE"
 
@@ -31,8 +31,7 @@ FAULT_MESSAGES = {
     "WriteError": "cannot be reached: the connection broke",
     "LocalProtocolError": "cannot be asked: the request is not valid HTTP",
 }
-"""Failures after a connection was made. The address stays out: a query may name a user."""
-
+"""Failures after a connection was made. The messages have no address, because a query may name a user."""
 
 INVALID_HTTP_HINT = "a server or proxy sends what HTTP does not allow: check base_url, and what stands before the API"
 
@@ -47,7 +46,7 @@ def _http_fault(text: str) -> str:
 
 
 class Connections:
-    """Up to `count` connections to `server`, which are kept while idle. No redirect is followed, no cookie is kept.
+    """A pool of up to `count` connections to `server`. It follows no redirect and keeps no cookie.
 
     `seconds` is the longest wait for a connection, and then between two bytes of a response.
     """
@@ -78,10 +77,10 @@ class Connections:
         await self._client.__aexit__(exc_type, error, trace)
 
     async def fetch(self, method: str, path: str, read: Callable[[httpx.Response], Awaitable[T]]) -> T:
-        """Send a request and return what `read` makes of the response. Raise httpx.HTTPError, SourceUnavailable.
+        """Send a request, and return the result of `read` for the response. Raise httpx.HTTPError, SourceUnavailable.
 
-        `path` is relative to the server's, and quoted. The exchange is a task of its own, so that a cancellation
-        reaches it only where httpx does not lose a place in its pool.
+        `path` is relative to the server's path, and quoted. The exchange runs in a separate task, so that a
+        cancellation reaches it only at points where httpx does not lose a slot of its pool.
         """
         exchange = Exchange()
         task = asyncio.create_task(self._fetch(method, path, read, exchange))
@@ -109,8 +108,8 @@ class Connections:
     async def _send(self, method: str, path: str, exchange: "Exchange") -> httpx.Response:
         """Send a request once.
 
-        Bytes that were on the connection before the request answer nothing: that connection is closed, and only a GET
-        is sent again, on another connection. A POST may have been understood.
+        Bytes that were on the connection before the request belong to no request. That connection is closed. A GET is
+        then sent again on another connection; a POST is not, because the server may have processed it.
         """
         extensions = {"timeout": self._timeout, "trace": exchange.trace}
         while True:
@@ -162,21 +161,20 @@ class Connections:
 
 
 MIN_READ_ITERATIONS = 2
-"""Turns of the event loop: one to be notified of bytes, another to resume the reader."""
-
+"""Turns of the event loop that a read takes: one to be notified of bytes, another to resume the reader."""
 
 CONNECT_STEPS = ("connect_tcp", "start_tls")
 
 INTERRUPTIBLE_STEPS = (*CONNECT_STEPS, "send_request_headers")
-"""Steps of an exchange from which on a cancellation is safe: after the last one, until the response is closed."""
+"""Steps of an exchange that may be cancelled. After the last one, it may be cancelled until the response is closed."""
 
 
 class Exchange:
-    """One request and its response, traced to find a response that the request did not cause.
+    """A request and its response, traced to detect a response that the request did not cause.
 
-    httpx may find such a response, or a piece of one, in its buffers behind the previous response. A whole one is
-    there in fewer turns of the event loop than any read from the network takes. Behind a piece, the right response is
-    not valid HTTP.
+    httpx may find such a response, or a part of one, in its buffers behind the previous response. A complete one is
+    read in fewer turns of the event loop than a read from the network takes. After a part, the right response is not
+    valid HTTP.
     """
 
     def __init__(self) -> None:
@@ -193,7 +191,7 @@ class Exchange:
     def cancel(self, task: asyncio.Task[Any]) -> None:
         """Cancel the exchange now, or as soon as it waits for the network.
 
-        httpx's pool counts a connection as used for good if a cancellation comes while it is assigned or closed.
+        httpx's pool counts a connection as used forever if a cancellation comes while it is assigned or closed.
         """
         self._is_cancelled = True
         if self.is_interruptible:
@@ -240,11 +238,11 @@ async def wait_until_done(task: asyncio.Task[Any]) -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # an exception that nobody retrieves is logged
+        task.exception()  # asyncio logs an exception that is not retrieved
 
 
 def is_delimited(response: httpx.Response) -> bool:
-    """Check that a response ends by itself, and not with its connection (RFC 9112, 6.3)."""
+    """Return whether a response has an end of its own, and does not end with its connection (RFC 9112, 6.3)."""
     headers = response.headers
     return "content-length" in headers or "transfer-encoding" in headers or response.status_code in (204, 304)
 

@@ -1,4 +1,4 @@
-"""The kind of content of a response: what a message may say about a body without showing any of it."""
+"""The kind of content of a response, which a message may name without showing any of the body."""
 
 from forwarder.untrusted_json import is_json
 

@@ -1,7 +1,7 @@
-"""What the logs API says, in any of its documented variants, as executions.
+"""The decoding of pages into executions, in every documented variant of the logs API.
 
-The quick way decodes a whole page into typed records. Where a record does not fit, it alone is read again with
-patience; only one without an id, or with one too long, is refused.
+The fast path decodes a whole page into typed records. A record that does not fit is decoded again, field by field. Only
+a record without an id, or with an id that is too long, is rejected.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class _RawPage(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record that cannot be an execution of ours. `digest` names it in the log without telling its content."""
+    """A record that cannot be decoded as an execution. `digest` identifies it in the log without its content."""
 
     reason: str
     digest: str
@@ -53,8 +53,8 @@ _values = msgspec.json.Decoder()
 
 START_NAMES = ("startedAt", "startTime")
 STOP_NAMES = ("stoppedAt", "completedAt", "finishedAt", "endedAt", "stopTime", "endTime")
-"""Names of the two times. All but `startedAt`, `stoppedAt` and `completedAt` are spellings of neighbouring products.
-They are read only if a record has no time under its documented name."""
+"""Names of the two times. `startedAt`, `stoppedAt` and `completedAt` are documented. The others are names that similar
+products use; they are read only if a record has no time under its documented name."""
 
 _ALTERNATIVE_NAMES = tuple(f'"{name}"'.encode() for name in (*START_NAMES[1:], *STOP_NAMES[2:]))
 _SHORT_FIELDS = ("executionId", "status", "finished", "message", *START_NAMES, *STOP_NAMES)
@@ -63,12 +63,12 @@ MAX_NULL_BYTES = 64
 
 
 def decode_page(body: bytes) -> Records:
-    """Raises PageUndecodable where the body is a page with something broken in it, PageUnreadable where it is none."""
+    """Decode a page. Raise PageUndecodable if a part of it is broken, and PageUnreadable if it is not a page."""
     try:
         executions = _pages.decode(body).data
     except JSON_ERRORS:
         return _decode_one_by_one(body)
-    # A record without one of its times may have it under another name. Most pages have neither.
+    # A record without one of its times may have it under another name. Most pages have no such record.
     for execution in executions:
         if _lacks_time(execution):
             return (
@@ -113,10 +113,10 @@ def _raw_page(body: bytes) -> _RawPage:
         try:
             return _raw_pages.decode(form(body))
         except msgspec.ValidationError:
-            raise PageUnreadable("the logs API answered with JSON that is no page of executions") from None
+            raise PageUnreadable("the logs API answered with JSON that is not a page of executions") from None
         except JSON_ERRORS:
             continue
-    # A body that was cut, or is HTML, has no other end of the braces: there is nothing to read one by one.
+    # A body that was cut, or is HTML, does not end with a brace. Reading it record by record would not help.
     if body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}":
         raise PageUndecodable("an answer of the logs API is broken inside", digest=digest_of(body))
     raise PageUnreadable("the logs API answered with something that is not JSON")
@@ -127,7 +127,7 @@ def _repair(raw: bytes | msgspec.Raw) -> bytes:
 
 
 def _decode_leniently(raw: msgspec.Raw) -> Execution:
-    """Return one record, whatever the types of its fields. Raises ValueError where it has no id."""
+    """Return a record, whatever the types of its fields. Raise ValueError if it has no id."""
     try:
         execution = _records.decode(raw)
         if not _lacks_time(execution):
@@ -152,7 +152,7 @@ def _decode_leniently(raw: msgspec.Raw) -> Execution:
 
 
 def _fields_of(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """Return the fields undecoded: the long ones are decoded where they are used. Raises ValueError."""
+    """Return the fields undecoded, since the long ones are decoded where they are used. Raise ValueError."""
     try:
         return _fields.decode(raw)
     except msgspec.ValidationError:
@@ -186,7 +186,7 @@ def _id(fields: dict[str, Any]) -> str:
 
 
 def _stop(fields: dict[str, Any]) -> tuple[datetime | None, bool]:
-    """Return the first readable stop. The second value says that there is a stop, and that it is not readable."""
+    """Return the first readable stop. The second value is True if there is a stop, but no readable one."""
     present = [value for key in STOP_NAMES if not is_no_time(value := fields.get(key))]
     time = next((time for value in present if (time := read_time(value)) is not None), None)
     return time, time is None and bool(present)

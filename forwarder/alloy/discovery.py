@@ -1,4 +1,4 @@
-"""Finding what there is to watch: every workflow of every user."""
+"""The discovery of feeds: every workflow of every user."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,21 @@ from forwarder.model import Feed
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryResult:
-    """`problem` is what kept it from being complete; then the feeds of some users are those of the time before."""
+    """The feeds found. If `problem` is set, some users could not be asked, and have the feeds of the last discovery."""
 
     feeds: list[Feed]
     problem: SourceError | None = None
 
 
 class Discovery:
-    """Remembers each user's workflows, so that one user who cannot be asked hides nobody else's, nor their own."""
+    """The discovery. It keeps the workflows of each user, so that an error of one user hides no feed."""
 
     def __init__(self, client: LogsClient) -> None:
         self._client = client
         self._known_workflows: dict[str, list[str]] = {}
 
     async def discover(self) -> DiscoveryResult:
-        """Raises SourceError where the users cannot be listed, or the key is refused."""
+        """Return all feeds. Raise SourceError if the users cannot be listed, or if the key is refused."""
         problem: SourceError | None = None
         workflows: dict[str, list[str]] = {}
         for user_id in await self._client.list_users():

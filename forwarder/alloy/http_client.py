@@ -1,4 +1,4 @@
-"""One request to the logs API: how often, how long and how many at once."""
+"""The HTTP client of the logs API: request rate, concurrency, time limits and errors."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ from forwarder.metrics import Metrics
 from forwarder.rate_limit import RateLimiter
 from forwarder.settings.models import SourceSettings
 
-# A request whose bytes trickle is given up after this many of its time-outs.
 MAX_TIMEOUTS = 10
+"""The time limit of a whole request, in timeouts. It ends a response whose bytes trickle."""
 
 CHUNKS_PER_ITERATION = 64
-"""Chunks that are read before other tasks get a turn: httpx hands on all that one read brought without a pause."""
+"""Chunks that are read before other tasks run. httpx returns all chunks of one read without a pause."""
 
 MAX_UNCHECKED_CHUNKS = 100_000
 MIN_CHUNK_BYTES = 32
-"""The mean that a body's chunks must have beyond the first ones. Each costs time, however small it is."""
+"""The mean size that chunks must have after MAX_UNCHECKED_CHUNKS. Each chunk costs time, however small it is."""
 
 MAX_PAUSE_SECONDS = 3600.0
 """A longer Retry-After counts as this: an API that names a day is asked again each hour."""
@@ -74,7 +74,7 @@ class RequestThrottle:
 
 
 class HttpClient:
-    """Sends as many requests at once as the settings allow, each on a connection of its own, evenly spaced."""
+    """A client that limits concurrency and rate as set. Each request in progress has its own connection."""
 
     def __init__(self, settings: SourceSettings, key: SecretStr, clock: Clock, metrics: Metrics) -> None:
         self._settings = settings
@@ -104,7 +104,7 @@ class HttpClient:
         await self._connections.__aexit__(exc_type, error, traceback)
 
     async def request(self, method: str, path: str, query: Mapping[str, Any]) -> ApiResponse:
-        """`path` is below the version, and quoted. Raises SourceError."""
+        """Send a request and return the response. Raise SourceError. `path` is relative to the version, and quoted."""
         await self._acquire_slot()
         status = None
         try:
@@ -136,7 +136,7 @@ class HttpClient:
     async def _read(self, response: httpx.Response) -> ApiResponse:
         body = BoundedBody(self._settings.max_body_bytes, response.headers.get("content-encoding", ""))
         chunks = raw_bytes = 0
-        # The stream is the response's raw body. Its end does not close the response, which is the caller's to do.
+        # The stream is the raw body of the response. The caller closes the response.
         async for chunk in cast("httpx.AsyncByteStream", response.stream):
             body.add(chunk)
             chunks += 1
@@ -148,7 +148,7 @@ class HttpClient:
         return ApiResponse(response.status_code, response.headers, body.finish())
 
     def _check_status(self, response: ApiResponse) -> None:
-        """Raise for a status that concerns every request, and slow all of them if the API asks for it."""
+        """Raise SourceError for a status that concerns every request. Pause all requests if the API asks for it."""
         wait = retry_after(response.headers, self._clock.now())
         # Some APIs limit their rate with 403. A refusal of the key names no time at which it ends.
         is_rate_limit = response.status == httpx.codes.FORBIDDEN and response.is_json

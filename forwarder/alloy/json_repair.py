@@ -1,14 +1,14 @@
-"""Making JSON decodable that is right in form and wrong in its parts.
+"""The repair of JSON that has the right structure and invalid parts.
 
-JavaScript writes what other readers refuse: half a surrogate pair, numbers beyond any float, nesting without end.
-Python writes NaN and Infinity. Templates write undefined, control characters, Windows paths and a last comma. Such a
-part is replaced, so that it does not hide the execution it stands in. What is not JSON at all stays so.
+JavaScript writes parts that other decoders refuse: half a surrogate pair, numbers beyond any float, endless nesting.
+Python writes NaN and Infinity. Templates write undefined, control characters, Windows paths and a trailing comma. Such
+a part is replaced, so that it does not hide the execution around it. Data that is not JSON at all is not repaired.
 """
 
 import re
 
 MAX_DEPTH = 200
-"""Levels kept. EventBridge takes 1,000, and a decoder or a walk of ours must never come near its own limit."""
+"""Levels that are kept. EventBridge accepts 1,000, and no recursion here may come near the limit of Python."""
 
 TOO_DEEP = '"[nested too deep]"'
 MAX_NUMBER_CHARACTERS = 300
@@ -18,7 +18,7 @@ _ESCAPE = re.compile(
     r"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
     r"|\\."
 )
-# Possessive, and to the end where it is not closed: a string of many megabytes is one step without a way back.
+# Possessive, and up to the end if it is not closed: a string of many megabytes never causes backtracking.
 _TOKEN = re.compile(
     r'(?P<string>"(?:[^"\\]++|\\.)*+"?+)|(?P<open>[\[{])|(?P<close>[\]}])|(?P<number>-?\d[\d.eE+-]*+)'
     r"|(?P<word>-?[A-Za-z]\w*+)|(?P<comma>,)(?=\s*+[\]}])",
@@ -41,17 +41,18 @@ WORD_REPLACEMENTS = {
     "True": "true",
     "False": "false",
 }
-"""Values that JavaScript and Python write where JSON has none, and what stands for them."""
+"""Values of JavaScript and Python that JSON does not have, and their replacements."""
 
 
 def repair_json(body: bytes) -> bytes:
+    """Return the body with every invalid part replaced."""
     text = body.decode("utf-8", "replace")
     text = _ESCAPE.sub(lambda escape: "\\ufffd" if escape["lone"] else escape[0], text)
     return _prune(text).encode()
 
 
 def _prune(text: str) -> str:
-    """Replace what lies deeper than MAX_DEPTH, and quote numbers that no reader holds."""
+    """Replace values deeper than MAX_DEPTH and tokens that are not JSON, and quote numbers that no float can hold."""
     pieces: list[str] = []
     depth = position = 0
     for token in _TOKEN.finditer(text):
@@ -72,7 +73,7 @@ def _prune(text: str) -> str:
 
 
 def _replacement(token: re.Match[str]) -> str | None:
-    """Return what stands for a token that is not JSON, or None for one that may stay."""
+    """Return the replacement of a token that is not JSON, or None for a valid token."""
     match token.lastgroup:
         case "string":
             whole = token[0]
@@ -98,6 +99,6 @@ def _is_representable(number: str) -> bool:
         return False
     try:
         is_finite = abs(float(number)) != float("inf")
-    except ValueError:  # no number at all: the decoder says so better
+    except ValueError:  # not a number, which the decoder reports better
         return True
     return is_finite and _JSON_NUMBER.fullmatch(number) is not None

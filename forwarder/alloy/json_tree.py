@@ -1,6 +1,6 @@
-"""The JSON of one field as a tree, within bounds on depth and on memory.
+"""The decoding of one JSON field into a tree, with limits on depth and memory.
 
-The bounds are ours. They hold on every interpreter, whatever its own recursion limit is.
+The limits hold on every interpreter, whatever its recursion limit is.
 """
 
 from typing import Any
@@ -12,10 +12,10 @@ from forwarder.alloy.number_lists import MIN_BODY_BYTES, shorten_number_lists
 from forwarder.untrusted_json import JSON_ERRORS
 
 MAX_TREE_BYTES = 4 << 20
-"""JSON that is decoded whole. It is four times the largest event, and takes some ten times as much as a tree."""
+"""The size up to which JSON is decoded whole: four times the largest event. The tree takes some ten times as much."""
 
 MAX_VALUE_BYTES = 1 << 16
-"""Above MAX_TREE_BYTES, longer values are opened, or replaced by a text that names their length."""
+"""In JSON above MAX_TREE_BYTES, a longer value is decoded in parts, or replaced by a text that names its length."""
 
 MAX_ERROR_BYTES = 1 << 20
 MAX_ITEMS = 100_000
@@ -30,7 +30,7 @@ _lists = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_tree(raw: bytes | msgspec.Raw) -> Any:
-    """Return the tree, None for an empty field, or NOT_DECODABLE. Long lists and large values are cut."""
+    """Return the tree, None for an empty field, or NOT_DECODABLE. Long lists and large values are replaced."""
     body = shorten_number_lists(bytes(raw))
     if not body:
         return None
@@ -46,7 +46,7 @@ def decode_tree(raw: bytes | msgspec.Raw) -> Any:
 
 
 def is_truncated(raw: bytes | msgspec.Raw) -> bool:
-    """Return whether `decode_tree` leaves something out for its size."""
+    """Return whether `decode_tree` omits a part because of its size."""
     return len(raw) >= MIN_BODY_BYTES and (
         len(raw) > MAX_TREE_BYTES or (body := bytes(raw)) is not shorten_number_lists(body)
     )
@@ -55,8 +55,8 @@ def is_truncated(raw: bytes | msgspec.Raw) -> bool:
 def _may_be_too_deep(body: bytes) -> bool:
     """Return False only if the nesting is within MAX_DEPTH.
 
-    Pairs of brackets are removed from the inside, one level a turn. Brackets in texts may leave a rest: the exact
-    count is then up to the caller.
+    Each iteration removes the innermost pairs of brackets. Brackets inside texts may remain, so that the result can be
+    True for a shallow value. The caller then counts exactly.
     """
     brackets = body.translate(None, _NOT_BRACKETS)
     for _ in range(MAX_DEPTH):
@@ -70,7 +70,7 @@ def _may_be_too_deep(body: bytes) -> bool:
 
 
 class _PartialDecoder:
-    """Decodes a large value level by level, and leaves out what is beyond the budget."""
+    """A decoder of large values. It decodes level by level, and omits values beyond a budget of bytes."""
 
     def __init__(self) -> None:
         self._remaining_bytes = MAX_TREE_BYTES
@@ -92,5 +92,5 @@ class _PartialDecoder:
         return f"[{size} bytes left out]"
 
     def _is_payload(self, name: str, body: bytes) -> bool:
-        """Payloads may hold millions of small values, and each takes a hundred bytes once it is opened."""
+        """Return whether a value is a payload, which may hold millions of small values of a hundred bytes each."""
         return name == "json" or (name == "data" and body.count(b",") > MAX_DATA_COMMAS)

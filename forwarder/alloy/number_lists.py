@@ -1,7 +1,7 @@
-"""Long lists of numbers, cut before they are decoded.
+"""The replacement of long lists of numbers before decoding.
 
-A Buffer or a typed array that is printed as JSON takes a few bytes a number on the wire and many times that in memory.
-No event has room for it. So it is replaced by its length while it is still bytes, in time proportional to the body.
+A Buffer or a typed array as JSON takes a few bytes for each number on the wire, and many times that in memory. It does
+not fit into an event. Its bytes are replaced by its length, in time proportional to the body.
 """
 
 import re

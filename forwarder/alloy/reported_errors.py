@@ -1,6 +1,7 @@
-"""Errors that a response reports in its body under a status of success.
+"""The errors that a response with a status of success reports in its body.
 
-A page without executions that reports an error is no end of the listing: taken as one, it would hide every page below.
+A page without executions that reports an error is not the end of the listing. If it counted as the end, it would hide
+every page behind it.
 """
 
 from typing import Any

@@ -1,8 +1,9 @@
-"""The body of a response, unpacked within bounds.
+"""The body of a response, decompressed within limits.
 
-httpx unpacks a chunk completely before it returns it, so that a few kilobytes can fill the memory before any limit is
-checked, and it accepts a compressed stream that was cut. Servers and proxies also declare codings that they do not
-apply, or apply codings that they do not declare: the first bytes decide.
+httpx is not enough for two reasons. It decompresses a chunk completely before it returns it, so that a few kilobytes
+can fill the memory before a limit is checked. It also accepts a compressed stream that was cut.
+Servers and proxies declare codings that they do not apply, and apply codings that they do not declare. The first bytes
+decide. This is a module of its own, because with it http_client would exceed 250 lines.
 """
 
 import codecs
@@ -16,7 +17,7 @@ GZIP, DEFLATE, RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBIT
 GZIP_START = b"\x1f\x8b"
 
 PLAIN_STARTS = b'{["< \t\r\n\xef\xfe\xff'
-"""First bytes of JSON, of HTML and of byte-order marks. No compressed body that is read here starts with them."""
+"""First bytes of JSON, of HTML and of byte-order marks. No supported compression starts with them."""
 
 COMPRESSIONS = {
     "gzip": "gzip",
@@ -38,10 +39,10 @@ COMPRESSIONS = {
 MAX_CODINGS = 3
 
 MAX_MEMBERS = 10_000
-"""Members of one gzip body, each of which may hold nothing."""
+"""Members of one gzip body. Each costs time, and may be empty."""
 
 MAX_COMPRESSION_OVERHEAD_BYTES = 64 * 1024
-"""The bytes by which a packed body may exceed the limit of the unpacked one."""
+"""The bytes by which a compressed body may exceed the limit of the decompressed body."""
 
 
 class BoundedBody:
@@ -64,7 +65,7 @@ class BoundedBody:
         self._add(chunk, self._decompressors)
 
     def finish(self) -> bytes:
-        """Return the unpacked body without its byte-order mark."""
+        """Return the decompressed body without its byte-order mark."""
         for number, decompressor in enumerate(self._decompressors, 1):
             self._add(decompressor.finish(), self._decompressors[number:])
         return bytes(self._body).removeprefix(codecs.BOM_UTF8)
@@ -83,7 +84,7 @@ class BoundedBody:
 
 
 class Decompressor:
-    """One coding of a body. A body that does not have it passes unchanged; one without any may still be gzip."""
+    """The decompression of one coding. A body without the declared coding is not changed, unless it is gzip."""
 
     def __init__(self, coding: str, limit: int) -> None:
         self._coding = coding
@@ -109,7 +110,7 @@ class Decompressor:
         return self._decompress(data) if self._is_compressed else data
 
     def finish(self) -> bytes:
-        """Return what was kept. Raise SourceUnavailable if the compressed stream was cut."""
+        """Return the bytes that are left. Raise SourceUnavailable if the compressed stream was cut."""
         is_cut = self._is_compressed and not self._is_ended and not self._inflater.eof
         if is_cut or (not self._is_decided and self._start == GZIP_START[:1]):
             raise SourceUnavailable("the logs API broke off its answer")
@@ -128,7 +129,7 @@ class Decompressor:
             raise PageUnreadable(f"the logs API answered in a compression that was not asked for ({self._coding})")
 
     def _decompress(self, data: bytes) -> bytes:
-        """Unpack every member of gzip (RFC 1952, 2.2). What follows the last one, such as padding, is skipped."""
+        """Decompress every member of gzip (RFC 1952, 2.2). Bytes after the last one, such as padding, are skipped."""
         decompressed = bytearray()
         while data and not self._is_ended and not self.exceeds_limit:
             if self._inflater.eof:
@@ -164,10 +165,10 @@ class Decompressor:
 
 
 def has_zlib_header(data: bytes) -> bool:
-    """Tell a zlib header (RFC 1950) from raw deflate, which servers send under the same name."""
+    """Return whether data starts with a zlib header (RFC 1950). Servers send raw deflate under the same name."""
     return data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2], "big") % 31 == 0
 
 
 def looks_like_json(data: bytes) -> bool:
-    """Tell JSON from raw deflate, which may start with a brace too."""
+    """Return whether data is JSON rather than raw deflate, which may start with a brace as well."""
     return data[:1] in b'{["' and (data[1:2] in b'"{[ \t\r\n]}' or data[1:2].isalnum()) and data[1] < 0x80  # noqa: PLR2004  # ASCII

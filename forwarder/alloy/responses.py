@@ -1,4 +1,4 @@
-"""The meaning of a response's status, and who sent it: the logs API or something between."""
+"""The meaning of a response's status, and its sender: the logs API, or an intermediary such as a proxy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from forwarder.errors import PageUnreadable, SourceError, SourceRefused, SourceU
 from forwarder.untrusted_json import is_json
 
 OK_STATUSES = (200, 203)
-"""A proxy that changed a response may say 203 instead of 200 (RFC 9110, 15.3.4)."""
+"""A proxy that changed a response may send 203 instead of 200 (RFC 9110, 15.3.4)."""
 
 INTERMEDIARY_HINT = (
     "a proxy, firewall or login page may answer in its place: check [source] base_url, HTTPS_PROXY and NO_PROXY"
@@ -26,7 +26,7 @@ CACHE_STATUSES = (206, 304)
 MAX_DIGITS = 15
 MAX_SECONDS = 999_999_999.0
 MAX_RESET_DAYS = 366
-"""A number of a Retry-After that is as near as this to today, as a time, is a time."""
+"""A number in Retry-After counts as a point in time if it is at most this far from today."""
 
 CHECK_ADDRESS_HINT = "check [source] base_url, version and path_segment"
 
@@ -56,7 +56,7 @@ class ApiResponse:
 
 
 def require_ok(response: ApiResponse) -> None:
-    """Raise PageUnreadable unless the answer is a success with JSON, broken or not."""
+    """Raise PageUnreadable unless the response is a success with JSON, which may be broken."""
     if response.status not in OK_STATUSES:
         raise _unexpected_status(response)
     if response.body.startswith(b'{"'):
@@ -119,7 +119,7 @@ def _unexpected_status(response: ApiResponse) -> PageUnreadable:
 
 
 def _redirect_host(location: str) -> str:
-    """Return the host of a Location: the rest of it may hold the key or a user's id."""
+    """Return the host of a Location. The rest of it may hold the key or a user's id."""
     try:
         host = urlsplit(location).hostname or ""
     except ValueError:
@@ -131,10 +131,10 @@ def _redirect_host(location: str) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float:
-    """Seconds that a Retry-After asks for, in either of its forms (RFC 9110, 10.2.3); 0 where it says nothing usable.
+    """Return the seconds of a Retry-After in either form (RFC 9110, 10.2.3), or 0 if it has no usable value.
 
-    A date is compared with the answer's own Date, since the two come from one clock. Some APIs send the date as the
-    number that others send in X-RateLimit-Reset: seconds or milliseconds since 1970.
+    A date is compared with the Date of the same response, since the two come from one clock. Some APIs send a time as
+    the number that others send in X-RateLimit-Reset: seconds or milliseconds since 1970.
     """
     value = headers.get("retry-after", "").strip()
     if not value:
@@ -158,7 +158,7 @@ def _parse_seconds(digits: str, today: datetime) -> float:
 
 @lru_cache(maxsize=16)
 def _parse_http_date(value: str) -> datetime | None:
-    """Many answers are of the same second."""
+    """Parse a Date or Retry-After. The cache helps, since many responses are of the same second."""
     try:
         date = parsedate_to_datetime(value)
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)

@@ -1,7 +1,7 @@
-"""Times in every form that logs of this kind show.
+"""The parsing of times, in every form that such logs contain.
 
 A value is one of three things: a time, no time (null, an empty text, a zero, a placeholder such as "N/A"), or present
-but unreadable. The difference matters for a stop: an unreadable stop is a stop, and a placeholder is none.
+but unreadable. The difference matters for a stop: an unreadable stop is a stop, and a placeholder is not.
 """
 
 import re
@@ -70,7 +70,7 @@ def read_time(value: Any) -> datetime | None:
 
 
 def is_no_time(value: Any) -> bool:
-    """Return whether the value stands for "there is no such time"."""
+    """Return whether the value means that there is no such time."""
     if value is None or value is False or value == 0:
         return True
     if isinstance(value, str):
@@ -82,7 +82,7 @@ def is_no_time(value: Any) -> bool:
 
 
 def _is_zero(text: str) -> bool:
-    """Zero dates: 0000-00-00, 0001-01-01T00:00:00Z, the epoch itself, and zeros as decimals."""
+    """Return whether a text is a zero date: 0000-00-00, 0001-01-01T00:00:00Z, the epoch itself, zeros as decimals."""
     if not any(digit in text for digit in "123456789"):
         return "0" in text
     return bool(re.match(r"0\d\d\d-\d\d-\d\d|1970-01-01|19[0-6]\d-\d\d-\d\d", text))
@@ -103,7 +103,7 @@ def _read(value: Any) -> datetime | None:
 
 
 def _inner(value: dict[str, Any]) -> tuple[Any] | None:
-    """MongoDB's extended JSON. At most two wrappers stand around a value, so the recursion ends."""
+    """Return the value inside MongoDB's extended JSON. A value has at most two wrappers, so the recursion ends."""
     if len(value) == 1 and (key := next(iter(value))) in _WRAPPERS:
         inner = value[key]
         if isinstance(inner, dict) and (key != "$date" or key in inner):
@@ -120,7 +120,7 @@ def _seconds(value: dict[str, Any]) -> datetime | None:
 
 
 def _components(value: list[Any]) -> datetime | None:
-    """Java's LocalDateTime as a list: year, month, day, hour, minute, second, nanoseconds."""
+    """Return the time of Java's LocalDateTime as a list: year, month, day, hour, minute, second, nanoseconds."""
     if len(value) not in _LIST_LENGTHS or not all(type(number) is int for number in value):
         return None
     year, month, day, hour, minute, second, nanos = (*value, 0, 0)[:7]
@@ -128,7 +128,7 @@ def _components(value: list[Any]) -> datetime | None:
 
 
 def _unix(number: float) -> datetime | None:
-    """Seconds, milliseconds, microseconds or nanoseconds: the size tells which."""
+    """Return the time of a number of seconds, milliseconds, microseconds or nanoseconds. Its size decides the unit."""
     seconds: float = number
     for _ in range(3):
         if seconds > MAX_UNIX_SECONDS:
@@ -151,7 +151,7 @@ def _text(text: str) -> datetime | None:
 
 
 def _calendar(components: dict[str, str]) -> datetime:
-    """Raises ValueError for a date that does not exist. A leap second and 24:00 are the next second and day."""
+    """Raise ValueError for a date that does not exist. A leap second and 24:00 are the next second and day."""
     month = (
         int(components["month"]) if components.get("month") else _MONTHS.index(components["month_name"][:3].lower()) + 1
     )
@@ -170,7 +170,7 @@ def _calendar(components: dict[str, str]) -> datetime:
 
 
 def _zone(name: str, offset: str) -> timezone:
-    """Raises ValueError for a name that is not known, unless an offset stands beside it."""
+    """Raise ValueError for an unknown name, unless there is an offset as well."""
     if offset:
         digits = offset[1:].replace(":", "").ljust(6, "0")
         shift = timedelta(hours=int(digits[:2]), minutes=int(digits[2:4]), seconds=int(digits[4:6]))

@@ -1,1 +1,1 @@
-"""The event: its size, its limits and its schema, for those who make it and those who send it."""
+"""The event: its failed blocks, its size and its schema."""

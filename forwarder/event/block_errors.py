@@ -1,7 +1,7 @@
-"""Errors of blocks, at any depth of an execution's results.
+"""The errors of blocks, at any depth of an execution's results.
 
 Results are a list of blocks, an object of blocks, or either with lists of runs in the place of a block. An error counts
-if it stands in a block, in a run of one, or in an item beside its `json`. Payloads belong to the customer: an `error`
+if it is in a block, in a run of a block, or in an item beside its `json`. Payloads belong to the customer: an `error`
 inside `json`, or in data without that wrapper, is business data and does not count.
 """
 
@@ -25,7 +25,7 @@ _PAYLOADS = frozenset({"json", "binary", "meta", "metadata", "body", "request", 
 
 @dataclass(frozen=True, slots=True)
 class FailedBlock:
-    """`name` is the id of the block, or its key or node name if it has no id. `error` is None for a bare status."""
+    """A block that failed. `name` is its id, else its key or node name. `error` is None if only its status failed."""
 
     name: str | None
     block: dict[str, Any]
@@ -33,7 +33,7 @@ class FailedBlock:
 
 
 def failed_blocks(results: Any) -> Iterator[FailedBlock]:
-    """Yield every failed block, run and item, in the order of the document. Works without recursion."""
+    """Yield every failed block, run and item in the order of the document. No recursion is used."""
     stack: list[tuple[Any, str | None, bool, int]] = [(results, None, False, 0)]
     while stack:
         value, name, in_data, level = stack.pop()
@@ -51,12 +51,12 @@ def failed_blocks(results: Any) -> Iterator[FailedBlock]:
 
 
 def is_set(error: object) -> bool:
-    """Return whether an error is more than an empty value. Zero is one: it is an exit code that somebody reports."""
+    """Return whether an error is more than an empty value. Zero counts as an error: it may be a reported exit code."""
     return error is not None and error is not False and error not in ("", {}, [])
 
 
 def is_failed_block(block: object, *, in_data: bool = False) -> bool:
-    """Return whether the block itself says that it failed. In data, only items and runs are asked."""
+    """Return whether a block reports its own failure. In data, only items and runs count."""
     if not isinstance(block, dict):
         return False
     if in_data and "json" not in block and not _RUN_MARKS.intersection(block):
@@ -71,7 +71,7 @@ def is_failed_block(block: object, *, in_data: bool = False) -> bool:
 
 
 def _is_a_block(value: Any) -> bool:
-    """A block may be called "error": the value is then a block, or a list of runs."""
+    """Return whether the value of a key "error" is a block of that name, or a list of its runs, and not an error."""
     first = value[0] if isinstance(value, list) and value else value
     return isinstance(first, dict) and bool(_RUN_MARKS.intersection(first)) and "message" not in first
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of the event's `detail`: part of the product, and versioned with it."""
+"""The JSON Schema of the event's `detail`. It is part of the product, and versioned with it."""
 
 from typing import Any
 

@@ -15,10 +15,10 @@ TIME_BYTES = 14
 """The size of an entry's time. Source: "Calculating Amazon EventBridge PutEvents event entry size"."""
 
 LONG_STRING_BYTES = 4096
-"""Bytes as JSON. Longer strings are cut to this before the stack has to go."""
+"""Bytes as JSON to which strings are cut before the stack is removed."""
 
 SHORT_STRING_BYTES = 1024
-"""Bytes as JSON that the last step leaves of every string."""
+"""Bytes as JSON to which the last step cuts every string."""
 
 MAX_BLOCK_LEVELS = 8
 

@@ -1,1 +1,1 @@
-"""Intake: from the logs API to what is owed."""
+"""The intake: from the logs API to pending entries."""

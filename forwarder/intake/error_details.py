@@ -1,4 +1,4 @@
-"""The parts of an error, in whatever form the logs API gives it."""
+"""The parts of an error, in every form that the logs API uses."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ ErrorFields = dict[str, Any]
 
 
 def error_fields(error: Any, levels: int = MAX_INNER_ERRORS) -> ErrorFields:
-    """Return message, and name, code, description, cause and stack where they are known."""
+    """Return the message, and the name, code, description, cause and stack that the error has."""
     if isinstance(error, list):
         inner = next((item for item in error if isinstance(item, (dict, str)) and is_set(item)), None)
         if levels and inner is not None and (isinstance(inner, dict) or len(error) == 1):
@@ -39,7 +39,7 @@ def error_fields(error: Any, levels: int = MAX_INNER_ERRORS) -> ErrorFields:
 
 
 def block_name(error: Any) -> str | None:
-    """Return the id of the block that the error names, or its node's name."""
+    """Return the id of the block that the error names, else the name of its node, else None."""
     if not isinstance(error, dict):
         return None
     node = error.get("node")
@@ -53,7 +53,7 @@ def to_text(value: Any) -> str:
 
 
 def _inner_error(error: ErrorFields) -> Any:
-    """Return the error that stands in the place of a message, or the first one that this one collects."""
+    """Return the error in the place of a message, or the first of the errors that this one collects."""
     message = next((error[key] for key in _MESSAGE_KEYS if _is_meaningful(error.get(key))), None)
     if isinstance(message, (dict, list)):
         return message if isinstance(message, dict) or any(isinstance(item, dict) for item in message) else None
@@ -110,7 +110,7 @@ def _code(error: ErrorFields) -> str | None:
 
 
 def _description(error: ErrorFields, message: str) -> str | None:
-    """Return what the error says beside its message: many a message is the same for all errors of a status."""
+    """Return the text that an error has beside its message, which may be the same for all errors of a status."""
     value = error.get("description")
     for text in (to_text(value) if _is_meaningful(value) else None, _first_message(error)):
         if text and text != message:

@@ -1,4 +1,4 @@
-"""Verification that the logs API lists the newest executions first."""
+"""The verification that the logs API lists the newest executions first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from forwarder.model import Execution
 
 JITTER = timedelta(seconds=1)
-"""Clocks of several machines: smaller differences say nothing about the order."""
+"""The clocks of several machines differ. A smaller difference of times does not show the order."""
 
 MIN_ASCENDING_PAIRS = 2
 
@@ -17,7 +17,7 @@ WRONG_ORDER_HINT = "the feed is read to its end at every [source] full_scan_inte
 
 @dataclass(slots=True)
 class _Track:
-    """Neighbours in the listing, compared by one of the times that the listing may be sorted by."""
+    """A comparison of neighbours in the listing by one of the times that it may be sorted by."""
 
     tolerance: timedelta
     before: datetime | None = None
@@ -43,7 +43,7 @@ class _Track:
 
 @dataclass(slots=True)
 class ListingOrder:
-    """The order of one scan. `tolerance` is disorder that a scan allows for anyway: the overlap of two scans.
+    """The order of one scan. `tolerance` is the overlap of two scans, within which disorder does no harm.
 
     The field that the API sorts by is not documented. The order is wrong only if it is wrong by start, by stop, and by
     the later of them that is known.
@@ -51,7 +51,7 @@ class ListingOrder:
 
     tolerance: timedelta
     watermark: datetime | None = None
-    """A listing that begins far below what was listed before does not begin with the newest."""
+    """The newest start of earlier scans. A listing that begins far below it does not begin with the newest."""
     _first_page: bool = True
     _begins_old: bool = False
     _ids: set[str] = field(default_factory=set)
@@ -61,7 +61,7 @@ class ListingOrder:
         self._tracks = (_Track(self.tolerance), _Track(self.tolerance), _Track(self.tolerance))
 
     def add(self, executions: Sequence[Execution]) -> None:
-        """Take note of a page. Executions that were listed before are shifted ones, and say nothing."""
+        """Add a page. Executions that were listed before have shifted, and do not count."""
         by_start, by_stop, by_latest = self._tracks
         latest: datetime | None = None
         for execution in executions:

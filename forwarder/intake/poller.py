@@ -1,4 +1,4 @@
-"""The intake loop: what is due is read, and what was found is recorded."""
+"""The intake loop. It polls the feeds that are due, and records their failures."""
 
 import asyncio
 from collections.abc import Callable
@@ -37,7 +37,7 @@ NO_WORKFLOWS_HINT = "list workflows in [source], or set discover = true"
 
 
 class Poller:
-    """Polls every feed, over and over (`run`) or once (`run_once`)."""
+    """A poller of all feeds, until cancelled (`run`) or once (`run_once`)."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Poller:
         self.scheduler = Scheduler(settings.source, clock)
         self.triggers = Triggers(self.scheduler, clock)
         self.polls: dict[Feed, PollResult] = {}
-        """The last of each feed; the latest of all stands last."""
+        """The last poll of each feed. The most recent one is the last item."""
 
     async def run(self) -> None:
         self.scheduler.reset()
-        # What was discovered before is read at once: the users may not be told for hours, and the logs may.
+        # Feeds that were discovered before are polled at once. The list of users may be unavailable for hours.
         known = [each.feed for each in await self._ledger.feeds()] if self._settings.discover else []
         await self._watch(known)
         async with asyncio.TaskGroup() as tasks:
@@ -77,7 +77,7 @@ class Poller:
             heartbeat.beat(float("inf"))  # each of these tasks sends heartbeats
 
     async def run_once(self) -> list[ForwarderError]:
-        """Read every feed, going deep; what went wrong."""
+        """Poll every feed with a full scan, and return the errors."""
         errors: list[ForwarderError] = []
         await self._watch([])
         if self._settings.discover and (problem := await self._discover()):
@@ -95,7 +95,7 @@ class Poller:
         return errors
 
     async def _poll_due_feeds(self) -> None:
-        """One waits for what is due: were there many, each would be woken by what one of them takes."""
+        """Poll feeds as they fall due. Only one task waits for them, since each change wakes all that wait."""
         async with asyncio.TaskGroup() as polls:
             while True:
                 feed = await self.scheduler.claim_next()
@@ -115,7 +115,7 @@ class Poller:
             await self._clock.sleep(wait)
 
     async def _discover(self) -> SourceError | None:
-        """Watch what there is; what kept it from being complete."""
+        """Discover and watch feeds. Return the error that made the discovery incomplete, or None."""
         started_at = self._clock.now()
         try:
             found = await self._discovery.discover()
@@ -128,7 +128,7 @@ class Poller:
         return found.problem
 
     async def _watch(self, found: list[Feed], *, discovered_at: datetime | None = None) -> None:
-        """Begin every feed before any is read: the last one would begin late, and miss what failed until then."""
+        """Add every feed to the ledger before any is polled. A later start would miss the failures until then."""
         feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
         last_discovery_at = await self._ledger.discovered_at()
         now = self._clock.now()
@@ -154,7 +154,7 @@ class Poller:
             self.scheduler.record_failure(feed)
             return error
         except Exception as error:
-            # A fault of ours on what one feed holds must not end the reading of the others.
+            # A bug that the data of one feed triggers must not end the polling of the others.
             log.exception("poll failed", feed=str(feed), exception_type=type(error).__name__)
             return self._handle_failure(feed, PageUnreadable("a poll failed inside the forwarder"))
         self._handle_success(feed, summary)
@@ -190,12 +190,12 @@ class Poller:
         return error
 
     def _save_poll(self, feed: Feed, poll: PollResult) -> None:
-        self.polls.pop(feed, None)  # the latest stands last
+        self.polls.pop(feed, None)  # the most recent one is last
         self.polls[feed] = poll
         self._source_health.report(len(self.scheduler))
 
     def _initial_checkpoint(self, feed: Feed, now: datetime, discovered_at: datetime | None) -> Checkpoint:
-        """Where a feed starts that was never read."""
+        """Return the checkpoint of a feed that was never polled."""
         start = self._settings.start_from
         if start == "beginning":
             return Checkpoint()
@@ -203,7 +203,7 @@ class Poller:
             return Checkpoint(floor=start)
         since = now - start if isinstance(start, timedelta) else now
         if feed not in self._settings.workflows:
-            # It may be as old as the last discovery that did not show it.
+            # The feed may have existed since shortly after the last discovery, which did not find it.
             one_interval_ago = now - self._settings.discover_interval
             since -= now - (one_interval_ago if discovered_at is None else min(one_interval_ago, discovered_at))
         return Checkpoint(local_floor=since)

@@ -1,4 +1,4 @@
-"""Reading one feed: down its pages, recording what failed on each, until it is known that nothing was missed."""
+"""The reader of one feed. It reads the pages from the newest on, and records the failures of each page."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from forwarder.errors import PageUndecodable, PageUnreadable, SourceUnavailable
 from forwarder.intake.classify import Classifier
 from forwarder.intake.listing_order import WRONG_ORDER, WRONG_ORDER_HINT
 from forwarder.intake.scan import Scan
-from forwarder.intake.transform_queue import EntryBuilder, TransformQueue
+from forwarder.intake.transform import EntryBuilder, TransformQueue
 from forwarder.ledger import Ledger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Entry, Execution, Feed
@@ -24,7 +24,7 @@ from forwarder.settings.models import SourceSettings
 log = structlog.get_logger("intake")
 
 MAX_ATTEMPTS = 4
-"""How often a page is asked for before the reading is cut short."""
+"""Requests for one page before the scan is aborted."""
 
 MAX_WAIT_SECONDS = 120.0
 """If the API asks for a longer wait, the poll is aborted and starts again when the wait is over."""
@@ -35,7 +35,7 @@ NO_TIMES_HINT = 'set start_from = "beginning" in [source]: it forwards failures 
 
 @dataclass(frozen=True, slots=True)
 class PollSummary:
-    """What a complete reading came to. `arrivals` are executions newer than the last watermark."""
+    """The counts of a complete scan. `arrivals` are executions newer than the last watermark."""
 
     pages: int
     listed: int
@@ -44,7 +44,7 @@ class PollSummary:
     recorded: int
     rejected: int
     listing_problem: tuple[str, str] | None = None
-    """Reason and hint, if the listing is not as it should be."""
+    """Reason and hint, if the listing has a problem."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Counts:
 
 
 class Reader:
-    """Reads feeds for one set of settings. `on_recorded` is called when there is something new to deliver."""
+    """The reader for one set of settings. It calls `on_recorded` when new entries are to be delivered."""
 
     def __init__(
         self,
@@ -77,16 +77,16 @@ class Reader:
         self._on_recorded = on_recorded
         self._listing_problems: dict[Feed, tuple[str, str]] = {}
         self._last_pages: dict[Feed, int] = {}
-        """The last page that held anything, for feeds whose order is wrong: there may be the newest executions."""
+        """The last page with executions, for feeds in the wrong order. It may have the newest executions."""
 
     async def read(self, feed: Feed, *, full_scan: bool = False) -> PollSummary:
-        """One reading of a feed that was begun in the ledger.
+        """Scan a feed that the ledger has.
 
-        Raises SourceError where it was cut short: what it recorded stays recorded, and the checkpoint where it was.
+        Raise SourceError if the scan is aborted. Its entries stay recorded, and the checkpoint does not move.
         """
         checkpoint = await self._ledger.checkpoint(feed)
         page = await self._fetch_page(feed, 0)
-        # After the answer: the time it took must not be added to where a new feed begins.
+        # Read after the response, so that its duration does not delay the start of a new feed.
         now = self._clock.now()
         full_scan = full_scan or self._is_full_scan_due(checkpoint, now)
         scan = Scan.start(checkpoint, self._settings, page, now=now, full_scan=full_scan)
@@ -105,10 +105,10 @@ class Reader:
     async def _read_pages(
         self, feed: Feed, page: Page, scan: Scan, checkpoint: Checkpoint, *, is_partial: bool
     ) -> tuple[int, _Counts]:
-        """Read the pages and record their failures; return the number of pages.
+        """Read the pages and record their failures. Return the number of pages and the counts.
 
-        A partial scan comes between two full scans of a feed whose order is wrong: it reads the first page and the
-        last ones, and leaves the checkpoint where it is.
+        A partial scan takes place between two full scans of a feed in the wrong order. It reads the first page and the
+        last ones, and does not move the checkpoint.
         """
         new_checkpoint = scan.initial_checkpoint
         counts = _Counts()
@@ -121,7 +121,7 @@ class Reader:
             entries = await self._build_entries(feed, failed, scan.started_at)
             if scan.is_complete and not is_partial:
                 new_checkpoint = scan.checkpoint()
-            # The checkpoint moves in the commit of the last page: before it, a crash would lose that page.
+            # The checkpoint moves in the commit of the last page. If it moved earlier, a crash would lose that page.
             new = await self._record(feed, entries, new_checkpoint if new_checkpoint != checkpoint else None)
             pages += 1
             counts.failures += len(failed)
@@ -162,7 +162,7 @@ class Reader:
         return listing_problem
 
     async def _build_entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
-        """Only what is not known yet is worth decoding and redacting."""
+        """Return the entries of executions that the ledger does not know yet. Only these are decoded."""
         known = await self._ledger.known_ids([execution.id for execution in failed])
         return await self._transform_queue.build_all([each for each in failed if each.id not in known], feed, now)
 
@@ -176,7 +176,7 @@ class Reader:
         return new
 
     async def _fetch_page(self, feed: Feed, number: int, *, max_page_records: int = 1) -> Page:
-        """`max_page_records` is how many records a page of this reading has held."""
+        """Return a page. `max_page_records` is the largest number of records on a page of this scan."""
         size = self._settings.page_size
         try:
             return await self._fetch_with_retries(feed, number, size)
@@ -184,12 +184,12 @@ class Reader:
             log.warning(
                 "page undecodable, fetching records one by one", feed=str(feed), page=number, reason=error.message
             )
-            # The API may hold fewer on a page than it is asked for, and pages 0 and 1 may be the same page: wherever
-            # the page begins, it is not above this, and a record that is read twice is recorded once.
+            # The API may return fewer records than requested, and pages 0 and 1 may be the same page. The page does not
+            # begin above this position, and a record that is read twice is recorded once.
             return await self._fetch_one_by_one(feed, range(max(0, number - 1) * max_page_records, (number + 1) * size))
 
     async def _fetch_one_by_one(self, feed: Feed, positions: range) -> Page:
-        """Records, each asked for alone."""
+        """Return a page of records that were requested one by one."""
         executions: list[Execution] = []
         rejected: list[RejectedRecord] = []
         api_now, ends_listing = None, False
@@ -207,7 +207,7 @@ class Reader:
         return Page(Records(executions, rejected), api_now, as_requested=False, ends_listing=ends_listing)
 
     async def _fetch_with_retries(self, feed: Feed, number: int, limit: int) -> Page:
-        """A transient error asks for the same page again: another page would be another place in the log."""
+        """Return a page. After a transient error, request it again, because a later page would skip its records."""
         backoff = Backoff(base=0.5, cap=10)
         for attempts_left in reversed(range(MAX_ATTEMPTS)):
             try:
@@ -215,7 +215,7 @@ class Reader:
             except SourceUnavailable as error:
                 if attempts_left == 0 or error.retry_after > MAX_WAIT_SECONDS:
                     raise
-                if not error.retry_after:  # else the client itself holds the next request
+                if not error.retry_after:  # otherwise the client delays the next request
                     wait = backoff.next()
                     heartbeat.beat(wait)
                     await self._clock.sleep(wait)

@@ -1,4 +1,4 @@
-"""One reading of a feed as it goes down the pages: how far it must go, and what it will leave behind."""
+"""The state of one scan: how far it has to go, and the checkpoint that it leads to."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,17 +14,17 @@ from forwarder.intake.transform import ended_at
 from forwarder.model import Checkpoint, Classification, Execution
 from forwarder.settings.models import SourceSettings
 
-# The same page may stand under 0 and under 1; one that comes a third time stands everywhere.
+# Pages 0 and 1 may be the same page. A page that comes a third time is the only page that the API has.
 MAX_REPEATED_PAGES = 2
 
-# Bad records in a row must not hide what is below them; an API of which nothing can be read must end a reading.
+# Consecutive bad records must not hide the records below. If nothing can be read, the scan must end.
 MAX_PAGES_WITHOUT_IDS = 10
 MAX_CONSECUTIVE_REJECTED = 250
 
 
 @dataclass(slots=True)
 class Scan:
-    """`horizon` is how far down the reading goes, None for to the end. `full_scan` says which kind of reading it is."""
+    """A scan of a feed. `horizon` is the time down to which it reads; None means the end of the listing."""
 
     previous: Checkpoint
     started_at: datetime
@@ -42,10 +42,10 @@ class Scan:
     expired: list[str] = field(default_factory=list)
     unknown_statuses: set[str] = field(default_factory=set)
     outcomes: Counter[str] = field(default_factory=Counter)
-    """Records by what became of them, since they were last taken away."""
+    """The number of records by outcome, since the counter was last cleared."""
     order: ListingOrder = field(default_factory=lambda: ListingOrder(timedelta()))
     must_reach_end: bool = False
-    """The order was wrong before: the scan ends with the listing."""
+    """True if the order was wrong before. The scan then ends with the listing."""
     timed_count: int = 0
     untimed_count: int = 0
     """Executions with a readable time, and executions that have stopped without one."""
@@ -60,7 +60,7 @@ class Scan:
     def start(
         cls, checkpoint: Checkpoint, settings: SourceSettings, first: Page, *, now: datetime, full_scan: bool
     ) -> Self:
-        """From the first page, since only the API's own clock can say where a new feed begins."""
+        """Start a scan with its first page, since the clock of the API decides where a new feed begins."""
         floor = checkpoint.floor
         if checkpoint.local_floor is not None:
             since = (first.api_now or now) - (now - checkpoint.local_floor)
@@ -77,11 +77,11 @@ class Scan:
 
     @property
     def initial_checkpoint(self) -> Checkpoint | None:
-        """The checkpoint to keep with the first page already: a floor that was translated must not move again."""
+        """The checkpoint to record with the first page, or None. A floor on the API's clock must not move again."""
         return None if self.previous.local_floor is None else replace(self.previous, floor=self.floor, local_floor=None)
 
     def advance(self, page: Page) -> None:
-        """Take note of a page. Raises PageUnreadable where pages repeat, for then there is no way down."""
+        """Add a page. Raise PageUnreadable if pages repeat, because the pages below cannot be reached then."""
         executions = page.records.executions
         ids = {execution.id for execution in executions}
         self._require_new(page, ids)
@@ -97,11 +97,11 @@ class Scan:
 
     @property
     def has_no_times(self) -> bool:
-        """Nothing that was listed has a readable time, although some of it has stopped."""
+        """True if no listed execution has a readable time, although some have stopped."""
         return self.untimed_count > 0 and self.timed_count == 0
 
     def _count_times(self, executions: Iterable[Execution], classifier: Classifier) -> None:
-        """A run that waits for its turn has no time yet."""
+        """Count executions with and without a time. A run that is queued has no time yet, and does not count."""
         for execution in executions:
             if execution.start is not None or execution.stop is not None:
                 self.timed_count += 1
@@ -111,7 +111,7 @@ class Scan:
                 self.untimed_count += 1
 
     def _require_new(self, page: Page, ids: set[str]) -> None:
-        """Records that were asked for alone reach into the pages below, which are no repetition for that."""
+        """Raise PageUnreadable if pages repeat. Records requested one by one may overlap the next page."""
         self._pages_without_ids = 0 if ids or page.is_last else self._pages_without_ids + 1
         self._consecutive_rejected = 0 if ids else self._consecutive_rejected + len(page.records.rejected)
         if self._pages_without_ids == MAX_PAGES_WITHOUT_IDS or self._consecutive_rejected > MAX_CONSECUTIVE_REJECTED:
@@ -128,7 +128,7 @@ class Scan:
             self._single_record_ids |= ids
 
     def select(self, executions: Sequence[Execution], classifier: Classifier) -> list[Execution]:
-        """Those to be forwarded. A running one is remembered as open, and one that ended is open no more."""
+        """Return the executions to forward. Add running executions to the open ones, and remove those that ended."""
         if not self.timed_count:
             self._count_times(executions, classifier)
         selected: dict[str, Execution] = {}
@@ -149,7 +149,7 @@ class Scan:
             was_open = (
                 self.open_since.pop(execution.id, None) is not None or execution.id in self.previous.open_executions
             )
-            # Where it does not say when it stopped, only its having been open tells that it was after the floor.
+            # Without a stop time, an execution is known to have stopped after the floor only if it was open before.
             was_open = was_open and execution.stop is None
             is_failure = classification is Classification.FAILED or (
                 classification is Classification.UNKNOWN and classifier.forward_unknown
@@ -159,7 +159,7 @@ class Scan:
         return list(selected.values())
 
     def checkpoint(self) -> Checkpoint:
-        """Where the feed stands after this reading, if it is complete."""
+        """Return the checkpoint after this scan, which has to be complete."""
         watermark = self.previous.watermark
         if self.newest_start is not None and self.api_now is not None:
             newest_start = min(self.newest_start, self.api_now)
@@ -178,7 +178,7 @@ class Scan:
         return {key: start for key, start in self.open_since.items() if start >= expires_before}
 
     def _track_open(self, execution: Execution) -> None:
-        """A run without a readable start is bounded by when it was first seen."""
+        """Add a running execution. If its start is not readable, it counts from the time at which it was first seen."""
         since = execution.start or self.open_since.get(execution.id) or self.api_now or self.started_at
         self.open_since[execution.id] = since
 
@@ -194,7 +194,7 @@ class Scan:
     def _is_below_horizon(self, executions: list[Execution]) -> bool:
         if self.horizon is None or not executions:
             return False
-        # An execution without a time is as old as its neighbours. Alone it is never old.
+        # An execution without a time counts as old as its neighbours. A page without any time is not below.
         with_time = [execution for execution in executions if execution.start is not None or execution.stop is not None]
         return bool(with_time) and all(execution.is_older_than(self.horizon) for execution in with_time)
 

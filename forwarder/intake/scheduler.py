@@ -1,4 +1,4 @@
-"""When each feed is read next: a busy one so often that one page suffices, a quiet one rarely."""
+"""The schedule of the feeds. A busy feed is polled so often that one page suffices, a quiet feed rarely."""
 
 import asyncio
 import heapq
@@ -14,7 +14,7 @@ from forwarder.rate_limit import RateLimiter
 from forwarder.settings.models import SourceSettings
 
 MAX_SLOWDOWN = 1.5
-"""How much longer the next interval may be than the last, where nothing came."""
+"""The factor by which an interval may grow after a poll without new executions."""
 
 TRIGGERED_REQUEST_SHARE = 0.5
 """The share of all requests that triggers may use, so that a storm of them leaves requests to the other feeds."""
@@ -23,7 +23,7 @@ MAX_TRIGGER_BURST = 9
 """Feeds that triggers may make due at once. Further ones wait for that share."""
 
 MIN_TRIGGER_INTERVAL_SECONDS = 1.0
-"""Between two polls of a feed that is triggered all the time; less if `min_interval` is."""
+"""The least time between two polls of a feed that is triggered all the time, unless `min_interval` is shorter."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _FeedState:
 
 
 class Scheduler:
-    """Hands out feeds as they fall due, each to one reader at a time, and no more at once than `concurrency`."""
+    """The scheduler of feeds. Each feed is claimed by one reader at a time, and at most `concurrency` in total."""
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
         self._min_interval = settings.min_interval.total_seconds()
@@ -66,7 +66,7 @@ class Scheduler:
         self._changed = asyncio.Event()
 
     def watch(self, feeds: Iterable[Feed]) -> None:
-        """Read these from now on, new ones at once; and the others once more, for what failed since they were read."""
+        """Watch exactly these feeds. New ones are due at once. Removed ones are polled once more."""
         wanted = dict.fromkeys(feeds)
         self._removing.difference_update(wanted)
         for feed in [feed for feed in self._states if feed not in wanted]:
@@ -74,17 +74,17 @@ class Scheduler:
         for feed in wanted:
             if feed not in self._states:
                 self._states[feed] = _FeedState(self._min_interval, sequence=-1)
-                if feed not in self._polling:  # else it came back while its last reading goes on
+                if feed not in self._polling:  # otherwise it was added again during its last poll
                     self._push(feed, 0)
 
     def reset(self) -> None:
-        """Nobody is reading any more: what was being read is due."""
+        """Make the feeds due that were being polled. No reader may be running."""
         for feed in self._polling & self._states.keys():
             self._push(feed, 0)
         self._polling.clear()
 
     def __contains__(self, feed: Feed) -> bool:
-        """Whether it is watched: one that is only read once more is not."""
+        """Return whether a feed is watched. A removed feed is not, even before its last poll."""
         return feed in self._states and feed not in self._removing
 
     def __len__(self) -> int:
@@ -108,7 +108,7 @@ class Scheduler:
             await self._clock.wait(self._changed, wait)
 
     def record_success(self, feed: Feed, arrivals: int) -> float | None:
-        """It was read. `arrivals` were new; the next reading comes when half a page is expected."""
+        """End a claim after a poll with `arrivals` new executions. The next poll comes when half a page is expected."""
         self._release(feed)
         state = self._states.get(feed)
         if state is None:
@@ -122,13 +122,13 @@ class Scheduler:
             longer = min(longer, (now - state.polled_at) * self._page_size / 2 / arrivals)
         state.interval = min(self._max_interval, max(self._min_interval, longer))
         state.polled_at, state.failures = now, 0
-        # Spread, so that feeds that began together do not stay together.
+        # Jitter separates feeds that were added together.
         return self._reschedule(feed, state, max(self._min_interval, state.interval - jitter(state.interval / 5)))
 
     def record_failure(self, feed: Feed, *, is_permanent: bool = False) -> float | None:
-        """It could not be read; it alone is asked more and more rarely.
+        """End a claim after a poll that failed. The interval of this feed grows with each failure in a row.
 
-        `is_permanent` is an answer that stays the same however often it is asked for: it will do as a last reading.
+        `is_permanent` marks an error that another poll would not change. It completes the last poll of a removed feed.
         """
         self._release(feed)
         state = self._states.get(feed)
@@ -143,7 +143,7 @@ class Scheduler:
         return self._reschedule(feed, state, ceiling / 2 + jitter(ceiling / 2))
 
     def trigger(self, workflow_id: str, user_id: str | None = None) -> list[Feed]:
-        """Bring the feeds of a workflow forward, those that show a user's executions where one is named; which."""
+        """Make the feeds of a workflow due, or only those with the executions of a user. Return them."""
         feeds = [
             feed
             for feed in self._states
@@ -154,7 +154,7 @@ class Scheduler:
         return feeds
 
     def make_due(self, feed: Feed) -> None:
-        """Make a feed due now, or as soon as triggers may have another request; not one that cannot be read."""
+        """Make a feed due as soon as the limit of triggers allows it, unless its last poll failed."""
         state = self._states.get(feed)
         if state is None or state.failures or state.poll_again or feed in self._removing:
             return
@@ -169,7 +169,7 @@ class Scheduler:
         self._trigger_limiter.take()
 
     def _start_removal(self, feed: Feed) -> None:
-        """It has a last reading, at once; where that fails, it is tried until the feed leaves a second time."""
+        """Make a removed feed due for its last poll. A failed one is repeated until the feed is removed again."""
         state = self._states[feed]
         if feed not in self._removing:
             self._removing.add(feed)
@@ -204,7 +204,7 @@ class Scheduler:
         self._changed.set()
 
     def _pop_due(self) -> tuple[Feed | None, float]:
-        """A feed that may be read now, or the seconds until one is due."""
+        """Return a feed that may be polled now, or None and the seconds until one is due."""
         while self._heap and len(self._polling) < self._concurrency:
             at, sequence, feed = self._heap[0]
             state = self._states.get(feed)

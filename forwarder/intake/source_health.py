@@ -1,4 +1,4 @@
-"""What keeps feeds from being read, and what that means for the whole."""
+"""The health of the source: the errors of single feeds, and the state that follows from them."""
 
 from collections.abc import Collection
 
@@ -10,26 +10,26 @@ COMPONENT = "source"
 
 
 class SourceHealth:
-    """Told of after every reading, so it must not take longer the more feeds there are."""
+    """The errors of all feeds. It is reported after every poll, so its cost must not grow with the number of feeds."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
         self._refusals: dict[Feed, SourceError] = {}
         self._other_errors: dict[Feed, SourceError] = {}
         self._listing_problems: dict[Feed, tuple[str, str]] = {}
-        """Reason and hint for feeds that can be read, and whose listing is not as it should be."""
+        """Reason and hint of feeds that can be read, but whose listing has a problem."""
         self.discovery_error: SourceError | None = None
-        """What kept the last discovery from being complete."""
+        """The error that made the last discovery incomplete."""
 
     def record_failure(self, feed: Feed, error: SourceError) -> None:
         own_errors, other = self._refusals, self._other_errors
         if not isinstance(error, SourceRefused):
             own_errors, other = other, own_errors
         other.pop(feed, None)
-        own_errors[feed] = error  # where it stood before, if it did
+        own_errors[feed] = error  # an existing key keeps its position
 
     def record_success(self, feed: Feed, listing_problem: tuple[str, str] | None = None) -> None:
-        """Remove the errors of a feed that was read, or is not watched any more.
+        """Remove the errors of a feed that was polled, or is not watched any more.
 
         A `listing_problem` is the reason and the hint of a feed that is degraded.
         """
@@ -40,14 +40,14 @@ class SourceHealth:
         self._other_errors.pop(feed, None)
 
     def watch(self, feeds: Collection[Feed]) -> None:
-        """No others are watched any more."""
+        """Remove the errors of all other feeds."""
         for feed in (self._refusals.keys() | self._other_errors.keys() | self._listing_problems.keys()).difference(
             feeds
         ):
             self.record_success(feed)
 
     def report(self, feed_count: int) -> None:
-        """One feed that cannot be read is a loss of comfort; a refused key, or none that can be read, a failure."""
+        """Report FAILED if the key is refused or no feed can be read, and DEGRADED if some feeds cannot be read."""
         count = len(self._refusals) + len(self._other_errors) + (self.discovery_error is not None)
         first_error = self._first_error()
         if first_error is None and self._listing_problems:
@@ -62,7 +62,7 @@ class SourceHealth:
         self._health.report(COMPONENT, State.FAILED if failed else State.DEGRADED, reason, first_error.hint)
 
     def _first_error(self) -> SourceError | None:
-        """The same for as long as it lasts: another reason would be news, and is told at once."""
+        """Return the same error for as long as it lasts, because each new reason is logged at once."""
         if self._refusals:
             return next(iter(self._refusals.values()))
         return self.discovery_error or next(iter(self._other_errors.values()), None)

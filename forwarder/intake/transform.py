@@ -1,9 +1,11 @@
-"""From a failed execution to the entry recorded for it."""
+"""The transformation of failed executions into the entries that are recorded."""
 
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import structlog
 
@@ -26,10 +28,65 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 _PAYLOAD_KEYS = ("data", "json", "binary")
 
+MAX_PORTION_BYTES = 16_384
+"""Bytes of results that are transformed in one turn of the event loop, for all feeds together."""
+
+MIN_THREAD_RESULT_BYTES = 100_000
+"""Bytes of results above which an execution is transformed in a thread."""
+
+EXECUTION_OVERHEAD_BYTES = 512
+"""Bytes of results that take as long as everything else of an execution."""
+
+
+class EntryBuilder(Protocol):
+    def build_or_minimal(self, execution: Execution, feed: Feed, now: datetime) -> Entry: ...
+
+
+class TransformQueue:
+    """A queue of all feeds, from which one portion is transformed in each turn of the event loop.
+
+    Transformation is the work that blocks the event loop longest, and a storm brings pages of many feeds at once.
+    Other tasks run between two portions.
+    """
+
+    def __init__(self, builder: EntryBuilder) -> None:
+        self._builder = builder
+        self._lock = asyncio.Lock()
+
+    async def build_all(self, executions: Sequence[Execution], feed: Feed, now: datetime) -> list[Entry]:
+        """Return the entries, in the order of their executions."""
+        entries: list[Entry] = []
+        for portion in _portions(executions):
+            # Only the largest get a thread: two threads that compute alternate every few milliseconds, and the
+            # ledger's thread would wait that long between two of its own steps.
+            if len(portion[0].results) > MIN_THREAD_RESULT_BYTES:
+                entries.append(await asyncio.to_thread(self._builder.build_or_minimal, portion[0], feed, now))
+                continue
+            async with self._lock:
+                entries += [self._builder.build_or_minimal(execution, feed, now) for execution in portion]
+                # The lock is held until the loop has turned. Otherwise each feed would transform a portion first.
+                await asyncio.sleep(0)
+        return entries
+
+
+def _portions(executions: Sequence[Execution]) -> Iterator[list[Execution]]:
+    """Yield portions of at most MAX_PORTION_BYTES. A larger execution is a portion of its own."""
+    portion: list[Execution] = []
+    remaining_bytes = MAX_PORTION_BYTES
+    for execution in executions:
+        size = EXECUTION_OVERHEAD_BYTES + len(execution.results)
+        if portion and size > remaining_bytes:
+            yield portion
+            portion, remaining_bytes = [], MAX_PORTION_BYTES
+        portion.append(execution)
+        remaining_bytes -= size
+    if portion:
+        yield portion
+
 
 @dataclass(frozen=True, slots=True)
 class EventBuilder:
-    """`payload` is the setting of that name, `max_detail_bytes` how many bytes a detail may take."""
+    """A builder of entries for one set of settings. `payload` is the setting of that name."""
 
     redactor: Redactor
     payload: str
@@ -54,6 +111,7 @@ class EventBuilder:
             return self.build(bare, feed, now)
 
     def build(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
+        """Return the entry of an execution: redacted, and truncated to `max_detail_bytes`."""
         results = decode_tree(execution.results)
         start, stop = execution.start, execution.stop
         detail: Detail = {
@@ -90,7 +148,7 @@ class EventBuilder:
 
 
 def _large_values_mark(execution: Execution) -> Detail:
-    """Say that values were replaced by their length: the rest of the event may then fit."""
+    """Return the mark of an event in which large values were replaced by their length before decoding."""
     if not (is_truncated(execution.results) or is_truncated(execution.error)):
         return {}
     size = len(execution.results) + len(execution.error)
@@ -98,17 +156,17 @@ def _large_values_mark(execution: Execution) -> Detail:
 
 
 def ended_at(execution: Execution, now: datetime) -> datetime:
-    """When it stopped, as well as it is known."""
+    """Return the stop, or the best estimate of it: the start, or `now`."""
     return execution.stop or execution.start or now
 
 
 def unredacted_error(execution: Execution) -> Detail:
-    """Return the error as `build` describes it, before redaction."""
+    """Return the error that `build` puts into the event, before redaction."""
     return _build_error(execution, decode_tree(execution.results))
 
 
 def _build_error(execution: Execution, results: Any) -> Detail:
-    """Return the parts of the error that stands first, and the block in which it happened."""
+    """Return the parts of the first error, and the block in which it happened."""
     failed = next(failed_blocks(results), None)
     own_error = decode_tree(execution.error)
     error = own_error if is_set(own_error) else failed.error if failed else None

@@ -1,4 +1,4 @@
-"""Triggers: a webhook request that reports a failed execution of a workflow.
+"""The triggers: webhook requests that report a failed execution of a workflow.
 
 The workflow is polled at once, and again a little later while nothing new of it appears: the request may come before
 the logs API lists the execution.
@@ -13,7 +13,7 @@ from forwarder.intake.scheduler import Scheduler
 from forwarder.model import Feed
 
 RECHECK_SECONDS = (1.0, 5.0, 30.0)
-"""Seconds after a trigger."""
+"""The times of further polls, in seconds after the trigger."""
 
 IDLE_SECONDS = 60.0
 
@@ -31,6 +31,8 @@ class _PendingTrigger:
 
 
 class Triggers:
+    """The triggers whose executions were not found yet, and the further polls of their feeds."""
+
     def __init__(self, scheduler: Scheduler, clock: Clock) -> None:
         self._scheduler = scheduler
         self._clock = clock
@@ -38,7 +40,7 @@ class Triggers:
         self._changed = asyncio.Event()
 
     def trigger(self, workflow_id: str, user_id: str | None) -> int:
-        """How many feeds may show it: those of the workflow, and of that user or of all. They are due now."""
+        """Make the feeds of the workflow and user due. Return their number."""
         feeds = self._scheduler.trigger(workflow_id, user_id)
         now = self._clock.monotonic()
         self._pending.update({feed: _PendingTrigger(now) for feed in feeds})
@@ -46,13 +48,13 @@ class Triggers:
         return len(feeds)
 
     def resolve(self, feed: Feed, poll_started_at: float) -> None:
-        """End the older triggers of a workflow. A poll of `feed` has recorded something new of it."""
+        """Remove the older triggers of a workflow, after a poll of `feed` that recorded new executions."""
         for other, pending in list(self._pending.items()):
             if other.workflow_id == feed.workflow_id and pending.triggered_at <= poll_started_at:
                 del self._pending[other]
 
     async def run(self) -> None:
-        """Poll again what is pending, until cancelled."""
+        """Poll the feeds of pending triggers again, until cancelled."""
         while True:
             heartbeat.beat()
             self._changed.clear()

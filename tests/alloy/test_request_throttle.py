@@ -7,7 +7,6 @@ import pytest
 from forwarder.alloy.http_client import MAX_PAUSE_SECONDS, RequestThrottle
 from forwarder.metrics import Metrics
 from tests.clocks import QuickClock
-from tests.loops import looped
 
 
 async def acquired_at(throttle: RequestThrottle, clock: QuickClock, number: int) -> list[float]:
@@ -23,7 +22,6 @@ async def acquired_at(throttle: RequestThrottle, clock: QuickClock, number: int)
     return times
 
 
-@looped
 async def test_requests_are_spaced_evenly() -> None:
     clock = QuickClock()
     assert await acquired_at(RequestThrottle(clock, 20), clock, 10) == pytest.approx(
@@ -31,7 +29,6 @@ async def test_requests_are_spaced_evenly() -> None:
     )
 
 
-@looped
 async def test_rest_gives_no_burst() -> None:
     clock = QuickClock()
     throttle = RequestThrottle(clock, 10)
@@ -40,7 +37,6 @@ async def test_rest_gives_no_burst() -> None:
     assert await acquired_at(throttle, clock, 3) == pytest.approx([0, 0.1, 0.2])
 
 
-@looped
 async def test_pause_moves_requests_that_wait_already() -> None:
     clock = QuickClock()
     throttle = RequestThrottle(clock, 10)
@@ -51,7 +47,6 @@ async def test_pause_moves_requests_that_wait_already() -> None:
     assert min(await waiting) >= 30
 
 
-@looped
 async def test_shorter_pause_does_not_shorten_a_longer_one() -> None:
     clock = QuickClock()
     throttle = RequestThrottle(clock, 10)

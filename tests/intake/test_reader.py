@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.demo.sample_data import execution
-from forwarder.intake.transform_queue import THREAD_RESULT_BYTES
+from forwarder.intake.transform import MIN_THREAD_RESULT_BYTES
 from forwarder.model import Checkpoint
 from tests.factories import FEED
 from tests.fakes import alloy as faults
@@ -154,7 +154,7 @@ async def test_an_id_that_was_recorded_elsewhere_is_not_recorded_again(alloy: Fa
 
 async def test_large_executions_are_recorded_like_their_neighbours(alloy: FakeAlloy, tmp_path: Path) -> None:
     """Of these, one is shaped in a thread of its own, and the others take a pause between them."""
-    sizes = [10, THREAD_RESULT_BYTES * 2, THREAD_RESULT_BYTES // 2, THREAD_RESULT_BYTES // 2, 10]
+    sizes = [10, MIN_THREAD_RESULT_BYTES * 2, MIN_THREAD_RESULT_BYTES // 2, MIN_THREAD_RESULT_BYTES // 2, 10]
     async with reader_harness(alloy, tmp_path, page_size=30) as it:
         for number, size in enumerate(sizes):
             payload = {"text": f"{number}" * size}

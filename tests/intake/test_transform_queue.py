@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from forwarder.intake.transform_queue import MAX_PORTION_BYTES, THREAD_RESULT_BYTES, TransformQueue
+from forwarder.intake.transform import MAX_PORTION_BYTES, MIN_THREAD_RESULT_BYTES, TransformQueue
 from forwarder.model import Entry, Execution, Feed
 from tests.factories import FEED, a_failure
 from tests.virtual_clock import NOON
@@ -58,7 +58,7 @@ async def test_feeds_take_turns() -> None:
 
 
 async def test_the_largest_keep_their_place() -> None:
-    page = [*failures(3, 10), a_failure("large", results="x" * THREAD_RESULT_BYTES), a_failure("last")]
+    page = [*failures(3, 10), a_failure("large", results="x" * MIN_THREAD_RESULT_BYTES), a_failure("last")]
     built = await TransformQueue(RecordingBuilder()).build_all(page, FEED, NOON)
     assert [entry.execution_id for entry in built] == [each.id for each in page]
 
