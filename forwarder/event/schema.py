@@ -8,10 +8,11 @@ _TIME = {"type": ["string", "null"], "format": "date-time"}
 
 
 def schema() -> dict[str, Any]:
+    """Return the schema. Its descriptions are shown to the readers of the schema registry."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Workflow Execution Failed",
-        "description": "The detail of an event that tells of one failed execution of an Alloy Embedded workflow.",
+        "description": "The detail of an event that reports one failed execution of an Alloy Embedded workflow.",
         "type": "object",
         "required": [
             "version",
@@ -26,10 +27,10 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "version": {"const": "1", "description": "version of this schema"},
-            "executionId": {"type": "string", "description": "the key to deduplicate on, and to rerun by"},
+            "executionId": {"type": "string", "description": "the key for deduplication and for a rerun"},
             "workflowId": {"type": "string"},
-            "userId": {"type": "string", "description": "of the feed, where it is of one user"},
-            "status": {"type": ["string", "null"], "description": "as in the source, which may have none"},
+            "userId": {"type": "string", "description": "the user of the feed, if the feed has one"},
+            "status": {"type": ["string", "null"], "description": "as in the source; null if the source has none"},
             "startedAt": _TIME,
             "stoppedAt": _TIME,
             "durationMs": {"type": ["integer", "null"], "minimum": 0},
@@ -41,22 +42,22 @@ def schema() -> dict[str, Any]:
                     "message": {"type": "string"},
                     "name": {"type": "string"},
                     "code": {"type": "string"},
-                    "description": {"type": "string", "description": "the reason, beside a general message"},
+                    "description": {"type": "string", "description": "the reason, if the message is a general one"},
                     "cause": {
                         "type": "object",
-                        "description": "the error below this one, one level",
+                        "description": "the error one level below this one",
                         "required": ["message"],
                         "additionalProperties": False,
                         "properties": {"message": {"type": "string"}, "code": {"type": "string"}},
                     },
-                    "blockId": {"type": "string", "description": "the block that failed: its id, else its name"},
+                    "blockId": {"type": "string", "description": "the id of the failed block, else its name"},
                     "stack": {"type": "string"},
                 },
             },
-            "results": {"description": "the blocks as in the source, redacted; or their number, where they were shed"},
+            "results": {"description": "the redacted blocks as in the source, or their number if they were removed"},
             "trimmed": {
                 "type": "object",
-                "description": "what was left out so that the event fits",
+                "description": "the parts that were removed so that the event fits",
                 "required": ["shed", "originalBytes"],
                 "additionalProperties": False,
                 "properties": {
@@ -75,7 +76,7 @@ def schema() -> dict[str, Any]:
                 "properties": {
                     "version": {"type": "string"},
                     "observedAt": {"type": "string", "format": "date-time"},
-                    "replay": {"type": "boolean", "description": "true where it was sent again on purpose"},
+                    "replay": {"type": "boolean", "description": "true if the event was sent again on purpose"},
                 },
             },
         },
