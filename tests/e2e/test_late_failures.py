@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from forwarder.demo.sample_data import execution, rfc3339
+from forwarder.demo.sample_data import execution
+from forwarder.time_format import rfc3339
 from tests.e2e.harness import fail, numbered, polls, sent
 from tests.fakes.alloy import FakeAlloy, other_shape
 from tests.fakes.eventbridge import StrictEventBridge

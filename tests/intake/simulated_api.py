@@ -10,9 +10,10 @@ from typing import Any
 from forwarder.alloy.client import Page
 from forwarder.alloy.decode import decode_page
 from forwarder.demo.fake_alloy import FakeAlloyApi
-from forwarder.demo.sample_data import FAILURES, Outcome, execution, is_failed_record, rfc3339
+from forwarder.demo.sample_data import FAILURES, Outcome, execution, is_failed_record
 from forwarder.errors import PageUndecodable, PageUnreadable, SourceUnavailable
 from forwarder.model import Feed
+from forwarder.time_format import rfc3339
 from tests.virtual_clock import QuickClock
 
 WORKFLOW = "w-1"

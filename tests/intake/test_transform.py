@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.alloy.decode import decode_page
-from forwarder.demo.sample_data import FAILURES, VARIANTS, execution, rfc3339
+from forwarder.demo.sample_data import FAILURES, VARIANTS, execution
 from forwarder.event.schema import schema
 from forwarder.event.truncate import entry_bytes
 from forwarder.intake.transform import EventBuilder, unredacted_error
 from forwarder.model import MAX_ID_BYTES, Execution, Feed
+from forwarder.time_format import rfc3339
 from tests.factories import FEED, a_failure, examples, some_settings, texts, trees
 from tests.fakes.put_events import entry_refusal
 from tests.virtual_clock import NOON

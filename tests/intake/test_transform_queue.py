@@ -1,4 +1,4 @@
-"""Shaping in turns, so that whatever comes at once, nobody else waits for long."""
+"""The queue of the transformation, which keeps the event loop responsive however much arrives at once."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,7 @@ from tests.virtual_clock import NOON
 
 
 class RecordingBuilder:
-    """Shapes nothing, and notes how many bytes of results it was given in each turn of the event loop."""
+    """A builder of empty entries that counts the bytes of results in each turn of the event loop."""
 
     def __init__(self) -> None:
         self.iteration = 0
@@ -34,7 +34,7 @@ def failures(count: int, size: int) -> list[Execution]:
 
 
 @pytest.mark.parametrize("size", [2, 2000, MAX_PORTION_BYTES, 2 * MAX_PORTION_BYTES])
-async def test_in_a_turn_of_the_loop_one_portion_is_shaped_for_all_feeds_together(size: int) -> None:
+async def test_one_portion_of_all_feeds_is_built_in_each_turn(size: int) -> None:
     builder = RecordingBuilder()
     queue = TransformQueue(builder)
     counting = asyncio.create_task(builder.count_iterations())
@@ -46,8 +46,7 @@ async def test_in_a_turn_of_the_loop_one_portion_is_shaped_for_all_feeds_togethe
     assert max(builder.bytes_by_iteration.values()) <= max(size, MAX_PORTION_BYTES)
 
 
-async def test_feeds_take_turns() -> None:
-    """One with many failures does not keep another waiting until all of them are shaped."""
+async def test_feed_with_many_failures_does_not_delay_another() -> None:
     builder = RecordingBuilder()
     queue = TransformQueue(builder)
     many = asyncio.create_task(queue.build_all(failures(1000, MAX_PORTION_BYTES), FEED, NOON))
@@ -57,11 +56,11 @@ async def test_feeds_take_turns() -> None:
     many.cancel()
 
 
-async def test_the_largest_keep_their_place() -> None:
+async def test_entries_built_in_a_thread_keep_their_order() -> None:
     page = [*failures(3, 10), a_failure("large", results="x" * MIN_THREAD_RESULT_BYTES), a_failure("last")]
     built = await TransformQueue(RecordingBuilder()).build_all(page, FEED, NOON)
     assert [entry.execution_id for entry in built] == [each.id for each in page]
 
 
-async def test_nothing_is_shaped_of_an_empty_page() -> None:
+async def test_empty_page_has_no_entries() -> None:
     assert await TransformQueue(RecordingBuilder()).build_all([], FEED, NOON) == []
