@@ -36,7 +36,6 @@ from forwarder.settings.load import unknown_variables
 from forwarder.settings.suggestions import suggest_for_variable
 from forwarder.vault import ALLOY_API_KEY, Vault
 from forwarder.web.context import WebContext
-from forwarder.web.oldest_pending import OldestPending
 
 logger = structlog.get_logger("app")
 
@@ -125,7 +124,6 @@ class App:
             self.config_source,
             self.clock,
             self.ledger,
-            OldestPending(self.ledger, self.clock),
             self.health,
             self.heartbeats,
             self.metrics,

@@ -13,7 +13,6 @@ from forwarder.ledger import Ledger, PollResult
 from forwarder.metrics import Metrics
 from forwarder.model import Feed, State
 from forwarder.settings import ConfigSource, Settings
-from forwarder.web.oldest_pending import OldestPending
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,6 @@ class WebContext:
     config_source: ConfigSource
     clock: Clock
     ledger: Ledger
-    oldest_pending: OldestPending
     health: Health
     heartbeats: Heartbeats
     metrics: Metrics

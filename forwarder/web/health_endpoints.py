@@ -51,7 +51,7 @@ async def _update_gauges(context: WebContext) -> None:
     context.metrics.set_settings(enabled=context.settings().enabled, valid=valid)
     try:
         counters = await context.ledger.counters()
-        recorded_at = await context.oldest_pending.get(counters.pending)
+        recorded_at = await context.ledger.oldest_pending() if counters.pending else None
     except LedgerError:
         return  # the last values stay, and the component has the reason
     age = 0.0 if recorded_at is None else (context.clock.now() - recorded_at).total_seconds()

@@ -129,7 +129,7 @@ async def take_snapshot(context: WebContext, now: datetime) -> StatusSnapshot:
         settings=settings,
         components=components,
         counters=counters,
-        oldest_pending=await context.oldest_pending.get(counters.pending),
+        oldest_pending=await ledger.oldest_pending() if counters.pending else None,
         lag=traffic.lag,
         last_hour=plots.last_hour(traffic.minutes, now),
         last_day=plots.last_day(traffic.minutes, now),

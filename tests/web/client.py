@@ -22,7 +22,6 @@ from forwarder.web import server
 from forwarder.web.connection import Timeouts
 from forwarder.web.context import WebContext
 from forwarder.web.middleware import PUBLIC_ROUTES, SAFE_METHODS
-from forwarder.web.oldest_pending import OldestPending
 from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.server import DEFAULT_TIMEOUTS, ServerAddresses, run_web_server
 from forwarder.web.tokens import issue_token
@@ -152,7 +151,6 @@ def create_context(
         config_source,
         clock,
         ledger,
-        OldestPending(ledger, clock),
         health,
         Heartbeats(),
         Metrics(CODES),
