@@ -18,6 +18,7 @@ from forwarder.cli import (
     health,
     init,
     keys,
+    ledger,
     logs,
     once,
     replay,
@@ -108,7 +109,7 @@ app.command()(enable_disable.disable)
 app.command()(logs.logs)
 app.command()(rerun.rerun)
 app.add_typer(dead_letters.app)
-app.add_typer(check.ledger_app)
+app.add_typer(ledger.app)
 app.command()(replay.replay)
 app.command()(schema.schema)
 app.add_typer(web.app)
