@@ -19,7 +19,7 @@ from forwarder.aws.credential_providers import ROLE, CredentialSource, source_of
 from forwarder.aws.http_session import BoundedSession
 from forwarder.errors import VaultError
 from forwarder.settings.models import DestinationSettings
-from forwarder.settings.validators import is_loopback
+from forwarder.settings.validators.common import is_loopback
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 
 ROLE_DURATION_SECONDS = 3600

@@ -17,7 +17,7 @@ from forwarder.printable import printable
 from forwarder.settings import ConfigSource
 from forwarder.settings.load import load_listeners, load_without_file
 from forwarder.settings.models import ListenerSettings, WebSettings
-from forwarder.settings.validators import parse_host_and_port
+from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.untrusted_json import decode_or_none
 
 TIMEOUT_SECONDS: Final = 5.0

@@ -16,8 +16,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forwarder.model import Feed
-from forwarder.settings import validators
 from forwarder.settings.duration import Duration, StartFrom
+from forwarder.settings.validators import alloy, aws, common
+from forwarder.settings.validators import web as web_validators
 
 ENV_PREFIX = "FORWARDER_"
 ENV_DELIMITER = "__"
@@ -28,13 +29,13 @@ MIN_ENTRY_LIMIT_BYTES = 16_384
 FREE_TEXT_FIELDS = ("detail_type", "redact", "redact_except")
 """Fields that may hold any text, brackets and quotation marks included."""
 
-Interval = Annotated[Duration, AfterValidator(validators.at_least(timedelta(milliseconds=1)))]
-Address = Annotated[str, AfterValidator(validators.address)]
-OptionalAddress = Annotated[str, AfterValidator(validators.optional_address)]
-Listen = Annotated[str, AfterValidator(validators.listen)]
-Network = Annotated[str, AfterValidator(validators.network)]
-Statuses = Annotated[tuple[str, ...], BeforeValidator(validators.lowercase_all)]
-Workflow = Annotated[Feed, BeforeValidator(validators.parse_feed)]
+Interval = Annotated[Duration, AfterValidator(common.at_least(timedelta(milliseconds=1)))]
+Address = Annotated[str, AfterValidator(common.address)]
+OptionalAddress = Annotated[str, AfterValidator(common.optional_address)]
+Listen = Annotated[str, AfterValidator(web_validators.listen)]
+Network = Annotated[str, AfterValidator(web_validators.network)]
+Statuses = Annotated[tuple[str, ...], BeforeValidator(alloy.lowercase_all)]
+Workflow = Annotated[Feed, BeforeValidator(alloy.parse_feed)]
 Word = Annotated[str, Field(pattern=r"^[\w.-]*$")]
 
 
@@ -47,7 +48,7 @@ class Section(BaseModel):
         return (
             value
             if info.field_name in FREE_TEXT_FIELDS
-            else validators.reject_wrapped(validators.reject_control_characters(value))
+            else common.reject_wrapped(common.reject_control_characters(value))
         )
 
 
@@ -60,7 +61,7 @@ class SourceSettings(Section):
     path_segment: Literal["workflow", "workflows"] = Field(
         "workflow", description="name of the workflow segment in its logs path; on 404 the other is tried once"
     )
-    workflows: Annotated[tuple[Workflow, ...], AfterValidator(validators.unique_feeds)] = Field(
+    workflows: Annotated[tuple[Workflow, ...], AfterValidator(alloy.unique_feeds)] = Field(
         (), description='what to watch: ids, or `{id = "…", user_id = "…"}`'
     )
     discover: bool = Field(default=False, description="also watch every workflow of every user")
@@ -95,14 +96,14 @@ class SourceSettings(Section):
     def _check_intervals(self) -> Self:
         if self.min_interval > self.max_interval:
             raise ValueError("min_interval is longer than max_interval")
-        validators.reject_version_in_base_url(self.base_url, self.version)
+        alloy.reject_version_in_base_url(self.base_url, self.version)
         return self
 
 
 class EventSettings(Section):
     """What is sent."""
 
-    source: Annotated[str, AfterValidator(validators.event_source)] = Field(
+    source: Annotated[str, AfterValidator(aws.event_source)] = Field(
         "alloy.embedded", min_length=1, max_length=256, description="the event's `source`"
     )
     detail_type: str = Field(
@@ -118,10 +119,10 @@ class EventSettings(Section):
 class DestinationSettings(Section):
     """The event bus."""
 
-    event_bus: Annotated[str, AfterValidator(validators.bus)] = Field(description="its name or ARN")
-    region: Annotated[str, AfterValidator(validators.region)] = Field(description="its AWS region, e.g. `eu-west-1`")
+    event_bus: Annotated[str, AfterValidator(aws.bus)] = Field(description="its name or ARN")
+    region: Annotated[str, AfterValidator(aws.region)] = Field(description="its AWS region, e.g. `eu-west-1`")
     endpoint_url: OptionalAddress = Field("", description="another address for it: a VPC endpoint, an emulator")
-    role_arn: Annotated[str, AfterValidator(validators.role)] = Field("", description="role to assume")
+    role_arn: Annotated[str, AfterValidator(aws.role)] = Field("", description="role to assume")
     external_id: str = Field("", max_length=1224, description="external id for that role")
     max_entry_bytes: int = Field(
         262_144, ge=MIN_ENTRY_LIMIT_BYTES, le=1_048_576, description="largest event, as EventBridge counts"
@@ -143,8 +144,8 @@ class DestinationSettings(Section):
     def _check_limits(self) -> Self:
         if self.max_entry_bytes > self.max_request_bytes:
             raise ValueError("max_entry_bytes is larger than max_request_bytes")
-        validators.require_bus_region(self.event_bus, self.region)
-        validators.require_endpoint_region(self.endpoint_url, self.region)
+        aws.require_bus_region(self.event_bus, self.region)
+        aws.require_endpoint_region(self.endpoint_url, self.region)
         return self
 
 
@@ -160,7 +161,7 @@ class VaultSettings(Section):
 class LedgerSettings(Section):
     """The executions recorded, pending and sent."""
 
-    url: Annotated[str, AfterValidator(validators.ledger)] = Field(
+    url: Annotated[str, AfterValidator(common.ledger)] = Field(
         "sqlite:///forwarder.db", description="where it is, relative to this file"
     )
     id_retention: Interval = Field(timedelta(days=90), description="how long an id is remembered")
@@ -171,7 +172,7 @@ class WebSettings(Section):
     """The web UI, the health endpoints and the webhook."""
 
     listen: Listen = Field("127.0.0.1:8787", description="their address; empty: none; port 0: any that is free")
-    public_url: Annotated[OptionalAddress, AfterValidator(validators.origin)] = Field(
+    public_url: Annotated[OptionalAddress, AfterValidator(web_validators.origin)] = Field(
         "", description="the address people and Alloy know it by, where that is another one"
     )
     tls_cert: str = Field("", description="PEM file of its certificate and of those that signed it")
@@ -192,12 +193,12 @@ class WebSettings(Section):
             raise ValueError("tls_cert and tls_key go together")
         if self.trusted_proxies and not self.public_url.startswith("https://"):
             raise ValueError("trusted_proxies need the https address that people know the proxy by, as public_url")
-        if not (validators.is_loopback_only(self.listen) or self.tls_cert or self.trusted_proxies):
+        if not (web_validators.is_loopback_only(self.listen) or self.tls_cert or self.trusted_proxies):
             raise ValueError(
                 "listen is open to a network without TLS: set tls_cert and tls_key, or trusted_proxies and public_url,"
                 " or listen on 127.0.0.1"
             )
-        if validators.is_wildcard(self.listen) and not self.public_url:
+        if web_validators.is_wildcard(self.listen) and not self.public_url:
             raise ValueError("listen is every address of this machine: public_url has to say by which one people come")
         return self
 
@@ -244,7 +245,7 @@ class LocalSettings(BaseSettings):
     @field_validator("enabled", "on_enable", mode="before")
     @classmethod
     def _reject_wrapped(cls, value: object) -> object:
-        return validators.reject_wrapped(value)
+        return common.reject_wrapped(value)
 
 
 class ListenerSettings(LocalSettings):

@@ -15,7 +15,7 @@ from aiohttp import web
 from forwarder.errors import SettingsError
 from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
 from forwarder.settings.models import WebSettings
-from forwarder.settings.validators import parse_host_and_port
+from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.vault import WEB_TOKEN
 from forwarder.web import (
     connection_test,
