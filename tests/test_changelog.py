@@ -7,7 +7,7 @@ from pathlib import Path
 from forwarder import __version__
 from forwarder.event.schema import schema as event_schema
 from forwarder.ledger.sqlite.migrations import FORMAT as LEDGER_FORMAT
-from forwarder.settings.form import newest
+from forwarder.settings.load import FORMAT as SETTINGS_FORMAT
 from forwarder.vault.store import FORMAT
 
 CHANGELOG = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
@@ -33,4 +33,9 @@ def test_it_names_the_formats_that_are_written() -> None:
     text, *_ = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG, re.MULTILINE)  # the newest stand first
     detail = event_schema()["properties"]["version"]["const"]
     named = dict(part.split(" (")[0].rsplit(" ", 1) for part in re.split(r", (?![^(]*\))", text))
-    assert named == {"settings": str(newest()), "vault": str(FORMAT), "ledger": str(LEDGER_FORMAT), "detail": detail}
+    assert named == {
+        "settings": str(SETTINGS_FORMAT),
+        "vault": str(FORMAT),
+        "ledger": str(LEDGER_FORMAT),
+        "detail": detail,
+    }

@@ -10,8 +10,8 @@ from tomlkit.items import Array, Table
 
 from forwarder import atomicfile
 from forwarder.errors import SettingsError
-from forwarder.settings import form, text
-from forwarder.settings.load import ConfigSource, overriding_variable, validate_table
+from forwarder.settings import text
+from forwarder.settings.load import ConfigSource, overriding_variable, validate_table, without_format
 
 Value = bool | int | str | Sequence[str | Mapping[str, str]]
 
@@ -51,7 +51,7 @@ def _rewrite(config_source: ConfigSource, values: Mapping[str, Value], *, must_b
             for key, value in values.items():
                 _set(config_source.file, document, key, value)
             if must_be_valid:
-                validate_table(config_source, form.brought_up(document.unwrap(), config_source.file))
+                validate_table(config_source, without_format(document.unwrap(), config_source.file))
             after = tomlkit.dumps(document)
             changed = after != before.text
             if changed:

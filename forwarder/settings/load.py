@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
-from forwarder.settings import form, pasted, suggestions, syntax, text
+from forwarder.settings import pasted, suggestions, syntax, text
 from forwarder.settings.models import (
     ENV_PREFIX,
     SECTIONS,
@@ -42,6 +42,9 @@ _WRONG_TYPES = {
     "model_attributes_type": _NO_SECTION,
 }
 """By the type of a fault, the end of a sentence that is clearer than the validator's."""
+
+FORMAT_KEY, FORMAT = "format", 1
+"""The name and the value of the format's number in a settings file."""
 
 S = TypeVar("S", bound=LocalSettings)
 
@@ -114,7 +117,23 @@ def read_table(file: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         hint = syntax.cause_of(content, str(error))
         raise SettingsError(f"{file} is not valid TOML: {_toml_location(error)}", hint=hint) from None
-    return form.brought_up(table, file)
+    return without_format(table, file)
+
+
+def without_format(table: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return the content of a settings file without the number of its format, which is 1 if it is missing.
+
+    Raise SettingsError if it is not a number, or if a newer forwarder wrote the file.
+    """
+    number = table.get(FORMAT_KEY, FORMAT)
+    if type(number) is not int or number < 1:  # in Python, unlike in TOML, true is a number
+        raise SettingsError(f"{FORMAT_KEY} in {file} is not a whole number from 1 on", hint=f"{FORMAT_KEY} = {FORMAT}")
+    if number > FORMAT:
+        raise SettingsError(
+            f"{file} has format {number}, of a newer forwarder: this one reads formats up to {FORMAT}",
+            hint="install that version or a later one, or restore the file of this one",
+        )
+    return {key: value for key, value in table.items() if key != FORMAT_KEY}
 
 
 def overriding_variable(config_source: ConfigSource, key: str) -> str | None:

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from pydantic.fields import FieldInfo
 
-from forwarder.settings import form
 from forwarder.settings.duration import format_duration
+from forwarder.settings.load import FORMAT, FORMAT_KEY
 from forwarder.settings.models import SECTIONS, TOP_LEVEL_KEYS, Section, Settings
 
 _OPENING = """\
@@ -35,7 +35,7 @@ def table() -> str:
 
 def template() -> str:
     """A settings file with every key, its meaning and its default."""
-    lines = [_OPENING, f"{form.KEY} = {form.newest()}  # of this file: an older one is read, a newer one refused\n"]
+    lines = [_OPENING, f"{FORMAT_KEY} = {FORMAT}  # of this file: a newer one is refused\n"]
     for name, key, field in _fields():
         dotted = f"{name}.{key}" if name else key
         if name and key == next(iter(dict(SECTIONS)[name].model_fields)):

@@ -164,3 +164,19 @@ def test_the_table_has_a_line_for_each_setting() -> None:
     lines = table().splitlines()[2:]
     assert len(lines) == len(setting_names())
     assert all(f"`{key.rpartition('.')[2]}`" in line for key, line in zip(setting_names(), lines, strict=True))
+
+
+@pytest.mark.parametrize("number", ["", "format = 1\n"])
+def test_file_of_this_format_is_loaded(tmp_path: Path, number: str) -> None:
+    assert loaded(tmp_path, number + GOOD).destination.event_bus == "failures"
+
+
+def test_newer_format_is_refused_with_both_numbers(tmp_path: Path) -> None:
+    error = refused(tmp_path, "format = 2\n" + GOOD)
+    assert "has format 2, of a newer forwarder: this one reads formats up to 1" in error.message
+    assert error.hint
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "true", '"1"', "1.0", "[1]"])
+def test_format_that_is_no_number_is_refused(tmp_path: Path, wrong: str) -> None:
+    assert "is not a whole number" in refused(tmp_path, f"format = {wrong}\n" + GOOD).message
