@@ -30,8 +30,8 @@ from forwarder.maintenance import Maintenance
 from forwarder.metrics import Metrics
 from forwarder.model import Accepted, Checkpoint, ClaimedEntry, Outcome, Unknown
 from forwarder.settings.watch import FileWatch
-from tests.clocks import NOON
-from tests.samples import FEED, entry, some_settings
+from tests.factories import FEED, entry, some_settings
+from tests.virtual_clock import NOON
 
 Loop = Callable[[], Awaitable[None]]
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.rate_limit import MAX_KEYS, KeyedRateLimiter, RateLimiter
-from tests.clocks import QuickClock
-from tests.samples import examples
+from tests.factories import examples
+from tests.virtual_clock import QuickClock
 
 INTERVAL_SECONDS = 0.5
 """A power of two, so that every time in these properties is exact."""

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.time_format import format_age, rfc3339
-from tests.clocks import NOON
-from tests.samples import examples
+from tests.factories import examples
+from tests.virtual_clock import NOON
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)))  # noqa: DTZ001  # hypothesis wants naive bounds

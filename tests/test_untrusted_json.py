@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.untrusted_json import JSON_ERRORS, decode_or_none, is_json
+from tests.factories import examples
 from tests.fuzz.byte_strategies import damaged
-from tests.samples import examples
 
 NOT_JSON = [
     b"",

@@ -1,13 +1,16 @@
-"""The formatting of numbers, times and durations on the page."""
+"""The formatting of numbers, times, durations and errors on the page."""
 
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from markupsafe import Markup, escape
 
+from forwarder.ledger import StoredEntry
 from forwarder.time_format import format_age, rfc3339
+from forwarder.untrusted_json import decode_or_none
 
 JUST_NOW = timedelta(minutes=1)
 """A younger time is not shown to the second, so that an idle page does not change all the time."""
@@ -68,8 +71,27 @@ def prose(text: str) -> Markup:
     return code_spans(capitalize_first(text))
 
 
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    each.__name__: each
-    for each in (number, ago, elapsed, duration, clock_time, moment, iso_time, capitalize_first, code_spans, prose)
-}
+class ErrorFields(msgspec.Struct, frozen=True, rename={"block_id": "blockId"}):
+    """The error in the detail of an event."""
+
+    message: str = ""
+    code: str = ""
+    block_id: str = ""
+
+
+class _Detail(msgspec.Struct, frozen=True):
+    error: ErrorFields = ErrorFields()
+
+
+_details = msgspec.json.Decoder(_Detail)
+
+
+def error(stored: StoredEntry) -> ErrorFields:
+    """Return the error of an entry. Its fields are empty if the detail has none."""
+    return (decode_or_none(stored.entry.detail, _details) or _Detail()).error
+
+
+_FILTERS = (number, ago, elapsed, duration, clock_time, moment, iso_time, capitalize_first, code_spans, prose, error)
+
+FILTERS: Mapping[str, Callable[..., Any]] = {each.__name__: each for each in _FILTERS}
 """The filters of the templates, by name."""

@@ -13,7 +13,6 @@ from markupsafe import Markup
 
 from forwarder import __version__
 from forwarder.web import formatting
-from forwarder.web.entry_details import parse_error
 from forwarder.web.sessions import Session
 
 SESSION = web.RequestKey("session", Session)
@@ -53,7 +52,7 @@ class TemplateRenderer:
             lstrip_blocks=True,
         )
         self._templates.globals |= {"version": __version__, "static": self._static_url}
-        self._templates.filters |= {**formatting.FILTERS, "error": parse_error}
+        self._templates.filters |= formatting.FILTERS
 
     def render(self, template: str, **values: Any) -> str:
         """Render a template that does not depend on the session."""

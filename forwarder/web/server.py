@@ -46,7 +46,6 @@ from forwarder.web.request_errors import PROBLEMS, RequestProblems
 from forwarder.web.sessions import Sessions
 from forwarder.web.status_cache import STATUS_CACHE, StatusCache
 from forwarder.web.tokens import TokenDigests
-from forwarder.web.webhook_signature import SignatureVerifier
 
 log = structlog.get_logger("web")
 
@@ -192,10 +191,10 @@ def _load_tls(context: WebContext, settings: WebSettings) -> ReloadingValue[ssl.
     return ReloadingValue("web.tls_cert, web.tls_key", (cert, key), lambda: tls_context(cert, key))
 
 
-def _load_public_key(context: WebContext, file: str) -> ReloadingValue[SignatureVerifier]:
+def _load_public_key(context: WebContext, file: str) -> ReloadingValue[webhook.SignatureVerifier]:
     """Raises SettingsError."""
     return ReloadingValue(
         "web.alloy_public_key",
         (context.config_source.path(file),),
-        lambda: SignatureVerifier.of(context.config_source, file),
+        lambda: webhook.SignatureVerifier.of(context.config_source, file),
     )

@@ -10,7 +10,7 @@ from forwarder.errors import LedgerError
 from forwarder.settings.load import overriding_variable
 from forwarder.web.context import WebContext
 from forwarder.web.rendering import TemplateRenderer
-from forwarder.web.status_snapshot import COMPONENT_LABELS, StatusSnapshot, empty_snapshot, take_snapshot
+from forwarder.web.status_snapshot import COMPONENT_LABELS, StatusSnapshot
 
 CACHE_SECONDS = 1.0
 """How long a snapshot of the ledger is used."""
@@ -62,11 +62,11 @@ class StatusCache:
         """Take a snapshot; if the ledger cannot be read, keep what the last one holds of it."""
         context, now = self._context, self._context.clock.now()
         try:
-            return await take_snapshot(context, now)
+            return await StatusSnapshot.take(context, now)
         except LedgerError:
             settings, components = context.settings(), context.health.components
             return replace(
-                self._snapshot or empty_snapshot(settings, now), at=now, settings=settings, components=components
+                self._snapshot or StatusSnapshot.empty(settings, now), at=now, settings=settings, components=components
             )
 
 

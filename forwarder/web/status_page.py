@@ -8,10 +8,11 @@ import msgspec
 from aiohttp import web
 
 from forwarder.errors import LedgerError
+from forwarder.event.truncate import mark_replay
 from forwarder.ledger import StoredEntry
 from forwarder.model import is_id
+from forwarder.web import formatting
 from forwarder.web.context import CONTEXT
-from forwarder.web.entry_details import format_detail, parse_error, published_detail
 from forwarder.web.hosts import ALLOWED_HOSTS
 from forwarder.web.middleware import is_session_alive
 from forwarder.web.rendering import SESSION, render_page
@@ -88,13 +89,18 @@ async def _send_updates(request: web.Request, response: web.StreamResponse) -> N
 
 async def event(request: web.Request) -> web.Response:
     stored = await _requested_entry(request)
-    detail = format_detail(published_detail(stored))
-    return render_page(request, "event.html", stored=stored, error=parse_error(stored), detail=detail, active="")
+    detail = msgspec.json.format(_published_detail(stored), indent=2).decode(errors="replace")
+    return render_page(request, "event.html", stored=stored, error=formatting.error(stored), detail=detail, active="")
 
 
 async def event_detail(request: web.Request) -> web.Response:
     """The bytes of the detail."""
-    return web.Response(body=published_detail(await _requested_entry(request)), content_type="application/json")
+    return web.Response(body=_published_detail(await _requested_entry(request)), content_type="application/json")
+
+
+def _published_detail(stored: StoredEntry) -> bytes:
+    """Return the JSON that was, or will be, published."""
+    return mark_replay(stored.entry.detail) if stored.replay else stored.entry.detail
 
 
 async def _requested_entry(request: web.Request) -> StoredEntry:

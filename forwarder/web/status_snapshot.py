@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from forwarder.health import ComponentStatus
 from forwarder.ledger import Counters, FeedStatus, Lag, StoredEntry
@@ -43,6 +44,37 @@ class StatusSnapshot:
     latest: Sequence[StoredEntry]
     dead: Sequence[StoredEntry]
     feeds: Sequence[FeedStatus]
+
+    @classmethod
+    def empty(cls, settings: Settings, now: datetime) -> Self:
+        """Return the snapshot of a ledger that has never been read."""
+        last_hour, last_day = plots.last_hour([], now), plots.last_day([], now)
+        return cls(now, settings, {}, Counters(), None, None, last_hour, last_day, [], [], [])
+
+    @classmethod
+    async def take(cls, context: WebContext, now: datetime) -> Self:
+        """Read the ledger, and return its state. Raise LedgerError if it cannot be read."""
+        ledger, settings, components = context.ledger, context.settings(), context.health.components
+        polls = context.polls()  # those not saved in the ledger yet
+        traffic = await ledger.traffic(now=now)
+        counters = await ledger.counters()
+        feeds = [
+            FeedStatus(each.feed, each.checkpoint, polls.get(each.feed, each.last_poll))
+            for each in await ledger.feeds()
+        ]
+        return cls(
+            at=now,
+            settings=settings,
+            components=components,
+            counters=counters,
+            oldest_pending=await ledger.oldest_pending() if counters.pending else None,
+            lag=traffic.lag,
+            last_hour=plots.last_hour(traffic.minutes, now),
+            last_day=plots.last_day(traffic.minutes, now),
+            latest=await ledger.latest_entries(MAX_ENTRIES),
+            dead=await ledger.latest_entries(MAX_ENTRIES, dead=True) if counters.dead else [],
+            feeds=feeds,
+        )
 
     @property
     def feeds_by_urgency(self) -> Sequence[FeedStatus]:
@@ -107,33 +139,3 @@ def _urgency(feed: FeedStatus) -> tuple[bool, float]:
 
 def _failures(count: int) -> str:
     return f"{number(count)} {'failure waits' if count == 1 else 'failures wait'}"
-
-
-def empty_snapshot(settings: Settings, now: datetime) -> StatusSnapshot:
-    """Return the snapshot of a ledger that has never been read."""
-    last_hour, last_day = plots.last_hour([], now), plots.last_day([], now)
-    return StatusSnapshot(now, settings, {}, Counters(), None, None, last_hour, last_day, [], [], [])
-
-
-async def take_snapshot(context: WebContext, now: datetime) -> StatusSnapshot:
-    """Read the ledger. Raises LedgerError."""
-    ledger, settings, components = context.ledger, context.settings(), context.health.components
-    polls = context.polls()  # those not saved in the ledger yet
-    traffic = await ledger.traffic(now=now)
-    counters = await ledger.counters()
-    feeds = [
-        FeedStatus(each.feed, each.checkpoint, polls.get(each.feed, each.last_poll)) for each in await ledger.feeds()
-    ]
-    return StatusSnapshot(
-        at=now,
-        settings=settings,
-        components=components,
-        counters=counters,
-        oldest_pending=await ledger.oldest_pending() if counters.pending else None,
-        lag=traffic.lag,
-        last_hour=plots.last_hour(traffic.minutes, now),
-        last_day=plots.last_day(traffic.minutes, now),
-        latest=await ledger.latest_entries(MAX_ENTRIES),
-        dead=await ledger.latest_entries(MAX_ENTRIES, dead=True) if counters.dead else [],
-        feeds=feeds,
-    )

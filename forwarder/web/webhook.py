@@ -4,25 +4,87 @@ Its content is not trusted: the failed execution is read from the logs API. So t
 can do is to trigger polls of feeds that are polled anyway, within the share that the scheduler allows for triggers.
 """
 
+from collections.abc import Iterator
+from typing import Self
+
 import msgspec
 import structlog
 from aiohttp import web
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from forwarder.errors import SettingsError
 from forwarder.model import is_id
 from forwarder.rate_limit import RateLimiter
-from forwarder.untrusted_json import decode_or_none
+from forwarder.settings import ConfigSource
+from forwarder.untrusted_json import JSON_ERRORS, decode_or_none
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.context import CONTEXT
 from forwarder.web.file_reload import ReloadingValue
 from forwarder.web.hosts import ALLOWED_HOSTS
 from forwarder.web.middleware import TOKEN_DIGESTS
-from forwarder.web.webhook_signature import SIGNATURE_HEADER, SignatureVerifier
+
+SIGNATURE_HEADER = "X-Alloy-Signature"
 
 log = structlog.get_logger("web")
 
 WEBHOOK_BURST = 100
 WEBHOOK_INTERVAL_SECONDS = 0.02
 """The limit of calls: a hundred at once, and fifty a second."""
+
+
+class SignatureVerifier:
+    """A verifier of the signatures that are made with one private key: RSA-SHA256, in hex, over method, URL and body.
+
+    Alloy signs the body as JavaScript serializes it. Both the body as received and its compact JSON are accepted.
+    """
+
+    def __init__(self, key: RSAPublicKey) -> None:
+        self._key = key
+
+    @classmethod
+    def of(cls, config_source: ConfigSource, file: str) -> Self:
+        """Read the public key. Raise SettingsError if it cannot be used."""
+        path = config_source.path(file)
+        try:
+            if path.exists() and not path.is_file():  # opening a pipe would wait for its other end
+                raise SettingsError(f"web.alloy_public_key {path} cannot be used: it is no file")
+            key = load_pem_public_key(path.read_bytes())
+        except (OSError, ValueError, UnsupportedAlgorithm) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no PEM file of a public key"
+            raise SettingsError(f"web.alloy_public_key {path} cannot be used: {reason}") from None
+        if not isinstance(key, RSAPublicKey):
+            raise SettingsError(f"web.alloy_public_key {path} is not an RSA key")
+        return cls(key)
+
+    def verify(self, signature: str, method: str, address: str, body: bytes) -> bool:
+        """Return whether the request was signed with the key."""
+        try:
+            given = bytes.fromhex(signature)
+        except ValueError:
+            return False
+        # A request may hold bytes that are no UTF-8: they are signed as they came.
+        prefix = f"{method}{address}".encode(errors="surrogateescape")
+        return any(self._is_valid(given, prefix + candidate) for candidate in _candidate_bodies(body))
+
+    def _is_valid(self, signature: bytes, message: bytes) -> bool:
+        try:
+            self._key.verify(signature, message, PKCS1v15(), SHA256())
+        except InvalidSignature:
+            return False
+        return True
+
+
+def _candidate_bodies(body: bytes) -> Iterator[bytes]:
+    yield body
+    try:
+        yield msgspec.json.encode(msgspec.json.decode(body))
+    except JSON_ERRORS:
+        return
+
 
 WEBHOOK_LIMITER = web.AppKey("webhook_limiter", RateLimiter)
 SIGNATURE_VERIFIER = web.AppKey("signature_verifier", ReloadingValue[SignatureVerifier])

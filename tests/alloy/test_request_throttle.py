@@ -6,7 +6,7 @@ import pytest
 
 from forwarder.alloy.http_client import MAX_PAUSE_SECONDS, RequestThrottle
 from forwarder.metrics import Metrics
-from tests.clocks import QuickClock
+from tests.virtual_clock import QuickClock
 
 
 async def acquired_at(throttle: RequestThrottle, clock: QuickClock, number: int) -> list[float]:

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
-from forwarder.web.webhook_signature import SIGNATURE_HEADER
+from forwarder.web.webhook import SIGNATURE_HEADER
 from tests.e2e.web_client import web_address
 from tests.harness.installation import Installation
 from tests.harness.process import eventually

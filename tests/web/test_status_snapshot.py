@@ -7,7 +7,7 @@ import pytest
 from forwarder.health import ComponentStatus
 from forwarder.ledger import Counters
 from forwarder.model import State
-from forwarder.web.status_snapshot import StatusSnapshot, empty_snapshot
+from forwarder.web.status_snapshot import StatusSnapshot
 from tests.factories import some_settings
 from tests.virtual_clock import NOON
 
@@ -15,7 +15,7 @@ from tests.virtual_clock import NOON
 def snapshot(*, counters: Counters = Counters(), enabled: bool = True, **components: State) -> StatusSnapshot:  # noqa: B008  # frozen
     settings = some_settings().model_copy(update={"enabled": enabled})
     return replace(
-        empty_snapshot(settings, NOON),
+        StatusSnapshot.empty(settings, NOON),
         counters=counters,
         components={name: ComponentStatus(state, NOON) for name, state in components.items()},
     )

@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
-from forwarder.web.webhook import WEBHOOK_BURST, WEBHOOK_INTERVAL_SECONDS
-from forwarder.web.webhook_signature import SIGNATURE_HEADER
+from forwarder.web.webhook import SIGNATURE_HEADER, WEBHOOK_BURST, WEBHOOK_INTERVAL_SECONDS
 from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
