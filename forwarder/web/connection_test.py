@@ -1,7 +1,6 @@
 """The connection test and the test event of the settings page: they use the values in the form, and save nothing.
 
-The response is the settings page with the steps at its end. The page's script requests the steps alone, one per line,
-and receives the next form token with them, because the one it sent is used.
+The response is the settings page with the steps at its end. The page's script requests the steps alone, one per line.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from forwarder.vault.secret_values import reject_own_token, validate_secret
 from forwarder.web import settings_form
 from forwarder.web.context import CONTEXT, WebContext
 from forwarder.web.form_body import read_form
-from forwarder.web.rendering import RENDERER, SESSION
+from forwarder.web.rendering import RENDERER
 from forwarder.web.settings_form import SettingsChanges
 from forwarder.web.settings_page import file_settings, form_values, normalize_newlines
 
@@ -28,7 +27,6 @@ STEPS_PLACEHOLDER = "<!-- steps -->"
 """Its place in the settings page."""
 
 STEPS_ONLY_HEADER = "X-Steps-Only"
-FORM_TOKEN_HEADER = "X-Form-Token"  # noqa: S105  # the name of a header
 
 StepSource = Callable[[WebContext, SettingsChanges], AsyncIterator[CheckResult]]
 
@@ -92,9 +90,7 @@ async def _stream_steps(request: web.Request, steps: StepSource) -> web.StreamRe
     before, after = "", ""
     if STEPS_ONLY_HEADER not in request.headers:
         before, after = await _split_page(request, context, given)
-    response = web.StreamResponse(
-        headers={"Content-Type": "text/html; charset=utf-8", FORM_TOKEN_HEADER: request[SESSION].form_token()}
-    )
+    response = web.StreamResponse(headers={"Content-Type": "text/html; charset=utf-8"})
     await response.prepare(request)
     await response.write(before.encode())
     async for step in steps(context, changes):

@@ -1,6 +1,8 @@
 """The middlewares: access control, and the headers of every response.
 
-A route needs a session, and a form token for a change, unless it is listed here as public.
+A route needs a session unless it is listed here as public. A change has to come from this page besides: browsers send
+no cookie with a request from another site (SameSite=Strict), and name the origin of every change. A form that is sent
+twice has the same result as one that is sent once.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from forwarder.vault import WEB_TOKEN
 from forwarder.web.connection import add_headers, peer_address, track_connection
 from forwarder.web.form_body import read_body, read_form
 from forwarder.web.hosts import ALLOWED_HOSTS
-from forwarder.web.rendering import FORM_TOKEN, RENDERER, SESSION, render_page
+from forwarder.web.rendering import RENDERER, SESSION, render_page
 from forwarder.web.request_errors import PROBLEMS
 from forwarder.web.sessions import Session, Sessions
 from forwarder.web.tokens import TokenDigests
@@ -30,11 +32,6 @@ BACKGROUND_ROUTES = frozenset({"stream"})
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 MAX_BODY_BYTES = 64 * 1024
-
-FORM_ALREADY_SENT = "this form was sent twice, and the first time counts: load its page again to see what is stored"
-"""After a double click a browser shows the response to the second request alone."""
-
-FORM_EXPIRED = "this form is from another session: load its page again"
 
 SESSIONS = web.AppKey("sessions", Sessions)
 TOKEN_DIGESTS = web.AppKey("token_digests", TokenDigests)
@@ -108,15 +105,11 @@ async def check_session(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 @web.middleware
-async def check_change(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Require an unused form token of this session for a change, and write the audit line."""
+async def audit_changes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a damaged form, and write the audit line of a change."""
     if request.method in SAFE_METHODS or _route(request) in PUBLIC_ROUTES:
         return await handler(request)
-    session = request[SESSION]
-    form = await read_form(request)
-    given = form.get(FORM_TOKEN, "") or request.headers.get("X-Form-Token", "")
-    if not session.consume(given):
-        raise web.HTTPForbidden(reason=FORM_ALREADY_SENT if session.has_issued(given) else FORM_EXPIRED)
+    await read_form(request)
     status = web.HTTPInternalServerError.status_code
     try:
         response = await handler(request)
@@ -129,7 +122,7 @@ async def check_change(request: web.Request, handler: Handler) -> web.StreamResp
             "changed in web UI",
             route=_route(request),
             fields=list(request.get(CHANGED_FIELDS, ())),
-            session=session.name,
+            session=request[SESSION].name,
             caller=request.app[ALLOWED_HOSTS].caller(request),
             status=status,
         )
@@ -142,7 +135,7 @@ MIDDLEWARES: Sequence[Middleware] = (
     check_origin,
     check_session,
     read_body,
-    check_change,
+    audit_changes,
 )
 """The outermost first."""
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jinja2
 from aiohttp import web
-from markupsafe import Markup
 
 from forwarder import __version__
 from forwarder.web import formatting
@@ -17,8 +16,6 @@ from forwarder.web.sessions import Session
 
 SESSION = web.RequestKey("session", Session)
 """Set on every request that needs a login."""
-
-FORM_TOKEN = "form-token"  # noqa: S105  # the name of a field
 
 _CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -59,11 +56,8 @@ class TemplateRenderer:
         return self._templates.get_template(template).render(values)
 
     def render_for(self, request: web.Request, template: str, **values: Any) -> str:
-        """Render a template that may call `form_token()` in each of its forms."""
-        session = request.get(SESSION)
-        return self._templates.get_template(template).render(
-            session=session, form_token=lambda: form_token_field(session), **values
-        )
+        """Render a template that shows whether there is a session."""
+        return self.render(template, session=request.get(SESSION), **values)
 
     def _static_url(self, name: str) -> str:
         return f"/static/{self.static[name].version}/{name}"
@@ -80,12 +74,6 @@ def render_page(request: web.Request, template: str, *, status: int = 200, **val
 def redirect_to(location: str) -> web.Response:
     """Redirect after a change, so that a reload does not repeat it."""
     return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": location})
-
-
-def form_token_field(session: Session | None) -> Markup:
-    if session is None:
-        return Markup()
-    return Markup('<input type="hidden" name="{}" value="{}">').format(FORM_TOKEN, session.form_token())
 
 
 async def static(request: web.Request) -> web.Response:

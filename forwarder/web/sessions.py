@@ -1,9 +1,8 @@
 """The sessions of the web UI. They are kept in memory only: a restart ends them."""
 
 import hashlib
-import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from forwarder.clock import Clock
 
@@ -23,30 +22,6 @@ class Session:
     token_digest: str
     started_at: float
     last_used_at: float
-    _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _used_nonces: set[str] = field(default_factory=set, repr=False)
-
-    def form_token(self) -> str:
-        """Return a new token, which proves that a change comes from a page of this session. It is valid once."""
-        nonce = secrets.token_urlsafe(16)
-        return f"{nonce}.{self._sign(nonce)}"
-
-    def has_issued(self, form_token: str) -> bool:
-        """Return whether a page of this session holds this token, spent or not."""
-        nonce, _, signature = form_token.partition(".")
-        return hmac.compare_digest(signature.encode(errors="replace"), self._sign(nonce).encode())
-
-    def consume(self, form_token: str) -> bool:
-        """Use a form token. Return whether it is of this session and was not used before."""
-        if not self.has_issued(form_token):
-            return False
-        nonce = form_token.partition(".")[0]
-        is_new = nonce not in self._used_nonces
-        self._used_nonces.add(nonce)
-        return is_new
-
-    def _sign(self, nonce: str) -> str:
-        return hmac.new(self._key, nonce.encode(errors="replace"), "sha256").hexdigest()
 
 
 class Sessions:

@@ -38,11 +38,11 @@ async def show_settings(request: web.Request) -> web.Response:
 
 async def save_settings(request: web.Request) -> web.Response:
     context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
+    digest = file_digest(context)  # before the file is compared: what is written in between is no other change then
     changes = settings_form.parse_changes(context.config_source, file_settings(context), given)
     try:
-        if (
-            given.get(FILE_DIGEST_FIELD, digest := file_digest(context)) != digest
-        ):  # a change made meanwhile must not be undone
+        # A change made meanwhile must not be undone. A form that is sent twice undoes nothing.
+        if changes.values and given.get(FILE_DIGEST_FIELD, digest) != digest:
             faults = {"": FILE_CHANGED}
         else:
             faults = await asyncio.to_thread(

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from forwarder.web.rendering import FORM_TOKEN
 from tests.web.client import CHANGES, Route, WebClient, web_client
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -64,7 +63,8 @@ DAMAGED = {
 
 
 async def is_refused(client: WebClient, route: Route, kind: str, body: Any, **headers: str) -> tuple[int, str]:
-    sent = {"Content-Type": kind, "X-Form-Token": await client.form_token(), **headers}
+    await client.is_in()  # the server closes the connection after a damaged body, and only a GET is sent again then
+    sent = {"Content-Type": kind, **headers}
     if not kind:
         sent.pop("Content-Type")
     skipped = ["Content-Type"] if not kind else []
@@ -95,7 +95,7 @@ async def test_damaged_form_is_refused_with_a_reason(tmp_path: Path, case: str) 
 async def test_form_in_chunks_is_read(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
-        form = f"{FORM_TOKEN}={await client.form_token()}".encode()
+        form = b"name=value"
 
         async def chunks() -> Any:
             for byte in form:
@@ -129,7 +129,7 @@ async def test_compressed_form_is_refused(tmp_path: Path, route: Route) -> None:
 async def test_id_of_no_dead_letter_changes_nothing(tmp_path: Path, name: str, value: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
-        answer = await client.change("/dead", data={FORM_TOKEN: await client.form_token(), name: value})
+        answer = await client.change("/dead", data={name: value})
         assert answer.status in (303, 400)
 
 
@@ -155,7 +155,7 @@ async def test_odd_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, va
         await client.log_in()
         for path in ("/settings", "/settings/check", "/settings/test"):
             with capture_logs() as log:
-                answer = await client.change(path, data={FORM_TOKEN: await client.form_token(), name: value})
+                answer = await client.change(path, data={name: value})
             assert answer.status < 500
             assert not [line for line in log if line["event"] == "request failed"]
 

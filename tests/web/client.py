@@ -22,7 +22,6 @@ from forwarder.web import server
 from forwarder.web.connection import Timeouts
 from forwarder.web.context import WebContext
 from forwarder.web.middleware import PUBLIC_ROUTES, SAFE_METHODS
-from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.server import DEFAULT_TIMEOUTS, ServerAddresses, run_web_server
 from forwarder.web.tokens import issue_token
 from tests.factories import some_settings
@@ -104,13 +103,6 @@ class WebClient:
 
     async def log_in(self, token: str | None = None) -> ClientResponse:
         return await self.change("/login", data={"token": self.token if token is None else token})
-
-    async def form_token(self) -> str:
-        """Return the form token of a page that is loaded for it."""
-        text = await (await self.get("/")).text()
-        found = re.search(rf'name="{FORM_TOKEN}" value="([^"]+)"', text)
-        assert found, text
-        return found[1]
 
     async def is_in(self) -> bool:
         return (await self.get("/")).status == 200

@@ -9,7 +9,6 @@ from structlog.testing import capture_logs
 from forwarder.vault import NAMES, WEBHOOK_TOKEN
 from forwarder.web.connection import HEADERS
 from forwarder.web.middleware import MACHINE_ROUTES, MAX_BODY_BYTES
-from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.tokens import issue_token
 from tests.vault.vault_folder import SECRETS
 from tests.virtual_clock import NOON
@@ -45,7 +44,7 @@ async def test_nothing_is_changed_from_another_page(tmp_path: Path, route: Route
     async with web_client(tmp_path) as client:
         await client.log_in()
         for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1"):
-            form = {FORM_TOKEN: await client.form_token(), "token": client.token}
+            form = {"token": client.token}
             assert await status_of(client, route, headers={"Origin": origin}, data=form) == 403
         assert await client.is_in()
 
@@ -54,8 +53,7 @@ async def test_nothing_is_changed_from_another_page(tmp_path: Path, route: Route
 async def test_nothing_is_changed_by_what_does_not_say_where_it_comes_from(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
-        form = {FORM_TOKEN: await client.form_token()}
-        async with client.browser.request(route.method, route.path, data=form, allow_redirects=False) as answer:
+        async with client.browser.request(route.method, route.path, data={}, allow_redirects=False) as answer:
             assert answer.status == 403
         assert await client.is_in()
 
@@ -69,33 +67,35 @@ async def test_nothing_is_answered_under_another_name(tmp_path: Path, route: Rou
 
 
 @closed_change
-async def test_without_a_form_token_nothing_is_changed(tmp_path: Path, route: Route) -> None:
+async def test_change_without_the_cookie_is_refused(tmp_path: Path, route: Route) -> None:
+    """A browser sends a SameSite=Strict cookie with no request that another site causes."""
     async with web_client(tmp_path) as client:
         await client.log_in()
-        for form in ({}, {FORM_TOKEN: ""}, {FORM_TOKEN: "made.up"}, {FORM_TOKEN: "."}, {FORM_TOKEN: "é.é"}):
-            assert await status_of(client, route, data=form) == 403
-        assert await client.is_in()
-
-
-@closed_change
-async def test_a_form_token_counts_once(tmp_path: Path, route: Route) -> None:
-    async with web_client(tmp_path) as client:
-        await client.log_in()
-        form = {FORM_TOKEN: await client.form_token()}
-        assert await status_of(client, route, data=form) != 403
-        await client.log_in()  # where the change was to log out
-        assert await status_of(client, route, data=form) == 403
-
-
-@closed_change
-async def test_the_form_token_of_another_session_does_not_count(tmp_path: Path, route: Route) -> None:
-    async with web_client(tmp_path) as client:
-        await client.log_in()
-        form = {FORM_TOKEN: await client.form_token()}
         client.browser.cookie_jar.clear()
+        assert await status_of(client, route, data={}) == 401
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+@closed_change
+async def test_change_with_the_cookie_of_another_origin_is_refused(tmp_path: Path, route: Route, site: str) -> None:
+    """SameSite lets the requests of a sibling host or another port pass: the Origin does not."""
+    async with web_client(tmp_path, public_url="https://forwarder.example.com", tls_cert="", tls_key="") as client:
         await client.log_in()
-        assert await status_of(client, route, data=form) == 403
+        origin = {"cross-site": "https://evil.example", "same-site": "https://other.example.com", "none": "null"}[site]
+        headers = {"Host": "forwarder.example.com", "Origin": origin, "Sec-Fetch-Site": site}
+        with capture_logs() as log:
+            assert await status_of(client, route, headers=headers, data={"purge_all": "1", "on": "1"}) == 403
+        assert log == []
         assert await client.is_in()
+
+
+@closed_change
+async def test_change_sent_twice_has_the_result_of_one(tmp_path: Path, route: Route) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        data = {"on": "yes", "retry": "unknown"}
+        first, second = [await status_of(client, route, data=data) for _ in range(2)]
+        assert second == (401 if route.name == "logout" else first)
 
 
 @every_change
@@ -145,7 +145,7 @@ async def test_no_answer_holds_a_secret(tmp_path: Path, route: Route) -> None:
         client.context.stopping.set()  # so that what lasts ends
         await client.log_in()
         planted = [*SECRETS.values(), client.token, *(cookie.value for cookie in client.browser.cookie_jar)]
-        form = {FORM_TOKEN: await client.form_token(), "token": "a-wrong-token-that-is-not-shown-either"}
+        form = {"token": "a-wrong-token-that-is-not-shown-either"}
         answer = await client.change(route.path, method=route.method, data=form if route.method == "POST" else None)
         response_text = f"{answer.headers} {client.first_event or await answer.text()}"
         assert not [secret for secret in [*planted, form["token"]] if secret in response_text]
@@ -155,13 +155,12 @@ async def test_no_answer_holds_a_secret(tmp_path: Path, route: Route) -> None:
 async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
-        form = {FORM_TOKEN: await client.form_token(), **dict.fromkeys(NAMES, "planted-value")}
+        form = dict.fromkeys(NAMES, "planted-value")
         with capture_logs() as log:
             await client.change(route.path, method=route.method, data=form)
         (line,) = [line for line in log if line["event"] == "changed in web UI"]
         assert (line["route"], line["caller"], len(line["session"])) == (route.name, "127.0.0.1", 8)
         assert "planted-value" not in str(log)
-        assert form[FORM_TOKEN] not in str(log)
 
 
 @closed_change
@@ -169,7 +168,7 @@ async def test_what_is_refused_is_no_change(tmp_path: Path, route: Route) -> Non
     async with web_client(tmp_path) as client:
         await client.log_in()
         with capture_logs() as log:
-            await client.change(route.path, method=route.method, data={})
+            await status_of(client, route, headers={"Origin": "http://evil.example"}, data={})
         assert log == []
 
 

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 from forwarder.settings import ConfigSource, load
 from forwarder.settings.reference import template
 from forwarder.vault import Vault
-from forwarder.web.rendering import FORM_TOKEN
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
@@ -169,14 +168,6 @@ async def test_check_uses_the_form_and_saves_nothing(tmp_path: Path) -> None:
             assert page.count("<li>") == 4
             assert page.rstrip().endswith("</html>")
             assert client.context.config_source.file.read_bytes() == before
-
-
-async def test_a_script_is_given_the_next_form_token_with_the_steps(tmp_path: Path) -> None:
-    async with settings_page_client(tmp_path) as client:
-        answer = await send(client, {"destination.region": "Mars"}, "/settings/check", STEPS_ONLY)
-        assert "is-failed" in await answer.text()
-        following = {FORM_TOKEN: answer.headers["X-Form-Token"], "on": "yes"}
-        assert (await client.change("/switch", data=following)).status == 303
 
 
 async def test_a_test_event_has_a_detail_type_of_its_own_and_its_event_id_is_shown(tmp_path: Path) -> None:

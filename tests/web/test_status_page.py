@@ -10,7 +10,6 @@ import pytest
 
 from forwarder.ledger import Counters, Dead, Ledger, Sent
 from forwarder.model import Checkpoint, State
-from forwarder.web.rendering import FORM_TOKEN
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS
 from tests.factories import FEED, begun, entry
@@ -43,8 +42,17 @@ async def dead_letter(client: WebClient, execution_id: str) -> None:
 
 
 async def click(client: WebClient, **button: str) -> int:
-    answer = await client.change("/dead", data={FORM_TOKEN: await client.form_token(), **button})
+    answer = await client.change("/dead", data=button)
     return answer.status
+
+
+async def test_dead_letter_action_sent_twice_counts_once(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client.context.ledger)
+        await client.log_in()
+        assert [await click(client, retry="b") for _ in range(2)] == [303, 303]
+        assert [await click(client, purge="d") for _ in range(2)] == [303, 303]
+        assert await client.context.ledger.audit() == Counters(recorded=4, pending=2, sent=1, purged=1)
 
 
 async def test_what_failed_is_shown_as_text_and_nothing_of_it_as_markup(tmp_path: Path) -> None:

@@ -61,7 +61,6 @@ async function submitInPlace(event) {
     const body = new URLSearchParams(new FormData(form));
     const response = await fetch(button.formAction, { method: "POST", body, headers: { "X-Steps-Only": "1" } });
     if (!response.ok) throw new Error(response.statusText);
-    form.elements["form-token"].value = response.headers.get("X-Form-Token");
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = "", read; !(read = await reader.read()).done; ) {
       const lines = (rest + read.value).split("\n");
