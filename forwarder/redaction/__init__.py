@@ -1,6 +1,7 @@
-"""Taking secrets and client addresses out of what is recorded, by name and by shape.
+"""The redaction of secrets and client addresses, by name and by shape.
 
-It happens before anything is written to disk, and again nowhere: what is in the ledger is fit to be sent and shown.
+Redaction happens once, before anything is written to disk. The ledger therefore holds only data that may be published
+and displayed.
 """
 
 from forwarder.redaction.redactor import MAX_DEPTH, Redactor, sanitize

@@ -1,4 +1,4 @@
-"""Names and their values in XML, multipart fields, lists of names and values, command lines and sentences."""
+"""The redaction of values in XML, multipart fields, lists of names and values, command lines and sentences."""
 
 import re
 
@@ -20,7 +20,7 @@ _TITLED = re.compile(
 _SERIALIZED = re.compile(
     r"s:\d{1,4}:\\{0,4}+\"(?P<name>[\w .-]{1,64}+)\\{0,4}+\";s:\d{1,6}:\\{0,4}+\"(?P<value>[^\"\\]{1,8192}+)"
 )
-"""PHP's serialize()."""
+"""A name and its value in the output of PHP's serialize()."""
 
 _FLAG = re.compile(
     r"(?<![\w-])--?(?P<name>[A-Za-z][\w.-]{1,63}+)[\"']?+,?+\s{1,4}+(?P<quote>[\"']?+)(?P<value>(?!-)[^\s\"']{1,1024}+)"
@@ -37,7 +37,7 @@ _QUOTED = re.compile(
     r"(?i)(?P<start>\bpass(?:word|phrase|code|wd)\s{1,4}+(?:(?:is|was|of)\s{1,4}+)?\\*+(?P<quote>[\"'`]))"
     r"(?P<value>[^\"'`\r\n\\]{3,256}+)(?=\\*(?P=quote))"
 )
-"""A quoted password in a sentence, which may have spaces."""
+"""A quoted password in a sentence. It may contain spaces."""
 
 _NOT_PROSE = re.compile(
     r"(?i)\w{0,40}\(|/|https?:|\d+([.,]\d+)*[a-z%]{0,3}$|\d{4}-\d\d-\d\d|[\w.+-]{1,64}@[\w-]{1,64}\.\w{1,16}$"
@@ -57,7 +57,7 @@ def without_elements(text: str, is_secret: IsSecret) -> str:
 
 
 def without_titled(text: str, is_secret: IsSecret) -> str:
-    """Hide a value beside its name: in multipart fields, attributes, and lists of names and values."""
+    """Hide values whose name is itself a value: in multipart fields, attributes, and lists of names and values."""
 
     def replaced(found: re.Match[str]) -> str:
         if not is_secret(found["name"]) or is_harmless(found["value"].strip()):
@@ -69,7 +69,7 @@ def without_titled(text: str, is_secret: IsSecret) -> str:
 
 
 def without_flags(text: str, is_secret: IsSecret) -> str:
-    """Hide the value that follows a flag of a command line whose name is secret."""
+    """Hide the value after a command-line flag whose name is secret."""
 
     def replaced(found: re.Match[str]) -> str:
         if not is_secret(found["name"]) or is_harmless(found["value"]) or found["value"] in _WORDS_AFTER_A_FLAG:
@@ -80,7 +80,7 @@ def without_flags(text: str, is_secret: IsSecret) -> str:
 
 
 def without_prose(text: str, is_secret: IsSecret) -> str:
-    """Hide a value that a sentence names, if it cannot be a word of the sentence."""
+    """Hide a value that follows a secret name in a sentence, unless it is an ordinary English word."""
 
     def replaced(found: re.Match[str]) -> str:
         value = found["value"].rstrip(".,;:)]}!?")

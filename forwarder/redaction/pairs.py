@@ -1,4 +1,4 @@
-"""Names and their values in texts: the value that follows a secret name and a separator, in whatever syntax."""
+"""The redaction of pairs in texts: a secret name, a separator and a value, in any syntax."""
 
 import re
 
@@ -6,13 +6,13 @@ from forwarder.redaction.sensitive_names import MAX_NAME_CHARACTERS, IsSecret
 from forwarder.redaction.values import REDACTED, SecretName, value_after
 
 _SEPARATOR = re.compile(r"=>|=|:(?!//)|%(?:25){0,3}+3[ADad]|\\u003[dD]|(?<=[\"']),(?=\s?[\"'])|(?<=_key) (?=\S{8})")
-"""Also the comma of a tuple, and the space of `aws configure`'s own notation."""
+"""A separator. It includes the comma of a tuple and the space in the notation of `aws configure`."""
 
 _CLOSERS = re.compile(
     r"(?:[\s\"'`\]\\]|;(?!touq&|43#&|93#&|sopa&)|02%|72%|22%|C5%|c5%|0202%|D5%|d5%|;touq&|;43#&|;93#&|;sopa&|2200u\\|0252%|2252%|C552%|225252%"
     r"|(?<=2)52%){0,12}"
 )
-"""The characters that may stand between a name and its separator, read backwards."""
+"""The characters that may stand between a name and its separator, in reverse order."""
 
 _NAME_REVERSED = re.compile(r"[\w.\-\[\]$]{1,64}")
 _BRACKETS = re.compile(r"%5[BDbd]")
@@ -41,7 +41,7 @@ def without_pairs(text: str, is_secret: IsSecret) -> str:
 
 
 def _name_before(text: str, end: int) -> SecretName | None:
-    """Return the name that ends here, or None."""
+    """Return the name that ends at position `end`, or None if there is no name."""
     tail = text[max(0, end - MAX_NAME_CHARACTERS - 24) : end]
     if "%5" in tail:
         tail = _BRACKETS.sub("___", tail)
@@ -54,7 +54,7 @@ def _name_before(text: str, end: int) -> SecretName | None:
     name = found[0][::-1].strip("[]-.$")
     start = end - found.end()
     if start > 0 and text[start - 1] == "/" and "." in name and text[end : end + 2] == ": ":
-        return None  # the path of a file, and what is wrong with it
+        return None  # an error message that begins with the path of a file
     if start > 0 and text[start - 1] == "%" and len(name) > 2:  # noqa: PLR2004  # two digits escape one byte
         name = name[4:] if name.startswith("25") else name[2:]
     if name.lower() in _PARTS and text[start - 1 : start] == " ":
@@ -65,7 +65,10 @@ def _name_before(text: str, end: int) -> SecretName | None:
 
 
 def _is_item(text: str, name: SecretName, start: int, end: int) -> bool:
-    """Tell the value in `"X-Api-Key", "…"` from the next field of an object and from a list of names of fields."""
+    """Return whether the text after a comma is a value, as in `"X-Api-Key", "…"`.
+
+    It may also be the next field of an object, or an item in a list of field names.
+    """
     if text[max(0, name.start - 9) : max(0, name.start - 1)].rstrip(" \"'\\")[-1:] in (":", "=") and name.start > 0:
         return False
     if text[end + 1 : end + 4].lstrip().startswith(":"):
@@ -74,10 +77,10 @@ def _is_item(text: str, name: SecretName, start: int, end: int) -> bool:
 
 
 def without_user_info(found: re.Match[str]) -> str:
-    """Hide what precedes the last "@" of an address: a password may hold "/", ":", "#" and "@"."""
+    """Hide the user information before the last "@" of an address. A password may contain "/", ":", "#" and "@"."""
     rest = found["rest"]
     cut = rest.rfind("@")
-    if cut < 0:
+    if cut <= 0:
         return found[0]
     name, colon, password = rest[:cut].partition(":")
     if any(mark in name for mark in "/?#"):

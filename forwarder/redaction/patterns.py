@@ -1,7 +1,7 @@
-"""The table of redaction: each row has its markers, its pattern, its replacement and the source of the fact.
+"""The table of redaction patterns. Each row has markers, a pattern, a replacement and the source of the fact.
 
-A text in which no marker of any row occurs holds no secret: the fast path is derived from the rows. The formats of
-vendors' keys are rows of `vendors.py`, whose marker is the start of the key.
+A text without any of the markers holds no secret. The fast path is derived from the rows. The key formats of vendors
+are rows in `vendors.py`; their marker is the prefix of the key.
 """
 
 import base64
@@ -25,9 +25,10 @@ Replace = Callable[[str, IsSecret], str]
 
 
 class PatternRow(NamedTuple):
-    """One form of secrets.
+    """A row of the table: one form of a secret.
 
-    In each match one of the `markers` occurs, in lower case, and one of the `signs` unless there are none.
+    Each match contains one of the `markers`, in lower case. It also contains one of the `signs`, unless the row has no
+    signs.
     """
 
     markers: tuple[str, ...]
@@ -48,7 +49,7 @@ def _row(
 
 
 def _basic(found: re.Match[str]) -> str:
-    """RFC 7617: base64 of a name, a colon and a password follows; anything else is an English word."""
+    """Hide the credentials after "Basic": base64 with a colon in it (RFC 7617). Anything else is an English word."""
     value = found["value"]
     try:
         is_secret = b":" in base64.b64decode(value + "===", altchars=b"-_" if "_" in value else None)
@@ -58,7 +59,7 @@ def _basic(found: re.Match[str]) -> str:
 
 
 def _bearer(found: re.Match[str]) -> str:
-    """A short word after "bearer" is English."""
+    """Hide the token after "Bearer". A short word in lower case is English, and is kept."""
     value = found["value"]
     if value.startswith(REDACTED[:-1]) or (value.isalpha() and value.islower() and len(value) <= len("authentication")):
         return found[0]
@@ -68,7 +69,7 @@ def _bearer(found: re.Match[str]) -> str:
 _NEW = r"(?!\[redacted)"
 _GAP = r"(?:\s|\\r|\\n|\\t|%20|\+|:|=){1,8}"
 PUNCTUATION = (" ", "=", ":", "%", "/", "@", "<", "\\", "+", "\n", "\t")
-"""Rows with these signs cannot match in a text that is one word."""
+"""The signs of rows that cannot match a text of one word."""
 
 SEPARATORS = ("=", ":", "%", "u003d", "',", '",', "', ", '", ')
 BRACKETS = ("<", "lt;", "%", "u003c")
@@ -229,11 +230,11 @@ TABLE: tuple[PatternRow, ...] = (
     ),
     *(_row((marker,), (), pattern, source, REDACTED) for marker, pattern, source in KEY_PARTS),
 )
-"""The forms of names and values, and those that have no name."""
+"""The rows, in the order in which they are applied: pairs of names and values, and secrets without a name."""
 
 
 def _fast_path() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-    """Return the markers by the signs that they need, without those of names, which are one list for several rows."""
+    """Return the markers of the rows, grouped by signs. `MARKERS` is left out: several rows share it."""
     by_signs: dict[tuple[str, ...], dict[str, None]] = {}
     for row in TABLE:
         if row.markers is not MARKERS:
@@ -244,12 +245,17 @@ def _fast_path() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
 _FAST = _fast_path()
 _SIGNS_OF_NAMES = tuple(dict.fromkeys(sign for row in TABLE if row.markers is MARKERS for sign in row.signs))
 _has_word = re.compile(r"[^\W\d_]{2}").search
+_has_wordless_marker = re.compile(r"://|%(?:25)?40|8Q~|r8_|\.[\w-]{6}\.").search
+"""Find the markers that have no two letters in a row. The last one is the middle of Discord's keys."""
 
 
 def cannot_match(text: str) -> bool:
-    """Return whether no marker of the table occurs, so that no row can change the text."""
-    if (len(text) < MIN_KEY_CHARACTERS and text.isalnum()) or _has_word(text) is None:
-        return True  # most values: a short id, a number, a time
+    """Return whether no marker of the table occurs in the text, so that no row can change it."""
+    # Most values are short ids, numbers and times.
+    if len(text) < MIN_KEY_CHARACTERS and text.isalnum():
+        return True
+    if _has_word(text) is None and _has_wordless_marker(text) is None:
+        return True
     folded = text.lower()
     if _has_one(_SIGNS_OF_NAMES, folded) and _holds_name(folded):
         return False
@@ -260,7 +266,11 @@ def cannot_match(text: str) -> bool:
 
 
 def redact_full(text: str, is_secret: IsSecret, *, every_name: bool = False) -> str:
-    """Apply each row of which a marker occurs. `every_name` reads all names: added ones are in no marker."""
+    """Apply each row whose marker occurs in the text, and return the result.
+
+    `every_name` applies the rows for names to every text. It is needed if names were added, because `MARKERS` does not
+    contain them.
+    """
     folded = text.lower()
     holds_name = every_name or _holds_name(folded)
     for row in TABLE:
@@ -276,7 +286,7 @@ def _holds_name(folded: str) -> bool:
 
 
 def _has_one(pieces: tuple[str, ...], folded: str) -> bool:
-    for piece in pieces:  # noqa: SIM110  # a generator for `any` takes twice as long, for each text of each record
+    for piece in pieces:  # noqa: SIM110  # `any` with a generator takes twice as long, and this runs for every text
         if piece in folded:
             return True
     return False

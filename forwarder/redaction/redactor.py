@@ -1,4 +1,4 @@
-"""Redacting a tree of JSON, and the texts that stand in it, which may be JSON again."""
+"""The redactor of JSON trees and of the texts in them. A text may itself be JSON."""
 
 import re
 from collections.abc import Collection
@@ -25,20 +25,22 @@ _SCHEMA = frozenset(
     ["type", "required", "minlength", "maxlength", "message", "rule", "label", "format", "path", "kind", "ref"]
 )
 
-# Longer texts are cut before they are searched: no event has room for more, so the cut never shows.
 MAX_TEXT_CHARACTERS = 1_200_000
+"""The length at which a text is cut before it is searched. No event has space for more, so the cut is never visible."""
 
 MAX_CACHED_CHARACTERS = 256
 MAX_CACHED_TEXTS = 4096
-"""Names and texts come again and again, in every record of a page, and those that never do must not fill the memory: so
-many are remembered, and none that is longer."""
+"""The number of names and texts in each cache. Most of them occur in every record of a page.
+
+The caches are bounded, and longer texts are not cached, so that texts which never repeat do not fill the memory.
+"""
 
 MAX_SANITIZED_CHARACTERS = 1024
-"""Characters of a text from outside that may stand in a log line, an error or the ledger."""
+"""The length at which a text from outside is cut before it is logged, raised in an error or saved in the ledger."""
 
 
 class _FieldName(NamedTuple):
-    """What there is to know of a field's name. A title names the field whose value stands beside it."""
+    """A classified field name. A title is a field whose value is the name of another value, as in a list of headers."""
 
     redacted: str
     is_secret: bool
@@ -46,7 +48,7 @@ class _FieldName(NamedTuple):
 
 
 class Redactor:
-    """Redacts a tree of JSON. `redact` are further names, `redact_except` names that are left alone."""
+    """A redactor of JSON trees. `redact` adds secret names. `redact_except` lists names that are never redacted."""
 
     def __init__(self, redact: Collection[str] = (), redact_except: Collection[str] = ()) -> None:
         self._is_secret = secret_names(redact, redact_except)
@@ -57,7 +59,7 @@ class Redactor:
         self._redacted_texts: dict[str, str] = {}
 
     def tree(self, value: Any, depth: int = 0) -> Any:
-        """A copy without secrets, and within what EventBridge takes: no deeper than it says, integers of 64 bits."""
+        """Return a copy without secrets, within the limits of EventBridge: bounded depth, integers of 64 bits."""
         kind = type(value)
         if kind is str:
             return value if value in self._harmless_texts else self.text(value, depth)
@@ -70,22 +72,23 @@ class Redactor:
         return value
 
     def text(self, text: str, depth: int = 0) -> str:
+        """Return the text without secrets. `depth` counts the levels of JSON around it."""
         if (known := self._redacted_texts.get(text)) is not None:
             return known
         is_harmless = len(text) <= MAX_TEXT_CHARACTERS and not self._has_added and cannot_match(text)
         result = text if is_harmless and not text.startswith(JSON_STARTS) else self.redact_full(text, depth)
-        # How JSON is told depends on how deep it stands.
+        # The result of JSON depends on its depth, so it is not cached.
         if not text.startswith(JSON_STARTS) and len(text) <= MAX_CACHED_CHARACTERS:
             if result == text:
                 _cache(self._harmless_texts, text)
             else:
                 if len(self._redacted_texts) >= MAX_CACHED_TEXTS:
                     self._redacted_texts.clear()
-                self._redacted_texts[text] = result  # the same header or address comes with every execution
+                self._redacted_texts[text] = result  # every execution has the same headers and addresses
         return result
 
     def redact_full(self, text: str, depth: int = 0) -> str:
-        """Return the same, without the fast path."""
+        """Return the same as `text`, without the fast path and the caches."""
         text = text[:MAX_TEXT_CHARACTERS]
         if text.startswith(JSON_STARTS) and (inner := decode_or_none(text)) is not None:
             redacted = self.tree(inner, depth + 1)
@@ -97,7 +100,7 @@ class Redactor:
         redacted: dict[str, Any] = {}
         hides_value = False
         for name, value in fields.items():
-            if name in harmless_names:  # as most are, and most of their values are known, too
+            if name in harmless_names:  # the common case: a known name with a known value
                 redacted[name] = value if type(value) is str and value in harmless_texts else self.tree(value, depth)
                 continue
             result = self._names.get(name) or self._name(name)
@@ -112,7 +115,7 @@ class Redactor:
         return redacted
 
     def _secret_value(self, name: str, value: Any, depth: int) -> Any:
-        """Hide a value under a secret name, unless it is a count, a sentence of validation or a schema."""
+        """Hide a value under a secret name, unless it is a count, a validation message or a schema."""
         if isinstance(value, int | float) and may_be_count(name):
             return self.tree(value, depth)
         items = value if isinstance(value, list) else [value]
@@ -133,7 +136,7 @@ class Redactor:
         return result
 
     def _list(self, items: list[Any], depth: int) -> list[Any]:
-        """Headers are told as pairs, or as one flat list of names and values: what follows a name is its value."""
+        """Redact the items of a list. Hide the item after a secret name, since headers may be a flat list of pairs."""
         redacted: list[Any] = []
         before = None
         for item in items:
@@ -154,7 +157,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{1,23}")
 
 
 def is_field_name(text: str) -> bool:
-    """Return whether a text is a word of letters: in a list it is another name rather than a value."""
+    """Return whether a text is one word without digits. In a list, such a word is a name rather than a value."""
     return _FIELD_NAME.fullmatch(text) is not None
 
 
@@ -173,6 +176,6 @@ _redactor = Redactor()
 
 
 def sanitize(text: object) -> str:
-    """Return a text from outside as it may stand in a log line, an error and the ledger: redacted, printable, short."""
+    """Return a text from outside redacted, printable and short: safe for logs, errors, terminals and the ledger."""
     redacted = _redactor.text(str(text)[:MAX_TEXT_CHARACTERS])[:MAX_SANITIZED_CHARACTERS]
     return printable(redacted)

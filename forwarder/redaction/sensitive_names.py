@@ -1,4 +1,7 @@
-"""Which names announce a secret or an address of a person. A name is judged by its words and their order."""
+"""The classification of names: which of them announce a secret or a person's address.
+
+A name is split into words. The words and their order decide.
+"""
 
 import re
 from collections.abc import Callable, Collection
@@ -16,7 +19,7 @@ from forwarder.redaction.words import (
 )
 
 MAX_NAME_CHARACTERS = 64
-"""Characters. The end of a name decides. Names from outside may be of any length, and what is remembered may not."""
+"""The length of the part of a name that is classified and cached: its end. Names from outside may be of any length."""
 
 STEMS_IN_PROSE = ("pass", "pwd", "secret", "token", "key", "pin", "otp", "signature", "credential", "contrase", "senha")
 
@@ -27,13 +30,16 @@ MARKERS = (
     *("remote", "seed", "appid", "awsid", "policy0", "privkey"),
 )
 SHORT_MARKERS = ("ip", "sid", "sig", "pin", "code", "sess")
-"""Without one of these, in lower case, a text holds no secret name. A test compares them with the names."""
+"""Substrings of secret names, in lower case. A text without any of them holds no secret name.
+
+A test compares these lists with the names.
+"""
 
 holds_short_name = re.compile(
     r"(?:ip(?:[ _.-]?addr(?:ess)?)?|sid|sig|pin|sess(?:ion)?(?:[ _.-]?id)?|code(?:[ _.-]?verifier)?)s?\d{0,3}"
     r"[\]\"'`\s\\;]{0,12}(?:[=:%>,]|\\u003d)"
 ).search
-"""Short names stand in many words. One counts only before a separator."""
+"""Find a short name before a separator. Short names also occur inside ordinary words."""
 
 _STEMS = re.compile(
     r"(passwords?|passwd|passphrase|passcodes?|passwort|secrets?(?!ar|ion|iv|e)|tokens?(?!i[zs]|e)|cookies?|"
@@ -49,7 +55,7 @@ IsSecret = Callable[[str], bool]
 
 
 def secret_names(redact: Collection[str] = (), redact_except: Collection[str] = ()) -> IsSecret:
-    """Return the judge of names. `redact` are further names, `redact_except` names that are none."""
+    """Return a function that decides whether a name is secret. `redact` adds names, `redact_except` removes names."""
     added = {_plain(name) for name in redact}
     excepted = {_plain(name) for name in redact_except}
 
@@ -68,7 +74,7 @@ def _plain(name: str) -> str:
 
 
 def split_words(name: str) -> list[str]:
-    """Return the words of a name in lower case: by case, digits and punctuation, and around known stems."""
+    """Return the words of a name in lower case. The name is split at case, digits, punctuation and known stems."""
     words: list[str] = []
     for word in _WORDS.findall(name):
         words += [part for part in _STEMS.split(word.lower()) if part]
@@ -99,12 +105,12 @@ def _is_pass(words: list[str]) -> bool:
 
 
 def _is_id(words: list[str]) -> bool:
-    """Tell a session's id and a key's id from the id of anything else."""
+    """Return whether a name is the id of a session or of a key."""
     return words[-1] == "id" and len(words) > 1 and (words[-2] in ("session", "sess") or _is_key(words[:-1]))
 
 
 def _ends_in_password(words: list[str]) -> bool:
-    """`last_password`, `service_account_token` and the like are no facts: the secret itself comes last."""
+    """Return whether a name that holds a fact word still names the secret itself, as `last_password` does."""
     last = words[-1].removesuffix("s")
     return last in ("password", "passwd", "passphrase", "secret", "pwd") and not {"has", "is", "forgot", "reset"} & set(
         words

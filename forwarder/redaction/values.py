@@ -1,4 +1,4 @@
-"""Values of secret names in texts: where a value starts and ends in each syntax, and which values are no secrets."""
+"""The values of secret names in texts: where a value starts and ends in each syntax, and which values are harmless."""
 
 import re
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 REDACTED = "[redacted]"
 
 MAX_DECIDING_CHARACTERS = 1024
-"""Characters of a value that decide whether it is a secret. More would make hostile texts take quadratic time."""
+"""The length of the start of a value that decides whether it is secret. The limit avoids quadratic time."""
 
 _OPENER = re.compile(
     r"[^\S\r\n]{0,8}+(?:\r?\n\s{0,16}+(?=[\"'\[{]))?+"
@@ -41,10 +41,10 @@ _MESSAGE = re.compile(
 )
 SECRET_LOOKING = re.compile(r"(?=.{6})(?=[^\s]*[\d@!#$%^&*+=~/])\S++|\S{24,}+")
 _CODE = re.compile(r"(?:await |new )?(?:(?:[A-Za-z_]\w{0,40}\.){1,4}\w{1,40}[(\[]|[A-Za-z_]\w{0,40}\(\))")
-"""A call or a subscript of a program: `config.get(`, `os.environ[`, `getToken()`."""
+"""A call or a subscript in program code: `config.get(`, `os.environ[`, `getToken()`."""
 
 _BLOCK = re.compile(r"[>|][-+]?\d?[ \t]*\r?\n(?P<indent>[ \t]+)[^\r\n]*(?:\r?\n(?P=indent)[^\r\n]*)*+")
-"""A block scalar of YAML, with its lines."""
+"""A YAML block scalar with all its lines."""
 
 _PASSWORDS = ("password", "passwd", "passphrase", "pwd", "secret")
 
@@ -55,7 +55,7 @@ _PLURAL = re.compile(r"(?i)tokens[\W_\d]*$|^pass$")
 
 
 class Span(NamedTuple):
-    """A value: where it starts and ends in the text, and its replacement."""
+    """A value in a text: its start, its end and its replacement."""
 
     start: int
     end: int
@@ -63,7 +63,7 @@ class Span(NamedTuple):
 
 
 class SecretName(NamedTuple):
-    """A secret name in a text: the name, where it starts, and what closes it, such as a quote."""
+    """A secret name in a text: the name, its start, and the characters that close it, such as a quote."""
 
     text: str
     start: int
@@ -75,12 +75,12 @@ class SecretName(NamedTuple):
 
 
 def is_message(value: str) -> bool:
-    """Return whether a value is a sentence about the field, as validation writes it."""
+    """Return whether a value is a validation message about the field."""
     return len(value) < MAX_DECIDING_CHARACTERS and _MESSAGE.match(value) is not None
 
 
 def is_harmless(value: str) -> bool:
-    """Return whether a value stands for no secret: a literal, a placeholder, a mark of an earlier redaction."""
+    """Return whether a value is no secret: a literal, a placeholder, or the mark of an earlier redaction."""
     return not value or (len(value) < MAX_DECIDING_CHARACTERS and _HARMLESS.match(value) is not None)
 
 
@@ -132,7 +132,7 @@ def _closing_quote(text: str, start: int, slashes: str, quote: str) -> int:
 
 
 def _end_of_nested(text: str, start: int, slashes: str) -> int:
-    """Return where a list or an object ends whose quotes are escaped by `slashes`, or the end of the text."""
+    """Return the end of a list or object whose quotes are escaped by `slashes`, or the end of the text."""
     depth = 0
     open_quote = ""
     for boundary in _BOUNDARY.finditer(text, start):
@@ -147,7 +147,7 @@ def _end_of_nested(text: str, start: int, slashes: str) -> int:
 
 
 def _bare(text: str, separator: re.Match[str], start: int, name: SecretName) -> Span | None:
-    """Return a value without quotes: to the end of a header's line, of a setting, of a pair, or of a word."""
+    """Return a value without quotes. It ends with the line of a header, with a setting, with a pair, or with a word."""
     pattern, start = _pattern_of_bare(text, separator[0], start, name)
     decided = pattern.match(text, start, start + MAX_DECIDING_CHARACTERS)
     if decided is None:
@@ -183,7 +183,10 @@ def _pattern_of_bare(text: str, mark: str, start: int, name: SecretName) -> tupl
 
 
 def _is_secret_in_prose(text: str, separator: re.Match[str], name: SecretName, value: str) -> bool:
-    """Tell `apiKey: x` and `token:abc123` from a word of a sentence and from a position in a file."""
+    """Return whether the value is a secret, as in `apiKey: x` and `token:abc123`.
+
+    It may also be an ordinary word in a sentence, or a position in a file.
+    """
     if separator[0] != ":" or name.is_quoted:
         return True
     if _PATH.fullmatch(value.rstrip(".,;:)")):
@@ -199,7 +202,7 @@ def _is_secret_in_prose(text: str, separator: re.Match[str], name: SecretName, v
 
 
 def _line_before(text: str, at: int) -> str:
-    """Return the end of the line before a position. It begins with a letter if the line began further ahead."""
+    """Return the part of the line before a position. It begins with "x" if the line starts too far before it."""
     start = max(0, at - 64)
     before = text[start:at]
     cut = max(before.rfind("\n") + 1, before.rfind("\\n") + 2 if "\\n" in before else 0)

@@ -1,4 +1,4 @@
-"""Key formats that their vendors document: each with its marker and its source."""
+"""The table of vendors' documented key formats. Each has a marker and a source."""
 
 import re
 from collections.abc import Collection
@@ -10,7 +10,7 @@ _GITHUB_DOCS = "GitHub docs, Supported secret scanning patterns"
 
 
 class KeyFormat(NamedTuple):
-    """A format of keys, each of which begins with `prefix`, at the start of a word."""
+    """A key format. Each key begins with `prefix`, at the start of a word."""
 
     prefix: str
     pattern: str
@@ -129,11 +129,11 @@ KEY_PARTS = (
     ("8q~", r"(?<![A-Za-z0-9])[\w.~-]{3}8Q~[\w.~-]{20,64}+", "Microsoft docs, Client secret identification"),
     (":aa", r"(?<!\d)\d{6,12}:AA[\w-]{20,64}+", "Telegram docs, Bot API: authorizing your bot"),
 )
-"""Formats that are known by a part in the middle: marker, pattern, source."""
+"""Formats with a known part in the middle: marker, pattern, source."""
 
 
 def _tree(words: Collection[str]) -> str:
-    """Return a pattern of the words that branches letter by letter, so that it fails at the first letter."""
+    """Return a pattern of the words that branches letter by letter, so that a mismatch fails at its first letter."""
     by_letter: dict[str, set[str]] = {}
     for word in words:
         if word:
@@ -154,7 +154,7 @@ def _starts() -> str:
 
 
 _DISCORD = r"[\w-]{23,27}\.[\w-]{6}\.[\w-]{27,64}+"
-"""The user's id in base64, which begins with M, N or O; a time; a signature. Source: Discord docs, Authentication."""
+"""A user id in base64 (it begins with M, N or O), a time and a signature. Source: Discord docs, Authentication."""
 
 _START = re.compile(f"{_starts()}|[MNO](?<![\\w.][MNO]){_DISCORD}")
 _FORMATS = tuple(
@@ -164,13 +164,13 @@ _FORMATS = tuple(
 _ANY_DISCORD = ("", re.compile(f"[MNO]{_DISCORD}"))
 
 MIN_KEY_CHARACTERS = 16
-"""No key is shorter, so most words need no further search."""
+"""The length of the shortest key. Shorter words need no further search."""
 
 _has_run = re.compile(rf"[\w.~+/=-]{{{MIN_KEY_CHARACTERS}}}").search
 
 
 def may_hold_key(text: str) -> bool:
-    """Return whether a prefix of a vendor's key stands at the start of a word, and any word is as long as a key."""
+    """Return whether any word begins with the prefix of a vendor's key, and any word is as long as a key."""
     return _has_run(text) is not None and _START.search(text) is not None
 
 
@@ -242,4 +242,4 @@ WEBHOOKS = (
         "Opsgenie docs, Heartbeats",
     ),
 )
-"""Addresses that are secrets by themselves: marker, pattern, source."""
+"""Addresses that are themselves secret: marker, pattern, source."""

@@ -1,4 +1,4 @@
-"""Words of names: which announce a secret, and which make a name a fact about one."""
+"""The word lists for names: words that announce a secret, and words that make a name a fact about a secret."""
 
 EXACT_NAMES = frozenset(
     """
@@ -11,7 +11,7 @@ EXACT_NAMES = frozenset(
     appid asymmetrickey privkey
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""Names that are secret as a whole, in lower case without punctuation: X-Api-Key, apiKey and api_key are one name."""
+"""Names that are secret as a whole, in lower case without punctuation. X-Api-Key, apiKey and api_key are one name."""
 
 SECRET_WORDS = frozenset(
     """
@@ -20,7 +20,7 @@ SECRET_WORDS = frozenset(
     pswd cvv cvc sessionid sig
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""A name with one of these words is secret unless another word makes it a fact about the secret."""
+"""Words that make a name secret, unless another word makes it a fact about the secret."""
 
 SECRET_KEY_WORDS = frozenset(
     """
@@ -32,7 +32,7 @@ SECRET_KEY_WORDS = frozenset(
     sandbox client device connection sharedaccess cert certificate
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""Words before `key` that make it a secret."""
+"""Words before `key` that make the name secret."""
 
 PASSWORD_OWNERS = frozenset(
     """
@@ -40,7 +40,7 @@ PASSWORD_OWNERS = frozenset(
     redis key keystore account basic postgres mongo service sftp wifi zip pdf store master cert client bind
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""Words before `pass` that make it a password."""
+"""Words before `pass` that make the name a password."""
 
 SUFFIXES = frozenset(
     """
@@ -49,7 +49,7 @@ SUFFIXES = frozenset(
     primary secondary backup main default copy temp tmp pem s v hash body
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""Words after the one that counts, as in `secret_value` and `access_token_v2`."""
+"""Words at the end of a name that are ignored, as in `secret_value` and `access_token_v2`."""
 
 FACT_WORDS = frozenset(
     """
@@ -66,18 +66,18 @@ FACT_WORDS = frozenset(
     description question response0 schema
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""Words that make a name a fact about a secret, a count, or a position in a listing."""
+"""Words that make a name a fact about a secret, a count, or a position in a list."""
 
 TOKEN_COUNT_WORDS = frozenset(
     """
     input output generated audio thinking creation read context used text
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""Words that make `tokens` a count."""
+"""Words beside `tokens` that make the name a count."""
 
 NON_PASSWORD_WORDS = frozenset(
     """
     first second third last next single multi boarding season day ski rate per num number test tests check each by
     """.split()  # noqa: SIM905  # a list of words reads better without quotes
 )
-"""Words before `pass` that make it no password."""
+"""Words before `pass` with which the name is not a password."""
