@@ -1,4 +1,4 @@
-"""Streams the failed executions of Alloy Embedded workflows to an AWS EventBridge bus."""
+"""A daemon that publishes the failed executions of Alloy Embedded workflows to an AWS EventBridge bus."""
 
 from importlib.metadata import version
 

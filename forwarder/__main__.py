@@ -1,4 +1,4 @@
-"""The program's start, which explains in one line why the rest of it cannot be loaded."""
+"""The entry point of the program. It explains in one line why the rest of the program cannot be loaded."""
 
 import sys
 
@@ -7,6 +7,7 @@ from forwarder.printable import printable
 
 
 def main() -> None:
+    """Run the command line. If the program cannot be loaded, print the reason and exit with 1."""
     try:
         from forwarder.cli import main as run_command  # noqa: PLC0415  # it loads everything else
     except (ImportError, MemoryError) as error:

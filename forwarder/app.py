@@ -2,7 +2,8 @@
 
     logs API → intake → ledger → delivery → bus
 
-Intake and delivery live for one configuration (settings and secrets). All else outlives it; see `daemon.py`.
+Intake and delivery are created again for each configuration (settings and secrets). The other components live as long
+as the process; see `daemon.py`.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ LedgerWrapper = Callable[[Ledger], Ledger]
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """Settings, and the secrets they need: none while disabled."""
+    """The settings and the secrets that they need. A disabled configuration has no secrets."""
 
     settings: Settings
     alloy_key: SecretStr | None = None
@@ -52,7 +53,7 @@ class RuntimeConfig:
 
     @classmethod
     def of(cls, config_source: ConfigSource, settings: Settings) -> Self:
-        """Raises VaultError."""
+        """Read the secrets for these settings. Raise VaultError if they cannot be read or are incomplete."""
         if not settings.enabled:
             return cls(settings)
         vault = Vault.open(config_source, settings)
@@ -83,7 +84,7 @@ class App:
 
     @asynccontextmanager
     async def open_loops(self) -> AsyncIterator[Loops]:
-        """Create the two loops of the current configuration, ready to run."""
+        """Create the two loops of the current configuration, and close their clients at the end of the block."""
         settings, key = self.config.settings, self.config.alloy_key
         if key is None:
             raise ValueError("a disabled configuration forwards nothing")
@@ -113,7 +114,7 @@ class App:
         return self.loops.poller.polls if self.loops else {}
 
     def trigger(self, workflow_id: str, user_id: str | None) -> int:
-        """How many feeds are due now for it: none while switched off."""
+        """Make the feeds of this workflow and user due now. Return their number, or 0 while forwarding is disabled."""
         if self.loops is None or not self.config.settings.enabled:
             return 0
         return self.loops.poller.triggers.trigger(workflow_id, user_id)
@@ -135,9 +136,9 @@ class App:
 
 
 def max_work_seconds(settings: Settings) -> float:
-    """Return the longest time between two heartbeats of a task: a request with all its timeouts, and some more."""
+    """Return the longest time between two heartbeats of a task: a request with all its timeouts, and a minute more."""
     request = http_client.MAX_TIMEOUTS * settings.source.timeout.total_seconds()
-    # A request may have to wait for keys and for the check of the bus first.
+    # A request may first have to wait for keys and for the check of the bus.
     publishing = 4 * eventbridge.MAX_TIMEOUTS * settings.destination.timeout.total_seconds()
     return 60 + max(request, publishing)
 
@@ -152,7 +153,7 @@ async def open_app(
 ) -> AsyncIterator[App]:
     """Open the ledger and create the components. Raise SettingsError, VaultError or LedgerError.
 
-    `wrap_ledger` may put something between the loops and the ledger; the fault suite kills the process there.
+    `wrap_ledger` may wrap the ledger that the loops use. The fault tests use it to kill the process at each operation.
     """
     settings = load(config_source)
     log.configure(settings.run)
@@ -162,7 +163,7 @@ async def open_app(
     config = RuntimeConfig.of(config_source, settings)
     if not (folder := ledger_file(config_source, settings).parent).is_dir():
         raise SettingsError(
-            f"ledger.url is in a folder that is not there: {folder}", hint="make it, or change ledger.url"
+            f"the folder of ledger.url does not exist: {folder}", hint="create it, or change ledger.url"
         )
     with RunningLock(ledger_file(config_source, settings)) as lock:
         async with open_ledger(config_source, settings, create=not lock.ledger_created, lock=lock) as ledger:

@@ -1,5 +1,7 @@
-"""Writing a file so that a reader, or a crash, finds the old text or the new one, and never half of either; and reading
-one that a person named, whatever it is.
+"""The atomic replacement of files, and the reading of files that a person named.
+
+A reader finds the old content or the new content, never a part of one, even after a crash. A path that a person named
+may lead to anything: a directory, a pipe, a broken link.
 """
 
 import errno
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_READ_BYTES = 16 * 1024 * 1024
-"""Size of the largest file of settings or secrets. A larger one was named by mistake."""
+"""The size of the largest file of settings or secrets. A larger file was named by mistake."""
 
 SINGLE_FILE_MOUNT = "it is mounted as a single file, which cannot be replaced: mount its folder instead"
 
@@ -31,9 +33,9 @@ _FILE_TYPES = {
 def read(path: Path, *, max_bytes: int = MAX_READ_BYTES) -> bytes:
     """Return the content of a regular file.
 
-    Raises FileNotFoundError only if nothing has that name, and OSError with a sentence for a person in `strerror` for
-    a directory, a pipe, a socket, a device, a link that leads nowhere or around, and a file that is too large. It never
-    waits for the other end of a pipe.
+    Raise FileNotFoundError only if nothing has that name. Raise OSError, with a sentence for a person in `strerror`,
+    for a directory, a pipe, a socket, a device, a broken or circular link, and a file that is too large. The function
+    never waits for the other end of a pipe.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -67,19 +69,19 @@ def _with_explanation(path: Path, error: OSError) -> OSError:
 
 
 def resolve_links(path: Path) -> Path:
-    """Return the path at the end of all links. Unlike `Path.resolve`, it never raises, whatever the links."""
+    """Return the path at the end of all links. Unlike `Path.resolve`, this never raises."""
     return Path(os.path.realpath(path))
 
 
 def lexists(path: Path) -> bool:
-    """Return whether anything has that name, also a link that leads nowhere."""
+    """Return whether anything has that name. A broken link counts."""
     return os.path.lexists(path)
 
 
 def is_stale_mount(path: Path) -> bool:
-    """Return whether a file is mounted by itself and was replaced outside, so that no later change is seen here.
+    """Return whether a file is a mount of a single file that was replaced outside, so that changes are invisible here.
 
-    Docker mounts a single file by its inode. An editor that renames a new file over it leaves the old one here.
+    Docker mounts a single file by its inode. If an editor renames a new file over it, the container keeps the old one.
     """
     try:
         if path.stat().st_nlink:
@@ -92,19 +94,19 @@ def is_stale_mount(path: Path) -> bool:
 
 
 def _unescaped(field: bytes) -> bytes:
-    """Return a path of mountinfo, in which white space and backslashes are octal."""
+    """Return a path of mountinfo with its octal escapes decoded. It escapes white space and backslashes."""
     return re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
 
 
 def is_writable(path: Path) -> bool:
-    """Return whether this process may write a file, with the capabilities that it has."""
+    """Return whether this process may write a file. Capabilities count."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def write_hint(*paths: Path) -> str:
-    """Return what lets this user write these files: those of another user are named, with the command that helps.
+    """Return a hint that makes these files writable. It names a file of another user, and the command that helps.
 
-    A command that once ran as root leaves files that the service's own user cannot write.
+    If a command ran as root once, its files cannot be written by the service's user.
     """
     for path in (each for named in paths for each in (named, named.parent)):
         try:
@@ -117,10 +119,10 @@ def write_hint(*paths: Path) -> str:
 
 
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
-    """Write `data` in place of `path`; a link is followed and stays a link.
+    """Replace the content of `path` with `data`. A link is followed, and stays a link.
 
-    `mode` is for a new file, and what is there keeps its own mode and, as far as we may, its owner. Raises OSError;
-    PermissionError for a file that is read-only, although its folder would let us rename over it.
+    `mode` applies to a new file. An existing file keeps its mode and, if permitted, its owner. Raise OSError if the
+    file cannot be written. Raise PermissionError for a read-only file, although its folder may permit a rename.
     """
     target = resolve_links(path)
     try:
@@ -138,7 +140,7 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)  # noqa: PTH105  # between a descriptor's name and a path
+        os.replace(temporary, target)  # noqa: PTH105  # mkstemp returns a name, not a Path
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno == errno.EBUSY:
@@ -148,9 +150,10 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
 
 
 def create(path: Path, data: bytes, *, mode: int = 0o600, owner: os.stat_result | None = None) -> None:
-    """Write a file that must not be there yet, and is there whole or not at all.
+    """Create a file with this content. It appears complete or not at all.
 
-    `owner` gives it the owner of another, as far as we may. Raises FileExistsError, OSError.
+    If permitted, the new file gets the owner of `owner`. Raise FileExistsError if the file exists, or OSError if it
+    cannot be written.
     """
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -161,20 +164,20 @@ def create(path: Path, data: bytes, *, mode: int = 0o600, owner: os.stat_result 
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)  # which a rename would do, too, but over what is there
+        os.link(temporary, path)  # unlike a rename, this fails if the file exists
     finally:
         Path(temporary).unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
 def rename(path: Path, target: Path) -> None:
-    """Rename durably."""
+    """Rename a file durably, over any existing target."""
     path.replace(target)
     sync_folder(target.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """A rename is durable only once its folder is on the disk."""
+    """Write a folder to disk. A rename is durable only after that."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -185,13 +188,13 @@ def sync_folder(folder: Path) -> None:
 def _keep_owner(descriptor: int, existing: os.stat_result) -> None:
     try:
         os.fchown(descriptor, existing.st_uid, existing.st_gid)
-    except PermissionError:  # only root gives files away; the mode is kept all the same
+    except PermissionError:  # only root may change the owner; the mode is kept in any case
         return
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes of ours that read, change and write a file in it."""
+    """Lock a folder against other processes of the forwarder that read, change and write a file in it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

@@ -1,17 +1,17 @@
-"""How long to wait before the next try."""
+"""The delays between retries."""
 
 import random
 from dataclasses import dataclass, field
 
-# Jitter spreads tries; it guards nothing, so a plain generator will do.
+# Jitter spreads retries and protects no secret, so a plain generator is enough.
 _random = random.Random()  # noqa: S311
 
 
 @dataclass(slots=True)
 class Backoff:
-    """Exponential steps with full jitter: the n-th wait is uniform between 0 and `base · 2ⁿ`, at most `cap`.
+    """An exponential backoff with full jitter: the n-th wait is uniform between 0 and `base · 2ⁿ`, at most `cap`.
 
-    Seconds. `floor` keeps the smallest wait from being none at all.
+    All times are in seconds. No wait is shorter than `floor`.
     """
 
     base: float
@@ -29,7 +29,7 @@ class Backoff:
 
 
 def max_wait(step: int, *, base: float, cap: float) -> float:
-    """The longest wait of a step, in seconds; safe for steps without end."""
+    """Return the longest wait of a step, in seconds. Any number of steps is safe."""
     return float(min(cap, base * 2 ** min(step, 32)))
 
 

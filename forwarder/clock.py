@@ -1,4 +1,4 @@
-"""Time as a part that is passed in: the loops wait on a clock, and only `app.py` and the commands make a real one."""
+"""The clock that is passed to the loops. Only `app.py` and the commands create a real one."""
 
 import asyncio
 import time
@@ -8,15 +8,15 @@ from typing import Protocol
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """The wall clock, in UTC. It may jump; use it for instants that are stored or compared with the API's."""
+        """Return the wall clock's time in UTC. It may jump. Use it for stored times and to compare with the API's."""
 
     def monotonic(self) -> float:
-        """Seconds that never jump, for intervals inside one process."""
+        """Return seconds that never jump, for intervals inside one process."""
 
     async def sleep(self, seconds: float) -> None: ...
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for `event`, at most `seconds`; whether it was set."""
+        """Wait for `event`, at most `seconds`. Return whether it was set."""
 
 
 class SystemClock:

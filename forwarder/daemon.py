@@ -1,7 +1,7 @@
-"""The daemon: runs the two loops, and restarts them when the settings, the vault or the switch change.
+"""The daemon. It runs the two loops, and restarts them when the settings, the vault or the switch change.
 
-A changed configuration cancels intake, which loses nothing because a page is recorded whole or not at all. Requests in
-flight end beside the new configuration. Then both loops start again on the same ledger.
+A changed configuration cancels intake. This loses nothing, because a page is recorded whole or not at all. Then both
+loops start again on the same ledger, while the requests in flight of the old configuration complete.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from forwarder.web.server import run_web_server
 logger = structlog.get_logger("app")
 
 SECTIONS_NEEDING_RESTART = ("ledger", "vault", "web")
-"""Sections that are loaded once, at the start."""
+"""Sections that are loaded only at the start of the process."""
 
 RETRY_SECONDS = 30.0
 """Time between two attempts to create the clients, if the environment prevents it."""
@@ -39,14 +39,14 @@ RETRY_SECONDS = 30.0
 async def run(config_source: ConfigSource, clock: Clock, *wrap_ledger: LedgerWrapper) -> int:
     """Run until SIGTERM or SIGINT, drain, and return 0. `wrap_ledger` is described in `open_app`."""
     stop, reload = asyncio.Event(), asyncio.Event()
-    with handle_signals(stop=stop.set, reload=reload.set):  # before anything is opened, for a signal may come meanwhile
+    with handle_signals(stop=stop.set, reload=reload.set):  # first, because a signal may come while files are opened
         async with open_app(config_source, clock, *wrap_ledger) as app:
             await Daemon(app, stop, reload).run()
     return 0
 
 
 class Daemon:
-    """Follows the settings file, the vault and the signals."""
+    """A running daemon. It follows the settings file, the vault and the signals."""
 
     def __init__(self, app: App, stopping: asyncio.Event, reload: asyncio.Event) -> None:
         self._app = app
@@ -95,7 +95,7 @@ class Daemon:
         await keep_running(name, loop, self._app.clock, self._app.health, self._app.heartbeats)
 
     async def _forward(self) -> None:
-        """Run one configuration until the next. Its requests in flight end beside the next one, on the same ledger."""
+        """Run the loops until the configuration changes. Requests in flight complete while the next one runs."""
         app = self._app
         stack = AsyncExitStack()
         try:
@@ -136,7 +136,7 @@ class Daemon:
             logger.error("outcomes not saved, their entries will be sent again", commits=unsaved_commits)
 
     def _is_destination_checked(self) -> bool:
-        """Return whether the bus was checked: its client is the last one that is created."""
+        """Return whether the bus was checked. The bus has the last client that is created."""
         bus = self._app.health.components.get("bus")
         return bus is not None and bus.state not in (State.STARTING, State.PAUSED)
 
@@ -158,7 +158,7 @@ class Daemon:
     async def _watch_files(self) -> None:
         watch = FileWatch(self._watched_files())
         while True:
-            # At once for the first time: a change between the start and the first check would be missed.
+            # The first reload is immediate, because the files may have changed since the start.
             self._manager.notify(systemd.reloading())
             self._reload_settings()
             self._manager.notify(systemd.READY)
@@ -183,7 +183,7 @@ class Daemon:
             self._changed.set()
 
     def _report_settings(self) -> None:
-        """Report valid settings, and any file of them whose later changes this process cannot see."""
+        """Report that the settings are valid. Report a file as stale if its changes are invisible to this process."""
         health = self._app.health
         if stale := [str(path) for path in self._watched_files() if atomicfile.is_stale_mount(path)]:
             message = f"{', '.join(stale)} was replaced outside of this container: the old content stays in force"

@@ -1,4 +1,4 @@
-"""Check every component once, in the order of their dependencies."""
+"""The checks of `forwarder check` and of the web UI. Each checks one component, in the order of dependencies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +34,7 @@ from forwarder.vault import ALLOY_API_KEY, Vault, missing_secret_error
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check: a `message` if it succeeded, an `error` if it failed."""
+    """The result of one check. It has a `message` if the check succeeded, and an `error` if it failed."""
 
     name: str
     message: str = ""
@@ -55,7 +55,7 @@ class ConnectionTest:
 
 
 async def run_checks(config_source: ConfigSource, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Yield each result as soon as it is known. A check runs unless it needs what an earlier one lacks."""
+    """Yield each result as soon as it is known. A check is skipped if an earlier failure makes it impossible."""
     settings: Settings | None = None
     try:
         settings = load(config_source)
@@ -64,7 +64,7 @@ async def run_checks(config_source: ConfigSource, clock: Clock) -> AsyncIterator
         yield CheckResult("settings", error=_to_forwarder_error(error))
     try:
         local = settings or load_local(config_source)
-    except Exception:  # noqa: BLE001  # the fault that is reported concerns every other step too
+    except Exception:  # noqa: BLE001  # it is reported already, and no other check can run
         return
     yield await _run_check("vault", lambda: asyncio.to_thread(_check_vault, config_source, local))
     if settings is not None:
@@ -81,11 +81,11 @@ def _check_settings(config_source: ConfigSource, settings: Settings) -> CheckRes
 
 
 async def _check_endpoints(config_source: ConfigSource, settings: Settings, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Yield the checks of both ends for which the secrets can be read. The check of the vault reports the reason."""
+    """Yield the checks of the logs API and of AWS, without those whose secrets cannot be read."""
     try:
         vault = await asyncio.to_thread(Vault.open, config_source, settings)
         key = vault.reveal(ALLOY_API_KEY)
-    except Exception:  # noqa: BLE001  # as above
+    except Exception:  # noqa: BLE001  # the check of the vault reports it
         return
     yield await _run_check("logs API", lambda: _check_logs_api(settings, key, clock))
     try:
@@ -97,17 +97,17 @@ async def _check_endpoints(config_source: ConfigSource, settings: Settings, cloc
 
 
 async def run_connection_checks(trial: ConnectionTest, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Yield the checks of both ends: logs API and AWS."""
+    """Yield the checks of the logs API and of AWS."""
     yield await _run_check("logs API", lambda: _check_logs_api(trial.settings, trial.alloy_key, clock))
     async for step in _check_aws(trial.identity, clock):
         yield step
 
 
 async def _run_check(name: str, attempt: Callable[[], Awaitable[str]]) -> CheckResult:
-    """Return what the attempt found or raised as a result."""
+    """Run one check, and return its message or its error as a result."""
     try:
         return CheckResult(name, await attempt())
-    except Exception as error:  # noqa: BLE001  # a fault of ours in one step must not hide the others
+    except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the others
         return CheckResult(name, error=_to_forwarder_error(error))
 
 
@@ -138,13 +138,13 @@ async def _check_logs_api(settings: Settings, key: SecretStr | None, clock: Cloc
         if settings.source.discover:
             feeds += (await Discovery(client).discover()).feeds
         if not feeds:
-            raise SettingsError("there is nothing to watch", hint="list workflows in [source], or set discover = true")
+            raise SettingsError("there are no workflows to poll", hint="list them in [source], or set discover = true")
         page = await client.fetch_page(feeds[0], 0, settings.source.page_size)
     return f"{len(page.records.executions)} executions on the first page of {feeds[0]}"
 
 
 async def _check_aws(identity: Identity, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Try AWS by the daemon's own way: the same credentials, clients and certificates."""
+    """Yield the checks of AWS. They use the same credentials, clients and certificates as the daemon."""
     session = identity.session()
     keys = await _run_check("AWS identity", lambda: _find_credentials(session))
     if keys.error is not None:
@@ -187,7 +187,7 @@ async def _check_counters(config_source: ConfigSource, settings: LocalSettings) 
     file = ledger_file(config_source, settings)
     require_ledger(file)
     if not file.exists():
-        return "no ledger yet: the first run makes it"
+        return "no ledger yet: the first run creates it"
     require_writable(file)
     async with open_ledger(config_source, settings) as ledger:
         counters = await ledger.audit()

@@ -1,36 +1,36 @@
-"""Everything that can go wrong, drawn once.
+"""The tree of all errors, with their exit codes.
 
 ForwarderError                  1
 ├── UsageError                  2    the command line asks for something impossible
 ├── SettingsError              78    the settings file or the environment
 ├── VaultError                 78    the master key or the sealed secrets
 ├── SourceError
-│   ├── SourceUnavailable      69    the logs API cannot be reached, fails, or tells us to wait
+│   ├── SourceUnavailable      69    the logs API cannot be reached, fails, or asks to wait
 │   ├── SourceRefused          77    the logs API refuses the key
 │   ├── WorkflowNotFound       69    the logs API knows no such workflow
-│   └── PageUnreadable         69    an answer that is no page of executions
-│       └── PageUndecodable    69    a page whose JSON is broken inside: its records are read one by one
-│           └── PageTooLarge   69    a page over the limit: likewise
-├── DestinationError                 delivery is paused: nothing was accepted, and nothing is settled
+│   └── PageUnreadable         69    a response that is no page of executions
+│       └── PageUndecodable    69    a page with broken JSON: its records are read one by one
+│           └── PageTooLarge   69    a page over the size limit: its records are read one by one
+├── DestinationError           69    delivery is paused: nothing was accepted, and nothing is settled
 │   ├── DestinationUnavailable 69    the bus cannot be reached, throttles or fails
-│   └── DestinationPaused            a person has to change something first
+│   └── DestinationPaused      69    a person has to change something first
 │       ├── BusMissing         69    the bus does not exist
-│       ├── BusUnverified      69    nobody can tell whether the bus exists
+│       ├── BusUnverified      69    it is unknown whether the bus exists
 │       ├── EventsRefused      69    the bus refuses every event
 │       └── DestinationRefused 77    the bus refuses the keys, the source or the clock
-│           └── DescribeDenied 77    the keys are valid, and may not ask whether the bus exists
+│           └── DescribeDenied 77    the keys are valid, but may not check whether the bus exists
 └── LedgerError                 1    the ledger cannot be read or written
     ├── LedgerLocked           75    another process is running on it
-    └── LedgerUnavailable      75    it cannot be written now (disk full, read-only, busy)
+    └── LedgerUnavailable      75    the ledger cannot be written now (disk full, read-only, busy)
 
-A message names the fault and where it is, a hint how to correct it. Neither ever holds a secret.
+A message names the fault and its place. A hint says how to correct it. Neither ever holds a secret.
 """
 
 from collections.abc import Mapping
 
 
 class ForwarderError(Exception):
-    """The root. `hint` is a sentence on how to correct the error, or empty."""
+    """The root of all errors. `hint` is a sentence that says how to correct the error, or empty."""
 
     exit_code = 1
 
@@ -48,7 +48,7 @@ class UsageError(ForwarderError):
 
 
 class SettingsError(ForwarderError):
-    """`faults` says what is wrong with each setting, by its dotted name, where it is known which ones they are."""
+    """An error in the settings. `faults` maps the dotted names of the settings at fault, if known, to descriptions."""
 
     exit_code = 78
 
@@ -66,7 +66,7 @@ class SourceError(ForwarderError):
 
 
 class SourceUnavailable(SourceError):
-    """`retry_after` is in seconds, and 0 where the API named no time."""
+    """An outage of the logs API. `retry_after` is in seconds, or 0 if the API named no time."""
 
     def __init__(self, message: str, *, hint: str = "", retry_after: float = 0) -> None:
         super().__init__(message, hint=hint)
@@ -86,7 +86,7 @@ class PageUnreadable(SourceError):
 
 
 class PageUndecodable(PageUnreadable):
-    """`digest` names the body in the log without telling what is in it."""
+    """A page with broken JSON. `digest` identifies the body in the log without its content."""
 
     def __init__(self, message: str, *, digest: str) -> None:
         super().__init__(message)
@@ -98,9 +98,9 @@ class PageTooLarge(PageUndecodable):
 
 
 class DestinationError(ForwarderError):
-    """A reason for which delivery is paused. Entries stay pending: only a response to PutEvents settles them.
+    """A reason to pause delivery. Entries stay pending, because only a response to PutEvents settles them.
 
-    `code` is the bus's own error code, or a short word of ours if it gave none.
+    `code` is the error code of AWS, or a short code of the forwarder if AWS returned none.
     """
 
     exit_code = 69
@@ -111,11 +111,11 @@ class DestinationError(ForwarderError):
 
 
 class DestinationUnavailable(DestinationError):
-    """An outage, which ends without help."""
+    """An outage that ends without the help of a person."""
 
 
 class DestinationPaused(DestinationError):
-    """A refusal of everything. It is tried again, ever more rarely, until a person has changed something."""
+    """A refusal of all requests. Delivery tries again, at increasing intervals, until a person changes something."""
 
 
 class BusMissing(DestinationPaused):
@@ -123,7 +123,7 @@ class BusMissing(DestinationPaused):
 
 
 class BusUnverified(DestinationPaused):
-    """The check of the bus is refused, or the settings make no request that could be sent."""
+    """A failed check of the bus: AWS refuses it, or the settings do not allow to send it."""
 
 
 class EventsRefused(DestinationPaused):
@@ -135,7 +135,7 @@ class DestinationRefused(DestinationPaused):
 
 
 class DescribeDenied(DestinationRefused):
-    """A denial of DescribeEventBus alone. AssumeRole is denied with the same code, and means something else."""
+    """A denial of DescribeEventBus. A denial of AssumeRole has the same code, but is not this error."""
 
 
 class LedgerError(ForwarderError):

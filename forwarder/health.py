@@ -14,7 +14,7 @@ log = structlog.get_logger("health")
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """The state of one component. `reason` and `hint` are sentences for a person, empty while it is healthy."""
+    """The state of one component. `reason` and `hint` are sentences for a person. They are empty if it is healthy."""
 
     state: State
     since: datetime
@@ -23,7 +23,7 @@ class ComponentStatus:
 
 
 class Health:
-    """The status of all components. A change is logged once; reporting the same status again changes nothing."""
+    """The status of all components. Each change of a state is logged once."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -31,6 +31,7 @@ class Health:
         self.changed = asyncio.Event()
 
     def report(self, name: str, state: State, reason: str = "", hint: str = "") -> None:
+        """Set the status of a component. The same state and reason as before change nothing."""
         before = self._components.get(name)
         if before is not None and (before.state, before.reason) == (state, reason):
             return

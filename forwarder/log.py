@@ -1,4 +1,4 @@
-"""Logs: one line for a unit of work, on standard error, for a person or a machine; never a secret."""
+"""The logs: one line per unit of work on standard error, as text or JSON. No line holds a secret."""
 
 import atexit
 import logging
@@ -18,6 +18,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 def configure(settings: RunSettings) -> None:
+    """Configure structlog and the standard library's logging. It may be called again after a change of settings."""
     is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     renderer: Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -35,7 +36,7 @@ def configure(settings: RunSettings) -> None:
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogStream())),
         cache_logger_on_first_use=False,
     )
-    # Libraries log at a lower level what they send, signatures included.
+    # At lower levels, libraries log the requests that they send, including signatures.
     handler = logging.StreamHandler(LogStream())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -44,27 +45,27 @@ def configure(settings: RunSettings) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    atexit.unregister(finish)  # this is called with each change of the settings
+    atexit.unregister(finish)  # an earlier call registered it
     atexit.register(finish)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    # The AWS SDKs log a traceback for each failure that they raise as well; the forwarder reports it in one line.
+    # The AWS SDKs log a traceback for each failure, and also raise it. The forwarder reports it in one line.
     for sdk in ("botocore", "aiobotocore"):
         logging.getLogger(sdk).setLevel(logging.CRITICAL)
 
 
 def audit() -> Any:
-    """A log that is written whatever level is set: who did what is never a detail."""
+    """Return a logger that ignores the configured level. Changes by a person are always logged."""
     return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
 _redactor = Redactor()
 
 _EXCEPTION = "exception"
-"""The key of a traceback: the one value of a line that has line breaks of its own."""
+"""The key of a traceback. It is the only value that may contain line breaks."""
 
 
 def _redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Return the line without secrets in its texts, and without characters that could forge or disguise a line."""
+    """Return the event without secrets, and without characters that could forge or disguise a line."""
     return {key: _redacted(value, keep="\n" if key == _EXCEPTION else "") for key, value in event.items()}
 
 

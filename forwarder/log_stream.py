@@ -1,7 +1,7 @@
-"""The stream of the log: standard error, written without ever waiting for its reader.
+"""The stream of the log: standard error, written without waiting for its reader.
 
-A reader that has stopped (a hung log driver, a pager, a terminal after Ctrl-S) leaves its pipe full, and a write to a
-full pipe waits for as long as the reader does. The event loop must not wait with it.
+If a reader stops (a hung log driver, a pager, a terminal after Ctrl-S), its pipe fills up. A write to a full pipe
+blocks until the reader continues, and the event loop must not be blocked.
 """
 
 import os
@@ -16,20 +16,20 @@ import structlog
 log = structlog.get_logger("log")
 
 MAX_BUFFERED_BYTES = 1024 * 1024
-"""Size of the lines that are kept for a slow reader. Later lines are dropped and counted."""
+"""The size of the lines that are buffered for a slow reader. Further lines are dropped and counted."""
 
 MAX_PIECE_BYTES = select.PIPE_BUF
-"""A pipe that is ready accepts as much as this at once: pipe(7), "PIPE_BUF"."""
+"""The number of bytes that a ready pipe accepts at once; see pipe(7), "PIPE_BUF"."""
 
 MAX_WAIT_SECONDS = 1.0
-"""Time between two attempts to write kept lines, if the reader does not go on before."""
+"""The longest time between two attempts to write buffered lines."""
 
 MAX_FINISH_SECONDS = 1.0
-"""Time that a process which ends gives its reader for the kept lines."""
+"""The time that the reader has for the buffered lines when the process ends."""
 
 
 class LogStream:
-    """A text stream whose texts go to standard error with each `flush`. It never waits and never raises."""
+    """A text stream that writes to standard error at each `flush`. It never waits and never raises."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -46,19 +46,19 @@ class LogStream:
 
 
 def send(text: str) -> None:
-    """Write a text to standard error, behind the lines before it, without waiting."""
+    """Write a text to standard error, after the buffered lines, without waiting."""
     _writer.send(text.encode("utf-8", errors="replace"))
 
 
 def finish(seconds: float = MAX_FINISH_SECONDS) -> None:
-    """Wait at most this time for the reader of the kept lines, before the process ends."""
+    """Write the buffered lines, and wait at most this time for the reader."""
     end = time.monotonic() + seconds
     while _writer.write_buffered() and (left := end - time.monotonic()) > 0:
         _is_ready(left)
 
 
 class _Writer:
-    """The lines that standard error does not accept yet. A thread writes them as soon as it does."""
+    """The lines that standard error does not accept yet. A thread writes them when it does."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -81,11 +81,11 @@ class _Writer:
                 try:
                     threading.Thread(target=self._drain, name="log", daemon=True).start()
                     self._is_draining = True
-                except RuntimeError:  # no thread can be started now: the next line tries again
+                except RuntimeError:  # no thread can be started now; the next line tries again
                     return
 
     def write_buffered(self) -> bool:
-        """Write what is accepted now. Return whether lines are left."""
+        """Write the lines that standard error accepts now. Return whether lines are left."""
         with self._lock:
             while self._buffered:
                 line = self._buffered.popleft()
@@ -113,7 +113,7 @@ _writer = _Writer()
 
 
 def _write_available(data: bytes) -> bytes:
-    """Write as much as standard error accepts without waiting. Return the rest; nothing if it cannot be written."""
+    """Write as much as standard error accepts without waiting. Return the rest, or nothing after an error."""
     try:
         descriptor = sys.stderr.fileno()
         while data and _is_ready(0):
@@ -121,7 +121,7 @@ def _write_available(data: bytes) -> bytes:
     except BlockingIOError:
         return data
     except BrokenPipeError:
-        # Nobody will read again. What else is in a buffer must not spoil the exit code at the end.
+        # The reader is gone. Python would exit with 120 if it could not flush other buffers to the same pipe.
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, descriptor)
         os.close(devnull)

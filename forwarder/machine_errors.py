@@ -1,6 +1,6 @@
-"""Errors of the machine or the installation that Python raises anywhere, as one line with a hint.
+"""The errors of the machine or the installation that any code may raise, explained in one line with a hint.
 
-It imports no third-party module: it explains why those cannot be imported.
+The module imports no third-party module, because it explains why they cannot be imported.
 """
 
 from forwarder.errors import ForwarderError
@@ -16,30 +16,33 @@ OPTIONAL_MODULES = {
     "_ctypes": "libffi-dev",
     "zlib": "zlib1g-dev",
 }
-"""Modules of the standard library that a Python built from source lacks without these packages (names of Debian)."""
+"""Optional modules of the standard library, with the Debian packages that are needed to build them."""
 
 CRYPTOGRAPHY_ERRORS = ("SSLError", "UnsupportedDigestmodError")
-"""Names, since importing ssl and hashlib may be what fails. SSLError of a connection never comes this far."""
+"""The names of exceptions. Their classes cannot be used here, because the import of ssl or hashlib may fail.
+
+An SSLError of a connection is handled elsewhere.
+"""
 
 
 def machine_error(error: BaseException) -> ForwarderError | None:
-    """Return what the error says about the machine or the installation, or None if it says nothing about them."""
+    """Return an explanation of an error of the machine or the installation, or None for another error."""
     match error:
         case ImportError():
             return _import_error(error)
         case RuntimeError() if NO_THREAD in str(error):
             return ForwarderError(
-                "no further thread can be started: a limit on processes, or on memory, is reached",
+                "no more threads can be started: a limit on processes or memory is reached",
                 hint="raise TasksMax of the unit, the pids limit of the container, `ulimit -u` or `ulimit -v`",
             )
         case MemoryError():
             return ForwarderError(
-                "no further memory can be had",
+                "out of memory",
                 hint="raise the memory limit of the container or unit, or `ulimit -v`; at least 256 MiB are needed",
             )
         case OSError() | ValueError() if type(error).__name__ in CRYPTOGRAPHY_ERRORS:
             return ForwarderError(
-                f"this machine's OpenSSL cannot do what is needed: {error}",
+                f"this machine's OpenSSL lacks a required function: {error}",
                 hint="check OPENSSL_CONF and the system's crypto policy: FIPS mode needs the FIPS provider of OpenSSL",
             )
     return None

@@ -1,4 +1,4 @@
-"""Periodic maintenance of the daemon: save its status, and apply the retention of the ledger."""
+"""The periodic maintenance of the daemon: it saves the status, and applies the retention of the ledger."""
 
 import os
 from collections.abc import Callable
@@ -19,17 +19,17 @@ log = structlog.get_logger("maintenance")
 
 RETENTION_INTERVAL_SECONDS = 60.0
 RETENTION_STEP_SECONDS = 0.25
-"""Time between two steps of one pass."""
+"""The time between two steps of one retention pass."""
 
 STEP_SECONDS = 0.5
-"""Time until a change of health, or the loss of the ledger's files, is noticed.
+"""The time until a change of health, or the loss of the ledger's files, is detected.
 
 The status is not saved periodically: each save is a write to disk, and most of the time nothing has changed.
 """
 
 
 class Maintenance:
-    """`polls` returns the last poll of each feed, the latest last. There may be very many feeds."""
+    """A maintenance loop. `polls` returns the last poll of each feed, ordered by time. There may be very many feeds."""
 
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], polls: Callable[[], dict[Feed, PollResult]],
@@ -45,6 +45,7 @@ class Maintenance:
         self._saved_feed_count = 0
 
     async def run(self) -> None:
+        """Save the status after each change, check the ledger's files, and apply the retention, until cancelled."""
         next_retention = 0.0
         await self.save_status()
         while True:
@@ -93,7 +94,7 @@ class Maintenance:
         return self._health.changed.is_set() or len(self._polls()) != self._saved_feed_count
 
     async def _check_ledger(self) -> None:
-        """Read from the ledger: each operation fails if its files were removed, replaced or truncated."""
+        """Read from the ledger. Each operation fails if the files were removed, replaced or truncated."""
         try:
             await self._ledger.saved_switch()
         except LedgerError as error:

@@ -1,7 +1,7 @@
 """The Prometheus metrics.
 
-Labels come from small fixed sets, so that neither an id nor a response can grow the number of series. Counters are
-incremented per page and per request where possible, to cost nothing beside the work that they count.
+Labels come from small fixed sets, so that no id and no response can increase the number of series. Counters are
+incremented per page and per request where possible, so that counting is cheap.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -20,8 +20,8 @@ from prometheus_client import (
 
 from forwarder import __version__
 
-# They would be a second series for every counter, and nothing uses them.
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the one function the library left without
+# The "created" metrics would double the series of each counter, and nothing uses them.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for this function
 
 OTHER = "other"
 NO_RESPONSE = "none"
@@ -31,11 +31,11 @@ _STATUSES = frozenset(int(status) for status in HTTPStatus)
 _POLL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _PUT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 21_600, 86_400)
-"""Seconds."""
+"""The upper bounds of the histograms' buckets, in seconds."""
 
 
 class Metrics:
-    """All metrics, in a registry of their own. `codes` are the error codes of the bus that have a series each."""
+    """The metrics of one process, in their own registry. Each error code in `codes` has its own series."""
 
     def __init__(self, codes: Collection[str] = ()) -> None:
         self.registry = registry = CollectorRegistry(auto_describe=True)
@@ -91,7 +91,7 @@ class Metrics:
     # The source.
 
     def count_response(self, status: int | None) -> None:
-        """Count a request to the logs API by its status, or None without a response."""
+        """Count a request to the logs API by its status. The status is None if there was no response."""
         known = NO_RESPONSE if status is None else OTHER
         self._responses.labels(str(status) if status in _STATUSES else known).inc()
 
@@ -105,7 +105,7 @@ class Metrics:
         self._deduplicated.inc(failed - new)
 
     def count_classified(self, outcomes: Mapping[str, int]) -> None:
-        """Records by outcome: failed, succeeded, running, unknown or rejected."""
+        """Count records by outcome: failed, succeeded, running, unknown or rejected."""
         for outcome, records in outcomes.items():
             self._classified.labels(outcome).inc(records)
 
@@ -115,11 +115,11 @@ class Metrics:
     # The bus.
 
     def observe_put_events(self, seconds: float) -> None:
-        """Record the duration of a PutEvents request, whatever its result."""
+        """Record the duration of a PutEvents request with any result."""
         self._put_events.observe(seconds)
 
     def count_sent(self, entries: int, lags: Iterable[float]) -> None:
-        """Count accepted events. `lags` are the seconds since their executions stopped, without replays."""
+        """Count accepted events. `lags` are the seconds since their executions stopped; replays have none."""
         self._sent.inc(entries)
         for lag in lags:
             self._lag.observe(max(0.0, lag))
@@ -144,7 +144,7 @@ class Metrics:
         self._last_success.labels(component).set(at.timestamp())
 
     def count_web_request_error(self, kind: str) -> None:
-        """Count a connection or a request of a client that failed. `kind` is from a fixed set."""
+        """Count a failed connection or request of a client. `kind` is from a fixed set."""
         self._web_request_errors.labels(kind).inc()
 
     def set_settings(self, *, enabled: bool, valid: bool) -> None:

@@ -1,4 +1,4 @@
-"""The nouns. Frozen values without I/O; every instant is an aware UTC datetime."""
+"""The domain model: frozen values without I/O. Each time is an aware datetime in UTC."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from typing import Annotated
 import msgspec
 
 MAX_ID_BYTES = 1024
-"""Ids longer than this, as JSON, are refused: no documented one comes near, and an event must always fit its limits."""
-
+"""The length of the longest valid id, encoded as JSON. The limit keeps each event within its size limit."""
 
 MAX_UNENCODED_ID_CHARACTERS = MAX_ID_BYTES // 6
-"""Characters. No character takes more than six bytes as JSON, so ids up to this need no encoding to be told."""
+"""The length up to which an id is valid without encoding it. A character takes at most six bytes in JSON."""
 
 EARLIEST_YEAR = 1971
-"""The epoch and everything before it is what some systems write for no time at all."""
+"""The first year of a valid time. Some systems write the Unix epoch, or an earlier time, for a missing value."""
 
 
 def is_id(text: object) -> bool:
+    """Return whether a value is a valid id: a string that is not empty and not too long."""
     if not isinstance(text, str) or not text:
         return False
     return len(text) <= MAX_UNENCODED_ID_CHARACTERS or len(msgspec.json.encode(text)) - 2 <= MAX_ID_BYTES
@@ -27,7 +27,7 @@ def is_id(text: object) -> bool:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Feed:
-    """What is polled and checkpointed: the executions of one workflow, of one user or of all."""
+    """A unit of polling with its own checkpoint: the executions of one workflow, of one user or of all users."""
 
     workflow_id: str
     user_id: str | None = None
@@ -39,7 +39,7 @@ class Feed:
 class Execution(
     msgspec.Struct,
     frozen=True,
-    gc=False,  # it holds nothing that could lead back to it, and a page of them would set off the collector
+    gc=False,  # an execution is never part of a reference cycle, and a page of them would trigger the collector
     rename={
         "id": "executionId",
         "started_at": "startedAt",
@@ -48,12 +48,11 @@ class Execution(
         "unreadable_stop": "forwarder:unreadableStop",  # set by our decoder only
     },
 ):
-    """One record of the logs API, in any of its three documented variants.
+    """A record of the logs API, in any of its three documented variants.
 
-    `error` and `results` stay undecoded JSON: most executions succeeded, and nobody will look into them. The decoder
-    itself passes short ids only; `is_id` has the last word on others.
-
-    `unreadable_stop` says that the record names a stop in a form that nobody reads: it has stopped, at an unknown time.
+    `error` and `results` stay undecoded, because most executions succeeded and need neither. The decoder accepts only
+    short ids; `is_id` decides about longer ones. `unreadable_stop` means that the record has a stop time in an unknown
+    format. The execution has stopped, at an unknown time.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_UNENCODED_ID_CHARACTERS)]
@@ -80,7 +79,7 @@ class Execution(
         return self.unreadable_stop or self.stop is not None
 
     def is_older_than(self, horizon: datetime) -> bool:
-        """Old only when its start and its stop are; one without either is never old."""
+        """Return whether all times of the execution are before `horizon`. An execution without a time is never old."""
         start, stop = self.start, self.stop
         if start is None or stop is None:
             latest = start or stop
@@ -97,9 +96,9 @@ class Classification(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a feed was read.
+    """The position up to which a feed was read.
 
-    `local_floor` is on our own clock. The next response translates it to the API's clock, into `floor`.
+    `local_floor` is a time on this machine's clock. The next response converts it to `floor`, on the API's clock.
     """
 
     watermark: datetime | None = None
@@ -111,7 +110,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A failed execution, pending or sent: `detail` is the event's JSON, `time` when the execution stopped."""
+    """A failed execution, pending or sent. `detail` is the event's JSON. `time` is the time at which it stopped."""
 
     execution_id: str
     feed: Feed
@@ -125,10 +124,10 @@ Token = Hashable
 
 @dataclass(frozen=True, slots=True)
 class ClaimedEntry:
-    """An entry that delivery has claimed from the ledger; `token` names it there.
+    """An entry that delivery has claimed from the ledger. `token` identifies it there.
 
-    `attempts` were made before; the `unclassified_attempts` among them count towards giving up.
-    A `replay` was sent before, and is to be sent again on purpose.
+    `attempts` is the number of earlier attempts. After too many `unclassified_attempts`, the entry is dead-lettered. A
+    `replay` was sent before, and is sent again on request.
     """
 
     token: Token
@@ -145,9 +144,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Refused for now: it was not accepted, and may be later.
+    """A temporary refusal. The entry was not accepted, and is sent again later.
 
-    `unclassified_attempt` is for a code that nobody has documented: only so many of those, and the entry is given up.
+    `unclassified_attempt` marks an undocumented error code. After too many of them, the entry is dead-lettered.
     """
 
     code: str
@@ -157,7 +156,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Refused for good, whatever is tried."""
+    """A permanent refusal. The entry is dead-lettered."""
 
     code: str
     reason: str = ""
@@ -165,7 +164,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """No answer that can be understood: the bus may or may not have it."""
+    """An unknown outcome: there was no valid response, and the bus may or may not have accepted the entry."""
 
     reason: str
 
@@ -174,7 +173,10 @@ Outcome = Accepted | Retry | Rejected | Unknown
 
 
 class State(StrEnum):
-    """Component state. PAUSED is switched off, DEGRADED works with a loss of comfort, FAILED needs a person or time."""
+    """The state of a component.
+
+    PAUSED is switched off. DEGRADED works with restrictions. FAILED does not work, and needs a person or time.
+    """
 
     STARTING = "STARTING"
     HEALTHY = "HEALTHY"
@@ -191,5 +193,5 @@ def _utc(time: datetime | None) -> datetime | None:
         return time
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError:  # an offset that leads out of the calendar: no time that could be compared
+    except OverflowError:  # the offset leads out of the calendar
         return None

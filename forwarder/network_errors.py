@@ -1,7 +1,7 @@
-"""Causes of failed connections: what the operating system, OpenSSL or a proxy reported, as a message and a hint.
+"""The causes of failed connections, as reported by the operating system, OpenSSL or a proxy, with a hint for each.
 
-The libraries wrap the cause several times (httpx around httpcore around anyio, botocore around aiohttp), and keep
-it in different places. Only the cause tells what to change.
+The libraries wrap the cause several times (httpx around httpcore around anyio, botocore around aiohttp), and keep it in
+different places. The hint has to come from the cause.
 """
 
 import errno
@@ -28,7 +28,7 @@ def explain(
     proxy: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> NetworkProblem | None:
-    """Return the cause of a failed connection, or None if the error is no failed connection.
+    """Return the cause of a failed connection, or None if the error has another cause.
 
     `target` names the peer ("the logs API embedded.runalloy.com:443"). `ca_variable` is the variable that names
     trusted certificates for it. `proxy` is the URL of the proxy in use, if any; only its host and port are shown.
@@ -110,7 +110,7 @@ def _proxy_refusal(error: BaseException, attempt: ConnectionAttempt) -> NetworkP
     if status is None:
         return None
     proxy = f"the proxy {attempt.proxy}" if attempt.proxy else "the proxy"
-    if status >= 500:  # noqa: PLR2004  # the proxy's own trouble with the target
+    if status >= 500:  # noqa: PLR2004  # the proxy cannot reach the target
         message = f"{attempt.target} cannot be reached: {proxy} cannot connect to it ({status})"
     else:
         message = f"{attempt.target} cannot be reached: {proxy} refuses to connect to it ({status})"
@@ -125,7 +125,7 @@ def _proxy_unusable(error: BaseException, attempt: ConnectionAttempt) -> Network
         message = f"{attempt.target} cannot be reached: SOCKS proxies are not supported"
         return NetworkProblem(message, "set HTTPS_PROXY or ALL_PROXY to an HTTP proxy")
     is_scheme = isinstance(error, ValueError) and "proxy" in text and "scheme" in text
-    # botocore takes the scheme for the host if it is not http or https.
+    # botocore reports the scheme as the host if it is not http or https.
     if is_scheme or attempt.proxy.split(":")[0] in {"socks4", "socks4a", "socks5", "socks5h", "ftp"}:
         message = f"{attempt.target} cannot be reached: the scheme of the proxy's address is not supported"
         return NetworkProblem(message, "write HTTPS_PROXY, HTTP_PROXY or ALL_PROXY as http://HOST:PORT")
@@ -150,7 +150,7 @@ def _resolution(error: BaseException, attempt: ConnectionAttempt) -> NetworkProb
     if exception_names(error) & {"ClientConnectorDNSError", "NameResolutionError"}:
         return attempt.peer_problem("its name cannot be resolved", "check the spelling of the host name, and DNS")
     if isinstance(error, UnicodeError) and ("label" in str(error) or "idna" in str(error)):
-        return attempt.peer_problem("its name is no host name", "check the spelling of the host name")
+        return attempt.peer_problem("its name is not a valid host name", "check the spelling of the host name")
     return None
 
 
@@ -178,15 +178,15 @@ def _connection_closed(error: BaseException, attempt: ConnectionAttempt) -> Netw
     is_end = is_end or bool(names & {"EndOfStream", "ServerDisconnectedError"}) or "disconnected" in str(error)
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError) or is_end:
         return attempt.problem(
-            "the connection was closed before an answer",
-            "a firewall or a proxy may cut it; check what answers at this address",
+            "the connection was closed without a response",
+            "check whether a firewall or a proxy closes it, and which server listens at this address",
         )
     return None
 
 
 def _no_response(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     is_timeout = bool(exception_names(error) & {"TimeoutError", "TimeoutException", "ReadTimeoutError"})
-    return attempt.problem("no answer in time", "check the network between here and there") if is_timeout else None
+    return attempt.problem("no response in time", "check the network to this address") if is_timeout else None
 
 
 RULES: tuple[Callable[[BaseException, ConnectionAttempt], NetworkProblem | None], ...] = (
@@ -210,4 +210,4 @@ RULES: tuple[Callable[[BaseException, ConnectionAttempt], NetworkProblem | None]
     _connection_closed,
     _no_response,
 )
-"""The most telling cause first: one error may wrap several, such as one for each address of a host."""
+"""The rules, most specific first. One error may wrap several causes, such as one for each address of a host."""

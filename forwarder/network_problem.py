@@ -1,4 +1,4 @@
-"""A connection that failed, and the sentences about it."""
+"""The description of a failed connection: message and hint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class NetworkProblem:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionAttempt:
-    """A connection that failed. `peer` is the proxy if one is used: a failure to connect is a failure to reach it."""
+    """A failed attempt to connect. `peer` is the proxy if one is used, because the connection is made to the proxy."""
 
     target: str
     ca_variable: str
@@ -26,10 +26,12 @@ class ConnectionAttempt:
         return f"the proxy {self.proxy}" if self.proxy else self.target
 
     def problem(self, cause: str, hint: str) -> NetworkProblem:
+        """Return a problem with the target."""
         way = f" through the proxy {self.proxy}" if self.proxy else ""
         return NetworkProblem(f"{self.target} cannot be reached{way}: {cause}", hint)
 
     def peer_problem(self, cause: str, hint: str) -> NetworkProblem:
+        """Return a problem with the peer: the proxy, or the target if there is no proxy."""
         if not self.proxy:
             return NetworkProblem(f"{self.target} cannot be reached: {cause}", hint)
         hint = f"check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; {hint}"
@@ -37,5 +39,5 @@ class ConnectionAttempt:
 
 
 def exception_names(error: BaseException) -> set[str]:
-    """Return the names of an error's classes: libraries are told apart without importing them."""
+    """Return the names of an error's classes. They identify errors of libraries that are not imported."""
     return {cls.__name__ for cls in type(error).__mro__}

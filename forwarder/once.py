@@ -1,4 +1,7 @@
-"""One complete pass with the components of the daemon: poll every feed, and deliver all pending entries."""
+"""The single pass of `forwarder once`: it polls every feed, and delivers all pending entries.
+
+It uses the components of the daemon.
+"""
 
 import asyncio
 import contextlib
@@ -16,7 +19,7 @@ from forwarder.settings import ConfigSource
 
 @dataclass(frozen=True, slots=True)
 class OnceResult:
-    """The result of one pass. `errors` are the reasons why it is not complete."""
+    """The result of one pass. `errors` are the reasons for which the pass is not complete."""
 
     counters: Counters
     errors: list[ForwarderError] = field(default_factory=list)

@@ -1,4 +1,7 @@
-"""The filter of unprintable characters: a shown text cannot move a cursor, colour a screen, or forge a line."""
+"""The replacement of unprintable characters in text from outside.
+
+Printable text cannot move a cursor, colour a screen, reorder a line or forge a line.
+"""
 
 import unicodedata
 
@@ -8,8 +11,8 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def printable(text: str, *, keep: str = "") -> str:
     """Return the text on one line, without control, format (bidirectional, zero-width) or unassigned characters.
 
-    Line breaks, tabs and other separators become spaces; every other unprintable character becomes U+FFFD.
-    Characters in `keep` stay as they are.
+    Line breaks, tabs and other separators become spaces. Other unprintable characters become U+FFFD. Characters in
+    `keep` are not changed.
     """
     if text.isprintable():
         return text
@@ -19,9 +22,9 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def escaped(json: str) -> str:
-    """Return a JSON text with its unprintable characters as `\\uXXXX`, which a JSON decoder undoes.
+    """Return the JSON text with its unprintable characters written as `\\uXXXX`, which any JSON reader decodes.
 
-    Line breaks stay: they stand between tokens only.
+    Line breaks between tokens stay. Strings contain none.
     """
     if json.isprintable():
         return json

@@ -1,4 +1,4 @@
-"""Notifications to systemd by the protocol of sd_notify(3). Without systemd nothing is sent."""
+"""The notifications to systemd, by the protocol of sd_notify(3). Without systemd, nothing is sent."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ WATCHDOG = "WATCHDOG=1"
 
 
 def reloading() -> str:
-    """With the time that a unit of `Type=notify-reload` asks for."""
+    """Return the assignments that announce a reload. Units of `Type=notify-reload` require the time."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
 
 
@@ -31,7 +31,7 @@ class ServiceManager:
         return cls(environ.get("NOTIFY_SOCKET", ""))
 
     def notify(self, *assignments: str) -> None:
-        """Send assignments such as READY=1. It never waits and never fails."""
+        """Send assignments such as READY=1. This never waits and never fails."""
         if not self._address:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_manager:

@@ -1,4 +1,4 @@
-"""Causes of failed TLS handshakes: the certificate, the files of trusted certificates, and the protocol."""
+"""The causes of failed TLS handshakes: the certificate, the files of trusted certificates, and the protocol."""
 
 import os
 import re
@@ -11,7 +11,7 @@ CA_VARIABLES = {
     "SSL_CERT_FILE": ("SSL_CERT_FILE", "SSL_CERT_DIR"),
     "AWS_CA_BUNDLE": ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
 }
-"""The variables that name trusted certificates, by the one that a hint recommends."""
+"""The variables that name trusted certificates, keyed by the variable that a hint recommends."""
 
 OTHER_CA_VARIABLES = (
     "SSL_CERT_FILE",
@@ -22,7 +22,7 @@ OTHER_CA_VARIABLES = (
     "GIT_SSL_CAINFO",
     "PIP_CERT",
 )
-"""Variables that name trusted certificates for some program."""
+"""Variables that name trusted certificates for any common program."""
 
 
 REPLACE_CERTIFICATE_HINT = "the server needs another certificate"
@@ -37,7 +37,7 @@ INVALID_CERTIFICATE = {
     67: ("its certificate's issuer has a key that is too weak", REPLACE_CERTIFICATE_HINT),
     68: ("its certificate is signed with a hash that is too weak", REPLACE_CERTIFICATE_HINT),
 }
-"""OpenSSL's verification errors that trust in another issuer does not fix: cause and hint."""
+"""The verification errors of OpenSSL that a trusted issuer does not fix: cause and hint."""
 
 UNTRUSTED_ISSUER = {
     2: "unknown issuer",
@@ -50,21 +50,21 @@ UNTRUSTED_ISSUER = {
 
 def untrusted_certificate(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     if not isinstance(error, ssl.SSLCertVerificationError):
-        # urllib3 compares names with the certificate's, and has an error of its own for it.
+        # urllib3 compares the host name with the certificate itself, and raises its own error.
         is_name = "CertificateError" in exception_names(error) and "match" in str(error)
         return attempt.problem(*INVALID_CERTIFICATE[62]) if is_name else None
     code = getattr(error, "verify_code", 0)
     if code in INVALID_CERTIFICATE:
         return attempt.problem(*INVALID_CERTIFICATE[code])
-    if not code:  # aiohttp's wrapper is of this class too, and does not know the reason
+    if not code:  # aiohttp's wrapper has this class too, but has no code
         return None
-    # The others are such as the strict rules of RFC 5280, which Python checks from 3.13 on.
+    # Other codes include the strict rules of RFC 5280, which Python checks since 3.13.
     detail = UNTRUSTED_ISSUER.get(code) or getattr(error, "verify_message", "") or f"OpenSSL's error {code}"
     return attempt.problem(f"its certificate is not trusted ({detail})", _trust_hint(attempt))
 
 
 def _trust_hint(attempt: ConnectionAttempt) -> str:
-    """Name the variable that makes the certificate trusted, and the one that was set in vain."""
+    """Return a hint that names the variable to set. It also names a variable that is set but has no effect."""
     variable, environ = attempt.ca_variable, attempt.environ
     usable = CA_VARIABLES.get(variable, (variable,))
     for name in usable:
@@ -82,7 +82,7 @@ PEM_CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
 
 
 def _ca_file_fault(path: str, variable: str) -> str:
-    """Return what is wrong with a file or directory of certificates, or an empty text."""
+    """Return a description of the fault of a file or directory of certificates, or an empty text."""
     if variable == "SSL_CERT_DIR":
         found = any(Path(current).is_dir() for current in path.split(os.pathsep))
         return "" if found else "which is no directory"
@@ -98,7 +98,7 @@ def _ca_file_fault(path: str, variable: str) -> str:
 
 
 def unreadable_ca_file(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
-    """Explain a CA file that cannot be loaded: the ssl module names no file."""
+    """Explain a CA file that cannot be loaded. The ssl module does not name the file, so it is searched for."""
     is_os = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
     is_content = isinstance(error, ssl.SSLError) and ("CERTIFICATE_OR_CRL" in str(error) or "PEM" in str(error))
     if not is_os and not is_content:
@@ -114,7 +114,7 @@ def unreadable_ca_file(error: BaseException, attempt: ConnectionAttempt) -> Netw
 
 
 def _has_no_file_name(error: BaseException) -> bool:
-    """Tell the ssl module's error, which has only a number and a text, from one of a connection or another file."""
+    """Return whether an error may be the ssl module's, which has a number and a text but no file name."""
     return isinstance(error, FileNotFoundError | IsADirectoryError) and getattr(error, "filename", None) is None
 
 
@@ -135,7 +135,7 @@ TLS_VERSION_REASONS = (
     "INAPPROPRIATE",
 )
 CONNECTION_ENDED_ERRORS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-"""They mean that the connection ended, or that more bytes were awaited."""
+"""Errors which mean that the connection ended, or that more bytes were expected."""
 
 CLIENT_CERTIFICATE_REASONS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA")
 
@@ -148,21 +148,21 @@ def failed_handshake(error: BaseException, attempt: ConnectionAttempt) -> Networ
         return None
     if any(name in reason for name in PLAIN_HTTP_REASONS) or "RECORD_LAYER_FAILURE" in reason:
         return attempt.problem(
-            "it does not answer with TLS (plain HTTP on this port?)", "check the scheme and the port of the address"
+            "it does not respond with TLS (plain HTTP on this port?)", "check the scheme and the port of the address"
         )
     if any(name in reason for name in TLS_VERSION_REASONS):
         return attempt.problem("it supports no TLS version that is accepted here", "the server needs TLS 1.2 or newer")
     if any(name in reason for name in CLIENT_CERTIFICATE_REASONS):
-        return attempt.problem("it asks for a client certificate", "client certificates are not supported")
+        return attempt.problem("it requires a client certificate", "client certificates are not supported")
     short = getattr(error, "reason", None) or type(error).__name__
-    return attempt.problem(f"the TLS handshake failed ({short})", "check what answers at this address")
+    return attempt.problem(f"the TLS handshake failed ({short})", "check which server listens at this address")
 
 
 def tls_response_to_http(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
     """Explain a TLS alert that was read as HTTP. The libraries quote its first bytes."""
     if r"\x15\x03" not in str(error) and "\x15\x03" not in str(error):
         return None
-    return attempt.problem("it answers with TLS, not plain HTTP", "write https:// in the address")
+    return attempt.problem("it responds with TLS, not plain HTTP", "write https:// in the address")
 
 
 def unknown_certificate(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:

@@ -22,16 +22,19 @@ from forwarder.systemd import ServiceManager
 log = structlog.get_logger("app")
 
 NOTIFY_INTERVAL_SECONDS = 1.0
-"""Well below half of any reasonable WatchdogSec."""
+"""The time between two notifications. It is well below half of any reasonable WatchdogSec."""
 
 STEP_SECONDS, MAX_STALLED_STEPS = 5.0, 24
-"""A blocked event loop is counted in steps, because a process that was suspended misses at most one of them."""
+"""The length of a step, and the number of steps after which a blocked event loop ends the process.
+
+A suspended process misses at most one step, so a suspension does not end it.
+"""
 
 
 def exit_process(reason: str) -> NoReturn:
-    """End the process at once, with the stacks of all threads on standard error: names and lines, never a value.
+    """Log the reason and the stacks of all threads, and end the process at once. The stacks hold no values.
 
-    A reader of standard error that has stopped does not keep the process alive.
+    A stopped reader of standard error does not keep the process alive.
     """
     log.critical("exiting", reason=reason)
     log_stream.send(_stacks())
@@ -40,7 +43,7 @@ def exit_process(reason: str) -> NoReturn:
 
 
 def _stacks() -> str:
-    """Return the stacks of all threads, as far as they fit into a pipe: a write to standard error could wait."""
+    """Return the stacks of all threads, as far as they fit into a pipe. Writing to standard error could block."""
     try:
         read_end, write_end = os.pipe()
     except OSError:  # no descriptor is left

@@ -139,13 +139,13 @@ def test_certificate_is_explained(
 @LIBRARIES
 def test_plain_http_on_a_tls_port_is_explained(get: Get) -> None:
     with serving(OK) as place:
-        assert "does not answer with TLS" in problem(get(f"https://{place}/", None, None))
+        assert "does not respond with TLS" in problem(get(f"https://{place}/", None, None))
 
 
 @LIBRARIES
 def test_closed_handshake_is_explained(get: Get) -> None:
     with serving(b"") as place:
-        assert "closed before an answer" in problem(get(f"https://{place}/", None, None))
+        assert "closed without a response" in problem(get(f"https://{place}/", None, None))
 
 
 @LIBRARIES
@@ -181,7 +181,7 @@ def test_missing_bundle_of_aws_is_explained(get: Get) -> None:
     with serving(OK) as place:
         error = get(f"https://{place}/", None, "/nonexistent/ca.pem")
     text = problem(error, ca_variable="AWS_CA_BUNDLE", AWS_CA_BUNDLE="/nonexistent/ca.pem")
-    assert "/nonexistent/ca.pem" in text or "does not answer with TLS" in text
+    assert "/nonexistent/ca.pem" in text or "does not respond with TLS" in text
 
 
 def test_variables_of_aws_are_its_own(tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_variables_of_aws_are_its_own(tmp_path: Path) -> None:
         (OSError(errno.EMFILE, "Too many open files"), "too many files"),
         (PermissionError(errno.EPERM, "Operation not permitted"), "forbids"),
         (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "now (no answer from DNS)"),
-        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "closed before an answer"),
-        (TimeoutError(), "no answer in time"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "closed without a response"),
+        (TimeoutError(), "no response in time"),
     ],
     ids=str,
 )

@@ -111,7 +111,7 @@ async def test_a_refused_connection_names_the_host(chain: Chain) -> None:
 async def test_silence_of_sts_is_named(chain: Chain) -> None:
     with endpoints.always(Hang(60)) as server:
         error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": server.url})
-    assert "no answer in time" in error.message
+    assert "no response in time" in error.message
 
 
 @pytest.mark.parametrize(

@@ -157,12 +157,12 @@ def answering(data: bytes) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ("does not answer with TLS", "scheme")),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", ("does not answer with TLS", "port")),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ("does not respond with TLS", "scheme")),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", ("does not respond with TLS", "port")),
         (b"\x15\x03\x01\x00\x02\x02\x46", ("no TLS version", "TLS 1.2")),
         (b"\x15\x03\x03\x00\x02\x02\x28", ("TLS handshake failed",)),
         (b"\x15\x03\x03\x00\x02\x02\x74", ("client certificate",)),
-        (b"", ("closed before an answer", "firewall")),
+        (b"", ("closed without a response", "firewall")),
     ],
     ids=["HTTP", "SSH", "old TLS", "alert", "client certificate", "nothing"],
 )
