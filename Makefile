@@ -1,4 +1,4 @@
-# Each target is complete on a fresh machine with Python 3.11 or later: it makes the environment it needs.
+# Each target works on a fresh machine with Python 3.11 or later. It creates the environment that it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,10 +7,10 @@ ARGS ?=
 .PHONY: help setup demo browser picture test test-all soak fuzz bench check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
-help:  ## what can be made
+help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-setup: $(VENV)/ready  ## the virtual environment, from the locked dependencies
+setup: $(VENV)/ready  ## create the virtual environment from the locked dependencies
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 …")'
@@ -19,26 +19,26 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup  ## the whole way on this machine, without an account; ARGS=--keep stays up
+demo: setup  ## run the demo on this machine, without an account; ARGS=--keep keeps it running
 	$(BIN)/forwarder demo $(ARGS)
 
 AXE := 4.14.1
 APT := export DEBIAN_FRONTEND=noninteractive && apt-get update -qq && apt-get install -y -qq --no-install-recommends
 
-browser:  ## what the page's tests need: Debian's Chromium, where there is none, and axe-core
+browser:  ## install Chromium (Debian's, if none is installed) and axe-core for the tests of the page
 	command -v chromium || command -v chromium-browser || command -v google-chrome || { $(APT) chromium fonts-dejavu-core; }
 	command -v npm || { $(APT) npm; }
 	test -e build/node/node_modules/axe-core/axe.min.js || \
 	  npm install --prefix build/node --no-save --no-fund --no-audit --ignore-scripts axe-core@$(AXE)
 
-picture: setup browser  ## the README's picture of the page, made anew by the page's own test
+picture: setup browser  ## update the README's picture of the page
 	$(BIN)/python -m pytest -n 0 --browser -m browser -k retries
 	cp build/screenshots/page.png tests/browser/page.png
 
-test: setup  ## the test suite
+test: setup  ## run the test suite
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: setup browser  ## the test suite, its long runs, and the page in a browser
+test-all: setup browser  ## run the test suite with the long tests and the tests in a browser
 	$(BIN)/python -m pytest --long --browser $(ARGS)
 
 SEED ?=
@@ -46,23 +46,24 @@ STEPS ?= 2000
 SEEDS ?= 1
 JOBS ?= 1
 
-soak: setup  ## the fault simulation; SEED=… STEPS=… SEEDS=… JOBS=…
+soak: setup  ## run the fault simulation; SEED=… STEPS=… SEEDS=… JOBS=…
 	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) --steps $(STEPS) --seeds $(SEEDS) --jobs $(JOBS)
 
 QUICK ?=
 ONLY ?=
 
-bench: setup  ## the benchmarks, into build/bench; QUICK=1 in two to three minutes, ONLY=publishing
+bench: setup  ## run the benchmarks, into build/bench; QUICK=1 takes two to three minutes, ONLY=publishing
 	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
-check: lint types imports test  ## all that main must pass
+check: lint types imports test  ## run all checks that main must pass
 
-fuzz: setup  ## whatever takes bytes from outside, on bytes that nobody has seen yet; ARGS=-k … picks
+fuzz: setup  ## test all readers of outside data with new random input; ARGS=-k … selects tests
 	$(BIN)/python -m pytest --hypothesis-profile fresh tests/fuzz tests/alloy tests/aws/test_responses.py tests/settings tests/vault $(ARGS)
 
-lint: setup
+lint: setup  ## check the style of code and prose
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python -m tests.lint_prose
 
 types: setup
 	$(BIN)/mypy
@@ -70,26 +71,26 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports
 
-format: setup  ## the layout of the code
+format: setup  ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-dist: setup  ## the sdist, and the wheel made from it, in dist/
+dist: setup  ## build the sdist, and the wheel from it, in dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m twine check --strict dist/*
 
 COMPILE := .venv/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
   --no-annotate --no-header --no-emit-index-url --no-emit-find-links
-# What goes into the container is a part of what is tested, version by version.
+# The container gets exactly the versions that are tested.
 AS_LOCKED := --constraint requirements.lock
 
-lock: setup  ## resolve the dependencies anew; uv reads pyproject.toml
+lock: setup  ## update the locked dependencies from pyproject.toml, with uv
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/python -m pip install --quiet uv
 	$(COMPILE) pyproject.toml --extra demo --group dev --upgrade --output-file requirements.lock
 	$(COMPILE) pyproject.toml $(AS_LOCKED) --output-file infra/container/requirements.lock
 	$(COMPILE) --group build $(AS_LOCKED) --output-file infra/container/build.lock
 
-clean:  ## what can be made again
+clean:  ## delete all generated files
 	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

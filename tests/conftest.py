@@ -7,8 +7,8 @@ from forwarder.settings.models import variable
 from tests.browser.chrome import missing_requirement
 from tests.waiting import with_deadline
 
-# A property says how many examples it needs as a share of a profile's 100; see tests/factories.py. What CI runs is the
-# same each time; `make fuzz` looks for what nobody has seen yet.
+# A property states the number of its examples relative to the 100 of the short profile; see tests/factories.py. CI runs
+# the same examples each time. `make fuzz` searches for new ones.
 hypothesis.settings.register_profile("short", max_examples=100, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("long", max_examples=1000, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("fresh", max_examples=2000, deadline=None, print_blob=True)

@@ -1,4 +1,4 @@
-"""Disks that are full, and files that may not be written."""
+"""The faults of disks: full disks, and files that may not be written."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ NOBODY = 65_534
 
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
-    """No file of this process may grow larger than the largest in the folder, but by a page."""
+    """Limit the files of this process to the size of the largest file in the folder, plus one page."""
     with no_file_larger_than(max(path.stat().st_size for path in folder.iterdir()) + 4096):
         yield
 
@@ -28,7 +28,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Root may write anywhere, so it is somebody else for a while."""
+    """Run the block as another user if this is root, because root may write anywhere."""
     is_root = os.geteuid() == 0
     if is_root:
         os.setresuid(NOBODY, NOBODY, 0)

@@ -1,4 +1,4 @@
-"""What many tests need: settings, entries, and JSON of every kind."""
+"""The factories of test data: settings, entries, and JSON of every kind."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ def examples(number: int) -> settings:
 
 
 def some_settings(**sections: Any) -> Settings:
-    """The defaults, but for these."""
+    """Return the default settings with these sections changed."""
     return Settings(**{**sections, "destination": {**DESTINATION, **sections.get("destination", {})}})
 
 
@@ -36,18 +36,18 @@ def entry(execution_id: str, *, feed: Feed = FEED, time: datetime = NOON, detail
 
 
 def a_failure(execution_id: str = "e-1", **fields: Any) -> Execution:
-    """A failed execution that ran for a second; `results` and `error` as values."""
+    """Return a failed execution that ran for a second. `results` and `error` are given as values."""
     defaults: dict[str, Any] = {"status": "failed", "started_at": NOON - timedelta(seconds=1), "stopped_at": NOON}
     return Execution(id=execution_id, **(defaults | encoded(fields)))
 
 
 def encoded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields of an execution, with `results` and `error` as they are kept: undecoded."""
+    """Return the fields of an execution, with `results` and `error` encoded as the model keeps them."""
     raw = ("results", "error")
     return {key: msgspec.Raw(msgspec.json.encode(value)) if key in raw else value for key, value in fields.items()}
 
 
-# Text as it can stand in a decoded page: everything but halves of surrogate pairs.
+# The text that a decoded page may contain: everything except halves of surrogate pairs.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 scalars = (
@@ -72,12 +72,12 @@ def time_of(work: Callable[[], object]) -> float:
 
 
 def is_linear(work: Callable[[str], object], bit: str) -> bool:
-    """Whether eight times as much of the same takes nowhere near sixty-four times as long."""
+    """Return whether eight times the input takes much less than sixty-four times as long."""
     short, long = bit * (4096 // len(bit)), bit * (32_768 // len(bit))
     return time_of(lambda: work(long)) < 0.3 + 25 * time_of(lambda: work(short))
 
 
 async def begun(ledger: Ledger, feed: Feed, at: Checkpoint) -> Checkpoint:
-    """Where a feed stands: where it was begun before, else here."""
+    """Add a feed with this checkpoint if it is new, and return the checkpoint in the ledger."""
     await ledger.add_feeds({feed: at})
     return await ledger.checkpoint(feed)

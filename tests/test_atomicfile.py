@@ -1,4 +1,4 @@
-"""A reader, or a crash, finds the old text or the new one, and never half of either."""
+"""A replaced file holds the old text or the new text, never a part of one, even after a crash."""
 
 import asyncio
 import os

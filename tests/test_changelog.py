@@ -1,4 +1,4 @@
-"""The changelog is in the form of Keep a Changelog, and tells of this version and of the formats it writes."""
+"""The changelog follows Keep a Changelog, and names this version and the formats that it writes."""
 
 import re
 from datetime import date

@@ -1,4 +1,4 @@
-"""Shell completion: the script that a shell is given, and what it is told when a person presses the key."""
+"""The shell completion: the script for the shell, and the words that it offers."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ PROGRAM = str(Path(sys.executable).with_name("forwarder"))
 
 
 def complete(line: str) -> list[str]:
-    """What bash is told to offer at the end of this line."""
+    """Return the words that bash offers at the end of this line."""
     words = line.split(" ")
     asked = {"_FORWARDER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     done = subprocess.run([PROGRAM], capture_output=True, text=True, check=True, env=os.environ | asked)  # noqa: S603

@@ -1,4 +1,4 @@
-"""The log is the last thing to fail."""
+"""The log works under faults: with no reader, with a slow reader, and at the end of the process."""
 
 import subprocess
 import sys

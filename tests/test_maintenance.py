@@ -1,4 +1,4 @@
-"""The daemon's chores: it tells what is new, and whoever asks; and while nothing happens it writes nothing."""
+"""The daemon's maintenance saves what has changed, and writes nothing while nothing happens."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.waiting import until
 
 
 class MaintenanceHarness:
-    """A daemon's chores on a ledger, on a clock whose hours pass at once."""
+    """The maintenance of a daemon with a ledger, on a virtual clock."""
 
     def __init__(self, ledger: SqliteLedger, file: Path) -> None:
         self.ledger = ledger
@@ -31,7 +31,7 @@ class MaintenanceHarness:
         self._wal = file.with_name(file.name + "-wal")
 
     def written(self) -> bytes:
-        """What was written to the disk, up to a checkpoint that a few tests do not come to."""
+        """Return the bytes written to disk since the last checkpoint of the write-ahead log."""
         return self._wal.read_bytes()
 
     async def pass_time(self, by: timedelta) -> None:
@@ -74,7 +74,7 @@ async def test_a_feed_that_was_read_for_the_first_time_is_told_unasked(tmp_path:
 
 
 async def test_a_reading_is_told_once(tmp_path: Path) -> None:
-    """So that telling costs as much as there is to tell, however many feeds there are."""
+    """The cost of a save depends on the number of changed feeds, not on the number of all feeds."""
     others = [Feed(f"w-{number}") for number in range(3)]
     async with running_maintenance(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as command_ledger:
         await daemon.ledger.add_feeds({feed: Checkpoint() for feed in others})

@@ -1,4 +1,4 @@
-"""What is counted, under which names, and that no label can grow without limit."""
+"""The metrics have the documented names, count each event once, and have labels from fixed sets."""
 
 import re
 
@@ -32,13 +32,13 @@ METRIC_NAMES = {
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
-    """Values by name and the values of the labels."""
+    """Return the values, keyed by name and by the values of the labels."""
     families = text_string_to_metric_families(metrics.render().decode())
     return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
 
 
 def populated_metrics() -> Metrics:
-    """One in which everything has happened."""
+    """Return metrics in which each event was counted."""
     metrics = Metrics(CODES)
     metrics.count_response(200)
     metrics.count_rate_limited(1.5)

@@ -27,7 +27,7 @@ PASSWORD = "pr0xy-s3cret"
 SECONDS = 5
 
 Get = Callable[[str, str | None, str | None], BaseException]
-"""Ask for a URL, through a proxy or none, with a file of trusted certificates or the usual ones; the error."""
+"""A request for a URL, with or without a proxy and a file of trusted certificates. It returns the error."""
 
 
 def by_httpx(url: str, proxy: str | None, ca: str | None) -> BaseException:
@@ -95,7 +95,7 @@ def problem(error: BaseException, *, proxy: str = "", ca_variable: str = "SSL_CE
 
 @contextmanager
 def serving(data: bytes, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A server that sends these bytes to whatever comes, and closes; its host and port."""
+    """Run a server that sends these bytes to each client and closes. Yield its host and port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:

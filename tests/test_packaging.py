@@ -1,4 +1,4 @@
-"""The sdist and the wheel made from it: what is in them, and that the wheel is enough in an empty environment."""
+"""The sdist and the wheel contain the right files, and the wheel runs in an empty environment."""
 
 import email
 import subprocess
@@ -33,7 +33,7 @@ def run(*arguments: str | Path, **options: object) -> str:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make dist` makes, in a folder of its own."""
+    """Build the distributions of `make dist` in a separate folder."""
     folder = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
     return folder

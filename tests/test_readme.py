@@ -1,4 +1,4 @@
-"""The README says what is there, and nothing that is not."""
+"""The README describes what exists, and nothing else."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""What the README says happens when something breaks is what a test of that name makes break."""
+"""The README's table of failures names tests, and each of these tests causes that failure."""
 
 import ast
 from pathlib import Path
@@ -145,7 +145,7 @@ PROOFS = {
         "e2e/test_stopping.py::test_a_second_daemon_exits_75_and_names_the_first"
     ],
 }
-"""Each row of the table, by its first cell, and the tests that hold it."""
+"""The rows of the table, keyed by their first cell, with the tests that prove them."""
 
 
 def rows() -> list[str]:

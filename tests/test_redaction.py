@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from forwarder.redaction import Redactor
 from tests.factories import examples, texts, trees
 
-# In its letters no shape, name or scheme can hide, and no other text holds it.
+# The letters form no known pattern, name or scheme, and no other text contains them.
 SECRET = "s3cr3tQzXwVvKkJjYy"
 
 NAMES = [
@@ -29,7 +29,7 @@ SESSION_KEY_ID = "ASIAQZXWVVKKJJYYQZXW"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJRelh3VnZLayJ9.c2lnbmF0dXJlUXpYd1Z2S2s"  # gitleaks:allow
 PLANTED = (SECRET, BASIC, KEY_ID, SESSION_KEY_ID, TOKEN, "QZXWVVKK", "QzXwVvKk")
 
-# Words that are around a secret and must not keep it from being seen.
+# The text around a secret. It must not prevent the redaction.
 prose = st.sampled_from(
     ["", " ", "call failed: ", "GET ", "\n", "- ", "Grüße, 🫖 ", "x=1 ", '"', "'", "(", "error at "]
 )
@@ -46,7 +46,7 @@ def spellings(name: str) -> list[str]:
 
 
 def quoted(value: object, times: int) -> str:
-    """JSON, quoted as a string of JSON `times` - 1 times."""
+    """Return the value as JSON, quoted as a JSON string `times` - 1 times."""
     text = json.dumps(value)
     for _ in range(times - 1):
         text = json.dumps(text)
@@ -73,7 +73,7 @@ shapes = st.sampled_from(
     ]
 ) | st.sampled_from(IN_QUERIES).flatmap(lambda name: st.sampled_from(spellings(name)))
 
-# JSON told in the middle of a text, as when an error quotes a body or headers; once more escaped as part of another.
+# JSON in the middle of a text, as when an error quotes a body or headers. It may be escaped as a part of other JSON.
 quoted_json = st.builds(
     lambda name, value, times: quoted({"a": 1, name: value, "b": [2]}, times),
     st.sampled_from(NAMES),
@@ -94,7 +94,7 @@ by_pair = st.builds(
     st.dictionaries(st.sampled_from(["id", "enabled", "note"]), texts, max_size=2),
 )
 
-# What hides a secret: by its name, by its shape, or either of them in JSON that is itself a string.
+# Values that hold a secret, with a secret name or in a known format, also in JSON that is itself a string.
 plants = st.recursive(
     by_name | by_pair | strings,
     lambda inner: (
@@ -107,7 +107,7 @@ plants = st.recursive(
 
 
 def surviving(value: Any) -> list[str]:
-    """The planted secrets that are still there, in any layer of escaping."""
+    """Return the planted secrets that are left in the value, in any layer of escaping."""
     text = json.dumps(value, ensure_ascii=False)
     return [planted for planted in PLANTED if planted in text]
 

@@ -1,4 +1,4 @@
-"""What is left alone, what is hidden, and how long it takes."""
+"""The redaction hides secrets, keeps everything else, and takes linear time."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tests.factories import examples, is_linear
 SECRET = "s3cr3tQzXwVvKkJjYy"
 
 
-# Letters and names of which no secret can be made.
+# Letters and names that cannot form a secret.
 harmless_texts = st.text("abcxyz ÄÖ🫖-.,/{}[]()!?#\n", max_size=60)
 harmless_names = st.sampled_from(["orderId", "name", "value", "key", "items", "street", "tokenize", "secretary", "ipo"])
 harmless = st.recursive(
@@ -201,7 +201,7 @@ QUARTER = 1 << 18
     ],
 )
 def test_hostile_strings_take_time_in_proportion(bit: str) -> None:
-    """A search that tries every place from every place would not come back from these."""
+    """A pattern with quadratic backtracking does not end on these texts in reasonable time."""
     assert is_linear(Redactor().text, bit)
     assert isinstance(Redactor().text(bit * (QUARTER // len(bit))), str)
 

@@ -1,4 +1,4 @@
-"""A loop that dies or hangs is reported and started again, and its neighbours go on."""
+"""A loop that fails or stalls is reported and restarted, and the other loops continue."""
 
 import asyncio
 import subprocess

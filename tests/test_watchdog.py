@@ -1,4 +1,4 @@
-"""The process never lives on doing nothing, and tells the service manager how it does."""
+"""The watchdog ends a blocked process, and notifies the service manager of its state."""
 
 import asyncio
 import os
@@ -78,7 +78,7 @@ async def test_the_watchdog_is_fed_while_the_loops_get_on_and_not_while_one_hang
         assert list(heartbeats.stalled()) == ["source"]
         health.report("source", State.FAILED, "hangs")
         await heard(manager, "STATUS=source FAILED: hangs")
-        # What was said before the status changed may still have been food; nothing after it is.
+        # The watchdog may have been notified before the status changed, but not after it.
         hanging.cancel()
         await asyncio.wait({hanging})
         await heard(manager, "WATCHDOG=1")

@@ -1,4 +1,4 @@
-"""A clock on which nothing takes time but what is waited for, so that hours pass in a test as fast as it can think."""
+"""A virtual clock. Only sleeping takes time on it, so a test of several hours ends at once."""
 
 import asyncio
 from bisect import insort
@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
 TURNS = 20
-"""Turns of the loop that others get before time moves: enough for what is ready now to be done now."""
+"""The number of turns of the event loop before time moves. It is enough for all tasks that are ready."""
 
 
 class QuickClock:
-    """`forwarder.clock.Clock` whose time moves to the next sleeper's end as soon as nobody else is busy in the loop.
+    """A `forwarder.clock.Clock` whose time moves to the end of the next sleep when no other task is ready.
 
-    Of several sleepers the one who ends first wakes first, as with a real clock. `slept` tells what was asked for.
+    Sleeping tasks wake in the order in which their sleeps end, as with a real clock. `slept` lists the requests.
     """
 
     def __init__(self, start: datetime = NOON) -> None:
@@ -30,11 +30,11 @@ class QuickClock:
         return 1000.0 + self._passed
 
     def advance(self, seconds: float) -> None:
-        """Time that passes while nobody waits."""
+        """Move the time while no task sleeps."""
         self._passed += seconds
 
     def jump(self, by: timedelta) -> None:
-        """The wall clock is set; intervals do not feel it."""
+        """Set the wall clock. The monotonic clock does not change."""
         self._start += by
 
     async def sleep(self, seconds: float) -> None:
