@@ -1,4 +1,4 @@
-"""What a person sees: a title, numbered steps, one line for each event, and short results."""
+"""The output of the demo: a title, numbered steps, one line for each event, and short results."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ _ID_WIDTH = 24
 
 @dataclass(slots=True)
 class ConsoleOutput:
-    """Everything goes through here; text that came over a wire is printed without control characters."""
+    """The printer of all output. Text from outside is printed without control characters."""
 
     console: Console
     workflow_width: int
@@ -34,12 +34,12 @@ class ConsoleOutput:
         self._sentence(Text(str(self._steps), style="bold cyan"), Text(sentence, style="bold"))
 
     def flow(self, *stations: tuple[str, str]) -> None:
-        """The way of an event: (name, address) of each station."""
+        """Print the way of an event. Each station is a name and an address."""
         parts = [Text.assemble((name, "bold cyan"), " " if at else "", (at, "dim")) for name, at in stations]
         self._sentence("", Text("  →  ").join(parts))
 
     def event(self, event: Event, *, again: bool) -> None:
-        """When it failed, where, which execution, and why."""
+        """Print the time, workflow, execution and error message of an event."""
         line = Text.assemble(
             _MARGIN,
             (f"{event.time:%H:%M:%S}", "dim"),
@@ -86,7 +86,7 @@ class ConsoleOutput:
         self.console.print(table)
 
     def addresses(self, rows: Iterable[tuple[str, str]]) -> None:
-        """One a line and never wrapped, so that they can be copied."""
+        """Print one address per line. Lines are never wrapped, so that they can be copied."""
         for name, address in rows:
             self.console.print(
                 Text.assemble(_MARGIN, (name.ljust(14), "cyan"), address), soft_wrap=True, highlight=False
@@ -94,7 +94,7 @@ class ConsoleOutput:
 
     @contextmanager
     def busy(self, sentence: str) -> Iterator[None]:
-        """A spinner on a terminal, one plain line elsewhere."""
+        """Show a spinner on a terminal, or print one line elsewhere."""
         if self.console.is_terminal:
             with self.console.status(Text(sentence, style="dim"), spinner="dots"):
                 yield
@@ -103,7 +103,7 @@ class ConsoleOutput:
             yield
 
     def _sentence(self, mark: Text | str, text: Text) -> None:
-        """On a terminal wrapped beside its mark; elsewhere one line."""
+        """Print a sentence after a mark. Wrap it on a terminal, and keep it on one line elsewhere."""
         if not self.console.is_terminal:
             self._line(Text.assemble(mark, " " * (len(_MARGIN) - len(mark)), text))
             return
@@ -114,7 +114,7 @@ class ConsoleOutput:
         self.console.print(grid)
 
     def _line(self, line: Text) -> None:
-        # A log is searched, so its lines stay whole; a terminal is watched, so they stay single.
+        # Lines of a log are kept whole, because logs are searched. Lines on a terminal are cut to its width.
         if self.console.is_terminal:
             self.console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
         else:

@@ -1,4 +1,4 @@
-"""The far end: takes events out of the queue, shows them, and counts them."""
+"""The consumer of the demo: it takes events out of the queue, prints them, and counts them."""
 
 import time
 from collections import Counter
@@ -14,8 +14,10 @@ _POLL_INTERVAL_SECONDS = 0.03
 
 @dataclass(slots=True)
 class Consumer:
-    """`arrived` counts the messages of each executionId, `bodies` are the messages whole; an event that holds `secret`
-    has `leaked` it.
+    """A consumer of the queue.
+
+    `arrived` counts the messages of each execution id. `bodies` are the complete messages. `leaked` counts the events
+    that contain `secret`.
     """
 
     aws: FakeAws
@@ -31,7 +33,7 @@ class Consumer:
         return self.arrived.total() - len(self.arrived)
 
     def consume_until(self, done: Callable[[], bool], what: str, *, within: float = 30.0) -> float:
-        """Show what arrives until `done`; the seconds it took. Raises DemoError when it does not happen."""
+        """Print arriving events until `done()`, and return the seconds. Raise DemoError after `within` seconds."""
         started_at = time.monotonic()
         while not done():
             self._check(started_at + within, what, within)
@@ -40,13 +42,13 @@ class Consumer:
         return time.monotonic() - started_at
 
     def wait_for_queued(self, events: int, what: str, *, within: float = 30.0) -> None:
-        """Until so many are in the queue, which stay there: to act while others are on their way."""
+        """Wait until the queue holds this number of events, without taking them. Others are then still in flight."""
         deadline = time.monotonic() + within
         while self.aws.queued() < events:
             self._check(deadline, what, within)
 
     def consume_for(self, seconds: float) -> int:
-        """Show what arrives for that long; how many did."""
+        """Print the events that arrive in this time, and return their number."""
         before, end = self.arrived.total(), time.monotonic() + seconds
         while time.monotonic() < end:
             if not self.consume():
@@ -54,12 +56,12 @@ class Consumer:
         return self.arrived.total() - before
 
     def drain(self) -> None:
-        """Until the queue is empty."""
+        """Print events until the queue is empty."""
         while self.consume():
             pass
 
     def consume(self) -> int:
-        """Show what is there now; how many there were."""
+        """Print the events that the queue returns now, and return their number."""
         events = self.aws.receive(wait=0)
         for event in events:
             self.arrived[event.execution_id] += 1

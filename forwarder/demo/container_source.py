@@ -1,7 +1,7 @@
-"""The demo's source as a process of its own: `python -m forwarder.demo.container_source FOLDER`.
+"""The demo's source as a separate process: `python -m forwarder.demo.container_source FOLDER`.
 
-On an emulated AWS that runs already it makes a bus, and a queue behind it; in FOLDER the settings and keys of a
-forwarder, and at last a file `ready`. Then one more execution fails every few seconds, until it is ended.
+It creates a bus with a queue on an emulated AWS that is already running. In FOLDER it creates the settings and keys of
+a forwarder, and then a file `ready`. After that, one more execution fails every few seconds, until the process ends.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from forwarder.demo.workload import BUSY_WORKFLOW, Workload
 REGION = "us-east-1"
 BUS = QUEUE = "alloy-failures"
 KEYS = ("AKIADEMO000000000000", "demo")
-"""The emulated AWS takes any."""
+"""Any keys. The emulated AWS does not check them."""
 
 _MAX_START_SECONDS = 60.0
 _SETTINGS = Template("""\
@@ -48,7 +48,7 @@ endpoint_url = "$aws"
 
 
 def serve(folder: Path, *, port: int, aws: str, every: float, stop: threading.Event) -> None:
-    """Raises DemoError where the AWS does not answer, or a command fails."""
+    """Serve the logs API until `stop` is set. Raise DemoError if AWS does not respond, or if a command fails."""
     ready = folder / "ready"
     ready.unlink(missing_ok=True)
     api = FakeAlloyApi(api_key=secrets.token_urlsafe(24), now=lambda: datetime.now(UTC))

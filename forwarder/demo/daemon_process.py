@@ -1,4 +1,4 @@
-"""The real forwarder as a person uses it: its command line, in processes of their own, in one directory."""
+"""The real forwarder, run by its command line in separate processes, with its files in one directory."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from forwarder.errors import ForwarderError
 
-# Whatever the caller has set for a forwarder, an AWS account or a proxy of theirs has no say in the demo.
+# The demo ignores the caller's variables for a forwarder, an AWS account or a proxy.
 _REMOVED_PREFIXES = ("FORWARDER_", "AWS_", "WATCHDOG_")
 _REMOVED_NAMES = {"CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 _ISOLATED_AWS_VARIABLES = {
@@ -25,12 +25,12 @@ _MAX_STOP_SECONDS = 10.0
 
 
 class DemoError(ForwarderError):
-    """The demo did not go as it should."""
+    """An error in the demo: a command failed, or an expected event did not happen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What `forwarder status` says about the ledger."""
+    """The counters of the ledger, as `forwarder status` prints them."""
 
     recorded: int
     pending: int
@@ -54,9 +54,9 @@ class ForwarderProcess:
         return self.directory / "forwarder.log"
 
     def run_command(self, *arguments: str, stdin: str = "") -> str:
-        """What the command prints. Raises DemoError with its complaint when it fails."""
+        """Run a command and return its output. Raise DemoError with its error message if it fails."""
         try:
-            done = subprocess.run(  # noqa: S603 - our own interpreter, our own words
+            done = subprocess.run(  # noqa: S603 - this interpreter, with fixed arguments
                 self._command(*arguments),
                 input=stdin,
                 capture_output=True,
@@ -79,13 +79,13 @@ class ForwarderProcess:
         return Counters(*(int(counters[name]) for name in Counters.__slots__))
 
     def write_settings(self, text: str) -> None:
-        """Beside the file, then over it, as an editor saves: the daemon never sees half a file."""
+        """Write a new file and rename it over the old one, as an editor does. The daemon never reads a partial file."""
         draft = self.settings_file.with_suffix(".toml.new")
         draft.write_text(text, encoding="utf-8")
         draft.replace(self.settings_file)
 
     def set_enabled(self, *, enabled: bool) -> None:
-        """Edit the `enabled` line of the settings file, and nothing else."""
+        """Change only the `enabled` line of the settings file."""
         lines = {True: "enabled = true\n", False: "enabled = false\n"}
         text = self.settings_file.read_text(encoding="utf-8")
         if lines[not enabled] not in text:
@@ -93,9 +93,9 @@ class ForwarderProcess:
         self.write_settings(text.replace(lines[not enabled], lines[enabled], 1))
 
     def start(self) -> None:
-        # A group of its own: Ctrl-C reaches the demo alone, which then stops the daemon in its own order.
+        # The daemon has its own process group. Ctrl-C reaches only the demo, which then stops the daemon.
         with self.log_file.open("ab") as log:
-            self._daemon = subprocess.Popen(  # noqa: S603 - our own interpreter, our own words
+            self._daemon = subprocess.Popen(  # noqa: S603 - this interpreter, with fixed arguments
                 self._command("run"),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -105,19 +105,22 @@ class ForwarderProcess:
             )
 
     def ensure_running(self) -> None:
-        """Raises DemoError when the daemon has ended by itself."""
+        """Raise DemoError if the daemon has ended unexpectedly."""
         if (code := self.exit_code()) is not None:
-            raise DemoError(f"the daemon ended by itself with exit code {code}")
+            raise DemoError(f"the daemon ended unexpectedly with exit code {code}")
 
     def exit_code(self) -> int | None:
-        """The exit code of a daemon that has ended by itself, once; else None."""
+        """Return the exit code of a daemon that has ended unexpectedly. Return None in all other cases.
+
+        The code is returned only once.
+        """
         if self._daemon is None or self._daemon.poll() is None:
             return None
         code, self._daemon = self._daemon.returncode, None
         return code
 
     def kill(self) -> int:
-        """SIGKILL: no handler runs, nothing is flushed. The process id that was."""
+        """Kill the daemon with SIGKILL, so that no handler runs and nothing is flushed. Return its process id."""
         self.ensure_running()
         if self._daemon is None:
             raise DemoError("there is no daemon to kill")
@@ -127,7 +130,7 @@ class ForwarderProcess:
         return daemon.pid
 
     def stop(self) -> tuple[int, float]:
-        """SIGTERM, and its exit code and the seconds it took; SIGKILL when it does not go."""
+        """Stop the daemon with SIGTERM, or with SIGKILL if it does not end. Return its exit code and the seconds."""
         if self._daemon is None:
             return 0, 0.0
         daemon, self._daemon = self._daemon, None
@@ -137,7 +140,7 @@ class ForwarderProcess:
             with suppress(subprocess.TimeoutExpired):
                 daemon.wait(_MAX_STOP_SECONDS)
         finally:
-            daemon.kill()  # does nothing to one that has gone
+            daemon.kill()  # has no effect if it has ended
             daemon.wait()
         return daemon.returncode, time.monotonic() - started_at
 

@@ -1,4 +1,4 @@
-"""The environment of the demo: everything that runs, set up as a user would do it, and always torn down."""
+"""The environment of the demo: the servers and the forwarder, set up as a user does it, and always torn down."""
 
 import secrets
 import socket
@@ -18,10 +18,10 @@ from forwarder.demo.fake_alloy_server import FakeAlloyServer
 from forwarder.demo.fake_aws import REGION, FakeAws
 from forwarder.demo.workload import BUSY_WORKFLOW, USER_ID, USER_WORKFLOW, WORKFLOWS, Workload
 
-# Few, so that a kill in a burst finds something to interrupt.
+# The number is small, so that a kill during a burst interrupts requests in flight.
 REQUESTS_IN_FLIGHT = 2
 
-# Everything is read more often than it would be against the real API, so that the story is short.
+# Polls are more frequent than against the real API, so that the demo is short.
 _SETTINGS = Template("""\
 # The settings of `forwarder demo`. Try it: turn the next line to false, and back.
 enabled = true
@@ -55,7 +55,7 @@ shutdown_grace = "5s"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """`web_url` is the address of the daemon's page, `token` what lets in there."""
+    """A running environment. `web_url` is the address of the daemon's web UI, and `token` logs in there."""
 
     output: ConsoleOutput
     workload: Workload
@@ -72,9 +72,9 @@ class Environment:
 
 @contextmanager
 def start_environment(output: ConsoleOutput) -> Iterator[Environment]:
-    """Both servers up, the forwarder's files made by its own commands, the daemon not yet started.
+    """Start both servers, and create the forwarder's files with its own commands. The daemon is not started yet.
 
-    Raises UsageError without moto, DemoError when a command fails. Nothing is left behind.
+    Raise UsageError if moto is not installed, or DemoError if a command fails. All files are deleted at the end.
     """
     with ExitStack() as exit_stack:
         directory = exit_stack.enter_context(tempfile.TemporaryDirectory(prefix="forwarder-demo-"))
@@ -106,7 +106,7 @@ def _host(url: str) -> str:
 
 
 def _free_address() -> str:
-    """Of this machine, and the same for every daemon of the story."""
+    """Return a free address of this machine. All daemons of the demo use it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host, port = listening.getsockname()
     return f"{host}:{port}"
@@ -115,7 +115,7 @@ def _free_address() -> str:
 def _create_forwarder_files(
     output: ConsoleOutput, forwarder: ForwarderProcess, settings: str, keys: Mapping[str, str]
 ) -> str:
-    """Settings, keys, and the token to log in with, which is returned."""
+    """Create the settings, the keys and the login token. Return the token."""
     output.command("forwarder init")
     forwarder.run_command("init")
     forwarder.write_settings(settings)
@@ -141,7 +141,7 @@ def _settings(logs: FakeAlloyServer, aws: FakeAws, listen: str) -> str:
 
 
 def _add_failure(workload: Workload, query: Mapping[str, str]) -> dict[str, str]:
-    """What `POST /demo/fail` does. Raises ValueError for a workflow that nobody watches."""
+    """Handle `POST /demo/fail`. Raise ValueError for a workflow that is not polled."""
     workflow = query.get("workflow", BUSY_WORKFLOW)
     if workflow not in WORKFLOWS:
         raise ValueError(f"the workflows are {', '.join(WORKFLOWS)}")

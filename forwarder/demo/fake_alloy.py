@@ -1,7 +1,7 @@
-"""A model of Alloy Embedded's API as publicly documented, without a socket: demo and tests have theirs.
+"""A fake of Alloy Embedded's API as publicly documented. It has no socket: the demo and the tests have servers.
 
-What the documentation leaves open is a parameter here: the path segments that are known, the number of the first
-page, the field that the listing is sorted by.
+Details that the documentation leaves open are parameters: the path segments, the number of the first page, and the
+field by which executions are sorted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ApiResponse:
 
 @dataclass
 class _Listed:
-    """One execution in the logs of one workflow."""
+    """An execution in the logs of one workflow."""
 
     record: dict[str, Any]
     user_id: str | None
@@ -54,7 +54,7 @@ class _RequestRefused(Exception):
 
 
 class FakeAlloyApi:
-    """The logs of workflows, and their neighbours, for one API key. Threads may share it."""
+    """A fake of the logs API and its neighbouring endpoints, for one API key. Threads may share it."""
 
     def __init__(
         self,
@@ -76,12 +76,12 @@ class FakeAlloyApi:
 
     @property
     def listed_ids(self) -> frozenset[str]:
-        """The truth to hold a forwarder to: every execution that an answered page ever showed as failed."""
+        """Return the ids of all executions that any page listed as failed. A forwarder has to publish exactly these."""
         with self._lock:
             return frozenset(self._listed_ids)
 
     def add_workflow(self, workflow_id: str) -> None:
-        """A workflow that never ran yet."""
+        """Add a workflow without executions."""
         with self._lock:
             self._workflows.setdefault(workflow_id, [])
 
@@ -97,7 +97,7 @@ class FakeAlloyApi:
         user_id: str | None = None,
         raw: bytes | None = None,
     ) -> None:
-        """List one more execution, above those of the same time. `raw` is shown instead of the record."""
+        """List one more execution, above those of the same time. `raw` replaces the record in responses."""
         with self._lock:
             self._added += 1
             body = _json(record) if raw is None else raw
@@ -105,7 +105,7 @@ class FakeAlloyApi:
             insort(self._workflows.setdefault(workflow_id, []), listed, key=_OLDEST_FIRST)
 
     def update(self, execution_id: str, **fields: object) -> None:
-        """Change an execution wherever it is listed, as when one that was running fails."""
+        """Change an execution in all workflows that list it, for example from running to failed."""
         with self._lock:
             for runs in self._workflows.values():
                 for run in runs:
@@ -115,7 +115,7 @@ class FakeAlloyApi:
                 runs.sort(key=_OLDEST_FIRST)
 
     def answer(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> ApiResponse:
-        """`path` as it stands in the request line: ids are decoded here, segment by segment."""
+        """Return the response to a request. `path` is the encoded path of the request line."""
         with self._lock:
             try:
                 self._authorise(headers)
@@ -166,7 +166,7 @@ class FakeAlloyApi:
         self._listed_ids |= {record["executionId"] for record in failed if "executionId" in record}
         if not listed:
             return _data([])
-        # The sample's own layout, so that a page of nothing but the sample is the sample, byte for byte.
+        # The layout of the sample, so that a page with only the sample's execution equals the sample byte for byte.
         joined = b",\n    ".join(run.body for run in listed)
         return ApiResponse(200, b'{\n  "data": [\n    ' + joined + b"\n  ]\n}")
 
@@ -239,7 +239,7 @@ def _data(rows: list[dict[str, Any]]) -> ApiResponse:
 
 
 def _json(content: dict[str, Any]) -> bytes:
-    # As JSON.stringify does: UTF-8, and an escape for half a surrogate pair.
+    # The same as JSON.stringify: UTF-8, and an escape for half a surrogate pair.
     return json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""The demo's logs API on a socket: an aiohttp server on loopback, in a thread with a loop of its own."""
+"""The server of the fake logs API: aiohttp on loopback, in a thread with its own event loop."""
 
 import asyncio
 import threading
@@ -16,11 +16,11 @@ _MAX_CLOSE_SECONDS = 1.0
 
 @dataclass(slots=True)
 class FakeAlloyServer:
-    """Serves `api` at `base_url` while it is entered.
+    """A server of `api` at `base_url`. It runs while the context is entered.
 
-    `before_answer(path, query)` is called in the server's thread ahead of each answer, and may change the
-    API: so pages shift while they are read. `fail(query)` answers `POST /demo/fail` with what it returns, or
-    with a 400 when it raises ValueError. Port 0 is any that is free.
+    `before_answer(path, query)` is called in the server's thread before each response. It may change the API, so that
+    pages shift while they are read. `fail(query)` returns the response to `POST /demo/fail`. If it raises ValueError,
+    the response is a 400. Port 0 selects a free port.
     """
 
     api: FakeAlloyApi
@@ -51,13 +51,13 @@ class FakeAlloyServer:
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the last request."""
+        """Return the seconds since the last request."""
         return time.monotonic() - self.last_request
 
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the thread was started
+        except BaseException as error:  # noqa: BLE001 - `__enter__` raises it again
             self._error = error
         finally:
             self._ready.set()

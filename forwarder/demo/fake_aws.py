@@ -1,4 +1,4 @@
-"""An AWS on this machine: moto's server with an event bus, a rule and the queue behind it."""
+"""The fake AWS of the demo: moto's server with an event bus, a rule and a queue."""
 
 import json
 import logging
@@ -18,13 +18,13 @@ from forwarder.errors import UsageError
 REGION = "us-east-1"
 _ATTEMPTS = 2
 
-# boto3 makes the classes of its clients at run time: there is nothing to name.
+# boto3 creates the classes of its clients at run time, so they have no static type.
 _Client = Any
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What EventBridge hands to a rule's target."""
+    """An event as EventBridge delivers it to the target of a rule."""
 
     time: datetime
     source: str
@@ -48,9 +48,9 @@ class Event:
 
 @dataclass(slots=True)
 class FakeAws:
-    """While it is entered: a bus that hands every event of `source` to a queue of ours.
+    """A bus that delivers every event of `source` to a queue. It exists while the context is entered.
 
-    The names end in a few random digits, because all moto servers of a process share one account.
+    The names end in random digits, because all moto servers of a process share one account.
     """
 
     source: str = "alloy.embedded"
@@ -63,7 +63,7 @@ class FakeAws:
     _exit_stack: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     def __enter__(self) -> Self:
-        """Raises UsageError when moto is not installed."""
+        """Start the server, and create the bus and the queue. Raise UsageError if moto is not installed."""
         with ExitStack() as exit_stack:
             exit_stack.enter_context(_without_aws_profile())
             self.endpoint_url = exit_stack.enter_context(_moto_server())
@@ -88,13 +88,13 @@ class FakeAws:
         self.event_bus = name
 
     def queued(self) -> int:
-        """How many events the queue holds."""
+        """Return the number of events in the queue."""
         name = "ApproximateNumberOfMessages"
         answer = self._sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
     def receive(self, *, wait: int = 1) -> list[Event]:
-        """Up to ten events, taken out of the queue; waits for the first of them at most `wait` seconds."""
+        """Take up to ten events out of the queue, and return them. Wait at most `wait` seconds for the first one."""
         answer = self._sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=wait)
         messages = answer.get("Messages", [])
         if messages:
@@ -111,7 +111,7 @@ class FakeAws:
             aws_secret_access_key=self.secret_access_key,
             region_name=REGION,
         )
-        # No proxies: a proxy of the caller's environment has no say on loopback.
+        # Proxies of the caller's environment do not apply to loopback.
         config = Config(retries={"total_max_attempts": _ATTEMPTS}, proxies={})
         client = session.client(service, endpoint_url=self.endpoint_url, config=config)
         exit_stack.callback(client.close)
@@ -131,7 +131,7 @@ def _event(body: str) -> Event:
 
 @contextmanager
 def _moto_server() -> Iterator[str]:
-    """The address of a running server."""
+    """Run a server, and yield its address."""
     try:
         from moto.server import ThreadedMotoServer  # noqa: PLC0415 - an optional extra, and slow to import
     except ImportError as error:
@@ -159,7 +159,7 @@ def _silenced_logger(name: str) -> Iterator[None]:
 
 @contextmanager
 def _without_aws_profile() -> Iterator[None]:
-    """An AWS profile that the caller has chosen, and that does not exist, would keep moto and boto3 from starting."""
+    """Hide the caller's AWS profile during the block. With a profile that does not exist, moto and boto3 fail."""
     chosen = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The end of the demo: do the numbers agree?"""
+"""The report at the end of the demo. It compares the numbers of the source, the ledger and the queue."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -11,10 +11,11 @@ ENTRIES_PER_REQUEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`listed` and `failed` are the truth, `arrived` counts messages by executionId.
+    """The numbers of one demo. `listed` and `failed` come from the source. `arrived` counts messages by execution id.
 
-    Some of `in_flight_at_kill` were in flight, in at most `requests_in_flight`, when the daemon was killed. They arrive
-    twice if the bus accepted them and the outcome was not saved. `leaked` counts the events that hold a planted secret.
+    When the daemon was killed, some of `in_flight_at_kill` were in flight, in at most `requests_in_flight` requests.
+    They arrive twice if the bus accepted them and the outcome was not saved. `leaked` counts the events that contain a
+    planted secret.
     """
 
     listed: int
@@ -34,7 +35,7 @@ class Report:
         return self.requests_in_flight * ENTRIES_PER_REQUEST
 
     def rows(self) -> list[tuple[str, int, str]]:
-        """(name, number, meaning) of each line of the table."""
+        """Return the name, number and meaning of each line of the table."""
         counters, in_flight = self.counters, f"{self.requests_in_flight} requests of {ENTRIES_PER_REQUEST}"
         return [
             ("listed", self.listed, "executions that the logs API shows"),
@@ -54,21 +55,21 @@ class Report:
         ]
 
     def mismatches(self) -> list[str]:
-        """A sentence for each pair of numbers that does not agree."""
+        """Return a sentence for each mismatch between the numbers."""
         arrived, failed, counters = set(self.arrived), set(self.failed), self.counters
         twice = {execution_id for execution_id, count in self.arrived.items() if count > 1}
         checks = [
-            (failed - arrived, "failed and never came out of the queue"),
-            (arrived - failed, "came out of the queue and had not failed"),
-            (twice - self.in_flight_at_kill, "arrived twice, though not in flight at the kill"),
+            (failed - arrived, "failed but did not arrive in the queue"),
+            (arrived - failed, "arrived in the queue but did not fail"),
+            (twice - self.in_flight_at_kill, "arrived twice but was not in flight at the kill"),
         ]
         mismatches = [f"{_some(ids)} {what}." for ids, what in checks if ids]
         for name, number in (("recorded", counters.recorded), ("sent", counters.sent)):
             if number != len(failed):
-                mismatches.append(f"The counters say {number} {name}, but {len(failed)} failed.")
+                mismatches.append(f"The counters show {number} {name}, but {len(failed)} failed.")
         for name, number in (("pending", counters.pending), ("dead", counters.dead)):
             if number:
-                mismatches.append(f"The counters say {number} {name}, and there should be none.")
+                mismatches.append(f"The counters show {number} {name}, but expected are 0.")
         if self.duplicates > self.max_duplicates:
             mismatches.append(
                 f"{self.duplicates} duplicates are more than the {self.max_duplicates} that were in flight."

@@ -1,7 +1,7 @@
-"""Executions as Alloy lists them: every documented variant, and every sign of failure one at a time.
+"""The sample executions, in every documented variant, with each sign of a failure.
 
-The product page's own sample is kept beside this module, byte for byte. No documentation shows a failed
-execution, so each failing outcome here carries exactly one of the signs that one may have.
+The sample response of the product page is kept next to this module, byte for byte. The documentation shows no failed
+execution, so each failure here has exactly one of the possible signs.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ PROBLEM: Final = "Request failed with status code 422: sku is not known to the w
 
 
 def product_page_sample() -> bytes:
-    """The sample response of the product page "Managing Errors", byte for byte."""
+    """Return the sample response of the product page "Managing Errors", byte for byte."""
     return files("forwarder.demo").joinpath("sample_response.json").read_bytes()
 
 
 def product_page_record() -> bytes:
-    """The one execution of that sample, as it stands there."""
+    """Return the only execution in that sample, byte for byte."""
     sample = product_page_sample()
     return sample[sample.index(b"[") + 1 : sample.rindex(b"]")].strip()
 
@@ -46,15 +46,15 @@ def product_page_record() -> bytes:
 def execution(
     outcome: Outcome,
     *,
-    id: str,  # noqa: A002 - the word of the API
+    id: str,  # noqa: A002 - the name in the API
     started: datetime,
     stopped: datetime | None = None,
     variant: Variant = "2024-03",
     payload: object = None,
 ) -> dict[str, Any]:
-    """One execution. `payload`, the first block's output, is a customer's order unless given.
+    """Return an execution. `payload` is the output of its first block, by default a customer's order.
 
-    A running execution has no stop; any other stops when it started unless told.
+    A running execution has no stop time. The default stop time of others is their start time.
     """
     stop = None if outcome == "running" else stopped or started
     blocks = [_block(variant, number, started, stop) for number in range(2)]
@@ -71,9 +71,9 @@ def execution(
 
 
 def is_failed_record(record: dict[str, Any]) -> bool:
-    """Whether a listed execution failed: a harness's truth, and so written apart from the forwarder's own.
+    """Return whether a listed execution failed. This is independent of the forwarder's own classification.
 
-    Its blocks decide only when it is over and says nothing about itself.
+    The blocks decide only if the execution has stopped and its own fields do not.
     """
     status = str(record.get("status", "")).lower()
     if status in FAILURE_STATUSES or record.get("error") or record.get("message") == "executionError":
@@ -95,8 +95,8 @@ def error_object(block_id: str) -> dict[str, Any]:
     }
 
 
-def customer_order(id: str) -> dict[str, Any]:  # noqa: A002 - the word of the API
-    """A webhook's output: credentials and addresses in its headers, personal data in its body."""
+def customer_order(id: str) -> dict[str, Any]:  # noqa: A002 - the name in the API
+    """Return a webhook's output, with credentials and addresses in its headers, and personal data in its body."""
     return {
         "headers": {
             "host": "embedded.runalloy.com",
@@ -130,7 +130,7 @@ def customer_order(id: str) -> dict[str, Any]:  # noqa: A002 - the word of the A
 
 
 def _status_fields(outcome: Outcome, variant: Variant) -> dict[str, Any]:
-    """What the execution says about itself; a `failed-block` leaves that to its block."""
+    """Return the status fields of an execution. A `failed-block` execution has none; only its block has an error."""
     named = variant == "product-page"  # the one variant that documents a `status`
     status_fields: dict[Outcome, dict[str, Any]] = {
         "success": {"status": "success"} if named else {"finished": True},

@@ -1,4 +1,4 @@
-"""`forwarder demo`: the whole way of a failed execution, played on this machine with the real daemon."""
+"""The scenario of `forwarder demo`: failed executions go from a fake API to a fake bus through the real daemon."""
 
 import signal
 import threading
@@ -22,9 +22,9 @@ _SUBTITLE = "The real daemon between a local logs API and an emulated AWS; nothi
 
 
 def run_demo(console: Console, *, keep: bool) -> int:
-    """The exit code: 0 only when all numbers agree and the daemon ended well.
+    """Run the demo and return the exit code. It is 0 only if all numbers agree and the daemon exited with 0.
 
-    With `keep`, everything stays up until Ctrl-C. Raises UsageError when moto is not installed.
+    With `keep`, everything keeps running until Ctrl-C. Raise UsageError if moto is not installed.
     """
     output = ConsoleOutput(console, workflow_width=max(map(len, WORKFLOWS)))
     output.title(_TITLE, _SUBTITLE)
@@ -35,15 +35,15 @@ def run_demo(console: Console, *, keep: bool) -> int:
         output.error(error.message)
         return 1
     except KeyboardInterrupt:
-        output.note("Interrupted; everything is taken down.")
+        output.note("Interrupted; stopping everything.")
         return _INTERRUPTED
 
 
 def run_scenario(environment: Environment, *, keep: bool) -> int:
-    """The scenes on a stage that is set; 0. Raises DemoError where something is not as it should be."""
+    """Run all steps in an environment, and return 0. Raise DemoError if a result is wrong."""
     started_at, output = time.monotonic(), environment.output
     if keep:
-        output.note("The web UI, to watch all of this, and to try out afterwards:")
+        output.note("The web UI, to follow the demo and to use afterwards:")
         _show_web_ui(environment)
     long_running_id = environment.workload.create_history()
     scenario_steps.forward_existing_failures(environment)
@@ -61,7 +61,7 @@ def run_scenario(environment: Environment, *, keep: bool) -> int:
         _stay_up(environment)
     code, seconds = environment.forwarder.stop()
     if code:
-        raise DemoError(f"The daemon answered SIGTERM with exit code {code}.")
+        raise DemoError(f"The daemon exited with code {code} after SIGTERM.")
     output.result(f"SIGTERM: the daemon ended with exit code 0 in {seconds:.1f} s.")
     return 0
 
@@ -82,7 +82,7 @@ def _make_report(environment: Environment, in_flight_at_kill: frozenset[str]) ->
 
 
 def _settled_counters(environment: Environment) -> Counters:
-    """Return the counters once nothing is pending: an event is settled a moment after it was sent."""
+    """Wait until no entry is pending, and return the counters. An event is settled a moment after it was sent."""
     deadline = time.monotonic() + 10
     while (counters := environment.forwarder.counters()).pending and time.monotonic() < deadline:
         environment.consumer.consume_for(0.2)
@@ -90,9 +90,9 @@ def _settled_counters(environment: Environment) -> Counters:
 
 
 def _stay_up(environment: Environment) -> None:
-    """Until Ctrl-C."""
+    """Keep everything running until Ctrl-C."""
     output, settings = environment.output, environment.forwarder.settings_file
-    output.step("Everything stays up until Ctrl-C. Open the web UI, log in with the token, and try it:")
+    output.step("Everything keeps running until Ctrl-C. Open the web UI, log in with the token, and try it:")
     _show_web_ui(environment)
     output.addresses(
         [
@@ -106,17 +106,17 @@ def _stay_up(environment: Environment) -> None:
                 "make one fail",
                 f"curl -X POST '{environment.logs.base_url}/demo/fail?workflow={BUSY_WORKFLOW}&message=out+of+tea'",
             ),
-            ("switch it off", f"forwarder -c {settings} disable"),
-            ("look inside", f"forwarder -c {settings} status"),
+            ("switch off", f"forwarder -c {settings} disable"),
+            ("show status", f"forwarder -c {settings} status"),
         ]
     )
     try:
         while True:
             environment.consumer.consume_for(1)
             if (code := environment.forwarder.exit_code()) is not None:
-                output.note(f"The daemon ended with exit code {code}. Again: forwarder -c {settings} run")
+                output.note(f"The daemon ended with exit code {code}. Restart it: forwarder -c {settings} run")
     except KeyboardInterrupt:
-        output.note("Ctrl-C: everything is taken down.")
+        output.note("Ctrl-C: stopping everything.")
 
 
 def _show_web_ui(environment: Environment) -> None:
@@ -134,8 +134,8 @@ def _show_log_on_failure(environment: Environment) -> Iterator[None]:
 
 @contextmanager
 def _terminate_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM and SIGHUP take everything down, too, and leave no daemon behind."""
-    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+    """Handle SIGTERM and SIGHUP as Ctrl-C during the block, so that no daemon is left running."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
 

@@ -1,4 +1,4 @@
-"""The steps of the demo: each one acts on the forwarder, waits for the effect, and prints the result."""
+"""The steps of the demo. Each step changes something, waits for the effect, and prints the result."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ _FAILURES_BETWEEN_PAGES = 8
 _FAILURES_WHILE_DISABLED = 5
 _BURST_FAILURES, _ARRIVED_BEFORE_KILL, _FAILURES_AFTER_KILL = 48, 12, 12
 _DISABLED_SECONDS = 1.5
-_IDLE_SECONDS = 0.8  # longer than the longest interval between two readings
+_IDLE_SECONDS = 0.8  # longer than the longest interval between two polls
 _WORKFLOWS = (BUSY_WORKFLOW, *VARIANT_WORKFLOWS.values())
 
 
@@ -23,12 +23,12 @@ def forward_existing_failures(environment: Environment) -> None:
     environment.forwarder.start()
     seconds = environment.consumer.consume_until(environment.has_everything_arrived, "the arrival of all failures")
     output.result(
-        f"{len(workload.failed)} events, {seconds:.1f} s after the start. What runs or succeeded stays there."
+        f"{len(workload.failed)} events, {seconds:.1f} s after the start. Other executions are not published."
     )
 
 
 def shift_pages(environment: Environment, long_running_id: str) -> None:
-    """Each time a further page is asked for, one more execution has failed: everything moves down by one."""
+    """Fail one more execution before each further page, so that all others move down by one."""
     workload, output, logs = environment.workload, environment.output, environment.logs
     output.step(
         f"Pages shift while they are read: {_FAILURES_BETWEEN_PAGES} more fail in between. A long run fails, too."
@@ -56,13 +56,13 @@ def disable_and_enable(environment: Environment) -> None:
     output.edit("forwarder.toml", "enabled = true", "enabled = false")
     environment.forwarder.set_enabled(enabled=False)
     consumer.consume_until(lambda: logs.idle_seconds > _IDLE_SECONDS, "the end of polling")
-    asked = logs.requests
+    requests = logs.requests
     for number in range(_FAILURES_WHILE_DISABLED):
         workload.fail(_WORKFLOWS[number % len(_WORKFLOWS)])
     arrived = consumer.consume_for(_DISABLED_SECONDS)
-    asked = logs.requests - asked
-    if arrived or asked:
-        raise DemoError(f"switched off, the daemon sent {arrived} events and asked the logs API {asked} times")
+    requests = logs.requests - requests
+    if arrived or requests:
+        raise DemoError(f"while switched off, the daemon sent {arrived} events and {requests} requests to the logs API")
     output.result(f"{_DISABLED_SECONDS} s: 0 events, 0 requests to the logs API.")
     output.step("Switched on again.")
     output.edit("forwarder.toml", "enabled = false", "enabled = true")
@@ -72,10 +72,10 @@ def disable_and_enable(environment: Environment) -> None:
 
 
 def kill_during_burst(environment: Environment) -> frozenset[str]:
-    """The executions that may have been on their way when the daemon was killed."""
+    """Kill the daemon during a burst, and restart it. Return the executions that may have been in flight."""
     workload, output, consumer = environment.workload, environment.output, environment.consumer
     output.step(
-        f"{_BURST_FAILURES + _FAILURES_AFTER_KILL} fail at once; the daemon is killed among them and started again."
+        f"{_BURST_FAILURES + _FAILURES_AFTER_KILL} fail at once; the daemon is killed meanwhile and started again."
     )
     before = frozenset(workload.failed)
     for number in range(_BURST_FAILURES):

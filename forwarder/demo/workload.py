@@ -1,4 +1,4 @@
-"""What happens on Alloy's side in the demo, and the truth about it: what ran, and what failed."""
+"""The workload of the demo: it creates executions in the fake API, and records which of them failed."""
 
 import json
 import secrets
@@ -51,7 +51,7 @@ _MESSAGES = (
 
 @dataclass(slots=True)
 class Workload:
-    """Everything listed so far. `secret` is planted in each execution's data and must never leave it."""
+    """A generator of executions. `listed` and `failed` are the ids so far. `secret` is planted in each execution."""
 
     api: FakeAlloyApi
     listed: set[str] = field(default_factory=set)
@@ -64,7 +64,7 @@ class Workload:
     _messages: Iterator[str] = field(default_factory=lambda: cycle(_MESSAGES), init=False, repr=False)
 
     def create_history(self) -> str:
-        """A history for every workflow; the id of a run that has been going on for long, and will fail."""
+        """Create a history for every workflow. Return the id of a long-running execution that will fail later."""
         now = self.api.now()
         self._sample()
         for workflow, runs in ((BUSY_WORKFLOW, _BUSY_RUN_COUNT), (USER_WORKFLOW, 3)):
@@ -76,13 +76,13 @@ class Workload:
                 self._add(workflow, form, at=now - number * _BUSY_RUN_INTERVAL)
                 self._add(workflow, "success", at=now - number * _BUSY_RUN_INTERVAL)
             self._add(workflow, "running", at=now)
-        # A parent and its copy list the same execution: one failure, one event.
+        # A workflow and its copy list the same execution. One failure is one event.
         self._add(COPIED_WORKFLOW, "success", at=now)
         self._add(COPIED_WORKFLOW, next(self._failures), at=now, also=BUSY_WORKFLOW)
         return self._add(BUSY_WORKFLOW, "running", at=now - _LONG_RUN_DURATION)
 
     def fail(self, workflow: str, message: str = "") -> str:
-        """One more failed execution, at the top of its workflow, in one of the forms that say why; its id."""
+        """Add a failed execution with an error message at the top of a workflow. Return its id."""
         return self._add(workflow, next(self._failures_with_message), message=message)
 
     def fail_running(self, execution_id: str) -> None:
@@ -91,7 +91,7 @@ class Workload:
         self.api.update(execution_id, stoppedAt=stop, error=error)
 
     def _sample(self) -> None:
-        """The product page's own sample, a success: its workflow answers with that page byte for byte."""
+        """Add the successful execution of the product page's sample. Its workflow returns that sample byte for byte."""
         raw = product_page_record()
         record = json.loads(raw)
         self.listed.add(record["executionId"])
@@ -118,7 +118,7 @@ class Workload:
             payload=self._order(execution_id),
         )
         _set_message(record, message or next(self._messages))
-        # The truth first: the forwarder may be quicker than this thread.
+        # The ids are recorded first, because the forwarder may be faster than this thread.
         self.listed.add(execution_id)
         if outcome in FAILURES:
             self.failed.add(execution_id)
@@ -138,7 +138,7 @@ def clock() -> datetime:
 
 
 def _set_message(record: dict[str, Any], message: str) -> None:
-    """Put the message where the form of this failure has a place for one."""
+    """Set the message in each error of the record."""
     for holder in (record, *record["results"]):
         match holder.get("error"):
             case dict() as error:
@@ -148,7 +148,7 @@ def _set_message(record: dict[str, Any], message: str) -> None:
 
 
 def _new_id(variant: Variant) -> str:
-    """Like the documented ids of that variant."""
+    """Return an id in the documented format of that variant."""
     match VARIANTS.index(variant):
         case 0:
             return f"{secrets.token_hex(10)}-{secrets.token_hex(1)}"

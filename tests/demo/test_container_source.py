@@ -1,4 +1,4 @@
-"""The demo's source as a process, an emulated AWS that runs already, and a forwarder beside them: as in containers."""
+"""The demo's source runs as a process with an emulated AWS and a forwarder, as in the containers."""
 
 import subprocess
 import sys

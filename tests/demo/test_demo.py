@@ -1,4 +1,4 @@
-"""The demo is the newcomer's proof, so it is proved itself: played whole, and its numbers doubted."""
+"""The demo runs to its end, and its report finds each mismatch of the numbers."""
 
 import io
 import json
@@ -26,7 +26,7 @@ AGREES = Report(
 )
 
 
-def test_the_demo_ends_well_and_every_event_of_it_is_as_the_schema_says() -> None:
+def test_demo_succeeds_and_its_events_match_the_schema() -> None:
     shown = io.StringIO()
     with start_environment(ConsoleOutput(Console(file=shown, width=120), workflow_width=20)) as environment:
         assert run_scenario(environment, keep=False) == 0, shown.getvalue()
@@ -36,7 +36,7 @@ def test_the_demo_ends_well_and_every_event_of_it_is_as_the_schema_says() -> Non
     assert [error.message for detail in details for error in validator.iter_errors(detail)] == []
 
 
-def test_numbers_that_agree_are_left_alone() -> None:
+def test_report_without_mismatch_is_empty() -> None:
     assert AGREES.mismatches() == []
 
 
@@ -49,7 +49,7 @@ def test_numbers_that_agree_are_left_alone() -> None:
         replace(AGREES, counters=Counters(recorded=2, pending=1, sent=1, dead=0)),
         replace(AGREES, leaked=1),
     ],
-    ids=["lost", "invented", "twice without a kill", "still owed", "leaked"],
+    ids=["lost", "invented", "twice without a kill", "still pending", "leaked"],
 )
-def test_numbers_that_do_not_agree_are_told(wrong: Report) -> None:
+def test_report_with_mismatch_names_it(wrong: Report) -> None:
     assert wrong.mismatches()
