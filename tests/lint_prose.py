@@ -20,7 +20,7 @@ CHECKED = ("forwarder", "tests", "infra", "docs", ".ci", "Makefile", "pyproject.
 PENDING = (
     *("CHANGELOG.md", "README.md", "docs", "infra"),
     *("forwarder/alloy", "forwarder/aws", "forwarder/cli", "forwarder/delivery", "forwarder/event"),
-    *("forwarder/intake", "forwarder/ledger", "forwarder/settings", "forwarder/vault", "forwarder/web"),
+    *("forwarder/intake", "forwarder/settings", "forwarder/vault", "forwarder/web"),
     *("tests/alloy", "tests/aws", "tests/benchmarks", "tests/browser", "tests/delivery", "tests/e2e", "tests/fakes"),
     *("tests/faults", "tests/fuzz", "tests/infra", "tests/intake", "tests/ledger", "tests/reality", "tests/settings"),
     *("tests/test_heartbeat.py", "tests/vault", "tests/web"),

@@ -1,4 +1,7 @@
-"""The only state: what was seen, is owed, was sent, and died. `open_ledger` finds the kind that the settings name."""
+"""The ledger: the only persistent state. It holds feeds, pending entries, sent entries and dead letters.
+
+`open_ledger` opens the store that the settings name.
+"""
 
 from pathlib import Path
 
@@ -54,11 +57,15 @@ __all__ = [
 
 
 def ledger_file(config_source: ConfigSource, settings: LocalSettings) -> Path:
+    """Return the path of the ledger that `ledger.url` names."""
     return config_source.path(settings.ledger.url.removeprefix("sqlite:///"))
 
 
 def open_ledger(
     config_source: ConfigSource, settings: LocalSettings, *, create: bool = False, lock: RunningLock | None = None
 ) -> SqliteLedger:
-    """`lock` is given by the process that runs on the ledger; it keeps the lock as long as the ledger is open."""
+    """Return the ledger of the settings, not yet open.
+
+    A process that runs the loops passes its `lock`, and has to hold it while the ledger is open. A command passes none.
+    """
     return SqliteLedger(ledger_file(config_source, settings), create=create, lock=lock)

@@ -1,4 +1,4 @@
-"""What goes into a ledger and comes out of it, whatever keeps it. Frozen values without I/O."""
+"""The values that a ledger accepts and returns, with any store. They are frozen and do no I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +10,21 @@ from forwarder.model import Checkpoint, Entry, Feed, Token
 
 @dataclass(frozen=True, slots=True)
 class Sent:
+    """A settlement: the bus accepted the entry."""
+
     token: Token
     event_id: str
 
 
 MAX_POSTPONEMENT = timedelta(minutes=2)
+"""The longest time for which a settlement may postpone an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Still pending, not before `due_at`, which is at most MAX_POSTPONEMENT from now.
+    """A settlement: the entry is still pending, and is due at `due_at`, at most MAX_POSTPONEMENT from now.
 
-    An unclassified attempt counts towards giving up.
+    `unclassified_attempt` marks an undocumented error code. After too many of them, the entry is dead-lettered.
     """
 
     token: Token
@@ -31,11 +34,13 @@ class Postponed:
 
 
 UNDECODABLE = "Undecodable"
-"""The code of an entry of whose detail no event can be made any more."""
+"""The code of a dead letter whose stored detail cannot be decoded into an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
+    """A settlement: the entry is a dead letter."""
+
     token: Token
     code: str
     reason: str
@@ -46,6 +51,8 @@ Settlement = Sent | Postponed | Dead
 
 @dataclass(frozen=True, slots=True)
 class Counters:
+    """The numbers of executions by state, since the ledger was created."""
+
     recorded: int = 0
     pending: int = 0
     sent: int = 0
@@ -66,10 +73,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`attempt_count` counts all its attempts, and `attempts` are the first and the last of them, oldest first.
+    """A dead letter. `attempt_count` counts all attempts. `attempts` are the first and the last ones, oldest first.
 
-    An attempt is one whose outcome the bus told of this entry, or nobody told. A request that was refused as a whole,
-    or never arrived, is no attempt of an entry.
+    An attempt is a request with an outcome for this entry, or with an unknown outcome. A request that was refused as a
+    whole, or did not arrive, is not an attempt of its entries.
     """
 
     entry: Entry
@@ -82,13 +89,13 @@ class DeadLetter:
 
     @property
     def omitted_attempts(self) -> int:
-        """Attempts between the first and the last ones, of which neither code nor time is kept."""
+        """Return the number of attempts between the first and the last ones. Their codes and times are not stored."""
         return self.attempt_count - len(self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry whose payload is stored. `result` is the event's id where it was sent, and the code where it is dead."""
+    """An entry whose payload is stored. `result` is the event id of a sent entry, or the code of a dead letter."""
 
     entry: Entry
     state: Literal["pending", "sent", "dead"]
@@ -102,7 +109,7 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class MinuteCounts:
-    """How many executions were recorded, and events sent, in the minute that begins at `at`."""
+    """The numbers of recorded executions and sent events in the minute that begins at `at`."""
 
     at: datetime
     recorded: int
@@ -111,9 +118,9 @@ class MinuteCounts:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """From the stop of an execution to the acceptance of its event: half came sooner than `p50`, 95 of 100 than `p95`.
+    """The percentiles of the time from an execution's stop to the acceptance of its event.
 
-    Within 5 %. Replays do not count.
+    They are exact within 5 %. Replays do not count.
     """
 
     p50: timedelta
@@ -122,7 +129,7 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The minutes of the last day in which there was something, oldest first, and the lag of the last hour."""
+    """The minutes of the last day that have any traffic, oldest first, and the lag of the last hour."""
 
     minutes: Sequence[MinuteCounts]
     lag: Lag | None
@@ -130,7 +137,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class TimeWindow:
-    """Executions that stopped from `start` to before `end`, of one workflow or of all."""
+    """A range of executions: those of one workflow or of all that stopped at or after `start` and before `end`."""
 
     start: datetime
     end: datetime
@@ -139,7 +146,10 @@ class TimeWindow:
 
 @dataclass(frozen=True, slots=True)
 class ReplayCounts:
-    """What was sent of a window: `available` can be sent again, `expired` cannot, by workflow."""
+    """The numbers of sent events in a time window.
+
+    `available` events can be sent again. `expired` counts the others by workflow.
+    """
 
     available: int
     expired: Mapping[str, int]
@@ -147,7 +157,7 @@ class ReplayCounts:
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """How the last poll of a feed ended; `error` is empty where it was complete."""
+    """The result of the last poll of a feed. `error` is empty if the poll was complete."""
 
     at: datetime
     error: str = ""
@@ -162,7 +172,7 @@ class FeedStatus:
 
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
-    """What a running daemon leaves for others to read: who it is, and the state of its components."""
+    """The status that a running daemon saves for commands: its process id and the states of its components."""
 
     at: datetime
     pid: int

@@ -25,7 +25,10 @@ from forwarder.model import Checkpoint, ClaimedEntry, Entry, Feed, Token
 
 
 class Ledger(Protocol):
-    """All operations raise LedgerError if the store cannot be read or written. A write is durable when it returns."""
+    """A store of the ledger's state.
+
+    All operations raise LedgerError if the store cannot be read or written. A write is durable when it returns.
+    """
 
     async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
         """Add feeds with their first checkpoints, and save when they were discovered. Known feeds are unchanged.
@@ -68,7 +71,7 @@ class Ledger(Protocol):
         """End claims without settling: the entries are pending as before."""
 
     async def next_due(self) -> datetime | None:
-        """Return when the earliest pending entry that this process may claim is due, or None if there is none."""
+        """Return when the earliest pending entry that this process may claim is due, or None without such an entry."""
 
     async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
         """Settle claimed entries with what `bus` answered, and return the number of this settlement.
@@ -90,7 +93,7 @@ class Ledger(Protocol):
         """Make entries pending again that a missing bus accepted since it was last verified. Return how many."""
 
     async def oldest_pending(self) -> datetime | None:
-        """Return when the oldest pending entry was recorded, or None if there is none."""
+        """Return when the oldest pending entry was recorded, or None if no entry is pending."""
 
     async def counters(self) -> Counters:
         """Return how many executions were recorded, and what became of them."""

@@ -1,4 +1,4 @@
-"""Opening of a damaged ledger: a copy of it, as long as its header says, and checked by the form of its tables."""
+"""The opening of a damaged ledger: a copy of it, as long as its header says, and checked by the form of its tables."""
 
 import shutil
 import sqlite3

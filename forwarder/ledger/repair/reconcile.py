@@ -1,4 +1,4 @@
-"""Making the recovered rows consistent: in doubt, an execution is sent twice rather than never."""
+"""The repair of inconsistent rows after a recovery. In doubt, an execution is sent twice rather than never."""
 
 import sqlite3
 from dataclasses import asdict

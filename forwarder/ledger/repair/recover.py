@@ -52,7 +52,7 @@ def recover(file: Path) -> RecoveryResult:
         result = RecoveryResult() if not file.exists() and fresh.exists() else _recover_into(file, fresh, copy)
         result.damaged_copy = _swap(file, fresh)
     except OSError as error:
-        hint = "make room on its disk, and its folder writable: a recovery needs twice the ledger's size"
+        hint = "free space on its disk, and make its folder writable: a recovery needs twice the ledger's size"
         raise LedgerUnavailable(f"the ledger {file} cannot be recovered now: {error.strerror}", hint=hint) from None
     return result
 

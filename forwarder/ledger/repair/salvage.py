@@ -1,4 +1,4 @@
-"""Reading of a table around its damage, in the order of its key, which every large table has."""
+"""The reading of a table around its damage, in the order of its key. Every large table has a key."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ class _Table:
         return rows
 
     def _after(self, rows: Sequence[Row], start: int) -> int | None:
-        """Return the smallest key after the rows, or None if there is none."""
+        """Return the smallest key after the rows, or None after the largest possible key."""
         last = rows[-1][self._key_column] if rows else start - 1
         return None if last >= MAX_KEY else last + 1
 

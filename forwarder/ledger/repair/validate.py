@@ -22,7 +22,7 @@ class TableRules:
     """The columns of one table, their types, and the values that the ledger writes into them."""
 
     def __init__(self, db: sqlite3.Connection, table: str) -> None:
-        """`db` is an undamaged ledger."""
+        """Read the columns of a table from `db`, an undamaged ledger."""
         self._table = table
         info = db.execute(f"PRAGMA table_info({table})").fetchall()
         self.columns = [name for _, name, *_ in info]

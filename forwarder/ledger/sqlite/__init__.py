@@ -24,4 +24,4 @@ class SqliteLedger(
     QueryStore,
     CounterStore,
 ):
-    """Implements the protocol `Ledger`."""
+    """The ledger in a SQLite file. It implements the protocol `Ledger`."""

@@ -1,4 +1,4 @@
-"""Errors of disks and file systems: what SQLite and the system report, as errors of the ledger with a hint."""
+"""The errors of disks and file systems: errors of SQLite and of the system, as errors of the ledger with a hint."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from forwarder.errors import LedgerError, LedgerUnavailable
 
 RECOVERY_HINT = "restore it from a backup, or rescue what can be read: `forwarder ledger repair`"
 
-FREE_SPACE_HINT = "make room on its disk: `df` shows the free space, `df -i` the free inodes"
+FREE_SPACE_HINT = "free space on its disk: `df` shows the free space, `df -i` the free inodes"
 
 LOCAL_DISK_HINT = (
     "put the ledger on a local disk (`ledger.url`): network shares and shared folders of a virtual machine often lack"
@@ -19,7 +19,7 @@ LOCAL_DISK_HINT = (
 
 HINT_BY_ERRNO = {
     errno.ENOSPC: FREE_SPACE_HINT,
-    errno.EDQUOT: "raise this user's disk quota, or make room in it",
+    errno.EDQUOT: "raise this user's disk quota, or free space in it",
     errno.EROFS: "check its disk, and mount it writable",
     errno.EMFILE: "raise the limit of open files: LimitNOFILE of the unit, or `ulimit -n`",
     errno.ENFILE: "raise the system's limit of open files: sysctl fs.file-max",
@@ -29,8 +29,8 @@ HINT_BY_ERRNO = {
 }
 
 FILE_IN_USE_HINT = (
-    "another process holds it, such as a backup or a database browser: end that, or wait; if none does, put the ledger"
-    " on a local disk (`ledger.url`), since not every network share has locks"
+    "another process locks it, such as a backup or a database browser: end it, or wait; otherwise put the ledger on a"
+    " local disk (`ledger.url`), since not every network share has locks"
 )
 
 UNSUPPORTED_FILE_SYSTEM_CODES = {
@@ -42,15 +42,16 @@ UNSUPPORTED_FILE_SYSTEM_CODES = {
     sqlite3.SQLITE_IOERR_RDLOCK,
     sqlite3.SQLITE_IOERR_UNLOCK,
 }
-"""Errors of file systems without what a write-ahead log needs: https://sqlite.org/wal.html, "Overview"."""
+"""The errors of file systems that do not support a write-ahead log: https://sqlite.org/wal.html, "Overview"."""
 
 
 def hint_for(error: OSError, otherwise: str) -> str:
+    """Return the hint for an error number, or `otherwise` for an unknown one."""
     return HINT_BY_ERRNO.get(error.errno or 0, otherwise)
 
 
 def translate_error(error: sqlite3.Error, file: Path) -> LedgerError:
-    """Return what SQLite reports as an error of the ledger: LedgerUnavailable if it may pass without help."""
+    """Return an error of SQLite as an error of the ledger: LedgerUnavailable if it may be temporary."""
     extended = getattr(error, "sqlite_errorcode", None) or 0
     code = extended & 0xFF
     hint = {
@@ -58,12 +59,12 @@ def translate_error(error: sqlite3.Error, file: Path) -> LedgerError:
         sqlite3.SQLITE_READONLY: atomicfile.write_hint(*(Path(f"{file}{ending}") for ending in ("", "-wal", "-shm"))),
         sqlite3.SQLITE_CANTOPEN: atomicfile.write_hint(file),
         sqlite3.SQLITE_BUSY: FILE_IN_USE_HINT,
-        sqlite3.SQLITE_IOERR: "look at its disk",
+        sqlite3.SQLITE_IOERR: "check its disk",
     }.get(code)
     if extended in UNSUPPORTED_FILE_SYSTEM_CODES:
         hint = LOCAL_DISK_HINT
     if hint:
-        # SQLite names the same cause for a folder that it may not read, a full disk, and a process without descriptors.
+        # SQLite reports the same error for a folder without permission, a full disk, and a process without descriptors.
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
             hint = _hint_for_folder(file.parent) or hint
         return LedgerUnavailable(f"the ledger {file} cannot be written now: {error}", hint=hint)
@@ -73,7 +74,7 @@ def translate_error(error: sqlite3.Error, file: Path) -> LedgerError:
 
 
 def _hint_for_folder(folder: Path) -> str:
-    """Return the hint for what is wrong with a folder, as far as it can be seen; empty if nothing can."""
+    """Return the hint for a fault of a folder, or an empty text if no fault is visible."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Claiming of pending entries that are due. A claim is this process's own and is not stored."""
+"""The claiming of pending entries that are due. A claim belongs to this process and is not stored."""
 
 import asyncio
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""How nouns stand in the tables."""
+"""The encoding of ids, times and checkpoints in the tables."""
 
 import hashlib
 import struct
@@ -17,7 +17,7 @@ Row = tuple[int | None, int | None, int | None, int | None, bytes | None]
 
 
 def digest(execution_id: str) -> tuple[int, int]:
-    """The key of an id, and its fingerprint: 64 and 48 bits of one digest."""
+    """Return the key of an id and its fingerprint: 64 and 48 bits of one digest."""
     key, rest = _halves(hashlib.blake2b(execution_id.encode(errors="surrogatepass"), digest_size=16).digest())
     return key, rest >> 16
 

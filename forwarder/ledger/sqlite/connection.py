@@ -1,4 +1,4 @@
-"""Opening of a ledger file: it is created or migrated if allowed, and checked before anything uses it."""
+"""The opening of a ledger file: it is created or migrated if allowed, and checked before anything uses it."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""The SQLite library that this Python is linked with: what the ledger needs of it."""
+"""The requirements for the SQLite library that this Python is linked with."""
 
 import sqlite3
 from contextlib import closing
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from forwarder.errors import LedgerError
 
 MIN_VERSION = (3, 33, 0)
-"""The first version with UPDATE … FROM and the name sqlite_schema: https://sqlite.org/releaselog/3_33_0.html. Later
-features are not used: neither RETURNING nor an upsert without its conflict target, which came with 3.35."""
+"""The first version with UPDATE … FROM and the name sqlite_schema: https://sqlite.org/releaselog/3_33_0.html.
+
+Later features are not used, such as RETURNING, or an upsert without a conflict target (both 3.35).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`threadsafety` is that of PEP 249: 0 if the library may be used by one thread only."""
+    """A SQLite library. `threadsafety` is the value of PEP 249: 0 if only one thread may use the library."""
 
     version: tuple[int, ...]
     threadsafety: int
@@ -33,7 +35,7 @@ def linked_engine() -> Engine:
 
 
 def require_supported(engine: Engine) -> None:
-    """Raise LedgerError if the ledger cannot work with this library: nothing may be sent that cannot be settled."""
+    """Raise LedgerError if the ledger cannot work with this library. No event may be sent that cannot be settled."""
     hint = (
         f"use a Python that is linked with SQLite {_dotted(MIN_VERSION)} or later: that of the container image, of uv"
         " or of pyenv; `python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'` prints the version"

@@ -1,4 +1,4 @@
-"""Recording of failed executions as pending entries, once per execution id."""
+"""The recording of failed executions as pending entries, once per execution id."""
 
 import asyncio
 from collections.abc import Collection, Sequence

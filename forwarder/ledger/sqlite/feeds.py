@@ -1,4 +1,4 @@
-"""Feeds and their checkpoints, the discovery of feeds, and the switch."""
+"""The feeds and their checkpoints, the discovery of feeds, and the switch."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,8 +1,8 @@
-"""Detection of a ledger whose files are removed, moved, replaced or truncated while a process works on them.
+"""The detection of ledger files that are removed, moved, replaced or truncated while a process uses them.
 
-SQLite keeps working on an unlinked file, so nothing else would notice: every commit succeeds and is lost at the end.
-A check costs a few system calls and writes nothing. It runs on the thread that owns the connection, between
-transactions, so a checkpoint of its own is never half done meanwhile.
+SQLite continues to work on an unlinked file: every commit succeeds, and is lost when the process ends. A check costs a
+few system calls and writes nothing. It runs on the thread that owns the connection, between transactions, so it never
+runs during a checkpoint of this process.
 """
 
 import contextlib
@@ -15,32 +15,35 @@ from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger.sqlite.causes import hint_for
 
 ENDINGS = {"": "the ledger", "-wal": "the ledger's write-ahead log", "-shm": "the ledger's shared memory"}
-"""The files of a ledger: each ending, and how a message names the file."""
+"""The files of a ledger: their endings, and their names in messages."""
 
 HEADER_BYTES = 100
 MAGIC = b"SQLite format 3\0"
 
 WAL_HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
-"""Sizes in the write-ahead log: https://sqlite.org/walformat.html, sections 2.1 and 2.2."""
+"""The sizes in the write-ahead log: https://sqlite.org/walformat.html, sections 2.1 and 2.2."""
 
 SHM_HEADER_BYTES, LAST_FRAME, COPIED = 136, slice(16, 20), slice(96, 100)
-"""The header of the shared memory, in the machine's byte order, and two numbers in it: the last frame of the log, and
-the last that a checkpoint has copied: https://sqlite.org/walformat.html, section 2.3."""
+"""The size of the shared memory's header, and the positions of two numbers in it, in the machine's byte order.
+
+The numbers are the last frame of the log, and the last frame that a checkpoint has copied:
+https://sqlite.org/walformat.html, section 2.3.
+"""
 
 MAX_SHORT_CHECKS = 2
-"""Checks in a row that may find the file short: another process may be in the middle of a checkpoint."""
+"""The number of consecutive checks that may find a short file. Another process may be running a checkpoint."""
 
 
 class FileIdentity:
-    """The files of one open connection. They are those that the paths name when it is made.
+    """The identity of the files that one connection has opened.
 
-    It keeps a descriptor of each file, and closes them only after the connection: closing any descriptor of a file
-    releases the locks that this process holds on it (https://sqlite.org/howtocorrupt.html, section 2.2).
+    It keeps a descriptor of each file until the connection is closed, because closing any descriptor of a file releases
+    the locks of this process on it (https://sqlite.org/howtocorrupt.html, section 2.2).
     """
 
     def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
-        """Raises LedgerError."""
+        """Open the files that the paths name now. Raise LedgerError if they cannot be opened."""
         self.file = file
         self._descriptors: dict[str, int] = {}
         self._change_counter = self._short_checks = 0
@@ -60,12 +63,12 @@ class FileIdentity:
         return [status.st_ino for status in self._statuses.values()]
 
     def close(self) -> None:
-        """Close the descriptors. The connection is closed before."""
+        """Close the descriptors. The connection has to be closed before."""
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
 
     def check(self) -> None:
-        """Raise LedgerError if a path does not name the open file any more, or the file lost some of its content."""
+        """Raise LedgerError if a path no longer names the open file, or if the file has lost content."""
         try:
             self._check_identity()
             self._check_size()
@@ -74,23 +77,23 @@ class FileIdentity:
             raise _unavailable_error(self.file, error) from None
 
     def is_safe_to_access(self) -> bool:
-        """Return whether SQLite can use its shared memory: a mapping beyond the end of a file kills the process."""
+        """Return whether SQLite can use its shared memory. Access beyond the end of the file kills the process."""
         shared = self._descriptors.get("-shm")
         return shared is None or os.fstat(shared).st_size >= self._statuses["-shm"].st_size
 
     def is_unlinked(self) -> bool:
-        """Return whether the database exists only as long as this process keeps it open."""
+        """Return whether the database was removed and exists only while this process keeps it open."""
         descriptor = self._descriptors.get("")
         return descriptor is not None and not os.fstat(descriptor).st_nlink and not os.path.lexists(self.file)
 
     def restore(self, connection: sqlite3.Connection) -> None:
-        """Write an unlinked ledger back to its path. Raises OSError, sqlite3.Error."""
+        """Write an unlinked ledger back to its path. Raise OSError or sqlite3.Error if this fails."""
         temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
             with contextlib.closing(sqlite3.connect(temporary)) as target:
                 connection.backup(target)
-            for ending in ("-wal", "-shm"):  # the copy holds all of the log, which would be read into it once more
+            for ending in ("-wal", "-shm"):  # the copy contains the log, and SQLite would apply it a second time
                 Path(f"{self.file}{ending}").unlink(missing_ok=True)
             os.link(temporary, self.file)  # unlike a rename, it replaces nothing
         finally:
@@ -133,7 +136,7 @@ class FileIdentity:
         self._check_wal(page_bytes)
 
     def _check_wal(self, page_bytes: int) -> None:
-        """Raise LedgerError if the write-ahead log is shorter than the commits in it that are nowhere else."""
+        """Raise LedgerError if the write-ahead log is too short for the commits that no checkpoint has copied."""
         if "-wal" not in self._descriptors or "-shm" not in self._descriptors:
             return
         index = os.pread(self._descriptors["-shm"], SHM_HEADER_BYTES, 0)
@@ -157,9 +160,9 @@ class FileIdentity:
         )
 
     def _recovery_hint(self, ending: str) -> str:
-        """Return how the content is brought back while this process holds it open."""
+        """Return a hint that recovers the content while this process keeps it open."""
         if os.fstat(self._descriptors[ending]).st_nlink:
-            return f"move it back to {self.file}{ending}, with the files beside it that begin with the same name"
+            return f"move it back to {self.file}{ending}, with the neighbouring files that begin with the same name"
         if os.path.lexists(f"{self.file}{ending}"):
             copy = f"/proc/{os.getpid()}/fd/{self._descriptors[ending]}"
             return f"the one in use is readable as {copy} until the forwarder stops: keep a copy, then restart it"

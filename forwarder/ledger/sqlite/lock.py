@@ -1,4 +1,4 @@
-"""One running process a ledger."""
+"""The lock that allows one running process per ledger."""
 
 import contextlib
 import fcntl
@@ -15,14 +15,16 @@ from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable
 from forwarder.ledger.sqlite.causes import LOCAL_DISK_HINT, hint_for
 
 MAX_LOCK_ATTEMPTS, LOCK_RETRY_SECONDS = 10, 0.05
+"""The number of attempts to acquire a lock, and the time between them."""
 
 LEDGER_CREATED_LINE = "its ledger was made"
+"""The line of the lock file that records that the ledger was created completely."""
 
 INODES_PREFIX = "inodes "
-"""The line of the lock that names the files in use: a path may name another file meanwhile."""
+"""The start of the line that identifies the files in use. Their paths may name other files later."""
 
 PROBLEM_LINE = "its ledger cannot be used:"
-"""The line of the lock before the message and the hint that say why."""
+"""The line before the message and the hint of the error for which the process cannot use its ledger."""
 
 
 def lock_file(ledger: Path) -> Path:
@@ -47,14 +49,14 @@ def is_running(ledger: Path) -> bool:
 
 
 def _locks_unsupported_error(file: Path, error: OSError) -> LedgerError:
-    """Two processes on one ledger would send everything twice, so nothing is done without a lock."""
+    """Return the error for a file system without locks. Without a lock, two processes could send every event twice."""
     return LedgerError(f"the lock {file} cannot be acquired: {error.strerror}", hint=LOCAL_DISK_HINT)
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Return whether this process has the lock now. `is_running` of another holds it for a moment only.
+    """Acquire the lock, and return whether this succeeded. Raise OSError if the file system has no locks.
 
-    Raise OSError if the file system has no locks.
+    It retries, because `is_running` in another process holds the lock for a moment.
     """
     for _ in range(MAX_LOCK_ATTEMPTS):
         try:
@@ -67,9 +69,9 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def require_same_files(ledger: Path) -> None:
-    """Raise LedgerError if a forwarder runs on other files than those that the paths name now, or cannot use its files.
+    """Raise LedgerError if a running forwarder uses other files than the paths name now, or cannot use its files.
 
-    A command that opened them would read a ledger that nobody writes, or write beside the one that runs.
+    Otherwise, a command would read a ledger that is not in use, or write to it.
     """
     if not is_running(ledger):
         return
@@ -88,7 +90,7 @@ def require_same_files(ledger: Path) -> None:
 
 
 def require_ledger(ledger: Path) -> None:
-    """Raise LedgerError if there was a ledger and there is none now."""
+    """Raise LedgerError if a ledger was created before and does not exist now."""
     require_same_files(ledger)
     if was_created(ledger) and not ledger.exists():
         raise _missing_error(ledger)
@@ -102,7 +104,7 @@ def require_writable(ledger: Path) -> None:
 
 
 def was_created(ledger: Path) -> bool | None:
-    """Return whether a process made the ledger completely, or None if no process has started on it."""
+    """Return whether a process created the ledger completely, or None if no process has started on it."""
     try:
         return LEDGER_CREATED_LINE in lock_file(ledger).read_text(errors="replace")
     except OSError:
@@ -110,10 +112,10 @@ def was_created(ledger: Path) -> bool | None:
 
 
 class RunningLock:
-    """Held by `run` and `once`. The system lets go of it when the process ends, however it ends."""
+    """The lock that `run` and `once` hold. The system releases it when the process ends, even after a crash."""
 
     def __init__(self, ledger: Path, *, must_exist: bool = True) -> None:
-        """`must_exist` is whether a ledger that was there has to be there still."""
+        """Prepare the lock of a ledger. With `must_exist`, a ledger that was created before has to exist."""
         self.file = lock_file(ledger)
         self.ledger_created = False
         self._ledger = ledger
@@ -123,32 +125,32 @@ class RunningLock:
         self._problem: LedgerError | None = None
 
     def __enter__(self) -> Self:
-        """Raises LedgerLocked, which names the process that holds it, and LedgerError where the ledger was lost."""
+        """Acquire the lock. Raise LedgerLocked if another process holds it, or LedgerError if the ledger was lost."""
         self._descriptor = self._acquire()
         self._require_ledger(self._descriptor)
         return self
 
     def save_created(self, inodes: Sequence[int] = ()) -> None:
-        """Write that there is a ledger, so that its loss is noticed, and the inodes of its files."""
+        """Record that the ledger was created, so that its loss is detected, and the inodes of its files."""
         self.ledger_created, self._inodes = True, inodes
         self._write()
 
     def save_problem(self, problem: LedgerError | None) -> None:
-        """Write why this process cannot use the ledger, for commands that would open it; None if it can."""
+        """Record the problem for which this process cannot use the ledger, or None. Commands report it."""
         if (problem and problem.message) != (self._problem and self._problem.message):
             self._problem = problem
             self._write()
 
     def ensure_held(self) -> None:
-        """Acquire the lock again if its file was removed or replaced: another process could start beside this one.
+        """Acquire the lock again if its file was removed or replaced, because another process could start.
 
-        Raises LedgerError if it cannot, LedgerLocked if another process was faster.
+        Raise LedgerError if this is not possible, or LedgerLocked if another process was faster.
         """
         if self._descriptor is None:
             return
         opened = os.fstat(self._descriptor)
         with contextlib.suppress(OSError):
-            named = os.stat(self.file)  # noqa: PTH116  # a Path would cost as much again, before each transaction
+            named = os.stat(self.file)  # noqa: PTH116  # Path.stat takes twice as long, and this runs per transaction
             if (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino):
                 return
         descriptor = self._acquire()
@@ -181,7 +183,7 @@ class RunningLock:
         return descriptor
 
     def _require_ledger(self, descriptor: int) -> None:
-        """A ledger that was there and is gone would be begun anew, and send again what it had sent."""
+        """Raise LedgerError if the ledger is lost. A new ledger would send all events of the old one again."""
         self.ledger_created = LEDGER_CREATED_LINE.encode() in os.pread(descriptor, 200, 0)
         if self.ledger_created and self._must_exist and not self._ledger.exists():
             self.__exit__(None, None, None)
@@ -198,7 +200,7 @@ class RunningLock:
             lines.append(INODES_PREFIX + " ".join(map(str, self._inodes)))
         if self._problem is not None:
             lines += [PROBLEM_LINE, self._problem.message, self._problem.hint]
-        # With a full disk the lock holds all the same, and what is written in it is for people.
+        # The lock holds without its content too, for example on a full disk.
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
@@ -214,5 +216,5 @@ class RunningLock:
 def _missing_error(ledger: Path) -> LedgerError:
     return LedgerError(
         f"the ledger {ledger} is gone",
-        hint=f"bring it back; or remove {lock_file(ledger)} to begin a new one, which knows nothing of what was sent",
+        hint=f"restore it; or remove {lock_file(ledger)} to start a new one, which does not know the events sent so far",
     )

@@ -1,8 +1,8 @@
 """The stored form of payloads: each event detail is one compressed row.
 
 A row starts with the entry's own number, so that a damaged key cannot give an entry the payload of another. Each detail
-is compressed with a preset dictionary: it takes about as much room as a page compressed as a whole, and is read,
-replaced and deleted alone.
+is compressed with a preset dictionary. It takes about as much space as in a page that is compressed as a whole, but it
+is read, replaced and deleted alone.
 """
 
 import zlib
@@ -65,7 +65,7 @@ def insert(db: Connection, first: int, compressed: Sequence[bytes]) -> None:
 
 
 def body_of(db: Connection, entry: int) -> bytes | None:
-    """Return the stored row of an entry, or None if there is none."""
+    """Return the stored row of an entry, or None if it has no row."""
     # CAST: a damaged row may hold a value of another type.
     row = db.execute("SELECT CAST(body AS BLOB) FROM payloads WHERE entry = ?", (entry,)).fetchone()
     return None if row is None else row[0]

@@ -1,4 +1,4 @@
-"""Queries of single entries and of the traffic, for display, and the daemon's saved status."""
+"""The queries of single entries and of the traffic, for display, and the daemon's saved status."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

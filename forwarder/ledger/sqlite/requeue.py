@@ -1,4 +1,4 @@
-"""Buses that accepted events, their verification, and the requeue of events that a missing bus accepted.
+"""The buses that accepted events, their verification, and the requeue of events that a missing bus accepted.
 
 A bus that does not exist accepts events and drops them. An entry is unverified from its settlement until its bus is
 verified to exist later.

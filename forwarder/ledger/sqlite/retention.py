@@ -1,4 +1,4 @@
-"""Retention: payloads and ids that are old enough are deleted, a few at a time."""
+"""The retention of payloads and ids. Old ones are deleted, a few at a time."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ class RetentionStore(SqliteStore):
     def __init__(self, file: Path, *, create: bool = False, lock: RunningLock | None = None) -> None:
         super().__init__(file, create=create, lock=lock)
         self._after_key: int | None = BEFORE_ALL_KEYS
-        """Where the pass over the ids continues, or None between two passes."""
+        """The key at which the pass over the ids continues, or None between two passes."""
         self._passed_at: datetime | None = None
 
     async def apply_retention(self, *, now: datetime, id_retention: timedelta, payload_retention: timedelta) -> bool:

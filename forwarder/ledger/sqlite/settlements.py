@@ -1,4 +1,4 @@
-"""Settling of claimed entries: sent, postponed or dead."""
+"""The settling of claimed entries: sent, postponed or dead."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +25,7 @@ from forwarder.model import Token
 
 @dataclass(slots=True)
 class _Batch:
-    """Settlements that are committed together, of one bus. It is open until the ledger's thread starts on it."""
+    """A batch of settlements of one bus, for one commit. It is open until the ledger's thread starts on it."""
 
     bus: str
     now: datetime

@@ -20,7 +20,7 @@ class SqliteStore:
     """
 
     def __init__(self, file: Path, *, create: bool = False, lock: RunningLock | None = None) -> None:
-        """`lock` is held by the process that runs on the ledger, and None for a command beside it."""
+        """Prepare a store. `lock` is held by the process that runs on the ledger. A command beside it passes None."""
         self._traffic = UnsavedTraffic()
         self._writer = Writer(file, self._traffic, create=create, lock=lock)
         self._claimed: dict[Token, tuple[datetime, bool]] = {}

@@ -1,4 +1,4 @@
-"""Counts of the executions recorded and the events sent in each minute of the last day, and of the events' delay.
+"""The counts of recorded executions and sent events in each minute of the last day, and of the events' lag.
 
 They are only displayed, so they cost no commit: they are counted in memory, and saved with another write once their
 minute is over. The counts of the last minute are lost if the process is killed.
@@ -30,7 +30,7 @@ STEP_RATIO = 1.1
 
 @dataclass(slots=True)
 class _Counts:
-    """Counts by minute since 1970, and numbers of sent events by minute and step of their lag."""
+    """The counts by minute since 1970, and the numbers of sent events by minute and step of their lag."""
 
     recorded: Counter[int] = field(default_factory=Counter)
     sent: Counter[int] = field(default_factory=Counter)

@@ -48,13 +48,13 @@ class _Job:
 
 
 class Writer:
-    """Runs work on the connection of a ledger. Work that raises changes nothing and does not affect other work.
+    """A thread that works on the connection of a ledger. Work that raises changes nothing and affects no other work.
 
     Nothing is read or written while the files are not those that were opened: a commit would be lost.
     """
 
     def __init__(self, file: Path, traffic: UnsavedTraffic, *, create: bool, lock: RunningLock | None = None) -> None:
-        """`lock` is held by this process, or None for a command beside a running forwarder."""
+        """Prepare a writer. `lock` is held by this process, or None for a command beside a running forwarder."""
         self.file = file
         self._traffic = traffic
         self._create = create
