@@ -89,7 +89,7 @@ def test_shared_memory_that_is_refused_is_named(installation: Installation, tmp_
         assert done.code == 75, command
         assert LOCAL_DISK in done.err, command
     del installation.env["LD_PRELOAD"]
-    assert "was not completed when it was made" in installation.run_command("status").err
+    assert "was not completed when it was created" in installation.run_command("status").err
     assert installation.run_command("once").code == 0
 
 

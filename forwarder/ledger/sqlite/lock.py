@@ -216,5 +216,5 @@ class RunningLock:
 def _missing_error(ledger: Path) -> LedgerError:
     return LedgerError(
         f"the ledger {ledger} is gone",
-        hint=f"restore it; or remove {lock_file(ledger)} to start a new one, which does not know the events sent so far",
+        hint=f"restore it; or remove {lock_file(ledger)} to start a new one, which does not know what was sent",
     )
