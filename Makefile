@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup demo browser picture test test-all soak fuzz bench check lint types imports format lock clean
+.PHONY: help setup demo browser picture docs test test-all soak fuzz bench check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -34,6 +34,9 @@ browser:  ## install Chromium (Debian's, if none is installed) and axe-core for 
 picture: setup browser  ## update the README's picture of the page
 	$(BIN)/python -m pytest -n 0 --browser -m browser -k retries
 	cp build/screenshots/page.png tests/browser/page.png
+
+docs: setup  ## update the generated parts of docs/ from the code
+	$(BIN)/python -m tests.doc_generator
 
 test: setup  ## run the test suite
 	$(BIN)/python -m pytest $(ARGS)

@@ -79,6 +79,7 @@ def test_the_sdist_has_what_the_readme_speaks_of(distributions: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "Makefile", "infra/README.md", "infra/bus.yaml"} <= names
+    assert {"CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md", "docs/runbook.md"} <= names
     assert "tests/test_packaging.py" in names
     assert not [name for name in names if name.startswith((".venv", "dist")) or name.endswith(".pyc")]
 

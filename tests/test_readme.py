@@ -1,49 +1,86 @@
-"""The README describes what exists, and nothing else."""
+"""README and docs describe what exists, completely where they list it."""
 
 import re
 import tomllib
 from pathlib import Path
 
-from typer.main import get_command
+import pytest
 
-from forwarder.cli import app
+from forwarder import __version__
 from forwarder.settings.reference import table, template
+from tests.doc_generator import DOCS, blocks, generated, leaf_commands
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-MAX_LINES = 220
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "infra/README.md")),
+    *sorted(DOCS.glob("*.md")),
+]
+MAX_LINES = 120
+MAX_COLUMNS = 120
 MAX_PICTURE_BYTES = 200_000
+HEADINGS = ["Quick start", "Commands", "Settings", "Failure behaviour", "Web UI", "Architecture"]
+
+SETTINGS = (DOCS / "settings.md").read_text()
+COMMANDS = (DOCS / "commands.md").read_text()
 
 
-SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+@pytest.mark.parametrize("file", blocks())
+def test_generated_docs_are_up_to_date(file: str) -> None:
+    assert generated(file) == (DOCS / file).read_text(), "run `make docs`"
 
 
 def test_the_docs_have_the_table_of_all_settings_as_the_fields_define_it() -> None:
     assert table() in SETTINGS
 
 
-def test_every_link_of_the_readme_and_the_docs_leads_to_a_file() -> None:
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
-def test_the_readme_names_every_verb() -> None:
-    commands = {
-        f"{name} {inner}".strip()
-        for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]  # a group has them
-        for inner in getattr(command, "commands", {"": None})
-    }
-    named = set(
-        re.findall(
-            r"`((?:keys |dead-letters |ledger |web )?[a-z-]+)[^`]*`", README.split("## Commands")[1].split("## ")[0]
-        )
-    )
-    assert commands <= named
+def anchors(file: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_readme_can_be_read_in_one_go() -> None:
+@pytest.mark.parametrize("page", PAGES[2:], ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_the_docs_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:forwarder|tests|infra)/[\w./*-]+)`", page.read_text())
+    assert not [name for name in named if not list(ROOT.glob(name))]
+
+
+def test_the_docs_name_every_command() -> None:
+    assert set(leaf_commands()) == set(re.findall(r"^### (.+)$", COMMANDS, re.MULTILINE))
+
+
+def test_commands_of_the_readme_exist() -> None:
+    cells = README.split("## Commands")[1].split("## ")[0].split("|---|---|")[1]
+    named = re.findall(r"`((?:keys |dead-letters |ledger |web )?[a-z-]+)[^`]*`", cells)
+    assert len(named) >= 10
+    assert set(named) <= set(leaf_commands())
+
+
+def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= MAX_LINES
+    assert max(map(len, README.splitlines())) <= MAX_COLUMNS
+    assert re.findall(r"^## (.+)$", README, re.MULTILINE) == HEADINGS
+
+
+def test_the_docs_link_every_page() -> None:
+    linked = {
+        (page.parent / name).resolve() for page in PAGES for name in re.findall(r"\]\(([^)#:]+)", page.read_text())
+    }
+    assert {page.resolve() for page in PAGES if page.name != "README.md"} <= linked
+
+
+def test_example_events_have_this_version() -> None:
+    for text in (README, (DOCS / "events.md").read_text()):
+        assert f'"forwarder": {{"version": "{__version__}"' in text
 
 
 def test_the_file_that_init_makes_is_valid_once_the_bus_is_filled_in() -> None:
@@ -56,9 +93,9 @@ def test_every_commented_line_of_that_file_is_valid_too() -> None:
     assert set(tomllib.loads("\n".join(lines))) >= {"enabled", "source", "destination", "vault", "ledger", "web", "run"}
 
 
-def test_the_readme_names_every_exit_code() -> None:
-    codes = README.split("Exit codes:")[1].split("\n\n")[0]
-    assert {int(code) for code in re.findall(r"\b\d+\b", codes)} == {0, 1, 2, 69, 75, 77, 78}
+def test_the_docs_name_every_exit_code() -> None:
+    codes = COMMANDS.split("## Exit codes")[1].split("\n## ")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", codes, re.MULTILINE)} == {0, 1, 2, 69, 75, 77, 78}
 
 
 def test_the_picture_of_the_page_is_there_and_small() -> None:

@@ -1,4 +1,4 @@
-"""The README's table of failures names tests, and each of these tests causes that failure."""
+"""Each failure that docs/failure-behaviour.md lists is caused by a test. The README repeats some of the rows."""
 
 import ast
 from pathlib import Path
@@ -148,9 +148,21 @@ PROOFS = {
 """The rows of the table, keyed by their first cell, with the tests that prove them."""
 
 
+def table_rows(file: str, heading: str) -> dict[str, str]:
+    """Return the rows of the table under a heading: the second cell by the first."""
+    table = (ROOT / file).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    cells = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.startswith("|")]
+    return {first: second for _, first, second, *_ in cells[2:]}
+
+
 def rows() -> list[str]:
-    table = (ROOT / "README.md").read_text().split("## Failure behaviour")[1].split("\n## ")[0]
-    return [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")][2:]
+    return list(table_rows("docs/failure-behaviour.md", "Failures"))
+
+
+def test_readme_repeats_rows_of_the_table() -> None:
+    readme = table_rows("README.md", "Failure behaviour")
+    assert len(readme) == 5
+    assert readme.items() <= table_rows("docs/failure-behaviour.md", "Failures").items()
 
 
 def test_every_row_of_the_table_has_its_proof_and_every_proof_its_row() -> None:

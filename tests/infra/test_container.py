@@ -93,7 +93,7 @@ def test_the_base_image_can_be_pinned_by_digest() -> None:
     name, _, image = argument.partition("=")
     assert name == "PYTHON_IMAGE"
     assert image.startswith("python:3.")
-    assert "--build-arg PYTHON_IMAGE=" in (INFRA / "README.md").read_text()
+    assert "--build-arg PYTHON_IMAGE=" in (INFRA.parent / "docs" / "operations.md").read_text()
 
 
 def test_the_state_folder_suits_an_arbitrary_user_of_group_0() -> None:

@@ -1,4 +1,4 @@
-"""The recipes of infra/README.md, tried on real events: what the forwarder itself makes of failed executions."""
+"""The patterns of docs/cookbook.md, matched against real events of the forwarder."""
 
 import json
 import re
@@ -20,11 +20,11 @@ from tests.infra.templates import INFRA, template
 
 __all__ = ["vault_secrets"]
 
-README = (INFRA / "README.md").read_text()
+COOKBOOK = (INFRA.parent / "docs" / "cookbook.md").read_text()
 
 RECIPES = {
     heading: json.loads(pattern)
-    for heading, pattern in re.findall(r"^### (.+)\n(?:(?!^#|^```).*\n)*```json\n(.+)\n```", README, re.MULTILINE)
+    for heading, pattern in re.findall(r"^### (.+)\n(?:(?!^#|^```).*\n)*```json\n(.+)\n```", COOKBOOK, re.MULTILINE)
 }
 
 CHOSEN = {
@@ -33,8 +33,8 @@ CHOSEN = {
     "By block": {"block"},
     "By user": {"of-user"},
     "All but the noise": {"orders", "refund", "down", "block", "of-user", "slow"},
-    "What took long": {"slow"},
-    "New failures, not those sent again": {"orders", "refund", "down", "block", "of-user", "noise", "slow"},
+    "Long executions": {"slow"},
+    "New failures, without replays": {"orders", "refund", "down", "block", "of-user", "noise", "slow"},
 }
 """Of each recipe, the executions it must choose: all others it must leave."""
 
@@ -108,7 +108,7 @@ def test_the_emulator_agrees_on_every_recipe(recipe: str, events: dict[str, Any]
 def test_an_event_sent_again_is_told_from_a_new_one(events: dict[str, Any]) -> None:
     again = json.loads(json.dumps(events["orders"]))
     again["detail"]["forwarder"]["replay"] = True
-    assert not matches(RECIPES["New failures, not those sent again"], again)
+    assert not matches(RECIPES["New failures, without replays"], again)
     assert matches(RECIPES["By workflow"], again)
 
 

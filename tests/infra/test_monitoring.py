@@ -14,7 +14,7 @@ from tests.infra.tools import needs
 
 PROMETHEUS = INFRA / "prometheus"
 DASHBOARD = INFRA / "grafana" / "dashboard.json"
-README = INFRA / "README.md"
+RUNBOOK = INFRA.parent / "docs" / "runbook.md"
 
 with_promtool = needs("promtool", "prometheus")
 
@@ -39,7 +39,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def anchors() -> set[str]:
     """Of the headings, as they are made where Markdown is shown."""
-    headings = re.findall(r"^#+ (.+)$", README.read_text(), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -85,17 +85,19 @@ def test_every_alarm_says_what_it_means_and_points_to_what_to_do() -> None:
         assert notes["summary"]
         assert notes["description"]
         where, _, anchor = notes["runbook_url"].partition("#")
-        assert where == "infra/README.md"
+        assert where == "docs/runbook.md"
         assert anchor in anchors(), alert["alert"]
 
 
 def test_every_alarm_in_the_cloud_points_to_what_to_do_too() -> None:
     for logical, alarm in resources("bus.yaml", "AWS::CloudWatch::Alarm").items():
-        assert alarm["AlarmDescription"].split("#")[1] in anchors(), logical
+        where, _, anchor = alarm["AlarmDescription"].partition("#")
+        assert where.endswith(" docs/runbook.md"), logical
+        assert anchor in anchors(), logical
 
 
 def test_each_runbook_has_meaning_checks_and_actions() -> None:
-    text = README.read_text()
+    text = RUNBOOK.read_text()
     for alert in alerts():
         heading = alert["annotations"]["runbook_url"].partition("#")[2].replace("-", " ")
         section = re.split(r"^#+ ", text.lower().split(f"### {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
