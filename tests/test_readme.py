@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from forwarder import __version__
+from forwarder.event.schema import schema
+from forwarder.event.truncate import SHEDDABLE
 from forwarder.settings.reference import table, template
 from tests.doc_generator import DOCS, blocks, generated, leaf_commands
 
@@ -103,3 +105,17 @@ def test_the_picture_of_the_page_is_there_and_small() -> None:
     picture = (ROOT / name).read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < MAX_PICTURE_BYTES
+
+
+def test_the_docs_name_every_step_of_truncation() -> None:
+    text = (DOCS / "events.md").read_text()
+    assert [name for name in SHEDDABLE if f"`{name}`" not in text] == []
+
+
+def test_the_docs_name_every_field_of_the_event() -> None:
+    """A field of the schema is in the table of docs/events.md, with its path."""
+    table = (DOCS / "events.md").read_text().split("## Fields of `detail`")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(\w+)(?:\.\w+)*`", table)) | set(re.findall(r"`((?:error|forwarder)\.\w+)`", table))
+    properties = schema()["properties"]
+    inner = {f"{name}.{key}" for name in ("error", "forwarder") for key in properties[name]["properties"]}
+    assert properties.keys() | inner <= named
