@@ -32,7 +32,7 @@ def parse_instructions(dockerfile: Path) -> list[Instruction]:
 
 @dataclass
 class Images:
-    """Where the steps are done. `left_out` names those that were not."""
+    """The folder in which the steps run. `left_out` names the steps that were skipped."""
 
     folder: Path
     context: Path

@@ -1,10 +1,10 @@
-"""Whether a rule's pattern matches an event, as the EventBridge user guide says ("Event patterns").
+"""The matching of events by a rule's pattern, as the EventBridge user guide describes it ("Event patterns").
 
-Followed: every field of the pattern must match, and any of its values; an array in the event matches by any of its
-members, and one of objects where a single member satisfies everything that is asked of it; `$or`; numbers as they
+Implemented: every field of the pattern must match, and any of its values; an array in the event matches by any of its
+members, and one of objects where a single member satisfies the whole pattern; `$or`; numbers as they
 are written (300 is not 300.0); prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric and exists.
-Not done: cidr, anything-but against an array, and the limits that AWS sets on a pattern's size and wildcards.
-What is not done raises UnsupportedOperatorError, so that no recipe rests on it.
+Not implemented: cidr, anything-but against an array, and the limits that AWS sets on a pattern's size and wildcards.
+Other operators raise UnsupportedOperatorError, so that no recipe relies on them.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""What an identity policy decides, by IAM's rules: what no statement allows is refused, and a denial wins.
+"""The decision of an identity policy by IAM's rules: only allowed calls are permitted, and a denial wins.
 
 Known are Effect, Action, Resource and these condition operators: StringEquals and ArnEquals, whose values are
-alternatives, and whose keys must be there; ForAllValues:StringEquals, which holds of a key that is not there, too; and
-Null, which tells whether it is. Anything else in a policy raises KeyError: it is not judged here.
+alternatives, and whose keys must exist; ForAllValues:StringEquals, which also holds for a missing key; and Null, which
+tests whether a key is missing. Anything else in a policy raises KeyError.
 """
 
 import re

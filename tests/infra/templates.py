@@ -26,7 +26,7 @@ UNSUPPORTED_BY_MOTO = {
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
-"""Of these the tests read the template's text."""
+"""The tests read the text of the template for these types."""
 
 
 class _Loader(yaml.SafeLoader):

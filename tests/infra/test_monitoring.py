@@ -1,4 +1,4 @@
-"""Alarms and dashboard: their queries parse, name what there is, and fire when they should."""
+"""The queries of alarms and dashboard parse, name existing metrics, and alarms fire when they should."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def anchors() -> set[str]:
-    """Of the headings, as they are made where Markdown is shown."""
+    """Return the anchors of the headings, as Markdown viewers make them."""
     headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

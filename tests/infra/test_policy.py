@@ -16,7 +16,7 @@ OURS = {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}
 
 @pytest.fixture(scope="module")
 def policy() -> dict[str, Any]:
-    """As deployed, with its parameters filled in."""
+    """Return the policy as deployed, with its parameters filled in."""
     with moto() as aws:
         arn = aws.deploy("identity.yaml", EventBusArn=BUS)["PolicyArn"]
         iam = aws.client("iam")

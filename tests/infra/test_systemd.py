@@ -33,7 +33,7 @@ def settings() -> dict[str, list[str]]:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """As it would stand on a machine where the forwarder is installed: at the path of this one."""
+    """Return the unit as it is on a machine with the forwarder, at the path of this installation."""
     file = tmp_path / UNIT.name
     installed = str(Path(sys.executable).with_name("forwarder"))
     file.write_text(UNIT.read_text().replace("/opt/forwarder/bin/forwarder", installed))

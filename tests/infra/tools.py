@@ -1,4 +1,4 @@
-"""Tools of Debian's that some tests need. Where one is missing its tests are left out, and say so."""
+"""The Debian tools that some tests need. If one is missing, its tests are skipped with that reason."""
 
 import shutil
 
