@@ -1,9 +1,11 @@
 """README and docs describe what exists, completely where they list it."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from forwarder import __version__
@@ -11,6 +13,7 @@ from forwarder.event.schema import schema
 from forwarder.event.truncate import SHEDDABLE
 from forwarder.settings.reference import table, template
 from tests.doc_generator import DOCS, blocks, generated, leaf_commands
+from tests.infra.pattern import matches
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -80,9 +83,18 @@ def test_the_docs_link_every_page() -> None:
     assert {page.resolve() for page in PAGES if page.name != "README.md"} <= linked
 
 
-def test_example_events_have_this_version() -> None:
-    for text in (README, (DOCS / "events.md").read_text()):
-        assert f'"forwarder": {{"version": "{__version__}"' in text
+@pytest.mark.parametrize("file", ["README.md", "docs/events.md"])
+def test_example_events_are_valid(file: str) -> None:
+    example, *_ = re.findall(r"^```json\n(.+?)^```", (ROOT / file).read_text(), re.MULTILINE | re.DOTALL)
+    event = json.loads(example)
+    jsonschema.validate(event["detail"], schema())
+    assert event["detail"]["forwarder"]["version"] == __version__
+
+
+def test_the_rule_of_the_readme_matches_its_event() -> None:
+    event, rule = (json.loads(each) for each in re.findall(r"^```json\n(.+?)^```", README, re.MULTILINE | re.DOTALL))
+    assert matches(rule, event)
+    assert not matches(rule, event | {"detail": event["detail"] | {"workflowId": "another"}})
 
 
 def test_the_file_that_init_makes_is_valid_once_the_bus_is_filled_in() -> None:
