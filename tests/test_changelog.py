@@ -1,4 +1,4 @@
-"""The changelog has the form of Keep a Changelog, and describes this version and the formats that it writes."""
+"""The changelog follows Keep a Changelog, and names this version and the formats that it writes."""
 
 import re
 from datetime import date
