@@ -20,8 +20,8 @@ from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from forwarder.demo.fake_alloy import FakeAlloyApi
 from tests.fakes.actions import Action, Cut, Hang, HttpResponse, Slow, WrongLength
+from tests.fakes.alloy_api import DocumentedAlloyApi
 from tests.fakes.fault_plan import FaultPlan
 from tests.fakes.wire import Request, WireServer, utc_now
 
@@ -48,7 +48,7 @@ class FakeAlloy:
         tls: SSLContext | None = None,
         **options: Any,
     ) -> None:
-        self.api = FakeAlloyApi(api_key=api_key, now=now, **options)
+        self.api = DocumentedAlloyApi(api_key=api_key, now=now, **options)
         self.requests: list[Request] = []
         self._fault_plan: FaultPlan[Fault] = FaultPlan()
         self._server = WireServer(self._handle, compress=compress, now=now, tls=tls)
@@ -205,7 +205,7 @@ def out_of_order(seed: int) -> Callable[[HttpResponse], Action]:
 # Listings that misbehave while they are read: rules for `always`.
 
 
-def shifting(api: FakeAlloyApi, workflow_id: str, newer: Callable[[], dict[str, Any]], *, times: int = 1) -> Rule:
+def shifting(api: DocumentedAlloyApi, workflow_id: str, newer: Callable[[], dict[str, Any]], *, times: int = 1) -> Rule:
     """Before each page of a reading but the first, `times` new executions push the older ones down."""
 
     def rule(request: Request) -> None:

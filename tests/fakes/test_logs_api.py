@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from forwarder.demo.fake_alloy import ApiResponse, FakeAlloyApi
+from forwarder.demo.fake_alloy import ApiResponse
 from forwarder.demo.sample_data import (
     FAILURES,
     VARIANTS,
@@ -20,21 +20,22 @@ from forwarder.demo.sample_data import (
     product_page_record,
     product_page_sample,
 )
+from tests.fakes.alloy_api import DocumentedAlloyApi
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 KEY = {"authorization": "bearer k3y"}
 SAMPLE_SHA256 = "fc72740690bb20fa6a258307a21f6428c69e7556b6db7d784f477cd74de7a73f"
 
 
-def an_api(**options: Any) -> FakeAlloyApi:
-    return FakeAlloyApi(api_key="k3y", now=lambda: NOW, **options)
+def an_api(**options: Any) -> DocumentedAlloyApi:
+    return DocumentedAlloyApi(api_key="k3y", now=lambda: NOW, **options)
 
 
 def a_run(number: int, outcome: Outcome = "success", variant: Variant = "2024-03") -> dict[str, Any]:
     return execution(outcome, id=f"run-{number}", started=NOW + timedelta(seconds=number), variant=variant)
 
 
-def get(api: FakeAlloyApi, path: str, **query: str) -> ApiResponse:
+def get(api: DocumentedAlloyApi, path: str, **query: str) -> ApiResponse:
     return api.answer("GET", path, query, KEY)
 
 

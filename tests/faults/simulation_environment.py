@@ -279,7 +279,7 @@ class SimulationEnvironment:
 
 @contextmanager
 def start_simulation(place: Path, **api: Any) -> Iterator[SimulationEnvironment]:
-    """`api` is what Alloy's documentation leaves open; see `FakeAlloyApi`."""
+    """`api` is what Alloy's documentation leaves open; see `DocumentedAlloyApi`."""
     sim = SimTime.begin(FACTOR)
     with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge(buses=BUSES) as bridge:
         installation = create_installation(place, alloy=alloy.url, bus=bridge.url, **SOURCE)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, Final
 
-from forwarder.demo.fake_alloy import FakeAlloyApi
 from forwarder.demo.sample_data import FAILURES, VARIANTS, Outcome, Variant, customer_order, execution, is_failed_record
+from tests.fakes.alloy_api import DocumentedAlloyApi
 
 WORKFLOWS: Final = ("w-1", "w-2", "w%3 ü", "w-4")
 USERS: Final = {"w-4": "u-1"}
@@ -38,7 +38,7 @@ class Running:
 class Workload:
     """`failed` is the truth: every execution that failed, whether it was ever listed or not."""
 
-    api: FakeAlloyApi
+    api: DocumentedAlloyApi
     failed: set[str] = field(default_factory=set)
     running: list[Running] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)

@@ -9,11 +9,11 @@ from typing import Any
 
 from forwarder.alloy.client import Page
 from forwarder.alloy.decode import decode_page
-from forwarder.demo.fake_alloy import FakeAlloyApi
 from forwarder.demo.sample_data import FAILURES, Outcome, execution, is_failed_record
 from forwarder.errors import PageUndecodable, PageUnreadable, SourceUnavailable
 from forwarder.model import Feed
 from forwarder.time_format import rfc3339
+from tests.fakes.alloy_api import DocumentedAlloyApi
 from tests.virtual_clock import QuickClock
 
 WORKFLOW = "w-1"
@@ -62,7 +62,7 @@ class SimulatedApi:
     never: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.api = FakeAlloyApi(api_key="key", now=self.api_now, sorted_by=self.traits.sorted_by)
+        self.api = DocumentedAlloyApi(api_key="key", now=self.api_now, sorted_by=self.traits.sorted_by)
         self.api.add_workflow(WORKFLOW)
         for _ in range(self.random.randint(0, min(40, 4 * self.traits.max_page_records))):
             self.arrive(ago=timedelta(minutes=self.random.randint(1, 20 * 60)))
