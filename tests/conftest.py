@@ -20,9 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile(named or ("long" if config.getoption("--long") else "short"))
 
 
-@pytest.fixture(params=["direct", "sdk"])
+@pytest.fixture(params=["direct", pytest.param("sdk", marks=pytest.mark.long)])
 def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test runs with either client of the bus."""
+    """Run the test with either client of the bus: with the one that is not the default, in the long run."""
     monkeypatch.setenv(variable("destination.client"), request.param)
 
 
