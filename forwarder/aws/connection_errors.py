@@ -47,7 +47,7 @@ def unreachable_error(error: Exception, address: str) -> DestinationUnavailable:
     never_sent = next((each for each in (error, _cause(error)) if isinstance(each, NeverSent)), None)
     if never_sent is not None and isinstance(never_sent.__cause__, aiohttp.ClientResponseError):
         # In the connect phase, aiohttp reads only the response of a proxy to CONNECT.
-        reason = "what listens at the address of the proxy answers CONNECT with something that is not HTTP"
+        reason = "the server at the address of the proxy responds to CONNECT with something that is not HTTP"
         hint = "correct HTTPS_PROXY, or exempt this host with NO_PROXY"
     else:
         reason = describe_error(error) if never_sent is None else f"no connection was made ({never_sent})"

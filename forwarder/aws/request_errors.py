@@ -189,7 +189,7 @@ def error_before_request(error: Exception, step: str, address: str) -> Destinati
         return BusUnverified(
             f"{step}: {sanitize(error)}", code=type(error).__name__, hint=f"{CHECK_BUS}, and endpoint_url"
         )
-    hint = "check endpoint_url, the network and HTTPS_PROXY: what answers there may not be AWS"
+    hint = "check endpoint_url, the network and HTTPS_PROXY: the server there may not be AWS"
     return DestinationUnavailable(f"{step}: {failure.reason}", code="unreachable", hint=hint)
 
 
@@ -201,7 +201,7 @@ def credentials_error(error: Exception) -> DestinationError:
     if isinstance(failure, DestinationError) and not isinstance(failure, BusUnverified):
         return failure
     reason = failure.reason if isinstance(failure, Unknown) else type(error).__name__
-    return DestinationRefused(f"the AWS keys cannot be had: {reason}", code="credentials", hint=CHECK_KEYS)
+    return DestinationRefused(f"the AWS keys cannot be loaded: {reason}", code="credentials", hint=CHECK_KEYS)
 
 
 def _error_of_response(refusal: ErrorResponse) -> DestinationError:
@@ -211,7 +211,7 @@ def _error_of_response(refusal: ErrorResponse) -> DestinationError:
         return refusal.not_aws_error()
     if refusal.operation != DESCRIBE:
         # An error of another service, such as a ResourceNotFoundException of STS, concerns the keys.
-        reason = f"the AWS keys cannot be had: {refusal.operation}: {refusal.text}"
+        reason = f"the AWS keys cannot be loaded: {refusal.operation}: {refusal.text}"
         return DestinationRefused(reason, code="credentials", hint="check role_arn, external_id and the AWS keys")
     if refusal.code == RESOURCE_NOT_FOUND:
         return BusMissing(
