@@ -2,8 +2,9 @@
 
 import pytest
 
+from forwarder.delivery.canary import send_canary
 from forwarder.errors import BusMissing, DestinationError, DestinationRefused, DestinationUnavailable
-from tests.aws.harness import delivered, events, open_bus, raised_by, served
+from tests.aws.harness import delivered, events, identity, open_bus, raised_by, served
 from tests.fakes import bus_faults
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
@@ -19,6 +20,12 @@ async def test_missing_bus_is_detected_before_publishing(bridge: StrictEventBrid
         bridge.buses.add("nowhere")
         await bus.publish(events("c"))
     assert delivered(bridge) == "c"
+
+
+async def test_test_event_to_missing_bus_is_refused(bridge: StrictEventBridge) -> None:
+    who = identity(bridge, event_bus="nowhere")
+    await raised_by(BusMissing, lambda: send_canary(who, "alloy.embedded", QuickClock()))
+    assert (bridge.dropped, served(bridge)) == ([], ["DescribeEventBus"])
 
 
 async def test_bus_is_verified_again_after_the_interval(bridge: StrictEventBridge) -> None:
