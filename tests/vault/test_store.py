@@ -33,6 +33,18 @@ def test_what_was_set_comes_out_and_its_date(home: VaultFolder) -> None:
     assert vault.reveal(AWS_SESSION_TOKEN) is None
 
 
+def test_required_secret_is_returned_or_named_with_its_command(home: VaultFolder) -> None:
+    vault = home.open()
+    assert vault.require(ALLOY_API_KEY) == vault.reveal(ALLOY_API_KEY)
+    vault.remove(ALLOY_API_KEY)
+    with pytest.raises(VaultError) as caught:
+        vault.require(ALLOY_API_KEY)
+    assert (caught.value.message, caught.value.hint) == (
+        "the vault holds no alloy-api-key",
+        "`forwarder keys set alloy-api-key`",
+    )
+
+
 def test_a_value_can_be_set_again_and_removed(home: VaultFolder) -> None:
     vault = home.open()
     vault.set(ALLOY_API_KEY, "another", NOON + timedelta(days=1))
