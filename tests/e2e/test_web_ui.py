@@ -6,7 +6,9 @@ import json
 import re
 import signal
 import socket
+import tomllib
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 
@@ -33,6 +35,32 @@ def test_token_that_the_command_creates_opens_the_page(installation: Installatio
     assert http_request(f"{page}/")[0] == 303
     cookie = log_in(page, installation.run_command("web", "create-token").out.strip())
     assert http_request(f"{page}/", headers={"Cookie": cookie})[0] == 200
+
+
+def test_save_on_the_page_works_for_the_file_of_init(installation: Installation) -> None:
+    """The file is as `init` makes it where there is none, with the two lines that a start requires."""
+    for name in ("forwarder.toml", "forwarder.keys", "forwarder.master-key"):
+        (installation.directory / name).unlink()
+    assert installation.run_command("init").code == 0
+    text = (
+        installation.settings_file.read_text()
+        .replace('event_bus = ""', 'event_bus = "first"')
+        .replace('region = ""', 'region = "us-east-1"')
+    )
+    installation.write(
+        text.replace("\n[web]", '\n[web]\nlisten = "127.0.0.1:0"').replace("enabled = true", "enabled = false")
+    )
+    token = installation.run_command("web", "create-token").out.strip()
+    with installation.start() as daemon:
+        page = web_address(daemon)
+        headers = {"Cookie": log_in(page, token), "Origin": page, "Content-Type": "application/x-www-form-urlencoded"}
+        form = {"destination.event_bus": "second", "destination.region": "eu-west-1", "source.workflows": "w"}
+        form |= {"event.source": "alloy.embedded", "event.detail_type": "Workflow Execution Failed"}
+        assert http_request(f"{page}/settings", "POST", urlencode(form), headers) == (303, "/settings?saved")
+        daemon.wait_for_log("settings reloaded")
+    saved = tomllib.loads(installation.settings_file.read_text())
+    assert (saved["format"], saved["destination"]) == (1, {"event_bus": "second", "region": "eu-west-1"})
+    assert saved["source"]["workflows"] == ["w"]
 
 
 def test_the_page_works_while_switched_off_and_outlives_the_switch(
