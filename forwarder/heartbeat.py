@@ -1,6 +1,6 @@
 """Detect stalled loops.
 
-A loop calls `beat()` at each turn, and `beat(seconds)` before a wait that can take longer than a few seconds. A task
+A loop calls `beat()` at each turn, and `beat(seconds)` before a wait that can take longer than ten seconds. A task
 that has sent no heartbeat for longer than the longest expected operation, and is not in an announced wait, is stalled.
 A task that only waits for its own tasks announces a wait without end, because each of these sends heartbeats.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from forwarder.demo.sample_data import execution
 from forwarder.errors import BusMissing, LedgerUnavailable
 from forwarder.health import Health
 from forwarder.intake.poller import Poller
-from forwarder.ledger import Ledger
+from forwarder.ledger import Ledger, Settlement
 from forwarder.maintenance import Maintenance
 from forwarder.metrics import Metrics
 from forwarder.model import Accepted, Checkpoint, ClaimedEntry, Outcome, Unknown
@@ -37,6 +37,14 @@ Loop = Callable[[], Awaitable[None]]
 
 BUS, OTHER_BUS = "eu-central-1/own", "eu-central-1/other"
 ENTRIES = 25
+
+MAX_WORK_SECONDS = 15.0
+"""Far shorter than in the daemon, so that a wait that nobody announced is longer."""
+
+REQUEST_SECONDS = 14.0
+"""Two requests without a heartbeat between them stall a loop. Operations of the ledger take no time."""
+
+BUS_REQUESTS = ("verify", "verify_by_name", "publish")
 
 
 @dataclass
@@ -90,6 +98,8 @@ class Stub:
 
         async def call(*arguments: object, **options: object) -> object:
             await self._steps.take(name)
+            if name in BUS_REQUESTS:
+                await asyncio.sleep(REQUEST_SECONDS)
             return result(*arguments, **options)
 
         return call
@@ -114,6 +124,7 @@ class StubConnections:
         path, _, query = target.partition("?")
         kind = path.strip("/").rpartition("/")[2]
         await self.steps.take(kind)
+        await asyncio.sleep(REQUEST_SECONDS)
         if self.response:
             return self.response
         failed = execution("failed-status", id=path, started=NOON, stopped=NOON, payload={})
@@ -198,6 +209,7 @@ async def _delivery(
     steps: Steps,
     *,
     publish: Callable[[list[Event]], PublishResult] = _publish_accepted,
+    settles_none: bool = False,
     **ledger: Callable[..., object],
 ) -> AsyncIterator[Loop]:
     pending = [ClaimedEntry(n, entry(f"e-{n}", feed=FEED)) for n in range(ENTRIES)]
@@ -211,13 +223,18 @@ async def _delivery(
         if force:
             raise BusMissing("the bus is missing", code="missing")
 
-    def release(tokens: list[int]) -> None:
+    def release(tokens: Iterable[Any]) -> None:
         pending.extend(ClaimedEntry(n, entry(f"e-{n}", feed=FEED)) for n in tokens)
+
+    def settle(settlements: Sequence[Settlement], **_: object) -> int:
+        if settles_none:
+            release(settlement.token for settlement in settlements)
+        return 1
 
     results: dict[str, Callable[..., object]] = {
         "claim": claim,
         "next_due": lambda: NOON + timedelta(days=2),
-        "settle": lambda settlements, **_: len(settlements),
+        "settle": settle,
         "save_bus_verified": lambda *_: None,
         "unverified_buses": lambda: [BUS, OTHER_BUS],
         "requeue": lambda *_, **__: 0,
@@ -238,7 +255,7 @@ def idle_bus(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
 
 
 def unresponsive_bus(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
-    return _delivery(steps, publish=_publish_unknown)
+    return _delivery(steps, publish=_publish_unknown, settles_none=True)
 
 
 def full_disk(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:

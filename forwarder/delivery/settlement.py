@@ -92,6 +92,4 @@ class SettlementWriter:
             except LedgerError as error:
                 self._ready.clear()
                 self._health.report("ledger", State.FAILED, error.message, error.hint)
-                wait = backoff.next()
-                heartbeat.beat(wait)
-                await self._clock.sleep(wait)
+                await self._clock.sleep(backoff.next())

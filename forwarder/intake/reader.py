@@ -169,7 +169,6 @@ class Reader:
     async def _record(self, feed: Feed, entries: list[Entry], new_checkpoint: Checkpoint | None) -> int:
         if not entries and new_checkpoint is None:
             return 0
-        heartbeat.beat()
         new = await self._ledger.record(feed, entries, now=self._clock.now(), checkpoint=new_checkpoint)
         if new:
             self._on_recorded()
@@ -216,9 +215,7 @@ class Reader:
                 if attempts_left == 0 or error.retry_after > MAX_WAIT_SECONDS:
                     raise
                 if not error.retry_after:  # otherwise the client delays the next request
-                    wait = backoff.next()
-                    heartbeat.beat(wait)
-                    await self._clock.sleep(wait)
+                    await self._clock.sleep(backoff.next())
         raise AssertionError("the last try returns or raises")
 
     def _is_full_scan_due(self, checkpoint: Checkpoint, now: datetime) -> bool:
