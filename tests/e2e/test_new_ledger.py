@@ -13,6 +13,8 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
 
+pytestmark = pytest.mark.long
+
 LEDGER_FILES = ("", "-wal", "-shm", ".lock")
 
 
