@@ -9,7 +9,7 @@ from collections import OrderedDict
 from forwarder.clock import Clock
 
 MAX_KEYS = 1000
-"""Keys that are limited at a time. The least recently used key makes room for a new one."""
+"""Keys that are limited at a time. A new key replaces the least recently used one."""
 
 
 class RateLimiter:
@@ -24,12 +24,12 @@ class RateLimiter:
 
     @property
     def next_at(self) -> float:
-        """The earliest time at which a request is allowed. It lies in the past if one is allowed now."""
+        """Return the earliest time at which a request is allowed. It lies in the past if one is allowed now."""
         return self._full_at - self._tolerance
 
     @property
     def wait_seconds(self) -> float:
-        """The time until a request is allowed, or 0 if one is allowed now."""
+        """Return the time until a request is allowed, or 0 if one is allowed now."""
         return max(0.0, self.next_at - self._clock.monotonic())
 
     def take(self) -> float:

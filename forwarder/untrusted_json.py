@@ -1,4 +1,4 @@
-"""Decoding of JSON that another program wrote: a response, a request, a file, an environment variable.
+"""The decoding of JSON that another program wrote: a response, a request, a file, an environment variable.
 
 This module alone knows which exceptions such bytes can cause in a decoder.
 """

@@ -28,7 +28,7 @@ class ApiResponse:
 
 @dataclass
 class Listed:
-    """One execution in the logs of one workflow."""
+    """An execution in the logs of one workflow."""
 
     record: dict[str, Any]
     user_id: str | None
@@ -167,7 +167,7 @@ def data_response(rows: list[dict[str, Any]]) -> ApiResponse:
 
 
 def encode_json(content: dict[str, Any]) -> bytes:
-    # As JSON.stringify does: UTF-8, and an escape for half a surrogate pair.
+    # The encoding of JSON.stringify: UTF-8, and an escape for half a surrogate pair.
     return json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
 

@@ -91,13 +91,13 @@ def test_a_ledger_moved_without_its_lock_file_stops_the_start(installation: Inst
 
 
 def test_an_execution_without_a_readable_time_is_sent_again(
-    home: Home, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "with-time", ago=60)
     fail(alloy, "without-time", ago=60)
     alloy.api.update("without-time", startedAt="?", stoppedAt="?")
-    assert home("once").code == 0
-    move_ledger_away(home)
-    home.change("source", start_from="now")
-    assert home("once").code == 0
+    assert installation.run_command("once").code == 0
+    move_ledger_away(installation)
+    installation.change("source", start_from="now")
+    assert installation.run_command("once").code == 0
     assert sent(bus) == ["with-time", "without-time", "without-time"]

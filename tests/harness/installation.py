@@ -115,7 +115,7 @@ class Installation:
         return tomlkit.dumps(settings)
 
     def change(self, section: str = "", **fields: object) -> None:
-        """Set these fields and write the file. None removes a field."""
+        """Set these fields and write the file. A value of None removes the field."""
         table = self.settings.setdefault(section, {}) if section else self.settings
         table |= fields
         for name in [name for name, value in table.items() if value is None]:

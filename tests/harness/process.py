@@ -33,7 +33,7 @@ class ForwarderProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, or minus the signal. None while the process runs."""
+        """Return the exit code, or minus the signal, or None while the process runs."""
         return self.process.poll()
 
     @property
