@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def call_logs_api(context: typer.Context, call: Callable[["LogsClient", Settings], Awaitable[T]]) -> T:
-    """Raises SettingsError, VaultError, SourceError."""
+    """Return the result of a call of the logs API. Raise SettingsError, VaultError or SourceError."""
     from forwarder.alloy.client import LogsClient  # noqa: PLC0415  # httpx takes a while to load, and few commands need it
 
     config_source: ConfigSource = context.obj

@@ -120,7 +120,7 @@ def _read_piped() -> str:
 
 @contextmanager
 def _vault_folder_lock(config_source: ConfigSource, settings: LocalSettings) -> Iterator[None]:
-    """Hold the folder of the vault. Raises VaultError if there is none."""
+    """Lock the folder of the vault. Raise VaultError if there is none."""
     folder = atomicfile.resolve_links(config_source.path(settings.vault.file)).parent
     try:
         with atomicfile.locked(folder):

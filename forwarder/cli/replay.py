@@ -20,7 +20,7 @@ from forwarder.settings.duration import parse_duration, parse_start
 PROGRESS_INTERVAL_SECONDS = 0.2
 
 INTERRUPTED_EXIT_CODE = 130
-"""What shells give for Ctrl-C."""
+"""The exit code that shells use for Ctrl-C."""
 
 
 def replay(
@@ -127,7 +127,7 @@ async def _deliver(config_source: ConfigSource) -> None:
 
 
 async def _show_progress(ledger: Ledger, count: int, sending: asyncio.Task[None] | None, stop: asyncio.Event) -> None:
-    """Show how many are settled, until all are, nobody is sending, or it is stopped."""
+    """Show how many are settled, until all are, sending has ended, or the command is stopped."""
     columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=count)

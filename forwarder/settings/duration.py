@@ -1,4 +1,4 @@
-"""Durations as people write them: `200ms`, `30s`, `5m`, `24h`, `7d`, or several together: `1h30m`."""
+"""The parsing of durations: `200ms`, `30s`, `5m`, `24h`, `7d`, or several together: `1h30m`."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ _MAX_DURATION = timedelta(days=3650)
 
 
 def parse_duration(value: object) -> timedelta:
-    """Raises ValueError with a sentence that shows the form; never with the value."""
+    """Return the duration. Raise ValueError, whose text shows the form and never holds the value."""
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str) or not _WHOLE.fullmatch(value.strip()):
@@ -33,7 +33,7 @@ def parse_duration(value: object) -> timedelta:
 
 
 def format_duration(value: timedelta) -> str:
-    """The shortest form that `parse_duration` reads back; whole milliseconds."""
+    """Return the shortest text that `parse_duration` reads, in whole milliseconds."""
     left = round(value / _UNITS["ms"])
     terms = []
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
@@ -44,7 +44,7 @@ def format_duration(value: timedelta) -> str:
 
 
 def parse_start(value: object) -> object:
-    """Where a new feed begins: "now", "beginning", a duration back from now, or a time (without a zone: UTC)."""
+    """Return the start of a new feed: "now", "beginning", a duration back from now, or a time (UTC without a zone)."""
     if isinstance(value, str) and value in ("now", "beginning"):
         return value
     if isinstance(value, datetime):

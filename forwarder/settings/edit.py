@@ -1,4 +1,4 @@
-"""Edits of the settings file that leave every other line as it was, comments included."""
+"""The editing of the settings file. Every other line stays as it is, with its comments."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,18 +17,18 @@ Value = bool | int | str | Sequence[str | Mapping[str, str]]
 
 
 def set_value(config_source: ConfigSource, key: str, value: Value) -> bool:
-    """Write one setting, `enabled` or `section.key`, whatever else stands in the file; whether it changed.
+    """Write one setting, `enabled` or `section.key`, even if others are invalid. Return whether the file changed.
 
-    Raises SettingsError where the environment overrides it, or the file cannot be read or written.
+    Raise SettingsError if the environment overrides it, or the file cannot be read or written.
     """
     _refuse_overridden(config_source, [key])
     return _rewrite(config_source, {key: value}, must_be_valid=False)
 
 
 def set_values(config_source: ConfigSource, values: Mapping[str, Value]) -> bool:
-    """Write several settings at once, if the whole is valid with them; whether the file changed.
+    """Write several settings at once if all settings are valid with them. Return whether the file changed.
 
-    Raises SettingsError as `set_value`, and with its `faults` where the whole would not be valid; then nothing changes.
+    Raise SettingsError as `set_value` does, and with its `faults` if the settings were invalid; nothing changes then.
     """
     _refuse_overridden(config_source, values)
     return _rewrite(config_source, values, must_be_valid=True)
@@ -83,10 +83,10 @@ def _set(file: Path, document: tomlkit.TOMLDocument, key: str, value: Value) -> 
 
 
 def _change_items(array: Array, items: list[Any]) -> None:
-    """Take out and add what differs, so that the other items keep their lines and comments."""
+    """Remove and add the items that differ. The other items keep their lines and comments."""
     before = array.unwrap()
     kept = [item for item in before if item in items]
-    if items[: len(kept)] != kept:  # in another order: then as it is wanted
+    if items[: len(kept)] != kept:  # they have another order
         array.clear()
         kept = []
     else:

@@ -1,4 +1,4 @@
-"""From a file and an environment to Settings, or to one error that names every fault and a hint."""
+"""The loading of settings from a file and an environment. One error names all faults, with a hint."""
 
 import json
 import os
@@ -41,7 +41,7 @@ _WRONG_TYPES = {
     "model_type": _NO_SECTION,
     "model_attributes_type": _NO_SECTION,
 }
-"""By the type of a fault, the end of a sentence that is clearer than the validator's."""
+"""The end of a sentence for each type of fault. It is clearer than the validator's."""
 
 FORMAT_KEY, FORMAT = "format", 1
 """The name and the value of the format's number in a settings file."""
@@ -51,7 +51,7 @@ S = TypeVar("S", bound=LocalSettings)
 
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
-    """Where settings come from: a file, and variables over it. Paths in the file are relative to its folder."""
+    """The source of settings: a file, and variables that override it. Paths in the file are relative to its folder."""
 
     file: Path
     environ: Mapping[str, str]
@@ -61,16 +61,17 @@ class ConfigSource:
 
 
 def resolve_config(file: str | os.PathLike[str] | None = None) -> ConfigSource:
-    """The file asked for, else `FORWARDER_CONFIG`, else `forwarder.toml`; and the process's environment."""
+    """Return this file, else `FORWARDER_CONFIG`, else `forwarder.toml`, with the environment of the process."""
     name = file or os.environ.get("FORWARDER_CONFIG") or "forwarder.toml"
     return ConfigSource(Path(name).absolute(), dict(os.environ))
 
 
 def load(config_source: ConfigSource, *, empty_is_valid: bool = True) -> Settings:
-    """Raises SettingsError, which never holds a value: a secret may have been typed into the file by mistake.
+    """Return the settings. Raise SettingsError if they are invalid.
 
-    While a file is being replaced it may be empty for a moment. Where the environment holds the rest, that would be
-    valid, and would switch on what is switched off; so a reload does not take it.
+    The error never holds a value, because a secret may have been typed into the file by mistake. A file may be empty
+    while it is replaced. If the environment holds the required settings, an empty file would be valid and would switch
+    the forwarder on, so a reload rejects it.
     """
     table = read_table(config_source.file)
     if not table and not empty_is_valid:
@@ -79,12 +80,12 @@ def load(config_source: ConfigSource, *, empty_is_valid: bool = True) -> Setting
 
 
 def validate_table(config_source: ConfigSource, table: dict[str, Any]) -> Settings:
-    """As `load`, of a table that stands in no file yet. Raises SettingsError, with its faults."""
+    """Return the settings of a table that is not in a file yet. Raise SettingsError, with its faults."""
     return _load(Settings, config_source, table)
 
 
 def load_local(config_source: ConfigSource) -> LocalSettings:
-    """Those of this machine, whether the rest is valid or not. Raises SettingsError."""
+    """Return the settings of this machine, even if other sections are invalid. Raise SettingsError."""
     return _load_sections(LocalSettings, config_source, read_table(config_source.file))
 
 
@@ -103,7 +104,7 @@ def _load_sections(model: type[S], config_source: ConfigSource, table: dict[str,
 
 
 def read_table(file: Path) -> dict[str, Any]:
-    """In the format in force, whatever the file's own. Raises SettingsError."""
+    """Return the content of a settings file. Raise SettingsError if it cannot be read or its format is newer."""
     content = ""
     try:
         content = _normalize_line_ends(text.read(file).text)
@@ -137,18 +138,18 @@ def without_format(table: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def overriding_variable(config_source: ConfigSource, key: str) -> str | None:
-    """The variable that overrides a setting here, or None."""
+    """Return the variable that overrides a setting, or None if it is not set."""
     return variable(key) if variable(key) in config_source.environ else None
 
 
 def unknown_variables(config_source: ConfigSource) -> list[str]:
-    """Variables with our prefix that are no setting: worth a warning only, since others own that prefix too."""
+    """Return variables with our prefix that are no setting. They cause a warning only: others may use the prefix."""
     known = {variable(key) for key in setting_names()} | OTHER_VARIABLES
     return sorted(name for name in config_source.environ if name.upper().startswith(ENV_PREFIX) and name not in known)
 
 
 class _Environment(EnvSettingsSource):
-    """The variables of one place, those that name a setting only."""
+    """A source of the variables that name a setting."""
 
     def __init__(self, model: type[BaseSettings], environ: Mapping[str, str]) -> None:
         known = {variable(key) for key in setting_names()}
@@ -171,7 +172,7 @@ def _load(model: type[S], config_source: ConfigSource, table: dict[str, Any]) ->
 
 
 def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-    """A variable overrides its one line, not the section around it."""
+    """Return the table with the variables applied. A variable replaces one setting, not the section around it."""
     merged = dict(table)
     for key, value in variables.items():
         own = merged.get(key, {})
@@ -180,7 +181,7 @@ def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unreadable(config_source: ConfigSource) -> list[str]:
-    """The variables that set a list, and are none."""
+    """Return the variables that set a list and are not JSON."""
     unreadable = []
     for name, section in SECTIONS:
         for key, field in section.model_fields.items():
@@ -199,7 +200,7 @@ def _is_json(value: str) -> bool:
 
 
 def _fault(details: ErrorDetails, config_source: ConfigSource) -> tuple[str, str]:
-    """The setting, and a sentence that names it."""
+    """Return the name of the setting, and a sentence about its fault."""
     path = [str(part) for part in details["loc"] if not str(part).startswith(("function-", "literal["))]
     key = ".".join(path[:2])
     section = dict(SECTIONS).get(key)
@@ -237,11 +238,11 @@ def _wrong(details: ErrorDetails) -> str:
 
 
 def _normalize_line_ends(text: str) -> str:
-    """TOML has no line end of a single carriage return, which some editors leave."""
+    """Return the text with line feeds. TOML does not allow a single carriage return, which some editors write."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _toml_location(error: tomllib.TOMLDecodeError) -> str:
-    """The parser's own words, unless they quote the file."""
+    """Return the parser's message, or only the location if the message quotes the file."""
     message = str(error)
     return message if "'" not in message and '"' not in message else f"syntax error {message[message.rfind('(') :]}"

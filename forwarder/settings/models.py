@@ -212,7 +212,7 @@ class RunSettings(Section):
 
 
 class LocalSettings(BaseSettings):
-    """What concerns this machine alone: enough for the commands that must work before the rest is filled in."""
+    """The settings of this machine, for commands that must work before the others are filled in."""
 
     # Without `case_sensitive`, [Source] would be read as [source], and an edit would write a second section beside it.
     model_config = SettingsConfigDict(
@@ -231,7 +231,7 @@ class LocalSettings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         **_: object,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed in and nothing else: `load` has read the file and the variables, of one place."""
+        """Return only the values that are passed in: `load` has read the file and the variables."""
         return (init_settings,)
 
     enabled: bool = Field(default=True, description="the switch: off stops polling and publishing")
@@ -255,7 +255,7 @@ class ListenerSettings(LocalSettings):
 
 
 class Settings(LocalSettings):
-    """One frozen whole; `forwarder.settings.load` makes it."""
+    """All settings. `forwarder.settings.load` returns them."""
 
     source: SourceSettings = Field(default_factory=SourceSettings)
     event: EventSettings = Field(default_factory=EventSettings)
@@ -264,7 +264,7 @@ class Settings(LocalSettings):
 
     @model_validator(mode="after")
     def _check_id_retention(self) -> Self:
-        """An id that is forgotten while the API may still list its execution would be sent again."""
+        """Raise ValueError if an id is forgotten while the API may list its execution, which would be sent again."""
         if self.ledger.id_retention < self.source.max_run_duration + self.source.max_lateness:
             raise ValueError(
                 "ledger.id_retention is shorter than source.max_run_duration and source.max_lateness together"
@@ -281,17 +281,17 @@ SECTIONS: tuple[tuple[str, type[Section]], ...] = (
     ("web", WebSettings),
     ("run", RunSettings),
 )
-"""In the order in which people read them."""
+"""The sections, in the order of the settings file."""
 
 TOP_LEVEL_KEYS = ("enabled", "on_enable")
 """The keys at the top of the file, before any section."""
 
 
 def setting_names() -> tuple[str, ...]:
-    """Every setting by its dotted name."""
+    """Return the dotted names of all settings."""
     return TOP_LEVEL_KEYS + tuple(f"{name}.{key}" for name, section in SECTIONS for key in section.model_fields)
 
 
 def variable(key: str) -> str:
-    """The environment variable that overrides a setting: `source.base_url` → `FORWARDER_SOURCE__BASE_URL`."""
+    """Return the variable that overrides a setting: `FORWARDER_SOURCE__BASE_URL` for `source.base_url`."""
     return ENV_PREFIX + key.replace(".", ENV_DELIMITER).upper()

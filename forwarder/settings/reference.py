@@ -1,4 +1,4 @@
-"""What people read about the settings, written from the fields: the README's table and the file `init` makes."""
+"""The texts about the settings that are generated from the fields: the table of the docs, and the file of `init`."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ _REQUIRED_VALUES = {
 
 
 def table() -> str:
-    """A Markdown table of every setting."""
+    """Return a Markdown table of every setting."""
     rows = ["| section | key | default | meaning |", "|---|---|---|---|"]
     for name, key, field in _fields():
         section = f"`[{name}]`" if name else "top"

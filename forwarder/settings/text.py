@@ -1,4 +1,4 @@
-"""The bytes of the settings file as text: what editors and shells of all systems write, or an error that names it."""
+"""The decoding of the settings file, whose bytes depend on the editors and shells of all systems."""
 
 import codecs
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Text:
 
 
 def read(file: Path) -> Text:
-    """Raises SettingsError, which names what the file is and never what is in it; FileNotFoundError."""
+    """Return the text. Raise FileNotFoundError, or SettingsError, which never holds the content of the file."""
     try:
         return decode(atomicfile.read(file), file)
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def read(file: Path) -> Text:
 
 
 def decode(content: bytes, file: Path) -> Text:
-    """Raises SettingsError."""
+    """Return the text of the bytes. Raise SettingsError if they are not UTF-8."""
     for mark, name in _OTHER_ENCODINGS:
         if content.startswith(mark):
             raise SettingsError(f"{file} is {name}, not UTF-8", hint=SAVE_AS_UTF8)
@@ -63,7 +63,7 @@ def decode(content: bytes, file: Path) -> Text:
         line = _line(content, error.start)
         raise SettingsError(
             f"{file} is not UTF-8: line {line} holds a character of another encoding, such as Latin-1",
-            hint=f"write that character anew, or {SAVE_AS_UTF8}",
+            hint=f"type that character again, or {SAVE_AS_UTF8}",
         ) from None
     plain = text.lstrip(BYTE_ORDER_MARK)
     return Text(plain, BYTE_ORDER_MARK if plain != text else "", "\r\n" if _is_crlf(plain) else "\n")

@@ -42,14 +42,14 @@ class MasterKey:
 
 
 def generate() -> str:
-    """A new key as it stands in its file, with the newline."""
+    """Return a new key in the form of its file, with the newline."""
     return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n"
 
 
 def find_master_keys(config_source: ConfigSource, settings: LocalSettings) -> list[MasterKey]:
-    """The keys that may open the vault: the one in force first, then one that a rotation left beside it.
+    """Return the keys that may open the vault: the one in force first, then one that a rotation left beside it.
 
-    Raises VaultError where there is none, or one that anybody on this machine could read.
+    Raise VaultError if there is none, or if anybody on this machine could read one.
     """
     found = list(_candidates(config_source, settings))
     if not found:
@@ -61,12 +61,12 @@ def find_master_keys(config_source: ConfigSource, settings: LocalSettings) -> li
 
 
 def new_key_file(file: Path) -> Path:
-    """Where a rotation keeps the new key until the vault is sealed under it."""
+    """Return the file in which a rotation keeps the new key until the vault is sealed under it."""
     return file.with_name(file.name + ".new")
 
 
 def is_externally_provided(config_source: ConfigSource) -> bool:
-    """Whether somebody else keeps the key: systemd, an orchestrator, or whoever set the variable."""
+    """Return whether the key comes from outside: from systemd, an orchestrator or a variable."""
     return _credential(config_source) is not None or any(
         config_source.environ.get(name) for name in (VARIABLE, FILE_VARIABLE)
     )
@@ -102,7 +102,10 @@ def _candidates(config_source: ConfigSource, settings: LocalSettings) -> Iterato
 
 
 def _read(file: Path, *, externally_provided: bool) -> bytes:
-    """Raises VaultError. A file that is handed over has the mode that its owner gives it."""
+    """Return the key in a file. Raise VaultError if it cannot be read, or if others can read a file of ours.
+
+    A file that comes from outside has the mode that its owner gives it.
+    """
     try:
         content = atomicfile.read(file, max_bytes=MAX_KEY_FILE_BYTES)
     except OSError as error:
@@ -120,7 +123,7 @@ def _read(file: Path, *, externally_provided: bool) -> bytes:
 
 
 def decode(text: str, origin: str) -> bytes:
-    """Return the key. Raises VaultError, which never holds any of the text."""
+    """Return the key. Raise VaultError, which never holds any of the text, if it is not one."""
     text = pasted.trim(text)
     try:
         key = base64.b64decode(text, validate=True)

@@ -1,10 +1,10 @@
-"""Keeping the keys in memory out of core dumps."""
+"""The protection of keys in memory: they do not get into core dumps."""
 
 import resource
 import sys
 
 PR_SET_DUMPABLE = 4
-"""From <linux/prctl.h>."""
+"""The value in <linux/prctl.h>."""
 
 
 def forbid_core_dumps() -> None:

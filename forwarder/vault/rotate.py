@@ -1,7 +1,7 @@
-"""Changing the master key so that a crash at any point locks nobody out.
+"""The rotation of the master key. After a crash at any point the vault can still be opened.
 
 The new key is written beside the old one, then the vault is sealed under it, then it takes the old one's place.
-Opening tries both, so each point in between opens with one of them; the next rotation finishes a cut one first.
+Opening tries both keys, so one of them opens the vault at each point. The next rotation completes an interrupted one.
 """
 
 import stat
@@ -15,7 +15,7 @@ from forwarder.vault.store import Vault
 
 
 def rotate(config_source: ConfigSource, settings: LocalSettings) -> MasterKey:
-    """The new key. Raises VaultError where the key in force does not come from a file of ours."""
+    """Return the new key. Raise VaultError if the key in force does not come from a file of ours."""
     vault = Vault.open(config_source, settings)
     if vault.key.file is None or not vault.key.mutable:
         raise VaultError(

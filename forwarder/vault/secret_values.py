@@ -92,7 +92,7 @@ _CONFUSED_WITH: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
         (_SECRET_ACCESS_KEY, "looks like a secret access key"),
     ),
 }
-"""By the name of a secret, the patterns of others that stand in its place. Only what AWS documents is recognised."""
+"""The patterns of other secrets that may stand in place of each. Only forms that AWS documents are recognised."""
 
 
 def validate_secret(name: str, value: str) -> None:

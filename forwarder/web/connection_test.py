@@ -69,7 +69,7 @@ class _ChangedVault:
     given: SettingsChanges
 
     def reveal(self, name: str) -> SecretStr | None:
-        """Return a secret. Raises VaultError for a value that cannot be one."""
+        """Return a secret. Raise VaultError if the value in the form cannot be one."""
         if name in self.given.secrets:
             validate_secret(name, self.given.secrets[name])
             reject_own_token(name, self.given.secrets[name], self.vault.digests())  # it must not be sent to anybody
@@ -78,7 +78,7 @@ class _ChangedVault:
 
 
 def build_candidate(context: WebContext, given: SettingsChanges) -> ConnectionTest:
-    """Return what would be in force after a save. Reads files; raises SettingsError, VaultError."""
+    """Return what a save would put in force. Read files; raise SettingsError or VaultError if they are invalid."""
     settings = settings_form.candidate_settings(context.config_source, given)
     secrets = _ChangedVault(Vault.open(context.config_source, settings), given)
     return ConnectionTest(settings, secrets.reveal(ALLOY_API_KEY), StoredKeys.of(secrets))

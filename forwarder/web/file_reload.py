@@ -34,7 +34,7 @@ class ReloadingValue(Generic[T]):
     _watch: FileWatch = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read the files for the first time. Raises SettingsError."""
+        """Read the files for the first time. Raise SettingsError if they are invalid."""
         self._watch = FileWatch(self.files)  # before they are read, so that no change is missed
         self.current = self.read()
 
@@ -57,7 +57,7 @@ class ReloadingValue(Generic[T]):
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """Make the context for the certificate and its key. Raises SettingsError."""
+    """Return the context for the certificate and its key. Raise SettingsError if they are invalid."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         for file in (cert, key):

@@ -52,7 +52,7 @@ async def read_body(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 async def read_form(request: web.Request) -> Mapping[str, str]:
-    """Return the fields of a form; none for an empty body. Raises HTTPException, with a reason for a person."""
+    """Return the fields of a form, which are none if the body is empty. Raise HTTPException with the reason."""
     if FORM not in request:
         request[FORM] = _parse(request, await request.read())
     return request[FORM]

@@ -1,4 +1,4 @@
-"""What was found and sent, as a drawing that needs no script: found grows up from a line, sent down from it.
+"""A bar chart of found and sent failures that needs no script: found grows up from a line, sent grows down.
 
 Colours come from the style sheet, by class; text is outside the drawing, so that it keeps its size.
 """
@@ -24,7 +24,7 @@ MIN_BAR_HEIGHT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What was found and sent from `at` until the next bar."""
+    """The failures found and sent from `at` until the next bar."""
 
     at: datetime
     found: int

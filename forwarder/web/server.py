@@ -70,7 +70,7 @@ class ServerAddresses:
 
 @asynccontextmanager
 async def run_web_server(context: WebContext, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> AsyncIterator[ServerAddresses]:
-    """Serve the web UI and the health endpoints until the end of the block. Raises SettingsError."""
+    """Serve the web UI and the health endpoints until the end of the block. Raise SettingsError if that fails."""
     settings, addresses = context.settings().web, ServerAddresses()
     async with AsyncExitStack() as stack:
         if settings.listen:
@@ -100,7 +100,7 @@ async def run_web_server(context: WebContext, timeouts: Timeouts = DEFAULT_TIMEO
 
 
 def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Application:
-    """Create the app of the web UI. Raises SettingsError."""
+    """Create the app of the web UI. Raise SettingsError if a file that it needs is invalid."""
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     app[CONTEXT] = context
     app[ALLOWED_HOSTS] = allowed_hosts
@@ -141,7 +141,7 @@ async def _run_app(
     share: float,
     timeouts: Timeouts,
 ) -> AsyncIterator[None]:
-    """Serve an app. Connections are accepted by a loop of ours, for aiohttp's has no limit."""
+    """Serve an app. The loop that accepts connections is ours, because aiohttp's has no limit."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
     await runner.setup()
     try:
@@ -184,7 +184,7 @@ def _bind(key: str, listen: str) -> socket.socket:
 
 
 def _load_tls(context: WebContext, settings: WebSettings) -> ReloadingValue[ssl.SSLContext] | None:
-    """Raises SettingsError."""
+    """Return the certificate, or None if none is configured. Raise SettingsError if it is invalid."""
     if not settings.tls_cert:
         return None
     cert, key = context.config_source.path(settings.tls_cert), context.config_source.path(settings.tls_key)
@@ -192,7 +192,7 @@ def _load_tls(context: WebContext, settings: WebSettings) -> ReloadingValue[ssl.
 
 
 def _load_public_key(context: WebContext, file: str) -> ReloadingValue[webhook.SignatureVerifier]:
-    """Raises SettingsError."""
+    """Return the key that verifies signatures. Raise SettingsError if it is invalid."""
     return ReloadingValue(
         "web.alloy_public_key",
         (context.config_source.path(file),),

@@ -109,7 +109,7 @@ def parse_changes(config_source: ConfigSource, settings: Settings, given: Mappin
 def save_changes(config_source: ConfigSource, given: SettingsChanges, now: datetime) -> dict[str, str]:
     """Save the changes. If any is invalid, write nothing and return the errors by input; others under "".
 
-    Raises SettingsError, VaultError if a file cannot be read or written, or is not valid.
+    Raise SettingsError or VaultError if a file cannot be read or written, or is not valid.
     """
     local = load_local(config_source)
     faults = _validate_secrets(Vault.open(config_source, local), given) | _validate_values(config_source, given)
@@ -127,7 +127,7 @@ def save_changes(config_source: ConfigSource, given: SettingsChanges, now: datet
 
 
 def candidate_settings(config_source: ConfigSource, given: SettingsChanges) -> Settings:
-    """Return the settings with these changes. Raises SettingsError, with its faults."""
+    """Return the settings with these changes. Raise SettingsError, with its faults, if they are invalid."""
     table = read_table(config_source.file)
     for name, value in given.values.items():
         section, _, key = name.partition(".")

@@ -35,7 +35,7 @@ class StatusCache:
         return self._snapshot
 
     async def sections(self) -> Mapping[str, str]:
-        """HTML by name. What did not change since the last call is the same object."""
+        """Return the HTML by name. A section that did not change since the last call is the same object."""
         await self._refresh()
         return self._sections
 

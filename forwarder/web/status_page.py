@@ -36,7 +36,7 @@ class Streams:
 
     @contextmanager
     def open(self, request: web.Request) -> Iterator[None]:
-        """Count a stream for the length of the block. Raises HTTPTooManyRequests."""
+        """Count a stream until the end of the block. Raise HTTPTooManyRequests if too many are open."""
         name = request[SESSION].name
         if self._open[name] >= MAX_STREAMS_OF_SESSION or self._open.total() >= MAX_STREAMS:
             request.app[PROBLEMS].report(Problem.TOO_MANY_STREAMS, request.app[ALLOWED_HOSTS].caller(request))

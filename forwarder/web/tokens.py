@@ -27,7 +27,7 @@ def digest_of(token: str) -> str:
 
 
 def issue_token(config_source: ConfigSource, settings: LocalSettings, name: str, now: datetime) -> str:
-    """Create a token in place of the previous one, and store its digest under this name. Raises VaultError."""
+    """Return a new token that replaces the previous one. Its digest is stored. Raise VaultError if that fails."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
     with atomicfile.locked(config_source.path(settings.vault.file).resolve().parent):
         Vault.open(config_source, settings).set(name, digest_of(token), now)

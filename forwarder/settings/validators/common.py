@@ -39,7 +39,7 @@ def reject_control_characters(value: Any) -> Any:
 
 
 def address(value: str) -> str:
-    """An http(s) address without secrets; http only where nobody else can listen."""
+    """Return the address. Raise ValueError if it holds secrets, or is http and leads beyond this machine."""
     parts = _split(value)
     if "://" not in value and _HOST.match(value):
         raise ValueError("is an address without its scheme: begin it with https://")

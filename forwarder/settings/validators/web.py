@@ -11,7 +11,7 @@ _LISTEN = re.compile(r"(?:(?P<name>localhost|[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\
 
 
 def origin(value: str) -> str:
-    """The address of a server, not of a page of it."""
+    """Return the address. Raise ValueError unless it is that of a server without a path."""
     parts = urlsplit(value)
     if parts.path:
         raise ValueError("has a path: the page needs a host name of its own, e.g. https://forwarder.example.com")
@@ -27,7 +27,10 @@ def listen(value: str) -> str:
 
 
 def parse_host_and_port(value: str) -> tuple[str, int]:
-    """`127.0.0.1:8787`, `localhost:8787` or `[::1]:8787`: another name could mean another address tomorrow."""
+    """Return the host and port of `127.0.0.1:8787`, `localhost:8787` or `[::1]:8787`. Raise ValueError for other names.
+
+    Another name could resolve to another address later.
+    """
     if "://" in value:
         raise ValueError("is a web address: give an IP address and a port, e.g. 127.0.0.1:8787")
     if re.fullmatch(r":?[0-9]{1,5}", value):
@@ -40,13 +43,13 @@ def parse_host_and_port(value: str) -> tuple[str, int]:
 
 
 def is_wildcard(listen_address: str) -> bool:
-    """Whether it means every address of this machine, so that it does not say by which one people come."""
+    """Return whether the address stands for every address of this machine, so that it does not name the page."""
     host = parse_host_and_port(listen_address)[0] if listen_address else "localhost"
     return host != "localhost" and ip_address(host).is_unspecified
 
 
 def is_loopback_only(listen_address: str) -> bool:
-    """Whether nobody beyond this machine can come in."""
+    """Return whether only this machine can connect to the address."""
     return not listen_address or is_loopback(parse_host_and_port(listen_address)[0])
 
 
