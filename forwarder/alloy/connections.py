@@ -108,8 +108,8 @@ class Connections:
     async def _send(self, method: str, path: str, exchange: "Exchange") -> httpx.Response:
         """Send a request once.
 
-        Bytes that were on the connection before the request belong to no request. That connection is closed. A GET is
-        then sent again on another connection; a POST is not, because the server may have processed it.
+        Bytes that were on the connection before the request belong to no request. The connection is then closed. A
+        GET is sent again on another connection; a POST is not, because the server may have processed it.
         """
         extensions = {"timeout": self._timeout, "trace": exchange.trace}
         while True:

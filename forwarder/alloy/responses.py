@@ -45,7 +45,7 @@ class ApiResponse:
 
     @property
     def content(self) -> str:
-        """The kind of the body, such as "an HTML page"."""
+        """Return the kind of the body, such as "an HTML page"."""
         return describe_content(self.body, self.headers.get("content-type", ""))
 
     @property

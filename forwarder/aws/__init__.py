@@ -1,1 +1,1 @@
-"""AWS: credentials, the event bus, and the classification of its responses."""
+"""The AWS side: credentials, the event bus, and the classification of its responses."""

@@ -1,4 +1,4 @@
-"""Descriptions of the sources of AWS credentials: variables, profiles and files, without secrets."""
+"""The descriptions of the sources of AWS credentials: variables, profiles and files, without secrets."""
 
 import os
 import re
@@ -95,14 +95,14 @@ class Profile:
 
     @property
     def files(self) -> str:
-        """Both files, each with the reason if it cannot be read."""
+        """Return both files, each with the reason if it cannot be read."""
         return " and ".join(
             f"{path_with_variable(path)}{unreadable_suffix(path)}" for path in (self.config_file, self.credentials_file)
         )
 
     @property
     def option(self) -> str:
-        """The option of AWS CLI commands that selects this profile."""
+        """Return the option of AWS CLI commands that selects this profile."""
         return "" if self.name == "default" or format_fault(self.name) else f" --profile {for_display(self.name)}"
 
     def values(self, session: AioSession) -> dict[str, str]:

@@ -84,7 +84,7 @@ class Identity:
 
     @property
     def digest(self) -> str:
-        """A hash of the address, the stored key id and the role. It identifies an account without its secrets."""
+        """Return a hash of the address, the stored key id and the role. It identifies an account without secrets."""
         key_id = self.stored.access_key_id.get_secret_value() if self.stored else ""
         whole = f"{self.destination.endpoint_url}\0{key_id}\0{self.destination.role_arn}"
         return hashlib.sha256(whole.encode()).hexdigest()[:8]

@@ -93,7 +93,7 @@ class PutEventsClient:
         """Return the response as the SDK does: one that cannot be parsed has no entries. Bytes in `entries` are UTF-8.
 
         Raise ValueError at once for bytes that are not UTF-8. Awaiting raises DestinationRefused or NeverSent if
-        nothing was sent, the SDK's ClientError if the response is a refusal, and aiohttp's errors if there is none.
+        nothing was sent, the SDK's ClientError if the response is a refusal, or an error of aiohttp without one.
         """
         body = to_json({"Entries": entries})  # the fastest encoder that makes a JSON string from bytes
         return self._send_signed(keys, body)

@@ -38,11 +38,11 @@ from forwarder.vault.memory import forbid_core_dumps
 NOT_REPEATED = "It is not repeated here: it may be a secret."
 
 _UNKNOWN_COMMAND = re.compile(r"No such command '(?![a-z-]{1,20}')")
-"""The error of an unknown command that is no mistyped word of ours."""
+"""The error of an unknown command that resembles no existing one."""
 
 
 class _Group(TyperGroup):
-    """Commands whose errors do not repeat a superfluous or unknown argument: it may be a secret."""
+    """A group of commands whose errors do not repeat a superfluous or unknown argument: it may be a secret."""
 
     def invoke(self, ctx: Any) -> Any:  # typer's own class of contexts is not public
         try:
@@ -93,7 +93,7 @@ def _settings_file(
         ),
     ] = False,
 ) -> None:
-    """Streams the failed executions of Alloy Embedded workflows to an AWS EventBridge bus."""
+    """Stream the failed executions of Alloy Embedded workflows to an AWS EventBridge bus."""
     context.obj = resolve_config(config)
 
 

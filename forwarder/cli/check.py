@@ -1,4 +1,4 @@
-"""`forwarder check`"""
+"""The command `forwarder check`."""
 
 import asyncio
 from typing import Any

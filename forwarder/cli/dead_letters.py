@@ -1,4 +1,4 @@
-"""`forwarder dead-letters list | show | retry | purge`"""
+"""The commands `forwarder dead-letters list | show | retry | purge`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 @app.command("list")
 def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """All dead letters, oldest first.
+    """List all dead letters, oldest first.
 
     Example: forwarder dead-letters list --json
     """
@@ -54,9 +54,9 @@ def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """One dead letter whole, as JSON: its reason, the code and time of each attempt, and the event's detail.
+    """Print one dead letter as JSON: its reason, the code and time of each attempt, and the event's detail.
 
-    Of very many attempts the first and the last are kept, and those between them counted.
+    If there were very many attempts, the first and the last are kept, and the others are counted.
 
     Example: forwarder dead-letters show 6daaa0cf1a3daa6c41b5-ef
     """

@@ -1,4 +1,4 @@
-"""`forwarder demo`"""
+"""The command `forwarder demo`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`forwarder enable` and `forwarder disable`"""
+"""The commands `forwarder enable` and `forwarder disable`."""
 
 import typer
 
@@ -15,7 +15,7 @@ def enable(context: typer.Context) -> None:
 
 
 def disable(context: typer.Context) -> None:
-    """Switch off: stop polling and publishing within a second. What is pending stays pending.
+    """Switch off: stop polling and publishing within a second. Pending events stay pending.
 
     Example: forwarder disable
     """

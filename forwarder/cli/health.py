@@ -1,4 +1,4 @@
-"""`forwarder health`"""
+"""The command `forwarder health`."""
 
 import socket
 import ssl
@@ -58,7 +58,7 @@ class Listener:
 
     @property
     def authority(self) -> str:
-        """The Host header. Clients leave out the default port of the scheme."""
+        """Return the Host header. Clients leave out the default port of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 

@@ -1,4 +1,4 @@
-"""`forwarder init`"""
+"""The command `forwarder init`."""
 
 import typer
 

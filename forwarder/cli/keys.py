@@ -1,4 +1,4 @@
-"""`forwarder keys set | show | remove | rotate`"""
+"""The commands `forwarder keys set | show | remove | rotate`."""
 
 import codecs
 import sys
@@ -54,7 +54,7 @@ def set_(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def show(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Which secrets are set, when, and their last four characters.
+    """Show the secrets that are set, since when, and their last four characters.
 
     Example: forwarder keys show --json
     """
@@ -120,7 +120,7 @@ def _read_piped() -> str:
 
 @contextmanager
 def _vault_folder_lock(config_source: ConfigSource, settings: LocalSettings) -> Iterator[None]:
-    """Lock the folder of the vault. Raise VaultError if there is none."""
+    """Lock the folder of the vault. Raise VaultError if it does not exist."""
     folder = atomicfile.resolve_links(config_source.path(settings.vault.file)).parent
     try:
         with atomicfile.locked(folder):

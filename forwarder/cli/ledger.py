@@ -1,4 +1,4 @@
-"""`forwarder ledger backup | repair`"""
+"""The commands `forwarder ledger backup | repair`."""
 
 import asyncio
 from collections.abc import Iterator

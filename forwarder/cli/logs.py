@@ -1,4 +1,4 @@
-"""`forwarder logs`"""
+"""The command `forwarder logs`."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -33,7 +33,7 @@ def logs(
     user: Annotated[str | None, typer.Option(help="Only those of this user.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The latest executions of a workflow, as the Error Logging API returns them.
+    """Print the latest executions of a workflow, as the Error Logging API returns them.
 
     Example: forwarder logs 64f1a2 --failed --limit 10
     """

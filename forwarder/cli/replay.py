@@ -1,4 +1,4 @@
-"""`forwarder replay`"""
+"""The command `forwarder replay`."""
 
 import asyncio
 import sys

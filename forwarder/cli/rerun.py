@@ -1,4 +1,4 @@
-"""`forwarder rerun`"""
+"""The command `forwarder rerun`."""
 
 import asyncio
 from typing import Annotated

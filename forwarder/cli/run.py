@@ -1,4 +1,4 @@
-"""`forwarder run`"""
+"""The command `forwarder run`."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from forwarder.clock import SystemClock
 
 
 def run(context: typer.Context) -> None:
-    """The daemon: watch, record, publish, until SIGTERM or Ctrl-C. SIGHUP looks at the settings now.
+    """Run the daemon: poll, record and publish until SIGTERM or Ctrl-C. SIGHUP reloads the settings.
 
     Example: forwarder -c /etc/forwarder/forwarder.toml run
     """

@@ -1,4 +1,4 @@
-"""`forwarder status`"""
+"""The command `forwarder status`."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from forwarder.settings import ConfigSource, LocalSettings, load, load_local
 
 
 def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """The switch, the components, the counters, and when each feed was polled last. Works while the daemon runs.
+    """Show the switch, the components, the counters, and when each feed was polled last. Works while the daemon runs.
 
     Example: forwarder status --json
     """
@@ -37,7 +37,7 @@ async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> 
     file = ledger_file(config_source, settings)
     saved, feeds, oldest, counters, saved_switch = None, list[FeedStatus](), None, Counters(), None
     require_ledger(file)
-    if file.exists():  # before the first run there is none, and that is no error
+    if file.exists():  # it does not exist before the first run, which is no error
         async with open_ledger(config_source, settings) as ledger:
             saved = await ledger.daemon_status()
             feeds = await ledger.feeds()

@@ -1,4 +1,4 @@
-"""`forwarder web create-token | create-webhook`"""
+"""The commands `forwarder web create-token | create-webhook`."""
 
 from datetime import UTC, datetime
 

@@ -1,1 +1,1 @@
-"""Delivery: publishing pending entries to the bus, and settling them in the ledger by their outcomes."""
+"""The delivery: it publishes pending entries to the bus, and settles them in the ledger by their outcomes."""

@@ -1,4 +1,4 @@
-"""Batches of claimed entries: each is published as one request, or as several if the bus refuses the whole request."""
+"""The batches of claimed entries: each is one request, or several if the bus refuses the whole request."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -38,7 +38,7 @@ class EventTemplate:
 
     @cached_property
     def overhead_bytes(self) -> int:
-        """The size of an event without its detail."""
+        """Return the size of an event without its detail."""
         return entry_bytes(self.source, self.detail_type, b"")
 
     def build(self, claimed: ClaimedEntry) -> Event:

@@ -77,7 +77,7 @@ class Scan:
 
     @property
     def initial_checkpoint(self) -> Checkpoint | None:
-        """The checkpoint to record with the first page, or None. A floor on the API's clock must not move again."""
+        """Return the checkpoint to record with the first page, or None. A floor on the API's clock must not move."""
         return None if self.previous.local_floor is None else replace(self.previous, floor=self.floor, local_floor=None)
 
     def advance(self, page: Page) -> None:

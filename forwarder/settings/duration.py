@@ -60,7 +60,7 @@ def parse_start(value: object) -> object:
     try:
         return parse_duration(value)
     except ValueError:
-        raise ValueError('is none of "now", "beginning", a duration such as 24h, or a time') from None
+        raise ValueError('is not "now", "beginning", a duration such as 24h, or a time') from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]

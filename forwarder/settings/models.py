@@ -1,4 +1,4 @@
-"""Every setting: its type, default, bounds, and the words that the README and `forwarder init` print about it."""
+"""The settings: type, default and bounds of each, and the words that the README and `forwarder init` print about it."""
 
 from datetime import timedelta
 from typing import Annotated, Literal, Self
@@ -24,7 +24,7 @@ ENV_PREFIX = "FORWARDER_"
 ENV_DELIMITER = "__"
 
 MIN_ENTRY_LIMIT_BYTES = 16_384
-"""Bytes. What is left of an event when everything was shed is smaller than this, whatever the execution held."""
+"""Bytes. An event from which everything was shed is smaller than this, whatever the execution held."""
 
 FREE_TEXT_FIELDS = ("detail_type", "redact", "redact_except")
 """Fields that may hold any text, brackets and quotation marks included."""
@@ -101,7 +101,7 @@ class SourceSettings(Section):
 
 
 class EventSettings(Section):
-    """What is sent."""
+    """The events that are sent."""
 
     source: Annotated[str, AfterValidator(aws.event_source)] = Field(
         "alloy.embedded", min_length=1, max_length=256, description="the event's `source`"
@@ -255,7 +255,7 @@ class ListenerSettings(LocalSettings):
 
 
 class Settings(LocalSettings):
-    """All settings. `forwarder.settings.load` returns them."""
+    """The settings as a whole. `forwarder.settings.load` returns them."""
 
     source: SourceSettings = Field(default_factory=SourceSettings)
     event: EventSettings = Field(default_factory=EventSettings)

@@ -11,11 +11,11 @@ from forwarder.settings.models import SECTIONS, TOP_LEVEL_KEYS, Section, Setting
 
 _OPENING = """\
 # Settings of the forwarder. A change takes effect within a second, without a restart,
-# but for [ledger], [vault] and [web]. Lines that start with # show the defaults.
+# except for [ledger], [vault] and [web]. Lines that start with # show the defaults.
 # Durations: 200ms, 30s, 5m, 24h, 7d. A variable overrides a line: FORWARDER_SOURCE__BASE_URL.
 """
 
-# What a person has to fill in stands uncommented, so that a forgotten one is named.
+# Required settings stand uncommented, so that a forgotten one is named.
 _REQUIRED_VALUES = {
     "enabled": "true",
     "source.workflows": "[]",
@@ -34,7 +34,7 @@ def table() -> str:
 
 
 def template() -> str:
-    """A settings file with every key, its meaning and its default."""
+    """Return a settings file with every key, its meaning and its default."""
     lines = [_OPENING, f"{FORMAT_KEY} = {FORMAT}  # of this file: a newer one is refused\n"]
     for name, key, field in _fields():
         dotted = f"{name}.{key}" if name else key

@@ -1,4 +1,4 @@
-"""Names that are no setting: the setting, or the place of a secret, that a person most likely means."""
+"""The suggestions for names that are no setting: the setting, or the place of a secret, that is most likely meant."""
 
 import re
 from collections.abc import Iterable

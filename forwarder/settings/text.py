@@ -16,7 +16,7 @@ _OTHER_ENCODINGS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-"""Marks of other encodings. That of UTF-32 begins with that of UTF-16, so it stands first."""
+"""The byte-order marks of other encodings. The mark of UTF-32 begins with the one of UTF-16, so it stands first."""
 
 SAVE_AS_UTF8 = "save it as UTF-8, in PowerShell with `Out-File -Encoding utf8`"
 

@@ -1,4 +1,4 @@
-"""Noticing that files changed: twice a second, by their identity, size and times."""
+"""The detection of changed files: twice a second, by their identity, size and times."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ Fingerprint = tuple[tuple[int, ...] | None, ...]
 
 
 class FileWatch:
-    """Watches files by name, so that an editor's rename and a swapped link are changes like any other."""
+    """A watch of files by name, so that an editor's rename and a swapped link are changes like any other."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)

@@ -28,7 +28,7 @@ MAX_KEY_FILE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """`file` is where it came from, or None for the environment; `mutable` is whether we may write there."""
+    """A master key. `file` is its source, or None for the environment; `mutable` is whether it may be written."""
 
     key: bytes = field(repr=False)
     origin: str
@@ -37,7 +37,7 @@ class MasterKey:
 
     @property
     def id(self) -> str:
-        """Names the key without telling it: the start of a digest with a purpose of its own."""
+        """Return a name of the key that does not reveal it: the start of a digest with a purpose of its own."""
         return hashlib.sha256(b"forwarder master key id\0" + self.key).hexdigest()[:16]
 
 
@@ -49,7 +49,7 @@ def generate() -> str:
 def find_master_keys(config_source: ConfigSource, settings: LocalSettings) -> list[MasterKey]:
     """Return the keys that may open the vault: the one in force first, then one that a rotation left beside it.
 
-    Raise VaultError if there is none, or if anybody on this machine could read one.
+    Raise VaultError if no key exists, or if any user of this machine can read one.
     """
     found = list(_candidates(config_source, settings))
     if not found:

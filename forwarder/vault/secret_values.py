@@ -145,7 +145,7 @@ def _require_aws_form(name: str, value: str) -> None:
 
 
 def _decoded(value: str) -> str:
-    """Return the text that a value is the base64 of, without white space at its ends; nothing if it is none."""
+    """Return the text that a value is the base64 of, without white space at its ends; nothing if it is not base64."""
     try:
         text = base64.b64decode(value, validate=True).decode("ascii").strip()
     except (binascii.Error, ValueError):

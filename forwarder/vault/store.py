@@ -1,4 +1,4 @@
-"""The vault file: each secret sealed by itself, under the master key, bound to its name.
+"""The vault file: each secret sealed alone, under the master key, bound to its name.
 
 AES-256-GCM with the name, its date and the format as associated data: a changed byte, a value moved under another
 name or another date does not open. An old copy of the whole file does, and nothing here claims otherwise.
@@ -57,7 +57,7 @@ class Vault:
 
     @classmethod
     def open(cls, config_source: ConfigSource, settings: LocalSettings) -> Self:
-        """Raises VaultError where the vault or its key is missing, damaged, readable by all, or not of this pair.
+        """Open the vault. Raise VaultError if it or its key is missing, damaged, readable by all, or not of this pair.
 
         Every value is opened once, so that a vault that opens is a vault that works. A vault that was never written
         is an empty one.
@@ -80,7 +80,7 @@ class Vault:
         )
 
     def reveal(self, name: str) -> SecretStr | None:
-        """The secret, or None where none is set. Raises VaultError where it does not open."""
+        """Return a secret, or None if it is not set. Raise VaultError if it does not open."""
         sealed = self._sealed.get(name)
         return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
 
@@ -96,7 +96,7 @@ class Vault:
         return [found.get_secret_value() for name in DIGESTS if (found := self.reveal(name))]
 
     def suffix(self, name: str) -> str:
-        """The last characters of a secret, which may be shown; empty where there is none, or it is too short."""
+        """Return the last characters of a secret, which may be shown, or nothing if it is not set or too short."""
         secret = self.reveal(name)
         value = secret.get_secret_value() if secret else ""
         return value[-SUFFIX_CHARACTERS:] if len(value) >= MIN_SUFFIXED_SECRET_CHARACTERS else ""
@@ -111,14 +111,14 @@ class Vault:
         self._write()
 
     def remove(self, name: str) -> bool:
-        """Whether there was one."""
+        """Remove a secret. Return whether it was set."""
         if self._sealed.pop(name, None) is None:
             return False
         self._write()
         return True
 
     def reseal(self, key: MasterKey) -> None:
-        """Write every secret anew under another master key."""
+        """Write every secret again, under another master key."""
         self._sealed = {
             name: _seal(key, name, _unseal(self.key, name, sealed, self.file), sealed.set_at)
             for name, sealed in self._sealed.items()
@@ -127,7 +127,7 @@ class Vault:
         self._write()
 
     def warnings(self) -> list[str]:
-        # A credential has its modes from whoever hands it over: systemd and Kubernetes open it to a group of our own.
+        # The program that provides a credential sets its modes: systemd and Kubernetes open it to a group of our own.
         paths = [self.file, self.key.file] if self.key.file and self.key.mutable else [self.file]
         return [f"{path} is open to its group" for path in paths if master_key.is_open_to_group(path)]
 

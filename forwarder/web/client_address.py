@@ -29,7 +29,7 @@ _OUTSIDE_QUOTES = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`text` is for a person to read. `key` is equal for all requests that share a rate limit."""
+    """A client of a request. `text` is for a person to read. `key` is equal for requests that share a rate limit."""
 
     text: str
     key: str
@@ -42,7 +42,7 @@ class Client:
 
     @classmethod
     def unreadable(cls, hop: str, proxy: str) -> Self:
-        """A client whose address the proxy does not name. All of them share one limit."""
+        """Return a client whose address the proxy does not name. All of them share one limit."""
         text = "".join(character if character.isascii() and character.isprintable() else "?" for character in hop)
         return cls(text[:MAX_TEXT_CHARACTERS], f"unreadable through {proxy}")
 
@@ -75,7 +75,7 @@ def hops_of(x_forwarded_for: Iterable[str], forwarded: Iterable[str]) -> Iterato
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address of `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80` and other spellings; None if it is none.
+    """Return the address of `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80` and other spellings, or None.
 
     An IPv4 address that is written as IPv6 is an IPv4 address. A zone is left out.
     """

@@ -40,7 +40,7 @@ _silent.setLevel(logging.CRITICAL + 1)
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that a client may take.
+    """The time in seconds that a client may take.
 
     `head`: from the start of the connection, or the first byte of a later request, to the end of the request head.
     `body`: for the whole body. `idle`: between two requests; longer than the usual 60 seconds of proxies, which report
@@ -66,7 +66,7 @@ class Phase(Enum):
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's protocol with a limit for each phase, and with error responses and log lines of ours.
+    """The protocol of aiohttp with a limit for each phase, and with error responses and log lines of ours.
 
     `on_lost` is called once, when the connection is gone.
     """

@@ -1,4 +1,4 @@
-"""Accepting connections: fewer than the process may have open files, so that forwarding always has some left.
+"""The acceptance of connections: fewer than the process may have open files, so that forwarding always has some left.
 
 asyncio's own server accepts until descriptors run out, and then repeats and logs the failure without a pause that
 counts. This loop closes the connection that has been waiting for its client longest instead.
@@ -39,7 +39,7 @@ def max_connections() -> int:
 
 
 def connections_within(descriptors: int) -> int:
-    """Return how many connections a limit of open files leaves room for."""
+    """Return how many connections a limit of open files allows."""
     if descriptors == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, descriptors - RESERVED_DESCRIPTORS))
@@ -47,7 +47,7 @@ def connections_within(descriptors: int) -> int:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """One accepted connection. `connection` is set once its TLS handshake is over, `since` is when that began."""
+    """An accepted connection. `connection` is set once its TLS handshake is over, `since` is when that began."""
 
     since: float
     connection: Connection | None = None
@@ -121,7 +121,7 @@ class Listener:
         slot.opening = asyncio.create_task(self._open(slot, accepted, caller))
 
     async def _has_room(self, caller: str) -> bool:
-        """Make room for a connection. If all others are being answered, one may end within `ROOM_SECONDS`."""
+        """Make space for a connection. If all others are being answered, one may end within `ROOM_SECONDS`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ROOM_SECONDS
         if not self._is_full():
@@ -156,7 +156,7 @@ class Listener:
                 self._slots.discard(slot)
 
     def _evict(self) -> bool:
-        """Close the connection that has been waiting for its client longest. Return False if there is none."""
+        """Close the connection that has been waiting for its client longest. Return False if none is waiting."""
         waiting = [slot for slot in self._slots if slot.is_evictable]
         if not waiting:
             return False

@@ -1,4 +1,4 @@
-"""Files of certificates and keys that are replaced while the daemon runs, as certbot and cert-manager do.
+"""The files of certificates and keys that are replaced while the daemon runs, as certbot and cert-manager do.
 
 A new connection uses the new files. Files that cannot be used, such as a certificate whose key has not been written
 yet, leave the last good ones in use and are reported.

@@ -36,7 +36,7 @@ class AllowedHosts:
 
     @classmethod
     def of(cls, settings: WebSettings, port: int) -> Self:
-        """`port` is the one that was bound, which the settings may leave open."""
+        """Return the hosts of the settings. `port` is the bound one, which the settings may leave open."""
         host, _ = parse_host_and_port(settings.listen)
         scheme = "https" if settings.tls_cert else "http"
         address = parse_address(host)
@@ -111,7 +111,7 @@ def reachable_address(host: str) -> str:
 
 
 def canonical_origin(origin: str) -> str:
-    """Return an origin as browsers write it; empty if it is none.
+    """Return an origin as browsers write it; empty if it is not an origin.
 
     It is in lower case and in ASCII, without the port that its scheme implies and without a dot at the end of the name.
     An IPv6 address has its short form.

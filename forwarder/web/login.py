@@ -1,4 +1,4 @@
-"""Logging in with the admin token, and out."""
+"""The login with the admin token, and the logout."""
 
 import structlog
 from aiohttp import web

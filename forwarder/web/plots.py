@@ -72,7 +72,7 @@ def last_day(minutes: Sequence[MinuteCounts], now: datetime) -> Plot:
 
 
 def build_bars(minutes: Iterable[MinuteCounts], now: datetime, *, step: timedelta, count: int) -> list[Bar]:
-    """`count` bars, the last of which `now` is in. Minutes are in order; those outside are left out."""
+    """Return `count` bars, the last of which contains `now`. Minutes are in order; others are left out."""
     last = _floor(now, step)
     summed = {at: list(group) for at, group in groupby(minutes, key=lambda minute: _floor(minute.at, step))}
     times = [last - step * back for back in reversed(range(count))]
@@ -83,7 +83,7 @@ def build_bars(minutes: Iterable[MinuteCounts], now: datetime, *, step: timedelt
 
 
 def render_svg(bars: Sequence[Bar], summary: str) -> Markup:
-    """An `<svg>` of the bars. Each names its own numbers, for a pointer that rests on it."""
+    """Return an `<svg>` of the bars. Each names its own numbers, for a pointer that rests on it."""
     max_count = max(1, *(max(bar.found, bar.sent) for bar in bars))
     bar_width = WIDTH / len(bars)
     groups = Markup("").join(_group(bar, index * bar_width, bar_width, max_count) for index, bar in enumerate(bars))

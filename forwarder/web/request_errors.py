@@ -1,4 +1,4 @@
-"""Problems of connections and requests: each is counted, and logged at a bounded rate.
+"""The problems of connections and requests: each is counted, and logged at a bounded rate.
 
 A log line names the kind, the listener and the caller. It holds no byte of the request: request lines carry webhook
 tokens, headers carry session cookies, and exception messages quote both.

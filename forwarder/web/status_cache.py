@@ -16,7 +16,7 @@ CACHE_SECONDS = 1.0
 """How long a snapshot of the ledger is used."""
 
 SECTIONS = ("headline", "switch", "components", "counters", "plots", "dead", "events", "feeds")
-"""Templates in `status/`. None of them depends on a session."""
+"""The templates in `status/`. They do not depend on a session."""
 
 
 class StatusCache:

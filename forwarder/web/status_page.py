@@ -94,7 +94,7 @@ async def event(request: web.Request) -> web.Response:
 
 
 async def event_detail(request: web.Request) -> web.Response:
-    """The bytes of the detail."""
+    """Return the bytes of the detail."""
     return web.Response(body=_published_detail(await _requested_entry(request)), content_type="application/json")
 
 

@@ -123,7 +123,7 @@ class StatusSnapshot:
         if pending:
             return f"{_failures(pending)} to be sent to {bus}. Nothing is lost meanwhile."
         if dead:
-            letters = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} a look"
+            letters = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} attention"
             return f"{letters}; every other failure has been sent to {bus}."
         if purged:
             return f"{number(purged)} dead letter{' was' if purged == 1 else 's were'} dropped; all else has been sent."

@@ -46,7 +46,7 @@ class TokenDigests:
         self._digests: dict[str, str] = {}
 
     def get(self, name: str) -> str | None:
-        """Return a digest, or None if there is none or the vault cannot be opened."""
+        """Return a digest, or None if it is not set or the vault cannot be opened."""
         identities = [identity(file) for file in self._files]
         if identities != self._identities:
             self._digests = self._read()

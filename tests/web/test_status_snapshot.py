@@ -29,12 +29,12 @@ def snapshot(*, counters: Counters = Counters(), enabled: bool = True, **compone
         (Counters(recorded=3, pending=1, sent=2), "1 failure waits to be sent to failures. Nothing is lost meanwhile."),
         (
             Counters(recorded=3, dead=1, sent=2),
-            "1 dead letter needs a look; every other failure has been sent to failures.",
+            "1 dead letter needs attention; every other failure has been sent to failures.",
         ),
         (Counters(recorded=3, purged=1, sent=2), "1 dead letter was dropped; all else has been sent."),
         (
             Counters(recorded=3, dead=2, sent=1),
-            "2 dead letters need a look; every other failure has been sent to failures.",
+            "2 dead letters need attention; every other failure has been sent to failures.",
         ),
     ],
 )
