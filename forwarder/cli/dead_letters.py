@@ -54,9 +54,9 @@ def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
 
 @app.command()
 def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Print one dead letter as JSON: its reason, the code and time of each attempt, and the event's detail.
+    """Print a dead letter as JSON: its reason, the code and time of each attempt, and the event's detail.
 
-    If there were very many attempts, the first and the last are kept, and the others are counted.
+    If there were very many attempts, the first and the last are kept and the others are counted.
 
     Example: forwarder dead-letters show 6daaa0cf1a3daa6c41b5-ef
     """

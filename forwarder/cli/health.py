@@ -84,7 +84,7 @@ def health(
     ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running daemon whether it is healthy. For container health checks and scripts.
+    """Ask the running daemon whether it is healthy, for container health checks and scripts.
 
     Exits with 0 if it is healthy, 1 if it is not, 69 if nothing answers, 78 if the settings are invalid.
     Without a listener the ledger's lock decides: a running process is healthy.

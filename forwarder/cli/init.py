@@ -12,7 +12,7 @@ from forwarder.vault import master_key
 
 
 def init(context: typer.Context) -> None:
-    """Make a commented settings file, and a master key beside it unless one is handed over. Nothing is overwritten.
+    """Create a commented settings file, and a master key beside it unless one is provided. Nothing is overwritten.
 
     Example: forwarder -c /etc/forwarder/forwarder.toml init
     """

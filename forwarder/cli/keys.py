@@ -28,7 +28,7 @@ Name = Annotated[
 
 @app.command("set", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def set_(context: typer.Context, name: Name) -> None:
-    """Seal a secret: typed at a hidden prompt, or piped in. Never an argument, which others could see.
+    """Seal a secret that is typed at a hidden prompt or piped in. It is no argument, because others could see that.
 
     Example: forwarder keys set alloy-api-key < key.txt
     """
@@ -54,7 +54,7 @@ def set_(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def show(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Show the secrets that are set, since when, and their last four characters.
+    """Show which secrets are set, when, and their last four characters.
 
     Example: forwarder keys show --json
     """

@@ -17,7 +17,7 @@ def once(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one complete pass: poll every feed, deliver pending events, exit. For cron, and for trying it.
+    """Run one complete pass: poll every feed, deliver what is pending, exit. It suits cron and first trials.
 
     Exits with 69 where the logs API or the bus could not be reached and 77 where one refused us, the rest pending.
 

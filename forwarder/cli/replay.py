@@ -34,7 +34,7 @@ def replay(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send again, on purpose, what stopped in a time and is still stored: `payload_retention` sets how long that is.
+    """Send the events of a period again that are still stored. `payload_retention` sets how long they are.
 
     Each event is marked with detail.forwarder.replay = true. A running forwarder sends them; else this command does.
 

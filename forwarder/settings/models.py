@@ -24,7 +24,7 @@ ENV_PREFIX = "FORWARDER_"
 ENV_DELIMITER = "__"
 
 MIN_ENTRY_LIMIT_BYTES = 16_384
-"""Bytes. An event from which everything was shed is smaller than this, whatever the execution held."""
+"""An event from which all that can be removed was removed is always smaller than this."""
 
 FREE_TEXT_FIELDS = ("detail_type", "redact", "redact_except")
 """Fields that may hold any text, brackets and quotation marks included."""

@@ -19,7 +19,7 @@ _WHOLE_FILE: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"\{%.*%\}|=\s*\{\{"), "it is a template that was not rendered: deploy the rendered file"),
 )
-"""Searched in the text. The first that occurs names the cause."""
+"""The patterns that are searched in the text. The first that occurs names the cause."""
 
 _QUOTED = r"(?:\"(?:[^\"\\]|\\.)*\"|'[^']*')"
 
@@ -66,7 +66,7 @@ _LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^\s*\[[^\]]*$"), "has a bracket that is not closed"),
     (re.compile(r"^\s*[\w.-]+\s*$"), "has a key without a value: write key = value"),
 )
-"""Searched in the line that the parser names. The first that occurs names the cause."""
+"""The patterns that are searched in the line that the parser names. The first that occurs names the cause."""
 
 _NAME = re.compile(r"\s*(?P<name>\[\s*[\w.-]+\s*\]|[\w.-]+\s*=)")
 

@@ -18,7 +18,7 @@ KEY_BYTES = 32
 CREDENTIAL = "forwarder-master-key"
 VARIABLE = "FORWARDER_MASTER_KEY"
 FILE_VARIABLE = "FORWARDER_MASTER_KEY_FILE"
-"""Names a file that holds the key, as the images of Docker's library take their secrets."""
+"""The variable that names a file with the key, as in the images of Docker's library."""
 
 SECRET_MOUNTS = (Path("/run/secrets"), Path("/var/run/secrets"), Path("/run/credentials"))
 """Folders in which Docker, Podman, Kubernetes and systemd put secrets, with modes of their own choice."""
@@ -37,7 +37,7 @@ class MasterKey:
 
     @property
     def id(self) -> str:
-        """Return a name of the key that does not reveal it: the start of a digest with a purpose of its own."""
+        """Return a name of the key that does not reveal it: the start of a digest that has no other use."""
         return hashlib.sha256(b"forwarder master key id\0" + self.key).hexdigest()[:16]
 
 

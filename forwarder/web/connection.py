@@ -214,7 +214,7 @@ class Connection(web.RequestHandler):
         self.abort()
 
     def _reject_unparsed(self) -> None:
-        """Answer what made the parser fail, unless another response is under way."""
+        """Respond to a request that the parser refused, unless another response is under way."""
         if self._stream is None or self._stream.is_closing():
             return
         if self._phase is Phase.HEAD:

@@ -1,4 +1,4 @@
-"""The acceptance of connections: fewer than the process may have open files, so that forwarding always has some left.
+"""The accepting of connections. Their limit is below the limit of open files, so that forwarding has some left.
 
 asyncio's own server accepts until descriptors run out, and then repeats and logs the failure without a pause that
 counts. This loop closes the connection that has been waiting for its client longest instead.
@@ -29,7 +29,7 @@ WEB_UI_SHARE, HEALTH_SHARE = 0.75, 0.25
 ACCEPT_RETRY_SECONDS = 0.25
 
 ROOM_SECONDS, ROOM_RETRY_SECONDS = 2.0, 0.02
-"""How long a new connection waits while all others are being answered, and how often it tries."""
+"""The time that a new connection waits while requests on all others are handled, and the time between its attempts."""
 
 
 def max_connections() -> int:

@@ -24,7 +24,7 @@ from forwarder.web.settings_form import SettingsChanges
 from forwarder.web.settings_page import file_settings, form_values, normalize_newlines
 
 STEPS_PLACEHOLDER = "<!-- steps -->"
-"""Its place in the settings page."""
+"""The text of the settings page that the steps replace."""
 
 STEPS_ONLY_HEADER = "X-Steps-Only"
 

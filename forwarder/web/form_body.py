@@ -20,7 +20,7 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 100
 
 WITHOUT_BODY = frozenset({"GET", "HEAD"})
-"""Methods whose handlers read no body. aiohttp drops one that is sent with them."""
+"""The methods whose handlers read no body. aiohttp drops a body that is sent with them."""
 
 _WHITESPACE = "\t\n\r"
 

@@ -12,7 +12,7 @@ from forwarder.web.context import CONTEXT, WebContext
 COMPONENTS = ("source", "ledger", "bus")
 
 READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
-"""Switched off is ready: a restart would change nothing."""
+"""The states that count as ready. PAUSED is one of them, because a restart would change nothing."""
 
 
 async def livez(request: web.Request) -> web.Response:

@@ -41,7 +41,7 @@ CHANGED_FIELDS = web.RequestKey("changed_fields", tuple[str, ...])
 
 
 def cookie_name(request: web.Request) -> str:
-    """Return the name of the cookie, under TLS with the prefix that keeps other hosts and paths from setting it."""
+    """Return the name of the cookie. Under TLS its prefix keeps other hosts and paths from setting it."""
     return "__Host-forwarder" if request.app[ALLOWED_HOSTS].is_secure(request) else "forwarder"
 
 

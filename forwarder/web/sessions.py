@@ -8,7 +8,7 @@ from forwarder.clock import Clock
 
 MAX_IDLE_SECONDS = 30 * 60.0
 MAX_AGE_SECONDS = 12 * 3600.0
-"""When a session ends: without a request, and in any case."""
+"""The age at which a session ends: since its last request, and since its start."""
 
 MAX_SESSIONS = 100
 """Sessions at a time. The one that is idle longest is dropped."""

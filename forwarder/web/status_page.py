@@ -21,7 +21,7 @@ from forwarder.web.status_cache import STATUS_CACHE
 
 REFRESH_SECONDS = 1.0
 KEEPALIVE_SECONDS = 15.0
-"""Between two comments on a stream without updates, so that no proxy closes it."""
+"""The time between two comments on a stream without updates, so that no proxy closes it."""
 
 
 MAX_STREAMS_OF_SESSION, MAX_STREAMS = 8, 64

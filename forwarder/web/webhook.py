@@ -88,7 +88,7 @@ def _candidate_bodies(body: bytes) -> Iterator[bytes]:
 
 WEBHOOK_LIMITER = web.AppKey("webhook_limiter", RateLimiter)
 SIGNATURE_VERIFIER = web.AppKey("signature_verifier", ReloadingValue[SignatureVerifier])
-"""Only where a public key is configured."""
+"""Set only if a public key is configured."""
 
 
 class _WebhookBody(msgspec.Struct, rename="camel"):
