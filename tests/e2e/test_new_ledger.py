@@ -12,7 +12,6 @@ from tests.e2e.harness import fail, numbered, polls, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
-from tests.harness.installation import Installation
 
 pytestmark = pytest.mark.long
 
