@@ -44,7 +44,7 @@ MAX_WORK_SECONDS = 15.0
 REQUEST_SECONDS = 14.0
 """Two requests without a heartbeat between them stall a loop. Operations of the ledger take no time."""
 
-BUS_REQUESTS = ("verify", "verify_by_name", "publish")
+BUS_REQUESTS = ("describe", "publish")
 
 
 @dataclass
@@ -204,6 +204,18 @@ class _PublishUntilMissing:
         return _publish_accepted(events)
 
 
+class _DescribeInTurns:
+    """Every second request finds that the bus is missing."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+
+    def __call__(self, name: str) -> None:
+        self._requests += name == BUS
+        if name == BUS and self._requests % 2 == 0:
+            raise BusMissing("the bus is missing", code="missing")
+
+
 @asynccontextmanager
 async def _delivery(
     steps: Steps,
@@ -218,10 +230,6 @@ async def _delivery(
         claimed = pending[:limit]
         del pending[:limit]
         return claimed
-
-    def verify(*, force: bool = False) -> None:
-        if force:
-            raise BusMissing("the bus is missing", code="missing")
 
     def release(tokens: Iterable[Any]) -> None:
         pending.extend(ClaimedEntry(n, entry(f"e-{n}", feed=FEED)) for n in tokens)
@@ -244,7 +252,7 @@ async def _delivery(
     store = cast("Ledger", Stub(steps, results | ledger, release=release))
     bus = cast(
         "Bus",
-        Stub(steps, {"verify": verify, "verify_by_name": lambda _: None, "publish": publish}, name=BUS, verified_seq=0),
+        Stub(steps, {"describe": _DescribeInTurns(), "publish": publish}, name=BUS),
     )
     writer = SettlementWriter(store, clock, health)
     yield Dispatcher(bus, store, writer, some_settings(), clock, health, Metrics()).run

@@ -61,6 +61,7 @@ class VerifiedBus:
     async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
         """Verify the bus if that is due, then publish. Raise DestinationError as `verify` and `Bus.publish` do."""
         await self.verify()
+        heartbeat.beat()
         try:
             return await self._bus.publish(events)
         except DestinationError:

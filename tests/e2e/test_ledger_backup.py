@@ -115,7 +115,8 @@ def test_backup_on_a_full_disk_leaves_nothing_behind(installation: Installation,
         (mounted / "rubbish").write_bytes(b"x" * (MEBIBYTE - 8192))
         done = installation.run_command("ledger", "backup", str(mounted / "backup.db"))
         assert done.code == 75, done.output
-        assert "make room on its disk" in done.err
+        assert "the backup" in done.err
+        assert "free space on its disk" in done.err
         assert [file.name for file in mounted.iterdir()] == ["rubbish"]
     finally:
         subprocess.run(["umount", "-l", mounted], check=True)  # noqa: S603, S607 - as above
