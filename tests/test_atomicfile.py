@@ -16,7 +16,7 @@ def modes(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
+def test_replaced_file_is_complete_and_keeps_its_mode(tmp_path: Path) -> None:
     file = tmp_path / "a"
     atomicfile.replace(file, b"one", mode=0o640)
     assert (file.read_bytes(), modes(file)) == (b"one", 0o640)
@@ -25,7 +25,7 @@ def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
     assert (file.read_bytes(), modes(file), list(tmp_path.iterdir())) == (b"two", 0o604, [file])
 
 
-def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
+def test_replaced_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     file, link = tmp_path / "there" / "a", tmp_path / "link"
     file.write_bytes(b"one")
@@ -35,7 +35,7 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_a_file_of_somebody_else_stays_theirs(tmp_path: Path) -> None:
+def test_replaced_file_keeps_its_owner(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"one")
     os.chown(file, 1234, 1234)
@@ -43,7 +43,7 @@ def test_a_file_of_somebody_else_stays_theirs(tmp_path: Path) -> None:
     assert (file.stat().st_uid, file.stat().st_gid) == (1234, 1234)
 
 
-def test_a_file_that_is_read_only_is_not_replaced_although_its_folder_would_let_us() -> None:
+def test_read_only_file_is_not_replaced() -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "a"
         file.write_bytes(b"one")
@@ -54,7 +54,7 @@ def test_a_file_that_is_read_only_is_not_replaced_although_its_folder_would_let_
         assert file.read_bytes() == b"one"
 
 
-def test_a_reader_never_sees_half(tmp_path: Path) -> None:
+def test_reader_never_sees_a_partial_file(tmp_path: Path) -> None:
     file = tmp_path / "a"
     texts = {bytes([number]) * 100_000 for number in range(30)}
     atomicfile.replace(file, bytes([0]) * 100_000)
@@ -74,7 +74,7 @@ def test_a_reader_never_sees_half(tmp_path: Path) -> None:
     assert set(seen) <= texts
 
 
-def test_a_file_is_created_once(tmp_path: Path) -> None:
+def test_create_of_existing_file_fails(tmp_path: Path) -> None:
     file = tmp_path / "a"
     atomicfile.create(file, b"one")
     with pytest.raises(FileExistsError):
@@ -82,7 +82,7 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
     assert (file.read_bytes(), modes(file), list(tmp_path.iterdir())) == (b"one", 0o600, [file])
 
 
-def test_a_folder_is_held_against_others(tmp_path: Path) -> None:
+def test_locked_folder_blocks_other_processes(tmp_path: Path) -> None:
     order = []
 
     def hold() -> None:

@@ -17,7 +17,7 @@ CHANGELOG = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-def test_it_has_this_version_and_begins_with_the_first() -> None:
+def test_changelog_has_all_versions_in_order() -> None:
     titles = re.findall(r"^## (.+)$", CHANGELOG, re.MULTILINE)
     assert titles[0] == "[Unreleased]"
     versions = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (.+)", title) for title in titles[1:]]
@@ -28,11 +28,11 @@ def test_it_has_this_version_and_begins_with_the_first() -> None:
     assert [date.fromisoformat(found[2]) for found in versions if found]
 
 
-def test_its_entries_are_of_the_kinds_that_there_are() -> None:
+def test_changelog_has_only_known_headings() -> None:
     assert set(re.findall(r"^### (.+)$", CHANGELOG, re.MULTILINE)) <= KINDS
 
 
-def test_it_names_the_formats_that_are_written() -> None:
+def test_changelog_names_the_written_formats() -> None:
     text, *_ = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG, re.MULTILINE)  # the newest stand first
     detail = event_schema()["properties"]["version"]["const"]
     named = dict(part.split(" (")[0].rsplit(" ", 1) for part in re.split(r", (?![^(]*\))", text))

@@ -24,7 +24,7 @@ def complete(line: str) -> list[str]:
     ("line", "offered"),
     [("forwarder ke", ["keys"]), ("forwarder dead-letters re", ["retry"]), ("forwarder keys set ", list(NAMES))],
 )
-def test_verbs_and_the_names_of_secrets_are_offered(line: str, offered: list[str]) -> None:
+def test_completion_offers_commands_and_secret_names(line: str, offered: list[str]) -> None:
     assert complete(line) == offered
 
 
@@ -32,7 +32,7 @@ def test_every_command_is_offered() -> None:
     assert {"init", "run", "once", "check", "status", "enable", "disable", "schema"} <= set(complete("forwarder "))
 
 
-def test_bash_takes_the_script_and_completes_by_it() -> None:
+def test_bash_completes_with_the_script() -> None:
     script = """
         PATH="$(dirname "$1"):$PATH"
         eval "$(_FORWARDER_COMPLETE=source_bash forwarder)"

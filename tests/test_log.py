@@ -11,7 +11,7 @@ log.configure(RunSettings())
 """
 
 
-def test_a_process_that_ends_leaves_no_word_of_its_own_end() -> None:
+def test_ending_process_logs_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - a program of ours
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -26,7 +26,7 @@ structlog.get_logger("web").info("a detail")
 """
 
 
-def test_who_did_what_is_told_at_every_level() -> None:
+def test_audit_log_ignores_the_level() -> None:
     done = subprocess.run([sys.executable, "-c", AUDIT], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - a program of ours
     assert "changed in web UI" in done.stderr
     assert "a detail" not in done.stderr

@@ -55,7 +55,7 @@ async def running_maintenance(folder: Path) -> AsyncIterator[MaintenanceHarness]
             await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_while_nothing_happens_nothing_is_written(tmp_path: Path) -> None:
+async def test_idle_maintenance_writes_nothing(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.polls[FEED] = PollResult(daemon.clock.now())
         await daemon.pass_time(timedelta(minutes=1))
@@ -66,14 +66,14 @@ async def test_while_nothing_happens_nothing_is_written(tmp_path: Path) -> None:
         assert daemon.written() == before
 
 
-async def test_a_feed_that_was_read_for_the_first_time_is_told_unasked(tmp_path: Path) -> None:
+async def test_first_poll_of_a_feed_is_saved(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.polls[FEED] = PollResult(daemon.clock.now())
         await daemon.pass_time(timedelta(seconds=2))
         assert [each.last_poll for each in await daemon.ledger.feeds()] == [daemon.polls[FEED]]
 
 
-async def test_a_reading_is_told_once(tmp_path: Path) -> None:
+async def test_poll_is_saved_once(tmp_path: Path) -> None:
     """The cost of a save depends on the number of changed feeds, not on the number of all feeds."""
     others = [Feed(f"w-{number}") for number in range(3)]
     async with running_maintenance(tmp_path) as daemon, SqliteLedger(tmp_path / "ledger.db") as command_ledger:
@@ -93,7 +93,7 @@ async def test_a_reading_is_told_once(tmp_path: Path) -> None:
         assert {reading.error for reading in saved.values() if reading} == {"written over"}
 
 
-async def test_what_changes_is_told_unasked(tmp_path: Path) -> None:
+async def test_changed_health_is_saved(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.health.report("bus", State.FAILED, "it is missing")
         await daemon.pass_time(timedelta(seconds=2))

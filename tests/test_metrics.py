@@ -55,12 +55,12 @@ def populated_metrics() -> Metrics:
     return metrics
 
 
-def test_the_names_are_these_and_no_others() -> None:
+def test_metric_names_are_exactly_the_documented_ones() -> None:
     values = {name for name, *_ in samples(populated_metrics())}
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in values} == METRIC_NAMES
 
 
-def test_what_happened_is_what_is_told() -> None:
+def test_metrics_count_each_event() -> None:
     values = samples(populated_metrics())
     expected = {
         ("forwarder_executions_listed_total",): 30,
@@ -84,7 +84,7 @@ def test_what_happened_is_what_is_told() -> None:
     assert {key: values.get(key) for key in expected} == expected
 
 
-def test_a_code_that_nobody_has_documented_is_other() -> None:
+def test_undocumented_error_code_is_counted_as_other() -> None:
     metrics = Metrics(CODES)
     for number in range(300):
         metrics.count_retried(f"6daaa0cf1a3daa6c41b5-{number}")

@@ -184,7 +184,7 @@ def test_missing_bundle_of_aws_is_explained(get: Get) -> None:
     assert "/nonexistent/ca.pem" in text or "does not respond with TLS" in text
 
 
-def test_variables_of_aws_are_its_own(tmp_path: Path) -> None:
+def test_ca_variables_of_aws_are_separate(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
     with serving(OK, certificate.server) as place:
         error = by_aiobotocore(f"https://{place}/", None, None)

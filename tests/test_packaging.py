@@ -52,7 +52,7 @@ def metadata(wheel: Path) -> Message:
         return email.message_from_bytes(archive.read(name))
 
 
-def test_both_are_fit_to_publish(distributions: Path) -> None:
+def test_distributions_pass_the_strict_check(distributions: Path) -> None:
     files = sorted(distributions.iterdir())
     assert [file.name for file in files] == [
         f"forwarder-{__version__}-py3-none-any.whl",
@@ -61,7 +61,7 @@ def test_both_are_fit_to_publish(distributions: Path) -> None:
     assert run(sys.executable, "-m", "twine", "check", "--strict", *files).count("PASSED") == 2
 
 
-def test_the_wheel_has_the_program_and_the_type_marker_and_nothing_else(wheel: Path) -> None:
+def test_wheel_has_only_the_program_and_the_type_marker(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "forwarder/py.typed" in names
@@ -74,7 +74,7 @@ def test_the_wheel_has_the_program_and_the_type_marker_and_nothing_else(wheel: P
     assert {name for name in names if ".dist-info/" not in name} == here
 
 
-def test_the_sdist_has_what_the_readme_speaks_of(distributions: Path) -> None:
+def test_sdist_has_all_files_of_the_readme(distributions: Path) -> None:
     (sdist,) = distributions.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -84,13 +84,13 @@ def test_the_sdist_has_what_the_readme_speaks_of(distributions: Path) -> None:
     assert not [name for name in names if name.startswith((".venv", "dist")) or name.endswith(".pyc")]
 
 
-def test_the_only_extra_is_the_demo(metadata: Message) -> None:
+def test_package_has_only_the_extra_demo(metadata: Message) -> None:
     assert metadata.get_all("Provides-Extra") == ["demo"]
     assert metadata["Requires-Python"] == ">=3.11"
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
 
 
-def test_the_wheel_is_enough_in_an_empty_environment(
+def test_wheel_runs_in_an_empty_environment(
     tmp_path: Path, wheel: Path, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     empty = tmp_path / "empty"

@@ -35,7 +35,7 @@ def test_generated_docs_are_up_to_date(file: str) -> None:
     assert generated(file) == (DOCS / file).read_text(), "run `make docs`"
 
 
-def test_the_docs_have_the_table_of_all_settings_as_the_fields_define_it() -> None:
+def test_docs_have_the_generated_table_of_settings() -> None:
     assert table() in SETTINGS
 
 
@@ -97,7 +97,7 @@ def test_the_rule_of_the_readme_matches_its_event() -> None:
     assert not matches(rule, event | {"detail": event["detail"] | {"workflowId": "another"}})
 
 
-def test_the_file_that_init_makes_is_valid_once_the_bus_is_filled_in() -> None:
+def test_settings_template_with_a_bus_is_valid() -> None:
     text = template().replace('event_bus = ""', 'event_bus = "failures"').replace('region = ""', 'region = "eu-west-1"')
     assert tomllib.loads(text)["destination"] == {"event_bus": "failures", "region": "eu-west-1"}
 
@@ -112,7 +112,7 @@ def test_the_docs_name_every_exit_code() -> None:
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", codes, re.MULTILINE)} == {0, 1, 2, 69, 75, 77, 78}
 
 
-def test_the_picture_of_the_page_is_there_and_small() -> None:
+def test_picture_of_the_page_exists_and_is_small() -> None:
     (name,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     picture = (ROOT / name).read_bytes()
     assert picture.startswith(b"\x89PNG")

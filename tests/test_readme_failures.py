@@ -107,9 +107,9 @@ PROOFS = {
         "e2e/test_stopping.py::test_killed_again_and_again_it_still_gets_there",
     ],
     "a part of the program dies or stalls": [
-        "test_supervisor.py::test_a_loop_that_dies_is_reported_and_started_again",
+        "test_supervisor.py::test_failed_loop_is_reported_and_restarted",
         "faults/test_hanging.py::test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing",
-        "test_watchdog.py::test_a_process_whose_event_loop_stands_still_ends_with_the_stacks_and_without_values",
+        "test_watchdog.py::test_blocked_event_loop_ends_the_process_with_stacks",
     ],
     "idle, slow or malformed connections to the listeners": [
         "reality/test_listeners_daemon.py::test_many_connections_do_not_stop_forwarding",
@@ -165,12 +165,12 @@ def test_readme_repeats_rows_of_the_table() -> None:
     assert readme.items() <= table_rows("docs/failure-behaviour.md", "Failures").items()
 
 
-def test_every_row_of_the_table_has_its_proof_and_every_proof_its_row() -> None:
+def test_failure_table_has_a_test_for_each_row() -> None:
     assert rows() == list(PROOFS)
 
 
 @pytest.mark.parametrize("proof", [proof for proofs in PROOFS.values() for proof in proofs])
-def test_every_proof_is_a_test(proof: str) -> None:
+def test_failure_table_names_existing_tests(proof: str) -> None:
     file, _, name = proof.partition("::")
     tree = ast.parse((ROOT / "tests" / file).read_text())
     names = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}

@@ -121,7 +121,7 @@ def test_no_planted_secret_survives(tree: Any) -> None:
 
 @given(plants, trees)
 @examples(150)
-def test_a_secret_is_found_beside_anything(tree: Any, other: Any) -> None:
+def test_secret_beside_other_data_is_redacted(tree: Any, other: Any) -> None:
     assert surviving(Redactor().tree({"a": other, "b": [tree, other], "c": {"d": tree}})) == []
 
 
@@ -134,6 +134,6 @@ def test_redacting_again_changes_nothing(tree: Any) -> None:
 
 @given(strings, st.sampled_from(IN_QUERIES))
 @examples(100)
-def test_a_secret_hides_in_no_name_of_a_field_either(text: str, name: str) -> None:
+def test_secret_in_field_name_is_redacted(text: str, name: str) -> None:
     assume(name not in text)
     assert surviving(Redactor().tree({text: 1})) == []

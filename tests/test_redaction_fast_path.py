@@ -46,14 +46,14 @@ def test_address_with_empty_user_information_is_unchanged(text: str) -> None:
     assert Redactor().redact_full(text) == text
 
 
-def test_most_texts_say_nothing_at_a_glance() -> None:
+def test_ordinary_text_takes_the_fast_path() -> None:
     plain = ["EUR", "149.90", "Walnut desk organiser", "f2eb053c-d04a-1a6c-8cd1-dbd6b8d016d0", "zoe@shop.example"]
     assert [text for text in plain if not cannot_match(text)] == []
 
 
 @given(st.lists(plants | trees, max_size=4))
 @examples(200)
-def test_what_was_met_before_is_told_as_at_first(met: list[Any]) -> None:
+def test_cached_values_are_redacted_the_same(met: list[Any]) -> None:
     practised = Redactor()
     for tree in met:
         practised.tree(tree)
@@ -65,7 +65,7 @@ def remembered(redactor: Redactor) -> list[str]:
     return [text for known in kept for text in known]
 
 
-def test_what_never_comes_again_does_not_fill_the_memory() -> None:
+def test_caches_of_unique_texts_are_bounded() -> None:
     redactor = Redactor()
     for number in range(3 * MAX_CACHED_TEXTS):
         redactor.tree({f"name-{number}": f"text {number}", f"token-{number} key": "x" * 100_000 + str(number)})

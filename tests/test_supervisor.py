@@ -14,7 +14,7 @@ from forwarder.supervisor import keep_running
 from tests.virtual_clock import QuickClock
 
 
-async def test_a_loop_that_dies_is_reported_and_started_again() -> None:
+async def test_failed_loop_is_reported_and_restarted() -> None:
     clock, starts = QuickClock(), 0
     health = Health(clock.now)
 
@@ -31,7 +31,7 @@ async def test_a_loop_that_dies_is_reported_and_started_again() -> None:
     assert all(0.5 <= seconds <= 2 for seconds in clock.slept)
 
 
-async def test_a_loop_that_hangs_is_ended_reported_and_started_again() -> None:
+async def test_stalled_loop_is_reported_and_restarted() -> None:
     clock, heartbeats = SystemClock(), Heartbeats()
     heartbeats.max_work_seconds = 0.1
     health = Health(clock.now)
@@ -58,7 +58,7 @@ async def test_a_loop_that_hangs_is_ended_reported_and_started_again() -> None:
     assert (starts, ended) == (2, 2)
 
 
-async def test_whoever_cancels_a_loop_ends_it() -> None:
+async def test_cancelled_loop_is_not_restarted() -> None:
     ended = asyncio.Event()
 
     async def waits() -> None:
@@ -76,7 +76,7 @@ async def test_whoever_cancels_a_loop_ends_it() -> None:
     assert ended.is_set()
 
 
-async def test_a_loop_that_is_cancelled_from_inside_is_started_again() -> None:
+async def test_loop_cancelled_from_inside_is_restarted() -> None:
     clock, starts = QuickClock(), 0
 
     async def gives_up_once() -> None:
@@ -89,7 +89,7 @@ async def test_a_loop_that_is_cancelled_from_inside_is_started_again() -> None:
     assert starts == 2
 
 
-def test_a_loop_that_hangs_again_and_again_ends_the_process() -> None:
+def test_repeatedly_stalled_loop_ends_the_process() -> None:
     program = """
 import asyncio
 import subprocess

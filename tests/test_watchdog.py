@@ -37,19 +37,19 @@ def listening(address: str) -> Iterator[Listening]:
         yield Listening(bound)
 
 
-def test_words_reach_the_service_manager_by_path_and_by_abstract_name(tmp_path: Path) -> None:
+def test_notify_reaches_path_and_abstract_sockets(tmp_path: Path) -> None:
     for address in (str(tmp_path / "notify"), f"@forwarder-test-{os.getpid()}"):
         with listening(address) as manager:
             ServiceManager.of({"NOTIFY_SOCKET": address}).notify(systemd.READY, systemd.status("all\nis well"))
             assert manager.next() == "READY=1\nSTATUS=all is well"
 
 
-def test_without_a_service_manager_or_with_a_deaf_one_nothing_is_said_and_nothing_fails(tmp_path: Path) -> None:
+def test_notify_without_listener_does_not_fail(tmp_path: Path) -> None:
     ServiceManager.of({}).notify(systemd.READY)
     ServiceManager(str(tmp_path / "nobody")).notify(systemd.READY)
 
 
-def test_the_status_names_what_is_ill_and_why_and_else_how_all_do() -> None:
+def test_status_text_names_unhealthy_components() -> None:
     health = Health(QuickClock().now)
     health.healthy("source")
     health.healthy("bus")
@@ -58,7 +58,7 @@ def test_the_status_names_what_is_ill_and_why_and_else_how_all_do() -> None:
     assert status_text(health) == "bus FAILED: the bus is missing"
 
 
-async def test_the_watchdog_is_fed_while_the_loops_get_on_and_not_while_one_hangs(tmp_path: Path) -> None:
+async def test_watchdog_is_notified_only_while_no_loop_is_stalled(tmp_path: Path) -> None:
     now = 0.0
     heartbeats, health = Heartbeats(lambda: now), Health(QuickClock().now)
     address = str(tmp_path / "notify")
@@ -86,7 +86,7 @@ async def test_the_watchdog_is_fed_while_the_loops_get_on_and_not_while_one_hang
         await asyncio.wait({watchdog_task})
 
 
-def test_a_stand_still_is_counted_in_steps_and_a_turn_begins_the_count_anew() -> None:
+def test_tick_resets_the_count_of_stalled_steps() -> None:
     stopped, ended = threading.Event(), list[str]()
     looks = iter([0] * MAX_STALLED_STEPS + [1] * MAX_STALLED_STEPS + [2] * (MAX_STALLED_STEPS + 1))
     watch_ticks(lambda: next(looks), stopped, 0.0, ended.append)
@@ -94,7 +94,7 @@ def test_a_stand_still_is_counted_in_steps_and_a_turn_begins_the_count_anew() ->
     assert list(looks) == []
 
 
-def test_a_process_whose_event_loop_stands_still_ends_with_the_stacks_and_without_values() -> None:
+def test_blocked_event_loop_ends_the_process_with_stacks() -> None:
     program = """
 import asyncio, time
 from forwarder.heartbeat import Heartbeats
