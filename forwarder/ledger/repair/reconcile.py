@@ -8,6 +8,7 @@ import msgspec
 
 from forwarder.ledger.sqlite import counters, payloads
 from forwarder.ledger.sqlite.codec import ceil_to_seconds, digest, floor_to_hours, from_micros
+from forwarder.untrusted_json import decode_or_none
 
 DETAILS_IN_MEMORY = 50
 """Details that are decompressed at once: each may have a megabyte."""
@@ -85,8 +86,5 @@ def _restore_ids_and_feeds(db: sqlite3.Connection) -> None:
 
 def _decoded(detail: bytes) -> dict[str, Any]:
     """Return the detail, or an empty one if it is damaged: the entry becomes a dead letter when it is claimed."""
-    try:
-        decoded = msgspec.json.decode(detail)
-    except (ValueError, RecursionError):
-        return {}
+    decoded = decode_or_none(detail)
     return decoded if isinstance(decoded, dict) else {}
