@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from forwarder.demo.sample_data import execution
+from forwarder.ledger.sqlite.payloads import decompress
 from tests.e2e.harness import detail, fail, sent
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
@@ -109,19 +109,15 @@ class RedactionRun:
 
 
 def read_ledger_bytes(ledger: Path) -> bytes:
-    """Every value of every table, unpacked where it is packed."""
+    """Return every value of every table, with payloads also decompressed."""
     found = []
     with closing(sqlite3.connect(ledger)) as connection, connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in tables:
             for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - names from the schema itself
-                for value in row:
-                    data = value if isinstance(value, bytes) else str(value).encode()
-                    found.append(data)
-                    try:
-                        found.append(zlib.decompress(data))
-                    except zlib.error:
-                        continue
+                found += [value if isinstance(value, bytes) else str(value).encode() for value in row]
+                if table == "payloads":
+                    found.append(decompress(*row) or b"")
     connection.close()
     return b"\n".join(found)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from forwarder.errors import LedgerError
 from forwarder.ledger import Counters, Postponed, Sent, Settlement, SqliteLedger
 from tests.ledger.contract import ANOTHER_BUS, BUS, claim_tokens, record_ids
 from tests.virtual_clock import NOON
@@ -67,3 +68,18 @@ async def test_cancelled_settle_undoes_nothing(file: Path) -> None:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         assert await ledger.audit() == Counters(recorded=20, sent=20)
+
+
+async def test_settle_works_again_after_the_files_came_back(file: Path) -> None:
+    """A settlement that waited while the files were moved away must not keep its batch open for ever."""
+    async with SqliteLedger(file, create=True) as ledger:
+        await record_ids(ledger, "a", "b")
+        token = await claim_tokens(ledger)
+        moved = file.with_name("moved")
+        await asyncio.to_thread(file.rename, moved)
+        with pytest.raises(LedgerError, match="was removed or moved"):
+            await ledger.settle([Sent(token["a"], "e")], now=NOON, bus=BUS)
+        await asyncio.to_thread(moved.rename, file)
+        for each in ("a", "b"):
+            await ledger.settle([Sent(token[each], "e")], now=NOON, bus=BUS)
+        assert await ledger.audit() == Counters(recorded=2, sent=2)

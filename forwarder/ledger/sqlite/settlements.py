@@ -46,6 +46,8 @@ class SettlementStore(SqliteStore):
         batch = self._join(settlements, bus, now)
         if batch.commit is None:
             batch.commit = asyncio.create_task(self._writer.write(partial(self._settle_batch, batch=batch)))
+            # While the files are lost, the work does not run: the batch would stay open and raise its error again.
+            batch.commit.add_done_callback(lambda _: self._close(batch))
         try:
             seq = await asyncio.shield(batch.commit)
         except LedgerError:
@@ -75,10 +77,13 @@ class SettlementStore(SqliteStore):
             batch.now = now
             return batch
 
-    def _settle_batch(self, db: Connection, batch: _Batch) -> int:
+    def _close(self, batch: _Batch) -> None:
         with self._open_lock:
-            if self._open.get(batch.bus) is batch:  # it runs a second time if another job of its group failed
+            if self._open.get(batch.bus) is batch:
                 del self._open[batch.bus]
+
+    def _settle_batch(self, db: Connection, batch: _Batch) -> int:
+        self._close(batch)
         return _settle(db, batch.settlements, batch.bus, batch.now)
 
 
