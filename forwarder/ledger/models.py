@@ -1,4 +1,4 @@
-"""The values that a ledger accepts and returns, with any store. They are frozen and do no I/O."""
+"""The values that every ledger store accepts and returns. They are frozen and do no I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter. `attempt_count` counts all attempts. `attempts` are the first and the last ones, oldest first.
+    """A dead letter. `attempt_count` counts all attempts. `attempts` has the first and the last attempts, oldest first.
 
     An attempt is a request with an outcome for this entry, or with an unknown outcome. A request that was refused as a
     whole, or did not arrive, is not an attempt of its entries.
@@ -89,7 +89,7 @@ class DeadLetter:
 
     @property
     def omitted_attempts(self) -> int:
-        """Return the number of attempts between the first and the last ones. Their codes and times are not stored."""
+        """Return the number of attempts that are not in `attempts`. Their codes and times are not stored."""
         return self.attempt_count - len(self.attempts)
 
 

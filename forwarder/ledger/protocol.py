@@ -1,7 +1,7 @@
-"""The operations of a ledger, whatever stores it. The contract tests in `tests/ledger/contract.py` define them as well.
+"""The operations that every ledger store provides. `tests/ledger/contract.py` tests them.
 
 An executionId is recorded once. Its entry is then in exactly one state: pending → sent | dead, dead → pending (retry),
-sent → pending (replay, requeue), dead → purged, and sent | purged → forgotten. So this holds at each commit:
+sent → pending (replay, requeue), dead → purged, and sent | purged → forgotten. At each commit,
 recorded = pending + sent + dead + purged + forgotten.
 """
 
@@ -33,14 +33,14 @@ class Ledger(Protocol):
     async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
         """Add feeds with their first checkpoints, and save when they were discovered. Known feeds are unchanged.
 
-        A floor is raised to the latest stop that retention has forgotten.
+        The floor of a new feed is at least the latest stop among the forgotten ids.
         """
 
     async def discovered_at(self) -> datetime | None:
         """Return when the last complete discovery began, or None before the first."""
 
     async def checkpoint(self, feed: Feed) -> Checkpoint:
-        """Return the checkpoint of a feed. Raise LedgerError if it was never added."""
+        """Return the checkpoint of a feed. Raise LedgerError if the feed was never added."""
 
     async def feeds(self) -> list[FeedStatus]:
         """Return all feeds that were ever added, ordered by workflow and user."""
@@ -53,8 +53,8 @@ class Ledger(Protocol):
     ) -> int:
         """Record entries as pending, except those with known ids, and save the checkpoint. Return how many are new.
 
-        The checkpoint is never durable before the entries, and may become durable later. If this raises, some entries
-        may be recorded; they are delivered, and recording them again changes nothing.
+        The checkpoint is never durable before the entries, and may become durable later. After an error, some entries
+        may be recorded nevertheless. Recorded entries are delivered, and recording them again changes nothing.
         """
 
     async def find_feed(self, execution_id: str) -> Feed | None:
@@ -74,17 +74,18 @@ class Ledger(Protocol):
         """Return when the earliest pending entry that this process may claim is due, or None without such an entry."""
 
     async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
-        """Settle claimed entries with what `bus` answered, and return the number of this settlement.
+        """Save the settlements of claimed entries, and return the number of this settlement.
 
-        The number orders the settlements of one recorder, the process that settles; others have their own. Settling an
-        entry that is not pending changes nothing. A postponement without an unclassified attempt need not be durable.
+        `bus` is the name of the bus that returned the outcomes. A later settlement of this ledger never has a smaller
+        number. Settling an entry that is not pending changes nothing. A postponement without an unclassified attempt
+        need not be durable.
         """
 
     async def last_settlement_seq(self) -> int:
-        """Return the number of this recorder's last settlement, or 0 before the first."""
+        """Return the number of the last settlement, or 0 before the first."""
 
     async def save_bus_verified(self, name: str, seq: int) -> None:
-        """Save that a bus was verified to exist after settlement `seq`. An earlier verification changes nothing."""
+        """Save that a bus was verified to exist after settlement `seq`. Change nothing if a higher `seq` is saved."""
 
     async def unverified_buses(self) -> list[str]:
         """Return the buses that accepted entries after they were last verified."""
@@ -96,7 +97,7 @@ class Ledger(Protocol):
         """Return when the oldest pending entry was recorded, or None if no entry is pending."""
 
     async def counters(self) -> Counters:
-        """Return how many executions were recorded, and what became of them."""
+        """Return the stored counters of executions by state."""
 
     async def audit(self) -> Counters:
         """Count the stored rows. Raise LedgerError if the counters differ from them, or if the store is damaged."""
@@ -108,13 +109,16 @@ class Ledger(Protocol):
         """Return the dead letter of an execution, or None if it has none."""
 
     async def retry_dead_letters(self, execution_ids: Collection[str] | None, *, now: datetime) -> int:
-        """Make these dead letters pending again, or all of them if None. Return how many."""
+        """Make the dead letters of these executions pending again, or all dead letters if None. Return how many."""
 
     async def purge_dead_letters(self, execution_ids: Collection[str] | None) -> int:
-        """Delete these dead letters but keep their ids, or all of them if None. Return how many."""
+        """Delete the dead letters of these executions, or all dead letters if None. Return how many.
+
+        The ids stay recorded.
+        """
 
     async def replay_counts(self, window: TimeWindow) -> ReplayCounts:
-        """Return how many sent events of a window can be replayed."""
+        """Return how many sent events of a window can be replayed, and how many others have no payload any more."""
 
     async def replay(self, window: TimeWindow, *, now: datetime) -> int:
         """Make the sent entries of a window pending again, marked as replays. Return how many."""
@@ -123,13 +127,13 @@ class Ledger(Protocol):
         """Return how many pending entries are replays."""
 
     async def latest_entries(self, limit: int, *, dead: bool = False) -> list[StoredEntry]:
-        """Return the entries that were recorded last, or the dead letters that died last, the newest first."""
+        """Return the latest recorded entries, or with `dead` the latest dead letters, the newest first."""
 
     async def stored_entry(self, execution_id: str) -> StoredEntry | None:
         """Return the entry of an execution, or None if its payload is not stored."""
 
     async def traffic(self, *, now: datetime) -> Traffic:
-        """Return the counts of each minute of the last day. They may miss what was counted just before a crash."""
+        """Return the counts of each minute of the last day. Counts of the minute before a crash may be missing."""
 
     async def apply_retention(self, *, now: datetime, id_retention: timedelta, payload_retention: timedelta) -> bool:
         """Delete a few payloads and ids that are old enough. Return whether there may be more.
@@ -138,16 +142,16 @@ class Ledger(Protocol):
         """
 
     async def save_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
-        """Save the switch, and return its previous value, or None if it was never saved.
+        """Save the switch, and return its previous value, or None if the switch was never saved.
 
-        If it was off and is on now, `skip` makes `now` the local floor of every feed.
+        If this turns the switch on, `skip` makes `now` the local floor of every feed.
         """
 
     async def saved_switch(self) -> bool | None:
-        """Return the switch as it was saved last, or None if it never was."""
+        """Return the last saved value of the switch, or None if no value was saved."""
 
     async def save_daemon_status(self, status: DaemonStatus, poll_results: Mapping[Feed, PollResult]) -> None:
         """Save the status of this daemon and the latest polls, for commands that display them."""
 
     async def daemon_status(self) -> DaemonStatus | None:
-        """Return the status that a daemon saved last, or None if none ever did."""
+        """Return the last status that a daemon saved, or None if no status was saved."""

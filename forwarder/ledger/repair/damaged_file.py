@@ -1,4 +1,4 @@
-"""The opening of a damaged ledger: a copy of it, as long as its header says, and checked by the form of its tables."""
+"""The opening of a copy of a damaged ledger. The header gives its length, and the columns give its format."""
 
 import shutil
 import sqlite3
@@ -11,11 +11,11 @@ from forwarder.ledger.sqlite.migrations import FORMAT, format_of, layout, layout
 ENDINGS = ("", "-wal", "-shm")
 
 MAX_TRUNCATION = 1000
-"""How many times its size a file may have had before it was cut; a header that gives more is damaged itself."""
+"""The limit of the length in the header, in multiples of the file's length. A header with more is damaged."""
 
 
 def open_copy(file: Path, copy: Path) -> sqlite3.Connection:
-    """Return a connection to a copy, which is extended to the length in its header: SQLite reads no shorter file.
+    """Return a connection to a copy, extended to the length in its header. SQLite reads no shorter file.
 
     Raise LedgerError if nothing can be read, or if a newer forwarder wrote the file.
     """

@@ -1,4 +1,4 @@
-"""The repair of inconsistent rows after a recovery. In doubt, an execution is sent twice rather than never."""
+"""The repair of inconsistent rows after a recovery. A duplicate event is preferred to a lost one."""
 
 import sqlite3
 from dataclasses import asdict
@@ -15,10 +15,11 @@ DETAILS_IN_MEMORY = 50
 
 
 def reconcile(db: sqlite3.Connection) -> list[str]:
-    """Complete or delete rows that refer to lost ones, and count again.
+    """Repair rows that refer to lost rows, and set the counters to the numbers of rows.
 
-    Return the executionIds of pending entries and dead letters without a payload. They are deleted and forgotten, so
-    that a poll may find them again.
+    A lost id or feed of an entry is restored from the detail. A sent entry without a payload stays recorded as sent. A
+    pending entry or dead letter without a payload is deleted together with its id, so that a poll can record the
+    execution again. Return the executionIds of these deleted entries.
     """
     missing = msgspec.json.encode(_without_payload(db)).decode()
     _keep_sent(db, missing)
@@ -48,7 +49,7 @@ def _without_payload(db: sqlite3.Connection) -> list[int]:
 
 
 def _move_to_their_own_numbers(db: sqlite3.Connection) -> None:
-    """Move payloads whose key is damaged to the number that they contain, unless that one is taken."""
+    """Change the key of a payload to the number in its row, unless another payload has that key."""
     for key in [key for (key,) in db.execute("SELECT entry FROM payloads")]:
         number = payloads.number_in(payloads.body_of(db, key))
         if number is not None and number != key:
@@ -63,7 +64,7 @@ def _keep_sent(db: sqlite3.Connection, missing: str) -> None:
 
 
 def _restore_ids_and_feeds(db: sqlite3.Connection) -> None:
-    """Insert the id and the feed of each entry that has lost one: the detail contains both."""
+    """Insert the missing id and the missing feed of each entry. The detail contains the feed."""
     rows = db.execute(
         """SELECT entry, key, execution_id, feed, time, recorded_at FROM entries
            WHERE key NOT IN (SELECT key FROM executions) OR feed NOT IN (SELECT feed FROM feeds)"""

@@ -120,7 +120,7 @@ def _copy_lags(source: sqlite3.Connection, target: sqlite3.Connection, result: R
 
 
 def _copy_counters(source: sqlite3.Connection, target: sqlite3.Connection, result: RecoveryResult) -> None:
-    """Copy the one counter that the rows do not give."""
+    """Copy the number of forgotten ids. All other counters can be counted from the rows."""
     try:
         row = source.execute("SELECT value FROM counters WHERE name = 'forgotten'").fetchone()
     except sqlite3.DatabaseError:
@@ -144,7 +144,10 @@ def _copy_metadata(source: sqlite3.Connection, target: sqlite3.Connection, resul
 
 
 def _swap(file: Path, fresh: Path) -> Path:
-    """Move the damaged files away, the database first: while it is missing, nothing starts or reads its log."""
+    """Rename the damaged files, then rename the new ledger to `file`. Return the new name of the damaged file.
+
+    The database is renamed first: no forwarder starts while the database is missing, so none reads the old log.
+    """
     started = [kept for kept in file.parent.glob(f"{file.name}{KEPT_ENDING}*") if not kept.name.endswith(ENDINGS[1:])]
     if file.exists():
         kept = file.with_name(f"{file.name}{KEPT_ENDING}{datetime.now(UTC):%Y%m%dT%H%M%S.%f}")

@@ -1,4 +1,4 @@
-"""The reading of a table around its damage, in the order of its key. Every large table has a key."""
+"""The reading of the undamaged rows of a table, in the order of its key."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,17 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """Successive rows. `gap` is whether rows after them cannot be read."""
+    """Successive rows. `gap` is true if the rows after this range cannot be read."""
 
     rows: Sequence[Row]
     gap: bool = False
 
 
 def readable(source: sqlite3.Connection, table: str, key: str, columns: Sequence[str]) -> Iterator[RowRange]:
-    """Yield all rows that can be read, in the order of the key."""
+    """Yield the readable rows in ranges of up to ROWS_PER_QUERY, in the order of the key.
+
+    A range before damage has `gap` set. Raise no error for the damage.
+    """
     return _Table(source, table, key, columns).ranges()
 
 
@@ -47,7 +50,10 @@ class _Table:
                 start = self._after(rows, start) if len(rows) == ROWS_PER_QUERY else None
 
     def _from(self, start: int, limit: int) -> list[Row]:
-        """Return rows. Raise sqlite3.DatabaseError also if they are out of order: a damaged tree may contain a loop."""
+        """Return up to `limit` rows whose key is `start` or higher.
+
+        Raise sqlite3.DatabaseError if the rows cannot be read or are out of order. A damaged tree can contain a loop.
+        """
         rows = self._source.execute(self._select, (start, limit)).fetchall()
         keys = [start - 1, *(row[self._key_column] for row in rows)]
         if any(key <= before for before, key in pairwise(keys)):
@@ -71,7 +77,10 @@ class _Table:
         return rows
 
     def _behind_the_damage(self, start: int) -> int | None:
-        """Return the next key from which rows can be read, or None. There are too many keys to try each."""
+        """Return a key above `start` from which rows can be read, or None if no such key is found.
+
+        The search doubles its stride, then bisects, because there are too many keys to try each.
+        """
         stride = 1
         while start + stride <= MAX_KEY and not self._can_read(start + stride):
             stride *= 2

@@ -16,7 +16,7 @@ from forwarder.ledger.sqlite.settlements import SettlementStore
 from forwarder.model import ClaimedEntry, Entry, Feed, Token
 
 MAX_CLAIM_BYTES = 32 * 1024 * 1024
-"""The compressed details, and the details, that one claim loads."""
+"""The limit of the compressed details of one claim, and of the decompressed ones. The last entry may exceed it."""
 
 _COLUMNS = "due_at, entry, execution_id, workflow_id, user_id, time, unclassified_attempts, attempts, replay"
 
@@ -127,7 +127,7 @@ def _instant(micros_since_epoch: Any) -> datetime | None:
 
 
 def _count(value: Any) -> int:
-    """Return the count, or 0 for the value of a damaged row: the entry is sent all the same."""
+    """Return the count, or 0 if the value is damaged. A damaged count does not prevent delivery."""
     return value if isinstance(value, int) else 0
 
 

@@ -105,7 +105,11 @@ def _wait_while_it_is_created(file: Path) -> None:
 
 
 def _require_tables(connection: sqlite3.Connection, file: Path, *, create: bool) -> None:
-    """Create or migrate the tables if this process may, and raise LedgerError unless they are those of the format."""
+    """Create the tables if `create` is set, migrate an older format, and verify the columns of all tables.
+
+    Raise LedgerError if the tables are missing, differ from their format, or belong to a newer forwarder or to another
+    program. Without `create`, raise it also if a running forwarder uses an older format.
+    """
     _require_own_file(connection, file)
     if not create and format_of(connection) == 0:
         raise _unlike_its_format(file) if layout(connection) else _emptied(file)
@@ -147,7 +151,10 @@ def _migrate(connection: sqlite3.Connection, file: Path) -> None:
 
 
 def _emptied(file: Path) -> LedgerError:
-    """Return the error for a file without content: as a new ledger it would cause everything to be sent again."""
+    """Return the error for a file without content.
+
+    The file is not used as a new ledger, because every known execution would be sent again.
+    """
     if was_created(file) is False:
         return LedgerError(
             f"the ledger {file} was not completed when it was created",

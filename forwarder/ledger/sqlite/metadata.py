@@ -1,4 +1,4 @@
-"""Small values by name that a ledger stores about itself."""
+"""The named values of a ledger, such as the switch, the daemon's status and the settlement number."""
 
 from datetime import datetime
 from sqlite3 import Connection
@@ -16,7 +16,7 @@ BUS_PREFIX = "bus:"
 
 
 def enabled(db: Connection) -> bool | None:
-    """Return the switch as it was saved last, or None if it never was."""
+    """Return the last saved value of the switch, or None if no value was saved."""
     value = _get(db, "enabled")
     return None if value is None else bool(value)
 
@@ -26,7 +26,7 @@ def save_enabled(db: Connection, value: bool) -> None:
 
 
 def daemon_status(db: Connection) -> DaemonStatus | None:
-    """Return the status that a daemon saved last, or None if none ever did."""
+    """Return the last status that a daemon saved, or None if no status was saved."""
     value = _get(db, "daemon_status")
     return None if value is None else _statuses.decode(value)
 
@@ -69,7 +69,7 @@ def next_settlement_seq(db: Connection) -> int:
 
 
 def verified_seq(db: Connection, bus: str) -> int | None:
-    """Return the last settlement before the bus was last verified to exist, or None if it never was."""
+    """Return the last settlement before the last verification of the bus, or None without a verification."""
     value = _get(db, BUS_PREFIX + bus)
     return None if value is None else int(value)
 
@@ -80,7 +80,7 @@ def save_verified_seq(db: Connection, bus: str, seq: int) -> None:
 
 
 def verified_seqs(db: Connection) -> dict[str, int]:
-    """Return the last settlement before its last verification, by bus."""
+    """Return for each verified bus the last settlement before its last verification."""
     rows = db.execute("SELECT name, value FROM metadata WHERE substr(name, 1, ?) = ?", (len(BUS_PREFIX), BUS_PREFIX))
     return {name.removeprefix(BUS_PREFIX): int(value) for name, value in rows}
 
@@ -95,7 +95,7 @@ def _set(db: Connection, name: str, value: bytes | int) -> None:
 
 
 def is_valid(name: object, value: object) -> bool:
-    """Return whether a row can be one that this module wrote, as far as one row alone shows it."""
+    """Return whether this module can have written the row. Other rows are not considered."""
     try:
         match name, value:
             case "enabled" | "settlement_seq", int():

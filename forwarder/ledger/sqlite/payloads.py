@@ -1,8 +1,8 @@
 """The stored form of payloads: each event detail is one compressed row.
 
 A row starts with the entry's own number, so that a damaged key cannot give an entry the payload of another. Each detail
-is compressed with a preset dictionary. It takes about as much space as in a page that is compressed as a whole, but it
-is read, replaced and deleted alone.
+is compressed with a preset dictionary. A detail takes about as much space as in a page that is compressed as a whole,
+but can be read, replaced and deleted without other details.
 """
 
 import zlib
@@ -65,7 +65,7 @@ def insert(db: Connection, first: int, compressed: Sequence[bytes]) -> None:
 
 
 def body_of(db: Connection, entry: int) -> bytes | None:
-    """Return the stored row of an entry, or None if it has no row."""
+    """Return the stored bytes of an entry, its number and the compressed detail, or None if there is no row."""
     # CAST: a damaged row may hold a value of another type.
     row = db.execute("SELECT CAST(body AS BLOB) FROM payloads WHERE entry = ?", (entry,)).fetchone()
     return None if row is None else row[0]
@@ -82,7 +82,7 @@ def details_of(db: Connection, entries: Collection[int]) -> dict[int, bytes]:
 
 
 def number_in(body: bytes | None) -> int | None:
-    """Return the number that a row contains, or None if it is too short."""
+    """Return the entry number at the start of a row, or None if the row is too short."""
     return int.from_bytes(body[:NUMBER_BYTES], signed=True) if body and len(body) > NUMBER_BYTES else None
 
 

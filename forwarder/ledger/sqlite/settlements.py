@@ -108,7 +108,10 @@ def _settle(db: Connection, settlements: Sequence[Settlement], bus: str, now: da
 
 
 def _settle_sent(db: Connection, accepted: Mapping[Token, str], now: datetime, seq: int, bus: str) -> int:
-    """Return how many of the entries were pending. One statement for all: most settlements are these."""
+    """Settle accepted entries as sent, and return how many were pending.
+
+    One statement updates all entries, because most settlements are acceptances.
+    """
     changed = db.execute(
         """UPDATE entries SET state = ?, settled_at = ?, settlement_seq = ?, bus = ?, attempts = attempts + 1,
                               result = accepted.value, reason = NULL
@@ -119,7 +122,7 @@ def _settle_sent(db: Connection, accepted: Mapping[Token, str], now: datetime, s
 
 
 def _settle_dead(db: Connection, dead: Dead, now: datetime, seq: int, bus: str) -> int:
-    """Return 1 if the entry was pending, else 0."""
+    """Settle an entry as dead. Return 1 if the entry was pending, else 0."""
     changed = db.execute(
         """UPDATE entries SET state = ?, settled_at = ?, settlement_seq = ?, bus = ?, attempts = attempts + 1,
                               result = ?, reason = ?, history = coalesce(?, history)

@@ -22,7 +22,7 @@ LAG_WINDOW = timedelta(hours=1)
 MINUTE_MICROSECONDS = 60_000_000
 
 MIN_LAG_MICROSECONDS = 1000
-"""The lag of step 0; shorter ones are counted as this."""
+"""The lag of step 0. A shorter lag is counted in step 0."""
 
 STEP_RATIO = 1.1
 """The ratio of the lags of two successive steps, which makes percentiles exact within 5 %."""

@@ -50,7 +50,7 @@ class _Job:
 class Writer:
     """A thread that works on the connection of a ledger. Work that raises changes nothing and affects no other work.
 
-    Nothing is read or written while the files are not those that were opened: a commit would be lost.
+    Nothing is read or written while the paths name other files than the opened ones, because a commit would be lost.
     """
 
     def __init__(self, file: Path, traffic: UnsavedTraffic, *, create: bool, lock: RunningLock | None = None) -> None:
@@ -63,7 +63,7 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
-        """Open the file and start the thread. Raise LedgerError if it cannot be opened."""
+        """Open the file and start the thread. Raise LedgerError if the file cannot be opened."""
         connection, identity = await asyncio.to_thread(self._open)
         self._thread = threading.Thread(target=self._run, args=(connection, identity), name="ledger", daemon=True)
         self._thread.start()
@@ -80,7 +80,7 @@ class Writer:
         return await self._submit(work, writes=False)
 
     async def write(self, work: Work[T]) -> T:
-        """Return the result once it is on the disk. Cancelling the caller does not undo the work."""
+        """Return the result of the work after its commit. Cancelling the caller does not undo the work."""
         return await self._submit(work, writes=True)
 
     async def _submit(self, work: Work[T], *, writes: bool) -> T:
@@ -133,7 +133,7 @@ class Writer:
         return lost
 
     def _close(self, connection: sqlite3.Connection, identity: FileIdentity) -> None:
-        """Close the connection, after a ledger that was removed is written back to its path."""
+        """Close the connection. If this process has the lock, restore a removed ledger file first."""
         if not identity.is_safe_to_access():  # the system closes the files, with the process
             return
         try:
