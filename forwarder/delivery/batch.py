@@ -26,7 +26,7 @@ MAX_ENTRIES = 10
 
 @dataclass(frozen=True)
 class EventTemplate:
-    """The settings of every published event. They are applied now, so a change also applies to pending entries."""
+    """The settings of every published event. They apply after the claim, so a change affects pending entries."""
 
     source: str
     detail_type: str
@@ -73,7 +73,7 @@ class Batcher:
         self._queue: deque[tuple[ClaimedEntry, Event]] = deque()
 
     def add(self, entries: Iterable[ClaimedEntry]) -> list[ClaimedEntry]:
-        """Queue entries, and return the ones that cannot become events, so that they do not block the others."""
+        """Queue the entries from which events can be built. Return the other entries, which would block the queue."""
         invalid = []
         for claimed in entries:
             try:
@@ -86,7 +86,10 @@ class Batcher:
         return bool(self._queue)
 
     def next_batch(self, max_entries: int = MAX_ENTRIES) -> Batch:
-        """Return the next batch, up to the limits of entries and bytes. An entry over the limit of bytes is alone."""
+        """Return the next batch, up to the limits of entries and bytes.
+
+        An entry that exceeds the limit of bytes is a batch of its own.
+        """
         batch = Batch([], [])
         size, overhead_bytes = 0, self._template.overhead_bytes
         while self._queue and len(batch.entries) < max_entries:
@@ -115,15 +118,15 @@ class PublishedBatch:
 
 
 class InternalFailure:
-    """A fault of the forwarder while it made a request. It settles nothing."""
+    """A request that failed inside the forwarder. Its entries stay pending."""
 
 
 async def publish(bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracker) -> AsyncIterator[PublishedBatch]:
     """Yield each part of the batch with its result, as soon as the result is known.
 
-    A refused request is split in halves until the refused entry is alone. So is a request that fails in the forwarder.
-    Entries that are refused alone come last, when it is known if other entries were accepted. Raise DestinationError if
-    the remaining parts have no result.
+    A request that the bus refuses as a whole, or that fails inside the forwarder, is split in halves down to single
+    entries. Single entries that still fail are yielded last, because their outcome depends on whether the bus accepted
+    other entries. Raise DestinationError if the remaining parts have no result.
     """
     chunks, single_refusals, failed_chunks = [batch], [], []
     requests_before = refusal_tracker.requests
@@ -162,7 +165,10 @@ async def _publish_chunk(bus: VerifiedBus, chunk: Batch) -> PublishResult | Requ
 
 
 def _internal_failure_result(*, applies_to_all: bool) -> PublishResult:
-    """Return the outcome of an entry whose request was not made. It stays pending, and no attempt is counted."""
+    """Return the outcome of one entry whose request failed inside the forwarder.
+
+    The entry stays pending. Its attempt does not count as an unclassified one.
+    """
     reason = "a request failed inside the forwarder"
     stop_error = DestinationUnavailable(reason, code="internal") if applies_to_all else None
     return PublishResult([Retry("internal", reason)], stop_error)

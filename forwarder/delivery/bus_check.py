@@ -31,10 +31,10 @@ from forwarder.errors import BusMissing, BusUnverified, DescribeDenied, Destinat
 log = structlog.get_logger("delivery")
 
 VERIFY_INTERVAL_SECONDS = 60.0
-"""The time for which a bus counts as verified."""
+"""The time after a verification for which a bus counts as verified."""
 
 CHECK_DELAY_SECONDS = 60.0
-"""The delay of the check after the last response."""
+"""The time from the last response of the bus to the next check."""
 
 VERIFY_DISABLED = "verify-off"
 """Our code for a bus that is not verified because `destination.verify` is false."""
@@ -59,7 +59,7 @@ class VerifiedBus:
         """The last settlement that was committed before the bus was last verified."""
 
     async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
-        """Verify the bus if that is due, then publish. Raise DestinationError as `verify` and `Bus.publish` do."""
+        """Call `verify`, then publish. Raise DestinationError as `verify` and `Bus.publish` do."""
         await self.verify()
         heartbeat.beat()
         try:
@@ -69,7 +69,11 @@ class VerifiedBus:
             raise
 
     async def verify(self, *, force: bool = False) -> None:
-        """Check that the bus exists, unless that was done recently and `force` is not set. Raise DestinationError."""
+        """Check that the bus exists. Do nothing while the bus counts as verified, unless `force` is set.
+
+        Do nothing either if the bus cannot be verified. Raise BusMissing if the bus is missing, or
+        another DestinationError if the check fails. A denied check raises nothing, and disables further checks.
+        """
         if not self._is_enabled:
             self._warn_disabled()
         if not self._is_due(force=force):
@@ -113,7 +117,7 @@ class VerifiedBus:
 
 
 class BusCheck:
-    """The check of the bus in use, and of the buses of earlier settings, against the ledger."""
+    """A check of every bus that has unverified entries in the ledger, including the buses of earlier settings."""
 
     def __init__(self, bus: VerifiedBus, settlement_writer: SettlementWriter, clock: Clock) -> None:
         self._bus = bus
@@ -124,7 +128,7 @@ class BusCheck:
         self._next_check_at = clock.monotonic()  # for entries that an earlier process left unverified
 
     async def save(self) -> None:
-        """Save the verified settlement. This has to be done before a later settlement is committed."""
+        """Save the last settlement before the verification. The caller has to do this before later settlements."""
         verified_seq = self._bus.verified_seq
         if verified_seq is not None and verified_seq != self._saved_seq:
             await self._settlement_writer.save_bus_verified(self._bus.name, verified_seq)
@@ -139,7 +143,7 @@ class BusCheck:
         return self._clock.monotonic() >= self._next_check_at
 
     async def verify(self) -> BusMissing | None:
-        """Verify every bus with unverified entries, because no later event may ever be sent.
+        """Verify every bus with unverified entries. Events to a missing bus are found even if no later event is sent.
 
         Requeue the entries of missing buses of earlier settings. Return the error if the bus in use is missing: the
         caller reports it and calls `requeue`.
@@ -159,15 +163,15 @@ class BusCheck:
             except DestinationError as error:
                 self._report_failed(name, error)
             else:
-                # This includes a denied check: a bus that can never be verified does not stay unverified.
+                # A denied check also ends here, because a bus that can never be verified must not stay unverified.
                 await self._settlement_writer.save_bus_verified(name, committed_seq)
         return missing
 
     async def requeue(self, other_requests: Collection[asyncio.Task[None]]) -> None:
-        """Requeue the unverified entries of the bus in use, which is missing.
+        """Requeue the unverified entries of the bus in use. The caller has found that this bus is missing.
 
-        The missing bus also accepts the events of the other requests in flight, so their settlements are awaited. They
-        are not awaited if this process never verified the bus.
+        If this process has verified the bus before, wait until `other_requests` are settled first, because a missing
+        bus accepts their events too. Return at once if another call is requeuing.
         """
         if self._is_requeuing:
             return

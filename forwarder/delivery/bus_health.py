@@ -1,4 +1,4 @@
-"""The state of the bus in health, with the reason for which no entry is accepted."""
+"""The state of the bus in health, with the error of the last failure."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ class BusHealth:
         self._metrics = metrics
         self._consecutive_refusals = 0
         self.current_error: DestinationError | None = None
-        """The reason for which entries are not accepted, until the next valid response."""
+        """The error of the last failed request or check, or None after a later valid response."""
 
     def report_verified(self) -> None:
         self.current_error = None
@@ -77,7 +77,7 @@ class BusHealth:
             self._health.healthy(COMPONENT)
 
     def count_refusals(self, outcomes: Sequence[Outcome]) -> None:
-        """Count entries that the bus refused, or start again at 0 if it accepted one of them."""
+        """Add the number of outcomes to the consecutive refusals, or reset the number if one outcome is Accepted."""
         if any(isinstance(outcome, Accepted) for outcome in outcomes):
             self._consecutive_refusals = 0
         else:
@@ -85,7 +85,10 @@ class BusHealth:
 
     @property
     def should_give_up(self) -> bool:
-        """Return whether a pass that has to end need not wait. One refused entry does not mean that all are refused."""
+        """Return whether a run that ends when nothing is pending should end now, because the bus refuses everything.
+
+        If only events are refused, this needs MAX_CONSECUTIVE_REFUSALS of them, because others may be accepted.
+        """
         if isinstance(self.current_error, EventsRefused):
             return self._is_over_limit
         return isinstance(self.current_error, DestinationPaused)

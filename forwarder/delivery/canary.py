@@ -42,4 +42,4 @@ async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
 
 
 def _refusal_message(code: str, reason: str) -> str:
-    return f"the bus refuses it with {code}" + (f": {reason}" if reason else "")
+    return f"the bus refuses the test event with {code}" + (f": {reason}" if reason else "")

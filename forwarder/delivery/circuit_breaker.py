@@ -1,4 +1,7 @@
-"""The circuit breaker of a destination: full concurrency while closed, else one request at a time with backoff."""
+"""The circuit breaker of a destination.
+
+A failure stops all requests for one backoff, and then allows one request at a time. Each success allows one more.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -73,7 +76,10 @@ class CircuitBreaker:
         self._changed.set()
 
     def record_success(self, permit: Permit) -> None:
-        """Close step by step. A request that was sent before the last failure changes nothing."""
+        """Raise the concurrency by one request, up to the maximum, and reset the backoffs.
+
+        Change nothing if the request was sent before the last failure.
+        """
         if permit.generation != self._generation:
             return
         self.single_entry_mode = False
@@ -83,7 +89,10 @@ class CircuitBreaker:
         self._changed.set()
 
     def record_failure(self, permit: Permit, failure_type: FailureType) -> float | None:
-        """Open for one backoff. Return its seconds, or None if the request was sent before the last failure."""
+        """Open the circuit for one backoff, and return the length of the backoff in seconds.
+
+        If the request was sent before the last failure, return None and do not open the circuit again.
+        """
         if failure_type is FailureType.UNKNOWN:
             self.single_entry_mode = True
         if permit.generation != self._generation:

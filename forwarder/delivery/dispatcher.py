@@ -28,12 +28,14 @@ CLAIM_INTERVAL_SECONDS = 1.0
 """The interval at which entries that other processes recorded or requeued are claimed."""
 
 PREFETCH_FACTOR = 8
-"""The number of requests claimed from the ledger for each one that may be in flight. A claim is slow: it waits for the
-ledger's commits, and skips every entry that is in flight."""
+"""The number of full batches that one claim loads, for each request that may be in flight.
+
+A claim is slow: it waits for the ledger's commits, and skips every entry that is in flight.
+"""
 
 
 class Dispatcher:
-    """A publisher for one set of settings. `wake` is called when something new is pending."""
+    """A publisher for one set of settings. Others call `wake` when new entries are pending."""
 
     def __init__(
         self,
@@ -68,16 +70,16 @@ class Dispatcher:
 
     @property
     def current_error(self) -> DestinationError | None:
-        """Return the reason for which entries are not accepted, until the next valid response."""
+        """Return the error of the last failed request or check, or None after a later valid response."""
         return self._bus_health.current_error
 
     def wake(self) -> None:
         self._wake_event.set()
 
     async def run(self, *, until_empty: bool = False) -> None:
-        """Run until cancelled. With `until_empty`, return when nothing is pending or when the bus refuses us.
+        """Run until cancelled. With `until_empty`, return when nothing is pending or when the bus refuses every event.
 
-        Requests in flight go on after this returns. `drain` waits for them.
+        Requests can still be in flight after the return. `drain` waits for them.
         """
         await self._verify_at_start()
         try:
@@ -90,7 +92,7 @@ class Dispatcher:
             self._ledger.release([claimed.token for claimed in self._batcher.drain()])
 
     async def _verify_at_start(self) -> None:
-        """Verify the bus before anything is sent to it."""
+        """Verify the bus before the first request. Report a failure in health, and raise nothing."""
         try:
             await self._bus.verify()
         except DestinationError as error:
@@ -135,8 +137,8 @@ class Dispatcher:
         return False
 
     async def _dead_letter(self, invalid: list[ClaimedEntry]) -> None:
-        """Dead-letter entries that cannot be published at once, so that they do not block the others."""
-        dead = [Dead(claimed.token, UNDECODABLE, "no event can be made of its detail") for claimed in invalid]
+        """Dead-letter entries from which no event can be built, so that they do not block the others."""
+        dead = [Dead(claimed.token, UNDECODABLE, "no event can be built from its detail") for claimed in invalid]
         await self._settlement_writer.settle(dead, self._bus.name)
         self._reporter.dead_lettered(invalid, dead)
 
@@ -184,7 +186,7 @@ class Dispatcher:
         settlements = [
             decide(claimed, outcome, now) for claimed, outcome in zip(published.batch.entries, outcomes, strict=True)
         ]
-        # The circuit opens before the outcomes are committed, so that no request is sent in between.
+        # The circuit opens before the commit of the outcomes, so that no request is sent between response and commit.
         if unknown := next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), None):
             self._circuit_breaker.record_failure(permit, FailureType.UNKNOWN)
             self._bus_health.report_unknown(unknown.reason, len(outcomes))

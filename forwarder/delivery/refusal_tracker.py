@@ -1,13 +1,13 @@
-"""The distinction between a refusal that is about one entry and a refusal that is about all entries.
+"""The distinction between refusals that one entry causes and refusals that apply to all entries.
 
-PutEvents can refuse a whole request (413, ValidationException, and undocumented codes). Splitting it leads to a single
-entry, but does not prove that this entry is the cause: an invalid bus name, a proxy with a size limit or a new
+PutEvents can refuse a whole request (413, ValidationException, and undocumented codes). Splitting the request leads to
+a single entry, but does not prove that this entry is the cause: an invalid bus name, a proxy with a size limit or a new
 rule of the service refuses every entry. Dead-lettering without a proof would move the whole ledger to the dead letters.
 
 The proof has three steps: the entry was refused alone, then another request with the same settings was accepted, then
-the entry was refused alone again. A proven entry is dead-lettered at once if the refusal is about a size or a detail,
-since entries differ in nothing else. For other refusals it has the attempts of an unknown code. Without proof, an entry
-stays pending, and no unclassified attempt is counted. Delivery is paused while no entry is accepted.
+the entry was refused alone again. A proven entry is dead-lettered at once if the message of the refusal is about a size
+or a detail. After any other refusal, a proven entry is retried up to the limit of unclassified attempts. An entry
+without a proof stays pending, and no unclassified attempt is counted. Delivery is paused while no entry is accepted.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from forwarder.aws.responses import RequestRefusal
 from forwarder.model import ClaimedEntry, Rejected, Retry
 
 MAX_TRACKED_ENTRIES = 10_000
-"""The limit of the entries in memory. A forgotten entry is proven again by its next two refusals."""
+"""The limit of the remembered entries. A forgotten entry needs two more refusals for a proof."""
 
 
 @dataclass(frozen=True, slots=True)
 class SingleEntryRefusal:
-    """The refusal of a request with one entry. `is_proven` is true if the entry is the cause."""
+    """The refusal of a request with one entry. `is_proven` is true if the entry is proven to be the cause."""
 
     refusal: RequestRefusal
     is_proven: bool
@@ -31,7 +31,7 @@ class SingleEntryRefusal:
 class RefusalTracker:
     """The refusals and acceptances of one delivery loop.
 
-    Requests are numbered when they begin. A request is "after" another one if it began after its response.
+    Requests are numbered when they begin. Request B is "after" request A if B began after the response to A.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,10 @@ class RefusalTracker:
         return self._last_accepted > number
 
     def record_refused(self, claimed: ClaimedEntry, refusal: RequestRefusal) -> SingleEntryRefusal:
-        """Record that this entry was refused alone, and return whether it is proven."""
+        """Record that this entry was refused alone.
+
+        Return the refusal, with whether this entry is now proven to be its cause.
+        """
         before = self._refused.pop(claimed.entry.execution_id, None)
         self._refused[claimed.entry.execution_id] = self.requests
         if len(self._refused) > MAX_TRACKED_ENTRIES:

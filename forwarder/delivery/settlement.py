@@ -18,7 +18,7 @@ T = TypeVar("T")
 class SettlementWriter:
     """The owner of every outcome from the response of the bus to the commit.
 
-    It outlives dispatchers and requests. An outcome is written even if its request is abandoned, and a failing ledger
+    A writer outlives dispatchers and requests. An outcome is written even if its request is abandoned. A failing ledger
     stops every dispatcher.
     """
 
@@ -33,7 +33,10 @@ class SettlementWriter:
         """The number of the last committed settlement."""
 
     async def settle(self, settlements: Sequence[Settlement], bus: str) -> None:
-        """Return after the settlements are committed, so that no accepted entry is sent again."""
+        """Commit the settlements, and retry after each LedgerError.
+
+        After any other error, release the entries and raise the error.
+        """
         try:
             settlement_seq = await self._write(lambda: self._ledger.settle(settlements, now=self._clock.now(), bus=bus))
         except Exception:
@@ -46,7 +49,7 @@ class SettlementWriter:
         await self._write(lambda: self._ledger.save_bus_verified(bus, settlement_seq))
 
     async def requeue(self, bus: str) -> int:
-        """Requeue what a missing bus accepted, and return the number of entries."""
+        """Requeue the unverified entries of a missing bus, and return their number."""
         return await self._write(lambda: self._ledger.requeue(bus, now=self._clock.now()))
 
     async def unverified_buses(self) -> list[str]:
@@ -57,7 +60,7 @@ class SettlementWriter:
         return self._ready.is_set()
 
     async def wait_until_ready(self) -> None:
-        """Wait until no failed write is left. Publishing before that would risk more duplicates."""
+        """Wait until every failed write is committed. Publishing earlier would risk more duplicates."""
         while not self.is_ready:
             heartbeat.beat(heartbeat.INTERVAL_SECONDS)
             await self._clock.wait(self._ready, heartbeat.INTERVAL_SECONDS)
