@@ -18,7 +18,7 @@ ErrorFields = dict[str, Any]
 
 
 def error_fields(error: Any, levels: int = MAX_INNER_ERRORS) -> ErrorFields:
-    """Return the message, and the name, code, description, cause and stack that the error has."""
+    """Return the message of an error. Add its name, code, description, cause and stack, if present."""
     if isinstance(error, list):
         inner = next((item for item in error if isinstance(item, (dict, str)) and is_set(item)), None)
         if levels and inner is not None and (isinstance(inner, dict) or len(error) == 1):
@@ -53,7 +53,7 @@ def to_text(value: Any) -> str:
 
 
 def _inner_error(error: ErrorFields) -> Any:
-    """Return the error in the place of a message, or the first of the errors that this one collects."""
+    """Return the error that is stored as the message, or else the first of `errors`, or None."""
     message = next((error[key] for key in _MESSAGE_KEYS if _is_meaningful(error.get(key))), None)
     if isinstance(message, (dict, list)):
         return message if isinstance(message, dict) or any(isinstance(item, dict) for item in message) else None
@@ -110,7 +110,7 @@ def _code(error: ErrorFields) -> str | None:
 
 
 def _description(error: ErrorFields, message: str) -> str | None:
-    """Return the text that an error has beside its message, which may be the same for all errors of a status."""
+    """Return a text of the error that differs from `message`, or None. The message can be the same for many errors."""
     value = error.get("description")
     for text in (to_text(value) if _is_meaningful(value) else None, _first_message(error)):
         if text and text != message:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from forwarder.model import Execution
 
 JITTER = timedelta(seconds=1)
-"""The clocks of several machines differ. A smaller difference of times does not show the order."""
+"""The smallest difference between two times that shows an order. The clocks of several machines differ."""
 
 MIN_ASCENDING_PAIRS = 2
 
@@ -17,7 +17,7 @@ WRONG_ORDER_HINT = "the feed is read to its end at every [source] full_scan_inte
 
 @dataclass(slots=True)
 class _Track:
-    """A comparison of neighbours in the listing by one of the times that it may be sorted by."""
+    """A comparison of successive executions in the listing by one of the times that the API may sort by."""
 
     tolerance: timedelta
     before: datetime | None = None
@@ -43,15 +43,16 @@ class _Track:
 
 @dataclass(slots=True)
 class ListingOrder:
-    """The order of one scan. `tolerance` is the overlap of two scans, within which disorder does no harm.
+    """The order of the executions in one scan. `tolerance` is the overlap of two scans.
 
-    The field that the API sorts by is not documented. The order is wrong only if it is wrong by start, by stop, and by
-    the later of them that is known.
+    The API does not document the field by which it sorts. The order is wrong if it is wrong by each of three times: the
+    start, the stop, and the stop or else the start. It is also wrong if the first page is older than `watermark` by
+    more than `tolerance`.
     """
 
     tolerance: timedelta
     watermark: datetime | None = None
-    """The newest start of earlier scans. A listing that begins far below it does not begin with the newest."""
+    """The newest start in earlier scans, or None before the first complete scan."""
     _first_page: bool = True
     _begins_old: bool = False
     _ids: set[str] = field(default_factory=set)
@@ -61,7 +62,7 @@ class ListingOrder:
         self._tracks = (_Track(self.tolerance), _Track(self.tolerance), _Track(self.tolerance))
 
     def add(self, executions: Sequence[Execution]) -> None:
-        """Add a page. Executions that were listed before have shifted, and do not count."""
+        """Add a page. Ignore executions of earlier pages: new executions have moved them to this page."""
         by_start, by_stop, by_latest = self._tracks
         latest: datetime | None = None
         for execution in executions:

@@ -95,7 +95,7 @@ class Poller:
         return errors
 
     async def _poll_due_feeds(self) -> None:
-        """Poll feeds as they fall due. Only one task waits for them, since each change wakes all that wait."""
+        """Poll each feed when it is due. One task waits for all feeds, because each change wakes every waiting task."""
         async with asyncio.TaskGroup() as polls:
             while True:
                 feed = await self.scheduler.claim_next()
@@ -128,7 +128,10 @@ class Poller:
         return found.problem
 
     async def _watch(self, found: list[Feed], *, discovered_at: datetime | None = None) -> None:
-        """Add every feed to the ledger before any is polled. A later start would miss the failures until then."""
+        """Watch the feeds of the settings and `found`. Add each new feed to the ledger before any feed is polled.
+
+        A feed that is added later would start later, and would miss the failures until then.
+        """
         feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
         last_discovery_at = await self._ledger.discovered_at()
         now = self._clock.now()

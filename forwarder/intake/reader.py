@@ -139,16 +139,19 @@ class Reader:
             page = await self._fetch_page(feed, number, max_page_records=scan.max_page_records)
 
     def _require_times(self, scan: Scan) -> None:
-        """Raise PageUnreadable if nothing that was listed can be compared with where the feed begins.
+        """Raise PageUnreadable if no listed execution can be compared with the floor, because none has a time.
 
-        With start_from = "beginning" there is nothing to compare with. A feed of which some records have times is
-        read: a failure without any time is forwarded, since it may be new.
+        With start_from = "beginning", no comparison is needed. If some executions have times, the feed is read, and a
+        failure without a time is forwarded, because it may be new.
         """
         if scan.has_no_times and self._settings.start_from != "beginning":
             raise PageUnreadable(NO_TIMES, hint=NO_TIMES_HINT)
 
     def _verify_listing(self, feed: Feed, scan: Scan, *, is_complete_scan: bool) -> tuple[str, str] | None:
-        """Remember whether the listing is in order. Only a scan to the end can clear a doubt."""
+        """Return the reason and hint of a problem of the listing, or None, and store them for the next scan.
+
+        Only a complete scan can clear a stored problem.
+        """
         listing_problem = self._listing_problems.get(feed) if not is_complete_scan else None
         if scan.order.is_wrong:
             listing_problem = (WRONG_ORDER, WRONG_ORDER_HINT)
@@ -162,7 +165,7 @@ class Reader:
         return listing_problem
 
     async def _build_entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
-        """Return the entries of executions that the ledger does not know yet. Only these are decoded."""
+        """Return the entries of the executions that the ledger does not know. Other executions are not decoded."""
         known = await self._ledger.known_ids([execution.id for execution in failed])
         return await self._transform_queue.build_all([each for each in failed if each.id not in known], feed, now)
 

@@ -1,4 +1,4 @@
-"""The state of one scan: how far it has to go, and the checkpoint that it leads to."""
+"""The state of one scan: the pages that it still has to read, and the checkpoint after it."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from forwarder.intake.transform import ended_at
 from forwarder.model import Checkpoint, Classification, Execution
 from forwarder.settings.models import SourceSettings
 
-# Pages 0 and 1 may be the same page. A page that comes a third time is the only page that the API has.
+# Pages 0 and 1 may be the same page. If the API returns a page a third time, it has no other page.
 MAX_REPEATED_PAGES = 2
 
 # Consecutive bad records must not hide the records below. If nothing can be read, the scan must end.
@@ -24,7 +24,7 @@ MAX_CONSECUTIVE_REJECTED = 250
 
 @dataclass(slots=True)
 class Scan:
-    """A scan of a feed. `horizon` is the time down to which it reads; None means the end of the listing."""
+    """A scan of a feed, from the newest execution down to `horizon`, or to the end if `horizon` is None."""
 
     previous: Checkpoint
     started_at: datetime
@@ -45,7 +45,7 @@ class Scan:
     """The number of records by outcome, since the counter was last cleared."""
     order: ListingOrder = field(default_factory=lambda: ListingOrder(timedelta()))
     must_reach_end: bool = False
-    """True if the order was wrong before. The scan then ends with the listing."""
+    """True if the listing of the feed had a problem before. The scan then reads to the end of the listing."""
     timed_count: int = 0
     untimed_count: int = 0
     """Executions with a readable time, and executions that have stopped without one."""
@@ -60,7 +60,10 @@ class Scan:
     def start(
         cls, checkpoint: Checkpoint, settings: SourceSettings, first: Page, *, now: datetime, full_scan: bool
     ) -> Self:
-        """Start a scan with its first page, since the clock of the API decides where a new feed begins."""
+        """Return a scan of a feed, with the horizon and the floor that follow from the checkpoint.
+
+        `first` is the first page. Its time converts a local floor to the clock of the API. `advance` adds the page.
+        """
         floor = checkpoint.floor
         if checkpoint.local_floor is not None:
             since = (first.api_now or now) - (now - checkpoint.local_floor)
@@ -77,11 +80,17 @@ class Scan:
 
     @property
     def initial_checkpoint(self) -> Checkpoint | None:
-        """Return the checkpoint to record with the first page, or None. A floor on the API's clock must not move."""
+        """Return the checkpoint to record with the first page, or None if the feed has no local floor.
+
+        This checkpoint fixes the floor on the clock of the API, so that later scans do not compute another floor.
+        """
         return None if self.previous.local_floor is None else replace(self.previous, floor=self.floor, local_floor=None)
 
     def advance(self, page: Page) -> None:
-        """Add a page. Raise PageUnreadable if pages repeat, because the pages below cannot be reached then."""
+        """Add a page. Raise PageUnreadable if pages repeat or have no readable records.
+
+        In both cases, the pages below cannot be reached.
+        """
         executions = page.records.executions
         ids = {execution.id for execution in executions}
         self._require_new(page, ids)
@@ -101,7 +110,7 @@ class Scan:
         return self.untimed_count > 0 and self.timed_count == 0
 
     def _count_times(self, executions: Iterable[Execution], classifier: Classifier) -> None:
-        """Count executions with and without a time. A run that is queued has no time yet, and does not count."""
+        """Count executions with a time, and stopped executions without a time. A queued execution counts as neither."""
         for execution in executions:
             if execution.start is not None or execution.stop is not None:
                 self.timed_count += 1
@@ -111,7 +120,10 @@ class Scan:
                 self.untimed_count += 1
 
     def _require_new(self, page: Page, ids: set[str]) -> None:
-        """Raise PageUnreadable if pages repeat. Records requested one by one may overlap the next page."""
+        """Raise PageUnreadable if pages repeat, or if too many successive pages or records cannot be read.
+
+        A page whose records were requested one by one may overlap the next page. This does not count as a repetition.
+        """
         self._pages_without_ids = 0 if ids or page.is_last else self._pages_without_ids + 1
         self._consecutive_rejected = 0 if ids else self._consecutive_rejected + len(page.records.rejected)
         if self._pages_without_ids == MAX_PAGES_WITHOUT_IDS or self._consecutive_rejected > MAX_CONSECUTIVE_REJECTED:
@@ -159,7 +171,7 @@ class Scan:
         return list(selected.values())
 
     def checkpoint(self) -> Checkpoint:
-        """Return the checkpoint after this scan, which has to be complete."""
+        """Return the checkpoint after this scan. The scan has to be complete."""
         watermark = self.previous.watermark
         if self.newest_start is not None and self.api_now is not None:
             newest_start = min(self.newest_start, self.api_now)
@@ -178,7 +190,7 @@ class Scan:
         return {key: start for key, start in self.open_since.items() if start >= expires_before}
 
     def _track_open(self, execution: Execution) -> None:
-        """Add a running execution. If its start is not readable, it counts from the time at which it was first seen."""
+        """Add a running execution, with its start or else the time of the first scan that listed it."""
         since = execution.start or self.open_since.get(execution.id) or self.api_now or self.started_at
         self.open_since[execution.id] = since
 
@@ -194,7 +206,7 @@ class Scan:
     def _is_below_horizon(self, executions: list[Execution]) -> bool:
         if self.horizon is None or not executions:
             return False
-        # An execution without a time counts as old as its neighbours. A page without any time is not below.
+        # Executions without a time are ignored. A page in which no execution has a time is not below the horizon.
         with_time = [execution for execution in executions if execution.start is not None or execution.stop is not None]
         return bool(with_time) and all(execution.is_older_than(self.horizon) for execution in with_time)
 

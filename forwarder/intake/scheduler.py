@@ -1,4 +1,4 @@
-"""The schedule of the feeds. A busy feed is polled so often that one page suffices, a quiet feed rarely."""
+"""The schedule of the feeds. A busy feed is polled often enough for one page to suffice, a quiet feed rarely."""
 
 import asyncio
 import heapq
@@ -17,13 +17,13 @@ MAX_SLOWDOWN = 1.5
 """The factor by which an interval may grow after a poll without new executions."""
 
 TRIGGERED_REQUEST_SHARE = 0.5
-"""The share of all requests that triggers may use, so that a storm of them leaves requests to the other feeds."""
+"""The share of all requests that triggers may use. A storm of triggers leaves the rest to the other feeds."""
 
 MAX_TRIGGER_BURST = 9
-"""Feeds that triggers may make due at once. Further ones wait for that share."""
+"""The number of feeds that triggers may make due at once. Further feeds wait for the share of requests."""
 
 MIN_TRIGGER_INTERVAL_SECONDS = 1.0
-"""The least time between two polls of a feed that is triggered all the time, unless `min_interval` is shorter."""
+"""The minimum time between two triggered polls of a feed, unless `min_interval` is shorter."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Scheduler:
                     self._push(feed, 0)
 
     def reset(self) -> None:
-        """Make the feeds due that were being polled. No reader may be running."""
+        """Make the claimed feeds due again, and end their claims. No reader may be running."""
         for feed in self._polling & self._states.keys():
             self._push(feed, 0)
         self._polling.clear()
@@ -126,9 +126,9 @@ class Scheduler:
         return self._reschedule(feed, state, max(self._min_interval, state.interval - jitter(state.interval / 5)))
 
     def record_failure(self, feed: Feed, *, is_permanent: bool = False) -> float | None:
-        """End a claim after a poll that failed. The interval of this feed grows with each failure in a row.
+        """End a claim after a poll that failed. The wait grows with each consecutive failure.
 
-        `is_permanent` marks an error that another poll would not change. It completes the last poll of a removed feed.
+        `is_permanent` marks an error that another poll would not change. A removed feed is not polled again after it.
         """
         self._release(feed)
         state = self._states.get(feed)
@@ -143,7 +143,7 @@ class Scheduler:
         return self._reschedule(feed, state, ceiling / 2 + jitter(ceiling / 2))
 
     def trigger(self, workflow_id: str, user_id: str | None = None) -> list[Feed]:
-        """Make the feeds of a workflow due, or only those with the executions of a user. Return them."""
+        """Make the feeds of a workflow due, and return them. With `user_id`, skip the feeds of other users."""
         feeds = [
             feed
             for feed in self._states
@@ -154,7 +154,10 @@ class Scheduler:
         return feeds
 
     def make_due(self, feed: Feed) -> None:
-        """Make a feed due as soon as the limit of triggers allows it, unless its last poll failed."""
+        """Make a feed due as soon as the limit of triggers allows.
+
+        Do nothing if the feed is removed, or if its last poll failed.
+        """
         state = self._states.get(feed)
         if state is None or state.failures or state.poll_again or feed in self._removing:
             return
@@ -169,7 +172,10 @@ class Scheduler:
         self._trigger_limiter.take()
 
     def _start_removal(self, feed: Feed) -> None:
-        """Make a removed feed due for its last poll. A failed one is repeated until the feed is removed again."""
+        """Make a removed feed due for its last poll.
+
+        If that poll fails, the scheduler repeats it. The next call for this feed after a failure ends the repetition.
+        """
         state = self._states[feed]
         if feed not in self._removing:
             self._removing.add(feed)

@@ -10,7 +10,7 @@ COMPONENT = "source"
 
 
 class SourceHealth:
-    """The errors of all feeds. It is reported after every poll, so its cost must not grow with the number of feeds."""
+    """The errors of all feeds. `report` follows every poll, so its cost must not grow with the number of feeds."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -62,7 +62,10 @@ class SourceHealth:
         self._health.report(COMPONENT, State.FAILED if failed else State.DEGRADED, reason, first_error.hint)
 
     def _first_error(self) -> SourceError | None:
-        """Return the same error for as long as it lasts, because each new reason is logged at once."""
+        """Return the error to report: the oldest refusal, else the discovery error, else the oldest other error.
+
+        The order is stable, because health logs each change of the reason.
+        """
         if self._refusals:
             return next(iter(self._refusals.values()))
         return self.discovery_error or next(iter(self._other_errors.values()), None)

@@ -35,7 +35,7 @@ MIN_THREAD_RESULT_BYTES = 100_000
 """Bytes of results above which an execution is transformed in a thread."""
 
 EXECUTION_OVERHEAD_BYTES = 512
-"""Bytes of results that take as long as everything else of an execution."""
+"""The number of bytes of results that take as long to transform as all other parts of an execution."""
 
 
 class EntryBuilder(Protocol):
@@ -102,7 +102,10 @@ class EventBuilder:
         )
 
     def build_or_minimal(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
-        """Return what `build` returns. If it fails by a bug, return an entry with the failure and little more."""
+        """Return the entry that `build` returns. If `build` raises, return a minimal entry.
+
+        A minimal entry has the id, the times and a default message.
+        """
         try:
             return self.build(execution, feed, now)
         except Exception as error:
