@@ -1,4 +1,4 @@
-"""Failed connections to AWS: whether the request can have arrived, and a cause with a hint."""
+"""The classification of failed connections to AWS: the possible arrival of the request, and a cause with a hint."""
 
 import aiohttp
 from botocore.exceptions import (
@@ -31,9 +31,9 @@ def is_never_sent(error: Exception) -> bool:
 
 
 def unreachable_error(error: Exception, address: str) -> DestinationUnavailable:
-    """Return the cause of a connection that was not made, with the variable or setting that fixes it.
+    """Return the error for a connection that failed, with a hint that names the variable or setting to correct.
 
-    `address` is the URL of the bus. An error of the SDK names the address if it is another one.
+    `address` is the URL of the bus. It is used if the error of the SDK has no URL.
     """
     error_url = str(error.kwargs.get("endpoint_url") or "") if isinstance(error, BotoCoreError) else ""
     host = network_errors.without_credentials(error_url or address)
@@ -56,7 +56,10 @@ def unreachable_error(error: Exception, address: str) -> DestinationUnavailable:
 
 
 def describe_error(error: Exception) -> str:
-    """Return the class of the error and of its inner error. The SDK's messages contain URLs, which can hold secrets."""
+    """Return a text without secrets: the message of ResponseUnreadable, else the classes of the error and its cause.
+
+    Other messages are not used, because messages of the SDK contain URLs, which can hold secrets.
+    """
     cause = _cause(error)
     if isinstance(cause or error, ResponseUnreadable):
         return str(cause or error)
@@ -70,5 +73,8 @@ def _cause(error: Exception) -> Exception | None:
 
 
 def is_response_error(error: BotoCoreError) -> bool:
-    """Return whether the SDK raises this error after it has started to send. It raises all others before that."""
+    """Return whether the SDK may have started to send before it raised this error.
+
+    The SDK raises all other errors before it starts to send.
+    """
     return isinstance(error, (HTTPClientError, SdkConnectionError, IncompleteReadError))

@@ -40,7 +40,7 @@ from forwarder.aws.credential_sources import ROLE_ARN, TOKEN_FILE, Profile, for_
 from forwarder.redaction import sanitize
 
 MAX_QUOTED_CHARACTERS = 300
-"""The limit of a quotation from a message of the SDK or of a program."""
+"""The maximum length of a quotation from a message of the SDK or of a program."""
 
 KEYS_HINT = (
     "store keys: `forwarder keys set aws-access-key-id`, then `forwarder keys set aws-secret-access-key`;"

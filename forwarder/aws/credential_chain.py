@@ -46,8 +46,8 @@ ProviderFactory = Callable[["KeySession"], Sequence[CredentialProvider]]
 class KeySession(AioSession):  # type: ignore[misc]  # the SDK ships no types
     """A session of the SDK that uses the region of the settings, and ignores the region of profiles and variables.
 
-    `seconds` limits the time of each provider. `provider` is the one in use. `config` also applies to the clients that
-    the chain makes.
+    `seconds` limits the time of each provider. `provider` is the method of the provider in use. `config` also applies
+    to the clients that the chain makes.
     """
 
     def __init__(
@@ -110,7 +110,10 @@ class _CredentialChain(AioCredentialResolver):  # type: ignore[misc]  # the SDK 
         self.providers: list[CredentialProvider] = []
 
     async def load_credentials(self) -> Any:
-        """Return the credentials of the first provider that has any, or None. Raise DestinationError if one fails."""
+        """Return the credentials of the first provider that has credentials, or None if no provider has any.
+
+        Raise DestinationError if a provider fails before that. Later providers are not tried.
+        """
         try:
             self.providers = self.providers or list(self._provider_factory(self._session))
         except Exception as error:  # noqa: BLE001  # a profile, a file of profiles or a variable cannot be read
@@ -185,7 +188,7 @@ class _CredentialProcess:
         return cls(process, program)
 
     async def communicate(self) -> tuple[bytes, bytes]:
-        """Return both outputs. Raise ProcessError if the process fails or an output exceeds the limit."""
+        """Return standard output and standard error. Raise ProcessError if the process fails or exceeds the limit."""
         try:
             out, err = await asyncio.gather(self._read(self._process.stdout), self._read(self._process.stderr))
             self.returncode = await self._process.wait()

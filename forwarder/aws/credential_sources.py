@@ -16,7 +16,7 @@ ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
 SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  # the name of a variable
 SESSION_TOKENS = ("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 PROFILES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
-"""The variables of the profile. Like SESSION_TOKENS, they are in the order in which the SDK reads them."""
+"""The variables that name the profile. The SDK uses the first that is set. SESSION_TOKENS has the same order."""
 FILE_VARIABLES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 ROLE_ARN = "AWS_ROLE_ARN"
 TOKEN_FILE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105  # the name of a variable
@@ -56,7 +56,7 @@ def safe_address(url: str) -> str:
 
 
 def format_fault(value: str) -> str:
-    """Return the fault in the form of a value, such as quotes or whitespace, or an empty string."""
+    """Return the fault in the form of a key or a name, such as quotes around it, or an empty string."""
     if not value.strip():
         return "is empty" if not value else "holds nothing but whitespace"
     if value.rstrip("\r\n") != value:
@@ -81,7 +81,7 @@ class Profile:
 
     @classmethod
     def of(cls, session: AioSession) -> "Profile":
-        """Return the profile. Only variables are read, so invalid files raise no error."""
+        """Return the profile of a session. The files are not read, so invalid files raise no error."""
         variable = next((name for name in PROFILES if name in os.environ), "")
         return cls(
             os.environ[variable] if variable else "default",

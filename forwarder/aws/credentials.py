@@ -28,11 +28,11 @@ ROLE_DURATION_SECONDS = 3600
 ROLE_SESSION_NAME = "forwarder"
 
 MAX_PROVIDER_TIMEOUTS = 2
-"""The time limit of a provider, in multiples of the timeout of a request. A credential program takes longer."""
+"""The time limit of a provider, in multiples of the request timeout. Credential programs take longer than requests."""
 
 
 class SecretStore(Protocol):
-    """A vault, or a vault with changes that are not saved."""
+    """A store that returns secrets by name: a vault, or a vault with unsaved changes."""
 
     def reveal(self, name: str) -> SecretStr | None: ...
 
@@ -84,7 +84,10 @@ class Identity:
 
     @property
     def digest(self) -> str:
-        """Return a hash of the address, the stored key id and the role. It identifies an account without secrets."""
+        """Return a hash of `endpoint_url`, the stored key id and `role_arn`.
+
+        The hash stands for the account in the name of a bus, and reveals no secret.
+        """
         key_id = self.stored.access_key_id.get_secret_value() if self.stored else ""
         whole = f"{self.destination.endpoint_url}\0{key_id}\0{self.destination.role_arn}"
         return hashlib.sha256(whole.encode()).hexdigest()[:8]
@@ -106,7 +109,7 @@ class Identity:
         return session_class(self.destination.region, client_config(self.destination), seconds, provider_factory)
 
     async def caller(self, session: KeySession) -> str:
-        """Return the ARN of these keys, and their source. Raise DestinationError."""
+        """Return a text with the ARN and the source of the keys. Raise DestinationError if STS returns no ARN."""
         await load_keys(session)
         credentials = await session.get_credentials()
         source = self._role_source() if self.destination.role_arn else source_of(credentials.method, session)

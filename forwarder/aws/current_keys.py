@@ -1,4 +1,4 @@
-"""The AWS keys in use. After AWS refuses them, every source is read again, including files.
+"""The AWS keys in use. After AWS refuses the keys, every source is read again, including files.
 
 The SDK reads each file once per session, and keeps keys without an expiry for the whole session. Another process can
 renew the keys in a file while the daemon runs, so a refusal starts a new session.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CurrentKeys:
-    """The current keys of an identity. `seconds` limits the wait for them, since a credential program may never end."""
+    """The current keys of an identity. `seconds` limits the wait for keys: a credential program may never end."""
 
     def __init__(self, identity: "Identity", seconds: float) -> None:
         self._identity = identity
@@ -26,7 +26,10 @@ class CurrentKeys:
         self._session = identity.session()
 
     async def find(self) -> FrozenKeys:
-        """Return keys that are valid now. Raise DestinationError. The next call then reads every source again."""
+        """Return keys that are valid now. Raise DestinationError if no provider returns valid keys.
+
+        After an error, the next call reads every source again.
+        """
         session = self._session
         try:
             async with asyncio.timeout(self._timeout_seconds):

@@ -30,7 +30,7 @@ ELSEWHERE = "elsewhere"
 """Our code for a bus of another region or account, which cannot be described with the keys in use."""
 
 MAX_TIMEOUTS = 3
-"""The limit of one request, in multiples of the configured timeout, even while bytes of a response still arrive."""
+"""The time limit of one whole request with its response, in multiples of the configured timeout."""
 
 Entries = Sequence[dict[str, Any]]
 PutEvents = Callable[[FrozenKeys, Entries], Awaitable[Any]]
@@ -62,16 +62,19 @@ class Bus(Protocol):
     """The bus with its region and its account, `REGION/DIGEST/EVENT_BUS`: a key for the ledger."""
 
     async def describe(self, name: str) -> None:
-        """Return if the bus with this name exists. Raise BusMissing if it does not, or DestinationError if unknown.
+        """Check that the bus with this name exists. Return nothing, or raise BusMissing if the bus is missing.
 
-        DescribeDenied and the code ELSEWHERE mean that it will never be known.
+        Raise another DestinationError if the check fails. After DescribeDenied or an error with the code ELSEWHERE,
+        the bus cannot be checked with the keys in use.
         """
 
     async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
         """Publish up to 10 events in one request.
 
-        Return the outcomes in the response to PutEvents, or Unknown if the request may have arrived without a
-        response. Raise DestinationError if nothing was accepted. This settles nothing.
+        Return the outcomes in the response to PutEvents. Without a valid response, return Unknown for each event,
+        because the bus may have accepted the events. Return RequestRefusal if the bus refuses the whole request. Raise
+        DestinationError if the bus accepted no event for a reason that does not concern these events. No entry is
+        settled after this error.
         """
 
 
@@ -125,7 +128,7 @@ class EventBridgeBus:
         return PublishResult([entry_outcome(entry) for entry in results], stop_error)
 
     def _invalidate_keys(self, failure: DestinationError | None, keys: FrozenKeys) -> None:
-        """Read refused keys from their source again, since another process may have renewed them there."""
+        """Read refused keys from their source before the next request: another process may have renewed the keys."""
         if isinstance(failure, DestinationRefused):
             self._keys.invalidate(keys)
 
@@ -149,7 +152,7 @@ class EventBridgeBus:
             )
 
     def _with_regions(self, error: DestinationError, event_bus: str) -> DestinationError:
-        """Return an error that names both regions if the ARN of the bus has another region. AWS names neither."""
+        """Return the error. If the ARN of the bus has another region than the settings, the hint names both regions."""
         region, configured = region_of(event_bus), self._destination.region
         if isinstance(error, BusUnverified) and region and region != configured:
             hint = f"event_bus is in the region {region}, but region is {configured}: set region; {VERIFY_OFF}"
@@ -157,7 +160,10 @@ class EventBridgeBus:
         return error
 
     async def _prepare(self) -> tuple[FrozenKeys, PutEvents]:
-        """Return the current keys and the call that uses them. Raise DestinationError. Nothing has been sent then."""
+        """Return the current keys and the function that sends PutEvents.
+
+        Raise DestinationError if there are no keys or no client. No event has been sent in this case.
+        """
         keys = await self._keys.find()
         try:
             async with self._timeout(), self._connect_lock:
@@ -172,7 +178,7 @@ class EventBridgeBus:
         return asyncio.timeout(self._timeout_seconds)
 
     async def _create_clients(self) -> PutEvents:
-        """Make the SDK's client, and our client for PutEvents unless the settings name the SDK's."""
+        """Make the SDK's client, and PutEventsClient unless `destination.client` is "sdk"."""
         destination = self._destination
         session = self._keys.client_session()
         if self._client is None:

@@ -1,6 +1,7 @@
-"""The HTTP session of the SDK's clients, and the limits of every response of AWS.
+"""The HTTP session of the SDK's clients, and the limits of the responses of AWS.
 
-A response that exceeds a limit is not read to its end. Its body counts as absent.
+A response that exceeds a limit is not read to its end. If the response is a success, the request
+fails with ResponseUnreadable. If it is a refusal, its body counts as empty, because the status is enough.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,11 @@ MAX_RESPONSE_BYTES = 1_048_576
 """The limit of a response. PutEvents returns less than 10 KiB for 10 entries, and a bus policy has at most 10 KiB."""
 
 CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
-"""Errors that aiohttp raises only in the connect phase. They name the peer, so they are not replaced by NeverSent."""
+"""Errors that aiohttp raises only in the connect phase. They name the server, so NeverSent does not replace them."""
 
 
 class NeverSent(aiohttp.ClientConnectionError):
-    """An error before the body was sent. No byte of the body left this machine."""
+    """An error that was raised before the first byte of the body was sent."""
 
 
 class ResponseUnreadable(Exception):  # named like the errors of aiohttp

@@ -1,7 +1,7 @@
 """A client for PutEvents alone, without the layers of the SDK: a storm of failures consists of this one call.
 
-It sends the same request as the SDK, and fails with the SDK's errors, so that one table (`responses.py`) classifies
-both. The SDK makes all other calls, and finds the keys, the address and the proxy.
+The client sends the same request as the SDK, and raises errors of the SDK and of aiohttp, so that `responses.py`
+classifies the errors of both clients. The SDK makes all other calls, and finds the keys, the address and the proxy.
 """
 
 import asyncio
@@ -38,8 +38,10 @@ UNSIGNED_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"forwarder/{__
 """Headers that are not signed, because a proxy may change them."""
 
 KEEP_ALIVE_SECONDS = 12.0
-"""The time for which an idle connection is kept. AWS closes one after 20 seconds. The outcome of a request that is sent
-while the connection is being closed is unknown."""
+"""The time for which an idle connection is kept.
+
+AWS closes idle connections after 20 seconds. A request that is sent during the closing would have an unknown outcome.
+"""
 
 INTERIM_STATUSES = (HTTPStatus.CONTINUE, HTTPStatus.PROCESSING, HTTPStatus.EARLY_HINTS)
 """Statuses of responses that precede the final response."""
@@ -90,10 +92,11 @@ class PutEventsClient:
         await self._exit_stack.aclose()
 
     def put_events(self, keys: FrozenKeys, entries: Sequence[Mapping[str, Any]]) -> Awaitable[dict[str, Any]]:
-        """Return the response as the SDK does: one that cannot be parsed has no entries. Bytes in `entries` are UTF-8.
+        """Return an awaitable of the response. Like in the SDK, a response that cannot be parsed is an empty dict.
 
-        Raise ValueError at once for bytes that are not UTF-8. Awaiting raises DestinationRefused or NeverSent if
-        nothing was sent, the SDK's ClientError if the response is a refusal, or an error of aiohttp without one.
+        Bytes in `entries` have to be UTF-8. Raise ValueError at once for other bytes. Awaiting raises
+        DestinationRefused, NeverSent or one of CONNECT_ERRORS if nothing was sent. It raises the SDK's ClientError if
+        the response is a refusal, or an error of aiohttp if there is no complete response.
         """
         body = to_json({"Entries": entries})  # the fastest encoder that makes a JSON string from bytes
         return self._send_signed(keys, body)

@@ -62,7 +62,7 @@ TRANSIENT_CODES = THROTTLING_CODES | {
 """Codes of an entry or a request that can be accepted later."""
 
 ACCESS_DENIED_CODES = ("AccessDenied", "AccessDeniedException")
-"""Codes of a request with valid keys whose policy does not allow it."""
+"""Codes of a request that the policy of its valid keys does not allow."""
 
 RESOURCE_NOT_FOUND = "ResourceNotFoundException"
 PUT_EVENTS = "PutEvents"
@@ -160,9 +160,9 @@ def _has_no_code(code: str) -> bool:
 
 
 def request_error(error: Exception, address: str = "") -> DestinationError | Unknown:
-    """Return the error for a failed call other than PutEvents, or Unknown if there is no valid response.
+    """Return the error for a failed call other than PutEvents, or Unknown if the call may have arrived.
 
-    `address` is the URL of the call. It is used if the error does not contain the URL.
+    `address` is the URL of the call, for errors that do not contain the URL.
     """
     if isinstance(error, DestinationError):
         return error
@@ -181,7 +181,7 @@ def request_error(error: Exception, address: str = "") -> DestinationError | Unk
 
 
 def error_before_request(error: Exception, step: str, address: str) -> DestinationError:
-    """Return the error that pauses delivery. `step` names the step before PutEvents that failed."""
+    """Return the error for a step before PutEvents that failed. The error pauses delivery. `step` names the step."""
     failure = request_error(error, address)
     if isinstance(failure, DestinationError):
         return failure

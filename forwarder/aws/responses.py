@@ -178,8 +178,8 @@ def common_refusal(entries: list[Mapping[str, Any]]) -> DestinationError | None:
 def put_events_error(error: Exception, address: str = "") -> DestinationError | RequestRefusal | Unknown:
     """Return the classification of a failed PutEvents request to this address.
 
-    DestinationError means that nothing was accepted, and settles nothing. Unknown means that the bus may have accepted
-    the request.
+    DestinationError means that no event was accepted, for a reason that does not concern single events. RequestRefusal
+    means that the bus refused this request. Unknown means that the bus may have accepted the request.
     """
     if isinstance(error, DestinationError):
         return error

@@ -1,7 +1,7 @@
 """The AWS Signature Version 4 for PutEvents.
 
-Source: "Create a signed AWS API request" (AWS IAM). The signature is equal to the SDK's. Everything that stays the same
-between requests is computed once for each second and each set of keys. The module does no I/O and reads no clock.
+Source: "Create a signed AWS API request" (AWS IAM). The signature is equal to the SDK's. The parts that
+requests share are computed once for each second and each set of keys. The module does no I/O and reads no clock.
 """
 
 import hmac
