@@ -105,8 +105,8 @@ def _sso(error: Exception, session: AioSession) -> Cause | None:
 
 CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
     ("header value", "the token holds a line break", "write the token on one line, without a line break at its end"),
-    ("Unsupported host", "this host may not be asked for credentials", f"use https, {CONTAINER_HOSTS}"),
-    (r"non 200 response (\d+)", r"it answers with status \1", ""),
+    ("Unsupported host", "the SDK requests no credentials from this host", f"use https, {CONTAINER_HOSTS}"),
+    (r"non 200 response (\d+)", r"it responds with status \1", ""),
     ("parse JSON|utf-8", "its answer is not JSON", ""),
     ("[Tt]imeout", "it gives no answer in time", ""),
     ("Could not connect", "it cannot be reached", ""),
@@ -134,7 +134,7 @@ def _process(error: Exception, _session: AioSession) -> Cause | None:
 
 def _metadata(error: Exception, _session: AioSession) -> Cause | None:
     is_proxy = isinstance(error, ProxyConnectionError)
-    return ("it is asked through a proxy", f"add {METADATA_HOST} to NO_PROXY") if is_proxy else None
+    return ("it is requested through a proxy", f"add {METADATA_HOST} to NO_PROXY") if is_proxy else None
 
 
 CAUSES_BY_PROVIDER: Mapping[str, Callable[[Exception, AioSession], Cause | None]] = {
@@ -195,11 +195,11 @@ CAUSES_BY_EXCEPTION: tuple[Row, ...] = (
         lambda error: (f"{for_display(str(error.kwargs.get('cred_var')))} is missing or empty", ""),
     ),
     (CredentialRetrievalError, lambda error: (_sdk_message(error, "error_msg"), "")),
-    (MissingDependencyException, lambda _: ("the SDK lacks a part that this login needs (botocore[crt])", KEYS_HINT)),
+    (MissingDependencyException, lambda _: ("this login needs botocore[crt], which is not installed", KEYS_HINT)),
     ((HTTPClientError, SdkConnectionError), lambda error: (f"no connection ({type(error).__name__})", "")),
     (BotoCoreError, lambda error: (_sdk_message(error), "")),
     (json.JSONDecodeError, lambda _: ("its output is not JSON", "")),
-    (UnicodeError, lambda _: ("it holds bytes or characters that are not allowed there", "")),
+    (UnicodeError, lambda _: ("it contains bytes or characters that are not allowed there", "")),
     (TimeoutError, lambda _: ("no answer in time", "")),
     (OSError, _os_error),
     (KeyError, lambda error: (f"{for_display(str(error.args[0] if error.args else ''))} is missing", "")),

@@ -36,7 +36,7 @@ def sts_error(error: ClientError, provider: str, session: AioSession, prefix: st
             hint="something between here and AWS answers in its place: check proxies and AWS_ENDPOINT_URL",
         )
     if code in THROTTLING_CODES or status >= HTTPStatus.INTERNAL_SERVER_ERROR or code == "IDPCommunicationError":
-        return DestinationUnavailable(f"{prefix}: {service} fails for now: {reason}", code="unreachable")
+        return DestinationUnavailable(f"{prefix}: {service} fails temporarily: {reason}", code="unreachable")
     return DestinationRefused(
         f"{prefix}: {service} answers {error.operation_name} with {reason}",
         code=CODE,

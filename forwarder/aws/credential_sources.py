@@ -58,7 +58,7 @@ def safe_address(url: str) -> str:
 def format_fault(value: str) -> str:
     """Return the fault in the form of a key or a name, such as quotes around it, or an empty string."""
     if not value.strip():
-        return "is empty" if not value else "holds nothing but whitespace"
+        return "is empty" if not value else "contains only whitespace"
     if value.rstrip("\r\n") != value:
         return "ends with a line break"
     if value.strip() != value:
@@ -67,7 +67,7 @@ def format_fault(value: str) -> str:
         return "has quotes around it"
     if re.search(r"\s", value):
         return "has whitespace inside"
-    return "" if value.isascii() and value.isprintable() else "holds characters that no key has"
+    return "" if value.isascii() and value.isprintable() else "contains characters that no key has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ async def _metadata(session: AioSession) -> str:
     proxy = get_environ_proxies(base).get(urlsplit(base).scheme)
     if proxy:
         host = urlsplit(base).hostname
-        return f"{name} is asked through the proxy {safe_address(proxy)}: add {host} to NO_PROXY"
+        return f"{name} is requested through the proxy {safe_address(proxy)}: add {host} to NO_PROXY"
     try:
         return f"{name} {await _metadata_answer(base)}"
     except TimeoutError:
@@ -221,12 +221,12 @@ async def _metadata_answer(base: str) -> str:
         async with http.put(f"{base}latest/api/token", headers=lifetime, allow_redirects=False) as answer:
             token = await answer.text() if answer.ok else ""
             if not token.strip():
-                return f"answers {answer.status} when asked for a token"
+                return f"responds with {answer.status} to the request for a token"
         headers = {"x-aws-ec2-metadata-token": token}
         async with http.get(base + _ROLES, headers=headers, allow_redirects=False) as answer:
             if not answer.ok or not (await answer.text()).strip():
-                return "answers, but the instance has no role: attach an instance profile"
-        return "names a role, but gives no credentials for it: check the role's trust in ec2.amazonaws.com"
+                return "responds, but the instance has no role: attach an instance profile"
+        return "names a role, but returns no credentials for it: check the role's trust in ec2.amazonaws.com"
 
 
 def _expanded(path: str) -> str:

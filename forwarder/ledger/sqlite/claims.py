@@ -34,7 +34,7 @@ class ClaimStore(SettlementStore):
         entries, undecodable = await asyncio.to_thread(_decode, rows)
         if undecodable:
             # One row that cannot be read must not block all others for ever.
-            reason = "its detail in the ledger cannot be read"
+            reason = "the detail in the ledger cannot be read"
             await self.settle([Dead(token, UNDECODABLE, reason) for token in undecodable], now=now)
         self._claimed.update({each.token: (each.entry.time, each.replay) for each in entries})
         return entries
