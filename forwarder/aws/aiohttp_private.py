@@ -32,7 +32,7 @@ def connection_request(
 
 
 async def acquire(connector: aiohttp.BaseConnector, request: aiohttp.ClientRequest, seconds: float) -> Connection:
-    """Return a connection on which nothing has arrived since its last response."""
+    """Return a connection that received nothing after its last response. Close other idle connections."""
     timeout = aiohttp.ClientTimeout(connect=seconds)
     while True:
         connection = await connector.connect(request, traces=[], timeout=timeout)
@@ -53,7 +53,7 @@ async def write_head(
 
 
 async def write_body(connection: Connection, writer: StreamWriter, body: bytes) -> None:
-    """Start to send the body. The read timeout starts only when the whole body has been passed to the system."""
+    """Start to send the body. The read timeout starts when the operating system has the whole body."""
     # drain=False: a server that refuses a body by its length sends a response, and never reads the body.
     await writer.write(body, drain=False)
     if not is_sending(connection):

@@ -49,7 +49,7 @@ def provider_error(
     source: CredentialSource | None = None,
     prefix: str = MESSAGE_PREFIX,
 ) -> DestinationError:
-    """Return the error for an exception of a provider. `provider` is the SDK's name for it, or ROLE."""
+    """Return the error for an exception of a provider. `provider` is the SDK's name of the provider, or ROLE."""
     if isinstance(error, TimeoutError):  # a caller with its own time limit does not know the provider
         provider = provider or str(getattr(session, "provider", ""))
     source = source or source_of(provider, session)
@@ -76,7 +76,7 @@ def not_aws_error(prefix: str) -> DestinationError:
 
 
 async def no_credentials_error(session: AioSession) -> DestinationError:
-    """Return the error for a chain without credentials. It describes the state of each source."""
+    """Return the error for a chain without credentials. The message describes the state of each source."""
     return DestinationRefused(f"no AWS credentials found: {await describe_missing(session)}", code=CODE, hint=KEYS_HINT)
 
 

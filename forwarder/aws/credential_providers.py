@@ -24,7 +24,7 @@ from forwarder.aws.credential_sources import (
 )
 
 STORED = "explicit"
-"""The SDK's name for credentials that were passed to it. They come from the vault."""
+"""The SDK's name for credentials that its caller passes. The forwarder passes those of the vault."""
 ENV = "env"
 WEB_IDENTITY = "assume-role-with-web-identity"
 PROFILE_ROLE = "assume-role"

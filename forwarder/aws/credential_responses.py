@@ -22,7 +22,7 @@ CLOCK_HINT = "correct this machine's clock: AWS accepts a difference of 5 minute
 
 
 def sts_error(error: ClientError, provider: str, session: AioSession, prefix: str, hint: str) -> DestinationError:
-    """Return the error for an error response. `hint` is used for codes that have no hint here."""
+    """Return the error for an error response. `hint` is used for codes without a hint in this module."""
     document = error.response.get("Error", {})
     code = sanitize(str(document.get("Code") or ""))
     message = " ".join(sanitize(str(document.get("Message") or "")).split())

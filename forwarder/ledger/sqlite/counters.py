@@ -22,12 +22,12 @@ def add(db: Connection, **changes: int) -> None:
 
 
 def stored(db: Connection) -> Counters:
-    """Return the counters as they are stored."""
+    """Return the stored counters."""
     return Counters(**dict(db.execute("SELECT name, value FROM counters")))
 
 
 def counted(db: Connection, *, forgotten: int) -> Counters:
-    """Return the counters as the rows give them. `forgotten` ids have no row."""
+    """Return the counters that follow from the rows. `forgotten` is the number of ids without a row."""
     entries = dict(db.execute("SELECT state, count(*) FROM entries GROUP BY state"))
     ended = dict(db.execute("SELECT outcome, count(*) FROM executions WHERE entry IS NULL GROUP BY outcome"))
     counts = {

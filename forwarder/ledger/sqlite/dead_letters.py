@@ -50,7 +50,7 @@ class DeadLetterStore(SqliteStore):
 
 
 def _dead(db: Connection, execution_ids: Collection[str] | None) -> list[tuple[int, int]]:
-    """Return entry and key of all dead letters, or of those with these ids."""
+    """Return the entry and the key of each dead letter with one of these ids, or of all dead letters if None."""
     if execution_ids is None:
         return db.execute("SELECT entry, key FROM entries WHERE state = 2").fetchall()
     found = [
@@ -61,7 +61,7 @@ def _dead(db: Connection, execution_ids: Collection[str] | None) -> list[tuple[i
 
 
 def _load(db: Connection, execution_id: str | None = None) -> list[DeadLetter]:
-    """Return all dead letters, or the one with this id, the oldest first."""
+    """Return all dead letters, the oldest first, or only the dead letter with this id."""
     rows = db.execute(
         """SELECT entry, execution_id, workflow_id, user_id, time,
                   result, reason, recorded_at, settled_at, attempts, history

@@ -35,7 +35,7 @@ def linked_engine() -> Engine:
 
 
 def require_supported(engine: Engine) -> None:
-    """Raise LedgerError if the ledger cannot work with this library. No event may be sent that cannot be settled."""
+    """Raise LedgerError if the ledger cannot work with this library. Sent events could not be settled."""
     hint = (
         f"use a Python that is linked with SQLite {_dotted(MIN_VERSION)} or later: that of the container image, of uv"
         " or of pyenv; `python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'` prints the version"

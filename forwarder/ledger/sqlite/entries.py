@@ -18,7 +18,7 @@ MAX_STATEMENT_ROWS = 100
 """Rows of one INSERT. SQLite allows 32,766 values, and caches the statement for each number of rows."""
 
 MAX_BLOCKING_BYTES = 200_000
-"""Details that are compressed on the event loop: it takes a few milliseconds, less than asking a thread would."""
+"""The limit of the details that are compressed on the event loop. Up to here, a thread would cost more time."""
 
 
 class EntryStore(SqliteStore):
@@ -32,7 +32,7 @@ class EntryStore(SqliteStore):
     async def record(
         self, feed: Feed, entries: Sequence[Entry], *, now: datetime, checkpoint: Checkpoint | None = None
     ) -> int:
-        # The ledger's thread does not compress: while it does, every other operation waits.
+        # The ledger's thread does not compress, because every other operation would wait for it.
         is_small = sum(len(entry.detail) for entry in entries) <= MAX_BLOCKING_BYTES
         bodies = _compress(entries) if is_small else await asyncio.to_thread(_compress, entries)
 
@@ -73,13 +73,13 @@ def _compress(entries: Sequence[Entry]) -> list[bytes]:
 
 
 def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, IdRow]], now: datetime) -> int:
-    """Insert pending entries and their ids, and return the number of the first; the others follow it."""
+    """Insert pending entries and their ids. Return the number of the first entry; the numbers are consecutive."""
     starts = range(0, len(new), MAX_STATEMENT_ROWS)
     return min(_insert_some(db, feed, new[start : start + MAX_STATEMENT_ROWS], now) for start in starts)
 
 
 def _insert_some(db: Connection, feed: int, new: Sequence[tuple[Entry, IdRow]], now: datetime) -> int:
-    """Insert with one statement for each table: the number of statements is what costs."""
+    """Insert with one statement for each table, because each statement costs time. Return the first number."""
     at, hour = to_micros(now), floor_to_hours(now)
     last = db.execute(
         f"""INSERT INTO entries (key, execution_id, feed, state, time, recorded_at, due_at)

@@ -72,7 +72,7 @@ class FeedStore(SqliteStore):
             if before is not enabled:
                 metadata.save_enabled(db, enabled)
             if enabled and before is False and skip:
-                # It becomes the floor once a response gives the API's time at this moment.
+                # The next poll converts the local floor to a floor on the clock of the API.
                 db.execute("UPDATE feeds SET local_floor = ?", (to_micros(now),))
             return before
 
@@ -83,7 +83,7 @@ class FeedStore(SqliteStore):
 
 
 def feed_number(db: Connection, feed: Feed) -> int:
-    """Return the number of a feed. Raise LedgerError if it was never added."""
+    """Return the number of a feed. Raise LedgerError if the feed was never added."""
     row = db.execute(
         "SELECT feed FROM feeds WHERE workflow_id = ? AND user_id = ?", (feed.workflow_id, feed.user_id or "")
     ).fetchone()

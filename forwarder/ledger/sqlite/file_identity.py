@@ -38,8 +38,8 @@ MAX_SHORT_CHECKS = 2
 class FileIdentity:
     """The identity of the files that one connection has opened.
 
-    It keeps a descriptor of each file until the connection is closed, because closing any descriptor of a file releases
-    the locks of this process on it (https://sqlite.org/howtocorrupt.html, section 2.2).
+    An identity keeps a descriptor of each file until the connection is closed. Closing any descriptor of a file
+    releases the locks of this process on the file (https://sqlite.org/howtocorrupt.html, section 2.2).
     """
 
     def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
@@ -136,7 +136,7 @@ class FileIdentity:
         self._check_wal(page_bytes)
 
     def _check_wal(self, page_bytes: int) -> None:
-        """Raise LedgerError if the write-ahead log is too short for the commits that no checkpoint has copied."""
+        """Raise LedgerError if the write-ahead log has lost commits that no checkpoint has copied into the ledger."""
         if "-wal" not in self._descriptors or "-shm" not in self._descriptors:
             return
         index = os.pread(self._descriptors["-shm"], SHM_HEADER_BYTES, 0)

@@ -1,4 +1,4 @@
-"""The stored attempts of an entry. Only the first and the last ones are kept."""
+"""The stored attempts of an entry. Only the first and the last attempts are stored."""
 
 from datetime import datetime
 from sqlite3 import Connection
@@ -9,25 +9,25 @@ from forwarder.ledger.sqlite.codec import to_micros
 from forwarder.model import Token
 
 FIRST_ATTEMPTS, LAST_ATTEMPTS = 10, 10
-"""Attempts that are stored of each entry: a bus that throttles for a day must not fill the disk with them."""
+"""The numbers of stored attempts of each entry. A bus that throttles for a day must not fill the disk."""
 
 ACCEPTED = "Accepted"
-"""The code of an attempt that the bus accepted, of an entry that became pending again afterwards."""
+"""The code of an accepted attempt, in the history of an entry that became pending again after it."""
 
 WITH_ACCEPTED = f"""CAST(json_insert(coalesce(CAST(history AS TEXT), '[]'), '$[#]',
                                      json_array(settled_at, '{ACCEPTED}')) AS BLOB)"""
-"""In SQL, the history of a sent entry that becomes pending again: its next attempt is not its first."""
+"""The SQL expression for the history of a sent entry that becomes pending again. It adds the accepted attempt."""
 
 _decoder = msgspec.json.Decoder(list[tuple[int, str]])
 
 
 def decode(value: bytes | None) -> list[tuple[int, str]]:
-    """Return the attempts: times in microseconds and codes. Raise an error of msgspec if they are damaged."""
+    """Return the attempts as pairs of a time in microseconds and a code. Raise MsgspecError if the value is damaged."""
     return _decoder.decode(value) if value else []
 
 
 def readable(value: bytes | None) -> list[tuple[int, str]]:
-    """Return the attempts, or nothing if they are damaged: the entry is settled all the same."""
+    """Return the attempts, or an empty list if the value is damaged. Damage must not prevent the settlement."""
     try:
         return decode(value)
     except (msgspec.MsgspecError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The rows of recorded execution ids. An id is found by a 64-bit key, and recognized by 48 more bits of its digest."""
+"""The rows of recorded execution ids. A 64-bit key finds the row, and 48 more bits of the digest confirm the id."""
 
 from collections.abc import Collection, Iterable, Mapping
 from sqlite3 import Connection
@@ -13,7 +13,7 @@ Digests = Mapping[str, tuple[int, int]]
 
 
 class IdRow(NamedTuple):
-    """The row in which an id is stored, or would be."""
+    """The row for an id. If `is_known` is false, the id is not recorded yet, and the row is free."""
 
     key: int
     fingerprint: int

@@ -24,7 +24,7 @@ INODES_PREFIX = "inodes "
 """The start of the line that identifies the files in use. Their paths may name other files later."""
 
 PROBLEM_LINE = "its ledger cannot be used:"
-"""The line before the message and the hint of the error for which the process cannot use its ledger."""
+"""The line before the message and the hint of the error that prevents the process from using its ledger."""
 
 
 def lock_file(ledger: Path) -> Path:
@@ -136,7 +136,7 @@ class RunningLock:
         self._write()
 
     def save_problem(self, problem: LedgerError | None) -> None:
-        """Record the problem for which this process cannot use the ledger, or None. Commands report it."""
+        """Record why this process cannot use the ledger, or None if it can. Commands report the recorded problem."""
         if (problem and problem.message) != (self._problem and self._problem.message):
             self._problem = problem
             self._write()

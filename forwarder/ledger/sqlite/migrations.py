@@ -55,7 +55,7 @@ INSERT INTO counters VALUES
 """
 
 MIGRATIONS = (_FORMAT_1,)
-"""The statements that upgrade a ledger by one format each, from an empty file on. A released one never changes."""
+"""The statements that upgrade a ledger by one format each, from an empty file on. Released statements never change."""
 
 FORMAT = len(MIGRATIONS)
 

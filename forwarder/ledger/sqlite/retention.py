@@ -24,7 +24,7 @@ BEFORE_ALL_KEYS = -(2**63)
 
 
 class RetentionStore(SqliteStore):
-    """The operation that deletes what is old enough."""
+    """The operation that deletes old payloads and ids."""
 
     def __init__(self, file: Path, *, create: bool = False, lock: RunningLock | None = None) -> None:
         super().__init__(file, create=create, lock=lock)
@@ -46,7 +46,7 @@ class RetentionStore(SqliteStore):
 
 
 def discard(db: Connection, entries: Sequence[tuple[int, int]], outcome: int) -> None:
-    """Delete entries with their payloads, and keep their ids and outcome. `entries` are pairs of entry and key."""
+    """Delete entries and their payloads. Store `outcome` with their ids. `entries` has pairs of entry and key."""
     db.executemany("DELETE FROM entries WHERE entry = ?", [(entry,) for entry, _ in entries])
     payloads.delete(db, [entry for entry, _ in entries])
     db.executemany(

@@ -16,7 +16,7 @@ from forwarder.model import Token
 class SqliteStore:
     """The base of the classes that implement the protocol, one for each use case.
 
-    It is entered with `async with`, which opens the file and raises LedgerError.
+    Entering a store with `async with` opens the file. Entering raises LedgerError if the file cannot be opened.
     """
 
     def __init__(self, file: Path, *, create: bool = False, lock: RunningLock | None = None) -> None:
