@@ -210,7 +210,7 @@ VARIABLES = {
     "secret with quotes": Case(
         PAIR | {"AWS_SECRET_ACCESS_KEY": f'"{SECRET}"'}, {}, ("AWS_SECRET_ACCESS_KEY has quotes",), ("without quotes",)
     ),
-    "secret with an umlaut": Case(PAIR | {"AWS_SECRET_ACCESS_KEY": "plänted"}, {}, ("AWS_SECRET_ACCESS_KEY holds",)),
+    "secret with an umlaut": Case(PAIR | {"AWS_SECRET_ACCESS_KEY": "plänted"}, {}, ("AWS_SECRET_ACCESS_KEY contains",)),
     "token in two lines": Case(PAIR | {"AWS_SESSION_TOKEN": f"{SECRET}\n1"}, {}, ("AWS_SESSION_TOKEN has whitespace",)),
     "swapped": Case(
         {"AWS_ACCESS_KEY_ID": f"{SECRET}/x+y", "AWS_SECRET_ACCESS_KEY": KEY.id}, {}, ("AWS_ACCESS_KEY_ID", "swapped")

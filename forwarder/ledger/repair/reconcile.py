@@ -17,9 +17,9 @@ DETAILS_IN_MEMORY = 50
 def reconcile(db: sqlite3.Connection) -> list[str]:
     """Repair rows that refer to lost rows, and set the counters to the numbers of rows.
 
-    A lost id or feed of an entry is restored from the detail. A sent entry without a payload stays recorded as sent. A
-    pending entry or dead letter without a payload is deleted together with its id, so that a poll can record the
-    execution again. Return the executionIds of these deleted entries.
+    A lost id is restored from the entry, a lost feed from the detail. A sent entry without a payload stays recorded as
+    sent. A pending entry or dead letter without a payload is deleted together with its id, so that a poll can record
+    the execution again. Return the executionIds of these deleted entries.
     """
     missing = msgspec.json.encode(_without_payload(db)).decode()
     _keep_sent(db, missing)
