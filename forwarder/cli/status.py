@@ -45,14 +45,15 @@ async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> 
             counters = await ledger.counters()
             saved_switch = await ledger.saved_switch()
     running = is_running(file)
-    live, answer = _ask(config_source) if running else (None, {})
+    # Invalid settings do not name the listener that the running daemon has.
+    live, response = _ask(config_source, saved.pid) if running and saved and valid else (None, {})
     components = {name: dict(component) for name, component in saved.components.items()} if saved and running else {}
-    for name, state in answer.get("components", {}).items():
+    for name, state in response.get("components", {}).items():
         if name in components:
             components[name]["state"] = state
     polls = [feed.last_poll.at for feed in feeds if feed.last_poll]
-    if answer.get("last_poll_at"):
-        polls.append(datetime.fromisoformat(answer["last_poll_at"]))
+    if response.get("last_poll_at"):
+        polls.append(datetime.fromisoformat(response["last_poll_at"]))
     return {
         "enabled": settings.enabled if valid else saved_switch,
         "settings_error": _settings_error(config_source),
@@ -78,17 +79,22 @@ async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> 
     }
 
 
-def _ask(config_source: ConfigSource) -> tuple[bool | None, dict[str, Any]]:
-    """Return whether no loop of the running daemon is stalled, None if no listener tells, and its other response."""
+def _ask(config_source: ConfigSource, pid: int) -> tuple[bool | None, dict[str, Any]]:
+    """Return whether the listener of a daemon reports it as live, and the response of /readyz.
+
+    Without a listener, the result is None and no response. The response of another program is not used.
+    """
     try:
         live = ask_daemon(config_source, path="/livez")
         if not live.address:
             return None, {}
-        return live.healthy, ask_daemon(config_source, path="/readyz").response or {}
+        response = ask_daemon(config_source, path="/readyz").response or {}
     except ListenerNotConfigured:
         return None, {}
     except ForwarderError:
         return False, {}
+    is_same_process = response.get("pid") == pid
+    return live.healthy and is_same_process, response if is_same_process else {}
 
 
 def _settings_error(config_source: ConfigSource) -> str:
@@ -139,4 +145,6 @@ def _print(report: dict[str, Any]) -> None:
 def _process(report: dict[str, Any]) -> str:
     if not report["running"]:
         return "not running"
-    return f"running as process {report['pid']}" + (", not responding" if report["live"] is False else "")
+    return f"running as process {report['pid']}" + (
+        ", no healthy response from its listener: see `forwarder health`" if report["live"] is False else ""
+    )

@@ -1,5 +1,6 @@
 """The endpoints for machines: liveness, readiness and metrics."""
 
+import os
 from http import HTTPStatus
 
 from aiohttp import web
@@ -22,7 +23,7 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Return 200 while source, ledger and bus are ready, else 503; with their states and the time of the last poll."""
+    """Return 200 while source, ledger and bus are ready, else 503; with their states, the process and the last poll."""
     context = request.app[CONTEXT]
     states = {component: context.state_of(component) for component in COMPONENTS}
     draining = context.stopping.is_set()
@@ -31,6 +32,7 @@ async def readyz(request: web.Request) -> web.Response:
     response = {
         "ready": ready,
         "draining": draining,
+        "pid": os.getpid(),
         "components": states,
         "last_poll_at": last_poll and rfc3339(last_poll),
     }

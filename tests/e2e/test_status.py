@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -119,3 +124,72 @@ def test_status_does_not_disturb_the_daemon(
             assert installation.run_command("status").code == 0
         assert eventually(lambda: len(sent(bus)) == 3)
         os.kill(daemon.pid, 0)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def other_server(body: bytes) -> Iterator[int]:
+    """Answer every request with a body, as another program at the address of the listener does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_status_has_newer_values_from_the_listener(installation: Installation) -> None:
+    """A poll that finds nothing is not written to the ledger."""
+    installation.change("web", health_listen=f"127.0.0.1:{free_port()}")
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"])
+        report = installation.run_command("status", "--json").json()
+        assert report["live"] is True
+        (polled_at,) = [feed["polled_at"] for feed in report["feeds"]]
+        daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"] > polled_at)
+        assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"live": true, "ready": true, "components": [], "last_poll_at": "soon", "pid": "x"}',
+        b'{"live": true, "ready": true, "components": {"bus": "FAILED"}, "last_poll_at": "2099-01-01T00:00:00Z"}',
+        b'{"live": true, "ready": true}',
+        b"no JSON",
+    ],
+)
+def test_status_believes_no_other_program(installation: Installation, body: bytes) -> None:
+    with installation.start() as daemon, other_server(body) as port:
+        daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"])
+        installation.change("web", listen=f"127.0.0.1:{port}")  # takes effect at the next start
+        done = installation.run_command("status", "--json")
+        assert done.code == 0, done.err
+        assert "Traceback" not in done.err
+        assert done.json()["components"]["bus"]["state"] != "FAILED"
+        assert not done.json()["last_poll_at"].startswith("2099")
+        assert daemon.stop() == 0
+
+
+def test_status_names_a_listener_that_does_not_answer(installation: Installation) -> None:
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"])
+        installation.change("web", listen=f"127.0.0.1:{free_port()}")
+        assert "no healthy response from its listener" in installation.run_command("status").out
+        assert daemon.stop() == 0
