@@ -141,8 +141,8 @@ def _default_providers(session: KeySession) -> list[CredentialProvider]:
             providers[index] = builder.process(session.get_config_variable("profile") or "default")
         elif isinstance(provider, AioAssumeRoleProvider):
             # The SDK has no public way to replace the processes of a `source_profile` and the prompt for a code.
-            provider._profile_provider_builder = builder  # noqa: SLF001
-            provider._prompter = _refuse_prompt  # noqa: SLF001
+            provider._profile_provider_builder = builder  # noqa: SLF001  # as above
+            provider._prompter = _refuse_prompt  # noqa: SLF001  # as above
     return providers
 
 

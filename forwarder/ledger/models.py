@@ -75,8 +75,8 @@ class Attempt:
 class DeadLetter:
     """A dead letter. `attempt_count` counts all attempts. `attempts` has the first and the last attempts, oldest first.
 
-    An attempt is a request with an outcome for this entry, or with an unknown outcome. A request that was refused as a
-    whole, or did not arrive, is not an attempt of its entries.
+    An attempt is a request with an outcome for this entry, with an unknown outcome, or one that failed inside the
+    forwarder. A request that was refused as a whole, or did not arrive, is not an attempt of its entries.
     """
 
     entry: Entry
