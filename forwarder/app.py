@@ -84,7 +84,10 @@ class App:
 
     @asynccontextmanager
     async def open_loops(self) -> AsyncIterator[Loops]:
-        """Create the two loops of the current configuration, and close their clients at the end of the block."""
+        """Create the two loops of the current configuration, and close their clients at the end of the block.
+
+        Raise ValueError if the configuration is disabled, and ForwarderError if a client cannot be created.
+        """
         settings, key = self.config.settings, self.config.alloy_key
         if key is None:
             raise ValueError("a disabled configuration forwards nothing")
@@ -136,7 +139,10 @@ class App:
 
 
 def max_work_seconds(settings: Settings) -> float:
-    """Return the longest time between two heartbeats of a task: a request with all its timeouts, and a minute more."""
+    """Return the longest expected time between two heartbeats of a task, in seconds.
+
+    This is the longest request to the logs API or the bus, with all its timeouts, and one minute more.
+    """
     request = http_client.MAX_TIMEOUTS * settings.source.timeout.total_seconds()
     # A request may first have to wait for keys and for the check of the bus.
     publishing = 4 * eventbridge.MAX_TIMEOUTS * settings.destination.timeout.total_seconds()

@@ -104,7 +104,7 @@ def is_writable(path: Path) -> bool:
 
 
 def write_hint(*paths: Path) -> str:
-    """Return a hint that makes these files writable. It names a file of another user, and the command that helps.
+    """Return a hint for files that cannot be written. If another user owns one or its folder, the hint is a `chown`.
 
     If a command ran as root once, its files cannot be written by the service's user.
     """
@@ -177,7 +177,7 @@ def rename(path: Path, target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write a folder to disk. A rename is durable only after that."""
+    """Write the entries of a folder to disk. A rename in the folder is durable only after that."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -194,7 +194,10 @@ def _keep_owner(descriptor: int, existing: os.stat_result) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder against other processes of the forwarder that read, change and write a file in it."""
+    """Lock a folder during the block, so that no other forwarder changes a file in it. Wait for an earlier lock.
+
+    Raise OSError if the folder cannot be opened, or its file system has no locks.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

@@ -29,7 +29,7 @@ class Backoff:
 
 
 def max_wait(step: int, *, base: float, cap: float) -> float:
-    """Return the longest wait of a step, in seconds. Any number of steps is safe."""
+    """Return the longest wait before retry `step`, counted from 0, in seconds."""
     return float(min(cap, base * 2 ** min(step, 32)))
 
 

@@ -95,7 +95,10 @@ class Daemon:
         await keep_running(name, loop, self._app.clock, self._app.health, self._app.heartbeats)
 
     async def _forward(self) -> None:
-        """Run the loops until the configuration changes. Requests in flight complete while the next one runs."""
+        """Run the loops until the configuration changes. If they cannot be created, wait RETRY_SECONDS at most.
+
+        Requests in flight complete in the background, while the next configuration runs.
+        """
         app = self._app
         stack = AsyncExitStack()
         try:
@@ -123,7 +126,7 @@ class Daemon:
             await delivery.drain()
 
     async def _drain(self) -> None:
-        """Wait for requests in flight and their settlements, at most for the grace period."""
+        """Wait for requests in flight and their settlements, at most for `run.shutdown_grace`. Log lost outcomes."""
         grace = self._app.config.settings.run.shutdown_grace.total_seconds()
         deadline = self._app.clock.monotonic() + grace
         if self._draining:
@@ -136,7 +139,7 @@ class Daemon:
             logger.error("outcomes not saved, their entries will be sent again", commits=unsaved_commits)
 
     def _is_destination_checked(self) -> bool:
-        """Return whether the bus was checked. The bus has the last client that is created."""
+        """Return whether the bus was checked. Its client is created last, so startup is complete then."""
         bus = self._app.health.components.get("bus")
         return bus is not None and bus.state not in (State.STARTING, State.PAUSED)
 

@@ -81,7 +81,7 @@ def _check_settings(config_source: ConfigSource, settings: Settings) -> CheckRes
 
 
 async def _check_endpoints(config_source: ConfigSource, settings: Settings, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Yield the checks of the logs API and of AWS, without those whose secrets cannot be read."""
+    """Yield the checks of the logs API and of AWS. Omit a check if its secrets cannot be read."""
     try:
         vault = await asyncio.to_thread(Vault.open, config_source, settings)
         key = vault.reveal(ALLOY_API_KEY)

@@ -123,7 +123,7 @@ class BusMissing(DestinationPaused):
 
 
 class BusUnverified(DestinationPaused):
-    """A failed check of the bus: AWS refuses it, or the settings do not allow to send it."""
+    """A failed check of the bus: AWS refuses the request, or the settings make a request that cannot be sent."""
 
 
 class EventsRefused(DestinationPaused):

@@ -31,7 +31,10 @@ class Health:
         self.changed = asyncio.Event()
 
     def report(self, name: str, state: State, reason: str = "", hint: str = "") -> None:
-        """Set the status of a component. The same state and reason as before change nothing."""
+        """Set the status of a component, and log a change of its state.
+
+        Do nothing if state and reason are the same as before. A new reason alone is not logged.
+        """
         before = self._components.get(name)
         if before is not None and (before.state, before.reason) == (state, reason):
             return

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 MAX_WORK_SECONDS = 600.0
-"""The default of the longest time between two heartbeats of a task: a request with all its timeouts, and more."""
+"""The default of the longest expected time between two heartbeats of a task, announced waits excluded."""
 
 MIN_SUSPENSION_SECONDS = 10.0
 """If two checks are this far apart, the process was suspended, and no loop is stalled."""
@@ -30,7 +30,7 @@ _record: ContextVar[Callable[[float], None]] = ContextVar("record")
 
 
 def beat(wait_seconds: float = 0.0) -> None:
-    """Record a heartbeat of the current task, which may now wait for `wait_seconds`. Do nothing outside of a loop."""
+    """Record a heartbeat of the current task, and announce a wait of `wait_seconds`. Do nothing outside of a loop."""
     if (record := _record.get(None)) is not None:
         record(wait_seconds)
 
@@ -54,7 +54,7 @@ class Heartbeats:
         self.max_work_seconds = MAX_WORK_SECONDS
 
     def start(self, name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Run a loop as a task. The tasks that it creates belong to it."""
+        """Run a loop as a task, and return the task. Expect heartbeats of each of its tasks that has sent one."""
 
         async def named() -> None:
             _record.set(partial(self._record, name))
@@ -95,7 +95,7 @@ class Heartbeats:
 
 
 def task_location(task: asyncio.Task[Any]) -> str:
-    """Return the function and line where a task waits. It holds no value."""
+    """Return the function and line where a task waits, or "nowhere" if the task has ended. No value is included."""
     stack = task.get_stack(limit=1)
     if not stack:
         return "nowhere"

@@ -16,7 +16,7 @@ import structlog
 log = structlog.get_logger("log")
 
 MAX_BUFFERED_BYTES = 1024 * 1024
-"""The size of the lines that are buffered for a slow reader. Further lines are dropped and counted."""
+"""The total size of the lines that are buffered for a slow reader. Further lines are dropped and counted."""
 
 MAX_PIECE_BYTES = select.PIPE_BUF
 """The number of bytes that a ready pipe accepts at once; see pipe(7), "PIPE_BUF"."""
@@ -51,7 +51,7 @@ def send(text: str) -> None:
 
 
 def finish(seconds: float = MAX_FINISH_SECONDS) -> None:
-    """Write the buffered lines, and wait at most this time for the reader."""
+    """Write the buffered lines. Wait at most `seconds` for the reader, and leave the rest unwritten."""
     end = time.monotonic() + seconds
     while _writer.write_buffered() and (left := end - time.monotonic()) > 0:
         _is_ready(left)
@@ -113,7 +113,10 @@ _writer = _Writer()
 
 
 def _write_available(data: bytes) -> bytes:
-    """Write as much as standard error accepts without waiting. Return the rest, or nothing after an error."""
+    """Write as much as standard error accepts without waiting, and return the rest.
+
+    Return nothing after an error: the data is lost then.
+    """
     try:
         descriptor = sys.stderr.fileno()
         while data and _is_ready(0):
@@ -132,7 +135,7 @@ def _write_available(data: bytes) -> bytes:
 
 
 def _is_ready(seconds: float) -> bool:
-    """Wait at most this time for standard error to accept bytes. Return whether a write would not wait."""
+    """Wait at most `seconds` for standard error to accept bytes. Return whether it accepts them now."""
     poll = select.poll()
     poll.register(sys.stderr.fileno(), select.POLLOUT)
     return bool(poll.poll(seconds * 1000))

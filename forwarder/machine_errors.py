@@ -6,7 +6,7 @@ The module imports no third-party module, because it explains why they cannot be
 from forwarder.errors import ForwarderError
 
 NO_THREAD = "can't start new thread"
-"""The text of Python's RuntimeError, in every supported version."""
+"""The message of the RuntimeError that every supported Python raises if the system refuses another thread."""
 
 OPTIONAL_MODULES = {
     "_sqlite3": "libsqlite3-dev",
@@ -19,9 +19,10 @@ OPTIONAL_MODULES = {
 """Optional modules of the standard library, with the Debian packages that are needed to build them."""
 
 CRYPTOGRAPHY_ERRORS = ("SSLError", "UnsupportedDigestmodError")
-"""The names of exceptions. Their classes cannot be used here, because the import of ssl or hashlib may fail.
+"""The names of the exceptions for a missing function of OpenSSL.
 
-An SSLError of a connection is handled elsewhere.
+Their classes cannot be used here, because the import of ssl or hashlib may fail. `network_errors.py` explains the
+SSLError of a connection.
 """
 
 

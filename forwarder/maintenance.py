@@ -22,14 +22,17 @@ RETENTION_STEP_SECONDS = 0.25
 """The time between two steps of one retention pass."""
 
 STEP_SECONDS = 0.5
-"""The time until a change of health, or the loss of the ledger's files, is detected.
+"""The time between two checks for a change of health and for lost files of the ledger.
 
-The status is not saved periodically: each save is a write to disk, and most of the time nothing has changed.
+The status is saved only after a change, because each save is a write to disk.
 """
 
 
 class Maintenance:
-    """A maintenance loop. `polls` returns the last poll of each feed, ordered by time. There may be very many feeds."""
+    """A loop that saves the daemon's status, checks the ledger's files and applies the retention.
+
+    `polls` returns the last poll of each feed, oldest first. There may be very many feeds.
+    """
 
     def __init__(
         self, ledger: Ledger, settings: Callable[[], Settings], polls: Callable[[], dict[Feed, PollResult]],
@@ -62,7 +65,7 @@ class Maintenance:
             await self._clock.sleep(min(STEP_SECONDS, max(0.0, next_retention - now)))
 
     async def save_status(self) -> None:
-        """Save the status of the daemon. This also proves that the ledger can be written."""
+        """Save the state of each component, and the polls not saved yet. Report the ledger as healthy or failed."""
         self._health.changed.clear()
         polls, count = self._unsaved_polls(), len(self._polls())
         components = {
@@ -94,14 +97,14 @@ class Maintenance:
         return self._health.changed.is_set() or len(self._polls()) != self._saved_feed_count
 
     async def _check_ledger(self) -> None:
-        """Read from the ledger. Each operation fails if the files were removed, replaced or truncated."""
+        """Read from the ledger, and report it as failed if its files were removed, replaced or truncated."""
         try:
             await self._ledger.saved_switch()
         except LedgerError as error:
             self._health.report("ledger", State.FAILED, error.message, error.hint)
 
     async def finish(self) -> None:
-        """Do all maintenance at once, before the process ends."""
+        """Save the status, and apply the retention until nothing is left to remove, before the process ends."""
         await self.save_status()
         while await self._apply_retention():
             pass

@@ -31,7 +31,7 @@ _STATUSES = frozenset(int(status) for status in HTTPStatus)
 _POLL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _PUT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 21_600, 86_400)
-"""The upper bounds of the histograms' buckets, in seconds."""
+"""The upper bounds of the buckets of each histogram, in seconds."""
 
 
 class Metrics:
@@ -136,7 +136,7 @@ class Metrics:
     # The daemon.
 
     def set_pending(self, entries: int, oldest_seconds: float) -> None:
-        """Set the counts of the ledger. `oldest_seconds` is 0 if nothing is pending."""
+        """Set the number of pending entries, and the age of the oldest one in seconds: 0 if nothing is pending."""
         self._pending.set(entries)
         self._oldest_pending.set(max(0.0, oldest_seconds))
 

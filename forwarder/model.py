@@ -9,10 +9,10 @@ from typing import Annotated
 import msgspec
 
 MAX_ID_BYTES = 1024
-"""The length of the longest valid id, encoded as JSON. The limit keeps each event within its size limit."""
+"""The length of the longest valid id, as JSON without quotes. The limit keeps each event within its size limit."""
 
 MAX_UNENCODED_ID_CHARACTERS = MAX_ID_BYTES // 6
-"""The length up to which an id is valid without encoding it. A character takes at most six bytes in JSON."""
+"""An id of at most this length is valid in any case, because a character takes at most six bytes in JSON."""
 
 EARLIEST_YEAR = 1971
 """The first year of a valid time. Some systems write the Unix epoch, or an earlier time, for a missing value."""
@@ -96,9 +96,12 @@ class Classification(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The position up to which a feed was read.
+    """The position up to which a feed was read. It is empty before the first scan.
 
-    `local_floor` is a time on this machine's clock. The next response converts it to `floor`, on the API's clock.
+    `watermark` is the newest start of an execution when the last complete scan began. Executions that stopped until
+    `floor` are not recorded. `local_floor` is a floor on this machine's clock; the next response converts it to
+    `floor`, on the API's clock. `full_scan_at` is the time of the last full scan. `open_executions` has the start of
+    each execution, by id, that had not stopped.
     """
 
     watermark: datetime | None = None

@@ -28,7 +28,7 @@ def explain(
     proxy: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> NetworkProblem | None:
-    """Return the cause of a failed connection, or None if the error has another cause.
+    """Return the cause of a failed connection with a hint, or None if no rule matches the error or its causes.
 
     `target` names the peer ("the logs API embedded.runalloy.com:443"). `ca_variable` is the variable that names
     trusted certificates for it. `proxy` is the URL of the proxy in use, if any; only its host and port are shown.
@@ -46,7 +46,10 @@ def explain(
 
 
 def without_credentials(url: str) -> str:
-    """Return `host:port` of a URL. A proxy's URL may hold a user name and a password."""
+    """Return `host:port` of a URL, or the host alone if it names no port.
+
+    A proxy's URL may hold a user name and a password. Return a placeholder text if the URL cannot be parsed.
+    """
     try:
         parts = urlsplit(url if "//" in url else f"//{url}")
         host, port = parts.hostname or "", parts.port
@@ -57,7 +60,7 @@ def without_credentials(url: str) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and every error that it wraps, each once, outermost first."""
+    """Yield the error and the errors that it wraps, each once, outermost first, at most MAX_CAUSES."""
     pending: list[object] = [error]
     visited: set[int] = set()
     while pending and len(visited) < MAX_CAUSES:
@@ -77,7 +80,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _proxy_in_error(error: BaseException) -> str:
-    """Return the proxy that botocore or aiohttp failed to reach."""
+    """Return the address of the proxy that botocore or aiohttp failed to reach, or an empty text."""
     if "ClientProxyConnectionError" in exception_names(error):
         return f"{getattr(error, 'host', '')}:{getattr(error, 'port', '')}"
     kwargs = getattr(error, "kwargs", None)
@@ -99,7 +102,10 @@ CONNECT_STATUS = re.compile(r"(?:Tunnel connection failed: )?([2-5]\d\d)\b")
 
 
 def _proxy_refusal(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
-    """Explain the status of a CONNECT request: an attribute in aiohttp, a text in httpx and urllib3."""
+    """Explain a CONNECT request that a proxy refused. Return None for any other error.
+
+    aiohttp has the proxy's status in an attribute, httpx and urllib3 have it in the message.
+    """
     status = getattr(error, "status", None) if "ClientHttpProxyError" in exception_names(error) else None
     if (
         status is None

@@ -14,7 +14,11 @@ class NetworkProblem:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionAttempt:
-    """A failed attempt to connect. `peer` is the proxy if one is used, because the connection is made to the proxy."""
+    """A failed attempt to connect to `target`. `proxy` is `host:port`, or empty without a proxy.
+
+    `ca_variable` is the variable that names trusted certificates for the target. `environ` is the environment. `peer`
+    is the proxy if one is used, because the connection is made to the proxy.
+    """
 
     target: str
     ca_variable: str

@@ -28,12 +28,16 @@ class OnceResult:
 
     @property
     def exit_code(self) -> int:
-        """Return the highest exit code: a refusal (77) over an outage (69)."""
+        """Return the highest exit code of the errors, or 0 without an error. A refusal (77) outranks an outage (69)."""
         return max((error.exit_code for error in self.errors), default=0)
 
 
 async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) -> OnceResult:  # noqa: ASYNC109  # how long to go on delivering
-    """Poll every feed once, and deliver pending entries until the time is up."""
+    """Poll every feed once, and then deliver pending entries for at most `timeout`.
+
+    Poll and deliver nothing if forwarding is disabled. SIGTERM and SIGINT stop the pass. Raise SettingsError,
+    VaultError or LedgerError; other errors are in the result.
+    """
     async with open_app(config_source, clock) as app:
         await app.save_switch()
         if not app.config.settings.enabled:
@@ -57,7 +61,10 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
 
 
 async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109  # as above
-    """Deliver pending entries until the time is up. Raise the error that prevents it. Drain if cancelled."""
+    """Deliver pending entries for at most `timeout`. Raise the error that prevents it.
+
+    If cancelled, wait for requests in flight, at most for `run.shutdown_grace`.
+    """
     async with open_app(config_source, clock) as app, app.open_loops() as loops:
         try:
             with contextlib.suppress(TimeoutError):

@@ -33,7 +33,7 @@ class RateLimiter:
         return max(0.0, self.next_at - self._clock.monotonic())
 
     def take(self) -> float:
-        """Use the next request, and return when it is allowed: now or later."""
+        """Reserve the next request, and return the time at which it is allowed: now or later."""
         now = self._clock.monotonic()
         allowed_at = max(now, self.next_at)
         self._full_at = max(now, self._full_at) + self._interval
@@ -54,7 +54,7 @@ class KeyedRateLimiter:
         self._limiters: OrderedDict[str, RateLimiter] = OrderedDict()
 
     def take(self, key: str) -> None:
-        """Use a request of a key. A request that is not allowed yet counts as well, and lengthens the wait."""
+        """Count a request of a key. A request that is not allowed yet counts as well, and lengthens the wait."""
         limiter = self._limiters.pop(key, None) or RateLimiter(
             self._clock, interval_seconds=self._interval, burst=self._burst
         )

@@ -11,7 +11,7 @@ from typing import Any
 from forwarder.clock import Clock
 
 READY_CHECK_INTERVAL_SECONDS = 0.1
-"""Time between two checks whether startup is complete."""
+"""The time between two calls of `is_ready`."""
 
 SWITCH_INTERVAL_SECONDS = 0.0005
 """The interpreter's thread switch interval, a tenth of the default.

@@ -25,7 +25,7 @@ MAX_STALLS, STALL_WINDOW_SECONDS = 3, 3600.0
 """The process exits after this number of consecutive stalls. A run of STALL_WINDOW_SECONDS resets the count."""
 
 MAX_CANCEL_SECONDS = 30.0
-"""Time that a cancelled loop has to end."""
+"""The time that a cancelled loop has to end. If it has not ended by then, the process exits."""
 
 
 class LoopStalled(Exception):
@@ -35,7 +35,10 @@ class LoopStalled(Exception):
 async def keep_running(
     name: str, loop: Callable[[], Awaitable[None]], clock: Clock, health: Health, heartbeats: Heartbeats
 ) -> None:
-    """Run a loop. Report it if it fails or stalls, and restart it with increasing delays."""
+    """Run a loop until it returns. Report it if it fails or stalls, and restart it with increasing delays.
+
+    Exit the process after MAX_STALLS stalls, or if the loop cannot be cancelled.
+    """
     backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
     stalls = 0
     while True:
@@ -66,7 +69,10 @@ async def keep_running(
 
 
 async def _run_watched(name: str, loop: Callable[[], Awaitable[None]], heartbeats: Heartbeats) -> None:
-    """Run a loop until it ends. Raise LoopStalled if it stalls, or what the loop raises."""
+    """Run a loop until it ends. Raise LoopStalled if it stalls, or the error that the loop raises.
+
+    Exit the process if the loop cannot be cancelled.
+    """
     task = heartbeats.start(name, loop)
     try:
         while not task.done():

@@ -22,7 +22,7 @@ OTHER_CA_VARIABLES = (
     "GIT_SSL_CAINFO",
     "PIP_CERT",
 )
-"""Variables that name trusted certificates for any common program."""
+"""Variables that name trusted certificates for common programs. A hint names one that is set but has no effect."""
 
 
 REPLACE_CERTIFICATE_HINT = "the server needs another certificate"
@@ -82,7 +82,10 @@ PEM_CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
 
 
 def _ca_file_fault(path: str, variable: str) -> str:
-    """Return a description of the fault of a file or directory of certificates, or an empty text."""
+    """Return the fault of a file of certificates as a relative clause, such as "which does not exist".
+
+    Return an empty text if it has no fault. `variable` names the path; SSL_CERT_DIR names directories.
+    """
     if variable == "SSL_CERT_DIR":
         found = any(Path(current).is_dir() for current in path.split(os.pathsep))
         return "" if found else "which is no directory"

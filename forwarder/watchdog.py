@@ -43,7 +43,10 @@ def exit_process(reason: str) -> NoReturn:
 
 
 def _stacks() -> str:
-    """Return the stacks of all threads, as far as they fit into a pipe. Writing to standard error could block."""
+    """Return the stacks of all threads, as far as they fit into a pipe. Return nothing if no descriptor is left.
+
+    The stacks are not written to standard error directly, because that could block.
+    """
     try:
         read_end, write_end = os.pipe()
     except OSError:  # no descriptor is left
@@ -56,7 +59,11 @@ def _stacks() -> str:
 
 
 class Watchdog:
-    """A thread that checks the ticks of the event loop every `step` seconds."""
+    """A watchdog of the event loop and the supervised loops.
+
+    `run` notifies the service manager while no loop is stalled. A thread ends the process if the event loop has been
+    blocked for MAX_STALLED_STEPS steps of `step` seconds.
+    """
 
     def __init__(
         self, manager: ServiceManager, heartbeats: Heartbeats, health: Health, *, step: float = STEP_SECONDS
@@ -69,7 +76,10 @@ class Watchdog:
         self._stopped = threading.Event()
 
     async def run(self) -> None:
-        """Notify the service manager until cancelled."""
+        """Run the thread, and notify the service manager every second, until cancelled.
+
+        While a loop is stalled, WATCHDOG=1 is not sent. The status line is sent when it changes.
+        """
         self._stopped.clear()
         thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         thread.start()
@@ -91,7 +101,10 @@ class Watchdog:
 
 
 def watch_ticks(ticks: Callable[[], int], stopped: threading.Event, step: float, end: Callable[[str], object]) -> None:
-    """Check until `stopped` that the number of ticks grows. Call `end` with the reason if it does not."""
+    """Check every `step` seconds, until `stopped` is set, that the number of ticks grows.
+
+    Call `end` with a reason, and return, if it has not grown for MAX_STALLED_STEPS steps.
+    """
     last_ticks, stalled_steps = ticks(), 0
     while not stopped.wait(step):
         now = ticks()
@@ -103,7 +116,7 @@ def watch_ticks(ticks: Callable[[], int], stopped: threading.Event, step: float,
 
 
 def status_text(health: Health) -> str:
-    """Return one line: the components that are not healthy, with the reason, or the states of all."""
+    """Return one line: the failed and degraded components with their reasons, or else the states of all components."""
     unhealthy = [
         f"{name} {component.state.value}: {component.reason}"
         for name, component in health.components.items()
