@@ -1,4 +1,4 @@
-"""The client's address: in every spelling that proxies use, and as the name that rate limits count by.
+"""The address of a client: its parsing in every spelling that proxies use, and the key of its rate limit.
 
 RFC 7239 describes `Forwarded`. `X-Forwarded-For` has no standard: proxies write addresses with and without a port,
 brackets and quotes.
@@ -16,7 +16,7 @@ Network = IPv4Network | IPv6Network
 MAX_TEXT_CHARACTERS = 64
 
 IPV6_CLIENT_PREFIX = 64
-"""A client has at least this network of IPv6 addresses to itself, and can change its address within it at will."""
+"""The prefix length of the network that counts as one client, which can use any address of its network."""
 
 MAPPED_PREFIX = 96
 """The length of `::ffff:0:0/96`, which holds all IPv4 addresses."""
@@ -29,7 +29,7 @@ _OUTSIDE_QUOTES = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client of a request. `text` is for a person to read. `key` is equal for requests that share a rate limit."""
+    """The client of a request. `text` is its address for the log. Requests with an equal `key` share a rate limit."""
 
     text: str
     key: str
@@ -42,15 +42,15 @@ class Client:
 
     @classmethod
     def unreadable(cls, hop: str, proxy: str) -> Self:
-        """Return a client whose address the proxy does not name. All of them share one limit."""
+        """Return a client whose address the proxy wrote in no known form. All such clients share one rate limit."""
         text = "".join(character if character.isascii() and character.isprintable() else "?" for character in hop)
         return cls(text[:MAX_TEXT_CHARACTERS], f"unreadable through {proxy}")
 
 
 def find_client(peer: str, proxies: Iterable[Network], forwarded: Iterable[str]) -> Client:
-    """Return the client as the last trusted proxy saw it; the other end of the connection if that is no proxy.
+    """Return the first address, counted from this server, that is not a trusted proxy.
 
-    `forwarded` are the hops that `hops_of` returns: the nearest first.
+    `peer` is the address at the other end of the connection. `forwarded` are the hops that `hops_of` returns.
     """
     trusted = tuple(proxies)
     address = parse_address(peer)
@@ -65,7 +65,10 @@ def find_client(peer: str, proxies: Iterable[Network], forwarded: Iterable[str])
 
 
 def hops_of(x_forwarded_for: Iterable[str], forwarded: Iterable[str]) -> Iterator[str]:
-    """Yield what proxies wrote, the nearest first. `Forwarded` counts only without an `X-Forwarded-For`."""
+    """Yield the unparsed addresses in the headers that proxies add, nearest to this server first.
+
+    The arguments are the values of these headers. `Forwarded` is used only if there is no `X-Forwarded-For`.
+    """
     given = [hop for value in x_forwarded_for for hop in value.split(",") if hop.strip()]
     if not given:
         elements = [element for value in forwarded for element in _OUTSIDE_QUOTES.split(value)]
@@ -75,9 +78,9 @@ def hops_of(x_forwarded_for: Iterable[str], forwarded: Iterable[str]) -> Iterato
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address of `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80` and other spellings, or None.
+    """Return the address in `192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]:80` and other spellings, or None.
 
-    An IPv4 address that is written as IPv6 is an IPv4 address. A zone is left out.
+    An IPv4-mapped IPv6 address is returned as IPv4. A port or an IPv6 zone is ignored.
     """
     bare = text.strip().strip("\"'").strip()
     for form in (_BRACKETED, _V4_WITH_PORT):
@@ -93,7 +96,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def parse_network(text: str) -> Network:
-    """Return a network of the settings; one of IPv4 addresses that are written as IPv6 as an IPv4 network."""
+    """Return the network. An IPv4-mapped IPv6 network is returned as IPv4. Raise ValueError if it is not a network."""
     network = ip_network(text)
     if isinstance(network, IPv6Network) and network.prefixlen >= MAPPED_PREFIX:
         mapped = network.network_address.ipv4_mapped

@@ -35,7 +35,7 @@ HEADERS = {
 _silent = logging.getLogger("forwarder.web.aiohttp")
 _silent.propagate = False
 _silent.setLevel(logging.CRITICAL + 1)
-"""aiohttp's logger: its lines quote requests. `Connection` reports the problems."""
+"""The logger passed to aiohttp. It discards all lines, because they quote requests. `Connection` reports problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,19 @@ class Connection(web.RequestHandler):
 
     @property
     def is_evictable(self) -> bool:
-        """Return whether it waits for its client, so that it may be closed in favour of a new one."""
+        """Return whether the connection waits for its client. It may then be closed to make space for a new one."""
         return self._phase is not Phase.HANDLER or self._write_timer is not None
 
     def abort(self) -> None:
-        """Close it at once, without what is left to be written."""
+        """Close the connection at once. Bytes that are not sent yet are dropped."""
         if self._stream is not None:
             self._stream.abort()
 
     def enter(self, phase: Phase, body: StreamReader | None = None) -> None:
-        """Wait for something else from now on. A body has its limit where it is read, a handler has limits itself."""
+        """Change the phase, and start its time limit. `body` is the reader of the body in Phase.BODY.
+
+        `read_body` limits the time of a body. A handler has no limit here.
+        """
         self._phase = phase
         self.body = body
         self.since = self._loop.time()
@@ -180,7 +183,7 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send a response. Errors that aiohttp made itself, before any middleware, are replaced: they quote."""
+        """Send a response. Replace an error response that aiohttp made before any middleware: it quotes the request."""
         if isinstance(resp, web.HTTPException) and resp.status >= HTTPStatus.BAD_REQUEST:
             resp = error_response(
                 resp.status, {name: resp.headers[name] for name in ("Allow",) if name in resp.headers}
@@ -194,7 +197,7 @@ class Connection(web.RequestHandler):
                 self.enter(Phase.NEXT)
 
     def _end_damaged_body(self) -> None:
-        """Let the reader of a body know that the rest of it cannot be parsed.
+        """Raise RequestPayloadError in the reader of a body if the rest of the body cannot be parsed.
 
         aiohttp's compiled parser reports that as one more message, an error, and leaves the reader waiting. The queue
         of messages is private: `test_chunk_damaged_late_is_refused_at_once` fails if it changes.
@@ -214,7 +217,7 @@ class Connection(web.RequestHandler):
         self.abort()
 
     def _reject_unparsed(self) -> None:
-        """Respond to a request that the parser refused, unless another response is under way."""
+        """Close the connection of a request that the parser refused. Send 400 before, unless a response has begun."""
         if self._stream is None or self._stream.is_closing():
             return
         if self._phase is Phase.HEAD:
@@ -225,7 +228,7 @@ class Connection(web.RequestHandler):
 
 
 def error_response(status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """Make a response that names the status and nothing else."""
+    """Return a response whose text is the phrase of the status, with these headers and the common ones."""
     response = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers=headers)
     add_headers(response)
     return response
@@ -240,7 +243,7 @@ def add_headers(response: web.StreamResponse) -> None:
 
 @web.middleware
 async def track_connection(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Record that a request head is complete. This is the first middleware."""
+    """End the time limit of the request head, which is complete. This is the outermost middleware."""
     enter(request, Phase.HANDLER)
     return await handler(request)
 
@@ -251,6 +254,6 @@ def enter(request: web.Request, phase: Phase) -> None:
 
 
 def peer_address(transport: asyncio.BaseTransport | None) -> str:
-    """Return the address at the other end; empty if it is gone."""
+    """Return the IP address at the other end of a connection, or an empty text if the connection has ended."""
     peer = transport.get_extra_info("peername") if transport else None
     return str(peer[0]) if isinstance(peer, tuple) else ""

@@ -1,4 +1,4 @@
-"""The accepting of connections. Their limit is below the limit of open files, so that forwarding has some left.
+"""The accepting of connections, limited so that enough open files remain for forwarding.
 
 asyncio's own server accepts until descriptors run out, and then repeats and logs the failure without a pause that
 counts. This loop closes the connection that has been waiting for its client longest instead.
@@ -18,22 +18,22 @@ from forwarder.web.request_errors import Problem, RequestProblems
 
 MAX_CONNECTIONS = 512
 MIN_CONNECTIONS = 8
-"""Connections to all listeners."""
+"""The bounds of the limit of connections to all listeners together."""
 
 RESERVED_DESCRIPTORS = 128
 """Descriptors kept for the logs API, the bus, the ledger and files."""
 
 WEB_UI_SHARE, HEALTH_SHARE = 0.75, 0.25
-"""Parts of the limit, so that a page that is full leaves the health endpoints reachable."""
+"""Shares of the limit, so that the health endpoints stay reachable if the web UI has no connection left."""
 
 ACCEPT_RETRY_SECONDS = 0.25
 
 ROOM_SECONDS, ROOM_RETRY_SECONDS = 2.0, 0.02
-"""The time that a new connection waits while requests on all others are handled, and the time between its attempts."""
+"""The longest wait of a new connection while requests on all others are handled, and the time between two attempts."""
 
 
 def max_connections() -> int:
-    """Return the limit of all listeners together. The limit of open files may change while the process runs."""
+    """Return the limit of connections to all listeners together, from the current limit of open files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return connections_within(soft)
 
@@ -47,7 +47,10 @@ def connections_within(descriptors: int) -> int:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """An accepted connection. `connection` is set once its TLS handshake is over, `since` is when that began."""
+    """An accepted connection. `connection` is None during the TLS handshake.
+
+    `since` is the start of the handshake, in seconds of the event loop's clock. `opening` is the task of the handshake.
+    """
 
     since: float
     connection: Connection | None = None
@@ -70,7 +73,7 @@ class _Slot:
 
 @dataclass(slots=True)
 class Listener:
-    """The connections of one address.
+    """A listener of one address, with its connections.
 
     `tls` returns the context for a new connection, or None without TLS. `share` is this listener's part of
     `max_connections`.
@@ -85,7 +88,7 @@ class Listener:
     _slots: set[_Slot] = field(default_factory=set)
 
     async def run(self) -> None:
-        """Accept connections until cancelled. Connections that are open by then belong to the server."""
+        """Accept connections until cancelled. `server` closes those that are open at the end."""
         loop = asyncio.get_running_loop()
         self.listener_socket.setblocking(False)
         try:
@@ -121,7 +124,10 @@ class Listener:
         slot.opening = asyncio.create_task(self._open(slot, accepted, caller))
 
     async def _has_room(self, caller: str) -> bool:
-        """Make space for a connection. If all others are being answered, one may end within `ROOM_SECONDS`."""
+        """Return whether there is space for a connection. If not, close one that waits for its client.
+
+        If none waits, because all requests are being handled, wait at most ROOM_SECONDS for one to end.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ROOM_SECONDS
         if not self._is_full():

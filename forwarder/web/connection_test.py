@@ -69,7 +69,10 @@ class _ChangedVault:
     given: SettingsChanges
 
     def reveal(self, name: str) -> SecretStr | None:
-        """Return a secret. Raise VaultError if the value in the form cannot be one."""
+        """Return a secret of the form, else of the vault, or None if it is removed or not set.
+
+        Raise VaultError if the value in the form is not a valid secret.
+        """
         if name in self.given.secrets:
             validate_secret(name, self.given.secrets[name])
             reject_own_token(name, self.given.secrets[name], self.vault.digests())  # it must not be sent to anybody
@@ -78,7 +81,11 @@ class _ChangedVault:
 
 
 def build_candidate(context: WebContext, given: SettingsChanges) -> ConnectionTest:
-    """Return what a save would put in force. Read files; raise SettingsError or VaultError if they are invalid."""
+    """Return the settings and secrets that would be in force after a save of these changes.
+
+    This reads the settings file and the vault. Raise SettingsError or VaultError if one of them, or a change, is
+    invalid.
+    """
     settings = settings_form.candidate_settings(context.config_source, given)
     secrets = _ChangedVault(Vault.open(context.config_source, settings), given)
     return ConnectionTest(settings, secrets.reveal(ALLOY_API_KEY), StoredKeys.of(secrets))

@@ -17,7 +17,7 @@ from forwarder.settings import ConfigSource, Settings
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """The context of a process. It outlives reloads of the settings.
+    """The context of the handlers. It outlives reloads of the settings.
 
     `settings` returns the settings in force, `polls` the last poll of each feed. `trigger` makes the feeds of a
     workflow due now (of one user if one is named) and returns their number. `stopping` is set when the daemon begins

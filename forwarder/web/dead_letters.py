@@ -11,7 +11,7 @@ from forwarder.web.rendering import redirect_to
 from forwarder.web.status_cache import STATUS_CACHE
 
 ACTIONS = ("retry", "purge", "retry_all", "purge_all")
-"""Names of the buttons. The first two carry an executionId."""
+"""The names of the buttons. The value of the first two is an executionId."""
 
 
 async def apply_action(request: web.Request) -> web.Response:

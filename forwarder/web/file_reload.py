@@ -1,7 +1,7 @@
-"""The files of certificates and keys that are replaced while the daemon runs, as certbot and cert-manager do.
+"""The reload of certificates and keys when their files change, as certbot and cert-manager change them.
 
-A new connection uses the new files. Files that cannot be used, such as a certificate whose key has not been written
-yet, leave the last good ones in use and are reported.
+A new connection uses the new content. If files cannot be used, such as a certificate whose key has not been written
+yet, they are reported, and the last valid content stays in use.
 """
 
 import ssl
@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class ReloadingValue(Generic[T]):
-    """A value that is read from files, and read again when they change. `name` stands in the log."""
+    """A value that is read from files, and read again when they change. `name` names the files in the log.
+
+    `read` returns the value, or raises SettingsError.
+    """
 
     name: str
     files: Sequence[Path]
@@ -39,7 +42,7 @@ class ReloadingValue(Generic[T]):
         self.current = self.read()
 
     async def watch_files(self, clock: Clock, metrics: Metrics) -> None:
-        """Read the files again whenever they change, until cancelled."""
+        """Read the files again whenever they change, until cancelled. Log a failure, and keep the last value."""
         while True:
             await self._watch.changed(clock)
             try:
@@ -57,7 +60,7 @@ class ReloadingValue(Generic[T]):
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """Return the context for the certificate and its key. Raise SettingsError if they are invalid."""
+    """Return a server's TLS context with this certificate and key. Raise SettingsError if they are invalid."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         for file in (cert, key):

@@ -1,4 +1,4 @@
-"""The reading of a request's body, and of the form in it. An invalid one is rejected with a reason.
+"""The reading of a request's body, and of the form in it. An invalid body is rejected with a reason.
 
 aiohttp's own reader of forms raises a different exception for each kind of damage, takes multipart bodies, which no
 page of ours sends, and decodes in whatever charset the request names.
@@ -29,7 +29,7 @@ FORM = web.RequestKey("form", Mapping[str, str])
 
 @web.middleware
 async def read_body(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Read the body before the handler runs, within its time. Refuse a damaged one."""
+    """Read the body before the handler runs. Respond with 408 if it takes too long, and with 400 if it is damaged."""
     if not request.can_read_body or request.method in WITHOUT_BODY:
         return await handler(request)
     connection = request.protocol
@@ -52,7 +52,10 @@ async def read_body(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 async def read_form(request: web.Request) -> Mapping[str, str]:
-    """Return the fields of a form, which are none if the body is empty. Raise HTTPException with the reason."""
+    """Return the fields of a form by name, or no fields if the body is empty.
+
+    Raise HTTPException, with 400 or 415 and a reason, if the body is not a valid form.
+    """
     if FORM not in request:
         request[FORM] = _parse(request, await request.read())
     return request[FORM]

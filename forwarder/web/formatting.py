@@ -13,7 +13,7 @@ from forwarder.time_format import format_age, rfc3339
 from forwarder.untrusted_json import decode_or_none
 
 JUST_NOW = timedelta(minutes=1)
-"""A younger time is not shown to the second, so that an idle page does not change all the time."""
+"""An age below this is not shown in seconds, so that an idle page does not change continually."""
 
 _THIN_SPACE = "\N{THIN SPACE}"
 
@@ -33,7 +33,7 @@ def elapsed(since: datetime, now: datetime) -> str:
 
 
 def duration(time: timedelta) -> str:
-    """Return two significant digits: `4 ms`, `1.3 s`, `38 s`, `12 min`."""
+    """Return a duration in the unit that fits its size, such as `4 ms`, `1.3 s`, `38 s`, `12 min` or `3 d`."""
     for size, unit in _UNITS:
         if time >= 2 * size:
             return f"{time / size:.0f} {unit}"
@@ -53,17 +53,17 @@ def moment(time: datetime) -> str:
 
 
 def iso_time(time: datetime) -> str:
-    """Return the value of `datetime` in a `<time>`."""
+    """Return the time for the `datetime` attribute of `<time>`."""
     return rfc3339(time, timespec="seconds")
 
 
 def capitalize_first(text: str) -> str:
-    """Return the text with a capital letter: messages elsewhere are parts of sentences."""
+    """Return the text with a capital first letter. Messages of errors begin with a small letter."""
     return f"{text[:1].upper()}{text[1:]}"
 
 
 def code_spans(text: str) -> Markup:
-    """Return HTML with `text in backticks` as code."""
+    """Return the text as escaped HTML, with `text in backticks` as a code element."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped before
 
 

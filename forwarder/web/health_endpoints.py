@@ -13,7 +13,7 @@ from forwarder.web.context import CONTEXT, WebContext
 COMPONENTS = ("source", "ledger", "bus")
 
 READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
-"""The states that count as ready. PAUSED is one of them, because a restart would change nothing."""
+"""The states that count as ready. PAUSED counts, because a person chose it, and a restart would change nothing."""
 
 
 async def livez(request: web.Request) -> web.Response:
@@ -23,7 +23,10 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Return 200 while source, ledger and bus are ready, else 503; with their states, the process and the last poll."""
+    """Return 200 if source, ledger and bus are ready and the daemon is not stopping, else 503.
+
+    The body has the state of each component, the process id and the time of the last poll.
+    """
     context = request.app[CONTEXT]
     states = {component: context.state_of(component) for component in COMPONENTS}
     draining = context.stopping.is_set()

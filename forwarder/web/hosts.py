@@ -22,9 +22,10 @@ _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[^\s\[\]:/?
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """The hosts and origins that requests may name, as browsers write them. Others are a DNS rebinding attack.
+    """The hosts and origins that requests may name, as browsers write them. Another host may be DNS rebinding.
 
-    `local_url` is the address that opens the web UI on this machine.
+    `local_url` is the URL of the web UI on this machine. `proxies` are the trusted networks. `has_tls` is whether the
+    listener itself uses TLS.
     """
 
     hosts: frozenset[str]
@@ -36,7 +37,7 @@ class AllowedHosts:
 
     @classmethod
     def of(cls, settings: WebSettings, port: int) -> Self:
-        """Return the hosts of the settings. `port` is the bound one, which the settings may leave open."""
+        """Return the hosts that follow from the settings. `port` is the bound port, which is never 0."""
         host, _ = parse_host_and_port(settings.listen)
         scheme = "https" if settings.tls_cert else "http"
         address = parse_address(host)
@@ -65,14 +66,14 @@ class AllowedHosts:
         return self.has_tls or not self.proxies or is_trusted
 
     def is_host(self, host: str) -> bool:
-        """Return whether a Host header names the page: in any case, with a default port or a dot at the end."""
+        """Return whether a Host header names the web UI. Case, a default port and a final dot make no difference."""
         return any(canonical_origin(f"{scheme}://{host}") in self.origins for scheme in _PORTS)
 
     def is_origin(self, origin: str) -> bool:
         return canonical_origin(origin) in self.origins
 
     def client(self, request: web.Request) -> Client:
-        """Return the client, as the last trusted proxy saw it if it came through one."""
+        """Return the client: the other end of the connection, or the address that trusted proxies name."""
         headers = request.headers
         hops = hops_of(headers.getall("X-Forwarded-For", []), headers.getall("Forwarded", []))
         return find_client(peer_address(request.transport), self.proxies, hops)
@@ -82,7 +83,7 @@ class AllowedHosts:
         return self.client(request).text
 
     def is_secure(self, request: web.Request) -> bool:
-        """Return whether the browser speaks TLS: with us, or with a trusted proxy."""
+        """Return whether the browser uses TLS, either to this server or to a trusted proxy."""
         address = parse_address(peer_address(request.transport))
         return self.has_tls or (address is not None and is_in(address, self.proxies))
 
@@ -104,7 +105,7 @@ def bracket(host: str) -> str:
 
 
 def reachable_address(host: str) -> str:
-    """Return an address by which this machine reaches a listener: a loopback address if it listens on every address."""
+    """Return the address at which this machine reaches a listener: loopback if `host` is the unspecified address."""
     if host == "localhost" or not ip_address(host).is_unspecified:
         return host
     return "::1" if ":" in host else "127.0.0.1"

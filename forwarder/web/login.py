@@ -17,7 +17,7 @@ log = structlog.get_logger("web")
 
 LOGIN_BURST = 5
 LOGIN_INTERVAL_SECONDS = 30.0
-"""The limit of wrong tokens from one address: five at once, and then one in this time."""
+"""The limit of wrong tokens from one client: five at once, and then one in this time."""
 
 LOGIN_LIMITER = web.AppKey("login_limiter", KeyedRateLimiter)
 

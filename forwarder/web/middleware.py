@@ -27,7 +27,7 @@ MACHINE_ROUTES = frozenset({"livez", "readyz", "metrics", "webhook"})
 """Routes of clients that are not browsers, and send no origin."""
 
 BACKGROUND_ROUTES = frozenset({"stream"})
-"""Routes that a page requests on its own: they do not count as use of the session."""
+"""Routes that a page requests without an action of a person. They do not reset the idle time of the session."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
@@ -37,11 +37,11 @@ SESSIONS = web.AppKey("sessions", Sessions)
 TOKEN_DIGESTS = web.AppKey("token_digests", TokenDigests)
 
 CHANGED_FIELDS = web.RequestKey("changed_fields", tuple[str, ...])
-"""Set by the handler of a change: the fields it changed, for the audit line. Never a value."""
+"""The names of the changed fields, which the handler of a change sets for the audit line. It holds no value."""
 
 
 def cookie_name(request: web.Request) -> str:
-    """Return the name of the cookie. Under TLS its prefix keeps other hosts and paths from setting it."""
+    """Return the name of the session cookie. With TLS it has the prefix that keeps other hosts from setting it."""
     return "__Host-forwarder" if request.app[ALLOWED_HOSTS].is_secure(request) else "forwarder"
 
 
@@ -106,7 +106,7 @@ async def check_session(request: web.Request, handler: Handler) -> web.StreamRes
 
 @web.middleware
 async def audit_changes(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse a damaged form, and write the audit line of a change."""
+    """Reject an invalid form, and log each change by a person, even if it fails."""
     if request.method in SAFE_METHODS or _route(request) in PUBLIC_ROUTES:
         return await handler(request)
     await read_form(request)
@@ -137,7 +137,7 @@ MIDDLEWARES: Sequence[Middleware] = (
     read_body,
     audit_changes,
 )
-"""The outermost first."""
+"""The middlewares of the web UI, outermost first."""
 
 HEALTH_MIDDLEWARES: Sequence[Middleware] = (track_connection, render_errors)
 

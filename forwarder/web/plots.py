@@ -19,7 +19,7 @@ GAP_RATIO = 0.28
 """The share of a bar's width that is left empty."""
 
 MIN_BAR_HEIGHT = 3.0
-"""The least height of a bar that is not zero, so that one among thousands is visible."""
+"""The least height of a bar with a count above 0, so that one among thousands is visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot. `name` is its period, `unit` the time that a bar stands for."""
+    """A plot. `name` is its period, and `unit` the length of time of one bar. `table` has fewer, longer bars."""
 
     name: str
     unit: str
@@ -72,7 +72,10 @@ def last_day(minutes: Sequence[MinuteCounts], now: datetime) -> Plot:
 
 
 def build_bars(minutes: Iterable[MinuteCounts], now: datetime, *, step: timedelta, count: int) -> list[Bar]:
-    """Return `count` bars, the last of which contains `now`. Minutes are in order; others are left out."""
+    """Return `count` bars of the length `step`, oldest first. The last bar contains `now`.
+
+    `minutes` are ordered by time. Minutes outside the bars are ignored.
+    """
     last = _floor(now, step)
     summed = {at: list(group) for at, group in groupby(minutes, key=lambda minute: _floor(minute.at, step))}
     times = [last - step * back for back in reversed(range(count))]
@@ -83,7 +86,7 @@ def build_bars(minutes: Iterable[MinuteCounts], now: datetime, *, step: timedelt
 
 
 def render_svg(bars: Sequence[Bar], summary: str) -> Markup:
-    """Return an `<svg>` of the bars. Each names its own numbers, for a pointer that rests on it."""
+    """Return an `<svg>` of the bars. Each bar has a title with its numbers. `summary` is the label of the image."""
     max_count = max(1, *(max(bar.found, bar.sent) for bar in bars))
     bar_width = WIDTH / len(bars)
     groups = Markup("").join(_group(bar, index * bar_width, bar_width, max_count) for index, bar in enumerate(bars))

@@ -15,14 +15,14 @@ from forwarder.web import formatting
 from forwarder.web.sessions import Session
 
 SESSION = web.RequestKey("session", Session)
-"""Set on every request that needs a login."""
+"""The session of a request. It is set on every request that has a valid session."""
 
 _CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
 
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A static file. Its URL changes with its content."""
+    """A static file. `version` is a part of its URL, so that the URL changes with the content."""
 
     body: bytes
     content_type: str
@@ -33,7 +33,7 @@ class StaticFile:
 
 
 class TemplateRenderer:
-    """The templates and the static files, read once."""
+    """A renderer of the templates, with the static files. The files are read once."""
 
     def __init__(self) -> None:
         files = (each for each in (resources.files("forwarder.web") / "static").iterdir() if "." in each.name)
@@ -56,7 +56,7 @@ class TemplateRenderer:
         return self._templates.get_template(template).render(values)
 
     def render_for(self, request: web.Request, template: str, **values: Any) -> str:
-        """Render a template that shows whether there is a session."""
+        """Render a template that also uses the session of the request."""
         return self.render(template, session=request.get(SESSION), **values)
 
     def _static_url(self, name: str) -> str:
@@ -77,7 +77,7 @@ def redirect_to(location: str) -> web.Response:
 
 
 async def static(request: web.Request) -> web.Response:
-    """Return a static file by name and version, so that a browser may cache it for ever."""
+    """Return a static file, which a browser may cache for a year. Raise HTTPNotFound if the version is another."""
     file = request.app[RENDERER].static.get(request.match_info["name"])
     if file is None or file.version != request.match_info["version"]:
         raise web.HTTPNotFound

@@ -18,13 +18,13 @@ from forwarder.metrics import Metrics
 log = structlog.get_logger("web")
 
 LOG_INTERVAL_SECONDS = 60.0
-"""Least time between two lines of the same kind; the later line has the number of problems since the earlier one."""
+"""The least time between two lines of the same kind. A line has the number of problems since the line before it."""
 
 MAX_FRAMES = 8
 
 
 class Problem(StrEnum):
-    """The label of the metric, and the kind in the log."""
+    """A kind of problem. Its value is the label of the metric, and `kind` in the log."""
 
     MALFORMED_REQUEST = "malformed_request"
     MALFORMED_BODY = "malformed_body"
@@ -87,7 +87,7 @@ class RequestProblems:
             log.info("request rejected", **fields)
 
     def report_internal_error(self, error: BaseException, caller: str = "", **details: Any) -> None:
-        """Report a fault of this program: the type of the exception, and the lines that it passed."""
+        """Report a fault of this program, with the type of the exception and the innermost lines of its traceback."""
         self.report(Problem.INTERNAL, caller, exception=type(error).__name__, frames=frames(error), **details)
 
 
@@ -95,7 +95,10 @@ PROBLEMS = web.AppKey("problems", RequestProblems)
 
 
 def frames(error: BaseException) -> list[str]:
-    """Return the innermost lines that an exception passed. The message is left out, because it may quote a request."""
+    """Return the innermost MAX_FRAMES lines of an exception's traceback, without its message.
+
+    The message may quote a request.
+    """
     return [
         f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]

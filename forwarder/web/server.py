@@ -50,7 +50,7 @@ from forwarder.web.tokens import TokenDigests
 log = structlog.get_logger("web")
 
 SHUTDOWN_GRACE_SECONDS = 1.0
-"""How long open responses may take when the server ends. Streams end when the daemon begins to drain."""
+"""The time that open responses may take when the server stops. Streams end when the daemon begins to drain."""
 
 DEFAULT_TIMEOUTS = Timeouts()
 
@@ -124,7 +124,7 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
 
 
 def create_health_app(context: WebContext) -> web.Application:
-    """Create the app of the health endpoints. They hold nothing that has to be kept from a network."""
+    """Create the app of the health endpoints. It has no access control, because it serves nothing confidential."""
     app = web.Application(middlewares=HEALTH_MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     app[CONTEXT] = context
     app[PROBLEMS] = RequestProblems("health_listen", context.clock, context.metrics)
@@ -141,7 +141,7 @@ async def _run_app(
     share: float,
     timeouts: Timeouts,
 ) -> AsyncIterator[None]:
-    """Serve an app. The loop that accepts connections is ours, because aiohttp's has no limit."""
+    """Serve an app during the block. `Listener` accepts the connections, because aiohttp has no limit for them."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
     await runner.setup()
     try:
@@ -168,7 +168,10 @@ async def _background_task(coroutine: Coroutine[Any, Any, None]) -> AsyncIterato
 
 
 def _bind(key: str, listen: str) -> socket.socket:
-    """Bind an address. `[::]` takes IPv4 connections too, where the machine can do that."""
+    """Return a socket that listens at an address. Raise SettingsError, with the setting `key`, if that fails.
+
+    `[::]` accepts IPv4 connections too, if the machine supports it.
+    """
     host, port = parse_host_and_port(listen)
     address = parse_address(host)  # one that is written as `::ffff:127.0.0.1` is an IPv4 address
     try:
@@ -184,7 +187,7 @@ def _bind(key: str, listen: str) -> socket.socket:
 
 
 def _load_tls(context: WebContext, settings: WebSettings) -> ReloadingValue[ssl.SSLContext] | None:
-    """Return the certificate, or None if none is configured. Raise SettingsError if it is invalid."""
+    """Return the TLS context, or None without a certificate. Raise SettingsError if the certificate is invalid."""
     if not settings.tls_cert:
         return None
     cert, key = context.config_source.path(settings.tls_cert), context.config_source.path(settings.tls_key)

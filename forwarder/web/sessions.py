@@ -8,10 +8,10 @@ from forwarder.clock import Clock
 
 MAX_IDLE_SECONDS = 30 * 60.0
 MAX_AGE_SECONDS = 12 * 3600.0
-"""The age at which a session ends: since its last request, and since its start."""
+"""The longest time since the last request of a session, and since its start."""
 
 MAX_SESSIONS = 100
-"""Sessions at a time. The one that is idle longest is dropped."""
+"""The number of sessions at a time. If there are more, the one that is idle longest ends."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,10 @@ class Sessions:
         return cookie, session
 
     def find(self, cookie: str, token_digest: str | None, *, use: bool = True) -> Session | None:
-        """Return the session of a cookie, or None if it has ended or its token is void. `use` resets its idle time."""
+        """Return the session of a cookie, or None if it has ended or was opened with another admin token.
+
+        `token_digest` is the digest of the current token. `use` resets the idle time.
+        """
         self._remove_expired()
         session = self._sessions.get(_cookie_digest(cookie))
         if session is None or session.token_digest != token_digest:
@@ -61,5 +64,5 @@ class Sessions:
 
 
 def _cookie_digest(cookie: str) -> str:
-    """Return the key of a session. It is a digest, so that the time of a lookup reveals nothing of a cookie."""
+    """Return the key of a cookie's session. A digest is used, so that the time of a lookup does not reveal a cookie."""
     return hashlib.sha256(cookie.encode(errors="replace")).hexdigest()

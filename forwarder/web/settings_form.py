@@ -19,7 +19,7 @@ from forwarder.vault.secret_values import reject_own_token, validate_secret
 from forwarder.web.formatting import capitalize_first
 
 USER_SEPARATOR = " user="
-"""Separates a workflow's id and a user's, on a line of the list of workflows."""
+"""The text between the id of a workflow and the id of a user, on a line of the list of workflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class SettingsChanges:
 
     @property
     def changed(self) -> list[str]:
-        """Return the names, for the log."""
+        """Return the names of all changed settings and secrets, for the log."""
         return [*self.values, *self.secrets, *self.removed]
 
 
@@ -94,7 +94,10 @@ def format_value(settings: Settings, name: str) -> str:
 
 
 def parse_changes(config_source: ConfigSource, settings: Settings, given: Mapping[str, str]) -> SettingsChanges:
-    """Return what differs from the settings. Settings that the environment overrides are left out."""
+    """Return the fields of a form that differ from the settings, its new secrets, and the secrets to remove.
+
+    Settings that the environment overrides are ignored. An empty secret changes nothing.
+    """
     values = {
         each.name: _parse_value(each, text)
         for each in FIELDS
@@ -107,7 +110,9 @@ def parse_changes(config_source: ConfigSource, settings: Settings, given: Mappin
 
 
 def save_changes(config_source: ConfigSource, given: SettingsChanges, now: datetime) -> dict[str, str]:
-    """Save the changes. If any is invalid, write nothing and return the errors by input; others under "".
+    """Save the changes, and return no errors. If any is invalid, write nothing, and return the errors by input.
+
+    Errors that belong to no input are under "".
 
     Raise SettingsError or VaultError if a file cannot be read or written, or is not valid.
     """
@@ -127,7 +132,7 @@ def save_changes(config_source: ConfigSource, given: SettingsChanges, now: datet
 
 
 def candidate_settings(config_source: ConfigSource, given: SettingsChanges) -> Settings:
-    """Return the settings with these changes. Raise SettingsError, with its faults, if they are invalid."""
+    """Return the settings of the file with these changes. Raise SettingsError, with its faults, if they are invalid."""
     table = read_table(config_source.file)
     for name, value in given.values.items():
         section, _, key = name.partition(".")
@@ -146,7 +151,7 @@ def _validate_values(config_source: ConfigSource, given: SettingsChanges) -> dic
 
 
 def field_errors(error: SettingsError) -> dict[str, str]:
-    """Return the faults by input, without the name of the setting; others under ""."""
+    """Return a message for each input with a fault. Faults of settings that are not on the page are under ""."""
     known = {each.name for each in FIELDS}
     faults = {
         name: capitalize_first(message.removeprefix(name).lstrip(": "))

@@ -20,7 +20,7 @@ from forwarder.web.rendering import redirect_to, render_page
 from forwarder.web.status_cache import STATUS_CACHE
 
 RELOAD_POLL_SECONDS, MAX_RELOAD_POLLS = 0.05, 40
-"""How often the settings in force are checked after a change. The daemon reloads the file within a second."""
+"""The interval and the largest number of checks whether a change is in force. The daemon reloads within a second."""
 
 FILE_DIGEST_FIELD = "file-digest"
 """The field with the digest of the settings file that the form shows."""
@@ -71,7 +71,7 @@ async def switch_forwarding(request: web.Request) -> web.Response:
 
 
 async def _wait_until_applied(context: WebContext, *, enabled: bool) -> None:
-    """Wait until the daemon has applied it, so that the next page shows it; two seconds at most."""
+    """Wait until the daemon has applied the switch, at most two seconds. The next page then shows the new state."""
     for _ in range(MAX_RELOAD_POLLS):
         if context.settings().enabled is enabled:
             return
@@ -79,7 +79,10 @@ async def _wait_until_applied(context: WebContext, *, enabled: bool) -> None:
 
 
 def form_values(context: WebContext, given: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the values of the template: those of the form if given, else those of the file. Reads files."""
+    """Return the values of the template `settings.html`. Inputs have the values of `given`, else of the file.
+
+    This reads the settings file and the vault.
+    """
     settings, faults = file_settings(context), dict[str, str]()
     try:
         load(context.config_source)
@@ -108,7 +111,7 @@ def form_values(context: WebContext, given: Mapping[str, str] | None = None) -> 
 
 
 def file_digest(context: WebContext) -> str:
-    """Return the digest of the file; empty if it cannot be read."""
+    """Return the SHA-256 of the settings file in hex, or an empty text if it cannot be read."""
     try:
         return hashlib.sha256(context.config_source.file.read_bytes()).hexdigest()
     except OSError:
@@ -116,7 +119,7 @@ def file_digest(context: WebContext) -> str:
 
 
 def file_settings(context: WebContext) -> Settings:
-    """Return the settings of the file, or those in force if it is not valid."""
+    """Return the settings of the file and the environment, or the settings in force if they are not valid."""
     try:
         return load(context.config_source)
     except SettingsError:
@@ -124,7 +127,10 @@ def file_settings(context: WebContext) -> Settings:
 
 
 def stored_secrets(config_source: ConfigSource, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return when each secret was set, and its last characters."""
+    """Return `set_at` (a time) and `suffix` (the last characters, or an empty text) of each stored secret, by name.
+
+    Raise VaultError if the vault cannot be opened.
+    """
     vault = Vault.open(config_source, settings)
     return {
         name: {"set_at": set_at, "suffix": vault.suffix(name)}

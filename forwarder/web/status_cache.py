@@ -13,10 +13,10 @@ from forwarder.web.rendering import TemplateRenderer
 from forwarder.web.status_snapshot import COMPONENT_LABELS, StatusSnapshot
 
 CACHE_SECONDS = 1.0
-"""How long a snapshot of the ledger is used."""
+"""The time for which a snapshot is used."""
 
 SECTIONS = ("headline", "switch", "components", "counters", "plots", "dead", "events", "feeds")
-"""The templates in `status/`. They do not depend on a session."""
+"""The names of the templates in `status/`. They do not depend on a session."""
 
 
 class StatusCache:
@@ -35,7 +35,7 @@ class StatusCache:
         return self._snapshot
 
     async def sections(self) -> Mapping[str, str]:
-        """Return the HTML by name. A section that did not change since the last call is the same object."""
+        """Return the HTML of each section by name. A section that has not changed is the same object as before."""
         await self._refresh()
         return self._sections
 
@@ -59,7 +59,7 @@ class StatusCache:
             self._refreshed_at = now
 
     async def _take_snapshot(self) -> StatusSnapshot:
-        """Take a snapshot; if the ledger cannot be read, keep what the last one holds of it."""
+        """Return a new snapshot. If the ledger cannot be read, its values are those of the snapshot before."""
         context, now = self._context, self._context.clock.now()
         try:
             return await StatusSnapshot.take(context, now)

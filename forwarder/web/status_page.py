@@ -21,11 +21,11 @@ from forwarder.web.status_cache import STATUS_CACHE
 
 REFRESH_SECONDS = 1.0
 KEEPALIVE_SECONDS = 15.0
-"""The time between two comments on a stream without updates, so that no proxy closes it."""
+"""The time between two comments that are sent on a stream without updates, so that no proxy closes it."""
 
 
 MAX_STREAMS_OF_SESSION, MAX_STREAMS = 8, 64
-"""Streams at a time: a stream holds a connection for as long as its page is open."""
+"""The number of streams at a time. A stream holds a connection for as long as its page is open."""
 
 
 class Streams:
@@ -59,9 +59,10 @@ async def status(request: web.Request) -> web.Response:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Server-sent events: the sections that changed, as a JSON object of HTML by name; all of them at first.
+    """Stream server-sent events. Each is a JSON object with the HTML of the changed sections by name.
 
-    It ends with the session, which it does not keep from being idle.
+    The first event has all sections. The stream ends with the session or the daemon. It does not reset the idle time
+    of the session.
     """
     with request.app[STREAMS].open(request):
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -94,7 +95,7 @@ async def event(request: web.Request) -> web.Response:
 
 
 async def event_detail(request: web.Request) -> web.Response:
-    """Return the bytes of the detail."""
+    """Return the JSON of an event's detail. Raise HTTPNotFound if the event is not stored."""
     return web.Response(body=_published_detail(await _requested_entry(request)), content_type="application/json")
 
 

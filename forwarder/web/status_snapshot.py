@@ -17,7 +17,7 @@ from forwarder.web.plots import Plot
 MAX_FEEDS = 50
 
 MAX_ENTRIES = 15
-"""Latest entries, and dead letters, on the page. The command line lists all of them."""
+"""The number of latest entries, and of dead letters, on the page. The command line lists all of them."""
 
 COMPONENT_LABELS = {
     "source": "the logs API",
@@ -31,7 +31,10 @@ STATES_BY_SEVERITY = (State.FAILED, State.DEGRADED, State.STARTING, State.PAUSED
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
-    """The state at one moment. `oldest_pending` is when the oldest pending entry was recorded."""
+    """The state of the forwarder at one moment.
+
+    `oldest_pending` is the time at which the oldest pending entry was recorded, or None if nothing is pending.
+    """
 
     at: datetime
     settings: Settings
@@ -78,12 +81,12 @@ class StatusSnapshot:
 
     @property
     def feeds_by_urgency(self) -> Sequence[FeedStatus]:
-        """Return the feeds on the page: first those whose poll failed, then those polled longest ago."""
+        """Return the MAX_FEEDS feeds on the page: first failed ones, then others, each polled longest ago first."""
         return sorted(self.feeds, key=_urgency)[:MAX_FEEDS]
 
     @property
     def state(self) -> State:
-        """Return the worst state of any component."""
+        """Return the worst state of any component. If forwarding is disabled, only FAILED is worse than PAUSED."""
         states = {component.state for component in self.components.values()}
         if not self.settings.enabled and State.FAILED not in states:
             return State.PAUSED
@@ -91,7 +94,7 @@ class StatusSnapshot:
 
     @property
     def affected(self) -> Mapping[str, ComponentStatus]:
-        """Return the components in that state, if it is FAILED or DEGRADED."""
+        """Return the components that are as bad as `state`, if `state` is FAILED or DEGRADED, else nothing."""
         if self.state not in (State.FAILED, State.DEGRADED):
             return {}
         return {name: component for name, component in self.components.items() if component.state is self.state}

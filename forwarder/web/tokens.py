@@ -1,7 +1,7 @@
 """Access tokens: 256 random bits, printed once. Only a digest is kept, sealed in the vault.
 
-A plain SHA-256 is enough for that. A slow hash makes guessing slow, and nobody guesses 256 random bits: it would only
-let a stranger's tries cost us more.
+A plain SHA-256 is enough. A slow hash protects tokens that can be guessed, and 256 random bits cannot be guessed. It
+would only raise the cost of each attempt for the server.
 """
 
 import hashlib
@@ -27,7 +27,10 @@ def digest_of(token: str) -> str:
 
 
 def issue_token(config_source: ConfigSource, settings: LocalSettings, name: str, now: datetime) -> str:
-    """Return a new token that replaces the previous one. Its digest is stored. Raise VaultError if that fails."""
+    """Return a new token, and store its digest under `name` in place of the previous one.
+
+    Raise VaultError if the vault cannot be opened or written.
+    """
     token = secrets.token_urlsafe(TOKEN_BYTES)
     with atomicfile.locked(config_source.path(settings.vault.file).resolve().parent):
         Vault.open(config_source, settings).set(name, digest_of(token), now)
@@ -46,7 +49,7 @@ class TokenDigests:
         self._digests: dict[str, str] = {}
 
     def get(self, name: str) -> str | None:
-        """Return a digest, or None if it is not set or the vault cannot be opened."""
+        """Return the digest of a token, or None if it is not set or the vault cannot be opened."""
         identities = [identity(file) for file in self._files]
         if identities != self._identities:
             self._digests = self._read()
@@ -54,7 +57,7 @@ class TokenDigests:
         return self._digests.get(name)
 
     def verify(self, name: str, token: str) -> bool:
-        """Return whether it is the token of that name, in constant time."""
+        """Return whether `token` is the current token of that name. The comparison takes constant time."""
         known = self.get(name)
         return known is not None and hmac.compare_digest(known, digest_of(token))
 

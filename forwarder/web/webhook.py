@@ -1,7 +1,7 @@
-"""The webhook: Alloy's real-time error callback. It makes the named workflow due now, and does nothing else.
+"""The webhook: Alloy's real-time error callback. It makes the feeds of the named workflow due now.
 
-Its content is not trusted: the failed execution is read from the logs API. So the worst that a caller with the token
-can do is to trigger polls of feeds that are polled anyway, within the share that the scheduler allows for triggers.
+The content of a request is not trusted: the failed execution is read from the logs API. The worst that a caller with
+the token can do is to trigger polls of configured feeds, within the share that the scheduler allows for triggers.
 """
 
 from collections.abc import Iterator
@@ -33,11 +33,11 @@ log = structlog.get_logger("web")
 
 WEBHOOK_BURST = 100
 WEBHOOK_INTERVAL_SECONDS = 0.02
-"""The limit of calls: a hundred at once, and fifty a second."""
+"""The limit of requests: a hundred at once, and fifty a second."""
 
 
 class SignatureVerifier:
-    """A verifier of the signatures that are made with one private key: RSA-SHA256, in hex, over method, URL and body.
+    """A verifier of signatures: RSA-SHA256 (PKCS #1 v1.5), in hex, over method, URL and body without separators.
 
     Alloy signs the body as JavaScript serializes it. Both the body as received and its compact JSON are accepted.
     """
@@ -88,7 +88,7 @@ def _candidate_bodies(body: bytes) -> Iterator[bytes]:
 
 WEBHOOK_LIMITER = web.AppKey("webhook_limiter", RateLimiter)
 SIGNATURE_VERIFIER = web.AppKey("signature_verifier", ReloadingValue[SignatureVerifier])
-"""Set only if a public key is configured."""
+"""The verifier of signatures. It is set only if a public key is configured."""
 
 
 class _WebhookBody(msgspec.Struct, rename="camel"):
@@ -102,7 +102,11 @@ _body_decoder = msgspec.json.Decoder(_WebhookBody)
 
 
 async def receive_webhook(request: web.Request) -> web.Response:
-    """Return 202 if it triggers a poll, 204 if the workflow is not watched, 401 without its signature."""
+    """Make the feeds of the workflow in the request due now.
+
+    Return 202 if there are any, else 204. Raise HTTPNotFound for a wrong token, HTTPTooManyRequests over the limit, and
+    HTTPUnauthorized without a valid signature.
+    """
     if not request.app[TOKEN_DIGESTS].verify(WEBHOOK_TOKEN, request.match_info["token"]):
         raise web.HTTPNotFound
     limiter = request.app[WEBHOOK_LIMITER]
@@ -127,7 +131,11 @@ def _require_signature(request: web.Request, body: bytes) -> None:
 
 
 def _ids(request: web.Request, body: bytes) -> tuple[str, str | None]:
-    """Return the ids of workflow and user: from the body, which may be signed, else from the headers."""
+    """Return the ids of workflow and user, each from the body if it is there, else from a header.
+
+    The body comes first, because only the body may be signed. The first id is empty, and the second one None, if it
+    is missing.
+    """
     parsed = decode_or_none(body, _body_decoder) or _WebhookBody()
     workflow_id = parsed.workflow_id or _header(request, "X-Alloy-WorkflowId")
     return workflow_id, parsed.user_id or _header(request, "X-Alloy-UserId") or None
