@@ -21,7 +21,10 @@ _MAX_DURATION = timedelta(days=3650)
 
 
 def parse_duration(value: object) -> timedelta:
-    """Return the duration. Raise ValueError, whose text shows the form and never holds the value."""
+    """Return the duration of a text such as `1h30m`. Raise ValueError if it is invalid or longer than ten years.
+
+    The message of the error has an example, and never holds the value.
+    """
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str) or not _WHOLE.fullmatch(value.strip()):
@@ -44,7 +47,10 @@ def format_duration(value: timedelta) -> str:
 
 
 def parse_start(value: object) -> object:
-    """Return the start of a new feed: "now", "beginning", a duration back from now, or a time (UTC without a zone)."""
+    """Return the start of a new feed: "now", "beginning", a duration back from now, or an aware time.
+
+    A time without a zone is taken as UTC. Raise ValueError for any other value.
+    """
     if isinstance(value, str) and value in ("now", "beginning"):
         return value
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""The editing of the settings file. Every other line stays as it is, with its comments."""
+"""The editing of the settings file. Lines that do not change keep their form and comments."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ Value = bool | int | str | Sequence[str | Mapping[str, str]]
 def set_value(config_source: ConfigSource, key: str, value: Value) -> bool:
     """Write one setting, `enabled` or `section.key`, even if others are invalid. Return whether the file changed.
 
-    Raise SettingsError if the environment overrides it, or the file cannot be read or written.
+    Raise SettingsError if the environment overrides the setting, or if the file cannot be read, parsed or written.
     """
     _refuse_overridden(config_source, [key])
     return _rewrite(config_source, {key: value}, must_be_valid=False)
@@ -83,7 +83,7 @@ def _set(file: Path, document: tomlkit.TOMLDocument, key: str, value: Value) -> 
 
 
 def _change_items(array: Array, items: list[Any]) -> None:
-    """Remove and add the items that differ. The other items keep their lines and comments."""
+    """Change an array to `items`. Items that stay keep their lines and comments, unless the order changes."""
     before = array.unwrap()
     kept = [item for item in before if item in items]
     if items[: len(kept)] != kept:  # they have another order

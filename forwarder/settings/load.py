@@ -41,7 +41,7 @@ _WRONG_TYPES = {
     "model_type": _NO_SECTION,
     "model_attributes_type": _NO_SECTION,
 }
-"""The end of a sentence for each type of fault. It is clearer than the validator's."""
+"""The end of a sentence for each of these types of pydantic's faults. It is clearer than pydantic's own message."""
 
 FORMAT_KEY, FORMAT = "format", 1
 """The name and the value of the format's number in a settings file."""
@@ -61,7 +61,10 @@ class ConfigSource:
 
 
 def resolve_config(file: str | os.PathLike[str] | None = None) -> ConfigSource:
-    """Return this file, else `FORWARDER_CONFIG`, else `forwarder.toml`, with the environment of the process."""
+    """Return the source with this file, else the one of `FORWARDER_CONFIG`, else `forwarder.toml`.
+
+    Its environment is a copy of the environment of the process.
+    """
     name = file or os.environ.get("FORWARDER_CONFIG") or "forwarder.toml"
     return ConfigSource(Path(name).absolute(), dict(os.environ))
 
@@ -80,22 +83,31 @@ def load(config_source: ConfigSource, *, empty_is_valid: bool = True) -> Setting
 
 
 def validate_table(config_source: ConfigSource, table: dict[str, Any]) -> Settings:
-    """Return the settings of a table that is not in a file yet. Raise SettingsError, with its faults."""
+    """Return the settings of a table that is not in a file yet. Raise SettingsError, with its faults, if invalid."""
     return _load(Settings, config_source, table)
 
 
 def load_local(config_source: ConfigSource) -> LocalSettings:
-    """Return the settings of this machine, even if other sections are invalid. Raise SettingsError."""
+    """Return the settings of this machine, even if other sections are invalid.
+
+    Raise SettingsError if the file cannot be read, or if these settings are invalid.
+    """
     return _load_sections(LocalSettings, config_source, read_table(config_source.file))
 
 
 def load_listeners(config_source: ConfigSource) -> ListenerSettings:
-    """Return the settings of the listeners, even if other sections are invalid. Raise SettingsError."""
+    """Return the settings of this machine and of [web], even if other sections are invalid.
+
+    Raise SettingsError if the file cannot be read, or if these settings are invalid.
+    """
     return _load_sections(ListenerSettings, config_source, read_table(config_source.file))
 
 
 def load_without_file(config_source: ConfigSource) -> ListenerSettings:
-    """Return the listeners' defaults with the environment applied to them. Raise SettingsError."""
+    """Return the settings of this machine and of [web] from the environment and the defaults, without the file.
+
+    Raise SettingsError if a variable is invalid.
+    """
     return _load_sections(ListenerSettings, config_source, {})
 
 
@@ -104,7 +116,10 @@ def _load_sections(model: type[S], config_source: ConfigSource, table: dict[str,
 
 
 def read_table(file: Path) -> dict[str, Any]:
-    """Return the content of a settings file. Raise SettingsError if it cannot be read or its format is newer."""
+    """Return the content of a settings file without its format. Nothing in it is validated yet.
+
+    Raise SettingsError if the file cannot be read, is not TOML, or has a newer format.
+    """
     content = ""
     try:
         content = _normalize_line_ends(text.read(file).text)
@@ -138,18 +153,21 @@ def without_format(table: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def overriding_variable(config_source: ConfigSource, key: str) -> str | None:
-    """Return the variable that overrides a setting, or None if it is not set."""
+    """Return the name of the environment variable that overrides a setting, or None if the variable is not set."""
     return variable(key) if variable(key) in config_source.environ else None
 
 
 def unknown_variables(config_source: ConfigSource) -> list[str]:
-    """Return variables with our prefix that are no setting. They cause a warning only: others may use the prefix."""
+    """Return the names of variables that begin with FORWARDER_ and name no setting.
+
+    They cause a warning and no error, because other programs may use the prefix.
+    """
     known = {variable(key) for key in setting_names()} | OTHER_VARIABLES
     return sorted(name for name in config_source.environ if name.upper().startswith(ENV_PREFIX) and name not in known)
 
 
 class _Environment(EnvSettingsSource):
-    """A source of the variables that name a setting."""
+    """The source of pydantic that reads the variables that name a setting, trimmed."""
 
     def __init__(self, model: type[BaseSettings], environ: Mapping[str, str]) -> None:
         known = {variable(key) for key in setting_names()}
@@ -181,7 +199,7 @@ def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unreadable(config_source: ConfigSource) -> list[str]:
-    """Return the variables that set a list and are not JSON."""
+    """Return the names of the variables that set a list and do not hold JSON."""
     unreadable = []
     for name, section in SECTIONS:
         for key, field in section.model_fields.items():
@@ -200,7 +218,7 @@ def _is_json(value: str) -> bool:
 
 
 def _fault(details: ErrorDetails, config_source: ConfigSource) -> tuple[str, str]:
-    """Return the name of the setting, and a sentence about its fault."""
+    """Return the dotted name of the setting at fault, and a sentence about the fault without the value."""
     path = [str(part) for part in details["loc"] if not str(part).startswith(("function-", "literal["))]
     key = ".".join(path[:2])
     section = dict(SECTIONS).get(key)
@@ -230,7 +248,7 @@ def _describe(details: ErrorDetails, key: str, label: str, config_source: Config
 
 
 def _wrong(details: ErrorDetails) -> str:
-    """Return the end of a sentence about a value that is there."""
+    """Return the end of the sentence about an invalid value, with the space or the colon before it."""
     if details["type"] == "value_error":
         return f" {details['msg'].removeprefix('Value error, ')}".rstrip()
     known = _WRONG_TYPES.get(details["type"])

@@ -1,4 +1,4 @@
-"""The settings: type, default and bounds of each, and the words that the README and `forwarder init` print about it."""
+"""The settings: type, default and bounds of each, and the description in `docs/settings.md` and `forwarder init`."""
 
 from datetime import timedelta
 from typing import Annotated, Literal, Self
@@ -24,10 +24,10 @@ ENV_PREFIX = "FORWARDER_"
 ENV_DELIMITER = "__"
 
 MIN_ENTRY_LIMIT_BYTES = 16_384
-"""An event from which all that can be removed was removed is always smaller than this."""
+"""The least value of a size limit. An event is always smaller after all steps of `forwarder.event.truncate`."""
 
 FREE_TEXT_FIELDS = ("detail_type", "redact", "redact_except")
-"""Fields that may hold any text, brackets and quotation marks included."""
+"""Fields that may hold any text. Others reject quotation marks, placeholders and control characters."""
 
 Interval = Annotated[Duration, AfterValidator(common.at_least(timedelta(milliseconds=1)))]
 Address = Annotated[str, AfterValidator(common.address)]
@@ -255,7 +255,7 @@ class ListenerSettings(LocalSettings):
 
 
 class Settings(LocalSettings):
-    """The settings as a whole. `forwarder.settings.load` returns them."""
+    """The complete settings. `forwarder.settings.load` returns them."""
 
     source: SourceSettings = Field(default_factory=SourceSettings)
     event: EventSettings = Field(default_factory=EventSettings)
@@ -264,7 +264,7 @@ class Settings(LocalSettings):
 
     @model_validator(mode="after")
     def _check_id_retention(self) -> Self:
-        """Raise ValueError if an id is forgotten while the API may list its execution, which would be sent again."""
+        """Raise ValueError if `id_retention` is so short that a listed execution could be sent a second time."""
         if self.ledger.id_retention < self.source.max_run_duration + self.source.max_lateness:
             raise ValueError(
                 "ledger.id_retention is shorter than source.max_run_duration and source.max_lateness together"

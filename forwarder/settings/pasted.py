@@ -1,4 +1,4 @@
-"""Pasted values: white space at the ends, which is removed, and wrappings, which are named.
+"""The treatment of pasted values: white space around a value is removed, and any other wrapping is described.
 
 No function here returns any part of a value: a secret may have been pasted into the wrong place.
 """
@@ -13,10 +13,10 @@ _QUOTES = {
     '"': '"', "'": "'", "`": "`", "\u201c": "\u201d\u201c", "\u201d": "\u201d", "\u201e": "\u201c\u201d",
     "\u2018": "\u2019\u2018", "\u2019": "\u2019", "\u201a": "\u2018\u2019", "\u00ab": "\u00bb", "\u00bb": "\u00ab",
 }  # fmt: skip
-"""Opening quotation marks, straight and typographic, and those that close them."""
+"""The closing quotation marks of each opening one, straight and typographic."""
 
 _DOUBLE = '"`\u201c\u201d\u201e\u00ab\u00bb'
-"""Marks that are no apostrophe, so that a single one at an end was left by mistake."""
+"""Quotation marks that are not apostrophes. A single one at an end of a text is a mistake."""
 
 _ASSIGNMENT = re.compile(
     r"(?:export|set|setx|declare\s+-x)\s+\w+\s*[=\s]|\$env:\w+\s*=|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\s*[=:]"
@@ -63,7 +63,7 @@ def trim(text: str) -> str:
 
 
 def trim_all(value: Any) -> Any:
-    """Return a tree with every text in it trimmed. The names in it stay as they are."""
+    """Return a copy of a tree with every text trimmed. Keys of objects are not changed."""
     match value:
         case str():
             return trim(value)
@@ -76,7 +76,10 @@ def trim_all(value: Any) -> Any:
 
 
 def describe_wrapping(text: str) -> str:
-    """Return what a pasted text looks like if it is more than the value, as the end of a sentence; else nothing."""
+    """Return the end of a sentence about the wrapping of a text, such as "is in quotation marks: leave them out".
+
+    Return an empty text if the text is not wrapped.
+    """
     if text[:1] in _QUOTES and len(text) > 1 and text[-1] in _QUOTES[text[0]]:
         return "is in quotation marks: leave them out"
     if any(text.count(mark) == 1 and mark in text[:1] + text[-1:] for mark in _DOUBLE):

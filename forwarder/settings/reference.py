@@ -1,4 +1,4 @@
-"""The texts about the settings that are generated from the fields: the table of the docs, and the file of `init`."""
+"""The texts that are generated from the fields of the settings: the table of the docs, and the file of `init`."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

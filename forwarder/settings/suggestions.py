@@ -1,4 +1,4 @@
-"""The suggestions for names that are no setting: the setting, or the place of a secret, that is most likely meant."""
+"""The suggestions for unknown names: the setting that is probably meant, or the vault for the name of a secret."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _IN_THE_VAULT = "a secret belongs in the vault: `forwarder keys set NAME`"
 
 
 def suggest(name: str) -> str:
-    """Return what to do with a name in the file that is no setting, as the end of a sentence."""
+    """Return a suggestion for an unknown name in the file, such as "did you mean source.workflows?"."""
     likely = find_nearest(name)
     if _spelled(likely) != _spelled(name) and _SECRETS.search(_snake(name)):
         return f"{_IN_THE_VAULT}, and remove it here"
@@ -24,7 +24,7 @@ def suggest(name: str) -> str:
 
 
 def suggest_for_variable(name: str) -> str:
-    """Return the variable or the place that a variable without effect stands for, or nothing if none is near."""
+    """Return a suggestion for an unknown variable, or an empty text if no setting has a similar name."""
     for key in setting_names():
         if _is_near(name, key):
             return f"did you mean {variable(key)}?"
@@ -38,7 +38,7 @@ def suggest_for_variable(name: str) -> str:
 
 
 def find_misspelled(key: str, environ: Iterable[str]) -> str:
-    """Return a variable that is near the name of a setting and is not it: in small letters, or with one underscore."""
+    """Return a misspelled variable of a setting, such as one in lower case or with one underscore, or an empty text."""
     return next((name for name in sorted(environ) if name != variable(key) and _is_near(name, key)), "")
 
 
@@ -72,7 +72,7 @@ def _snake(name: str) -> str:
 
 
 def _spelled(name: str) -> str:
-    """Return the letters and digits of a name, without the prefix of our variables: equal for all spellings of it."""
+    """Return the letters and digits of a name in lower case, without FORWARDER_. All spellings of a name are equal."""
     bare = _snake(name)
     if ENV_DELIMITER in bare:
         bare = bare.removeprefix(ENV_PREFIX.lower())

@@ -1,4 +1,4 @@
-"""The cause of a syntax error in the settings file: the habit of another format, or an accident of copying.
+"""The causes of a syntax error in the settings file, such as the syntax of another format or a copying mistake.
 
 The parser names a line and a column. These patterns name the cause. No function here returns any text of the file: a
 secret may have been typed into it.
@@ -19,7 +19,7 @@ _WHOLE_FILE: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (re.compile(r"\{%.*%\}|=\s*\{\{"), "it is a template that was not rendered: deploy the rendered file"),
 )
-"""The patterns that are searched in the text. The first that occurs names the cause."""
+"""Patterns that are searched in the whole file, each with the cause and a hint. The first that occurs is used."""
 
 _QUOTED = r"(?:\"(?:[^\"\\]|\\.)*\"|'[^']*')"
 
@@ -66,15 +66,15 @@ _LINE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"^\s*\[[^\]]*$"), "has a bracket that is not closed"),
     (re.compile(r"^\s*[\w.-]+\s*$"), "has a key without a value: write key = value"),
 )
-"""The patterns that are searched in the line that the parser names. The first that occurs names the cause."""
+"""Patterns that are searched in the line that the parser names, with cause and hint. The first match is used."""
 
 _NAME = re.compile(r"\s*(?P<name>\[\s*[\w.-]+\s*\]|[\w.-]+\s*=)")
 
 
 def cause_of(text: str, problem: str) -> str:
-    """Return the cause of a syntax error as a sentence, or nothing if no pattern knows it.
+    """Return the cause of a syntax error with a hint, or an empty text if no pattern matches.
 
-    `problem` is the parser's message.
+    `text` is the file, and `problem` the parser's message, which names a line.
     """
     if cause := next((cause for pattern, cause in _WHOLE_FILE if pattern.search(text)), ""):
         return cause
@@ -91,7 +91,7 @@ def cause_of(text: str, problem: str) -> str:
 
 
 def _duplicate(before: list[str], line: str) -> str:
-    """Return which line a key or a section repeats."""
+    """Return the end of a sentence about a line that repeats a key or a section. It names the earlier line if found."""
     found = _NAME.match(line)
     earlier = [each for each, text in enumerate(before, 1) if found and _same_name(text, found)]
     repeated = f" of line {earlier[-1]}" if earlier else ""

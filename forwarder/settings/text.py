@@ -1,4 +1,4 @@
-"""The decoding of the settings file, whose bytes depend on the editors and shells of all systems."""
+"""The decoding of the settings file, with the byte-order marks and line ends that editors and shells write."""
 
 import codecs
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ SAVE_AS_UTF8 = "save it as UTF-8, in PowerShell with `Out-File -Encoding utf8`"
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The text of a file with plain line ends, and what to restore when it is written."""
+    """The text of a file, with the byte-order mark and the line end to restore when the file is written.
+
+    `text` is without the mark, and has its original line ends.
+    """
 
     text: str
     mark: str = ""
@@ -36,7 +39,10 @@ class Text:
 
 
 def read(file: Path) -> Text:
-    """Return the text. Raise FileNotFoundError, or SettingsError, which never holds the content of the file."""
+    """Return the text of a file. Raise FileNotFoundError if it does not exist.
+
+    Raise SettingsError if it cannot be read or is not UTF-8. The error never holds the content of the file.
+    """
     try:
         return decode(atomicfile.read(file), file)
     except FileNotFoundError:
@@ -70,7 +76,7 @@ def decode(content: bytes, file: Path) -> Text:
 
 
 def _is_crlf(text: str) -> bool:
-    """Return whether every line of the text ends as Windows ends lines."""
+    """Return whether every line of the text ends with carriage return and line feed."""
     return 0 < text.count("\n") == text.count("\r\n")
 
 

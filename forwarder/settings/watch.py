@@ -1,4 +1,4 @@
-"""The detection of changed files: twice a second, by their identity, size and times."""
+"""The detection of changed files: twice a second, by inode, size and times."""
 
 import asyncio
 import os
@@ -9,23 +9,26 @@ from forwarder import heartbeat
 from forwarder.clock import Clock
 
 CHECK_INTERVAL_SECONDS = 0.4
-"""With the pause below, a change takes effect well within a second."""
+"""The time between two checks. With SETTLE_SECONDS, a change is detected well within a second."""
 
 SETTLE_SECONDS = 0.1
-"""Files must not change for this long, so that one that is being written is not read half."""
+"""The time for which changed files must not change again, so that a partly written file is not read."""
 
 Fingerprint = tuple[tuple[int, ...] | None, ...]
 
 
 class FileWatch:
-    """A watch of files by name, so that an editor's rename and a swapped link are changes like any other."""
+    """A watch of files by path. A renamed file or a changed link at the path is a change as well."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
         self._known = self._fingerprint()
 
     async def changed(self, clock: Clock, *, or_when: asyncio.Event | None = None) -> None:
-        """Wait until the files are not what they were at the last call and have come to rest, or until an event."""
+        """Wait until a file has changed since the last change and all have settled, or until `or_when` is set.
+
+        `or_when` is cleared then.
+        """
         wake = or_when or asyncio.Event()
         while (found := self._fingerprint()) == self._known:
             heartbeat.beat()

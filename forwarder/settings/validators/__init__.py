@@ -1,1 +1,1 @@
-"""The validators of single settings. Each raises ValueError with the end of a sentence that starts with the field."""
+"""The validators of settings. Each raises ValueError with the end of a sentence that starts with the setting's name."""

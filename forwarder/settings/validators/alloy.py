@@ -1,4 +1,4 @@
-"""The validators of what is read from Alloy: the base address, the statuses and the workflows."""
+"""The validators of the settings of [source]: the base address, the statuses and the workflows."""
 
 import re
 from typing import Literal
@@ -9,11 +9,14 @@ from forwarder.model import MAX_ID_BYTES, Feed, is_id
 _VERSION_SEGMENT = re.compile(r"/(v?[0-9]{4}-[0-9]{2})(?:/|$)")
 _LOGS_SEGMENT = re.compile(r"/workflows?(?:/|$)|/logs(?:/|$)")
 _SEVERAL_IDS = re.compile(r"(?=[\w-]*\d)[\w-]{6,}(?:[\s;]+(?=[\w-]*\d)[\w-]{6,})+")
-"""Ids that were pasted together. Words with a space between them may be one id."""
+"""Several ids in one text: words that hold a digit. Other words with a space between them may be one id."""
 
 
 def reject_version_in_base_url(base_url: str, version: str) -> None:
-    """Raise ValueError, whose first word is the field, if the base address is the address of the logs."""
+    """Raise ValueError if the base address also holds the version or the path of the logs.
+
+    The message begins with the name of the field.
+    """
     path = urlsplit(base_url).path
     if found := _VERSION_SEGMENT.search(path):
         if version or _LOGS_SEGMENT.search(path):

@@ -1,4 +1,4 @@
-"""The validators of what AWS defines: buses, regions, endpoints, roles and event sources."""
+"""The validators of names and addresses of AWS: buses, regions, endpoints, roles and event sources."""
 
 import re
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ def bus(value: str) -> str:
 
 
 def _resource(arn: re.Match[str]) -> str:
-    """Return what an ARN names, without repeating it."""
+    """Return a description of the resource of an ARN, such as "the ARN of a rule". It does not repeat the ARN."""
     match arn["service"], re.split("[/:]", arn["resource"])[0]:
         case "events", "rule":
             return "the ARN of a rule"
@@ -64,7 +64,7 @@ def region(value: str) -> str:
 
 
 def require_bus_region(event_bus: str, region: str) -> None:
-    """Raise ValueError, whose first word is the field, if the bus is in another region."""
+    """Raise ValueError if the bus is an ARN of another region. The message begins with the name of the field."""
     found = _ARN.fullmatch(event_bus)
     if found and found["region"] != region:
         other = found["region"]
@@ -75,9 +75,10 @@ def require_bus_region(event_bus: str, region: str) -> None:
 
 
 def require_endpoint_region(endpoint_url: str, region: str) -> None:
-    """Raise ValueError, whose first word is the field, if an endpoint of AWS is not EventBridge's in this region.
+    """Raise ValueError if an endpoint of AWS is global, or of another service or region.
 
-    AWS refuses the signature of another region, so nothing would ever be accepted there.
+    The message begins with the name of the field. AWS refuses the signature of another region, so it would accept no
+    event.
     """
     host = (urlsplit(endpoint_url).hostname or "").lower()
     if _GLOBAL_ENDPOINT.fullmatch(host):

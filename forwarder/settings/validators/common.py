@@ -23,7 +23,7 @@ def at_least(minimum: timedelta) -> Callable[[timedelta], timedelta]:
 
 
 def reject_wrapped(value: Any) -> Any:
-    """Refuse a pasted value that is wrapped in something: quotation marks, a name, a placeholder."""
+    """Return the value. Raise ValueError if `pasted.describe_wrapping` describes a wrapping of a text in it."""
     for text in value if isinstance(value, (list, tuple)) else [value]:
         for each in text.values() if isinstance(text, dict) else [text]:
             if isinstance(each, str) and (wrapping := pasted.describe_wrapping(each)):
@@ -32,14 +32,21 @@ def reject_wrapped(value: Any) -> Any:
 
 
 def reject_control_characters(value: Any) -> Any:
-    """Refuse control characters in a text: in "C:\\new" the backslash and the n are a line break."""
+    """Return the value. Raise ValueError if it is a text with a control character.
+
+    TOML decodes the backslash and the n of "C:\\new" as a line break.
+    """
     if isinstance(value, str) and has_control_character(value):
         raise ValueError("has a line break or a tab inside: for a path with backslashes write 'single quotes'")
     return value
 
 
 def address(value: str) -> str:
-    """Return the address. Raise ValueError if it holds secrets, or is http and leads beyond this machine."""
+    """Return the address without a final slash.
+
+    Raise ValueError if it is not an HTTP address, holds a password, a query or white space, or is plain HTTP to another
+    machine.
+    """
     parts = _split(value)
     if "://" not in value and _HOST.match(value):
         raise ValueError("is an address without its scheme: begin it with https://")

@@ -11,7 +11,7 @@ _LISTEN = re.compile(r"(?:(?P<name>localhost|[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\
 
 
 def origin(value: str) -> str:
-    """Return the address. Raise ValueError unless it is that of a server without a path."""
+    """Return the address. Raise ValueError if it has a path, a query or a fragment."""
     parts = urlsplit(value)
     if parts.path:
         raise ValueError("has a path: the page needs a host name of its own, e.g. https://forwarder.example.com")
@@ -27,9 +27,9 @@ def listen(value: str) -> str:
 
 
 def parse_host_and_port(value: str) -> tuple[str, int]:
-    """Return the host and port of `127.0.0.1:8787`, `localhost:8787` or `[::1]:8787`. Raise ValueError for other names.
+    """Return the host and port of `127.0.0.1:8787`, `localhost:8787` or `[::1]:8787`.
 
-    Another name could resolve to another address later.
+    Raise ValueError for anything else. Another host name could resolve to a different address later.
     """
     if "://" in value:
         raise ValueError("is a web address: give an IP address and a port, e.g. 127.0.0.1:8787")
@@ -43,7 +43,7 @@ def parse_host_and_port(value: str) -> tuple[str, int]:
 
 
 def is_wildcard(listen_address: str) -> bool:
-    """Return whether the address stands for every address of this machine, so that it does not name the page."""
+    """Return whether the address is unspecified, so that a server listens at every address of this machine."""
     host = parse_host_and_port(listen_address)[0] if listen_address else "localhost"
     return host != "localhost" and ip_address(host).is_unspecified
 
