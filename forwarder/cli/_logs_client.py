@@ -1,4 +1,4 @@
-"""The logs API client of the commands that call it."""
+"""The function with which the commands `logs` and `rerun` call the logs API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 def call_logs_api(context: typer.Context, call: Callable[["LogsClient", Settings], Awaitable[T]]) -> T:
-    """Return the result of a call of the logs API. Raise SettingsError, VaultError or SourceError."""
+    """Open a client of the logs API, and return the result of `call` with the client and the settings.
+
+    Raise SettingsError, VaultError or SourceError.
+    """
     from forwarder.alloy.client import LogsClient  # noqa: PLC0415  # httpx takes a while to load, and few commands need it
 
     config_source: ConfigSource = context.obj

@@ -76,7 +76,7 @@ def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(met
 
 @app.command()
 def retry(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
-    """Make them pending again. A running forwarder notices within a second.
+    """Make dead letters pending again. A running daemon notices them within a second.
 
     Example: forwarder dead-letters retry --all
     """
@@ -88,7 +88,7 @@ def retry(context: typer.Context, execution_ids: Ids = None, *, all_: All = Fals
 
 @app.command()
 def purge(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
-    """Drop them for good. Their executionIds stay known, so they are not sent again.
+    """Delete dead letters. Their executionIds stay recorded, so the executions are not sent again.
 
     Example: forwarder dead-letters purge 6daaa0cf1a3daa6c41b5-ef
     """

@@ -12,9 +12,9 @@ def demo(
         bool, typer.Option("--keep", help="Stay up afterwards until Ctrl-C, and print the addresses.")
     ] = False,
 ) -> None:
-    """Watch it work on this machine, without an account: a local logs API, an emulated AWS, the real daemon.
+    """Run a demo on this machine, without an account: a local logs API, an emulated AWS, the real daemon.
 
-    Needs the package's extra named demo. Exits with 0 only when all numbers agree.
+    The demo needs the extra `demo` of the package. It exits with 0 only if all numbers agree.
 
     Example: forwarder demo --keep
     """

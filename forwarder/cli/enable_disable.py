@@ -7,7 +7,7 @@ from forwarder.settings.edit import set_value
 
 
 def enable(context: typer.Context) -> None:
-    """Switch on: write `enabled = true` into the settings file, and leave the rest of it as it is.
+    """Enable forwarding: write `enabled = true` into the settings file, and change nothing else in it.
 
     Example: forwarder enable
     """
@@ -15,7 +15,9 @@ def enable(context: typer.Context) -> None:
 
 
 def disable(context: typer.Context) -> None:
-    """Switch off: stop polling and publishing within a second. Pending events stay pending.
+    """Disable forwarding: write `enabled = false` into the settings file.
+
+    A running daemon stops polling and publishing within a second. Pending events stay pending.
 
     Example: forwarder disable
     """

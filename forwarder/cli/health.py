@@ -37,7 +37,10 @@ class ListenerNotConfigured(ForwarderError):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """The address at which the daemon answers health checks, as this machine reaches it."""
+    """The address at which this machine reaches the health endpoints of the daemon.
+
+    `key` is the setting that names the address: `health_listen` or `listen`.
+    """
 
     key: str
     host: str
@@ -58,7 +61,7 @@ class Listener:
 
     @property
     def authority(self) -> str:
-        """Return the Host header. Clients leave out the default port of the scheme."""
+        """Return the value of the Host header, without the port if it is the default one of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -69,7 +72,10 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The result of one health check. `address` is empty if the settings name no listener."""
+    """The result of one health check. Without a listener, `address` is empty, and `status` and `response` are None.
+
+    `response` is also None if another program responded.
+    """
 
     healthy: bool
     address: str
@@ -84,10 +90,10 @@ def health(
     ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running daemon whether it is healthy, for container health checks and scripts.
+    """Check whether the running daemon is healthy, for health checks of containers and for scripts.
 
-    Exits with 0 if it is healthy, 1 if it is not, 69 if nothing answers, 78 if the settings are invalid.
-    Without a listener the ledger's lock decides: a running process is healthy.
+    It exits with 0 if the daemon is healthy, 1 if it is not, 69 if nothing responds, 78 if the settings are invalid.
+    Without a listener, the ledger's lock decides: a running process is healthy.
 
     Example: forwarder health --ready
     """
@@ -109,7 +115,12 @@ def health(
 
 
 def ask_daemon(config_source: ConfigSource, *, path: str) -> Health:
-    """Raise SettingsError, ListenerUnreachable or ListenerNotConfigured."""
+    """Return the health that the running daemon reports under `path`, which is `/livez` or `/readyz`.
+
+    Without a listener, the ledger's lock decides about `/livez`. Raise ListenerNotConfigured if the settings do not
+    name the port, or for `/readyz` no listener; ListenerUnreachable if no daemon responds; SettingsError if the
+    settings are invalid.
+    """
     settings = _settings(config_source)
     listener = Listener.of(settings.web)
     if listener is None:
@@ -156,9 +167,9 @@ def _without_listener(config_source: ConfigSource, settings: ListenerSettings, p
 
 
 def _get(listener: Listener, path: str) -> tuple[int, bytes]:
-    """Return the status and the body of a response. Raise ListenerUnreachable.
+    """Return the status and the body of a response. Raise ListenerUnreachable without a response.
 
-    This speaks to the socket directly: no proxy variable applies, and one deadline covers everything.
+    The request is written to a socket directly, so that no proxy variable applies and one deadline covers everything.
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     # `localhost` is bound as IPv4 only. Resolving it could lead to another program on ::1.
@@ -212,7 +223,7 @@ def _hint(listener: Listener) -> str:
 
 
 def _interpret(url: str, status: int, body: bytes) -> Health:
-    """Return the health that a response stands for. Another program's response is not healthy."""
+    """Return the health that a response reports. A response of another program counts as unhealthy."""
     response = decode_or_none(body)
     key = "ready" if url.endswith("/readyz") else "live"
     if not isinstance(response, dict) or not isinstance(response.get(key), bool):

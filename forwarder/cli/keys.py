@@ -28,7 +28,7 @@ Name = Annotated[
 
 @app.command("set", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def set_(context: typer.Context, name: Name) -> None:
-    """Seal a secret that is typed at a hidden prompt or piped in. It is no argument, because others could see that.
+    """Seal a secret that is typed at a hidden prompt or piped in. Other users could see an argument.
 
     Example: forwarder keys set alloy-api-key < key.txt
     """
@@ -91,7 +91,7 @@ def remove(context: typer.Context, name: Name) -> None:
 
 @app.command("rotate")
 def rotate_(context: typer.Context) -> None:
-    """Make a new master key, and seal every secret under it. A crash in between locks nobody out.
+    """Create a new master key, and seal every secret under it. After a crash, the vault can still be opened.
 
     Example: forwarder keys rotate
     """
@@ -103,13 +103,16 @@ def rotate_(context: typer.Context) -> None:
 
 
 def _require_name(name: str) -> None:
-    """Raise UsageError, which does not repeat the name: a secret may stand in its place."""
+    """Raise UsageError if no secret has this name. The error does not repeat the name, which may be a secret."""
     if name not in NAMES:
         raise UsageError("there is no secret of that name", hint=f"there are {', '.join(NAMES)}")
 
 
 def _read_piped() -> str:
-    """Return what was piped in: as UTF-8, or as UTF-16, which Windows shells write. One key is much smaller."""
+    """Return the first MAX_PIPED_BYTES of standard input, decoded as UTF-8, or as UTF-16 with a byte-order mark.
+
+    Windows shells write UTF-16. The text is an invalid secret if it cannot be decoded.
+    """
     content = sys.stdin.buffer.read(MAX_PIPED_BYTES)
     encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
@@ -120,7 +123,7 @@ def _read_piped() -> str:
 
 @contextmanager
 def _vault_folder_lock(config_source: ConfigSource, settings: LocalSettings) -> Iterator[None]:
-    """Lock the folder of the vault. Raise VaultError if it does not exist."""
+    """Lock the folder of the vault during the block. Raise VaultError if it cannot be opened."""
     folder = atomicfile.resolve_links(config_source.path(settings.vault.file)).parent
     try:
         with atomicfile.locked(folder):

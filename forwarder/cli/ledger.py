@@ -24,7 +24,7 @@ app = typer.Typer(
 def backup(
     context: typer.Context, file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that does not exist.")]
 ) -> None:
-    """Copy the ledger, as it is at one moment, to a new file. A forwarder may run meanwhile.
+    """Copy the ledger, as it is at one moment, to a new file. A daemon may be running.
 
     Example: forwarder ledger backup forwarder.backup.db
     """
@@ -35,7 +35,9 @@ def backup(
 
 @app.command()
 def repair(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Rescue a damaged ledger into a fresh one, then check every component as `forwarder check` does.
+    """Copy the undamaged rows of a damaged ledger into a new one, then check every component like `forwarder check`.
+
+    The damaged ledger is kept under another name. Stop the daemon before.
 
     Example: forwarder ledger repair
     """
@@ -44,7 +46,7 @@ def repair(context: typer.Context, *, as_json: JsonOption = False) -> None:
 
 
 def _repair(config_source: ConfigSource, *, to_stderr: bool) -> None:
-    """Repair the ledger and print the result. `to_stderr` keeps standard output free for a JSON document."""
+    """Repair the ledger and print the result. `to_stderr` leaves standard output to a JSON document."""
     file = ledger_file(config_source, load_local(config_source))
     with RunningLock(file, must_exist=False):
         done = recover_ledger(file)

@@ -17,9 +17,10 @@ def once(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one complete pass: poll every feed, deliver what is pending, exit. It suits cron and first trials.
+    """Run one complete pass: poll every feed, deliver pending entries, exit. Use it in cron, or for a first test.
 
-    Exits with 69 where the logs API or the bus could not be reached and 77 where one refused us, the rest pending.
+    It exits with 69 if the logs API or the bus cannot be reached, and with 77 if one of them refuses access. Entries
+    that are not delivered stay pending.
 
     Example: forwarder once --timeout 5m
     """

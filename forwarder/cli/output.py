@@ -20,18 +20,21 @@ from forwarder.time_format import format_age
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 UNLIMITED_COLUMNS = 100_000
-"""Width of a table in a pipe, where each row stays on one line however long it is."""
+"""The width of a table in a pipe. It is so large that each row stays on one line."""
 
 
 MIN_TEXT_COLUMNS = 20
-"""Width below which a text is not cut further; the terminal then breaks the line itself."""
+"""The least width to which a text is cut. If the terminal is still too narrow, it breaks the line."""
 
 GAP_COLUMNS = 2
-"""Width between two columns of a table without borders."""
+"""The width of the space between two columns."""
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """Print one line. A command prints no text by another way, since any of it may come from outside."""
+    """Print a text on one line, without control characters. Commands print every text with it.
+
+    Any text may come from outside.
+    """
     typer.echo(printable(text), err=err)
 
 
@@ -44,8 +47,8 @@ def print_table(
 ) -> None:
     """Print a table with one line for each row.
 
-    `texts` are the columns that are cut with an ellipsis where a terminal is too narrow. All other columns are whole,
-    so that an id can be copied; in a pipe every column is.
+    If a terminal is too narrow, the columns `texts` are cut with an ellipsis. Other columns are never cut, so that an
+    id can be copied. In a pipe, no column is cut.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     widest = [max(cell_len(row[number]) for row in [columns, *cells]) for number in range(len(columns))]

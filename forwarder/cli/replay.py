@@ -34,9 +34,9 @@ def replay(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the events of a period again that are still stored. `payload_retention` sets how long they are.
+    """Send the events of a period again. An event is stored for `payload_retention` after it was sent.
 
-    Each event is marked with detail.forwarder.replay = true. A running forwarder sends them; else this command does.
+    Each event is marked with detail.forwarder.replay = true. A running daemon sends them; otherwise this command does.
 
     Example: forwarder replay --since 24h --workflow 64f1a2 --dry-run
     """
@@ -127,7 +127,7 @@ async def _deliver(config_source: ConfigSource) -> None:
 
 
 async def _show_progress(ledger: Ledger, count: int, sending: asyncio.Task[None] | None, stop: asyncio.Event) -> None:
-    """Show how many are settled, until all are, sending has ended, or the command is stopped."""
+    """Show how many of `count` events are sent, until all are, `sending` has ended, or `stop` is set."""
     columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("", total=count)

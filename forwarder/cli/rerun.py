@@ -19,7 +19,7 @@ def rerun(
     workflow: Annotated[str | None, typer.Option(help="Its workflow, where the ledger does not know it.")] = None,
     user: Annotated[str | None, typer.Option(help="The user it ran for.")] = None,
 ) -> None:
-    """Ask Alloy to run an execution again.
+    """Request another run of an execution from Alloy.
 
     Example: forwarder rerun 6daaa0cf1a3daa6c41b5-ef
     """

@@ -14,7 +14,7 @@ from forwarder.settings import ConfigSource, LocalSettings, load, load_local
 
 
 def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Show the switch, the components, the counters, and when each feed was polled last. Works while the daemon runs.
+    """Show the switch, the components, the counters, and the last poll of each feed. The daemon may be running.
 
     Example: forwarder status --json
     """
@@ -31,7 +31,11 @@ def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
 
 
 async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> dict[str, Any]:
-    """Return the report: the lock says whether a daemon runs, the ledger what it saved, its endpoints what is newer."""
+    """Return the report of `--json`. `valid` are the settings, or None if they are invalid.
+
+    The ledger's lock shows whether a daemon runs. The ledger has the saved state, and the daemon's endpoints newer
+    states.
+    """
     # A running forwarder goes on with its last good settings while the file is invalid, and so does this.
     settings = valid or LocalSettings()
     file = ledger_file(config_source, settings)
@@ -80,9 +84,9 @@ async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> 
 
 
 def _ask(config_source: ConfigSource, pid: int) -> tuple[bool | None, dict[str, Any]]:
-    """Return whether the listener of a daemon reports it as live, and the response of /readyz.
+    """Return whether the daemon with this process id reports itself as live, and its response to /readyz.
 
-    Without a listener, the result is None and no response. The response of another program is not used.
+    Return None and an empty response without a listener. The response of another process is not used.
     """
     try:
         live = ask_daemon(config_source, path="/livez")

@@ -1,4 +1,4 @@
-"""The standard streams, prepared so that no output of a command can fail for its characters."""
+"""The preparation of the standard streams, so that no character can make the output of a command fail."""
 
 import codecs
 import os
@@ -18,7 +18,7 @@ _REPLACEMENTS = {
     "╸": "-",
     "╺": "-",
 }
-"""The program's own characters beyond ASCII, as an encoding without them shows them."""
+"""The non-ASCII characters that the program prints, and their replacements in an encoding that lacks them."""
 
 _HANDLER = "forwarder.terminal"
 
@@ -34,7 +34,10 @@ def prepare_streams() -> None:
 
 
 def discard_output() -> None:
-    """Drop all output from now on: standard output cannot be written, and its buffer must not fail again at the end."""
+    """Discard all later output to standard output, which cannot be written.
+
+    Otherwise the flush at the end of the process would fail again.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -40,7 +40,10 @@ def create_webhook(context: typer.Context) -> None:
 
 
 def _address(config_source: ConfigSource) -> str:
-    """Return the address of the web UI, or its default while the settings are invalid."""
+    """Return the URL of the web UI, or the default URL if the settings are invalid.
+
+    Raise UsageError if the web UI is switched off.
+    """
     try:
         web = load(config_source).web
     except SettingsError:
