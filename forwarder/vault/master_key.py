@@ -18,17 +18,20 @@ KEY_BYTES = 32
 CREDENTIAL = "forwarder-master-key"
 VARIABLE = "FORWARDER_MASTER_KEY"
 FILE_VARIABLE = "FORWARDER_MASTER_KEY_FILE"
-"""The variable that names a file with the key, as in the images of Docker's library."""
+"""The variable that names a file with the key. The suffix _FILE is a convention of Docker's official images."""
 
 SECRET_MOUNTS = (Path("/run/secrets"), Path("/var/run/secrets"), Path("/run/credentials"))
-"""Folders in which Docker, Podman, Kubernetes and systemd put secrets, with modes of their own choice."""
+"""Folders into which Docker, Podman, Kubernetes and systemd mount secrets. They choose the modes of the files."""
 
 MAX_KEY_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """A master key. `file` is its source, or None for the environment; `mutable` is whether it may be written."""
+    """A master key. `origin` names its source in messages.
+
+    `file` is the file that holds it, or None for a variable. `mutable` is whether the forwarder may write that file.
+    """
 
     key: bytes = field(repr=False)
     origin: str
@@ -37,19 +40,19 @@ class MasterKey:
 
     @property
     def id(self) -> str:
-        """Return a name of the key that does not reveal it: the start of a digest that has no other use."""
+        """Return an identifier of the key that does not reveal it: the first 16 hex digits of a digest."""
         return hashlib.sha256(b"forwarder master key id\0" + self.key).hexdigest()[:16]
 
 
 def generate() -> str:
-    """Return a new key in the form of its file, with the newline."""
+    """Return a new random key as the content of a key file: one base64 line."""
     return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n"
 
 
 def find_master_keys(config_source: ConfigSource, settings: LocalSettings) -> list[MasterKey]:
-    """Return the keys that may open the vault: the one in force first, then one that a rotation left beside it.
+    """Return the keys that may open the vault: the current one, and the new one of an interrupted rotation.
 
-    Raise VaultError if no key exists, or if any user of this machine can read one.
+    Raise VaultError if there is no key, if one is invalid, or if every user of this machine can read one.
     """
     found = list(_candidates(config_source, settings))
     if not found:
@@ -61,12 +64,12 @@ def find_master_keys(config_source: ConfigSource, settings: LocalSettings) -> li
 
 
 def new_key_file(file: Path) -> Path:
-    """Return the file in which a rotation keeps the new key until the vault is sealed under it."""
+    """Return the path of the file in which a rotation keeps the new key until the vault is sealed under it."""
     return file.with_name(file.name + ".new")
 
 
 def is_externally_provided(config_source: ConfigSource) -> bool:
-    """Return whether the key comes from outside: from systemd, an orchestrator or a variable."""
+    """Return whether a systemd credential or a variable provides the key, so that `init` creates none."""
     return _credential(config_source) is not None or any(
         config_source.environ.get(name) for name in (VARIABLE, FILE_VARIABLE)
     )
@@ -102,9 +105,9 @@ def _candidates(config_source: ConfigSource, settings: LocalSettings) -> Iterato
 
 
 def _read(file: Path, *, externally_provided: bool) -> bytes:
-    """Return the key in a file. Raise VaultError if it cannot be read, or if others can read a file of ours.
+    """Return the key in a file. Raise VaultError if the file cannot be read or holds no key.
 
-    A file that comes from outside has the mode that its owner gives it.
+    Also raise it if every user can open the file, unless it is externally provided: its provider chose the mode.
     """
     try:
         content = atomicfile.read(file, max_bytes=MAX_KEY_FILE_BYTES)
@@ -123,7 +126,10 @@ def _read(file: Path, *, externally_provided: bool) -> bytes:
 
 
 def decode(text: str, origin: str) -> bytes:
-    """Return the key. Raise VaultError, which never holds any of the text, if it is not one."""
+    """Return the 32 bytes of a base64 text. Raise VaultError if it is not a key.
+
+    The message names `origin`, and holds no part of the text.
+    """
     text = pasted.trim(text)
     try:
         key = base64.b64decode(text, validate=True)
@@ -139,7 +145,7 @@ def decode(text: str, origin: str) -> bytes:
 
 
 def is_mounted(file: Path) -> bool:
-    """Return whether somebody else hands a file over and chose its mode: it is on a mount of secrets, or read-only."""
+    """Return whether a file is in SECRET_MOUNTS or on a read-only file system. Its provider then chose the mode."""
     if any(mount in file.parents for mount in SECRET_MOUNTS):
         return True
     try:
@@ -149,7 +155,7 @@ def is_mounted(file: Path) -> bool:
 
 
 def require_not_world_accessible(file: Path) -> None:
-    """Raise VaultError if every user may open a file whose mode we, or its owner, can change."""
+    """Raise VaultError if every user may open a file, unless it is mounted, or if the file cannot be read."""
     try:
         status = file.stat()
     except OSError as error:

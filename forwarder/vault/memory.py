@@ -1,18 +1,18 @@
-"""The protection of keys in memory: they do not get into core dumps."""
+"""The protection of keys in memory: the process writes no core dump."""
 
 import resource
 import sys
 
 PR_SET_DUMPABLE = 4
-"""The value in <linux/prctl.h>."""
+"""The number of the option in <linux/prctl.h>."""
 
 
 def forbid_core_dumps() -> None:
-    """Make a crash of this process leave no core file.
+    """Prevent core dumps of this process.
 
-    The limit alone is not enough on Linux: a handler that the kernel pipes the core to, such as systemd-coredump or
-    apport, is started whatever the limit (core(5)). A process that is not dumpable starts none. Only root can read the
-    files of such a process in /proc, or attach a debugger to it.
+    On Linux, the limit of their size is not enough: the kernel pipes a core to a handler such as systemd-coredump or
+    apport whatever the limit is (core(5)). It does not do this for a process that is not dumpable. Only root can read
+    the files of such a process in /proc, or attach a debugger to it.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

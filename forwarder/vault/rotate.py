@@ -15,7 +15,10 @@ from forwarder.vault.store import Vault
 
 
 def rotate(config_source: ConfigSource, settings: LocalSettings) -> MasterKey:
-    """Return the new key. Raise VaultError if the key in force does not come from a file of ours."""
+    """Replace the master key, seal every secret under the new key, and return it.
+
+    Raise VaultError if the forwarder cannot write the file of the current key, or if the vault cannot be opened.
+    """
     vault = Vault.open(config_source, settings)
     if vault.key.file is None or not vault.key.mutable:
         raise VaultError(

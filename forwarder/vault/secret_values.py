@@ -1,4 +1,4 @@
-"""The names of the secrets, and what a pasted value looks like that can be no such secret.
+"""The names of the secrets, and the checks that reject a pasted value which cannot be the named secret.
 
 No message holds any part of a value.
 """
@@ -16,7 +16,10 @@ from forwarder.settings import pasted
 MAX_SECRET_CHARACTERS = 8192
 
 MIN_DECODED_CHARACTERS = 10
-"""A text of this length that random bytes make in base64 is printable in less than one case in ten thousand."""
+"""The least length of a text that counts as the content of base64.
+
+Random base64 decodes to so many printable characters in less than one case in ten thousand.
+"""
 
 ALLOY_API_KEY = "alloy-api-key"
 AWS_ACCESS_KEY_ID = "aws-access-key-id"
@@ -28,8 +31,8 @@ NAMES = (ALLOY_API_KEY, *AWS_NAMES)
 WEB_TOKEN = "web-token-sha256"  # noqa: S105  # as above
 WEBHOOK_TOKEN = "hook-token-sha256"  # noqa: S105  # as above
 DIGESTS = (WEB_TOKEN, WEBHOOK_TOKEN)
-"""Digests of tokens that we make ourselves. They are sealed like secrets, so that only who has the master key can set
-one; a program that does not know these names opens, keeps and rotates them all the same."""
+"""The digests of the tokens that the forwarder creates. They are sealed like secrets, because a person who can write
+the vault, but does not have the master key, must not be able to set a token."""
 
 PASTE_HINT = "paste the key alone, on one line"
 
@@ -42,16 +45,16 @@ _WRAPPING_PATTERNS = (
     (re.compile(r".*://"), "is an address"),
     (re.compile(r"(?:-H|--header)\s"), "is a header: leave its name out"),
 )
-"""Characters that a person copies along with a key, and their names in the message."""
+"""Forms of a text that is copied together with a key, and the end of the message about each."""
 
 _REFERENCE = re.compile(
     r"(?:vault|ssm|secretsmanager|awssm|gcpsm|akv|bws|doppler|env|file|ref\+\w+):[\w/{.-].*|ENC\[.*\]|@\S+|"
     r"(?:~|\.{1,2}|/(?:run|etc|var|home|root|tmp|opt|mnt|srv|secrets|Users))/\S+|[A-Za-z]:\\\S+"
 )
-"""A reference that other programs follow: a path in a secret store, an encrypted value, a file."""
+"""A reference that another program would replace by a secret: a path in a secret store, an encrypted value, a file."""
 
 _LAST_CHARACTER = re.compile(r".*[,;%\\]", re.DOTALL)
-"""The punctuation of a list, of JSON or of a shell; zsh prints % at the end of a text without a newline."""
+"""A text that ends with punctuation of a list, of JSON or of a shell. zsh prints % after a text without a newline."""
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html, "Understanding unique ID prefixes"
 _ACCESS_KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{12,124}$")
@@ -92,11 +95,14 @@ _CONFUSED_WITH: dict[str, tuple[tuple[re.Pattern[str], str], ...]] = {
         (_SECRET_ACCESS_KEY, "looks like a secret access key"),
     ),
 }
-"""The patterns of other secrets that may stand in place of each. Only forms that AWS documents are recognised."""
+"""The forms of other values that may be pasted in place of each secret. AWS documents all of these forms."""
 
 
 def validate_secret(name: str, value: str) -> None:
-    """Raise VaultError for a value that could be no such secret. White space at its ends is taken off before."""
+    """Raise VaultError if the name is unknown, or if the value cannot be this secret.
+
+    The caller has removed white space at the ends of the value. The message holds no part of it.
+    """
     if name not in NAMES + DIGESTS:
         raise VaultError(f"there is no secret of that name; there are {', '.join(NAMES)}")
     if not value:
@@ -112,9 +118,9 @@ def validate_secret(name: str, value: str) -> None:
 
 
 def reject_own_token(name: str, value: str, digests: Iterable[str]) -> None:
-    """Raise VaultError for a token of ours. Browsers and password managers fill the token of the page into its forms.
+    """Raise VaultError if the value is a token of this forwarder. Browsers fill the admin token into other fields.
 
-    `digests` are those of the tokens that the vault holds.
+    `digests` are the digests in the vault.
     """
     digest = hashlib.sha256(value.encode(errors="replace")).hexdigest()
     if any(hmac.compare_digest(digest, each) for each in digests):
@@ -125,7 +131,7 @@ def reject_own_token(name: str, value: str, digests: Iterable[str]) -> None:
 
 
 def secret_hint(name: str, value: str, *, has_token: bool) -> str:
-    """Return what else a person has to look after for a secret to work, or nothing."""
+    """Return a hint if a valid secret may not work as it is, or an empty text. `has_token` is of AWS_SESSION_TOKEN."""
     if name == AWS_ACCESS_KEY_ID and value.startswith("ASIA") and not has_token:
         return f"this access key is temporary: set {AWS_SESSION_TOKEN}, too, and all three again before they expire"
     if name == ALLOY_API_KEY and _decoded(value):
@@ -134,7 +140,7 @@ def secret_hint(name: str, value: str, *, has_token: bool) -> str:
 
 
 def missing_secret_error(name: str) -> VaultError:
-    """Return the error for a secret that is required, and that the vault does not hold."""
+    """Return the error for a required secret that is not in the vault."""
     return VaultError(f"the vault holds no {name}", hint=f"`forwarder keys set {name}`")
 
 
@@ -145,7 +151,7 @@ def _require_aws_form(name: str, value: str) -> None:
 
 
 def _decoded(value: str) -> str:
-    """Return the text that a value is the base64 of, without white space at its ends; nothing if it is not base64."""
+    """Return the text that a base64 value encodes, trimmed. Return an empty text if it is not base64 of a text."""
     try:
         text = base64.b64decode(value, validate=True).decode("ascii").strip()
     except (binascii.Error, ValueError):

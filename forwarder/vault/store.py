@@ -1,7 +1,8 @@
-"""The vault file: each secret sealed alone, under the master key, bound to its name.
+"""The vault file, which holds each secret separately encrypted with the master key.
 
-AES-256-GCM with the name, its date and the format as associated data: a changed byte, a value moved under another
-name or another date does not open. An old copy of the whole file does, and nothing here claims otherwise.
+The encryption is AES-256-GCM. Name, date and format are the associated data, so a secret cannot be opened if a byte was
+changed, or if it was moved to another name or date. An old copy of the whole file can be opened: nothing prevents a
+rollback.
 """
 
 import base64
@@ -29,7 +30,7 @@ FORMAT = 1
 NONCE_BYTES = 12
 SUFFIX_CHARACTERS = 4
 MIN_SUFFIXED_SECRET_CHARACTERS = 16
-"""Four characters of a shorter secret would be too much of it."""
+"""The least length of a secret whose last characters are shown. Four characters of a shorter one reveal too much."""
 
 
 class SealedSecret(msgspec.Struct, frozen=True):
@@ -48,7 +49,10 @@ class VaultFile(msgspec.Struct, frozen=True, rename={"format": "forwarder_vault"
 
 
 class Vault:
-    """The opened vault. Every change is written at once; see `forwarder.atomicfile.replace`."""
+    """An open vault. Every change is written to the file at once, by `forwarder.atomicfile.replace`.
+
+    A writer locks the folder of the file, and opens the vault again inside the lock.
+    """
 
     def __init__(self, file: Path, key: MasterKey, sealed: Mapping[str, SealedSecret]) -> None:
         self.file = file
@@ -57,10 +61,10 @@ class Vault:
 
     @classmethod
     def open(cls, config_source: ConfigSource, settings: LocalSettings) -> Self:
-        """Open the vault. Raise VaultError if it or its key is missing, damaged, readable by all, or not of this pair.
+        """Return the vault of these settings. It is empty if there is no file yet.
 
-        Every value is opened once, so that a vault that opens is a vault that works. A vault that was never written
-        is an empty one.
+        Raise VaultError if the key is missing, if the vault or the key is damaged or open to every user, or if the
+        vault was sealed under another key. Every secret is decrypted once, so that an open vault has no damaged secret.
         """
         file = config_source.path(settings.vault.file)
         keys = master_key.find_master_keys(config_source, settings)
@@ -80,23 +84,26 @@ class Vault:
         )
 
     def reveal(self, name: str) -> SecretStr | None:
-        """Return a secret, or None if it is not set. Raise VaultError if it does not open."""
+        """Return a secret, or None if it is not set. Raise VaultError if it cannot be decrypted."""
         sealed = self._sealed.get(name)
         return None if sealed is None else SecretStr(_unseal(self.key, name, sealed, self.file))
 
     def require(self, name: str) -> SecretStr:
-        """Return a secret. Raise VaultError if none is set, or if it does not open."""
+        """Return a secret. Raise VaultError if it is not set or cannot be decrypted."""
         secret = self.reveal(name)
         if secret is None:
             raise missing_secret_error(name)
         return secret
 
     def digests(self) -> list[str]:
-        """Return the digests of the tokens of the page and of the webhook, those that are set."""
+        """Return the digests of the admin token and the webhook token, as far as they are set."""
         return [found.get_secret_value() for name in DIGESTS if (found := self.reveal(name))]
 
     def suffix(self, name: str) -> str:
-        """Return the last characters of a secret, which may be shown, or nothing if it is not set or too short."""
+        """Return the last four characters of a secret, which may be shown.
+
+        Return an empty text if it is not set, or is shorter than MIN_SUFFIXED_SECRET_CHARACTERS.
+        """
         secret = self.reveal(name)
         value = secret.get_secret_value() if secret else ""
         return value[-SUFFIX_CHARACTERS:] if len(value) >= MIN_SUFFIXED_SECRET_CHARACTERS else ""
@@ -145,7 +152,7 @@ _vault_files = msgspec.json.Decoder(VaultFile)
 
 
 def _read(file: Path) -> VaultFile | None:
-    """Return the content, or None if there is no such file: anything else that has its name is an error."""
+    """Return the content, or None if the file does not exist. Raise VaultError if it is not a readable vault."""
     try:
         data = atomicfile.read(file)
     except FileNotFoundError:
