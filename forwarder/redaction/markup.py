@@ -57,7 +57,10 @@ def without_elements(text: str, is_secret: IsSecret) -> str:
 
 
 def without_titled(text: str, is_secret: IsSecret) -> str:
-    """Hide values whose name is itself a value: in multipart fields, attributes, and lists of names and values."""
+    """Hide the value of each pair of fields `name` and `value` whose name is secret, and of multipart fields.
+
+    Examples are `{"name": "Authorization", "value": "…"}` and PHP's serialized arrays.
+    """
 
     def replaced(found: re.Match[str]) -> str:
         if not is_secret(found["name"]) or is_harmless(found["value"].strip()):
@@ -80,7 +83,7 @@ def without_flags(text: str, is_secret: IsSecret) -> str:
 
 
 def without_prose(text: str, is_secret: IsSecret) -> str:
-    """Hide a value that follows a secret name in a sentence, unless it is an ordinary English word."""
+    """Hide a value that follows a secret name in a sentence, as in "the password is …", unless it is a plain word."""
 
     def replaced(found: re.Match[str]) -> str:
         value = found["value"].rstrip(".,;:)]}!?")

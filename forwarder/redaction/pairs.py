@@ -6,13 +6,13 @@ from forwarder.redaction.sensitive_names import MAX_NAME_CHARACTERS, IsSecret
 from forwarder.redaction.values import REDACTED, SecretName, value_after
 
 _SEPARATOR = re.compile(r"=>|=|:(?!//)|%(?:25){0,3}+3[ADad]|\\u003[dD]|(?<=[\"']),(?=\s?[\"'])|(?<=_key) (?=\S{8})")
-"""A separator. It includes the comma of a tuple and the space in the notation of `aws configure`."""
+"""A separator of name and value, also the comma of a tuple and the space in the output of `aws configure`."""
 
 _CLOSERS = re.compile(
     r"(?:[\s\"'`\]\\]|;(?!touq&|43#&|93#&|sopa&)|02%|72%|22%|C5%|c5%|0202%|D5%|d5%|;touq&|;43#&|;93#&|;sopa&|2200u\\|0252%|2252%|C552%|225252%"
     r"|(?<=2)52%){0,12}"
 )
-"""The characters that may stand between a name and its separator, in reverse order."""
+"""Quotes, brackets and white space, also encoded, between a name and its separator. The pattern reads backwards."""
 
 _NAME_REVERSED = re.compile(r"[\w.\-\[\]$]{1,64}")
 _BRACKETS = re.compile(r"%5[BDbd]")
@@ -21,7 +21,7 @@ _PARTS = ("key", "id", "code", "value")
 
 
 def without_pairs(text: str, is_secret: IsSecret) -> str:
-    """Hide each value that follows a secret name and a separator."""
+    """Return the text with each value hidden that follows a secret name and a separator."""
     kept: list[str] = []
     done = 0
     for separator in _SEPARATOR.finditer(text):
@@ -41,7 +41,10 @@ def without_pairs(text: str, is_secret: IsSecret) -> str:
 
 
 def _name_before(text: str, end: int) -> SecretName | None:
-    """Return the name that ends at position `end`, or None if there is no name."""
+    """Return the name before the separator at position `end`, or None if there is no name.
+
+    The result may be any name. The caller decides whether it is secret.
+    """
     tail = text[max(0, end - MAX_NAME_CHARACTERS - 24) : end]
     if "%5" in tail:
         tail = _BRACKETS.sub("___", tail)
@@ -65,9 +68,9 @@ def _name_before(text: str, end: int) -> SecretName | None:
 
 
 def _is_item(text: str, name: SecretName, start: int, end: int) -> bool:
-    """Return whether the text after a comma is a value, as in `"X-Api-Key", "…"`.
+    """Return whether the text from `start` to `end`, after a name and a comma, is the value of that name.
 
-    It may also be the next field of an object, or an item in a list of field names.
+    It is in `"X-Api-Key", "…"`. Otherwise it may be the next field of an object, or the next of several field names.
     """
     if text[max(0, name.start - 9) : max(0, name.start - 1)].rstrip(" \"'\\")[-1:] in (":", "=") and name.start > 0:
         return False
@@ -77,7 +80,10 @@ def _is_item(text: str, name: SecretName, start: int, end: int) -> bool:
 
 
 def without_user_info(found: re.Match[str]) -> str:
-    """Hide the user information before the last "@" of an address. A password may contain "/", ":", "#" and "@"."""
+    """Return the replacement of a match of `://` and the rest of an address, with its user information hidden.
+
+    The user information ends at the last "@". A password may contain "/", ":", "#" and "@".
+    """
     rest = found["rest"]
     cut = rest.rfind("@")
     if cut <= 0:

@@ -1,7 +1,7 @@
-"""The table of redaction patterns. Each row has markers, a pattern, a replacement and the source of the fact.
+"""The table of redaction patterns. Each row has markers, signs, a replacement and the documentation that it rests on.
 
-A text without any of the markers holds no secret. The fast path is derived from the rows. The key formats of vendors
-are rows in `vendors.py`; their marker is the prefix of the key.
+A marker is a substring that occurs in every match. A text without any marker holds no secret, so the fast path
+searches only for markers. `vendors.py` has the key formats of vendors; their marker is the prefix of the key.
 """
 
 import base64
@@ -27,8 +27,8 @@ Replace = Callable[[str, IsSecret], str]
 class PatternRow(NamedTuple):
     """A row of the table: one form of a secret.
 
-    Each match contains one of the `markers`, in lower case. It also contains one of the `signs`, unless the row has no
-    signs.
+    A text in lower case contains one of the `markers` if the row matches it. It also contains one of the `signs`, such
+    as punctuation, unless the row has none. `replace` returns a text without secrets of this form.
     """
 
     markers: tuple[str, ...]
@@ -49,7 +49,10 @@ def _row(
 
 
 def _basic(found: re.Match[str]) -> str:
-    """Hide the credentials after "Basic": base64 with a colon in it (RFC 7617). Anything else is an English word."""
+    """Return a match of "Basic" and a word, with the word hidden if it is base64 of a text with a colon (RFC 7617).
+
+    Any other word is part of an English sentence, and is kept.
+    """
     value = found["value"]
     try:
         is_secret = b":" in base64.b64decode(value + "===", altchars=b"-_" if "_" in value else None)
@@ -59,7 +62,7 @@ def _basic(found: re.Match[str]) -> str:
 
 
 def _bearer(found: re.Match[str]) -> str:
-    """Hide the token after "Bearer". A short word in lower case is English, and is kept."""
+    """Return a match of "Bearer" and a word, with the word hidden, unless it is short and in lower case."""
     value = found["value"]
     if value.startswith(REDACTED[:-1]) or (value.isalpha() and value.islower() and len(value) <= len("authentication")):
         return found[0]
@@ -230,11 +233,14 @@ TABLE: tuple[PatternRow, ...] = (
     ),
     *(_row((marker,), (), pattern, source, REDACTED) for marker, pattern, source in KEY_PARTS),
 )
-"""The rows, in the order in which they are applied: pairs of names and values, and secrets without a name."""
+"""The rows, in the order in which they are applied."""
 
 
 def _fast_path() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-    """Return the markers of the rows, grouped by signs. `MARKERS` is left out: several rows share it."""
+    """Return pairs of signs and of the markers of all rows with these signs, for `cannot_match`.
+
+    Rows with MARKERS are left out, because `_holds_name` decides about them.
+    """
     by_signs: dict[tuple[str, ...], dict[str, None]] = {}
     for row in TABLE:
         if row.markers is not MARKERS:
@@ -246,7 +252,7 @@ _FAST = _fast_path()
 _SIGNS_OF_NAMES = tuple(dict.fromkeys(sign for row in TABLE if row.markers is MARKERS for sign in row.signs))
 _has_word = re.compile(r"[^\W\d_]{2}").search
 _has_wordless_marker = re.compile(r"://|%(?:25)?40|8Q~|r8_|\.[\w-]{6}\.").search
-"""Find the markers that have no two letters in a row. The last one is the middle of Discord's keys."""
+"""Search for the markers without two letters in a row. The last one is the middle of Discord's keys."""
 
 
 def cannot_match(text: str) -> bool:

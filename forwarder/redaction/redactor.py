@@ -26,21 +26,24 @@ _SCHEMA = frozenset(
 )
 
 MAX_TEXT_CHARACTERS = 1_200_000
-"""The length at which a text is cut before it is searched. No event has space for more, so the cut is never visible."""
+"""The length to which a text is cut before it is searched. An event is smaller, so the cut is never visible."""
 
 MAX_CACHED_CHARACTERS = 256
 MAX_CACHED_TEXTS = 4096
-"""The number of names and texts in each cache. Most of them occur in every record of a page.
+"""The number of names or texts in each cache. Most names and texts occur in every record of a page.
 
-The caches are bounded, and longer texts are not cached, so that texts which never repeat do not fill the memory.
+Texts above MAX_CACHED_CHARACTERS are not cached, because they rarely repeat and would fill the memory.
 """
 
 MAX_SANITIZED_CHARACTERS = 1024
-"""The length at which a text from outside is cut before it is logged, raised in an error or saved in the ledger."""
+"""The length to which a text from outside is cut before it is logged, raised in an error or saved in the ledger."""
 
 
 class _FieldName(NamedTuple):
-    """A classified field name. A title is a field whose value is the name of another value, as in a list of headers."""
+    """A classified field name. `redacted` is the name without secrets in it.
+
+    `is_title` is whether the value of the field may be the name of another value, as in a list of headers.
+    """
 
     redacted: str
     is_secret: bool
@@ -59,7 +62,11 @@ class Redactor:
         self._redacted_texts: dict[str, str] = {}
 
     def tree(self, value: Any, depth: int = 0) -> Any:
-        """Return a copy without secrets, within the limits of EventBridge: bounded depth, integers of 64 bits."""
+        """Return a copy without secrets, within limits that EventBridge accepts.
+
+        Objects and lists deeper than MAX_DEPTH become TOO_DEEP. Integers that exceed 64 bits become texts. `depth`
+        counts the levels around the value.
+        """
         kind = type(value)
         if kind is str:
             return value if value in self._harmless_texts else self.text(value, depth)
@@ -72,7 +79,10 @@ class Redactor:
         return value
 
     def text(self, text: str, depth: int = 0) -> str:
-        """Return the text without secrets. `depth` counts the levels of JSON around it."""
+        """Return the text without secrets. A text that is JSON is redacted as a tree.
+
+        `depth` counts the levels of JSON around it.
+        """
         if (known := self._redacted_texts.get(text)) is not None:
             return known
         is_harmless = len(text) <= MAX_TEXT_CHARACTERS and not self._has_added and cannot_match(text)
@@ -115,7 +125,7 @@ class Redactor:
         return redacted
 
     def _secret_value(self, name: str, value: Any, depth: int) -> Any:
-        """Hide a value under a secret name, unless it is a count, a validation message or a schema."""
+        """Return the value of a secret name, hidden, unless it is a count, a validation message or a schema."""
         if isinstance(value, int | float) and may_be_count(name):
             return self.tree(value, depth)
         items = value if isinstance(value, list) else [value]
@@ -176,6 +186,9 @@ _redactor = Redactor()
 
 
 def sanitize(text: object) -> str:
-    """Return a text from outside redacted, printable and short: safe for logs, errors, terminals and the ledger."""
+    """Return a text from outside redacted, on one printable line, and cut to MAX_SANITIZED_CHARACTERS.
+
+    The result is safe for logs, errors, terminals and the ledger.
+    """
     redacted = _redactor.text(str(text)[:MAX_TEXT_CHARACTERS])[:MAX_SANITIZED_CHARACTERS]
     return printable(redacted)

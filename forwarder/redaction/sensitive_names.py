@@ -1,4 +1,4 @@
-"""The classification of names: which of them announce a secret or a person's address.
+"""The decision whether a name is secret: whether its value is a secret or the address of a person.
 
 A name is split into words. The words and their order decide.
 """
@@ -19,7 +19,7 @@ from forwarder.redaction.words import (
 )
 
 MAX_NAME_CHARACTERS = 64
-"""The length of the part of a name that is classified and cached: its end. Names from outside may be of any length."""
+"""The length of the end of a name that is classified and cached. Names from outside may be of any length."""
 
 STEMS_IN_PROSE = ("pass", "pwd", "secret", "token", "key", "pin", "otp", "signature", "credential", "contrase", "senha")
 
@@ -39,7 +39,7 @@ holds_short_name = re.compile(
     r"(?:ip(?:[ _.-]?addr(?:ess)?)?|sid|sig|pin|sess(?:ion)?(?:[ _.-]?id)?|code(?:[ _.-]?verifier)?)s?\d{0,3}"
     r"[\]\"'`\s\\;]{0,12}(?:[=:%>,]|\\u003d)"
 ).search
-"""Find a short name before a separator. Short names also occur inside ordinary words."""
+"""Search for a short name before a separator. Without the separator, short names also match inside ordinary words."""
 
 _STEMS = re.compile(
     r"(passwords?|passwd|passphrase|passcodes?|passwort|secrets?(?!ar|ion|iv|e)|tokens?(?!i[zs]|e)|cookies?|"
@@ -110,7 +110,7 @@ def _is_id(words: list[str]) -> bool:
 
 
 def _ends_in_password(words: list[str]) -> bool:
-    """Return whether a name that holds a fact word still names the secret itself, as `last_password` does."""
+    """Return whether a name with one of FACT_WORDS is secret nevertheless, as `last_password` is."""
     last = words[-1].removesuffix("s")
     return last in ("password", "passwd", "passphrase", "secret", "pwd") and not {"has", "is", "forgot", "reset"} & set(
         words

@@ -6,7 +6,7 @@ from typing import NamedTuple
 REDACTED = "[redacted]"
 
 MAX_DECIDING_CHARACTERS = 1024
-"""The length of the start of a value that decides whether it is secret. The limit avoids quadratic time."""
+"""The length of the start of a value that is checked for a secret. The limit avoids quadratic time."""
 
 _OPENER = re.compile(
     r"[^\S\r\n]{0,8}+(?:\r?\n\s{0,16}+(?=[\"'\[{]))?+"
@@ -75,7 +75,7 @@ class SecretName(NamedTuple):
 
 
 def is_message(value: str) -> bool:
-    """Return whether a value is a validation message about the field."""
+    """Return whether a value is a validation message about its field, such as "must be a string"."""
     return len(value) < MAX_DECIDING_CHARACTERS and _MESSAGE.match(value) is not None
 
 
@@ -90,7 +90,7 @@ def may_be_count(name: str) -> bool:
 
 
 def value_after(text: str, separator: re.Match[str], name: SecretName) -> Span | None:
-    """Return the value that follows a separator, or None if it is no secret."""
+    """Return the span of the secret value after a separator, or None if the value is harmless or missing."""
     opener = _OPENER.match(text, separator.end())
     if opener is None:
         return None
@@ -147,7 +147,11 @@ def _end_of_nested(text: str, start: int, slashes: str) -> int:
 
 
 def _bare(text: str, separator: re.Match[str], start: int, name: SecretName) -> Span | None:
-    """Return a value without quotes. It ends with the line of a header, with a setting, with a pair, or with a word."""
+    """Return the span of a secret value without quotes, or None.
+
+    The value ends with the line (in a header), at a semicolon (in a list of settings), at `&` (in a query) or at white
+    space.
+    """
     pattern, start = _pattern_of_bare(text, separator[0], start, name)
     decided = pattern.match(text, start, start + MAX_DECIDING_CHARACTERS)
     if decided is None:
@@ -183,9 +187,9 @@ def _pattern_of_bare(text: str, mark: str, start: int, name: SecretName) -> tupl
 
 
 def _is_secret_in_prose(text: str, separator: re.Match[str], name: SecretName, value: str) -> bool:
-    """Return whether the value is a secret, as in `apiKey: x` and `token:abc123`.
+    """Return whether the value after a name in a sentence is a secret, as in `apiKey: x` and `token:abc123`.
 
-    It may also be an ordinary word in a sentence, or a position in a file.
+    Otherwise it is an ordinary word, a path, or a position in a file.
     """
     if separator[0] != ":" or name.is_quoted:
         return True
@@ -202,7 +206,10 @@ def _is_secret_in_prose(text: str, separator: re.Match[str], name: SecretName, v
 
 
 def _line_before(text: str, at: int) -> str:
-    """Return the part of the line before a position. It begins with "x" if the line starts too far before it."""
+    """Return the text between the start of the line and a position, at most 64 characters.
+
+    If the line starts further away, the result has an "x" in front, so that it never looks like the whole line.
+    """
     start = max(0, at - 64)
     before = text[start:at]
     cut = max(before.rfind("\n") + 1, before.rfind("\\n") + 2 if "\\n" in before else 0)

@@ -129,11 +129,11 @@ KEY_PARTS = (
     ("8q~", r"(?<![A-Za-z0-9])[\w.~-]{3}8Q~[\w.~-]{20,64}+", "Microsoft docs, Client secret identification"),
     (":aa", r"(?<!\d)\d{6,12}:AA[\w-]{20,64}+", "Telegram docs, Bot API: authorizing your bot"),
 )
-"""Formats with a known part in the middle: marker, pattern, source."""
+"""Key formats with a constant part in the middle, which is the marker: marker, pattern, source."""
 
 
 def _tree(words: Collection[str]) -> str:
-    """Return a pattern of the words that branches letter by letter, so that a mismatch fails at its first letter."""
+    """Return a pattern that matches any of the words. It branches letter by letter, so that a mismatch fails early."""
     by_letter: dict[str, set[str]] = {}
     for word in words:
         if word:
@@ -146,7 +146,10 @@ def _tree(words: Collection[str]) -> str:
 
 
 def _starts() -> str:
-    """Return a pattern of all prefixes. The word boundary is checked after the first letter, which few words have."""
+    """Return a pattern that matches each prefix of KEY_FORMATS at the start of a word.
+
+    The start of the word is checked after the first letter, because few words begin with such a letter.
+    """
     by_letter: dict[str, set[str]] = {}
     for form in KEY_FORMATS:
         by_letter.setdefault(form.prefix[0], set()).add(form.prefix[1:])
@@ -164,7 +167,7 @@ _FORMATS = tuple(
 _ANY_DISCORD = ("", re.compile(f"[MNO]{_DISCORD}"))
 
 MIN_KEY_CHARACTERS = 16
-"""The length of the shortest key. Shorter words need no further search."""
+"""The length of the shortest key. A text whose words are all shorter holds no key."""
 
 _has_run = re.compile(rf"[\w.~+/=-]{{{MIN_KEY_CHARACTERS}}}").search
 

@@ -1,4 +1,4 @@
-"""The word lists for names: words that announce a secret, and words that make a name a fact about a secret."""
+"""The word lists that decide about names: words of secrets, and words of facts about a secret, such as its length."""
 
 EXACT_NAMES = frozenset(
     """
