@@ -56,7 +56,10 @@ def is_set(error: object) -> bool:
 
 
 def is_failed_block(block: object, *, in_data: bool = False) -> bool:
-    """Return whether a block reports its own failure. In data, only items and runs count."""
+    """Return whether a block reports its own failure.
+
+    `in_data` is whether the value is inside the `data` of a block. There, only items (with `json`) and runs count.
+    """
     if not isinstance(block, dict):
         return False
     if in_data and "json" not in block and not _RUN_MARKS.intersection(block):

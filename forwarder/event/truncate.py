@@ -15,10 +15,10 @@ TIME_BYTES = 14
 """The size of an entry's time. Source: "Calculating Amazon EventBridge PutEvents event entry size"."""
 
 LONG_STRING_BYTES = 4096
-"""Bytes as JSON to which strings are cut before the stack is removed."""
+"""The size, as JSON, to which each string except the stack is cut, before the stack itself is removed."""
 
 SHORT_STRING_BYTES = 1024
-"""Bytes as JSON to which the last step cuts every string."""
+"""The size, as JSON, to which the last step cuts every string."""
 
 MAX_BLOCK_LEVELS = 8
 
@@ -26,17 +26,23 @@ Detail = dict[str, Any]
 
 
 def entry_bytes(source: str, detail_type: str, detail: bytes) -> int:
-    """Return the size of an entry with a time and without resources: its time, and the UTF-8 bytes of its texts."""
+    """Return the size of an entry in bytes, as EventBridge counts it: 14 for its time, and its texts in UTF-8.
+
+    The entry has a time and no resources.
+    """
     return TIME_BYTES + len(source.encode()) + len(detail_type.encode()) + len(detail)
 
 
 def max_detail_bytes(source: str, detail_type: str, max_entry_bytes: int) -> int:
-    """Return the bytes that an entry has left for its detail."""
+    """Return the largest size of the detail of an entry, in bytes."""
     return max_entry_bytes - entry_bytes(source, detail_type, b"")
 
 
 def fit(detail: Detail, max_bytes: int) -> bytes:
-    """Return `detail` as JSON of at most `max_bytes`. `trimmed` then has the removed parts and the original size."""
+    """Return `detail` as JSON of at most `max_bytes`.
+
+    If it is larger, parts are removed, and its field `trimmed` has their names and the original size.
+    """
     encoded = msgspec.json.encode(detail)
     if len(encoded) <= max_bytes:
         return encoded
@@ -54,12 +60,12 @@ def fit(detail: Detail, max_bytes: int) -> bytes:
 
 
 def fit_encoded(encoded: bytes, max_bytes: int) -> bytes:
-    """Return a detail that is JSON already as `fit` does."""
+    """Return a detail that is already encoded, as JSON of at most `max_bytes`. Remove parts like `fit`."""
     return encoded if len(encoded) <= max_bytes else fit(msgspec.json.decode(encoded), max_bytes)
 
 
 def mark_replay(encoded: bytes) -> bytes:
-    """Return the detail with `forwarder.replay`, which marks a second event of an execution as intended."""
+    """Return the detail with `forwarder.replay` set to true. It marks an event that is sent again on request."""
     detail = msgspec.json.decode(encoded)
     detail["forwarder"]["replay"] = True
     return msgspec.json.encode(detail)
@@ -85,7 +91,7 @@ def _without_data(detail: Detail, is_selected: Callable[[object], bool]) -> Deta
 
 
 def _blocks_without_data(value: Any, is_selected: Callable[[object], bool], levels: int) -> Any:
-    """Remove the `data` of selected blocks. Blocks may be in an object, and the runs of a block in a list."""
+    """Return results without the `data` of selected blocks. Blocks are searched at most `levels` levels deep."""
     if not levels:
         return value
     if isinstance(value, list):
