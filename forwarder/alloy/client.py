@@ -34,10 +34,10 @@ RERUN_ACCEPTED_STATUSES = (httpx.codes.CREATED, httpx.codes.ACCEPTED)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a listing. `api_now` is the Date of the response in whole seconds, or None if it has none.
+    """A page of a listing. `api_now` is the Date of the response in whole seconds, or None without that header.
 
     `as_requested` is False for a page that was assembled from records requested one by one. `ends_listing` is True if
-    the listing is known to end with this page.
+    the listing is known to end with this page. `is_last` is also True for an empty page.
     """
 
     records: Records
@@ -71,7 +71,11 @@ class LogsClient:
         await self._http_client.__aexit__(exc_type, error, traceback)
 
     async def fetch_page(self, feed: Feed, number: int, limit: int) -> Page:
-        """Return page `number`, newest executions first. Pages are counted from 0, even if the API begins at 1."""
+        """Return page `number`, newest executions first. Pages are counted from 0, even if the API begins at 1.
+
+        Raise WorkflowNotFound if the workflow is unknown, PageUndecodable or PageUnreadable if the body is not a valid
+        page, or another SourceError.
+        """
         if number == 0:
             # This is found out in each scan: if it were kept, one stray refusal would hide the first page forever.
             self._first_page_number.pop(feed, None)
@@ -101,9 +105,9 @@ class LogsClient:
         return Page(records, response.date, response.body)
 
     async def _page_after_last(self, feed: Feed, query: Mapping[str, Any]) -> Page:
-        """Return an empty page if the first page is still there. Raise WorkflowNotFound if the workflow is not.
+        """Return an empty page that ends the listing, if the first page exists. Raise WorkflowNotFound otherwise.
 
-        Many frameworks answer 404 for a page behind the last one, as they do for a workflow that was removed.
+        Many frameworks respond with 404 to a page after the last one, and also to a workflow that was removed.
         """
         first = await self._get_logs(feed, {**query, "page": self._first_page_number.get(feed, 0)})
         require_ok(first)
@@ -137,7 +141,10 @@ class LogsClient:
         return str(content.get("executionUuid") or content.get("message") or "accepted")
 
     async def _get_logs(self, feed: Feed, query: Mapping[str, Any]) -> ApiResponse:
-        """Request logs under the path segment that worked last. On 404, try the other one, once for each feed."""
+        """Request logs under the path segment that worked last. On 404, try the other one, once in each scan.
+
+        Raise WorkflowNotFound, or PageUnreadable if the 404 does not come from the API.
+        """
         response = await self._http_client.request(
             "GET", f"{self._path_segment}/{_quote_segment(feed.workflow_id)}/logs", {**query, **_user_query(feed)}
         )
@@ -166,9 +173,9 @@ class LogsClient:
 
 
 def _quote_segment(text: str) -> str:
-    """Quote an id as one segment of a path. Raise WorkflowNotFound for `.` and `..`.
+    """Return an id percent-encoded as one segment of a path. Raise WorkflowNotFound for `.` and `..`.
 
-    Quoting does not protect these: a client, a proxy or a server removes them even if quoted, which changes the path.
+    Encoding does not protect these: a client, a proxy or a server removes them even if encoded, which changes the path.
     """
     if text in {".", ".."}:
         raise WorkflowNotFound(f"{text!r} is not an id that can be requested", hint="check the ids of the workflows")

@@ -39,7 +39,10 @@ _ENDED = ("disconnected", "closed", "too little data")
 
 
 def _http_fault(text: str) -> str:
-    """Return the fault that the HTTP library names, without the bytes it quotes. Empty for a connection that ended."""
+    """Return the fault in a message of the HTTP library, without the bytes that the message quotes.
+
+    Return an empty text if the connection ended.
+    """
     if any(word in text for word in _ENDED):
         return ""
     return text.partition(": b")[0].partition("(")[0].strip()[:80]
@@ -77,10 +80,11 @@ class Connections:
         await self._client.__aexit__(exc_type, error, trace)
 
     async def fetch(self, method: str, path: str, read: Callable[[httpx.Response], Awaitable[T]]) -> T:
-        """Send a request, and return the result of `read` for the response. Raise httpx.HTTPError, SourceUnavailable.
+        """Send a request, and return the result of `read` for the response.
 
-        `path` is relative to the server's path, and quoted. The exchange runs in a separate task, so that a
-        cancellation reaches it only at points where httpx does not lose a slot of its pool.
+        `path` is relative to the server's path, and percent-encoded. Raise httpx.HTTPError if there is no response,
+        SourceUnavailable for a stale response to a POST, or the error of `read`. The exchange runs in a separate task,
+        so that a cancellation reaches it only at points where httpx does not lose a slot of its pool.
         """
         exchange = Exchange()
         task = asyncio.create_task(self._fetch(method, path, read, exchange))
@@ -106,10 +110,11 @@ class Connections:
             await response.aclose()
 
     async def _send(self, method: str, path: str, exchange: "Exchange") -> httpx.Response:
-        """Send a request once.
+        """Send a request, and return the response without its body.
 
-        Bytes that were on the connection before the request belong to no request. The connection is then closed. A
-        GET is sent again on another connection; a POST is not, because the server may have processed it.
+        A response that was on the connection before the request is stale, and its connection is closed. A GET is then
+        sent again on another connection. A POST is not, because the server may have processed it: raise
+        SourceUnavailable.
         """
         extensions = {"timeout": self._timeout, "trace": exchange.trace}
         while True:
@@ -161,20 +166,21 @@ class Connections:
 
 
 MIN_READ_ITERATIONS = 2
-"""Turns of the event loop that a read takes: one to be notified of bytes, another to resume the reader."""
+"""The iterations of the event loop that a read takes: one to be notified of bytes, another to resume the reader."""
 
 CONNECT_STEPS = ("connect_tcp", "start_tls")
 
 INTERRUPTIBLE_STEPS = (*CONNECT_STEPS, "send_request_headers")
-"""Steps of an exchange that may be cancelled. After the last one, it may be cancelled until the response is closed."""
+"""Steps of httpx at whose start an exchange can be cancelled. After the last one, it can be cancelled at any time until
+the response is closed."""
 
 
 class Exchange:
     """A request and its response, traced to detect a response that the request did not cause.
 
-    httpx may find such a response, or a part of one, in its buffers behind the previous response. A complete one is
-    read in fewer turns of the event loop than a read from the network takes. After a part, the right response is not
-    valid HTTP.
+    httpx may find such a response, or a part of one, in its buffers after the previous response. A complete one is
+    read in fewer iterations of the event loop than a read from the network takes. A part makes the response to the
+    request invalid HTTP.
     """
 
     def __init__(self) -> None:
@@ -242,13 +248,16 @@ async def wait_until_done(task: asyncio.Task[Any]) -> None:
 
 
 def is_delimited(response: httpx.Response) -> bool:
-    """Return whether a response has an end of its own, and does not end with its connection (RFC 9112, 6.3)."""
+    """Return whether the head of a response defines the end of its body (RFC 9112, 6.3).
+
+    Without that, the body ends with the connection.
+    """
     headers = response.headers
     return "content-length" in headers or "transfer-encoding" in headers or response.status_code in (204, 304)
 
 
 def proxy_for(server: httpx.URL) -> str:
-    """Return the proxy that the environment names for a server, or an empty text."""
+    """Return the URL of the proxy that the environment names for a server, or an empty text."""
     proxies = getproxies()
     proxy = proxies.get(server.scheme) or proxies.get("all") or ""
     return "" if not proxy or proxy_bypass(server.host) else proxy

@@ -34,7 +34,7 @@ MAX_SNIFFED_BYTES = 1024
 
 
 def describe_content(body: bytes, content_type: str) -> str:
-    """Name the kind of a body by its first bytes: "an HTML page", "UTF-16 text", "JSON"."""
+    """Return the kind of a body, by its first bytes, with an article: "an HTML page", "UTF-16 text", "JSON"."""
     if not body:
         return "an empty body"
     for start, name in (OTHER_ENCODINGS | SIGNATURES).items():
@@ -53,7 +53,7 @@ def describe_content(body: bytes, content_type: str) -> str:
 
 
 def is_json_document(body: bytes) -> bool:
-    """Return whether a body is a JSON object or list, which is the form of an API's response."""
+    """Return whether a body is a JSON object or list. A proxy or a web server rarely sends one."""
     return body.lstrip()[:1] in (b"{", b"[") and is_json(body)
 
 

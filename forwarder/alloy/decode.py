@@ -63,7 +63,10 @@ MAX_NULL_BYTES = 64
 
 
 def decode_page(body: bytes) -> Records:
-    """Decode a page. Raise PageUndecodable if a part of it is broken, and PageUnreadable if it is not a page."""
+    """Return the executions of a page, and its rejected records.
+
+    Raise PageUndecodable if the JSON is broken inside, and PageUnreadable if the body is not a page at all.
+    """
     try:
         executions = _pages.decode(body).data
     except JSON_ERRORS:
@@ -127,7 +130,10 @@ def _repair(raw: bytes | msgspec.Raw) -> bytes:
 
 
 def _decode_leniently(raw: msgspec.Raw) -> Execution:
-    """Return a record, whatever the types of its fields. Raise ValueError if it has no id."""
+    """Return a record as an execution. A field of an unexpected type is converted or left out.
+
+    Raise ValueError if the record is not an object or has no id.
+    """
     try:
         execution = _records.decode(raw)
         if not _lacks_time(execution):
@@ -152,7 +158,10 @@ def _decode_leniently(raw: msgspec.Raw) -> Execution:
 
 
 def _fields_of(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """Return the fields undecoded, since the long ones are decoded where they are used. Raise ValueError."""
+    """Return the fields of a record by name, undecoded. Long fields are decoded where they are used.
+
+    Raise ValueError if the record is not an object, or cannot be repaired.
+    """
     try:
         return _fields.decode(raw)
     except msgspec.ValidationError:
@@ -186,7 +195,7 @@ def _id(fields: dict[str, Any]) -> str:
 
 
 def _stop(fields: dict[str, Any]) -> tuple[datetime | None, bool]:
-    """Return the first readable stop. The second value is True if there is a stop, but no readable one."""
+    """Return the first readable stop time or None, and whether there are only unreadable stop times."""
     present = [value for key in STOP_NAMES if not is_no_time(value := fields.get(key))]
     time = next((time for value in present if (time := read_time(value)) is not None), None)
     return time, time is None and bool(present)

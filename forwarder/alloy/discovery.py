@@ -9,14 +9,17 @@ from forwarder.model import Feed
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryResult:
-    """The feeds found. If `problem` is set, some users could not be asked, and have the feeds of the last discovery."""
+    """The feeds found. If `problem` is set, the workflows of some users could not be listed.
+
+    Such users have the feeds of the discovery before.
+    """
 
     feeds: list[Feed]
     problem: SourceError | None = None
 
 
 class Discovery:
-    """The discovery. It keeps the workflows of each user, so that an error of one user hides no feed."""
+    """The discovery of a client. It remembers the workflows of each user, so that a failed request hides no feed."""
 
     def __init__(self, client: LogsClient) -> None:
         self._client = client

@@ -22,17 +22,17 @@ from forwarder.rate_limit import RateLimiter
 from forwarder.settings.models import SourceSettings
 
 MAX_TIMEOUTS = 10
-"""The time limit of a whole request, in timeouts. It ends a response whose bytes trickle."""
+"""The time limit of a whole request, as a multiple of `source.timeout`. It ends a response that arrives slowly."""
 
 CHUNKS_PER_ITERATION = 64
-"""Chunks that are read before other tasks run. httpx returns all chunks of one read without a pause."""
+"""The number of chunks after which other tasks run. httpx returns all chunks of one read without a pause."""
 
 MAX_UNCHECKED_CHUNKS = 100_000
 MIN_CHUNK_BYTES = 32
 """The mean size that chunks must have after MAX_UNCHECKED_CHUNKS. Each chunk costs time, however small it is."""
 
 MAX_PAUSE_SECONDS = 3600.0
-"""A longer Retry-After counts as this: an API that names a day is asked again each hour."""
+"""The longest pause. If an API requests a longer one, such as a day, the next request is sent after this time."""
 
 
 class RequestThrottle:
@@ -46,7 +46,7 @@ class RequestThrottle:
         self._backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
 
     async def acquire(self) -> None:
-        """Wait for the next request. A task that wakes late keeps its request; a pause moves the waiting ones."""
+        """Wait until the rate limit allows a request, and use it. If a pause begins meanwhile, wait for its end too."""
         while True:
             heartbeat.beat()
             now = self._clock.monotonic()
@@ -58,7 +58,10 @@ class RequestThrottle:
                 return
 
     def pause(self, seconds: float) -> float:
-        """Pause every request for `seconds`, or for a step of backoff if that is 0. Return the seconds."""
+        """Pause all requests for `seconds`, or for the next step of the backoff if `seconds` is 0.
+
+        Return the length of the pause in seconds, at most MAX_PAUSE_SECONDS.
+        """
         seconds = min(seconds, MAX_PAUSE_SECONDS) if seconds > 0 else self._backoff.next()
         now = self._clock.monotonic()
         until = max(self._paused_until, now + seconds)
@@ -69,12 +72,12 @@ class RequestThrottle:
         return seconds
 
     def record_success(self) -> None:
-        """Begin the backoff with its first step again."""
+        """Reset the backoff: the next pause without a given length is short again."""
         self._backoff.reset()
 
 
 class HttpClient:
-    """A client that limits concurrency and rate as set. Each request in progress has its own connection."""
+    """A client that limits concurrency and request rate by the settings. Each request in flight has a connection."""
 
     def __init__(self, settings: SourceSettings, key: SecretStr, clock: Clock, metrics: Metrics) -> None:
         self._settings = settings
@@ -104,7 +107,11 @@ class HttpClient:
         await self._connections.__aexit__(exc_type, error, traceback)
 
     async def request(self, method: str, path: str, query: Mapping[str, Any]) -> ApiResponse:
-        """Send a request and return the response. Raise SourceError. `path` is relative to the version, and quoted."""
+        """Send a request, and return the response. `path` begins after the version, and is percent-encoded.
+
+        Raise SourceUnavailable if there is no response, and the error of `_check_status` for a status that concerns all
+        requests.
+        """
         await self._acquire_slot()
         status = None
         try:
@@ -124,7 +131,7 @@ class HttpClient:
         return response
 
     async def _acquire_slot(self) -> None:
-        """Wait for a slot. The requests that hold the slots may wait for hours, if the API asked for it."""
+        """Wait for one of the `source.concurrency` slots. Send heartbeats, because a pause can last an hour."""
         while self._slots.locked():
             heartbeat.beat(heartbeat.INTERVAL_SECONDS)
             with suppress(TimeoutError):

@@ -8,7 +8,7 @@ a part is replaced, so that it does not hide the execution around it. Data that 
 import re
 
 MAX_DEPTH = 200
-"""Levels that are kept. EventBridge accepts 1,000, and no recursion here may come near the limit of Python."""
+"""The number of levels that are kept. EventBridge accepts 1,000. Python's recursion limit must not be reached."""
 
 TOO_DEEP = '"[nested too deep]"'
 MAX_NUMBER_CHARACTERS = 300

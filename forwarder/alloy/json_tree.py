@@ -12,7 +12,7 @@ from forwarder.alloy.number_lists import MIN_BODY_BYTES, shorten_number_lists
 from forwarder.untrusted_json import JSON_ERRORS
 
 MAX_TREE_BYTES = 4 << 20
-"""The size up to which JSON is decoded whole: four times the largest event. The tree takes some ten times as much."""
+"""The size up to which JSON is decoded whole: four times the largest event. The tree takes about ten times the size."""
 
 MAX_VALUE_BYTES = 1 << 16
 """In JSON above MAX_TREE_BYTES, a longer value is decoded in parts, or replaced by a text that names its length."""
@@ -30,7 +30,10 @@ _lists = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def decode_tree(raw: bytes | msgspec.Raw) -> Any:
-    """Return the tree, None for an empty field, or NOT_DECODABLE. Long lists and large values are replaced."""
+    """Return the decoded field, None for an empty field, or NOT_DECODABLE if it cannot be repaired.
+
+    Long lists of numbers, large values and deep levels are replaced by texts.
+    """
     body = shorten_number_lists(bytes(raw))
     if not body:
         return None
@@ -92,5 +95,5 @@ class _PartialDecoder:
         return f"[{size} bytes left out]"
 
     def _is_payload(self, name: str, body: bytes) -> bool:
-        """Return whether a value is a payload, which may hold millions of small values of a hundred bytes each."""
+        """Return whether a value is a payload. It is not opened, because it may hold millions of small values."""
         return name == "json" or (name == "data" and body.count(b",") > MAX_DATA_COMMAS)

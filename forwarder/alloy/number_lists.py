@@ -1,13 +1,13 @@
 """The replacement of long lists of numbers before decoding.
 
 A Buffer or a typed array as JSON takes a few bytes for each number on the wire, and many times that in memory. It does
-not fit into an event. Its bytes are replaced by its length, in time proportional to the body.
+not fit into an event. A text with the length replaces it, in time proportional to the body.
 """
 
 import re
 
 MIN_BODY_BYTES = 1 << 20
-"""Smaller bodies are decoded as they are."""
+"""The least size of a body in which lists are replaced."""
 
 MIN_NUMBERS = 1000
 
@@ -22,7 +22,10 @@ _TOKEN = re.compile(rb"(?P<numbers>" + _LIST + rb"|" + _OBJECT + rb")|" + _STRIN
 
 
 def shorten_number_lists(body: bytes) -> bytes:
-    """Return the body with every long list of numbers replaced by a text that names its length."""
+    """Return the body with every list of at least MIN_NUMBERS numbers replaced by a text such as "[4096 numbers]".
+
+    Return the same object if nothing is replaced.
+    """
     if len(body) < MIN_BODY_BYTES:
         return body
     pieces: list[bytes | memoryview] = []

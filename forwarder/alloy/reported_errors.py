@@ -1,7 +1,7 @@
 """The errors that a response with a status of success reports in its body.
 
-A page without executions that reports an error is not the end of the listing. If it counted as the end, it would hide
-every page behind it.
+A page without executions that reports an error is not the end of the listing. If it counted as the end, the pages after
+it would not be read.
 """
 
 from typing import Any
@@ -50,7 +50,7 @@ def _is_error_status(value: object) -> bool:
 
 
 def _message(value: object, levels: int) -> str:
-    """Return the first text under a name that messages have."""
+    """Return the first text under one of the names in _MESSAGES, at most `levels` levels deep, or an empty text."""
     if isinstance(value, str):
         return value.strip()
     if not levels:

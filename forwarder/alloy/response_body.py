@@ -34,12 +34,12 @@ COMPRESSIONS = {
     "xz": "xz",
     "lzma": "LZMA",
 }
-"""Names of the codings that compress. Other values of Content-Encoding, such as a charset, change no byte."""
+"""The codings that compress, by their names in Content-Encoding. Others, such as a charset, change no byte."""
 
 MAX_CODINGS = 3
 
 MAX_MEMBERS = 10_000
-"""Members of one gzip body. Each costs time, and may be empty."""
+"""The number of members of one gzip body. Each takes time, even if it is empty."""
 
 MAX_COMPRESSION_OVERHEAD_BYTES = 64 * 1024
 """The bytes by which a compressed body may exceed the limit of the decompressed body."""
@@ -84,7 +84,10 @@ class BoundedBody:
 
 
 class Decompressor:
-    """The decompression of one coding. A body without the declared coding is not changed, unless it is gzip."""
+    """A decompressor of one coding. It returns a body that does not have this coding unchanged.
+
+    A gzip body is decompressed, whatever coding is declared.
+    """
 
     def __init__(self, coding: str, limit: int) -> None:
         self._coding = coding
@@ -110,7 +113,7 @@ class Decompressor:
         return self._decompress(data) if self._is_compressed else data
 
     def finish(self) -> bytes:
-        """Return the bytes that are left. Raise SourceUnavailable if the compressed stream was cut."""
+        """Return the bytes not returned yet. Raise SourceUnavailable if the compressed stream was cut."""
         is_cut = self._is_compressed and not self._is_ended and not self._inflater.eof
         if is_cut or (not self._is_decided and self._start == GZIP_START[:1]):
             raise SourceUnavailable("the logs API broke off its answer")
@@ -129,7 +132,10 @@ class Decompressor:
             raise PageUnreadable(f"the logs API answered in a compression that was not asked for ({self._coding})")
 
     def _decompress(self, data: bytes) -> bytes:
-        """Decompress every member of gzip (RFC 1952, 2.2). Bytes after the last one, such as padding, are skipped."""
+        """Return the decompressed data, of every member of gzip (RFC 1952, 2.2). Stop after the limit.
+
+        Bytes after the last member, such as padding, are ignored. Raise SourceUnavailable if the data is broken.
+        """
         decompressed = bytearray()
         while data and not self._is_ended and not self.exceeds_limit:
             if self._inflater.eof:
@@ -170,5 +176,5 @@ def has_zlib_header(data: bytes) -> bool:
 
 
 def looks_like_json(data: bytes) -> bool:
-    """Return whether data is JSON rather than raw deflate, which may start with a brace as well."""
+    """Return whether the first two bytes of data are JSON. Raw deflate may also start with a brace."""
     return data[:1] in b'{["' and (data[1:2] in b'"{[ \t\r\n]}' or data[1:2].isalnum()) and data[1] < 0x80  # noqa: PLR2004  # ASCII

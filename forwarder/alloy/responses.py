@@ -1,4 +1,4 @@
-"""The meaning of a response's status, and its sender: the logs API, or an intermediary such as a proxy."""
+"""The meaning of a response's status and body, which the logs API or an intermediary such as a proxy has sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,10 @@ CHECK_ADDRESS_HINT = "check [source] base_url, version and path_segment"
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A response whose status does not concern all requests."""
+    """A response of the logs API, or of an intermediary, with its body decompressed.
+
+    `HttpClient.request` returns it only if its status concerns this one request, such as 404.
+    """
 
     status: int
     headers: httpx.Headers
@@ -45,7 +48,7 @@ class ApiResponse:
 
     @property
     def content(self) -> str:
-        """Return the kind of the body, such as "an HTML page"."""
+        """Return the kind of the body for a message, such as "an HTML page"."""
         return describe_content(self.body, self.headers.get("content-type", ""))
 
     @property
@@ -56,7 +59,7 @@ class ApiResponse:
 
 
 def require_ok(response: ApiResponse) -> None:
-    """Raise PageUnreadable unless the response is a success with JSON, which may be broken."""
+    """Raise PageUnreadable unless the status is a success and the body begins like JSON. The JSON may be broken."""
     if response.status not in OK_STATUSES:
         raise _unexpected_status(response)
     if response.body.startswith(b'{"'):
@@ -74,7 +77,7 @@ def require_ok(response: ApiResponse) -> None:
 
 
 def error_for_status(response: ApiResponse) -> SourceError | None:
-    """Return the error for a status that concerns all requests, or None."""
+    """Return the error for a status that concerns all requests, such as 401 or 503, or None for any other status."""
     status = response.status
     if httpx.codes.is_server_error(status) or status in (408, 425):
         page = f" with {response.content}" if response.content == "an HTML page" else ""
@@ -97,7 +100,7 @@ def error_for_status(response: ApiResponse) -> SourceError | None:
 
 
 def not_found_error(response: ApiResponse) -> PageUnreadable | None:
-    """Return the error for a 404 that is not the API's own, or None."""
+    """Return the error for a 404 of an intermediary, whose body is HTML or XML, or None for a 404 of the API."""
     if response.content not in {"an HTML page", "an XML document"}:
         return None
     hint = f"{CHECK_ADDRESS_HINT}; a proxy or firewall may answer in place of the logs API"
@@ -119,7 +122,7 @@ def _unexpected_status(response: ApiResponse) -> PageUnreadable:
 
 
 def _redirect_host(location: str) -> str:
-    """Return the host of a Location. The rest of it may hold the key or a user's id."""
+    """Return the host of a Location, or a description if it has none. The rest may hold the key or a user's id."""
     try:
         host = urlsplit(location).hostname or ""
     except ValueError:
@@ -158,7 +161,10 @@ def _parse_seconds(digits: str, today: datetime) -> float:
 
 @lru_cache(maxsize=16)
 def _parse_http_date(value: str) -> datetime | None:
-    """Parse a Date or Retry-After. The cache helps, since many responses are of the same second."""
+    """Return the time of a Date or Retry-After header in UTC, or None if it is not a date.
+
+    The cache helps, because many responses have the same second.
+    """
     try:
         date = parsedate_to_datetime(value)
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)

@@ -10,10 +10,10 @@ from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MIN_UNIX_SECONDS = 100_000_000
-"""1973. A smaller number is a counter or a duration, not a time of an execution."""
+"""The least number of seconds that counts as a time, in 1973. A smaller number is a counter or a duration."""
 
 MAX_UNIX_SECONDS = 1e11
-"""A larger number is in milliseconds: as seconds it is the year 5138, as milliseconds it is 1973."""
+"""A number above this is not in seconds. It is the year 5138 in seconds, and 1973 in milliseconds."""
 
 MAX_TIME_CHARACTERS = 200
 
@@ -61,7 +61,7 @@ _SECONDS_KEYS = (("seconds", "nanos"), ("_seconds", "_nanoseconds"), ("seconds",
 
 
 def read_time(value: Any) -> datetime | None:
-    """Return the time in UTC, or None for no time and for an unreadable value."""
+    """Return the time in UTC, or None if the value is no time or unreadable. `is_no_time` tells these two apart."""
     try:
         time = _read(value)
     except (TypeError, ValueError, OverflowError, OSError):
@@ -70,7 +70,7 @@ def read_time(value: Any) -> datetime | None:
 
 
 def is_no_time(value: Any) -> bool:
-    """Return whether the value means that there is no such time."""
+    """Return whether the value stands for a missing time, as null, 0, "N/A" and "0000-00-00" do."""
     if value is None or value is False or value == 0:
         return True
     if isinstance(value, str):
@@ -151,7 +151,10 @@ def _text(text: str) -> datetime | None:
 
 
 def _calendar(components: dict[str, str]) -> datetime:
-    """Raise ValueError for a date that does not exist. A leap second and 24:00 are the next second and day."""
+    """Return the time of the groups of a pattern in UTC. A leap second is the next second, and 24:00 the next day.
+
+    Raise ValueError for a date that does not exist.
+    """
     month = (
         int(components["month"]) if components.get("month") else _MONTHS.index(components["month_name"][:3].lower()) + 1
     )
@@ -170,7 +173,7 @@ def _calendar(components: dict[str, str]) -> datetime:
 
 
 def _zone(name: str, offset: str) -> timezone:
-    """Raise ValueError for an unknown name, unless there is an offset as well."""
+    """Return the zone of an offset such as +01:00, else of a name such as CET. Raise ValueError for an unknown name."""
     if offset:
         digits = offset[1:].replace(":", "").ljust(6, "0")
         shift = timedelta(hours=int(digits[:2]), minutes=int(digits[2:4]), seconds=int(digits[4:6]))
