@@ -34,7 +34,7 @@ class ConsoleOutput:
         self._sentence(Text(str(self._steps), style="bold cyan"), Text(sentence, style="bold"))
 
     def flow(self, *stations: tuple[str, str]) -> None:
-        """Print the way of an event. Each station is a name and an address."""
+        """Print the path of an event from left to right. Each station is a name and an address, which may be empty."""
         parts = [Text.assemble((name, "bold cyan"), " " if at else "", (at, "dim")) for name, at in stations]
         self._sentence("", Text("  →  ").join(parts))
 

@@ -33,7 +33,10 @@ class Consumer:
         return self.arrived.total() - len(self.arrived)
 
     def consume_until(self, done: Callable[[], bool], what: str, *, within: float = 30.0) -> float:
-        """Print arriving events until `done()`, and return the seconds. Raise DemoError after `within` seconds."""
+        """Print arriving events until `done()` is true, and return the seconds that this took.
+
+        Raise DemoError, which names `what`, after `within` seconds or if the daemon ended.
+        """
         started_at = time.monotonic()
         while not done():
             self._check(started_at + within, what, within)
@@ -42,7 +45,10 @@ class Consumer:
         return time.monotonic() - started_at
 
     def wait_for_queued(self, events: int, what: str, *, within: float = 30.0) -> None:
-        """Wait until the queue holds this number of events, without taking them. Others are then still in flight."""
+        """Wait until the queue holds this number of events, without taking them.
+
+        Raise DemoError, which names `what`, after `within` seconds or if the daemon ended.
+        """
         deadline = time.monotonic() + within
         while self.aws.queued() < events:
             self._check(deadline, what, within)

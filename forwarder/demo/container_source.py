@@ -26,7 +26,7 @@ from forwarder.demo.workload import BUSY_WORKFLOW, Workload
 REGION = "us-east-1"
 BUS = QUEUE = "alloy-failures"
 KEYS = ("AKIADEMO000000000000", "demo")
-"""Any keys. The emulated AWS does not check them."""
+"""AWS keys with any value. The emulated AWS does not check them."""
 
 _MAX_START_SECONDS = 60.0
 _SETTINGS = Template("""\

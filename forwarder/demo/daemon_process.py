@@ -85,7 +85,7 @@ class ForwarderProcess:
         draft.replace(self.settings_file)
 
     def set_enabled(self, *, enabled: bool) -> None:
-        """Change only the `enabled` line of the settings file."""
+        """Change the `enabled` line of the settings file. Raise DemoError if the line does not have the other value."""
         lines = {True: "enabled = true\n", False: "enabled = false\n"}
         text = self.settings_file.read_text(encoding="utf-8")
         if lines[not enabled] not in text:
@@ -110,9 +110,9 @@ class ForwarderProcess:
             raise DemoError(f"the daemon ended unexpectedly with exit code {code}")
 
     def exit_code(self) -> int | None:
-        """Return the exit code of a daemon that has ended unexpectedly. Return None in all other cases.
+        """Return the exit code of a daemon that has ended unexpectedly, or None if it runs or was stopped.
 
-        The code is returned only once.
+        A second call returns None.
         """
         if self._daemon is None or self._daemon.poll() is None:
             return None

@@ -55,7 +55,7 @@ shutdown_grace = "5s"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A running environment. `web_url` is the address of the daemon's web UI, and `token` logs in there."""
+    """A running environment. `web_url` is the URL of the daemon's web UI, and `token` is its admin token."""
 
     output: ConsoleOutput
     workload: Workload
@@ -106,7 +106,7 @@ def _host(url: str) -> str:
 
 
 def _free_address() -> str:
-    """Return a free address of this machine. All daemons of the demo use it."""
+    """Return `127.0.0.1` with a free port. Each daemon of the demo listens there, also after a restart."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         host, port = listening.getsockname()
     return f"{host}:{port}"
@@ -141,7 +141,7 @@ def _settings(logs: FakeAlloyServer, aws: FakeAws, listen: str) -> str:
 
 
 def _add_failure(workload: Workload, query: Mapping[str, str]) -> dict[str, str]:
-    """Handle `POST /demo/fail`. Raise ValueError for a workflow that is not polled."""
+    """Add the failure that `POST /demo/fail` requests, and return its ids. Raise ValueError for an unknown workflow."""
     workflow = query.get("workflow", BUSY_WORKFLOW)
     if workflow not in WORKFLOWS:
         raise ValueError(f"the workflows are {', '.join(WORKFLOWS)}")

@@ -28,7 +28,7 @@ class ApiResponse:
 
 @dataclass
 class Listed:
-    """An execution in the logs of one workflow."""
+    """An execution in the logs of one workflow. `body` is its JSON, and `order` its position by time."""
 
     record: dict[str, Any]
     user_id: str | None
@@ -81,7 +81,7 @@ class FakeAlloyApi:
         user_id: str | None = None,
         raw: bytes | None = None,
     ) -> None:
-        """List one more execution, above those of the same time. `raw` replaces the record in responses."""
+        """Add an execution. It is listed before earlier ones with the same time. `raw` is its JSON in responses."""
         with self._lock:
             self._added += 1
             body = encode_json(record) if raw is None else raw
@@ -144,7 +144,7 @@ class FakeAlloyApi:
         return ApiResponse(200, b'{\n  "data": [\n    ' + joined + b"\n  ]\n}")
 
     def _on_listed(self, runs: list[Listed]) -> None:
-        """Record that these were listed, in a subclass that needs it."""
+        """Handle the executions of a page before it is returned. A subclass may override this."""
 
     def _runs(self, workflow_id: str) -> list[Listed]:
         if workflow_id not in self._workflows:

@@ -159,7 +159,7 @@ def _silenced_logger(name: str) -> Iterator[None]:
 
 @contextmanager
 def _without_aws_profile() -> Iterator[None]:
-    """Hide the caller's AWS profile during the block. With a profile that does not exist, moto and boto3 fail."""
+    """Unset the caller's AWS profile during the block. If it did not exist, moto and boto3 would fail."""
     chosen = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
     try:
         yield

@@ -35,7 +35,7 @@ class Report:
         return self.requests_in_flight * ENTRIES_PER_REQUEST
 
     def rows(self) -> list[tuple[str, int, str]]:
-        """Return the name, number and meaning of each line of the table."""
+        """Return the lines of the table, each with a name, a number and its meaning."""
         counters, in_flight = self.counters, f"{self.requests_in_flight} requests of {ENTRIES_PER_REQUEST}"
         return [
             ("listed", self.listed, "executions that the logs API shows"),
@@ -55,7 +55,7 @@ class Report:
         ]
 
     def mismatches(self) -> list[str]:
-        """Return a sentence for each mismatch between the numbers."""
+        """Return a sentence for each mismatch between the numbers, or an empty list if all agree."""
         arrived, failed, counters = set(self.arrived), set(self.failed), self.counters
         twice = {execution_id for execution_id, count in self.arrived.items() if count > 1}
         checks = [

@@ -38,7 +38,7 @@ def product_page_sample() -> bytes:
 
 
 def product_page_record() -> bytes:
-    """Return the only execution in that sample, byte for byte."""
+    """Return the only execution in the sample of the product page, byte for byte."""
     sample = product_page_sample()
     return sample[sample.index(b"[") + 1 : sample.rindex(b"]")].strip()
 
@@ -96,7 +96,7 @@ def error_object(block_id: str) -> dict[str, Any]:
 
 
 def customer_order(id: str) -> dict[str, Any]:  # noqa: A002 - the name in the API
-    """Return a webhook's output, with credentials and addresses in its headers, and personal data in its body."""
+    """Return the output of a webhook block: a request with credentials in its headers and personal data in its body."""
     return {
         "headers": {
             "host": "embedded.runalloy.com",

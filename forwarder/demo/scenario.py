@@ -90,7 +90,7 @@ def _settled_counters(environment: Environment) -> Counters:
 
 
 def _stay_up(environment: Environment) -> None:
-    """Keep everything running until Ctrl-C."""
+    """Print the addresses, and keep everything running until Ctrl-C."""
     output, settings = environment.output, environment.forwarder.settings_file
     output.step("Everything keeps running until Ctrl-C. Open the web UI, log in with the token, and try it:")
     _show_web_ui(environment)

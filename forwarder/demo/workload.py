@@ -64,7 +64,7 @@ class Workload:
     _messages: Iterator[str] = field(default_factory=lambda: cycle(_MESSAGES), init=False, repr=False)
 
     def create_history(self) -> str:
-        """Create a history for every workflow. Return the id of a long-running execution that will fail later."""
+        """Add past executions to every workflow. Return the id of a running execution, for `fail_running`."""
         now = self.api.now()
         self._sample()
         for workflow, runs in ((BUSY_WORKFLOW, _BUSY_RUN_COUNT), (USER_WORKFLOW, 3)):
