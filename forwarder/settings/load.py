@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.errors import SettingsError
-from forwarder.settings import pasted, suggestions, syntax, text
+from forwarder.settings import pasted, syntax, text
+from forwarder.settings.faults import describe_fault
 from forwarder.settings.models import (
     ENV_PREFIX,
     SECTIONS,
@@ -28,20 +28,6 @@ from forwarder.untrusted_json import JSON_ERRORS
 
 # Variables of ours that are not settings.
 OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY", "FORWARDER_MASTER_KEY_FILE"})
-
-_NO_BOOLEAN = "is neither true nor false"
-_NO_SECTION = "is not a section: write it once, as [section] in single brackets"
-
-_WRONG_TYPES = {
-    "string_pattern_mismatch": "has a form that is not possible there",
-    "string_type": 'is not a text: put it in quotation marks, "…"',
-    "tuple_type": 'is not a list: write ["…"], also for one item',
-    "bool_parsing": _NO_BOOLEAN,
-    "bool_type": _NO_BOOLEAN,
-    "model_type": _NO_SECTION,
-    "model_attributes_type": _NO_SECTION,
-}
-"""The end of a sentence for each of these types of pydantic's faults. It is clearer than pydantic's own message."""
 
 FORMAT_KEY, FORMAT = "format", 1
 """The name and the value of the format's number in a settings file."""
@@ -182,7 +168,10 @@ def _load(model: type[S], config_source: ConfigSource, table: dict[str, Any]) ->
     try:
         return model(**pasted.trim_all(_merged(table, _Environment(model, config_source.environ)())))
     except ValidationError as error:
-        faults = [_fault(details, config_source) for details in error.errors(include_input=False, include_url=False)]
+        faults = [
+            describe_fault(details, config_source.environ)
+            for details in error.errors(include_input=False, include_url=False)
+        ]
     except (UnreadableVariable, RecursionError):  # nested beyond any reader
         faults = [(name, f'{name} is not JSON, e.g. ["a", "b"]') for name in _unreadable(config_source)]
     hint = f"edit {config_source.file}, or change the variable"
@@ -215,44 +204,6 @@ def _is_json(value: str) -> bool:
     except JSON_ERRORS:
         return False
     return True
-
-
-def _fault(details: ErrorDetails, config_source: ConfigSource) -> tuple[str, str]:
-    """Return the dotted name of the setting at fault, and a sentence about the fault without the value."""
-    path = [str(part) for part in details["loc"] if not str(part).startswith(("function-", "literal["))]
-    key = ".".join(path[:2])
-    section = dict(SECTIONS).get(key)
-    if section and details["type"] == "value_error":  # of a whole section, and its first word is the field
-        name, _, rest = details["msg"].removeprefix("Value error, ").partition(" ")
-        if name in section.model_fields:
-            key, details = f"{key}.{name}", {**details, "msg": rest}
-    return key, _describe(
-        details, key, f"{key} (from {variable(key)})" if overriding_variable(config_source, key) else key, config_source
-    )
-
-
-def _describe(details: ErrorDetails, key: str, label: str, config_source: ConfigSource) -> str:
-    match details["type"]:
-        case "missing" | "extra_forbidden" if key in dict(SECTIONS):
-            return f"[{key}] is missing: set {key}.event_bus and {key}.region"
-        case "missing":
-            candidate = suggestions.find_misspelled(key, config_source.environ)
-            suggestion = f"; {candidate} is not its name" if candidate else ""
-            return f"{key} is missing: set it in the file or as {variable(key)}{suggestion}"
-        case "extra_forbidden":
-            return f"{key} is not a setting: {suggestions.suggest(key)}"
-        case _ if label != key and not pasted.trim(config_source.environ[variable(key)]):
-            return f"{label} is empty: unset it, or give it a value"
-        case _:
-            return f"{label}{_wrong(details)}"
-
-
-def _wrong(details: ErrorDetails) -> str:
-    """Return the end of the sentence about an invalid value, with the space or the colon before it."""
-    if details["type"] == "value_error":
-        return f" {details['msg'].removeprefix('Value error, ')}".rstrip()
-    known = _WRONG_TYPES.get(details["type"])
-    return f" {known}" if known else f": {details['msg'][:1].lower()}{details['msg'][1:]}"
 
 
 def _normalize_line_ends(text: str) -> str:

@@ -18,19 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Handler
 
 from forwarder.web.request_errors import Problem, RequestProblems
-
-HEADERS = {
-    "Server": "forwarder",
-    # No script or style but from files of ours: markup that got in by mistake could not run any.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    # Not `no-referrer`: with that, browsers send the origin of a form as `null`.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+from forwarder.web.response_headers import HEADERS, add_headers, error_response
 
 _silent = logging.getLogger("forwarder.web.aiohttp")
 _silent.propagate = False
@@ -225,20 +213,6 @@ class Connection(web.RequestHandler):
             lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in head.items())]
             self._stream.write("\r\n".join([*lines, "", ""]).encode())
         self.force_close()
-
-
-def error_response(status: int, headers: dict[str, str] | None = None) -> web.Response:
-    """Return a response whose text is the phrase of the status, with these headers and the common ones."""
-    response = web.Response(text=f"{HTTPStatus(status).phrase.lower()}\n", status=status, headers=headers)
-    add_headers(response)
-    return response
-
-
-def add_headers(response: web.StreamResponse) -> None:
-    """Add the headers that every response has."""
-    for name, value in HEADERS.items():
-        response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
 
 
 @web.middleware

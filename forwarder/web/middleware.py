@@ -12,11 +12,12 @@ from aiohttp.typedefs import Handler, Middleware
 
 from forwarder.log import audit
 from forwarder.vault import WEB_TOKEN
-from forwarder.web.connection import add_headers, peer_address, track_connection
+from forwarder.web.connection import peer_address, track_connection
 from forwarder.web.form_body import read_body, read_form
 from forwarder.web.hosts import ALLOWED_HOSTS
 from forwarder.web.rendering import RENDERER, SESSION, render_page
 from forwarder.web.request_errors import PROBLEMS
+from forwarder.web.response_headers import add_headers
 from forwarder.web.sessions import Session, Sessions
 from forwarder.web.tokens import TokenDigests
 

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.vault import WEBHOOK_TOKEN
-from forwarder.web.connection import HEADERS
+from forwarder.web.response_headers import HEADERS
 from forwarder.web.tokens import issue_token
 from tests.e2e.web_client import create_webhook, http_request, web_address
 from tests.harness.installation import Installation

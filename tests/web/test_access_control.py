@@ -7,8 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.vault import NAMES, WEBHOOK_TOKEN
-from forwarder.web.connection import HEADERS
 from forwarder.web.middleware import MACHINE_ROUTES, MAX_BODY_BYTES
+from forwarder.web.response_headers import HEADERS
 from forwarder.web.tokens import issue_token
 from tests.vault.vault_folder import SECRETS
 from tests.virtual_clock import NOON
