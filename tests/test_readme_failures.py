@@ -67,7 +67,7 @@ PROOFS = {
         "e2e/test_source_refusals.py::test_a_throttled_feed_slows_the_whole_client",
         "e2e/test_source_refusals.py::test_a_page_that_stays_broken_leaves_the_watermark_and_keeps_what_was_recorded",
         "e2e/test_source_refusals.py::test_a_source_that_is_slow_but_alive_is_waited_for",
-        "alloy/test_client_faults.py::test_a_throttled_client_holds_every_request_as_long_as_it_is_told",
+        "alloy/test_client_faults.py::test_throttled_client_delays_every_request_by_retry_after",
     ],
     "the logs API reports an error under status 200": [
         "reality/test_source_errors_in_200.py::test_error_under_200_leaves_the_watermark",

@@ -1,4 +1,4 @@
-"""The real client before a hostile Alloy, or whatever else listens."""
+"""The logs client, connected to a fake or hostile API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Pages as the API gives them, and what can be made of them."""
+"""Sample pages of the API, and strategies for well-formed and malformed records."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ well_formed = st.builds(
 
 EXCESSIVE_DEPTH = 5000
 
-# Values that are JSON in form, and that a reader may choke on.
+# These values are JSON by syntax, but decoders may fail on them.
 malformed_values = st.sampled_from(
     [
         rb'"\ud800"',
@@ -82,10 +82,10 @@ FIELDS = [
 
 
 def with_field(content: dict[str, Any], name: str, value: bytes) -> bytes:
-    """The record with one field more, or another value in it, exactly as given."""
-    others = {key: kept for key, kept in content.items() if key != name}
+    """Encode the record with a field that has the given bytes as its value."""
+    others = {key: field for key, field in content.items() if key != name}
     return encoded(others)[:-1] + b", " + encoded(name) + b": " + value + b"}"
 
 
 malformed = st.builds(with_field, well_formed, st.sampled_from(FIELDS), malformed_values)
-"""Records with an id, and something odd in a field."""
+"""Records with an id and an unusual value in one field."""

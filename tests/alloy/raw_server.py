@@ -1,4 +1,4 @@
-"""A server in the test's own loop: what it does is done when the test goes on, so that nothing has to be waited for."""
+"""A server in the event loop of the test, so that a test needs no waiting between the server's steps and its own."""
 
 import asyncio
 import ssl
@@ -11,21 +11,21 @@ PAGE = b'{"data": [{"executionId": "e-1"}]}'
 FORGED = b'{"data": [{"executionId": "forged"}]}'
 
 
-def answer(body: bytes = PAGE, *headers: str, status: str = "200 OK") -> bytes:
+def http_response(body: bytes = PAGE, *headers: str, status: str = "200 OK") -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 @dataclass(slots=True)
 class RawConnection:
-    """One connection, as the server sees it."""
+    """A connection, as the server sees it."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     request_heads: list[bytes] = field(default_factory=list)
 
     async def request(self) -> bytes:
-        """The head of the next one. Raises IncompleteReadError where there is none."""
+        """Read and return the head of the next request. Raise IncompleteReadError if the client closes first."""
         self.request_heads.append(await self.reader.readuntil(b"\r\n\r\n"))
         return self.request_heads[-1]
 
@@ -33,14 +33,14 @@ class RawConnection:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def answer_all(self, data: bytes = b"") -> None:
+    async def respond_to_all(self, data: bytes = b"") -> None:
         while True:
             await self.request()
-            await self.send(data or answer())
+            await self.send(data or http_response())
 
 
 class RawServer:
-    """`url` is where it listens; `connections` is every connection that was made to it."""
+    """A server that listens at `url` and records every connection in `connections`."""
 
     def __init__(self, handler: Callable[[RawConnection], Awaitable[None]]) -> None:
         self._handler = handler
@@ -71,12 +71,12 @@ class RawServer:
 async def raw_server(
     handler: Callable[[RawConnection], Awaitable[None]], tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[RawServer]:
-    """One that does `handler` on each connection, and hangs up after it."""
-    one = RawServer(handler)
-    server = await asyncio.start_server(one.handle, "127.0.0.1", 0, ssl=tls)
-    one.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    """Run a server that calls `handler` with each connection and closes the connection afterwards."""
+    server = RawServer(handler)
+    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=tls)
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
-        yield one
+        yield server
     finally:
-        server.close()
-        await one.close()
+        listener.close()
+        await server.close()

@@ -1,4 +1,4 @@
-"""What the client asks of the logs API, and what each answer and each fault means."""
+"""The requests of the logs client, and the meaning of each response."""
 
 import asyncio
 from datetime import timedelta
@@ -19,7 +19,7 @@ from tests.virtual_clock import NOON
 
 
 @pytest.mark.parametrize("compress", [False, True])
-async def test_a_page_is_asked_for_as_documented(compress: bool) -> None:
+async def test_page_request_is_as_documented(compress: bool) -> None:
     with FakeAlloy(now=lambda: NOON, compress=compress) as alloy:
         alloy.api.add("a/b c", execution("failed-status", id="1", started=NOON), user_id="u/1 &é")
         async with open_client(alloy) as client:
@@ -33,7 +33,7 @@ async def test_a_page_is_asked_for_as_documented(compress: bool) -> None:
     assert "x-api-version" not in request.headers
 
 
-async def test_the_version_may_stand_in_a_header_alone() -> None:
+async def test_version_in_header_only_is_sent() -> None:
     with FakeAlloy(now=lambda: NOON, version="") as alloy:
         alloy.api.add("w", execution("failed-status", id="1", started=NOON))
         async with open_client(alloy, version="", version_header="2025-09") as client:
@@ -42,7 +42,7 @@ async def test_the_version_may_stand_in_a_header_alone() -> None:
 
 
 @pytest.mark.parametrize("base", [0, 1])
-async def test_pages_are_counted_from_the_first_one_that_there_is(base: int) -> None:
+async def test_page_base_of_zero_or_one_is_detected(base: int) -> None:
     with FakeAlloy(now=lambda: NOON, page_base=base) as alloy:
         for number in range(5):
             alloy.api.add("w", execution("failed-status", id=f"{number}", started=NOON + timedelta(seconds=number)))
@@ -51,7 +51,8 @@ async def test_pages_are_counted_from_the_first_one_that_there_is(base: int) -> 
                 assert [await ids(client, page) for page in range(4)] == ["43", "21", "0", ""]
 
 
-async def test_one_stray_refusal_of_the_first_page_does_not_hide_it_for_good(alloy: FakeAlloy) -> None:
+async def test_first_page_refused_once_is_requested_again(alloy: FakeAlloy) -> None:
+    """A single 400 for the first page does not fix the page base at one."""
     alloy.next(HttpResponse(400, {}, b"{}"))
     async with open_client(alloy) as client:
         await ids(client)
@@ -60,7 +61,7 @@ async def test_one_stray_refusal_of_the_first_page_does_not_hide_it_for_good(all
 
 @pytest.mark.parametrize("known", ["workflow", "workflows"])
 @pytest.mark.parametrize("configured", ["workflow", "workflows"])
-async def test_the_other_noun_is_tried_once_and_remembered(known: str, configured: str) -> None:
+async def test_other_path_segment_is_tried_once_and_remembered(known: str, configured: str) -> None:
     with FakeAlloy(now=lambda: NOON, path_segments=frozenset({known})) as alloy:
         for workflow in "ab":
             alloy.api.add(workflow, execution("failed-status", id=workflow, started=NOON))
@@ -70,7 +71,7 @@ async def test_the_other_noun_is_tried_once_and_remembered(known: str, configure
         assert len(alloy.requests) == 6 + (known != configured)
 
 
-async def test_a_workflow_that_is_not_there_is_told_and_hides_no_other(alloy: FakeAlloy) -> None:
+async def test_missing_workflow_is_reported_and_others_are_read(alloy: FakeAlloy) -> None:
     async with open_client(alloy) as client:
         for _ in range(2):
             with pytest.raises(WorkflowNotFound) as raised:
@@ -80,14 +81,15 @@ async def test_a_workflow_that_is_not_there_is_told_and_hides_no_other(alloy: Fa
 
 
 @pytest.mark.parametrize("fault", [faults.undated, faults.skewed(timedelta(hours=-1))])
-async def test_the_clock_of_the_api_is_told_where_it_tells_it(alloy: FakeAlloy, fault: faults.Fault) -> None:
+async def test_api_clock_is_read_from_date_header(alloy: FakeAlloy, fault: faults.Fault) -> None:
+    """Without a Date header, the page has no API time."""
     alloy.next(fault)
     async with open_client(alloy) as client:
         page = await client.fetch_page(FEED, 0, 30)
     assert page.api_now == (None if fault is faults.undated else NOON - timedelta(hours=1))
 
 
-async def test_users_and_workflows_are_told_by_their_ids(alloy: FakeAlloy) -> None:
+async def test_users_and_workflows_are_listed_by_id(alloy: FakeAlloy) -> None:
     alloy.api.add("v", execution("success", id="x", started=NOON), user_id="u/1")
     async with open_client(alloy) as client:
         assert await client.list_users() == ["u/1"]
@@ -102,7 +104,7 @@ async def test_users_and_workflows_are_told_by_their_ids(alloy: FakeAlloy) -> No
                 await client.list_users()
 
 
-async def test_a_rerun_is_asked_for_by_both_ids(alloy: FakeAlloy) -> None:
+async def test_rerun_names_workflow_and_execution(alloy: FakeAlloy) -> None:
     alloy.api.add("a/b", execution("failed-status", id="e/1 é", started=NOON))
     async with open_client(alloy) as client:
         assert (await client.rerun(Feed("a/b", "u"), "e/1 é")).startswith("37e974f0-")
@@ -112,8 +114,7 @@ async def test_a_rerun_is_asked_for_by_both_ids(alloy: FakeAlloy) -> None:
             await client.rerun(FEED, "unknown")
 
 
-async def test_no_more_requests_are_open_than_the_settings_say(alloy: FakeAlloy) -> None:
-
+async def test_requests_in_flight_are_limited_by_concurrency_setting(alloy: FakeAlloy) -> None:
     alloy.always(lambda _: faults.delayed(0.02))
     async with open_client(alloy, concurrency=3) as client:
         await asyncio.gather(*(ids(client) for _ in range(15)))

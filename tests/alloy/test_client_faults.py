@@ -1,4 +1,4 @@
-"""Each fault of the network and each refusal of the API is told as what it is."""
+"""The exception that the client raises for each network fault and each refusal of the API."""
 
 import contextlib
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ BROKEN: list[tuple[Fault, type[SourceError]]] = [
     (faults.cut_gzip, SourceUnavailable),
     (faults.cut(20), SourceUnavailable),
     (faults.cut(20, reset=True), SourceUnavailable),
-    (lambda answer: Chunked(answer, ends=False), SourceUnavailable),
+    (lambda response: Chunked(response, ends=False), SourceUnavailable),
     (ResetAfter(), SourceUnavailable),
     (ResetBefore(), SourceUnavailable),
     (HttpResponse(200, {"Content-Encoding": "br"}, b"x"), PageUnreadable),
@@ -49,9 +49,10 @@ BROKEN: list[tuple[Fault, type[SourceError]]] = [
 
 
 @pytest.mark.parametrize(("fault", "exception_type"), BROKEN)
-async def test_each_fault_is_told_as_what_it_is_and_the_next_request_is_well(
+async def test_fault_raises_its_exception_and_next_request_succeeds(
     alloy: FakeAlloy, fault: Fault, exception_type: type[SourceError]
 ) -> None:
+    """The message contains neither the key nor the address."""
     alloy.next(fault)
     async with open_client(alloy) as client:
         with pytest.raises(SourceError) as raised:
@@ -62,7 +63,7 @@ async def test_each_fault_is_told_as_what_it_is_and_the_next_request_is_well(
 
 
 @pytest.mark.parametrize("fault", [faults.wrong_length(5), faults.delayed(5), faults.slow(100), Hang(60)])
-async def test_an_answer_that_does_not_come_to_its_end_is_given_up(alloy: FakeAlloy, fault: Fault) -> None:
+async def test_incomplete_response_times_out(alloy: FakeAlloy, fault: Fault) -> None:
     alloy.next(fault)
     async with open_client(alloy, timeout="200ms") as client:
         with pytest.raises(SourceUnavailable, match="in time"):
@@ -72,10 +73,8 @@ async def test_an_answer_that_does_not_come_to_its_end_is_given_up(alloy: FakeAl
 
 
 @pytest.mark.parametrize("missing", [1, 10, 200])
-async def test_an_answer_whose_length_is_told_too_short_is_no_page_and_its_rest_is_no_next_one(
-    alloy: FakeAlloy, missing: int
-) -> None:
-    """The rest of it stands before the next answer on that connection."""
+async def test_content_length_too_short_fails_one_request(alloy: FakeAlloy, missing: int) -> None:
+    """The bytes beyond the declared length arrive before the next response on that connection."""
     alloy.next(faults.wrong_length(-missing))
     async with open_client(alloy) as client:
         with pytest.raises(SourceError):
@@ -85,7 +84,7 @@ async def test_an_answer_whose_length_is_told_too_short_is_no_page_and_its_rest_
         assert await ids(client) == "43"
 
 
-async def test_a_server_that_is_not_there_is_unavailable() -> None:
+async def test_missing_server_is_unavailable() -> None:
     with FakeAlloy() as alloy:
         pass
     async with open_client(alloy) as client:
@@ -98,10 +97,10 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     [("7", 7), ("0", None), ("soon", None), (None, None), ("-3", None), ("99999999", 3600),
      (faults.http_date(NOON + timedelta(minutes=1)), 60), (faults.http_date(NOON - timedelta(minutes=1)), None)],
 )  # fmt: skip
-async def test_a_throttled_client_holds_every_request_as_long_as_it_is_told(
+async def test_throttled_client_delays_every_request_by_retry_after(
     alloy: FakeAlloy, header: str | None, seconds: float | None
 ) -> None:
-    clock = QuickClock(NOON + timedelta(days=3))  # our own clock has no say in it
+    clock = QuickClock(NOON + timedelta(days=3))  # the local clock must not matter
     alloy.next(faults.too_many_requests(header) if header is None or "," not in header else dated(header))
     async with open_client(alloy, clock) as client:
         with pytest.raises(SourceUnavailable) as raised:
@@ -118,7 +117,7 @@ def dated(header: str) -> HttpResponse:
     return HttpResponse(throttled.status, {**throttled.headers, "Date": faults.http_date(NOON)}, throttled.body)
 
 
-async def test_an_outage_that_names_its_end_holds_every_request_and_one_that_does_not_holds_none(
+async def test_outage_delays_requests_only_with_retry_after(
     alloy: FakeAlloy,
 ) -> None:
     clock = QuickClock()
@@ -150,5 +149,6 @@ MOMENT = datetime(2026, 11, 2, 12, tzinfo=UTC)
         ({"retry-after": "Mon, 99 Nov 2026 12:01:00 GMT"}, 0),
     ],
 )
-def test_retry_after_is_read_in_both_its_forms_and_nonsense_is_nothing(headers: dict[str, str], seconds: float) -> None:
+def test_retry_after_is_read_as_seconds_or_date(headers: dict[str, str], seconds: float) -> None:
+    """An invalid value counts as zero seconds."""
     assert retry_after(headers, MOMENT) == seconds

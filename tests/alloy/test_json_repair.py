@@ -1,4 +1,4 @@
-"""JSON that is right in form is made decodable; what can be decoded stays what it is."""
+"""The repair of JSON: malformed values become decodable, and valid JSON keeps its meaning."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from tests.factories import examples, is_linear, trees
 
 @given(trees)
 @examples(300)
-def test_what_can_be_decoded_stays_what_it_is(tree: Any) -> None:
+def test_valid_json_keeps_its_value(tree: Any) -> None:
     for ascii_only in (True, False):
         text = json.dumps(tree, ensure_ascii=ascii_only).encode()
         assert json.loads(repair_json(text)) == tree
@@ -23,7 +23,7 @@ def test_what_can_be_decoded_stays_what_it_is(tree: Any) -> None:
 
 @given(malformed_values, malformed_values)
 @examples(150)
-def test_what_is_right_in_form_can_be_decoded_afterwards(first: bytes, second: bytes) -> None:
+def test_repaired_values_can_be_decoded(first: bytes, second: bytes) -> None:
     repaired = msgspec.json.decode(repair_json(b'{"a": ' + first + b', "kept": [1, ' + second + b', "kept"]}'))
     assert repaired["kept"][0] == 1
     assert repaired["kept"][2] == "kept"
@@ -31,7 +31,7 @@ def test_what_is_right_in_form_can_be_decoded_afterwards(first: bytes, second: b
 
 @given(st.binary(max_size=300) | malformed_values)
 @examples(300)
-def test_any_bytes_come_out_as_text_and_once_is_enough(body: bytes) -> None:
+def test_any_bytes_become_text_and_second_repair_is_no_op(body: bytes) -> None:
     repaired = repair_json(body)
     repaired.decode()
     if not any(mark in body for mark in (b"[", b"{")):
@@ -54,19 +54,19 @@ def test_any_bytes_come_out_as_text_and_once_is_enough(body: bytes) -> None:
         (b'"1e999"', b'"1e999"'),
     ],
 )
-def test_only_the_broken_part_is_replaced(body: bytes, repaired: bytes) -> None:
+def test_only_the_malformed_part_is_replaced(body: bytes, repaired: bytes) -> None:
     assert repair_json(body) == repaired
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 5000, 200_000])
-def test_levels_beyond_the_deepest_become_a_word(depth: int) -> None:
+def test_levels_beyond_the_maximum_depth_become_a_string(depth: int) -> None:
     repaired = repair_json(b'["first", ' + b"[" * depth + b"1" + b"]" * depth + b', "last"]')
     tree = msgspec.json.decode(repaired)
     assert (tree[0], tree[2]) == ("first", "last")
     assert (TOO_DEEP.encode() in repaired) == (depth >= MAX_DEPTH)
 
 
-def test_brackets_inside_strings_are_no_levels() -> None:
+def test_brackets_inside_strings_are_not_levels() -> None:
     text = json.dumps({"a": "[{" * 5000, 'b"]': ["]}" * 5000]}).encode()
     assert repair_json(text) == text
 
@@ -75,7 +75,7 @@ def test_brackets_inside_strings_are_no_levels() -> None:
     "bit", ["[", "]", '"', '\\"', '"\\', "\\ud800", "-", "1", "1e", "{", '"a', "[]", '[\\"', "\\u", '\\\\"']
 )
 @pytest.mark.parametrize("start", ["", '"', "{"])
-def test_hostile_bodies_take_time_in_proportion(start: str, bit: str) -> None:
-    """A body cut inside a string of a megabyte is one of these, and the loop must not stand still for it."""
+def test_hostile_bodies_take_linear_time(start: str, bit: str) -> None:
+    """A body cut inside a string of a megabyte is one of these, and must not block the event loop."""
     assert is_linear(lambda text: repair_json((start + text).encode()), bit)
     repair_json((start + bit * ((1 << 18) // len(bit))).encode())

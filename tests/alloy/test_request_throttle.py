@@ -29,7 +29,7 @@ async def test_requests_are_spaced_evenly() -> None:
     )
 
 
-async def test_rest_gives_no_burst() -> None:
+async def test_idle_time_allows_no_burst() -> None:
     clock = QuickClock()
     throttle = RequestThrottle(clock, 10)
     await throttle.acquire()

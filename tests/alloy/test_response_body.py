@@ -1,4 +1,4 @@
-"""The body of an answer is unpacked within bounds."""
+"""The body of a response is decompressed within bounds."""
 
 import contextlib
 import gzip
@@ -16,7 +16,7 @@ from tests.fakes.alloy import MIB, gzip_bomb
 
 @given(st.binary(max_size=5000), st.integers(1, 700), st.sampled_from(["", "identity", "gzip", "x-gzip", " GZIP "]))
 @examples(150)
-def test_chunks_of_any_size_are_the_whole(content: bytes, size: int, encoding: str) -> None:
+def test_chunks_of_any_size_are_joined(content: bytes, size: int, encoding: str) -> None:
     assume(not content.startswith((b"\x1f", b"\xef\xbb\xbf")))  # gzip, and a byte-order mark
     packed = gzip.compress(content) if "gzip" in encoding.lower() else content
     body = BoundedBody(5000, encoding)
@@ -40,19 +40,19 @@ def test_one_byte_over_the_limit_is_too_large(encoding: str) -> None:
             assert raised.value.digest
 
 
-def test_a_bomb_goes_off_in_a_small_room() -> None:
+def test_gzip_bomb_takes_bounded_memory() -> None:
     body = BoundedBody(1 * MIB, "gzip")
     for chunk in pieces(gzip_bomb(16 * MIB).body[:2048], 1024)[:-1]:
         with contextlib.suppress(PageTooLarge):
             body.add(chunk)
     with pytest.raises(PageTooLarge):
         body.add(gzip_bomb(16 * MIB).body[1024:2048])
-    assert len(body._body) <= 1 * MIB + 1  # noqa: SLF001  # what it held is the point
+    assert len(body._body) <= 1 * MIB + 1  # noqa: SLF001  # the buffered size is under test
 
 
 @given(st.integers(0, 200))
 @examples(60)
-def test_a_stream_that_was_cut_is_no_short_one(at: int) -> None:
+def test_cut_gzip_stream_is_an_error(at: int) -> None:
     packed = gzip.compress(b'{"data": [' + b"x" * 300 + b"]}")
     body = BoundedBody(10_000, "gzip")
     body.add(packed[: max(1, min(at, len(packed) - 1))])
@@ -61,7 +61,7 @@ def test_a_stream_that_was_cut_is_no_short_one(at: int) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not gzip at all", b"\x1f\x8b\x08" + b"\xff" * 50])
-def test_what_is_no_gzip_is_broken(content: bytes) -> None:
+def test_invalid_gzip_is_an_error(content: bytes) -> None:
     body = BoundedBody(10_000, "gzip")
     with pytest.raises(SourceUnavailable):
         body.add(content)

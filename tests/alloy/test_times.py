@@ -1,4 +1,4 @@
-"""Times are read in every form that logs of this kind show; placeholders are told from unreadable times."""
+"""Times are read in every form that logs of this kind use, and placeholders are distinguished from unreadable times."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""A response in tiny chunks costs time for each of them: it does not stop other tasks, and it has a bound."""
+"""A response in tiny chunks: it does not block other tasks, and the number of tiny chunks has a limit."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ TINY = b"1\r\n \r\n"
 
 @contextmanager
 def sending(*chunks: bytes, endlessly: bytes = b"") -> Iterator[SimpleNamespace]:
-    """A server in a thread of its own, which sends as fast as it can to one client."""
+    """Run a server thread that sends as fast as possible to one client."""
 
     def serve() -> None:
         connection, _ = listener.accept()

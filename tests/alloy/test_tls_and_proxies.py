@@ -1,4 +1,4 @@
-"""The wire under the client: who the other end is, and who stands between."""
+"""The verification of the server's certificate, and the proxies between client and server."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ import pytest
 
 from forwarder.errors import SourceUnavailable
 from tests.alloy.harness import ids, open_client
-from tests.alloy.raw_server import FORGED, PAGE, RawConnection, answer, raw_server
+from tests.alloy.raw_server import FORGED, PAGE, RawConnection, http_response, raw_server
 from tests.fakes.alloy import MIB
 from tests.fakes.certificates import DAY, Certificate, self_signed
 
@@ -23,18 +23,18 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Certificate:
     return certificate
 
 
-async def test_over_tls_pages_are_read_and_connections_kept(trusted: Certificate) -> None:
+async def test_tls_connection_is_kept_between_pages(trusted: Certificate) -> None:
     big = b'{"data": [{"executionId": "e-1"}], "more": "%b"}' % (b"x" * 3_000_000)
-    async with raw_server(lambda connection: connection.answer_all(answer(big)), trusted.server) as server:
+    async with raw_server(lambda connection: connection.respond_to_all(http_response(big)), trusted.server) as server:
         async with open_client(server, max_body_bytes=4 * MIB) as client:
             assert [await ids(client) for _ in range(3)] == ["e-1"] * 3
         (connection,) = server.connections
-        spoken: ssl.SSLObject = connection.writer.get_extra_info("ssl_object")
-        assert (len(connection.request_heads), spoken.selected_alpn_protocol()) == (3, "http/1.1")
+        tls: ssl.SSLObject = connection.writer.get_extra_info("ssl_object")
+        assert (len(connection.request_heads), tls.selected_alpn_protocol()) == (3, "http/1.1")
 
 
-@pytest.mark.parametrize("raw_response", [answer(PAGE, "Connection: close"), b"HTTP/1.1 200 OK\r\n\r\n" + PAGE])
-async def test_over_tls_too_an_answer_ends_with_its_connection(trusted: Certificate, raw_response: bytes) -> None:
+@pytest.mark.parametrize("raw_response", [http_response(PAGE, "Connection: close"), b"HTTP/1.1 200 OK\r\n\r\n" + PAGE])
+async def test_tls_response_may_end_with_its_connection(trusted: Certificate, raw_response: bytes) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
         await connection.send(raw_response)
@@ -44,14 +44,14 @@ async def test_over_tls_too_an_answer_ends_with_its_connection(trusted: Certific
         assert len(server.connections) == 2
 
 
-async def test_over_tls_too_a_forged_answer_on_a_connection_at_rest_is_nobodys(trusted: Certificate) -> None:
+async def test_unsolicited_tls_response_is_discarded(trusted: Certificate) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
-        await connection.send(answer())
+        await connection.send(http_response())
         await proceed.wait()
-        await connection.send(answer(FORGED))
+        await connection.send(http_response(FORGED))
         sent.set()
-        await connection.answer_all()
+        await connection.respond_to_all()
 
     proceed, sent = asyncio.Event(), asyncio.Event()
     async with raw_server(handler, trusted.server) as server, open_client(server) as client:
@@ -61,14 +61,16 @@ async def test_over_tls_too_a_forged_answer_on_a_connection_at_rest_is_nobodys(t
         assert await ids(client) == "e-1"
 
 
-@pytest.mark.parametrize("options", [{}, {"address": "127.0.0.2"}, {"ended": DAY}], ids=["unknown", "another", "past"])
-async def test_a_server_that_cannot_prove_who_it_is_is_asked_nothing(
+@pytest.mark.parametrize(
+    "options", [{}, {"address": "127.0.0.2"}, {"ended": DAY}], ids=["unknown issuer", "another host", "expired"]
+)
+async def test_untrusted_certificate_gets_no_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     certificate = self_signed(tmp_path, **options)
     if options:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
-    async with raw_server(RawConnection.answer_all, certificate.server) as server, open_client(server) as client:
+    async with raw_server(RawConnection.respond_to_all, certificate.server) as server, open_client(server) as client:
         with pytest.raises(SourceUnavailable, match="cannot be reached"):
             await ids(client)
         assert not [connection.request_heads for connection in server.connections if connection.request_heads]
@@ -85,27 +87,27 @@ async def test_a_server_that_cannot_prove_who_it_is_is_asked_nothing(
         ("https_proxy", "", False),
     ],
 )
-async def test_the_proxy_of_the_environment_is_used_as_httpx_uses_it(
+async def test_proxy_of_the_environment_is_used_as_by_httpx(
     monkeypatch: pytest.MonkeyPatch, variable: str, exempt: str, through: bool
 ) -> None:
-    async with raw_server(RawConnection.answer_all) as proxy, raw_server(RawConnection.answer_all) as server:
+    async with raw_server(RawConnection.respond_to_all) as proxy, raw_server(RawConnection.respond_to_all) as server:
         monkeypatch.setenv(variable, proxy.url)
         monkeypatch.setenv("no_proxy", exempt)
         async with open_client(server) as client:
             assert [await ids(client) for _ in range(2)] == ["e-1"] * 2
         assert (len(proxy.connections), len(server.connections)) == ((1, 0) if through else (0, 1))
         (connection,) = proxy.connections or server.connections
-    place = f"{server.url}/" if through else "/"
+    prefix = f"{server.url}/" if through else "/"
     lines = [head.decode().split("\r\n")[0] for head in connection.request_heads]
-    assert lines == [f"GET {place}2024-03/workflow/w/logs?page=0&limit=2&order=desc HTTP/1.1"] * 2
+    assert lines == [f"GET {prefix}2024-03/workflow/w/logs?page=0&limit=2&order=desc HTTP/1.1"] * 2
 
 
-async def test_to_a_server_behind_a_proxy_a_tunnel_is_dug(
-    monkeypatch: pytest.MonkeyPatch, trusted: Certificate
-) -> None:
+async def test_https_through_a_proxy_uses_a_tunnel(monkeypatch: pytest.MonkeyPatch, trusted: Certificate) -> None:
+    """The proxy does not see the key."""
+
     async def tunnel(connection: RawConnection) -> None:
-        where = (await connection.request()).split()[1].decode()
-        host, _, port = where.rpartition(":")
+        target = (await connection.request()).split()[1].decode()
+        host, _, port = target.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         with closing(writer):
             await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -115,7 +117,7 @@ async def test_to_a_server_behind_a_proxy_a_tunnel_is_dug(
         while data := await reader.read(65536):
             writer.write(data)
 
-    async with raw_server(RawConnection.answer_all, trusted.server) as server, raw_server(tunnel) as proxy:
+    async with raw_server(RawConnection.respond_to_all, trusted.server) as server, raw_server(tunnel) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         async with open_client(server) as client:
             assert [await ids(client) for _ in range(2)] == ["e-1"] * 2
@@ -126,7 +128,7 @@ async def test_to_a_server_behind_a_proxy_a_tunnel_is_dug(
 @pytest.mark.parametrize(
     "raw_response", [b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", b""]
 )
-async def test_a_proxy_that_refuses_is_an_outage(monkeypatch: pytest.MonkeyPatch, raw_response: bytes) -> None:
+async def test_refusing_proxy_is_an_outage(monkeypatch: pytest.MonkeyPatch, raw_response: bytes) -> None:
     async def handler(connection: RawConnection) -> None:
         await connection.request()
         await connection.send(raw_response)
@@ -139,12 +141,10 @@ async def test_a_proxy_that_refuses_is_an_outage(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("address", ["ftp://proxy.example", "socks5://proxy.example", "http://proxy.example:port"])
-async def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_asked(
-    monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    """SOCKS takes a package that is not ours."""
+async def test_unusable_proxy_is_reported_before_any_request(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """SOCKS needs a package that the forwarder does not install."""
     monkeypatch.setenv("https_proxy", address)
-    async with raw_server(RawConnection.answer_all) as server:
+    async with raw_server(RawConnection.respond_to_all) as server:
         with pytest.raises(SourceUnavailable) as raised:
             async with open_client(server):
                 pass
