@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 CHECKED = ("forwarder", "tests", "infra", "docs", ".ci", "Makefile", "pyproject.toml", "*.md")
 
 PENDING = (
-    *("tests/aws", "tests/benchmarks", "tests/browser", "tests/delivery", "tests/e2e", "tests/fakes"),
+    *("tests/benchmarks", "tests/browser", "tests/e2e", "tests/fakes"),
     *("tests/faults", "tests/fuzz", "tests/infra", "tests/intake", "tests/ledger", "tests/reality", "tests/vault"),
     "tests/web",
 )

@@ -38,16 +38,16 @@ PROOFS = {
     "one entry is refused for good (`MalformedDetail`, or too large alone while others are accepted)": [
         "delivery/test_dispatcher.py::test_lone_refused_entry_is_dead_once_another_is_accepted",
         "delivery/test_dispatcher.py::test_each_entry_is_settled_by_its_own_outcome",
-        "delivery/test_dispatcher.py::test_too_large_request_is_split_until_one_entry_is_to_blame",
-        "aws/test_put_events_framing.py::test_body_refused_by_its_length_is_refused_at_once",
+        "delivery/test_dispatcher.py::test_too_large_request_is_split_down_to_the_large_entry",
+        "aws/test_put_events_framing.py::test_early_refusal_is_returned_before_body_is_sent",
     ],
     "the bus answers with a code nobody documented": [
         "delivery/test_retry.py::test_undocumented_code_is_given_ten_attempts",
-        "delivery/test_dispatcher.py::test_undocumented_code_ends_in_the_dead_letters",
+        "delivery/test_dispatcher.py::test_entry_with_undocumented_code_is_dead_lettered",
     ],
     "a connection, a proxy's tunnel or a TLS handshake fails": [
-        "aws/test_connection_errors.py::test_tunnel_that_fails_was_never_sent",
-        "aws/test_connection_errors.py::test_handshake_that_fails_was_never_sent",
+        "aws/test_connection_errors.py::test_request_of_failed_tunnel_is_never_sent",
+        "aws/test_connection_errors.py::test_request_of_failed_handshake_is_never_sent",
         "aws/test_connection_errors.py::test_untrusted_certificate_names_its_variable",
         "reality/test_source_network.py::test_untrusted_certificate_names_ssl_cert_file",
     ],
@@ -60,7 +60,7 @@ PROOFS = {
     ],
     "something answers in the place of AWS, or redirects": [
         "aws/test_eventbridge.py::test_refused_request_delivers_nothing",
-        "aws/test_redirects.py::test_a_redirect_is_not_followed",
+        "aws/test_redirects.py::test_redirect_is_not_followed",
         "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
     ],
     "the logs API is down, slow, or answers 429": [

@@ -4,7 +4,7 @@ aiohttp's public session is not used for PutEvents, because it fails tests of te
 - It returns an unexpected response on an idle connection as the response to the next request.
   `test_unsolicited_response_is_ignored` requires that `acquire` closes such a connection.
 - It does not return a refusal before the whole body is sent, and a slow upload counts as a missing response.
-  `test_body_refused_by_its_length_is_refused_at_once` and `test_slow_upload_has_no_read_timeout` require the order of
+  `test_early_refusal_is_returned_before_body_is_sent` and `test_slow_upload_has_no_read_timeout` require the order of
   `write_body` and `read_response`.
 
 Publishing events of 1 KB through the session also takes 1.5 times the CPU time. Each minor release of aiohttp has to

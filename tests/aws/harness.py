@@ -1,4 +1,4 @@
-"""The real bus of the forwarder before a strict EventBridge."""
+"""The bus of the forwarder, connected to a strict fake of EventBridge."""
 
 import os
 from collections.abc import AsyncIterator, Callable
@@ -35,9 +35,9 @@ async def open_bus(
     bridge: StrictEventBridge, key: Key | None = KEY, clock: QuickClock | None = None, **destination: Any
 ) -> AsyncIterator[VerifiedBus]:
     clock = clock or QuickClock()
-    who = identity(bridge, key, **destination)
-    async with EventBridgeBus(who, clock) as bus:
-        yield VerifiedBus(bus, clock, verify=who.destination.verify)
+    aws_identity = identity(bridge, key, **destination)
+    async with EventBridgeBus(aws_identity, clock) as bus:
+        yield VerifiedBus(bus, clock, verify=aws_identity.destination.verify)
 
 
 def events(ids: str = "ab") -> list[Event]:

@@ -1,7 +1,6 @@
-"""A request that never left this machine cannot be a duplicate: an error of the connect phase says so."""
+"""An error of the connect phase means that the request was never sent, so it cannot be a duplicate."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,31 +9,12 @@ import pytest
 
 from forwarder.errors import DestinationError, DestinationUnavailable
 from tests.aws.harness import events, open_bus, raised_by
-from tests.fakes.actions import Action, Hang, HttpResponse, Line, Raw, ResetAfter
+from tests.fakes.actions import Action, Endless, Hang, HttpResponse, Line, Raw, ResetAfter
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.fakes.wire import WireServer
 
 pytestmark = pytest.mark.usefixtures("either_client")
-
-
-@pytest.fixture
-def bridge() -> Iterator[StrictEventBridge]:
-    with StrictEventBridge() as bridge:
-        yield bridge
-
-
-@dataclass(frozen=True)
-class Endless(Action):
-    head: bytes
-    again: bytes
-
-    async def perform(self, line: Line) -> bool:
-        await line.send(self.head)
-        while not line.writer.is_closing():
-            await line.send(self.again)
-            await asyncio.sleep(0.001)
-        return False
 
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -46,7 +26,7 @@ TO_CONNECT: dict[str, Action] = {
     "reset": ResetAfter(),
     "half a status line": Raw(b"HTTP/1.1 20"),
     "silent": Hang(60),
-    "trickle": Endless(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n"),
+    "trickle": Endless(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", pause_seconds=0.001),
     **{
         f"{status}": HttpResponse(status, {}, b"<html>")
         for status in (301, 400, 403, 404, 407, 418, 500, 502, 503, 504)
@@ -63,7 +43,7 @@ TO_CONNECT: dict[str, Action] = {
 
 
 @pytest.mark.parametrize("name", TO_CONNECT)
-async def test_tunnel_that_fails_was_never_sent(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+async def test_request_of_failed_tunnel_is_never_sent(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with WireServer(lambda _: TO_CONNECT[name]) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
@@ -81,7 +61,7 @@ TO_HELLO: dict[str, Action] = {name: TO_CONNECT[name] for name in ("garbage", "b
 
 
 @dataclass(frozen=True)
-class AtOnce:
+class ActOnConnect:
     """A TCP server that acts before it reads anything."""
 
     action: Action
@@ -92,8 +72,8 @@ class AtOnce:
 
 
 @pytest.mark.parametrize("name", TO_HELLO)
-async def test_handshake_that_fails_was_never_sent(name: str) -> None:
-    server = await asyncio.start_server(AtOnce(TO_HELLO[name]), "127.0.0.1", 0)
+async def test_request_of_failed_handshake_is_never_sent(name: str) -> None:
+    server = await asyncio.start_server(ActOnConnect(TO_HELLO[name]), "127.0.0.1", 0)
     async with server:
         address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with StrictEventBridge() as bridge:
@@ -139,7 +119,7 @@ async def test_untrusted_certificate_names_its_variable(
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-async def test_missing_file_of_certificates_names_its_variable(
+async def test_missing_ca_bundle_names_its_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):

@@ -1,7 +1,6 @@
-"""Whose keys are used: the stored ones, else the ambient ones, and a role on top of either."""
+"""The credentials in use: the stored keys, otherwise the ambient ones, and a role assumed with either."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,12 +22,6 @@ ROLE = "arn:aws:iam::123456789012:role/publisher"
 VARIABLES = {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
 
 
-@pytest.fixture
-def bridge() -> Iterator[StrictEventBridge]:
-    with StrictEventBridge() as bridge:
-        yield bridge
-
-
 @pytest.fixture(autouse=True)
 def no_ambient_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
@@ -38,7 +31,7 @@ def no_ambient_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, str(tmp_path / "none"))
 
 
-async def test_without_stored_keys_the_ambient_ones_are_used(
+async def test_ambient_keys_are_used_without_stored_ones(
     bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in VARIABLES.items():
@@ -47,7 +40,7 @@ async def test_without_stored_keys_the_ambient_ones_are_used(
     assert delivered(bridge) == "ab"
 
 
-async def test_broken_stored_keys_are_never_replaced_by_ambient_ones(
+async def test_invalid_stored_keys_are_never_replaced_by_ambient_ones(
     bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in VARIABLES.items():
@@ -57,13 +50,13 @@ async def test_broken_stored_keys_are_never_replaced_by_ambient_ones(
     assert delivered(bridge) == ""
 
 
-async def test_without_any_keys_delivery_is_refused_with_the_hint(bridge: StrictEventBridge) -> None:
+async def test_missing_keys_refuse_delivery_with_hint(bridge: StrictEventBridge) -> None:
     async with open_bus(bridge, None) as bus:
         error = await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert (error.exit_code, bool(error.hint)) == (77, True)
 
 
-async def test_a_credential_process_without_end_is_given_up(
+async def test_endless_credential_process_times_out(
     bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "config"
@@ -75,7 +68,7 @@ async def test_a_credential_process_without_end_is_given_up(
 
 
 @pytest.mark.parametrize("external_id", ["", "shared"])
-async def test_a_role_is_assumed_on_top(bridge: StrictEventBridge, external_id: str) -> None:
+async def test_role_is_assumed_with_stored_keys(bridge: StrictEventBridge, external_id: str) -> None:
     bridge.roles[ROLE] = external_id or None
     await publish_ids(bridge, role_arn=ROLE, external_id=external_id)
     assert delivered(bridge) == "ab"
@@ -84,14 +77,14 @@ async def test_a_role_is_assumed_on_top(bridge: StrictEventBridge, external_id: 
 
 
 @pytest.mark.parametrize("external_id", ["", "wrong"])
-async def test_a_role_that_may_not_be_assumed_is_refused(bridge: StrictEventBridge, external_id: str) -> None:
+async def test_denied_role_is_refused(bridge: StrictEventBridge, external_id: str) -> None:
     bridge.roles[ROLE] = "shared"
     async with open_bus(bridge, role_arn=ROLE, external_id=external_id) as bus:
         await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert delivered(bridge) == ""
 
 
-async def test_a_role_is_assumed_once_for_many_requests(bridge: StrictEventBridge) -> None:
+async def test_role_is_assumed_once_for_many_requests(bridge: StrictEventBridge) -> None:
     bridge.roles[ROLE] = None
     async with open_bus(bridge, role_arn=ROLE) as bus:
         for each in "abcd":
@@ -99,20 +92,19 @@ async def test_a_role_is_assumed_once_for_many_requests(bridge: StrictEventBridg
     assert [request.operation for request in bridge.served].count("STS") == 1
 
 
-async def test_a_session_that_ended_is_refused(bridge: StrictEventBridge) -> None:
+async def test_expired_session_is_refused(bridge: StrictEventBridge) -> None:
     old = Key("ASIAOLD0000000000001", "secret", "token", utc_now() - timedelta(seconds=1))
     bridge.keys[old.id] = old
     async with open_bus(bridge, old) as bus:
         assert (await raised_by(DestinationRefused, lambda: bus.publish(events()))).code == "ExpiredTokenException"
 
 
-async def test_the_caller_is_named_with_the_source_of_its_keys(
-    bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_caller_names_the_source_of_its_keys(bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", bridge.url)
     bridge.roles[ROLE] = None
-    for who, expected in ((identity(bridge), "the vault"), (identity(bridge, role_arn=ROLE), "destination.role_arn")):
-        assert expected in await who.caller(who.session())
+    for role_arn, expected in (("", "the vault"), (ROLE, "destination.role_arn")):
+        aws_identity = identity(bridge, role_arn=role_arn)
+        assert expected in await aws_identity.caller(aws_identity.session())
 
 
 @pytest.mark.parametrize(
@@ -124,15 +116,15 @@ async def test_the_caller_is_named_with_the_source_of_its_keys(
     ],
 )
 async def test_sts_uses_the_region_of_the_settings(bridge: StrictEventBridge, region: str, host: str) -> None:
-    who = identity(bridge, region=region, endpoint_url="")
-    async with who.session().create_client("sts", **who.sts_options()) as sts:
+    aws_identity = identity(bridge, region=region, endpoint_url="")
+    async with aws_identity.session().create_client("sts", **aws_identity.sts_options()) as sts:
         assert sts.meta.endpoint_url == f"https://{host}"
 
 
-def test_keys_come_from_the_vault_whole_or_not_at_all(tmp_path: Path) -> None:
-    home = VaultFolder(tmp_path)
-    home.make_key()
-    vault = home.open()
+def test_incomplete_keys_in_the_vault_are_an_error(tmp_path: Path) -> None:
+    vault_folder = VaultFolder(tmp_path)
+    vault_folder.make_key()
+    vault = vault_folder.open()
     assert StoredKeys.of(vault) is None
     vault.set(AWS_SESSION_TOKEN, "planted-token", NOON)
     for name in (AWS_SECRET_ACCESS_KEY, AWS_ACCESS_KEY_ID):
@@ -149,8 +141,8 @@ def test_keys_come_from_the_vault_whole_or_not_at_all(tmp_path: Path) -> None:
     }
 
 
-def test_nothing_shows_a_key(bridge: StrictEventBridge) -> None:
+def test_representations_contain_no_key(bridge: StrictEventBridge) -> None:
     key = Key("AKIAPLANTED000000009", "planted-secret", "planted-token")
-    who = identity(bridge, key)
-    displayed = f"{who} {who!r} {who.stored!r} {stored_keys(key)} {who.origin}"
+    aws_identity = identity(bridge, key)
+    displayed = f"{aws_identity} {aws_identity!r} {aws_identity.stored!r} {stored_keys(key)} {aws_identity.origin}"
     assert not [secret for secret in (key.id, key.secret, key.token) if str(secret) in displayed]

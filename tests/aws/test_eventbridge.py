@@ -1,6 +1,5 @@
-"""Each fault of the bus, seen through the SDK, means what the documentation says."""
+"""The outcomes and errors of the bus for each documented fault, through the client and the SDK."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -24,12 +23,6 @@ from tests.fakes.wire import utc_now
 pytestmark = pytest.mark.usefixtures("either_client")
 
 
-@pytest.fixture
-def bridge() -> Iterator[StrictEventBridge]:
-    with StrictEventBridge() as bridge:
-        yield bridge
-
-
 async def test_accepted_events_are_delivered_unchanged(bridge: StrictEventBridge) -> None:
     result = await publish_ids(bridge)
     assert result.outcomes == [Accepted(event.event_id) for event in bridge.delivered]
@@ -38,7 +31,7 @@ async def test_accepted_events_are_delivered_unchanged(bridge: StrictEventBridge
     assert (entry["Source"], entry["DetailType"], entry["EventBusName"]) == ("alloy.embedded", "Failed", "failures")
 
 
-async def test_the_bus_may_be_named_by_its_arn(bridge: StrictEventBridge) -> None:
+async def test_bus_named_by_its_arn_gets_events(bridge: StrictEventBridge) -> None:
     await publish_ids(bridge, event_bus=bridge.bus_arn())
     assert delivered(bridge) == "ab"
 
@@ -186,7 +179,7 @@ async def test_unreachable_bus_accepts_nothing() -> None:
     "key",
     [Key(KEY.id, "planted-wrong"), Key("AKIAUNKNOWN0000001", KEY.secret), Key(KEY.id, KEY.secret, "planted-token")],
 )
-async def test_wrong_keys_are_refused_and_never_shown(bridge: StrictEventBridge, key: Key) -> None:
+async def test_wrong_keys_are_refused_and_never_printed(bridge: StrictEventBridge, key: Key) -> None:
     async with open_bus(bridge, key) as bus:
         error = await raised_by(DestinationRefused, lambda: bus.publish(events()))
     assert error.hint

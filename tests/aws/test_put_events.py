@@ -1,8 +1,8 @@
-"""The client of our own for PutEvents: it signs as the SDK does, and sends each request once."""
+"""The PutEvents client: it signs like the SDK, and sends each request once."""
 
 import datetime as dt
 import string
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC
 from pathlib import Path
@@ -36,19 +36,11 @@ ENTRIES = [{"Source": "alloy.embedded", "Detail": "{}"}]
 ACCEPTED = HttpResponse(200, {}, b'{"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}')
 
 
-@pytest.fixture
-def bridge() -> Iterator[StrictEventBridge]:
-    with StrictEventBridge() as bridge:
-        yield bridge
-
-
 @asynccontextmanager
-async def a_client(url: str, **options: Any) -> AsyncIterator[PutEventsClient]:
+async def open_client(url: str, **options: Any) -> AsyncIterator[PutEventsClient]:
     async with PutEventsClient(url, REGION, seconds=1, connections=2, **options) as client:
         yield client
 
-
-# Signatures.
 
 secrets = st.text(string.ascii_letters + string.digits + "/+=", min_size=1, max_size=60)
 tokens = st.none() | st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=200)
@@ -94,16 +86,13 @@ def test_signing_context_is_bound_to_key_and_second() -> None:
     assert len(set(signatures)) == len(requests) / 2
 
 
-def test_nothing_shows_a_key() -> None:
+def test_signer_contains_no_secret_key() -> None:
     signer = Signer("https://events.eu-west-1.amazonaws.com", "eu-west-1")
     signer.headers(KEYS, b"{}", 0)
     assert KEY.secret not in f"{vars(signer)}"
 
 
-# What is sent.
-
-
-async def test_any_detail_arrives_as_it_is(bridge: StrictEventBridge) -> None:
+async def test_any_detail_is_delivered_unchanged(bridge: StrictEventBridge) -> None:
     texts = ['"', "\\", '\\\\"', "é", "😀", "\u2028", "\x7f", "\n\t\x01", "</script>", "x" * 1000]
     details = [msgspec.json.encode({"executionId": text}) for text in texts]
     async with open_bus(bridge) as bus:
@@ -115,12 +104,13 @@ async def test_any_detail_arrives_as_it_is(bridge: StrictEventBridge) -> None:
     }
 
 
-async def test_request_over_one_mebibyte_when_quoted_is_sent(bridge: StrictEventBridge) -> None:
+async def test_request_over_one_mebibyte_of_json_is_sent(bridge: StrictEventBridge) -> None:
+    """The limit applies to the details, not to the body, in which quotes are escaped."""
     detail = msgspec.json.encode({"executionId": "a", "quotes": ["'\"" * 20_000]})
     async with open_bus(bridge, timeout="10s") as bus:
-        answer = await bus.publish([Event("alloy.embedded", "Failed", NOON, detail)] * 10)
-    assert not isinstance(answer, RequestRefusal)
-    assert [type(outcome) for outcome in answer.outcomes] == [Accepted] * 10
+        result = await bus.publish([Event("alloy.embedded", "Failed", NOON, detail)] * 10)
+    assert not isinstance(result, RequestRefusal)
+    assert [type(outcome) for outcome in result.outcomes] == [Accepted] * 10
     assert delivered(bridge) == "a" * 10
 
 
@@ -131,27 +121,24 @@ async def test_invalid_utf8_detail_is_never_sent(bridge: StrictEventBridge) -> N
     assert served(bridge).count("PutEvents") == 0
 
 
-# Where it is sent.
+class ResponseThenClose(Action):
+    """The correct response, then an orderly close that no header announced."""
 
-
-class LastAnswer(Action):
-    """The honest answer, and an orderly close that no header announced."""
-
-    def __init__(self, answer: HttpResponse) -> None:
-        self._answer = answer
+    def __init__(self, response: HttpResponse) -> None:
+        self._response = response
 
     async def perform(self, line: Line) -> bool:
-        await self._answer.perform(line)
+        await self._response.perform(line)
         return False
 
 
 async def test_closed_idle_connection_sends_no_request_twice(
     bridge: StrictEventBridge,
 ) -> None:
-    bridge.always(lambda request: Fault("last", delivered=True, spoil=LastAnswer) if request.index else None)
+    bridge.always(lambda request: Fault("last", delivered=True, spoil=ResponseThenClose) if request.index else None)
     async with open_bus(bridge) as bus:
-        answers = [await bus.publish(events(each)) for each in "abcdefgh"]
-    outcomes = [answer.outcomes[0] for answer in answers if not isinstance(answer, RequestRefusal)]
+        results = [await bus.publish(events(each)) for each in "abcdefgh"]
+    outcomes = [result.outcomes[0] for result in results if not isinstance(result, RequestRefusal)]
     assert all(isinstance(outcome, (Accepted, Unknown)) for outcome in outcomes)
     accepted = "".join(
         each for each, outcome in zip("abcdefgh", outcomes, strict=True) if isinstance(outcome, Accepted)
@@ -172,12 +159,12 @@ def raw_response(status: str, event_id: str = "") -> bytes:
 async def test_interim_responses_are_skipped() -> None:
     responses = raw_response("100 Continue") + raw_response("103 Early Hints") + raw_response("200 OK", "e")
     with WireServer(lambda _: Raw(responses)) as server:
-        async with a_client(server.url) as client:
+        async with open_client(server.url) as client:
             assert (await client.put_events(KEYS, ENTRIES))["Entries"] == [{"EventId": "e"}]
 
 
 class RawKeptOpen(Raw):
-    """The connection stays as if all were well."""
+    """Bytes on a connection that stays open."""
 
     async def perform(self, line: Line) -> bool:
         await super().perform(line)
@@ -188,25 +175,24 @@ async def test_extra_bytes_are_no_response_to_the_next_request() -> None:
     with WireServer(
         lambda request: RawKeptOpen(raw_response("200 OK", f"{request.index}") + raw_response("200 OK", "stray"))
     ) as server:
-        async with a_client(server.url) as client:
+        async with open_client(server.url) as client:
             event_ids = [(await client.put_events(KEYS, ENTRIES))["Entries"][0]["EventId"] for _ in range(3)]
     assert event_ids == ["0", "1", "2"]
 
 
-# Whom it trusts.
-
-
-@pytest.mark.parametrize("how", ["bundle", "REQUESTS_CA_BUNDLE", "not at all", "another host"])
-async def test_untrusted_certificate_gets_no_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("trust", ["bundle", "REQUESTS_CA_BUNDLE", "none", "another host"])
+async def test_untrusted_certificate_gets_no_request(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trust: str
+) -> None:
     certificate = self_signed(tmp_path)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    if how == "REQUESTS_CA_BUNDLE":
-        monkeypatch.setenv(how, str(certificate.file))
-    bundle = str(certificate.file) if how in ("bundle", "another host") else ""
+    if trust == "REQUESTS_CA_BUNDLE":
+        monkeypatch.setenv(trust, str(certificate.file))
+    bundle = str(certificate.file) if trust in ("bundle", "another host") else ""
     with WireServer(lambda _: ACCEPTED, tls=certificate.server) as server:
-        url = server.url.replace("127.0.0.1", "localhost") if how == "another host" else server.url
-        async with a_client(url, bundle=bundle) as client:
-            if how in ("bundle", "REQUESTS_CA_BUNDLE"):
+        url = server.url.replace("127.0.0.1", "localhost") if trust == "another host" else server.url
+        async with open_client(url, bundle=bundle) as client:
+            if trust in ("bundle", "REQUESTS_CA_BUNDLE"):
                 assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
             else:
                 with pytest.raises(Exception, match="certificate") as refused:
@@ -221,6 +207,6 @@ async def test_unreadable_ca_bundle_is_named(tmp_path: Path, content: str) -> No
     if content:
         file.write_text(content)
     with pytest.raises(DestinationRefused, match=str(file)) as refused:
-        async with a_client("https://127.0.0.1:9", bundle=str(file)):
+        async with open_client("https://127.0.0.1:9", bundle=str(file)):
             pass
     assert "AWS_CA_BUNDLE" in refused.value.hint

@@ -7,20 +7,20 @@ import pytest
 from botocore.exceptions import ClientError
 
 from forwarder.aws.responses import RequestRefusal, put_events_error
-from tests.aws.test_put_events import ACCEPTED, ENTRIES, KEYS, a_client, raw_response
+from tests.aws.test_put_events import ACCEPTED, ENTRIES, KEYS, open_client, raw_response
 from tests.fakes.actions import Action, HttpResponse, Line, Raw
 from tests.fakes.wire import Request, WireServer
 
 LARGE = [{"Source": "alloy.embedded", "Detail": "x" * 8_000_000}]
-"""More than any connection takes at once."""
+"""A body larger than any send buffer."""
 
 TIMEOUT_SECONDS = 1.0
-"""Seconds, of the client."""
+"""The timeout of the client."""
 
 
 @dataclass(frozen=True)
 class EarlyRefusal(Action):
-    """A refusal by the length in the head: the body is not read, or not before it is refused."""
+    """A refusal by the length in the head, before the body is read."""
 
     request: Request
     then: str
@@ -35,12 +35,12 @@ class EarlyRefusal(Action):
 
 
 @pytest.mark.parametrize("then", ["closes", "waits", "reads"])
-async def test_body_refused_by_its_length_is_refused_at_once(then: str) -> None:
+async def test_early_refusal_is_returned_before_body_is_sent(then: str) -> None:
     def screen(request: Request) -> Action | None:
         return EarlyRefusal(request, then) if request.index == 0 else None
 
     with WireServer(lambda _: ACCEPTED, screen=screen) as server:
-        async with a_client(server.url) as client:
+        async with open_client(server.url) as client:
             async with asyncio.timeout(3 * TIMEOUT_SECONDS):
                 with pytest.raises(ClientError) as refused:
                     await client.put_events(KEYS, LARGE)
@@ -61,19 +61,19 @@ class SlowToRead(Action):
 
 async def test_slow_upload_has_no_read_timeout() -> None:
     with WireServer(lambda _: ACCEPTED, screen=SlowToRead) as server:
-        async with a_client(server.url) as client:
+        async with open_client(server.url) as client:
             assert (await client.put_events(KEYS, LARGE))["FailedEntryCount"] == 0
 
 
 @dataclass(frozen=True)
 class UnsolicitedResponse(Action):
-    """An answer, and a little later, on a connection at rest, something more."""
+    """A response and, a little later, more bytes on the idle connection."""
 
-    answer: HttpResponse
+    response: HttpResponse
     more: bytes
 
     async def perform(self, line: Line) -> bool:
-        kept = await self.answer.perform(line)
+        kept = await self.response.perform(line)
         await asyncio.sleep(0.05)
         await line.send(self.more)
         return kept
@@ -86,7 +86,7 @@ class UnsolicitedResponse(Action):
 )
 async def test_unsolicited_response_is_ignored(more: bytes) -> None:
     with WireServer(lambda request: UnsolicitedResponse(numbered_response(request), more)) as server:
-        async with a_client(server.url) as client:
+        async with open_client(server.url) as client:
             for number in range(3):
                 assert (await client.put_events(KEYS, ENTRIES))["Entries"] == [{"EventId": f"{number}"}]
                 await asyncio.sleep(0.2)
@@ -100,7 +100,7 @@ def numbered_response(request: Request) -> HttpResponse:
     return HttpResponse(200, {}, b'{"FailedEntryCount": 0, "Entries": [{"EventId": "%d"}]}' % request.index)
 
 
-async def test_protocol_switch_is_no_response() -> None:
+async def test_protocol_switch_is_not_a_response() -> None:
     with WireServer(lambda _: Raw(raw_response("101 Switching Protocols"))) as server:
-        async with a_client(server.url) as client, asyncio.timeout(3 * TIMEOUT_SECONDS):
+        async with open_client(server.url) as client, asyncio.timeout(3 * TIMEOUT_SECONDS):
             assert await client.put_events(KEYS, ENTRIES) == {}

@@ -1,4 +1,4 @@
-"""The client of our own for PutEvents behind a proxy, which the environment names as it does for the SDK."""
+"""The PutEvents client behind a proxy, which the environment names as for the SDK."""
 
 import asyncio
 from base64 import b64encode
@@ -10,7 +10,7 @@ import pytest
 from forwarder.aws.put_events import UNSIGNED_HEADERS
 from forwarder.aws.responses import put_events_error
 from forwarder.errors import DestinationUnavailable
-from tests.aws.test_put_events import ACCEPTED, ENTRIES, KEYS, a_client
+from tests.aws.test_put_events import ACCEPTED, ENTRIES, KEYS, open_client
 from tests.fakes.actions import Action, HttpResponse, Line
 from tests.fakes.certificates import self_signed
 from tests.fakes.wire import Request, WireServer
@@ -71,7 +71,7 @@ async def test_http_bus_is_reached_through_the_proxy(
     with WireServer(by_proxy) as proxy, WireServer(by_bus) as bus:
         monkeypatch.setenv("http_proxy", with_user(proxy.url, user))
         monkeypatch.setenv("no_proxy", exempt)
-        async with a_client(bus.url) as client:
+        async with open_client(bus.url) as client:
             for _ in range(2):
                 assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
     if through:
@@ -90,7 +90,7 @@ async def test_https_bus_is_reached_through_a_tunnel(
     with WireServer(by_proxy) as proxy, WireServer(by_bus, tls=certificate.server) as bus:
         monkeypatch.setenv("https_proxy", with_user(proxy.url, user))
         monkeypatch.setenv("no_proxy", "")
-        async with a_client(bus.url, bundle=str(certificate.file)) as client:
+        async with open_client(bus.url, bundle=str(certificate.file)) as client:
             for _ in range(2):
                 assert (await client.put_events(KEYS, ENTRIES))["FailedEntryCount"] == 0
     assert by_proxy.targets == [(bus.url.removeprefix("https://"), BASIC if user else None)]
@@ -104,7 +104,7 @@ async def test_refused_tunnel_is_never_sent(
     with WireServer(lambda _: HttpResponse(407)) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "")
-        async with a_client("https://127.0.0.1:9") as client:
+        async with open_client("https://127.0.0.1:9") as client:
             with pytest.raises(Exception, match="407") as refused:
                 await client.put_events(KEYS, ENTRIES)
     assert isinstance(put_events_error(refused.value), DestinationUnavailable)

@@ -1,4 +1,4 @@
-"""The table of answers, in its corners."""
+"""The table of responses: corner cases."""
 
 from typing import Any
 

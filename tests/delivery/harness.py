@@ -1,4 +1,4 @@
-"""Delivery with all its real parts, between a ledger on disk and a bus on a socket."""
+"""A dispatcher with a ledger on disk and a fake bus behind a socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -49,11 +49,11 @@ async def delivery_harness(
 ) -> AsyncIterator[DeliveryHarness]:
     clock = QuickClock()
     health = Health(clock.now)
-    who = identity(bridge, **destination)
+    aws_identity = identity(bridge, **destination)
     if key is not None:
-        who = type(who)(who.destination, stored_keys(key))
+        aws_identity = type(aws_identity)(aws_identity.destination, stored_keys(key))
     settings = some_settings(destination={"event_bus": BUS, "region": REGION, **destination})
-    async with SqliteLedger(folder / "ledger.db", create=True) as ledger, EventBridgeBus(who, clock) as bus:
+    async with SqliteLedger(folder / "ledger.db", create=True) as ledger, EventBridgeBus(aws_identity, clock) as bus:
         settlement_writer = SettlementWriter(ledger, clock, health)
         yield DeliveryHarness(
             ledger, Dispatcher(bus, ledger, settlement_writer, settings, clock, health, Metrics()), health, clock

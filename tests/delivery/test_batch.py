@@ -1,4 +1,4 @@
-"""Requests are packed to the limits of the bus, in order, and nothing is left out."""
+"""Requests are filled up to the limits of the bus, in order, without losing an entry."""
 
 import json
 from itertools import pairwise
@@ -22,10 +22,10 @@ def claimed(token: int, size: int = 20) -> ClaimedEntry:
     return ClaimedEntry(token, entry(f"e-{token}", detail=json.dumps({"a": "x" * size}).encode()))
 
 
-def packed(batcher: Batcher, most: int = MAX_ENTRIES) -> list[Batch]:
+def packed(batcher: Batcher, max_entries: int = MAX_ENTRIES) -> list[Batch]:
     batches = []
     while batcher:
-        batches.append(batcher.next_batch(most))
+        batches.append(batcher.next_batch(max_entries))
     return batches
 
 
@@ -34,7 +34,7 @@ def event_bytes(event: Event) -> int:
 
 
 def request_bytes(batch: Batch) -> int:
-    """As the bus counts them."""
+    """Return the size of a request by the formula of the fake bus."""
     return sum(
         put_events.entry_bytes(
             {"Time": 1, "Source": event.source, "DetailType": event.detail_type, "Detail": event.detail.decode()}
@@ -49,21 +49,21 @@ def request_bytes(batch: Batch) -> int:
     st.integers(0, 5),
 )
 @examples(300)
-def test_batches_keep_limits_and_order_and_lose_nothing(sizes: list[int], most: int, parts: int) -> None:
+def test_batches_keep_limits_order_and_all_entries(sizes: list[int], max_entries: int, parts: int) -> None:
     entries = [claimed(token, size) for token, size in enumerate(sizes)]
     batcher = Batcher(TEMPLATE, LIMIT)
     for part in range(parts + 1):  # in several portions, as they are claimed
         batcher.add(entries[part :: parts + 1])
-    batches = packed(batcher, most)
+    batches = packed(batcher, max_entries)
     expected = [each for part in range(parts + 1) for each in entries[part :: parts + 1]]
     assert [each for batch in batches for each in batch.entries] == expected
     for batch in batches:
-        assert 1 <= len(batch.entries) == len(batch.events) <= most
+        assert 1 <= len(batch.entries) == len(batch.events) <= max_entries
         assert request_bytes(batch) <= LIMIT or len(batch.entries) == 1
         assert [event.detail for event in batch.events] == [each.entry.detail for each in batch.entries]
     for batch, following in pairwise(batches):
-        # No request is smaller than it has to be.
-        assert len(batch.entries) == most or request_bytes(batch) + event_bytes(following.events[0]) > LIMIT
+        # The next event would exceed a limit.
+        assert len(batch.entries) == max_entries or request_bytes(batch) + event_bytes(following.events[0]) > LIMIT
 
 
 def test_batch_is_filled_to_the_last_byte() -> None:

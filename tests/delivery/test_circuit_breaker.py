@@ -1,4 +1,4 @@
-"""How many requests may be in flight."""
+"""The number of requests in flight, after successes and failures."""
 
 import asyncio
 
@@ -8,10 +8,10 @@ from forwarder.delivery.circuit_breaker import BACKOFF_SECONDS, CircuitBreaker, 
 from tests.virtual_clock import QuickClock
 
 
-async def acquire_all(breaker: CircuitBreaker, most: int = 100) -> list[Permit]:
+async def acquire_all(breaker: CircuitBreaker, max_permits: int = 100) -> list[Permit]:
     """Acquire all permits that need no waiting."""
     permits: list[Permit] = []
-    while len(permits) < most:
+    while len(permits) < max_permits:
         waiting = asyncio.create_task(breaker.acquire())
         for _ in range(5):
             await asyncio.sleep(0)
@@ -29,7 +29,7 @@ async def acquire_next(breaker: CircuitBreaker, clock: QuickClock) -> tuple[Perm
     return await breaker.acquire(), clock.monotonic() - before
 
 
-async def test_in_flight_requests_never_exceed_concurrency() -> None:
+async def test_requests_in_flight_never_exceed_concurrency() -> None:
     breaker = CircuitBreaker(4, QuickClock())
     assert len(await acquire_all(breaker)) == 4
     breaker.release()

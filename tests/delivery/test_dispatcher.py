@@ -1,4 +1,4 @@
-"""Pending entries reach the bus or the dead letters, whatever the bus responds: the real parts, on a real socket."""
+"""Pending entries reach the bus or the dead letters, whatever the bus responds."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("either_client")
 
 
 def requests(bridge: StrictEventBridge) -> list[int]:
-    """How many events of each request were delivered."""
+    """Return the number of delivered events of each request."""
     return [served.delivered for served in bridge.served if served.operation == "PutEvents"]
 
 
@@ -54,7 +54,7 @@ async def test_each_entry_is_settled_by_its_own_outcome(bridge: StrictEventBridg
     assert Counter(delivered(bridge)) == Counter("abde")
 
 
-async def test_undocumented_code_ends_in_the_dead_letters(bridge: StrictEventBridge, tmp_path: Path) -> None:
+async def test_entry_with_undocumented_code_is_dead_lettered(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.always(lambda _: bus_faults.entry_codes({0: "BrandNewException"}))
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record("a")
@@ -69,9 +69,7 @@ async def test_undocumented_code_ends_in_the_dead_letters(bridge: StrictEventBri
         assert [*states, harness.health.components["bus"].state] == [State.DEGRADED, State.HEALTHY]
 
 
-async def test_too_large_request_is_split_until_one_entry_is_to_blame(
-    bridge: StrictEventBridge, tmp_path: Path
-) -> None:
+async def test_too_large_request_is_split_down_to_the_large_entry(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.max_request_bytes = 5000
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record("abc")
@@ -138,7 +136,7 @@ CHAOS = {name: 0.03 for name in bus_faults.CHAOS if name not in ("hang", "slow")
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_chaos_loses_no_entry_and_bounds_duplicates(bridge: StrictEventBridge, tmp_path: Path, seed: int) -> None:
-    bridge.chaos(Random(seed), CHAOS)  # noqa: S311  # to be repeatable is the point
+    bridge.chaos(Random(seed), CHAOS)  # noqa: S311  # must be repeatable
     ids = [f"e-{number}" for number in range(150)]
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record(ids)

@@ -1,4 +1,4 @@
-"""A missing bus accepts all events and drops them: that is detected, and they are sent again."""
+"""A missing bus accepts all events and drops them. The forwarder detects this and sends them again."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.usefixtures("either_client")
 
 
-async def send_one_and_record_another_before_bus_vanishes(harness: DeliveryHarness, bridge: StrictEventBridge) -> None:
+async def send_one_and_record_one_before_bus_is_deleted(harness: DeliveryHarness, bridge: StrictEventBridge) -> None:
     """Send `a` and record `b`. The bus is deleted after it was verified, and before it gets `b`."""
 
     def rule(request: Request) -> None:
@@ -31,7 +31,7 @@ async def send_one_and_record_another_before_bus_vanishes(harness: DeliveryHarne
 
 async def test_events_of_missing_bus_are_requeued_while_idle(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
-        await send_one_and_record_another_before_bus_vanishes(harness, bridge)
+        await send_one_and_record_one_before_bus_is_deleted(harness, bridge)
         running = asyncio.create_task(harness.delivery.run())
         await until(lambda: bridge.dropped)
         await until(lambda: isinstance(harness.delivery.current_error, BusMissing))
@@ -43,9 +43,9 @@ async def test_events_of_missing_bus_are_requeued_while_idle(bridge: StrictEvent
     assert delivered(bridge) == ["a", "b"]
 
 
-async def test_missing_bus_is_logged(bridge: StrictEventBridge, tmp_path: Path) -> None:
+async def test_requeue_of_missing_bus_is_logged(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
-        await send_one_and_record_another_before_bus_vanishes(harness, bridge)
+        await send_one_and_record_one_before_bus_is_deleted(harness, bridge)
         with capture_logs() as lines:
             await harness.send()
         logged = [line for line in lines if line["event"] == "events of missing bus requeued"]
@@ -71,7 +71,7 @@ async def test_delivery_to_missing_bus_logs_its_pause(bridge: StrictEventBridge,
 
 async def test_events_of_missing_bus_are_requeued_at_the_end(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
-        await send_one_and_record_another_before_bus_vanishes(harness, bridge)
+        await send_one_and_record_one_before_bus_is_deleted(harness, bridge)
         counters = await harness.send()
         assert (counters.sent, counters.pending) == (1, 1)
         assert isinstance(harness.delivery.current_error, BusMissing)
@@ -107,9 +107,9 @@ async def test_failed_bus_check_is_repeated(bridge: StrictEventBridge, tmp_path:
 
 async def test_events_of_previous_missing_bus_are_requeued(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.buses.add("another")
-    async with delivery_harness(bridge, tmp_path) as dies:
-        await send_one_and_record_another_before_bus_vanishes(dies, bridge)
-        await dies.delivery.run(until_empty=True)  # and no last check
+    async with delivery_harness(bridge, tmp_path) as killed:
+        await send_one_and_record_one_before_bus_is_deleted(killed, bridge)
+        await killed.delivery.run(until_empty=True)  # without the check at the end
     bridge.clear()
     async with delivery_harness(bridge, tmp_path, event_bus="another") as harness:
         counters = await harness.send()

@@ -17,8 +17,8 @@ TOO_LARGE = RequestRefusal("413", "too large", is_entry_specific=True)
 WRONG_NAME = RequestRefusal("ValidationException", "Value at 'entries.1.member.eventBusName'", is_entry_specific=False)
 
 
-class BrittleBus:
-    """A bus that answers a request by a rule about the ids in it."""
+class RefusingBus:
+    """A bus that refuses a request by a rule about the ids in it."""
 
     def __init__(self, refuses: Callable[[str], RequestRefusal | None]) -> None:
         self._refuses = refuses
@@ -28,8 +28,8 @@ class BrittleBus:
         return self._refuses(ids) or PublishResult([Accepted(each) for each in ids])
 
 
-def failing(ids: str) -> None:
-    """A fault of the forwarder's own: it cannot make a request that holds the entry `b`."""
+def fail_with_b(ids: str) -> None:
+    """Raise an internal error for a request with the entry `b`."""
     if "b" in ids:
         raise ZeroDivisionError
 
@@ -42,7 +42,7 @@ async def publish_ids(
         [Event("source", "type", NOON, each.encode()) for each in ids],
     )
     outcomes, stops = {}, []
-    async for published in publish(cast("VerifiedBus", BrittleBus(refuses)), batch, refusal_tracker):
+    async for published in publish(cast("VerifiedBus", RefusingBus(refuses)), batch, refusal_tracker):
         for claimed, outcome in zip(published.batch.entries, published.result.outcomes, strict=True):
             outcomes[claimed.entry.execution_id] = outcome
         stops += [published.result.stop_error] if published.result.stop_error else []
@@ -53,16 +53,16 @@ def without(outcomes: dict[str, Outcome], ids: str) -> dict[str, Outcome]:
     return {each: outcome for each, outcome in outcomes.items() if each not in ids}
 
 
-async def test_own_fault_keeps_its_entry_pending_and_sends_the_others() -> None:
+async def test_internal_error_keeps_its_entry_and_sends_the_others() -> None:
     refusal_tracker = RefusalTracker()
     for _ in range(20):
-        outcomes, stops = await publish_ids("abcde", failing, refusal_tracker)
+        outcomes, stops = await publish_ids("abcde", fail_with_b, refusal_tracker)
         assert without(outcomes, "b") == {each: Accepted(each) for each in "acde"}
         assert (outcomes["b"], stops) == (Retry("internal", "a request failed inside the forwarder"), [])
 
 
-async def test_own_fault_in_every_request_pauses_delivery() -> None:
-    outcomes, stops = await publish_ids("b", failing, RefusalTracker())
+async def test_internal_error_in_every_request_pauses_delivery() -> None:
+    outcomes, stops = await publish_ids("b", fail_with_b, RefusalTracker())
     assert [type(outcome) for outcome in outcomes.values()] == [Retry]
     assert [stop_error.code for stop_error in stops] == ["internal"]
 
@@ -98,7 +98,8 @@ async def test_refusal_of_all_after_success_rejects_nothing() -> None:
         assert len(stops) == len(ids)
 
 
-async def test_refusal_without_entry_cause_counts_per_proof() -> None:
+async def test_refusal_not_about_an_entry_counts_after_each_success() -> None:
+    """A refusal is an attempt only if a request was accepted after an earlier refusal of the entry."""
     refusal_tracker = RefusalTracker()
 
     def refuses(ids: str) -> RequestRefusal | None:

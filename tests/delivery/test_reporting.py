@@ -1,4 +1,4 @@
-"""The log of delivery: a line for each entry that is not accepted, and one a second for the others."""
+"""The log of delivery: one line per entry that is not accepted, and one line per second for the others."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -48,7 +48,7 @@ def test_accepted_events_are_logged_at_most_once_a_second(lines: list[Any]) -> N
     assert lines[1]["max_age_seconds"] == max(0, (NOON - entry("e").time).total_seconds() + 7)
 
 
-def test_flush_logs_the_rest_once(lines: list[Any]) -> None:
+def test_flush_logs_the_remaining_count_once(lines: list[Any]) -> None:
     reporter = DeliveryReporter(QuickClock(), Metrics())
     settled(reporter, Accepted("a"))
     settled(reporter, Accepted("a"), Accepted("b"))

@@ -1,4 +1,4 @@
-"""What becomes of an entry by its own outcome."""
+"""The settlement of an entry by its own outcome."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from tests.virtual_clock import NOON
 CLAIMED = ClaimedEntry(7, entry("e-1"))
 
 
-def test_accepted_is_sent() -> None:
+def test_accepted_entry_is_sent() -> None:
     assert decide(CLAIMED, Accepted("event-1"), NOON) == Sent(7, "event-1")
 
 
@@ -22,8 +22,8 @@ def test_rejected_entry_is_dead_lettered_with_its_reason() -> None:
 
 
 def test_unknown_outcome_is_retried_at_once_without_limit() -> None:
-    much_tried = ClaimedEntry(7, entry("e-1"), attempts=1000, unclassified_attempts=9)
-    assert decide(much_tried, Unknown("cut short"), NOON) == Postponed(7, "Unknown", NOON)
+    often_tried = ClaimedEntry(7, entry("e-1"), attempts=1000, unclassified_attempts=9)
+    assert decide(often_tried, Unknown("cut short"), NOON) == Postponed(7, "Unknown", NOON)
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 5, 100, 100_000])
@@ -44,7 +44,7 @@ def test_transient_code_is_retried_without_limit_with_backoff(attempts: int) -> 
 
 
 def test_undocumented_code_is_given_ten_attempts() -> None:
-    unknown_code = Retry("BrandNewException", "who knows", unclassified_attempt=True)
+    unknown_code = Retry("BrandNewException", "not documented", unclassified_attempt=True)
     outcomes = [
         decide(
             ClaimedEntry(7, entry("e-1"), attempts=50, unclassified_attempts=unclassified_attempts), unknown_code, NOON
@@ -54,4 +54,4 @@ def test_undocumented_code_is_given_ten_attempts() -> None:
     assert [type(outcome) for outcome in outcomes] == [Postponed] * (MAX_UNCLASSIFIED_ATTEMPTS - 1) + [Dead]
     assert all(isinstance(outcome, Postponed) and outcome.unclassified_attempt for outcome in outcomes[:-1])
     assert isinstance(outcomes[-1], Dead)
-    assert (outcomes[-1].code, "who knows" in outcomes[-1].reason) == ("BrandNewException", True)
+    assert (outcomes[-1].code, "not documented" in outcomes[-1].reason) == ("BrandNewException", True)

@@ -1,4 +1,4 @@
-"""Settlements are written without fail, and nothing is published while a write fails."""
+"""Settlements are written whatever fails, and nothing is published while a write fails."""
 
 import asyncio
 from datetime import datetime
@@ -26,7 +26,7 @@ class FailingLedger:
         await asyncio.sleep(0)
         if self.failures:
             self.failures -= 1
-            raise LedgerUnavailable("the disk is full", hint="make room")
+            raise LedgerUnavailable("the disk is full", hint="free some space")
         self.written += settlements
         return len(self.written)
 

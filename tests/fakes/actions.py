@@ -182,5 +182,22 @@ class Raw(Action):
         return False
 
 
+@dataclass(frozen=True)
+class Endless(Action):
+    """A head, then the same bytes until the client closes the connection."""
+
+    head: bytes
+    repeated: bytes
+    pause_seconds: float = 0
+
+    async def perform(self, line: Line) -> bool:
+        await line.send(self.head)
+        while not line.writer.is_closing():
+            await line.send(self.repeated)
+            if self.pause_seconds:
+                await asyncio.sleep(self.pause_seconds)
+        return False
+
+
 def pieces(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]

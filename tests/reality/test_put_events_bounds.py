@@ -3,7 +3,6 @@
 import gzip
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 
 import pytest
@@ -14,7 +13,7 @@ from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.errors import DestinationError
 from forwarder.model import Accepted, Unknown
 from tests.aws.harness import events, open_bus
-from tests.fakes.actions import Action, HttpResponse, Line
+from tests.fakes.actions import Action, Endless, HttpResponse
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
 
@@ -32,20 +31,6 @@ def bridge() -> Iterator[StrictEventBridge]:
     with StrictEventBridge() as bridge:
         bridge.roles[ROLE] = None
         yield bridge
-
-
-@dataclass(frozen=True)
-class Endless(Action):
-    """A head, then the same bytes until the client hangs up."""
-
-    head: bytes
-    again: bytes
-
-    async def perform(self, line: Line) -> bool:
-        await line.send(self.head)
-        while not line.writer.is_closing():
-            await line.send(self.again)
-        return False
 
 
 def bomb() -> HttpResponse:
