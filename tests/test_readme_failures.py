@@ -84,10 +84,10 @@ PROOFS = {
     ],
     "a page is no page, or pages repeat": [
         "e2e/test_source_bodies.py::test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on",
-        "intake/test_reader_faults.py::test_pages_that_repeat_for_ever_cut_the_reading_short",
+        "intake/test_reader_faults.py::test_endlessly_repeated_pages_abort_the_poll",
     ],
     "a page is broken inside, or too large": [
-        "intake/test_reader_faults.py::test_a_broken_record_is_refused_alone_however_few_a_page_holds",
+        "intake/test_reader_faults.py::test_malformed_record_is_rejected_alone_on_pages_of_any_size",
         "e2e/test_source_bodies.py::test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one",
     ],
     "pages are not listed newest first": [
@@ -100,7 +100,7 @@ PROOFS = {
     ],
     "an execution fails hours after it started": [
         "e2e/test_late_failures.py::test_a_run_never_seen_running_that_started_long_ago_is_found_by_the_deep_reading",
-        "intake/test_reader.py::test_a_run_seen_while_it_ran_is_found_however_late_it_fails",
+        "intake/test_reader.py::test_open_execution_is_recorded_however_late_it_fails",
     ],
     "`kill -9`, a crash, a power cut": [
         "faults/test_simulation.py::test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes",

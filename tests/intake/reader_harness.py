@@ -1,4 +1,4 @@
-"""A reader at work: the real client, ledger and shaper, before a hostile Alloy."""
+"""The reader with its client, ledger and event builder, connected to a fake API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ BROKEN = b'{"executionId": "broken", "status": tru}'
 
 @dataclass
 class ReaderHarness:
-    """A reader at work on an API: `add` puts executions there, `recorded` says what was found since the last time."""
+    """A reader of a fake API: `add` lists an execution there, `recorded` returns the ids since the last call."""
 
     alloy: FakeAlloy
     clock: QuickClock
@@ -63,7 +63,7 @@ CLOCKS: list[QuickClock] = []
 
 
 def api_now() -> datetime:
-    """The API goes by the clock of the desk that was set up last."""
+    """Return the time by the clock of the harness that was created last."""
     return CLOCKS[-1].now()
 
 

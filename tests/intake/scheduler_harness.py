@@ -1,4 +1,4 @@
-"""A schedule of feeds on a clock that is quick."""
+"""A scheduler with a virtual clock."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,7 @@ def create_scheduler(*feeds: Feed, **source: Any) -> tuple[Scheduler, QuickClock
 
 
 async def wait_for_next(scheduler: Scheduler, clock: QuickClock) -> tuple[Feed, float]:
-    """The next feed, and how long it took."""
+    """Claim the next feed, and return it with the seconds of waiting."""
     before = clock.monotonic()
     return await scheduler.claim_next(), clock.monotonic() - before
 

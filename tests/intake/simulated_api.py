@@ -1,4 +1,4 @@
-"""A model of a logs API that lives while it is read: runs arrive, end and fail between one page and the next."""
+"""A model of a logs API that changes while it is polled: runs start, end and fail between two pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ WORKFLOW = "w-1"
 POISON = {"executionId": "poison", "status": "success", "startedAt": "2026-11-02T11:59:00.000Z"}
 
 
-class Crash(Exception):  # an end, not an error
-    """The process dies here."""
+class Crash(Exception):  # a simulated event, not an error
+    """The process is killed here."""
 
 
 @dataclass
 class Traits:
-    """What the documentation leaves open, and what goes wrong.
+    """The properties that the documentation leaves open, and the rate of faults.
 
     `max_page_records` is how many records a page holds, whatever the request says. `skew` is how far the API's clock is
-    ahead of ours.
+    ahead of the local one.
     """
 
     sorted_by: str = "startedAt"
@@ -74,11 +74,11 @@ class SimulatedApi:
 
     @property
     def failed(self) -> set[str]:
-        """Every execution that failed."""
+        """Return the ids of all failed executions."""
         return set(self.stops)
 
     def arrive(self, ago: timedelta = timedelta()) -> None:
-        """A run that began a little before it is listed; it ended at once, or goes on."""
+        """List a run that started a little earlier, and that has ended or goes on."""
         self.run_count += 1
         now = self.api_now()
         started = now - ago - timedelta(seconds=self.random.randint(0, 240))
@@ -100,10 +100,10 @@ class SimulatedApi:
             self._list(record, stop)
 
     def step(self) -> None:
-        """A moment: some runs end, some begin."""
+        """Let some time pass, in which runs end and start."""
         self.clock.advance(0.01 + self.random.random() * 3)
         for run in list(self.running):
-            # A run that is not listed while it runs must end within the late window.
+            # A run that is not listed while it runs must end within max_lateness.
             is_late = self.api_now() - run.started > timedelta(hours=20)
             if (is_late and not run.listed) or self.random.random() < 0.1:
                 self.end(run)
@@ -117,12 +117,12 @@ class SimulatedApi:
         if self.traits.first_pages_same:
             number = max(0, number - 1)
         query = {"page": str(number), "limit": str(min(limit, self.traits.max_page_records)), "order": "desc"}
-        reply = self.api.answer(
+        response = self.api.answer(
             "GET", f"/2024-03/workflow/{feed.workflow_id}/logs", query, {"authorization": "bearer key"}
         )
-        if b'"poison"' in reply.body:
-            raise PageUndecodable("broken inside", digest="0")
-        return Page(decode_page(reply.body), parsedate_to_datetime(reply.headers["Date"]))
+        if b'"poison"' in response.body:
+            raise PageUndecodable("malformed", digest="0")
+        return Page(decode_page(response.body), parsedate_to_datetime(response.headers["Date"]))
 
     def _maybe_fail(self) -> None:
         if self.random.random() >= self.traits.fault_rate:

@@ -1,4 +1,4 @@
-"""Readings of one feed: how far down they go, where they begin, and what they remember."""
+"""Polls of one feed: the depth of a scan, the floor of a feed, and the saved checkpoint."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -15,75 +15,73 @@ from tests.intake.reader_harness import DAY, HOUR, MINUTE, WORKFLOW, reader_harn
 from tests.virtual_clock import NOON
 
 
-async def test_the_first_reading_goes_down_to_the_end_and_the_next_ones_only_as_far_as_needed(
-    alloy: FakeAlloy, tmp_path: Path
-) -> None:
-    async with reader_harness(alloy, tmp_path) as it:
+async def test_first_poll_reads_all_pages_and_next_ones_only_new(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
         for number in range(10):
-            it.add(f"{number}", ago=HOUR * (10 - number))
-        assert await it.read() == [str(number) for number in range(10)]
-        assert it.pages() == ["0", "1", "2", "3", "4"]
-        assert (len(it.wakeups), (await it.checkpoint()).watermark) == (4, NOON - HOUR)
-        it.add("10", ago=MINUTE)
-        assert await it.read() == ["10"]
-        assert it.pages() == ["0", "1"]
+            harness.add(f"{number}", ago=HOUR * (10 - number))
+        assert await harness.read() == [str(number) for number in range(10)]
+        assert harness.pages() == ["0", "1", "2", "3", "4"]
+        assert (len(harness.wakeups), (await harness.checkpoint()).watermark) == (4, NOON - HOUR)
+        harness.add("10", ago=MINUTE)
+        assert await harness.read() == ["10"]
+        assert harness.pages() == ["0", "1"]
 
 
-async def test_a_deep_reading_goes_a_late_window_down(alloy: FakeAlloy, tmp_path: Path) -> None:
-    async with reader_harness(alloy, tmp_path, max_lateness="9h") as it:
+async def test_full_scan_reaches_max_lateness_below_watermark(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path, max_lateness="9h") as harness:
         for number in range(12):
-            it.add(f"s-{number:02}", "success", ago=HOUR * (12 - number))
-        await it.read()
-        it.pages()
-        it.add("late", ago=HOUR * 8, stopped=NOON)
-        assert await it.read() == []
-        it.clock.advance(3600)
-        it.add("new", "success")
-        assert await it.read() == ["late"]
-        assert await it.read() == []
+            harness.add(f"s-{number:02}", "success", ago=HOUR * (12 - number))
+        await harness.read()
+        harness.pages()
+        harness.add("late", ago=HOUR * 8, stopped=NOON)
+        assert await harness.read() == []
+        harness.clock.advance(3600)
+        harness.add("new", "success")
+        assert await harness.read() == ["late"]
+        assert await harness.read() == []
 
 
 async def test_ordinary_scan_finds_unlisted_run_within_overlap(alloy: FakeAlloy, tmp_path: Path) -> None:
     """A run that started five minutes ago, was not listed while it ran, and failed now, is below newer runs."""
-    async with reader_harness(alloy, tmp_path, overlap="10m") as it:
+    async with reader_harness(alloy, tmp_path, overlap="10m") as harness:
         for number in range(9):
-            it.add(f"s-{number}", "success", ago=MINUTE * number / 2)
+            harness.add(f"s-{number}", "success", ago=MINUTE * number / 2)
         for number in range(6):
-            it.add(f"old-{number}", "success", ago=MINUTE * (12 + number))
-        assert await it.read() == []
-        it.pages()
-        it.add("late", ago=5 * MINUTE, stopped=NOON)
-        it.add("too late", ago=20 * MINUTE, stopped=NOON)
-        assert await it.read() == ["late"]
-        assert it.pages() == ["0", "1", "2", "3", "4"]
-        assert await it.read(full_scan=True) == ["too late"]
+            harness.add(f"old-{number}", "success", ago=MINUTE * (12 + number))
+        assert await harness.read() == []
+        harness.pages()
+        harness.add("late", ago=5 * MINUTE, stopped=NOON)
+        harness.add("too late", ago=20 * MINUTE, stopped=NOON)
+        assert await harness.read() == ["late"]
+        assert harness.pages() == ["0", "1", "2", "3", "4"]
+        assert await harness.read(full_scan=True) == ["too late"]
 
 
-async def test_a_run_seen_while_it_ran_is_found_however_late_it_fails(alloy: FakeAlloy, tmp_path: Path) -> None:
-    async with reader_harness(alloy, tmp_path) as it:
-        it.add("slow", "running", ago=MINUTE)
-        assert await it.read() == []
-        assert list((await it.checkpoint()).open_executions) == ["slow"]
+async def test_open_execution_is_recorded_however_late_it_fails(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
+        harness.add("slow", "running", ago=MINUTE)
+        assert await harness.read() == []
+        assert list((await harness.checkpoint()).open_executions) == ["slow"]
         for day in range(3):
-            it.clock.advance(DAY.total_seconds())
+            harness.clock.advance(DAY.total_seconds())
             for number in range(6):
-                it.add(f"s-{day}-{number}", "success")
-            assert await it.read() == []
-        alloy.api.update("slow", status="failed", finished=None, stoppedAt=it.clock.now().isoformat())
-        assert await it.read(full_scan=True) == ["slow"]
-        assert (await it.checkpoint()).open_executions == {}
+                harness.add(f"s-{day}-{number}", "success")
+            assert await harness.read() == []
+        alloy.api.update("slow", status="failed", finished=None, stoppedAt=harness.clock.now().isoformat())
+        assert await harness.read(full_scan=True) == ["slow"]
+        assert (await harness.checkpoint()).open_executions == {}
 
 
-async def test_a_run_that_never_ends_is_given_up_after_the_retention(alloy: FakeAlloy, tmp_path: Path) -> None:
-    async with reader_harness(alloy, tmp_path, max_run_duration="2d") as it:
-        it.add("stuck", "running")
-        await it.read()
-        it.clock.advance((2 * DAY - HOUR).total_seconds())
-        await it.read()
-        assert "stuck" in (await it.checkpoint()).open_executions
-        it.clock.advance(2 * 3600)
-        await it.read()
-        assert (await it.checkpoint()).open_executions == {}
+async def test_endless_run_is_dropped_after_max_run_duration(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path, max_run_duration="2d") as harness:
+        harness.add("stuck", "running")
+        await harness.read()
+        harness.clock.advance((2 * DAY - HOUR).total_seconds())
+        await harness.read()
+        assert "stuck" in (await harness.checkpoint()).open_executions
+        harness.clock.advance(2 * 3600)
+        await harness.read()
+        assert (await harness.checkpoint()).open_executions == {}
 
 
 @pytest.mark.parametrize(
@@ -96,72 +94,69 @@ async def test_a_run_that_never_ends_is_given_up_after_the_retention(alloy: Fake
         (Checkpoint(floor=NOON - MINUTE), ["after"]),
     ],
 )
-async def test_what_stopped_at_or_before_the_floor_is_not_recorded(
+async def test_execution_at_or_before_the_floor_is_not_recorded(
     alloy: FakeAlloy, tmp_path: Path, begins: Checkpoint, found: list[str]
 ) -> None:
-    async with reader_harness(alloy, tmp_path, begins) as it:
-        it.add("old", ago=HOUR)
-        it.add("before", ago=MINUTE)
-        it.add("after", ago=-MINUTE)
-        assert await it.read() == found
-        assert await it.read(full_scan=True) == []
+    async with reader_harness(alloy, tmp_path, begins) as harness:
+        harness.add("old", ago=HOUR)
+        harness.add("before", ago=MINUTE)
+        harness.add("after", ago=-MINUTE)
+        assert await harness.read() == found
+        assert await harness.read(full_scan=True) == []
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-3), timedelta(hours=3)])
-async def test_now_is_the_clock_of_the_api(alloy: FakeAlloy, tmp_path: Path, skew: timedelta) -> None:
+async def test_start_from_now_uses_the_clock_of_the_api(alloy: FakeAlloy, tmp_path: Path, skew: timedelta) -> None:
     alloy.always(lambda _: faults.skewed(skew))
-    async with reader_harness(alloy, tmp_path, Checkpoint(local_floor=NOON)) as it:
-        it.add("before", ago=-skew + MINUTE)
-        it.add("after", ago=-skew - MINUTE)
-        assert await it.read() == ["after"]
-        checkpoint = await it.checkpoint()
+    async with reader_harness(alloy, tmp_path, Checkpoint(local_floor=NOON)) as harness:
+        harness.add("before", ago=-skew + MINUTE)
+        harness.add("after", ago=-skew - MINUTE)
+        assert await harness.read() == ["after"]
+        checkpoint = await harness.checkpoint()
         assert (checkpoint.floor, checkpoint.local_floor) == (NOON + skew, None)
         assert checkpoint.watermark == NOON + skew
 
 
-async def test_a_feed_begins_when_it_began_although_its_first_answers_came_late(
-    alloy: FakeAlloy, tmp_path: Path
-) -> None:
+async def test_floor_is_not_raised_by_a_late_first_response(alloy: FakeAlloy, tmp_path: Path) -> None:
     alloy.next(faults.unavailable(503, "60"), faults.unavailable(503, "60"))
-    async with reader_harness(alloy, tmp_path, Checkpoint(local_floor=NOON)) as it:
-        it.add("meanwhile", ago=-MINUTE)
-        assert await it.read() == ["meanwhile"]
-        assert it.clock.now() >= NOON + 2 * MINUTE
+    async with reader_harness(alloy, tmp_path, Checkpoint(local_floor=NOON)) as harness:
+        harness.add("meanwhile", ago=-MINUTE)
+        assert await harness.read() == ["meanwhile"]
+        assert harness.clock.now() >= NOON + 2 * MINUTE
 
 
-async def test_running_ones_are_never_recorded_and_unknown_ones_as_the_settings_say(
-    alloy: FakeAlloy, tmp_path: Path
-) -> None:
+async def test_unknown_status_is_recorded_as_configured(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """Running and succeeded executions are never recorded."""
     for unknown, found in (("forward", ["failed", "odd"]), ("ignore", ["failed"])):
         folder = tmp_path / unknown
         folder.mkdir()
         alloy.api.remove_workflow(WORKFLOW)
-        async with reader_harness(alloy, folder, unknown_status=unknown) as it:
-            it.add("running", "running")
-            it.add("odd", "unfinished")
-            it.add("failed", "failed-message")
-            it.add("well", "success")
-            assert await it.read() == found
+        async with reader_harness(alloy, folder, unknown_status=unknown) as harness:
+            harness.add("running", "running")
+            harness.add("odd", "unfinished")
+            harness.add("failed", "failed-message")
+            harness.add("well", "success")
+            assert await harness.read() == found
 
 
-async def test_an_id_that_was_recorded_elsewhere_is_not_recorded_again(alloy: FakeAlloy, tmp_path: Path) -> None:
-    async with reader_harness(alloy, tmp_path) as it:
-        it.add("copy")
-        assert await it.read() == ["copy"]
-        assert await it.read(full_scan=True) == []
-        assert len(it.wakeups) == 1
+async def test_id_recorded_before_is_not_recorded_again(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
+        harness.add("copy")
+        assert await harness.read() == ["copy"]
+        assert await harness.read(full_scan=True) == []
+        assert len(harness.wakeups) == 1
 
 
-async def test_large_executions_are_recorded_like_their_neighbours(alloy: FakeAlloy, tmp_path: Path) -> None:
-    """Of these, one is shaped in a thread of its own, and the others take a pause between them."""
+async def test_large_executions_are_recorded_like_small_ones(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """The largest one is transformed in a thread, and the others in separate turns of the event loop."""
     sizes = [10, MIN_THREAD_RESULT_BYTES * 2, MIN_THREAD_RESULT_BYTES // 2, MIN_THREAD_RESULT_BYTES // 2, 10]
-    async with reader_harness(alloy, tmp_path, page_size=30) as it:
+    async with reader_harness(alloy, tmp_path, page_size=30) as harness:
         for number, size in enumerate(sizes):
             payload = {"text": f"{number}" * size}
             record = execution("failed-status", id=f"{number}", started=NOON, payload=payload)
             alloy.api.add(WORKFLOW, record)
-        await it.reader.read(FEED)
-        claimed = await it.ledger.claim(10, now=it.clock.now())
+        await harness.reader.read(FEED)
+        claimed = await harness.ledger.claim(10, now=harness.clock.now())
     texts = {each.entry.execution_id: each.entry.detail.count(each.entry.execution_id.encode()) for each in claimed}
     assert sorted(texts) == [str(number) for number in range(len(sizes))]
     assert [texts[str(number)] >= size for number, size in enumerate(sizes)] == [True] * len(sizes)

@@ -1,4 +1,4 @@
-"""Whatever happens while pages are read, every failure is recorded once: the heart of the promise, as a property."""
+"""A property of polls: whatever happens while pages are read, every failure is recorded once."""
 
 import asyncio
 from contextlib import suppress
@@ -47,7 +47,7 @@ class Simulation:
         self.recorded: list[str] = []
 
     async def read(self, *, full_scan: bool = False) -> PollSummary | None:
-        """A reading by a process of its own: None where it was cut short or the process died."""
+        """Poll in a new process. Return None if the poll was aborted or the process was killed."""
         simulated_api = self.simulated_api
         async with SqliteLedger(self.file, create=True) as ledger:
             await ledger.add_feeds({FEED: self.begins})
@@ -79,16 +79,14 @@ simulations = given(st.randoms(use_true_random=False), traits, st.lists(st.sampl
 
 @simulations
 @examples(40)
-def test_every_failure_that_was_listed_is_recorded_once(random: Random, traits: Traits, jumps: list[timedelta]) -> None:
+def test_every_listed_failure_is_recorded_once(random: Random, traits: Traits, jumps: list[timedelta]) -> None:
     asyncio.run(run_simulation(random, traits, jumps))
 
 
 @pytest.mark.long
 @simulations
 @examples(200)
-def test_every_failure_that_was_listed_is_recorded_once_in_thousands_of_worlds(
-    random: Random, traits: Traits, jumps: list[timedelta]
-) -> None:
+def test_every_listed_failure_is_recorded_once_long(random: Random, traits: Traits, jumps: list[timedelta]) -> None:
     asyncio.run(run_simulation(random, traits, jumps))
 
 
@@ -106,7 +104,7 @@ async def run_simulation(random: Random, traits: Traits, jumps: list[timedelta])
         assert await simulation.read(full_scan=True) is not None
     floor = simulation.checkpoint.floor
     assert floor is not None
-    # A little too low is harmless: the API tells its time in whole seconds, and an answer takes its time.
+    # The API sends whole seconds, and a response takes time. A floor that is a little too low is harmless.
     assert started_at - timedelta(minutes=5) <= floor <= started_at
     assert set(simulation.recorded) == {
         execution_id for execution_id, stop in simulated_api.stops.items() if stop > floor

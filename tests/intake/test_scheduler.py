@@ -1,4 +1,4 @@
-"""When each feed is read next."""
+"""The time at which each feed is polled next."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ from tests.virtual_clock import QuickClock
 
 
 async def intervals(scheduler: Scheduler, clock: QuickClock, arrivals: list[int]) -> list[float]:
-    """The waits after readings in which so many were new."""
+    """Return the wait before each poll. The polls find these numbers of new executions."""
     waits = []
     for new in arrivals:
         feed, wait = await wait_for_next(scheduler, clock)
@@ -35,13 +35,13 @@ async def intervals(scheduler: Scheduler, clock: QuickClock, arrivals: list[int]
     return waits
 
 
-async def test_every_feed_is_due_at_once_and_each_has_one_reader() -> None:
+async def test_new_feeds_are_due_at_once_and_claimed_once() -> None:
     scheduler, clock = create_scheduler(A, B, C, A)
     assert [(await wait_for_next(scheduler, clock)) for _ in range(3)] == [(A, 0), (B, 0), (C, 0)]
     assert await is_nothing_due(scheduler)
 
 
-async def test_no_more_feeds_are_read_at_once_than_the_settings_say() -> None:
+async def test_concurrent_polls_are_limited_by_concurrency_setting() -> None:
     scheduler, clock = create_scheduler(A, B, C, concurrency=2)
     assert [await scheduler.claim_next() for _ in range(2)] == [A, B]
     assert await is_nothing_due(scheduler)
@@ -51,7 +51,7 @@ async def test_no_more_feeds_are_read_at_once_than_the_settings_say() -> None:
     assert await waiting == (C, 0)
 
 
-async def test_a_quiet_feed_is_read_ever_more_rarely() -> None:
+async def test_quiet_feed_is_polled_at_growing_intervals() -> None:
     scheduler, clock = create_scheduler(A)
     waits = await intervals(scheduler, clock, [0] * 20)
     assert waits[1] <= 2 * MIN_INTERVAL_SECONDS
@@ -60,7 +60,7 @@ async def test_a_quiet_feed_is_read_ever_more_rarely() -> None:
     assert min(waits[-5:]) >= 0.8 * MAX_INTERVAL_SECONDS - 1e-6
 
 
-async def test_a_busy_feed_is_read_so_often_that_a_page_suffices() -> None:
+async def test_busy_feed_is_polled_so_often_that_one_page_suffices() -> None:
     scheduler, clock = create_scheduler(A)
     await intervals(scheduler, clock, [0] * 20)
     rate = 0.5  # executions a second: a page of 30 in a minute
@@ -74,14 +74,14 @@ async def test_a_busy_feed_is_read_so_often_that_a_page_suffices() -> None:
     assert min(waits[5:]) >= MIN_INTERVAL_SECONDS
 
 
-async def test_a_flood_is_read_no_more_often_than_the_shortest_interval() -> None:
+async def test_busiest_feed_is_polled_at_the_minimum_interval() -> None:
     scheduler, clock = create_scheduler(A)
     waits = await intervals(scheduler, clock, [10_000] * 10)
     assert min(waits[1:]) >= MIN_INTERVAL_SECONDS - 1e-6
     assert max(waits[3:]) <= 2 * MIN_INTERVAL_SECONDS
 
 
-async def test_feeds_that_began_together_do_not_stay_together() -> None:
+async def test_polls_of_feeds_started_together_spread() -> None:
     scheduler, clock = create_scheduler(*(Feed(f"w-{number}") for number in range(20)))
     due = []
     for _ in range(200):
@@ -91,7 +91,7 @@ async def test_feeds_that_began_together_do_not_stay_together() -> None:
     assert len(set(due[-20:])) == 20
 
 
-async def test_a_feed_that_fails_backs_off_alone_and_recovers_at_once() -> None:
+async def test_failing_feed_backs_off_alone_and_recovers_at_once() -> None:
     scheduler, clock = create_scheduler(A, B)
     times: dict[Feed, list[float]] = {A: [], B: []}
     while len(times[A]) < 8:
@@ -113,7 +113,7 @@ async def test_a_feed_that_fails_backs_off_alone_and_recovers_at_once() -> None:
     assert wait <= 2 * MIN_INTERVAL_SECONDS
 
 
-async def test_a_nudge_makes_every_feed_of_the_workflow_due_now() -> None:
+async def test_trigger_makes_every_feed_of_the_workflow_due() -> None:
     scheduler, clock = create_scheduler(A, Feed("a", "u"), B)
     for _ in range(3):
         scheduler.record_success(await scheduler.claim_next(), 0)
@@ -125,7 +125,7 @@ async def test_a_nudge_makes_every_feed_of_the_workflow_due_now() -> None:
     assert await is_nothing_due(scheduler)
 
 
-async def test_a_nudge_while_a_feed_is_read_has_it_read_again_soon() -> None:
+async def test_trigger_during_a_poll_causes_another_poll() -> None:
     scheduler, clock = create_scheduler(A)
     await scheduler.claim_next()
     clock.advance(MIN_TRIGGER_INTERVAL_SECONDS)
@@ -137,7 +137,7 @@ async def test_a_nudge_while_a_feed_is_read_has_it_read_again_soon() -> None:
     assert (scheduler.record_success(A, 0) or 0) >= MIN_INTERVAL_SECONDS
 
 
-async def test_a_nudge_wakes_a_reader_that_waits() -> None:
+async def test_trigger_wakes_a_waiting_reader() -> None:
     scheduler, clock = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
     waiting = asyncio.create_task(wait_for_next(scheduler, clock))
@@ -148,12 +148,12 @@ async def test_a_nudge_wakes_a_reader_that_waits() -> None:
     assert wait < MIN_INTERVAL_SECONDS
 
 
-async def test_a_nudge_for_a_user_leaves_the_feeds_of_other_users_alone() -> None:
+async def test_trigger_for_a_user_skips_feeds_of_other_users() -> None:
     scheduler, _ = create_scheduler(A, Feed("a", "u"), Feed("a", "v"))
     assert scheduler.trigger("a", "u") == [A, Feed("a", "u")]
 
 
-async def test_a_feed_that_is_nudged_all_the_time_is_read_once_a_second() -> None:
+async def test_constantly_triggered_feed_is_polled_once_a_second() -> None:
     scheduler, clock = create_scheduler(A)
     waits = []
     for _ in range(5):
@@ -165,7 +165,7 @@ async def test_a_feed_that_is_nudged_all_the_time_is_read_once_a_second() -> Non
     assert waits == [0, *[MIN_TRIGGER_INTERVAL_SECONDS] * 4]
 
 
-async def test_a_storm_of_nudges_takes_half_of_the_requests_at_most() -> None:
+async def test_triggers_take_at_most_half_of_the_requests() -> None:
     many = [Feed("a", f"user-{number}") for number in range(100)]
     scheduler, clock = create_scheduler(*many, concurrency=30)
     for _ in many:
@@ -181,7 +181,7 @@ async def test_a_storm_of_nudges_takes_half_of_the_requests_at_most() -> None:
     assert claimed_at == pytest.approx([max(0.0, (number - MAX_TRIGGER_BURST + 1) * gap) for number in range(30)])
 
 
-async def test_a_storm_of_nudges_keeps_no_other_feed_waiting() -> None:
+async def test_triggers_delay_no_other_feed() -> None:
     scheduler, clock = create_scheduler(A, B)
     polled = []
     while clock.monotonic() < 1000 + 2 * MAX_INTERVAL_SECONDS:
@@ -198,7 +198,7 @@ async def test_a_storm_of_nudges_keeps_no_other_feed_waiting() -> None:
     assert polled.count(B) >= undisturbed - 1
 
 
-async def test_a_nudge_does_not_hurry_what_cannot_be_read() -> None:
+async def test_trigger_does_not_shorten_the_backoff_of_a_feed() -> None:
     scheduler, clock = create_scheduler(A)
     wait = scheduler.record_failure(await scheduler.claim_next())
     scheduler.trigger("a")
@@ -208,7 +208,7 @@ async def test_a_nudge_does_not_hurry_what_cannot_be_read() -> None:
     assert (await wait_for_next(scheduler, clock))[1] == pytest.approx(second_wait)
 
 
-async def test_a_feed_that_is_found_later_is_read_at_once_and_others_keep_their_turn() -> None:
+async def test_feed_added_later_is_due_and_others_keep_their_time() -> None:
     scheduler, clock = create_scheduler(A)
     wait = scheduler.record_success(await scheduler.claim_next(), 0)
     scheduler.watch([A, B])

@@ -1,4 +1,4 @@
-"""Feeds that are watched no more: read a last time, and then never again."""
+"""A feed that is no longer watched is polled a last time, and then never again."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from tests.intake.scheduler_harness import A, B, create_scheduler, is_nothing_du
 
 
 @pytest.mark.parametrize("was_read", [True, False])
-async def test_a_feed_that_is_watched_no_more_is_read_once_more_at_once(was_read: bool) -> None:
+async def test_removed_feed_is_polled_once_more_at_once(was_read: bool) -> None:
     scheduler, clock = create_scheduler(A, B)
     if was_read:
         for _ in range(2):
@@ -16,7 +16,7 @@ async def test_a_feed_that_is_watched_no_more_is_read_once_more_at_once(was_read
     scheduler.watch([B])
     assert (scheduler.feeds, len(scheduler), A in scheduler) == ([B], 1, False)
     last, waited_seconds = await wait_for_next(scheduler, clock)
-    if not was_read:  # which is due as well, and has been for longer
+    if not was_read:  # B is due as well, and was due earlier
         assert (last, scheduler.record_success(last, 0) is None) == (B, False)
         last, waited_seconds = await wait_for_next(scheduler, clock)
     assert (last, waited_seconds) == (A, 0)
@@ -25,7 +25,7 @@ async def test_a_feed_that_is_watched_no_more_is_read_once_more_at_once(was_read
     assert await is_nothing_due(scheduler)
 
 
-async def test_a_feed_that_is_watched_no_more_while_it_is_read_is_read_once_more() -> None:
+async def test_feed_removed_during_a_poll_is_polled_once_more() -> None:
     scheduler, clock = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
     assert await scheduler.claim_next() == A
@@ -36,7 +36,7 @@ async def test_a_feed_that_is_watched_no_more_while_it_is_read_is_read_once_more
     assert await is_nothing_due(scheduler)
 
 
-async def test_a_last_reading_that_fails_is_tried_until_the_feed_is_not_found_again() -> None:
+async def test_failing_last_poll_is_retried_until_next_discovery() -> None:
     scheduler, _ = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
     scheduler.watch([])
@@ -47,7 +47,7 @@ async def test_a_last_reading_that_fails_is_tried_until_the_feed_is_not_found_ag
     assert await is_nothing_due(scheduler)
 
 
-async def test_a_last_reading_ends_with_an_answer_that_stays_the_same() -> None:
+async def test_permanent_error_ends_the_last_poll() -> None:
     scheduler, _ = create_scheduler(A)
     scheduler.watch([])
     assert await scheduler.claim_next() == A
@@ -55,7 +55,7 @@ async def test_a_last_reading_ends_with_an_answer_that_stays_the_same() -> None:
     assert await is_nothing_due(scheduler)
 
 
-async def test_a_feed_that_could_not_be_read_has_a_last_reading_all_the_same() -> None:
+async def test_removed_feed_that_always_failed_has_a_last_poll() -> None:
     scheduler, clock = create_scheduler(A)
     for _ in range(6):
         scheduler.record_failure(await scheduler.claim_next())
@@ -64,7 +64,7 @@ async def test_a_feed_that_could_not_be_read_has_a_last_reading_all_the_same() -
     assert await wait_for_next(scheduler, clock) == (A, 0)
 
 
-async def test_nudges_do_not_keep_a_feed_that_leaves() -> None:
+async def test_trigger_does_not_keep_a_removed_feed() -> None:
     scheduler, _ = create_scheduler(A)
     scheduler.watch([])
     assert await scheduler.claim_next() == A
@@ -73,7 +73,7 @@ async def test_nudges_do_not_keep_a_feed_that_leaves() -> None:
     assert await is_nothing_due(scheduler)
 
 
-async def test_a_last_reading_that_has_not_had_its_turn_is_not_lost_by_another_look() -> None:
+async def test_waiting_last_poll_survives_another_discovery() -> None:
     scheduler, _ = create_scheduler(A, B, concurrency=1)
     for _ in range(2):
         scheduler.record_success(await scheduler.claim_next(), 0)
@@ -84,7 +84,7 @@ async def test_a_last_reading_that_has_not_had_its_turn_is_not_lost_by_another_l
     assert {first, await scheduler.claim_next()} == {A, B}
 
 
-async def test_a_feed_that_comes_back_before_its_last_reading_is_watched_as_before() -> None:
+async def test_feed_added_back_before_its_last_poll_is_kept() -> None:
     scheduler, clock = create_scheduler(A)
     scheduler.record_success(await scheduler.claim_next(), 0)
     scheduler.watch([])
@@ -94,7 +94,7 @@ async def test_a_feed_that_comes_back_before_its_last_reading_is_watched_as_befo
     assert scheduler.record_success(A, 0) is not None
 
 
-async def test_a_feed_that_goes_and_comes_while_it_is_read_still_has_one_reader() -> None:
+async def test_feed_removed_and_added_during_a_poll_has_one_reader() -> None:
     scheduler, _ = create_scheduler(A)
     await scheduler.claim_next()
     scheduler.watch([])

@@ -1,4 +1,4 @@
-"""What keeps feeds from being read, and what that means for the whole."""
+"""The health of the source, which follows from the errors of its feeds."""
 
 from forwarder.errors import SourceError, SourceRefused, SourceUnavailable
 from forwarder.health import Health
@@ -7,9 +7,9 @@ from forwarder.model import Feed, State
 from tests.virtual_clock import QuickClock
 
 A, B, C = Feed("a"), Feed("b"), Feed("c")
-LATE = SourceUnavailable("it did not answer in time", hint="wait")
-BROKEN = SourceUnavailable("it broke off")
-REFUSED = SourceRefused("it refuses the key", hint="set it")
+LATE = SourceUnavailable("no response in time", hint="wait")
+BROKEN = SourceUnavailable("the response was cut")
+REFUSED = SourceRefused("the key was refused", hint="set it")
 
 
 class SourceHealthHarness:
@@ -21,11 +21,11 @@ class SourceHealthHarness:
 
     def reported_status(self) -> tuple[State, str]:
         self.source_health.report(3)
-        part = self.health.components[COMPONENT]
-        return part.state, part.reason
+        component = self.health.components[COMPONENT]
+        return component.state, component.reason
 
 
-def test_all_is_well_while_every_feed_can_be_read() -> None:
+def test_source_is_healthy_while_every_feed_can_be_polled() -> None:
     harness = SourceHealthHarness()
     assert harness.reported_status() == (State.HEALTHY, "")
     harness.source_health.record_failure(A, LATE)
@@ -33,7 +33,7 @@ def test_all_is_well_while_every_feed_can_be_read() -> None:
     assert harness.reported_status() == (State.HEALTHY, "")
 
 
-def test_a_feed_that_cannot_be_read_is_a_loss_of_comfort_and_all_of_them_a_failure() -> None:
+def test_failing_feed_degrades_and_failing_discovery_fails() -> None:
     harness = SourceHealthHarness()
     harness.source_health.record_failure(A, LATE)
     assert harness.reported_status() == (State.DEGRADED, f"not all of 3 feeds can be read: {LATE.message}")
@@ -42,7 +42,7 @@ def test_a_feed_that_cannot_be_read_is_a_loss_of_comfort_and_all_of_them_a_failu
     assert harness.reported_status() == (State.FAILED, LATE.message)
 
 
-def test_a_refused_key_is_a_failure_however_many_can_be_read() -> None:
+def test_refused_key_fails_the_source_whatever_else_works() -> None:
     for refuse in (lambda source_health: source_health.record_failure(B, REFUSED), _refuse_discovery):
         harness = SourceHealthHarness()
         harness.source_health.record_failure(A, LATE)
@@ -51,7 +51,7 @@ def test_a_refused_key_is_a_failure_however_many_can_be_read() -> None:
         assert harness.health.components[COMPONENT].hint == REFUSED.hint
 
 
-def test_the_reason_stays_the_same_for_as_long_as_it_lasts() -> None:
+def test_reason_stays_the_same_while_the_error_lasts() -> None:
     harness = SourceHealthHarness()
     errors: list[tuple[Feed, SourceError]] = [(A, LATE), (B, BROKEN), (A, LATE), (B, BROKEN)]
     reasons = set()
@@ -61,14 +61,14 @@ def test_the_reason_stays_the_same_for_as_long_as_it_lasts() -> None:
     assert reasons == {(State.DEGRADED, f"not all of 3 feeds can be read: {LATE.message}")}
 
 
-def test_a_feed_whose_error_becomes_another_has_one() -> None:
+def test_latest_error_of_a_feed_replaces_the_previous() -> None:
     harness = SourceHealthHarness()
     harness.source_health.record_failure(A, REFUSED)
     harness.source_health.record_failure(A, LATE)
     assert harness.reported_status() == (State.DEGRADED, f"not all of 3 feeds can be read: {LATE.message}")
 
 
-def test_what_is_watched_no_more_troubles_nobody() -> None:
+def test_error_of_removed_feed_is_dropped() -> None:
     harness = SourceHealthHarness()
     harness.source_health.record_failure(A, REFUSED)
     harness.source_health.watch([B, C])

@@ -1,4 +1,4 @@
-"""Whatever an execution holds, the entry made of it is an event that EventBridge takes and our schema describes."""
+"""The transformation of any execution gives an entry that EventBridge accepts and the schema describes."""
 
 import json
 from datetime import timedelta
@@ -26,7 +26,7 @@ SOURCE, DETAIL_TYPE = "alloy.embedded", "Workflow Execution Failed"
 
 
 def detail_of(execution: Execution, *, feed: Feed = FEED, **sections: Any) -> dict[str, Any]:
-    """The detail, after it was judged as EventBridge and as a consumer would."""
+    """Return the detail of the entry, checked against the rules of EventBridge and the schema."""
     settings = some_settings(**sections)
     entry = EventBuilder.from_settings(settings).build(execution, feed, NOON)
     assert entry_refusal({"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": entry.detail.decode()}) is None
@@ -65,7 +65,7 @@ def test_any_json_becomes_an_event(
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
 @examples(120)
-def test_what_is_no_json_becomes_an_event_too(results: bytes, error: bytes) -> None:
+def test_invalid_json_becomes_an_event(results: bytes, error: bytes) -> None:
     detail_of(Execution(id="e", error=msgspec.Raw(error), results=msgspec.Raw(results)))
 
 
@@ -73,12 +73,12 @@ def test_what_is_no_json_becomes_an_event_too(results: bytes, error: bytes) -> N
 @examples(40)
 def test_any_depth_becomes_an_event(depth: int, opening: str, is_error: bool) -> None:
     closing = "".join("]" if char == "[" else "}" for char in reversed(opening) if char in "[{")
-    full_scan = msgspec.Raw((opening * depth + "1" + closing * depth).encode())
-    detail_of(Execution(id="e", error=full_scan) if is_error else Execution(id="e", results=full_scan))
+    nested = msgspec.Raw((opening * depth + "1" + closing * depth).encode())
+    detail_of(Execution(id="e", error=nested) if is_error else Execution(id="e", results=nested))
 
 
 @pytest.mark.parametrize(("payload", "limit"), [("full", 16_384), ("errors", 16_384), ("full", 262_144)])
-def test_ten_megabytes_in_any_place_become_an_event(payload: str, limit: int) -> None:
+def test_ten_megabytes_in_any_field_become_an_event(payload: str, limit: int) -> None:
     huge = "ä🫖\n" * 1_500_000
     settings: dict[str, Any] = {"event": {"payload": payload}, "destination": {"max_entry_bytes": limit}}
     for run in (
@@ -90,7 +90,7 @@ def test_ten_megabytes_in_any_place_become_an_event(payload: str, limit: int) ->
         assert detail_of(run, **settings)["trimmed"]["originalBytes"] > limit
 
 
-def test_the_longest_ids_and_everything_else_at_once_fit_the_smallest_entry() -> None:
+def test_longest_fields_together_fit_the_smallest_entry() -> None:
     longest_id = "i" * MAX_ID_BYTES
     text = "\x01" * 100_000
     run = a_failure(longest_id, status=text, error={"message": text, "name": text, "code": text, "stack": text})
@@ -100,7 +100,7 @@ def test_the_longest_ids_and_everything_else_at_once_fit_the_smallest_entry() ->
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("outcome", FAILURES)
-def test_every_documented_variant_is_told_in_full(variant: Any, outcome: Any) -> None:
+def test_documented_variant_becomes_a_complete_event(variant: Any, outcome: Any) -> None:
     listed = execution(outcome, id="e-1", started=NOON - timedelta(seconds=1.5), stopped=NOON, variant=variant)
     (run,) = decode_page(json.dumps({"data": [listed]}).encode()).executions
     detail = detail_of(run)
@@ -140,12 +140,12 @@ def test_every_documented_variant_is_told_in_full(variant: Any, outcome: Any) ->
         ({"status": None}, {"message": "the execution failed without an error message (no status)"}),
     ],
 )
-def test_the_error_is_told_from_where_it_stands(fields: dict[str, Any], expected: dict[str, str]) -> None:
+def test_error_is_taken_from_the_field_that_has_it(fields: dict[str, Any], expected: dict[str, str]) -> None:
     assert unredacted_error(a_failure(**fields)) == expected
     assert detail_of(a_failure(**fields))["error"] == expected
 
 
-def test_payload_errors_keeps_the_failed_blocks_without_their_data() -> None:
+def test_payload_errors_keeps_failed_blocks_without_data() -> None:
     results = [{"blockId": "b-1", "data": [1]}, {"blockId": "b-2", "error": "x", "data": [2]}]
     run = a_failure(results=results)
     assert detail_of(run, event={"payload": "errors"})["results"] == [{"blockId": "b-2", "error": "x"}]
@@ -153,7 +153,7 @@ def test_payload_errors_keeps_the_failed_blocks_without_their_data() -> None:
     assert detail_of(run)["results"] == results
 
 
-def test_what_is_redacted_follows_the_settings() -> None:
+def test_redaction_follows_the_settings() -> None:
     run = a_failure(results=[{"tenant": "t", "password": "p", "ip": "203.0.113.7"}], error="token=abc failed")
     detail = detail_of(run, event={"redact": ["tenant"], "redact_except": ["ip"]})
     assert detail["results"] == [{"tenant": "[redacted]", "password": "[redacted]", "ip": "203.0.113.7"}]
@@ -169,6 +169,6 @@ def test_what_is_redacted_follows_the_settings() -> None:
         ({"started_at": NOON + timedelta(hours=1)}, ("2026-11-02T13:00:00.000Z", "2026-11-02T12:00:00.000Z", 0)),
     ],
 )
-def test_times_are_told_as_far_as_they_are_known(times: dict[str, Any], expected: tuple[Any, ...]) -> None:
+def test_missing_times_are_null_and_others_are_kept(times: dict[str, Any], expected: tuple[Any, ...]) -> None:
     detail = detail_of(a_failure(**times))
     assert (detail["startedAt"], detail["stoppedAt"], detail["durationMs"]) == expected

@@ -1,4 +1,4 @@
-"""The queue of the transformation, which keeps the event loop responsive however much arrives at once."""
+"""The queue of the transformation keeps the event loop responsive, however much arrives at once."""
 
 import asyncio
 from collections import Counter

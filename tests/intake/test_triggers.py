@@ -18,14 +18,14 @@ A, U, B = Feed("a"), Feed("a", "u"), Feed("b")
 
 @dataclass
 class TriggerHarness:
-    """Feeds that were all read once, and will not be due by themselves for an hour."""
+    """Feeds that were polled once, and whose next regular poll is due in an hour."""
 
     scheduler: Scheduler
     triggers: Triggers
     clock: QuickClock
 
     async def polls(self, within: float, new_at: float | None = None) -> list[tuple[str, float]]:
-        """Which feeds are read in this time, and when; one of them shows something new at a time."""
+        """Return the polls of the next seconds, with their times. A new failure appears after `new_at` seconds."""
         started = self.clock.monotonic()
         found: list[tuple[str, float]] = []
         while True:
@@ -53,46 +53,47 @@ async def trigger_harness(*feeds: Feed) -> AsyncIterator[TriggerHarness]:
         yield TriggerHarness(scheduler, triggers, clock)
 
 
-async def test_while_nothing_new_appears_it_is_looked_for_after_1_5_and_30_seconds() -> None:
-    async with trigger_harness(A, B) as at:
-        assert at.triggers.trigger("a", None) == 1
-        polls = await at.polls(600)
+async def test_trigger_without_new_failure_polls_four_times() -> None:
+    """The polls follow the trigger after 0, 1, 5 and 30 seconds."""
+    async with trigger_harness(A, B) as harness:
+        assert harness.triggers.trigger("a", None) == 1
+        polls = await harness.polls(600)
         assert [name for name, _ in polls] == ["a"] * 4
         assert [when for _, when in polls] == pytest.approx([0, 1, 5, 30], abs=0.01)
 
 
 @pytest.mark.parametrize(("new_at", "polled_after"), [(0, [0]), (1, [0, 1]), (5, [0, 1, 5])])
-async def test_once_something_new_appeared_it_is_looked_for_no_more(new_at: float, polled_after: list[float]) -> None:
-    async with trigger_harness(A) as at:
-        at.triggers.trigger("a", None)
-        assert [when for _, when in await at.polls(600, new_at)] == pytest.approx(polled_after, abs=0.01)
+async def test_new_failure_ends_the_triggered_polls(new_at: float, polled_after: list[float]) -> None:
+    async with trigger_harness(A) as harness:
+        harness.triggers.trigger("a", None)
+        assert [when for _, when in await harness.polls(600, new_at)] == pytest.approx(polled_after, abs=0.01)
 
 
-async def test_what_a_reading_found_that_began_before_the_nudge_does_not_answer_it() -> None:
-    async with trigger_harness(A) as at:
-        before = at.clock.monotonic()
-        at.clock.advance(1)
-        at.triggers.trigger("a", None)
-        at.triggers.resolve(A, before)
-        assert len(await at.polls(600)) == 4
+async def test_poll_started_before_the_trigger_does_not_resolve_it() -> None:
+    async with trigger_harness(A) as harness:
+        before = harness.clock.monotonic()
+        harness.clock.advance(1)
+        harness.triggers.trigger("a", None)
+        harness.triggers.resolve(A, before)
+        assert len(await harness.polls(600)) == 4
 
 
-async def test_what_appears_in_one_feed_of_a_workflow_answers_for_all_of_them() -> None:
-    async with trigger_harness(A, U) as at:
-        assert at.triggers.trigger("a", None) == 2
-        assert [name for name, _ in await at.polls(600, new_at=0)] == [str(A), str(U)]
+async def test_new_failure_in_one_feed_resolves_the_whole_workflow() -> None:
+    async with trigger_harness(A, U) as harness:
+        assert harness.triggers.trigger("a", None) == 2
+        assert [name for name, _ in await harness.polls(600, new_at=0)] == [str(A), str(U)]
 
 
-async def test_a_workflow_that_is_not_watched_is_not_looked_for() -> None:
-    async with trigger_harness(A) as at:
-        assert at.triggers.trigger("elsewhere", None) == 0
-        assert await at.polls(600) == []
+async def test_trigger_of_unwatched_workflow_causes_no_poll() -> None:
+    async with trigger_harness(A) as harness:
+        assert harness.triggers.trigger("elsewhere", None) == 0
+        assert await harness.polls(600) == []
 
 
-async def test_a_second_nudge_begins_the_looks_anew() -> None:
-    async with trigger_harness(A) as at:
-        at.triggers.trigger("a", None)
-        assert len(await at.polls(20)) == 3
-        at.clock.advance(2)
-        at.triggers.trigger("a", None)
-        assert len(await at.polls(600)) == 4
+async def test_second_trigger_restarts_the_polls() -> None:
+    async with trigger_harness(A) as harness:
+        harness.triggers.trigger("a", None)
+        assert len(await harness.polls(20)) == 3
+        harness.clock.advance(2)
+        harness.triggers.trigger("a", None)
+        assert len(await harness.polls(600)) == 4
