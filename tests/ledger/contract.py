@@ -1,4 +1,4 @@
-"""What every kind of ledger must do. A kind's own test module inherits these and says where one is kept."""
+"""The contract of every ledger store. The test module of a store inherits it and defines where its ledger is kept."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ async def record_ids(ledger: Ledger, *ids: str, feed: Feed = FEED) -> int:
 
 
 async def claim_tokens(ledger: Ledger, limit: int = 100, after: timedelta = timedelta()) -> dict[str, Token]:
-    """Id to token, in the order in which they were handed out."""
+    """Claim entries, and return their tokens by id, in the order of the claim."""
     return {
         claimed_entry.entry.execution_id: claimed_entry.token
         for claimed_entry in await ledger.claim(limit, now=NOON + after)
@@ -41,7 +41,7 @@ async def apply_all_retention(
 
 
 class LedgerContract(ABC):
-    """`open_ledger()` is a process of its own on the one ledger of the test."""
+    """The contract. Each `open_ledger()` stands for a process that opens the one ledger of the test."""
 
     @abstractmethod
     def opener(self) -> AbstractContextManager[OpenLedger]: ...
@@ -85,8 +85,13 @@ class LedgerContract(ABC):
             await begun(ledger, OTHER, Checkpoint())
             await ledger.record(OTHER, [recorded], now=NOON)
         async with open_ledger() as ledger:
-            (back,) = await ledger.claim(1, now=NOON)
-            assert (back.entry, back.attempts, back.unclassified_attempts, back.replay) == (recorded, 0, 0, False)
+            (claimed,) = await ledger.claim(1, now=NOON)
+            assert (claimed.entry, claimed.attempts, claimed.unclassified_attempts, claimed.replay) == (
+                recorded,
+                0,
+                0,
+                False,
+            )
 
     async def test_record_saves_checkpoint_with_its_entries(self, open_ledger: OpenLedger) -> None:
         advanced = Checkpoint(NOON, NOON, None, NOON, {"open": NOON})
@@ -165,7 +170,7 @@ class LedgerContract(ABC):
             assert await ledger.oldest_pending() == NOON + HOUR
 
     async def test_daemon_status_is_visible_to_other_processes(self, open_ledger: OpenLedger) -> None:
-        daemon_status = DaemonStatus(NOON, 4711, {"bus": {"state": "HEALTHY", "why": ""}})
+        daemon_status = DaemonStatus(NOON, 4711, {"bus": {"state": "HEALTHY", "reason": ""}})
         async with open_ledger() as ledger:
             assert await ledger.daemon_status() is None
             await begun(ledger, FEED, Checkpoint())

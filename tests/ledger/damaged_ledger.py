@@ -1,4 +1,4 @@
-"""A ledger to damage, and what can be asked of it afterwards."""
+"""A ledger file to damage, and functions that read it afterwards."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PAGE = 4096
 
 
 def detail(number: int) -> bytes:
-    """Two kilobytes that do not compress, so that each has a page of its own or nearly so."""
+    """Return 2 KB that do not compress, so that each detail has nearly a page of the file."""
     noise = Random(number).randbytes(1000).hex()  # noqa: S311 - repeatable noise
     return f'{{"executionId":"e-{number:03}","workflowId":"w-1","noise":"{noise}"}}'.encode()
 
 
 def fill(file: Path) -> None:
-    """120 owed, 10 sent and 10 dead; two feeds with their checkpoints."""
+    """Create a ledger with 120 pending, 10 sent and 10 dead entries, and two feeds with their checkpoints."""
 
     async def work() -> None:
         async with SqliteLedger(file, create=True) as ledger:
@@ -38,10 +38,10 @@ def fill(file: Path) -> None:
             failures = [entry(f"e-{number:03}", detail=detail(number)) for number in range(COUNT + 20)]
             await ledger.record(FEED, failures, now=NOON, checkpoint=Checkpoint(watermark=NOON, floor=NOON))
             claimed = await ledger.claim(20, now=NOON)
-            ended = [
+            settlements = [
                 Sent(each.token, "id") if int(str(each.token)) % 2 else Dead(each.token, "No", "no") for each in claimed
             ]
-            await ledger.settle(ended, now=NOON)
+            await ledger.settle(settlements, now=NOON)
 
     asyncio.run(work())
 
@@ -50,13 +50,13 @@ WHOLE = Counters(recorded=COUNT + 20, pending=COUNT, sent=10, dead=10)
 
 
 def pages(file: Path, *names: str) -> list[int]:
-    """The root pages of tables and indexes, where their damage hurts most."""
+    """Return the root pages of tables or indexes, because a damaged root hides the most rows."""
     with closing(sqlite3.connect(file)) as db:
         roots = dict(db.execute("SELECT name, rootpage FROM sqlite_schema"))
     return [roots[name] for name in names]
 
 
-def spoil(file: Path, page: int, content: bytes = b"\xa5" * PAGE) -> None:
+def damage_page(file: Path, page: int, content: bytes = b"\xa5" * PAGE) -> None:
     with file.open("r+b") as raw:
         raw.seek((page - 1) * PAGE)
         raw.write(content)

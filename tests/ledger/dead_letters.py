@@ -1,4 +1,4 @@
-"""What every kind of ledger must do with the dead: tell of them, owe them again, and let go of them."""
+"""The contract of dead letters: listing, retry and purge."""
 
 from collections.abc import Sequence
 
@@ -80,7 +80,7 @@ class DeadLetterContract(LedgerContract):
             assert await ledger.retry_dead_letters(None, now=NOON) == 0
             assert await ledger.audit() == Counters(recorded=3, purged=3)
 
-    async def test_other_process_sees_and_changes_the_ledger(self, open_ledger: OpenLedger) -> None:
+    async def test_other_process_reads_and_changes_the_ledger(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as daemon, open_ledger() as command:
             await dead_letter_all(daemon, "ab")
             assert {dead_letter.entry.execution_id for dead_letter in await command.dead_letters()} == {"a", "b"}

@@ -1,4 +1,4 @@
-"""Ledger files, filled and read from outside of any loop."""
+"""Ledger files, filled and read from synchronous tests."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from tests.virtual_clock import NOON
 
 
 def counters(file: Path) -> Counters:
-    """Opened, and counted anew."""
+    """Open the ledger, and return its audited counters."""
 
     async def read() -> Counters:
         async with SqliteLedger(file) as ledger:
@@ -33,6 +33,6 @@ def create_ledger(file: Path, entries: int = 50) -> None:
 
 
 def execute_sql(file: Path, statement: str, *values: object) -> None:
-    """As by damage, or by another program."""
+    """Execute a statement on the file, as another program would."""
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(statement, values)

@@ -1,4 +1,4 @@
-"""What every kind of ledger must do about a bus that was not there, and accepted all the same."""
+"""The contract of requeueing: events that a missing bus accepted become pending again."""
 
 from forwarder.ledger import Counters, Sent
 from tests.ledger.contract import ANOTHER_BUS, BUS, DAY, HOUR, LedgerContract, OpenLedger, claim_tokens, record_ids
@@ -15,7 +15,7 @@ class MissingBusContract(LedgerContract):
             await ledger.save_bus_verified(BUS, first)
             assert await ledger.unverified_buses() == []
             await ledger.settle([Sent(token["b"], "e-b")], now=NOON - HOUR, bus=BUS)
-            await ledger.save_bus_verified(BUS, first - 1)  # an older sight, noted late
+            await ledger.save_bus_verified(BUS, first - 1)  # an older verification, saved late
             await ledger.settle([Sent(token["c"], "e-c")], now=NOON + DAY, bus=BUS)
             assert await ledger.unverified_buses() == [BUS]
             assert await ledger.requeue(ANOTHER_BUS, now=NOON) == 0

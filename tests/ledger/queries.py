@@ -1,4 +1,4 @@
-"""What a ledger tells of itself to whoever looks at the page: part of the contract."""
+"""The contract of the queries that the page displays."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Random sequences of ledger operations, compared with a model after each: a property of every kind of ledger."""
+"""A property of every ledger store: random sequences of operations agree with a model after each step."""
 
 import asyncio
 from collections import Counter
@@ -81,7 +81,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=5))
     def record(self, ids: list[str]) -> None:
-        """Record what a poll finds: nothing that stopped at or before the floor."""
+        """Record like a poll, which finds nothing that stopped at or before the floor."""
         floor = self.run(begun(self.ledger, FEED, Checkpoint())).floor
         listed = [each for each in ids if stop_time(each) <= self.now and (floor is None or stop_time(each) > floor)]
         new = set(listed) - set(self.states)
@@ -119,9 +119,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(outcome=st.sampled_from(["sent", "dead"]))
     def settle_again(self, outcome: str) -> None:
-        """Settle a second time, as after a commit whose response was lost: this changes nothing."""
-        ended = [token for each, token in self.tokens.items() if self.states[each] != "pending"]
-        self.run(self.ledger.settle([settlement(token, outcome, self.now) for token in ended], now=self.now))
+        """Settle a second time, which changes nothing. This happens if the result of a commit was lost."""
+        settled = [token for each, token in self.tokens.items() if self.states[each] != "pending"]
+        self.run(self.ledger.settle([settlement(token, outcome, self.now) for token in settled], now=self.now))
 
     @rule()
     def release(self) -> None:
@@ -157,10 +157,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def counters_balance(self) -> None:
         counts = Counter(self.states.values())
-        ended = {state: counts[state] for state in ("pending", "sent", "dead", "purged", "forgotten")}
+        settled = {state: counts[state] for state in ("pending", "sent", "dead", "purged", "forgotten")}
         audited = self.run(self.ledger.audit())
         assert audited == self.run(self.ledger.counters())
-        assert audited == Counters(recorded=len(self.states), **ended)
+        assert audited == Counters(recorded=len(self.states), **settled)
         dead = {dead_letter.entry.execution_id for dead_letter in self.run(self.ledger.dead_letters())}
         assert dead == set(self.dead(None))
 

@@ -1,4 +1,4 @@
-"""What every kind of ledger must do as time goes by: the switch, payloads, and ids that are forgotten."""
+"""The contract of the switch, and of the retention of payloads and ids."""
 
 import pytest
 
@@ -101,6 +101,6 @@ class RetentionContract(LedgerContract):
             assert await ledger.apply_retention(now=NOON + 3 * DAY, id_retention=DAY, payload_retention=HOUR)
             assert (await ledger.audit()).sent > 0
             await apply_all_retention(ledger, now=3 * DAY)
-            # A round goes on where the last one ended; what it passed while its payload was held waits for the next.
+            # A round continues after the last one. Ids that had a payload when it passed them wait for the next round.
             await apply_all_retention(ledger, now=4 * DAY)
             assert await ledger.audit() == Counters(recorded=2500, forgotten=2500)

@@ -16,7 +16,7 @@ from tests.virtual_clock import NOON
 
 PAYLOAD_RETENTION = timedelta(days=7)
 LATER = NOON + PAYLOAD_RETENTION + timedelta(seconds=1)
-"""When payloads sent at noon are old enough to be deleted."""
+"""The time at which payloads sent at noon are old enough to be deleted."""
 
 
 def detail(number: int, size: int = 300) -> bytes:

@@ -1,4 +1,4 @@
-"""One file, several processes and several callers at once, and processes that die."""
+"""One ledger file with several processes and tasks, and with processes that are killed."""
 
 import asyncio
 import shutil
@@ -40,7 +40,7 @@ async def test_write_waits_for_lock_of_other_process(file: Path) -> None:
 
 async def test_failed_job_rolls_back_alone(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
-        feeds = [FEED] * 10 + [Feed("never begun")] + [FEED] * 10
+        feeds = [FEED] * 10 + [Feed("unknown")] + [FEED] * 10
         results = await asyncio.gather(
             *(ledger.record(feed, [entry(f"n-{number}")], now=NOON) for number, feed in enumerate(feeds)),
             return_exceptions=True,
@@ -49,7 +49,7 @@ async def test_failed_job_rolls_back_alone(file: Path) -> None:
         assert await ledger.audit() == Counters(recorded=21, pending=21)
 
 
-async def test_cancelled_record_breaks_nothing(file: Path) -> None:
+async def test_cancelled_record_is_complete_or_absent(file: Path) -> None:
     async with SqliteLedger(file) as ledger:
         tasks = [asyncio.create_task(ledger.record(FEED, [entry(f"n-{number}")], now=NOON)) for number in range(20)]
         await asyncio.sleep(0)
@@ -113,7 +113,7 @@ def test_copy_of_closed_ledger_opens(file: Path, tmp_path: Path) -> None:
 
 
 def test_ids_without_payloads_stay_small(file: Path) -> None:
-    async def years() -> None:
+    async def fill() -> None:
         async with SqliteLedger(file) as ledger:
             for day in range(5):
                 await record_ids(ledger, *(f"e-{day}-{number}" for number in range(300)))
@@ -121,13 +121,13 @@ def test_ids_without_payloads_stay_small(file: Path) -> None:
                 await ledger.settle([Sent(token, "e") for token in tokens.values()], now=NOON + day * DAY)
                 await apply_all_retention(ledger, now=day * DAY + 2 * HOUR, id_retention=90 * DAY)
 
-    asyncio.run(years())
+    asyncio.run(fill())
     assert counters(file).sent == 1501
     assert file.stat().st_size < 1500 * 200
 
 
 async def test_job_without_transaction_fails_alone(file: Path) -> None:
-    """As where SQLite rolls back by itself, for its disk failed in the middle of a group."""
+    """SQLite rolls back automatically if the disk fails in the middle of a group."""
 
     def rolled_back(db: sqlite3.Connection) -> None:
         db.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""A ledger's file of another version, damaged, cut, or not writable is told with a hint, and never begun anew."""
+"""A ledger file that is newer, damaged, cut or not writable is refused with a hint, and is never recreated."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ def test_damaged_ledger_never_opens_as_empty(file: Path, position: float) -> Non
     at = int(len(content) * position)
     content[at : at + 4096] = b"\xa5" * 4096
     file.write_bytes(content)
-    # Where only a payload was hit, the books are none the wiser.
+    # Damage in a payload alone does not change the counters.
     assert hint_or_counters(file) not in ("", Counters())
     assert hint_or_counters(file) == Counters(recorded=50, pending=50) or isinstance(hint_or_counters(file), str)
 

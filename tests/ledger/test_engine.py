@@ -1,4 +1,4 @@
-"""The SQLite that the ledger needs: an older one is refused before anything is sent."""
+"""The required SQLite version: an older library is refused before anything is sent."""
 
 from pathlib import Path
 

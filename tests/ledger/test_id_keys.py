@@ -1,4 +1,4 @@
-"""Ids are kept by 64 bits of their digest. That two ever share them is not to be awaited, and must harm nobody."""
+"""Ids are stored by 64 bits of their digest. A collision is improbable, and must not lose an entry."""
 
 import sqlite3
 from pathlib import Path
@@ -17,7 +17,7 @@ ANOTHER_FINGERPRINT = 42
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A ledger in which other ids have the place of `mine`, and the place after it."""
+    """Create a ledger in which other ids have the key of `mine` and the key after it."""
     file = tmp_path / "ledger.db"
     create_ledger(file, 1)
     key, _ = digest("mine")

@@ -1,4 +1,4 @@
-"""One running process a ledger."""
+"""The lock that allows one running process per ledger."""
 
 import asyncio
 import subprocess

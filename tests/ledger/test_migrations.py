@@ -51,7 +51,7 @@ def test_new_ledger_has_format_and_application_id(tmp_path: Path) -> None:
 
 def test_creation_by_several_processes_happens_once(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
-    openers = [subprocess.Popen([sys.executable, "-c", OPEN, str(file)]) for _ in range(4)]  # noqa: S603  # ours
+    openers = [subprocess.Popen([sys.executable, "-c", OPEN, str(file)]) for _ in range(4)]  # noqa: S603  # fixed command
     assert [opener.wait(60) for opener in openers] == [0, 0, 0, 0]
     assert counters(file) == Counters()
 

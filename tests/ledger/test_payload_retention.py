@@ -1,4 +1,4 @@
-"""Payloads are deleted when they are old enough, and never while they may have to be sent again."""
+"""Payloads are deleted when they are old enough, and kept while they may have to be sent again."""
 
 from pathlib import Path
 
@@ -51,9 +51,9 @@ async def test_retention_skips_unverified_payloads_only(tmp_path: Path, monkeypa
         for number in range(8):
             await record_numbers(ledger, [number])
         tokens = [each.token for each in await ledger.claim(8, now=NOON)]
-        await ledger.save_bus_verified("doubted", 0)
-        await ledger.settle([Sent(token, "id") for token in tokens[:4]], now=NOON, bus="doubted")
-        await ledger.settle([Sent(token, "id") for token in tokens[4:]], now=NOON, bus="seen")
+        await ledger.save_bus_verified("unverified", 0)
+        await ledger.settle([Sent(token, "id") for token in tokens[:4]], now=NOON, bus="unverified")
+        await ledger.settle([Sent(token, "id") for token in tokens[4:]], now=NOON, bus="verified")
         while await ledger.apply_retention(
             now=LATER, id_retention=2 * PAYLOAD_RETENTION, payload_retention=PAYLOAD_RETENTION
         ):

@@ -1,4 +1,4 @@
-"""Payloads are stored one row each, and come back as they were."""
+"""Each payload is stored in one row, and is read unchanged."""
 
 import sqlite3
 import zlib

@@ -10,7 +10,7 @@ from tests.ledger.stored_payloads import LATER, PAYLOAD_RETENTION, detail, recor
 from tests.virtual_clock import NOON
 
 
-async def test_claim_makes_a_dead_letter_of_an_unreadable_payload(tmp_path: Path) -> None:
+async def test_claim_dead_letters_entry_with_unreadable_payload(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
         await record_numbers(ledger, range(5))
@@ -41,7 +41,7 @@ async def test_claim_with_payload_of_wrong_type_continues(tmp_path: Path, body: 
         assert (await ledger.counters()).dead == (0 if is_readable else 1)
 
 
-async def test_payload_under_a_damaged_key_is_nobody_elses(tmp_path: Path) -> None:
+async def test_payload_under_a_damaged_key_is_never_used(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     async with SqliteLedger(file, create=True) as ledger:
         await record_numbers(ledger, range(9))

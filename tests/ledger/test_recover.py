@@ -1,4 +1,4 @@
-"""`repair`: every row that can be read comes over, and the rest is told."""
+"""`ledger repair` keeps every readable row, and reports the others as lost."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.ledger.damaged_ledger import (
     WHOLE,
     checkpoints,
     claim_all,
+    damage_page,
     detail,
     fill,
     known_ids,
     load_dead_letters,
     pages,
-    spoil,
 )
 from tests.ledger.ledger_files import counters, create_ledger, execute_sql
 from tests.virtual_clock import NOON
@@ -52,11 +52,11 @@ def file(whole: Path, tmp_path: Path) -> Path:
 
 
 def test_recovery_of_intact_ledger_loses_nothing(file: Path) -> None:
-    done = recover(file)
-    assert (done.counters, counters(file)) == (WHOLE, WHOLE)
-    assert (done.lost, done.lost_payload_ids) == ({}, [])
+    recovery = recover(file)
+    assert (recovery.counters, counters(file)) == (WHOLE, WHOLE)
+    assert (recovery.lost, recovery.lost_payload_ids) == ({}, [])
     large = dict.fromkeys(("executions", "entries", "payloads"), COUNT + 20)
-    assert done.rows == {"feeds": 2, **large, "minutes": 1, "lags": 1}
+    assert recovery.rows == {"feeds": 2, **large, "minutes": 1, "lags": 1}
     assert checkpoints(file) == {FEED: Checkpoint(watermark=NOON, floor=NOON), OTHER: Checkpoint(watermark=NOON)}
     assert [each.entry.detail for each in claim_all(file)] == [detail(number) for number in range(20, COUNT + 20)]
 
@@ -71,31 +71,31 @@ def test_recovery_keeps_only_the_damaged_file_beside_it(file: Path) -> None:
 
 def test_recovery_from_damaged_indexes_loses_nothing(file: Path) -> None:
     for page in pages(file, "entries_pending", "entries_sent", "entries_dead"):
-        spoil(file, page)
+        damage_page(file, page)
     with pytest.raises(LedgerError, match="damaged"):
         counters(file)
-    done = recover(file)
-    assert (done.lost, counters(file)) == ({}, WHOLE)
+    recovery = recover(file)
+    assert (recovery.lost, counters(file)) == ({}, WHOLE)
 
 
 def test_recovery_reports_entries_with_lost_payloads(file: Path) -> None:
     middle = file.stat().st_size // PAGE // 2
-    spoil(file, middle)
-    done = recover(file)
+    damage_page(file, middle)
+    recovery = recover(file)
     after = counters(file)
-    assert done.lost["payloads"] >= 1
-    assert done.lost_payload_ids
-    assert after.pending == COUNT - len(done.lost_payload_ids)
-    assert sorted([*done.lost_payload_ids, *(each.entry.execution_id for each in claim_all(file))]) == [
+    assert recovery.lost["payloads"] >= 1
+    assert recovery.lost_payload_ids
+    assert after.pending == COUNT - len(recovery.lost_payload_ids)
+    assert sorted([*recovery.lost_payload_ids, *(each.entry.execution_id for each in claim_all(file))]) == [
         f"e-{number:03}" for number in range(20, COUNT + 20)
     ]
 
 
 @pytest.mark.parametrize("table", ["executions", "feeds"])
 def test_recovery_keeps_pending_entries_without_a_table(file: Path, table: str) -> None:
-    spoil(file, pages(file, table)[0])
-    done = recover(file)
-    assert done.lost[table] == 1
+    damage_page(file, pages(file, table)[0])
+    recovery = recover(file)
+    assert recovery.lost[table] == 1
     remaining = claim_all(file)
     assert [each.entry.detail for each in remaining] == [detail(number) for number in range(20, COUNT + 20)]
     assert {each.entry.feed for each in remaining} == {FEED}
@@ -104,9 +104,9 @@ def test_recovery_keeps_pending_entries_without_a_table(file: Path, table: str) 
 
 def test_recovery_recounts_unreadable_counters(file: Path) -> None:
     for page in pages(file, "counters", "metadata"):
-        spoil(file, page)
-    done = recover(file)
-    assert {"counters", "metadata"} <= set(done.lost)
+        damage_page(file, page)
+    recovery = recover(file)
+    assert {"counters", "metadata"} <= set(recovery.lost)
     assert counters(file) == WHOLE
 
 
@@ -117,16 +117,16 @@ def test_recovery_reports_invalid_rows_as_lost(file: Path) -> None:
         db.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'payloads'", (sql.replace("BLOB NOT NULL", "BLOB"),))
         db.execute("PRAGMA writable_schema = RESET")
         db.execute("UPDATE payloads SET body = NULL WHERE entry = 31")
-    done = recover(file)
-    assert (done.rows["payloads"], done.lost) == (COUNT + 19, {"payloads": 1})
-    assert done.lost_payload_ids == ["e-030"]
+    recovery = recover(file)
+    assert (recovery.rows["payloads"], recovery.lost) == (COUNT + 19, {"payloads": 1})
+    assert recovery.lost_payload_ids == ["e-030"]
 
 
 def test_recovery_keeps_rows_with_invalid_text(file: Path) -> None:
     with closing(sqlite3.connect(file)) as db, db:
         db.execute("UPDATE entries SET reason = CAST(x'ff30' AS TEXT) WHERE state = 2")
-    done = recover(file)
-    assert done.lost == {}
+    recovery = recover(file)
+    assert recovery.lost == {}
     assert {dead_letter.reason for dead_letter in load_dead_letters(file)} == {"\ufffd0"}
 
 
@@ -139,7 +139,7 @@ def test_recovery_reports_mismatched_ids_as_lost(file: Path) -> None:
 
 @pytest.mark.parametrize("body", [b"no zlib", b"", zlib.compress(b"{}"), (31).to_bytes(8) + b"no zlib"])
 def test_recovery_forgets_ids_of_unreadable_payloads(file: Path, body: bytes) -> None:
-    spoil(file, pages(file, "executions")[0])
+    damage_page(file, pages(file, "executions")[0])
     with closing(sqlite3.connect(file)) as db, db:
         db.execute("UPDATE payloads SET body = ? WHERE entry = 31", (body,))
     assert recover(file).lost_payload_ids == ["e-030"]
@@ -182,15 +182,12 @@ def test_recovery_from_damaged_version_loses_nothing(file: Path, stored_version:
     with pytest.raises(LedgerError, match="damaged") as raised:
         counters(file)
     assert "ledger repair" in raised.value.hint
-    done = recover(file)
-    assert (done.lost, done.lost_payload_ids, counters(file)) == ({}, [], WHOLE)
+    recovery = recover(file)
+    assert (recovery.lost, recovery.lost_payload_ids, counters(file)) == ({}, [], WHOLE)
     assert [each.entry.detail for each in claim_all(file)] == [detail(number) for number in range(20, COUNT + 20)]
 
 
-# What cannot be rescued.
-
-
-def refused(file: Path) -> LedgerError:
+def recovery_error(file: Path) -> LedgerError:
     with pytest.raises(LedgerError) as raised:
         recover(file)
     assert raised.value.hint
@@ -200,13 +197,13 @@ def refused(file: Path) -> LedgerError:
 @pytest.mark.parametrize("content", [b"", b"no ledger", b"SQLite format 3\0" + bytes(9000), b"\xa5" * 9000])
 def test_recovery_refuses_unreadable_file_and_keeps_it(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    refused(file)
+    recovery_error(file)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     assert file.read_bytes() == content
 
 
 def test_recovery_without_ledger_is_refused(tmp_path: Path) -> None:
-    assert "there is no ledger" in refused(tmp_path / "ledger.db").message
+    assert "there is no ledger" in recovery_error(tmp_path / "ledger.db").message
     assert not list(tmp_path.iterdir())
 
 
@@ -214,14 +211,14 @@ def test_recovery_of_newer_version_is_refused(file: Path) -> None:
     with closing(sqlite3.connect(file)) as db, db:
         db.execute("PRAGMA user_version = 99")
     before = file.read_bytes()
-    assert "newer" in refused(file).message
+    assert "newer" in recovery_error(file).message
     assert file.read_bytes() == before
 
 
 def test_recovery_on_full_disk_changes_nothing(file: Path) -> None:
     before = file.read_bytes()
     with no_file_larger_than(len(before) // 2):
-        assert isinstance(refused(file), LedgerUnavailable)
+        assert isinstance(recovery_error(file), LedgerUnavailable)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     assert recover(file).counters == WHOLE
@@ -233,4 +230,4 @@ def test_recovery_in_read_only_folder_is_refused() -> None:
         create_ledger(file)
         file.parent.chmod(0o555)
         with unprivileged():
-            assert isinstance(refused(file), LedgerUnavailable)
+            assert isinstance(recovery_error(file), LedgerUnavailable)

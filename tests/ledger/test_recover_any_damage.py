@@ -1,4 +1,4 @@
-"""No damage keeps a rescue from its end: whatever was done to the file, what comes out is a ledger that balances."""
+"""The recovery of a ledger completes after any damage, and its result balances."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def zeroed(draw: Random, content: bytearray) -> None:
 
 
 def swapped(draw: Random, content: bytearray) -> None:
-    """Two pages in each other's place: a tree may then lead back into itself."""
+    """Swap two pages. A tree may then contain itself."""
     one, other = (draw.randrange(1, len(content) // PAGE) * PAGE for _ in range(2))
     content[one : one + PAGE], content[other : other + PAGE] = (
         content[other : other + PAGE],
@@ -58,9 +58,9 @@ def repeated(draw: Random, content: bytearray) -> None:
 DAMAGE: tuple[Callable[[Random, bytearray], None], ...] = (cut, overwritten, zeroed, swapped, repeated)
 
 
-def survives(file: Path, seed: int) -> None:
-    """The ledger after its rescue balances; or nothing of it could be read, and that was said."""
-    draw = Random(seed)  # noqa: S311 - a seed is the point
+def check_recovery(file: Path, seed: int) -> None:
+    """Check that the recovered ledger balances, or that the recovery is refused with a hint."""
+    draw = Random(seed)  # noqa: S311 - must be repeatable
     content = bytearray(file.read_bytes())
     for _ in range(draw.choice([1, 1, 2, 5])):
         if len(content) > 4 * PAGE:
@@ -69,7 +69,7 @@ def survives(file: Path, seed: int) -> None:
     try:
         recover(file)
     except LedgerError as error:
-        assert error.hint  # noqa: PT017 - either is well
+        assert error.hint  # noqa: PT017 - both results are valid
         return
     assert counters(file).is_balanced
     claim_all(file)
@@ -79,7 +79,7 @@ def survives(file: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_recovery_completes_after_any_damage(file: Path, seed: int) -> None:
-    survives(file, seed)
+    check_recovery(file, seed)
 
 
 @pytest.mark.long
@@ -88,5 +88,5 @@ def test_recovery_completes_after_any_damage_long(whole: Path, tmp_path: Path, f
     for seed in range(first, first + 100):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        survives(Path(shutil.copy2(whole, folder)), seed)
+        check_recovery(Path(shutil.copy2(whole, folder)), seed)
         shutil.rmtree(folder)

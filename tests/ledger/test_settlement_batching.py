@@ -1,4 +1,4 @@
-"""Settlements that come together are booked together, and none of them is the worse for it."""
+"""Settlements that arrive together share commits, and a failing one does not affect the others."""
 
 import asyncio
 import sqlite3
@@ -50,7 +50,7 @@ async def test_failed_settlement_leaves_others_committed(file: Path) -> None:
         await record_ids(ledger, *IDS[:20])
         tokens = list((await claim_tokens(ledger)).values())
         settlements: list[list[Settlement]] = [[Sent(token, "e")] for token in tokens]
-        settlements[7] = [Postponed(tokens[7], "X", None)]  # type: ignore[arg-type]  # a fault of ours
+        settlements[7] = [Postponed(tokens[7], "X", None)]  # type: ignore[arg-type]  # an internal error
         results = await asyncio.gather(
             *(ledger.settle(each, now=NOON, bus=BUS) for each in settlements), return_exceptions=True
         )
@@ -71,7 +71,7 @@ async def test_cancelled_settle_undoes_nothing(file: Path) -> None:
 
 
 async def test_settle_works_again_after_the_files_came_back(file: Path) -> None:
-    """A settlement that waited while the files were moved away must not keep its batch open for ever."""
+    """A settlement that waited while the files were moved away must not keep its batch open."""
     async with SqliteLedger(file, create=True) as ledger:
         await record_ids(ledger, "a", "b")
         token = await claim_tokens(ledger)

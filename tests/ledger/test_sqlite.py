@@ -1,4 +1,4 @@
-"""The ledger in a SQLite file keeps the contract."""
+"""The SQLite store fulfils the contract."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

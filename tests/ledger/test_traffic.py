@@ -1,4 +1,4 @@
-"""The counts of each minute are displayed only: they cost no commit of their own, and cannot stop one."""
+"""The counts of each minute are only displayed: they cause no commit of their own, and cannot prevent one."""
 
 import sqlite3
 from contextlib import closing

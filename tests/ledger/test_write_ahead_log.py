@@ -1,4 +1,4 @@
-"""A write-ahead log that is cut, alone, or gone: whole commits count, and a ledger that lost all is no new one."""
+"""A write-ahead log that is cut, alone or missing: whole commits are kept, and an emptied ledger is not recreated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.virtual_clock import NOON
 
 @pytest.fixture
 def logged(tmp_path: Path) -> Path:
-    """A ledger as a crash leaves it: most of it in its write-ahead log."""
+    """Create a ledger in the state after a crash: most of it is in the write-ahead log."""
     crashed, live = tmp_path / "crashed", tmp_path / "live"
     for each in (crashed, live):
         each.mkdir()
@@ -78,4 +78,4 @@ def test_empty_ledger_file_is_refused(tmp_path: Path) -> None:
     os.truncate(file, 0)
     with pytest.raises(LedgerError, match="is empty now"):
         counters(file)
-    assert file.stat().st_size == 0, "and none is begun in it"
+    assert file.stat().st_size == 0, "the file is not recreated"
