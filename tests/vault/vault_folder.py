@@ -1,4 +1,4 @@
-"""A folder with a settings file's name, a master key and a vault in it."""
+"""A folder with a settings file, a master key and a vault."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ class VaultFolder:
         return {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
 
     def make_key(self) -> bytes:
-        """The text of a new master key, written where it is looked for."""
+        """Write a new master key to its default file, and return its text."""
         text = master_key.generate().encode()
         self.key_file.touch(0o600)
         self.key_file.write_bytes(text)
@@ -43,9 +43,9 @@ class VaultFolder:
 
 
 def filled_vault_folder(folder: Path) -> VaultFolder:
-    home = VaultFolder(folder)
-    home.make_key()
-    vault = home.open()
+    vault_folder = VaultFolder(folder)
+    vault_folder.make_key()
+    vault = vault_folder.open()
     for name, secret in SECRETS.items():
         vault.set(name, secret, NOON)
-    return home
+    return vault_folder
