@@ -15,14 +15,14 @@ hypothesis.settings.register_profile("fresh", max_examples=2000, deadline=None, 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before any test is read, for what a profile says is taken up there."""
-    named = config.getoption("--hypothesis-profile", None)
-    hypothesis.settings.load_profile(named or ("long" if config.getoption("--long") else "short"))
+    """Load the hypothesis profile before the tests are imported, because decorators of the tests read it."""
+    profile = config.getoption("--hypothesis-profile", None)
+    hypothesis.settings.load_profile(profile or ("long" if config.getoption("--long") else "short"))
 
 
 @pytest.fixture(params=["direct", pytest.param("sdk", marks=pytest.mark.long)])
 def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the test with either client of the bus: with the one that is not the default, in the long run."""
+    """Run the test with each client of the bus. The client that is not the default is used in long runs only."""
     monkeypatch.setenv(variable("destination.client"), request.param)
 
 

@@ -20,9 +20,7 @@ DESTINATION = {"event_bus": "failures", "region": "eu-central-1"}
 
 
 def examples(number: int) -> settings:
-    """How many examples a property is tried on in a short run, and so many times more where the profile in force says
-    so. Time is no part of any property here.
-    """
+    """Return settings with this number of examples in the short profile, and more in others. There is no deadline."""
     return settings(max_examples=number * settings().max_examples // 100, deadline=None)
 
 

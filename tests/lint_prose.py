@@ -1,4 +1,4 @@
-"""A check of the prose: docstring openings and banned words in code, comments, messages and Markdown.
+"""A check of the prose: docstring openings, banned words in code, comments, messages and Markdown, and test names.
 
 Run it as `python -m tests.lint_prose [PATH …]`. Without a path, it checks all but the pending paths. It prints each
 finding as `file:line: problem`, and exits with 1 if there are any.
@@ -23,6 +23,9 @@ PENDING = (
     "tests/web",
 )
 """Paths whose prose is not rewritten yet. A rewritten path is removed from this list."""
+
+MAX_TEST_NAME_CHARACTERS = 60
+"""A longer name of a test is a sentence, which belongs in the docstring."""
 
 SUFFIXES = frozenset(["", ".md", ".py", ".service", ".sh", ".toml", ".yaml", ".yml"])
 """The suffixes of checked files. Files without a suffix are scripts and makefiles."""
@@ -162,6 +165,15 @@ def _is_opening(word: str, kind: str) -> bool:
     return is_verb and not is_third_person and word not in _NO_VERBS
 
 
+def long_test_names(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and description of each name of a test that is too long."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or not node.name.startswith("test_"):
+            continue
+        if len(node.name) > MAX_TEST_NAME_CHARACTERS:
+            yield node.lineno, f"a test name has {len(node.name)} characters, more than {MAX_TEST_NAME_CHARACTERS}"
+
+
 def file_problems(name: str, source: str) -> list[str]:
     """Return the problems of one file as `file:line: problem`."""
     is_program = name.startswith("forwarder/")
@@ -173,6 +185,8 @@ def file_problems(name: str, source: str) -> list[str]:
     else:
         texts = script_prose(source)
     found = {problem for prose in texts for problem in problems(prose, strict=is_program)}
+    if suffix == ".py" and name.startswith("tests/"):
+        found.update(long_test_names(source))
     return [f"{name}:{line}: {problem}" for line, problem in sorted(found)]
 
 

@@ -33,7 +33,7 @@ def test_changelog_has_only_known_headings() -> None:
 
 
 def test_changelog_names_the_written_formats() -> None:
-    text, *_ = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG, re.MULTILINE)  # the newest stand first
+    text, *_ = re.findall(r"^.*Formats: (.+)\.$", CHANGELOG, re.MULTILINE)  # the newest first
     detail = event_schema()["properties"]["version"]["const"]
     named = dict(part.split(" (")[0].rsplit(" ", 1) for part in re.split(r", (?![^(]*\))", text))
     formats = {"settings": SETTINGS_FORMAT, "vault": FORMAT, "ledger": LEDGER_FORMAT}

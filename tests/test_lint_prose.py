@@ -1,4 +1,4 @@
-"""The prose check reports fragments and banned words, with their lines, and accepts plain sentences."""
+"""The prose check reports fragments, banned words and long test names, with their lines."""
 
 import pytest
 
@@ -94,6 +94,16 @@ def test_comment_that_spans_lines_is_one_text() -> None:
 def test_rules_for_verbs_do_not_apply_to_tests() -> None:
     source = 'def test_run() -> None:\n    """A crash loses nothing."""\n'
     assert problems(source, "tests/test_example.py") == []
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_test_name_over_60_characters_is_reported(kind: str) -> None:
+    source = "class TestLedger:\n    {} test_{}() -> None: ...\n"
+    assert problems(source.format(kind, "a" * 55), "tests/test_example.py") == []
+    assert problems(source.format(kind, "a" * 56), "tests/test_example.py") == [
+        "2: a test name has 61 characters, more than 60"
+    ]
+    assert problems(f"{kind} wait_for_{'a' * 60}() -> None: ...\n", "tests/example.py") == []
 
 
 def test_pending_paths_exist_and_are_skipped() -> None:

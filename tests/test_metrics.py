@@ -99,6 +99,6 @@ def test_undocumented_error_code_is_counted_as_other() -> None:
     assert b"6daaa" not in metrics.render()
 
 
-def test_each_has_its_own_registry() -> None:
+def test_each_instance_has_its_own_registry() -> None:
     populated_metrics()
     assert samples(Metrics())["forwarder_executions_listed_total",] == 0

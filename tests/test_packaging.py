@@ -26,7 +26,7 @@ LOCK = ROOT / "infra" / "container" / "requirements.lock"
 
 
 def run(*arguments: str | Path, **options: object) -> str:
-    done = subprocess.run([*arguments], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]  # noqa: S603  # ours
+    done = subprocess.run([*arguments], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]  # noqa: S603  # fixed command
     assert done.returncode == 0, done.stdout + done.stderr
     return str(done.stdout)
 

@@ -27,4 +27,4 @@ async def main():
 
 asyncio.run(main())
 """
-    subprocess.run([sys.executable, "-c", program], timeout=50, check=True)  # noqa: S603  # ours
+    subprocess.run([sys.executable, "-c", program], timeout=50, check=True)  # noqa: S603  # fixed command

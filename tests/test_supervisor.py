@@ -109,6 +109,6 @@ async def main():
 
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603  # ours
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)  # noqa: S603  # fixed command
     assert done.returncode == 1
     assert "the loop source stalls repeatedly" in done.stdout + done.stderr

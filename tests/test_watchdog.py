@@ -70,7 +70,7 @@ async def test_watchdog_is_notified_only_while_no_loop_is_stalled(tmp_path: Path
     with listening(address) as manager:
         watchdog_task = asyncio.create_task(Watchdog(ServiceManager(address), heartbeats, health).run())
         await heard(manager, "WATCHDOG=1")
-        hanging = heartbeats.start("source", asyncio.Event().wait)  # type: ignore[arg-type]  # what it returns is not asked
+        hanging = heartbeats.start("source", asyncio.Event().wait)  # type: ignore[arg-type]  # the result is not used
         await asyncio.sleep(0)
         for _ in range(200):
             now += 5

@@ -13,7 +13,7 @@ from tests.infra.templates import Aws, moto
 
 
 @pytest.mark.long
-def test_its_failures_reach_the_queue_that_it_made(tmp_path: Path) -> None:
+def test_failures_reach_the_queue_of_the_container_source(tmp_path: Path) -> None:
     with moto() as server:
         aws = Aws(server.url, REGION)
         installation = Installation(tmp_path, alloy="http://127.0.0.1:9", bus=aws.url)

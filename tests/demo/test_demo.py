@@ -27,9 +27,9 @@ AGREES = Report(
 
 
 def test_demo_succeeds_and_its_events_match_the_schema() -> None:
-    shown = io.StringIO()
-    with start_environment(ConsoleOutput(Console(file=shown, width=120), workflow_width=20)) as environment:
-        assert run_scenario(environment, keep=False) == 0, shown.getvalue()
+    output = io.StringIO()
+    with start_environment(ConsoleOutput(Console(file=output, width=120), workflow_width=20)) as environment:
+        assert run_scenario(environment, keep=False) == 0, output.getvalue()
         details = [json.loads(body)["detail"] for body in environment.consumer.bodies]
     validator = Draft202012Validator(schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
     assert len(details) >= len(environment.workload.failed) > 0

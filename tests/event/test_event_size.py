@@ -1,4 +1,4 @@
-"""The size formula of EventBridge, against the model of its own rules."""
+"""The size formula of EventBridge agrees with the fake bus."""
 
 import pytest
 from hypothesis import given
@@ -12,19 +12,19 @@ from tests.fakes import put_events
     ("source", "detail_type", "detail", "size"),
     [("", "", b"", 14), ("a", "bc", b"{}", 19), ("ä", "🫖", '{"é":1}'.encode(), 14 + 2 + 4 + 8)],
 )
-def test_an_entry_is_fourteen_bytes_and_its_texts(source: str, detail_type: str, detail: bytes, size: int) -> None:
+def test_entry_size_is_fourteen_bytes_and_its_texts(source: str, detail_type: str, detail: bytes, size: int) -> None:
     assert entry_bytes(source, detail_type, detail) == size
 
 
 @given(texts, texts, texts)
 @examples(100)
-def test_the_formula_agrees_with_what_the_bus_counts(source: str, detail_type: str, detail: str) -> None:
+def test_entry_size_agrees_with_the_fake_bus(source: str, detail_type: str, detail: str) -> None:
     result = {"Time": 1, "Source": source, "DetailType": detail_type, "Detail": detail, "EventBusName": "not counted"}
     assert entry_bytes(source, detail_type, detail.encode()) == put_events.entry_bytes(result)
 
 
 @given(texts, texts)
 @examples(50)
-def test_a_detail_that_fills_its_room_fills_the_entry(source: str, detail_type: str) -> None:
+def test_largest_detail_fills_the_entry(source: str, detail_type: str) -> None:
     max_bytes = max_detail_bytes(source, detail_type, 16_384)
     assert entry_bytes(source, detail_type, b"x" * max_bytes) == 16_384

@@ -1,4 +1,4 @@
-"""The schema that is part of the product."""
+"""The JSON Schema of the detail, which is part of the product."""
 
 import json
 
@@ -10,13 +10,13 @@ from forwarder.event.schema import schema
 from tests.event.test_truncate import a_detail
 
 
-def test_it_is_a_schema_and_json() -> None:
+def test_schema_is_valid_and_json() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     assert json.loads(json.dumps(schema())) == schema()
 
 
 @pytest.mark.parametrize("missing", sorted(set(a_detail()) - {"durationMs"}))
-def test_what_a_consumer_relies_on_is_required(missing: str) -> None:
+def test_detail_without_required_field_is_invalid(missing: str) -> None:
     detail = {name: value for name, value in a_detail().items() if name != missing}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(detail, schema())
@@ -34,11 +34,11 @@ def test_what_a_consumer_relies_on_is_required(missing: str) -> None:
         {"executionId": 7},
     ],
 )
-def test_what_is_promised_is_checked(invalid: dict[str, object]) -> None:
+def test_detail_with_wrong_value_is_invalid(invalid: dict[str, object]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(a_detail(**invalid), schema())
 
 
-def test_the_sample_of_the_product_page_is_no_detail() -> None:
+def test_sample_of_the_product_page_is_no_detail() -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(product_page_sample()), schema())

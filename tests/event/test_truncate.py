@@ -1,4 +1,4 @@
-"""An event is made to fit, whatever it holds, and says what was left out."""
+"""A detail of any content is truncated to its limit, and names the removed parts."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ from tests.factories import examples, texts, trees
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 MIN_DETAIL_BYTES = max_detail_bytes("s" * 256, "t" * 128, 16_384)
 
-# Small trees with a few strings and lists blown up: what has to be trimmed, without megabytes of random data.
+# Small trees with a few repeated strings and lists need truncation without megabytes of random data.
 long_texts = st.builds(lambda text, times: text * times, texts, st.sampled_from([1, 1, 50, 700, 5000]))
 large = long_texts | st.builds(
     lambda item, times, is_object: {str(number): item for number in range(times)} if is_object else [item] * times,
@@ -66,7 +66,7 @@ limits = st.sampled_from([MIN_DETAIL_BYTES, MIN_DETAIL_BYTES + 1, 20_000, 65_536
 
 @given(details, limits)
 @examples(150)
-def test_any_detail_fits_any_room_and_says_what_was_left_out(detail: dict[str, Any], max_bytes: int) -> None:
+def test_any_detail_fits_and_names_the_removed_parts(detail: dict[str, Any], max_bytes: int) -> None:
     whole = len(json.dumps(detail, ensure_ascii=False, separators=(",", ":")).encode())
     fitted = fit(detail, max_bytes)
     assert len(fitted) <= max_bytes
@@ -85,7 +85,7 @@ def test_any_detail_fits_any_room_and_says_what_was_left_out(detail: dict[str, A
 
 @given(details, limits)
 @examples(100)
-def test_fitting_again_changes_nothing(detail: dict[str, Any], max_bytes: int) -> None:
+def test_second_truncation_changes_nothing(detail: dict[str, Any], max_bytes: int) -> None:
     fitted = fit(detail, max_bytes)
     assert fit_encoded(fitted, max_bytes) == fitted
     assert fit(json.loads(fitted), max_bytes) == fitted
@@ -93,7 +93,7 @@ def test_fitting_again_changes_nothing(detail: dict[str, Any], max_bytes: int) -
 
 @given(details)
 @examples(60)
-def test_a_smaller_room_later_keeps_the_first_size(detail: dict[str, Any]) -> None:
+def test_truncation_to_a_lower_limit_keeps_the_original_size(detail: dict[str, Any]) -> None:
     first, second = json.loads(fit(detail, 65_536)), json.loads(fit_encoded(fit(detail, 65_536), MIN_DETAIL_BYTES))
     VALIDATOR.validate(second)
     if "trimmed" in first:
@@ -109,7 +109,7 @@ def shed(detail: dict[str, Any], max_bytes: int = 16_000) -> tuple[list[str], di
 FAILED = {"blockId": "b-2", "error": "x", "data": "failed"}
 
 
-def test_what_matters_least_goes_first() -> None:
+def test_data_of_other_blocks_is_removed_first() -> None:
     other, failed = "o" * 20_000, "f" * 20_000
     steps, result = shed(a_detail(results=[{"blockId": "b-1", "data": other}, FAILED]))
     assert (steps, result["results"]) == (["data of other blocks"], [{"blockId": "b-1"}, FAILED])
@@ -117,7 +117,7 @@ def test_what_matters_least_goes_first() -> None:
     assert (steps, result["results"]) == (list(SHEDDABLE[:2]), [{"blockId": "b-1"}, {"blockId": "b-2", "error": "x"}])
 
 
-def test_long_strings_are_cut_before_the_stack_goes_and_the_stack_before_the_results() -> None:
+def test_order_is_long_strings_then_stack_then_results() -> None:
     stack = "s" * 9000
     steps, result = shed(a_detail(error={"message": "m" * 20_000, "stack": stack}))
     assert (steps, result["error"]["stack"]) == (list(SHEDDABLE[:3]), stack)
@@ -126,7 +126,7 @@ def test_long_strings_are_cut_before_the_stack_goes_and_the_stack_before_the_res
     assert (steps, result["error"], len(result["results"])) == (list(SHEDDABLE[:4]), {"message": "m"}, 1)
 
 
-def test_at_last_the_results_are_a_number_and_every_string_is_short() -> None:
+def test_last_steps_leave_result_count_and_short_strings() -> None:
     results = [{"blockId": "b", "error": "x", "more": [["m"] * 300] * 20}] * 7
     steps, result = shed(a_detail(error={"message": "m" * 20_000}, results=results))
     assert (steps, result["results"]) == (list(SHEDDABLE), 7)
@@ -144,7 +144,7 @@ def test_results_of_another_shape_count_as_one() -> None:
     st.sampled_from([100, SHORT_STRING_BYTES, LONG_STRING_BYTES]),
 )
 @examples(200)
-def test_a_cut_text_is_within_its_limit_and_tells_what_is_missing(text: str, times: int, limit: int) -> None:
+def test_truncated_text_fits_and_names_its_missing_length(text: str, times: int, limit: int) -> None:
     text *= times
     result = truncate_text(text, limit)
     assert len(json.dumps(result, ensure_ascii=False).encode()) <= limit
@@ -155,7 +155,7 @@ def test_a_cut_text_is_within_its_limit_and_tells_what_is_missing(text: str, tim
 
 
 @pytest.mark.parametrize("character", ["\x01", "🫖", "a", "\\", '"', "\ud7ff"])
-def test_a_text_of_one_kind_of_character_is_cut_where_its_bytes_end(character: str) -> None:
+def test_text_of_one_character_is_truncated_at_the_limit(character: str) -> None:
     result = truncate_text(character * 1_000_000, SHORT_STRING_BYTES)
     size = len(json.dumps(result, ensure_ascii=False).encode())
     assert SHORT_STRING_BYTES - 16 <= size <= SHORT_STRING_BYTES

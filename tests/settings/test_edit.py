@@ -1,4 +1,4 @@
-"""Edits of the settings file leave every other line as it was."""
+"""An edit of the settings file keeps every other line unchanged."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,21 +39,21 @@ def text(config_source: ConfigSource) -> str:
     return config_source.file.read_bytes().decode()
 
 
-def test_one_value_changes_and_nothing_else(config_source: ConfigSource) -> None:
+def test_edit_changes_only_the_value(config_source: ConfigSource) -> None:
     assert set_value(config_source, "enabled", value=False)
     assert text(config_source) == TEXT.replace("enabled   =  true ", "enabled   =  false ")
     assert set_value(config_source, "enabled", value=True)
     assert text(config_source) == TEXT
 
 
-def test_the_same_value_writes_nothing(config_source: ConfigSource) -> None:
+def test_edit_with_the_same_value_writes_nothing(config_source: ConfigSource) -> None:
     before = config_source.file.stat()
     assert not set_value(config_source, "enabled", value=True)
     after = config_source.file.stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_value_that_was_not_there_is_added_where_it_belongs(config_source: ConfigSource) -> None:
+def test_new_value_is_added_to_its_section(config_source: ConfigSource) -> None:
     config_source.file.write_text("# mine\n\n[destination]\nevent_bus = 'b'  # kept\n")
     set_value(config_source, "enabled", value=False)
     set_value(config_source, "destination.concurrency", value=4)
@@ -66,13 +66,13 @@ def test_a_value_that_was_not_there_is_added_where_it_belongs(config_source: Con
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
-def test_line_endings_stay(config_source: ConfigSource, ending: str) -> None:
+def test_edit_keeps_line_endings(config_source: ConfigSource, ending: str) -> None:
     config_source.file.write_bytes(f"# a{ending or chr(10)}enabled = true{ending}".encode())
     set_value(config_source, "enabled", value=False)
     assert config_source.file.read_bytes() == f"# a{ending or chr(10)}enabled = false{ending}".encode()
 
 
-def test_a_link_is_followed_and_stays(config_source: ConfigSource, tmp_path: Path) -> None:
+def test_edit_follows_and_keeps_a_link(config_source: ConfigSource, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "forwarder.toml"
     link.symlink_to(config_source.file)
@@ -81,13 +81,13 @@ def test_a_link_is_followed_and_stays(config_source: ConfigSource, tmp_path: Pat
     assert "false" in text(config_source)
 
 
-def test_the_mode_stays(config_source: ConfigSource) -> None:
+def test_edit_keeps_the_mode(config_source: ConfigSource) -> None:
     config_source.file.chmod(0o640)
     set_value(config_source, "enabled", value=False)
     assert config_source.file.stat().st_mode & 0o777 == 0o640
 
 
-def test_what_the_environment_overrides_is_told_and_not_edited(config_source: ConfigSource) -> None:
+def test_edit_of_overridden_setting_is_refused_with_hint(config_source: ConfigSource) -> None:
     overridden = ConfigSource(config_source.file, {"FORWARDER_ENABLED": "true"})
     with pytest.raises(SettingsError, match="FORWARDER_ENABLED") as raised:
         set_value(overridden, "enabled", value=False)
@@ -95,7 +95,7 @@ def test_what_the_environment_overrides_is_told_and_not_edited(config_source: Co
     assert text(config_source) == TEXT
 
 
-def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_edit_of_missing_file_creates_none(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no settings file"):
         set_value(ConfigSource(tmp_path / "none.toml", {}), "enabled", value=False)
     assert list(tmp_path.iterdir()) == []
@@ -104,15 +104,14 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"enabled = tru", b"\xff", b"[destination]\n[destination]\n", b"destination = 7\n"]
 )
-def test_a_file_that_is_no_toml_is_left_as_it_is(config_source: ConfigSource, content: bytes) -> None:
+def test_edit_of_invalid_toml_changes_nothing(config_source: ConfigSource, content: bytes) -> None:
     config_source.file.write_bytes(content)
     with pytest.raises(SettingsError):
         set_value(config_source, "destination.concurrency", value=4)
     assert config_source.file.read_bytes() == content
 
 
-def test_a_read_only_file_is_told() -> None:
-
+def test_edit_of_read_only_file_is_refused_with_hint() -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "forwarder.toml"
         file.write_text(TEXT)
@@ -140,7 +139,7 @@ def test_several_values_are_written_in_one_edit(config_source: ConfigSource) -> 
     assert not set_values(config_source, changed)
 
 
-def test_items_taken_out_of_a_list_leave_the_others_as_they_were(config_source: ConfigSource) -> None:
+def test_removed_list_items_leave_the_others_unchanged(config_source: ConfigSource) -> None:
     set_values(config_source, {"source.workflows": ["a"]})
     assert '    "a",  # orders\n' in text(config_source)
     assert load(config_source).source.workflows == (Feed("a"),)
@@ -148,18 +147,18 @@ def test_items_taken_out_of_a_list_leave_the_others_as_they_were(config_source: 
     assert load(config_source).source.workflows == ()
 
 
-def test_a_list_in_another_order_is_written_in_that_order(config_source: ConfigSource) -> None:
+def test_reordered_list_is_written_in_its_new_order(config_source: ConfigSource) -> None:
     set_values(config_source, {"source.workflows": ["z", {"id": "b", "user_id": "u"}, "a"]})
     assert load(config_source).source.workflows == (Feed("z"), Feed("b", "u"), Feed("a"))
 
 
-def test_a_list_that_was_not_there_is_added(config_source: ConfigSource) -> None:
+def test_new_list_is_added(config_source: ConfigSource) -> None:
     config_source.file.write_text("[destination]\nevent_bus = 'b'\nregion = 'eu-west-1'\n")
     set_values(config_source, {"source.workflows": ["a", {"id": "b", "user_id": "u"}]})
     assert load(config_source).source.workflows == (Feed("a"), Feed("b", "u"))
 
 
-def test_values_that_are_not_valid_change_nothing_and_are_told_one_by_one(config_source: ConfigSource) -> None:
+def test_invalid_values_are_all_reported_and_change_nothing(config_source: ConfigSource) -> None:
     wrong: dict[str, Value] = {
         "destination.region": "Mars",
         "destination.event_bus": "",
@@ -174,7 +173,7 @@ def test_values_that_are_not_valid_change_nothing_and_are_told_one_by_one(config
     assert text(config_source) == TEXT
 
 
-def test_none_of_several_values_is_written_where_the_environment_overrides_one(config_source: ConfigSource) -> None:
+def test_edit_with_one_overridden_setting_changes_nothing(config_source: ConfigSource) -> None:
     overridden = ConfigSource(config_source.file, {"FORWARDER_DESTINATION__REGION": "eu-west-1"})
     with pytest.raises(SettingsError, match="FORWARDER_DESTINATION__REGION"):
         set_values(overridden, {"enabled": False, "destination.region": "us-east-1"})

@@ -1,4 +1,4 @@
-"""From a file and an environment to settings, or to one error that names every fault and a hint."""
+"""Loading gives settings from a file and an environment, or one error that names every fault and a hint."""
 
 from pathlib import Path
 from typing import Any
@@ -34,44 +34,44 @@ def refused(folder: Path, text: str | bytes, **environ: str) -> SettingsError:
     return raised.value
 
 
-def test_the_least_file_is_enough(tmp_path: Path) -> None:
+def test_minimal_file_is_loaded(tmp_path: Path) -> None:
     assert loaded(tmp_path).destination.event_bus == "failures"
 
 
-def test_a_variable_goes_before_the_file_and_the_file_before_the_default(tmp_path: Path) -> None:
+def test_precedence_is_variable_then_file_then_default(tmp_path: Path) -> None:
     text = GOOD + "[source]\npage_size = 10\noverlap = '1m'\n"
     settings = loaded(tmp_path, text, FORWARDER_SOURCE__PAGE_SIZE="20", FORWARDER_ENABLED="false")
     assert (settings.source.page_size, settings.enabled) == (20, False)
     assert (settings.source.overlap.total_seconds(), settings.source.concurrency) == (60, 8)
 
 
-def test_lists_are_json_in_a_variable(tmp_path: Path) -> None:
+def test_list_in_a_variable_is_json(tmp_path: Path) -> None:
     settings = loaded(tmp_path, FORWARDER_SOURCE__WORKFLOWS='["a", {"id": "b", "user_id": "u"}]')
     assert [str(feed) for feed in settings.source.workflows] == ["a", "b (user u)"]
     for text in (PLANTED, "[" * 5000 + PLANTED):
         assert "FORWARDER_SOURCE__WORKFLOWS" in str(refused(tmp_path, GOOD, FORWARDER_SOURCE__WORKFLOWS=text))
 
 
-def test_all_of_it_may_come_from_variables(tmp_path: Path) -> None:
+def test_empty_file_with_variables_is_loaded(tmp_path: Path) -> None:
     environ = {"FORWARDER_DESTINATION__EVENT_BUS": "b", "FORWARDER_DESTINATION__REGION": "eu-west-1"}
     assert loaded(tmp_path, "", **environ).destination.event_bus == "b"
-    # But not on a reload: a file that is being replaced is empty for a moment.
+    # A reload refuses an empty file, because a file is empty for a moment while it is replaced.
     with pytest.raises(SettingsError, match="empty"):
         load(config_source(tmp_path, "", **environ), empty_is_valid=False)
 
 
-def test_variables_of_others_are_told_and_change_nothing(tmp_path: Path) -> None:
+def test_unknown_variables_are_listed_and_ignored(tmp_path: Path) -> None:
     others = {
         "FORWARDER_PORT": "tcp://1",
         "FORWARDER_SOURCE__PAGESIZE": "7",
         "FORWARDER_SOURCE": "{}",
         "forwarder_enabled": "false",
     }
-    here = config_source(
+    source = config_source(
         tmp_path, GOOD, FORWARDER_CONFIG="x", FORWARDER_MASTER_KEY="x", FORWARDER_ENABLED="true", **others
     )
-    assert load(here).enabled
-    assert unknown_variables(here) == sorted(others)
+    assert load(source).enabled
+    assert unknown_variables(source) == sorted(others)
 
 
 @pytest.mark.parametrize(
@@ -98,27 +98,25 @@ def test_variables_of_others_are_told_and_change_nothing(tmp_path: Path) -> None
         (b"\xff\xfe", ["UTF-8"]),
     ],
 )
-def test_each_fault_is_told_with_its_field_and_never_with_its_value(
-    tmp_path: Path, text: str | bytes, words: list[str]
-) -> None:
+def test_fault_names_its_field_and_not_its_value(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
     message = str(refused(tmp_path, text))
     assert [word for word in words if word not in message] == []
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_in_one_error(tmp_path: Path) -> None:
     message = str(refused(tmp_path, "[source]\npage_size = 0\n[event]\npayload = 'x'\n[destination]\nregion = 'x'\n"))
     assert all(
         key in message for key in ("source.page_size", "event.payload", "destination.region", "destination.event_bus")
     )
 
 
-def test_a_fault_in_a_variable_names_the_variable(tmp_path: Path) -> None:
+def test_fault_in_a_variable_names_the_variable(tmp_path: Path) -> None:
     message = str(refused(tmp_path, GOOD, FORWARDER_SOURCE__TIMEOUT=PLANTED, FORWARDER_SOURCE__PAGE_SIZE="0"))
     assert "FORWARDER_SOURCE__TIMEOUT" in message
     assert "FORWARDER_SOURCE__PAGE_SIZE" in message
 
 
-def test_a_file_that_is_not_there_is_told_with_the_hint(tmp_path: Path) -> None:
+def test_missing_file_is_refused_with_hint(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no settings file") as raised:
         load(ConfigSource(tmp_path / "none.toml", {}))
     assert "forwarder init" in raised.value.hint
@@ -126,7 +124,7 @@ def test_a_file_that_is_not_there_is_told_with_the_hint(tmp_path: Path) -> None:
         load(ConfigSource(tmp_path, {}))
 
 
-def test_what_concerns_this_machine_can_be_had_without_the_rest(tmp_path: Path) -> None:
+def test_local_settings_are_loaded_beside_invalid_ones(tmp_path: Path) -> None:
     settings = load_local(config_source(tmp_path, "[vault]\nfile = 'x.keys'\n[source]\nnonsense = 1\n"))
     assert settings.vault.file == "x.keys"
 
@@ -136,16 +134,16 @@ def test_what_concerns_this_machine_can_be_had_without_the_rest(tmp_path: Path) 
     [("source.pagesize", "source.page_size"), ("page_size", "source.page_size"), ("event.overlap", "source.overlap"),
      ("enable", "enabled"), ("destination.bus", "destination.event_bus")],
 )  # fmt: skip
-def test_the_nearest_known_key_is_named(wrong: str, right: str) -> None:
+def test_nearest_known_key_is_suggested(wrong: str, right: str) -> None:
     assert find_nearest(wrong) == right
 
 
-def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
-    here = config_source(tmp_path)
-    assert (here.path("a/b"), here.path("/c")) == (tmp_path / "a/b", Path("/c"))
+def test_path_is_relative_to_the_file(tmp_path: Path) -> None:
+    source = config_source(tmp_path)
+    assert (source.path("a/b"), source.path("/c")) == (tmp_path / "a/b", Path("/c"))
 
 
-def test_the_template_is_valid_once_it_is_filled_in_and_says_what_the_defaults_are(tmp_path: Path) -> None:
+def test_template_with_a_bus_is_valid_and_has_the_defaults(tmp_path: Path) -> None:
     text = template().replace('event_bus = ""', 'event_bus = "b"').replace('region = ""', 'region = "eu-west-1"')
     expected: Any = loaded(tmp_path, text)
     uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
@@ -154,13 +152,13 @@ def test_the_template_is_valid_once_it_is_filled_in_and_says_what_the_defaults_a
     assert [key for key in setting_names() if f"{key.rpartition('.')[2]} = " not in text] == []
 
 
-def test_the_template_unfilled_is_refused_with_what_is_to_be_filled_in(tmp_path: Path) -> None:
+def test_unfilled_template_is_refused_with_the_missing_fields(tmp_path: Path) -> None:
     message = str(refused(tmp_path, template()))
     assert "event_bus" in message
     assert "region" in message
 
 
-def test_the_table_has_a_line_for_each_setting() -> None:
+def test_table_has_a_line_for_each_setting() -> None:
     lines = table().splitlines()[2:]
     assert len(lines) == len(setting_names())
     assert all(f"`{key.rpartition('.')[2]}`" in line for key, line in zip(setting_names(), lines, strict=True))
@@ -178,5 +176,5 @@ def test_newer_format_is_refused_with_both_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "true", '"1"', "1.0", "[1]"])
-def test_format_that_is_no_number_is_refused(tmp_path: Path, wrong: str) -> None:
+def test_invalid_format_is_refused(tmp_path: Path, wrong: str) -> None:
     assert "is not a whole number" in refused(tmp_path, f"format = {wrong}\n" + GOOD).message

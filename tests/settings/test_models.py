@@ -1,4 +1,4 @@
-"""The settings and their defaults, as the design's table has them."""
+"""The settings, their defaults, and their valid and invalid values."""
 
 from datetime import timedelta
 from typing import Any
@@ -78,26 +78,26 @@ def value(settings: Any, key: str) -> Any:
     return settings
 
 
-def test_the_defaults_are_those_of_the_design() -> None:
+def test_defaults_are_those_of_the_design() -> None:
     settings = some_settings()
     assert {key: value(settings, key) for key in setting_names()} == DEFAULTS
 
 
-def test_every_setting_has_a_sentence() -> None:
+def test_every_setting_has_a_description() -> None:
     described = [field.description for _, section in SECTIONS for field in section.model_fields.values()]
     assert len(described) == len(DEFAULTS) - len(TOP_LEVEL_KEYS)
     assert all(described)
 
 
-def test_the_variable_of_a_setting_is_its_name() -> None:
+def test_variable_is_named_after_its_setting() -> None:
     assert (variable("enabled"), variable("source.base_url")) == ("FORWARDER_ENABLED", "FORWARDER_SOURCE__BASE_URL")
 
 
 def test_settings_are_frozen() -> None:
     settings = some_settings()
-    for part, name in ((settings, "enabled"), (settings.source, "page_size")):
+    for section, name in ((settings, "enabled"), (settings.source, "page_size")):
         with pytest.raises(ValidationError, match="frozen"):
-            setattr(part, name, 1)
+            setattr(section, name, 1)
 
 
 ACCEPTED = [
@@ -130,7 +130,7 @@ def with_value(key: str, given: Any) -> Any:
 
 
 @pytest.mark.parametrize(("key", "given", "kept"), ACCEPTED)
-def test_what_is_possible_is_taken(key: str, given: Any, kept: Any) -> None:
+def test_valid_value_is_accepted(key: str, given: Any, kept: Any) -> None:
     assert value(with_value(key, given), key) == (given if kept is None else kept)
 
 
@@ -190,12 +190,12 @@ REFUSED = [
 
 OPEN = "0.0.0.0:8787"
 TLS = {"tls_cert": "cert.pem", "tls_key": "key.pem"}
-HERE = {"public_url": "https://forwarder.example.com"}
-BEHIND = {"trusted_proxies": ["10.0.0.0/8"], **HERE}
+PUBLIC = {"public_url": "https://forwarder.example.com"}
+BEHIND_PROXY = {"trusted_proxies": ["10.0.0.0/8"], **PUBLIC}
 
 
-@pytest.mark.parametrize("web", [{**TLS, **HERE}, BEHIND])
-def test_the_page_may_be_open_to_a_network_under_tls(web: dict[str, Any]) -> None:
+@pytest.mark.parametrize("web", [{**TLS, **PUBLIC}, BEHIND_PROXY])
+def test_page_with_tls_may_listen_on_a_network(web: dict[str, Any]) -> None:
     assert some_settings(web={"listen": OPEN, **web}).web.listen == OPEN
 
 
@@ -209,12 +209,12 @@ def test_the_page_may_be_open_to_a_network_under_tls(web: dict[str, Any]) -> Non
         ({"listen": OPEN, **TLS}, "every address of this machine: public_url"),
     ],
 )
-def test_otherwise_it_is_not_and_the_mend_is_told(web: dict[str, Any], words: str) -> None:
+def test_page_without_tls_on_a_network_is_refused_with_hint(web: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         some_settings(web=web)
 
 
 @pytest.mark.parametrize(("key", "given"), REFUSED)
-def test_what_is_impossible_is_refused(key: str, given: Any) -> None:
+def test_invalid_value_is_refused(key: str, given: Any) -> None:
     with pytest.raises(ValidationError):
         with_value(key, given)

@@ -1,4 +1,4 @@
-"""Every way in which a file changes is noticed, and none while it is being written."""
+"""Every change of a watched file is detected, but not while the file is being written."""
 
 import asyncio
 import os
@@ -18,16 +18,16 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-async def is_noticed(watch: FileWatch, clock: QuickClock, seconds: float = 1) -> bool:
-    """Within so many seconds of the clock."""
-    noticing = asyncio.create_task(watch.changed(clock))
-    timing = asyncio.create_task(clock.sleep(seconds))
-    await asyncio.wait([noticing, timing], return_when=asyncio.FIRST_COMPLETED)
-    noticed = noticing.done()
-    for task in (noticing, timing):
+async def is_detected(watch: FileWatch, clock: QuickClock, seconds: float = 1) -> bool:
+    """Return whether a change is detected within this time of the clock."""
+    detection = asyncio.create_task(watch.changed(clock))
+    timeout = asyncio.create_task(clock.sleep(seconds))
+    await asyncio.wait([detection, timeout], return_when=asyncio.FIRST_COMPLETED)
+    detected = detection.done()
+    for task in (detection, timeout):
         task.cancel()
-    await asyncio.gather(noticing, timing, return_exceptions=True)
-    return noticed
+    await asyncio.gather(detection, timeout, return_exceptions=True)
+    return detected
 
 
 def renamed_over(file: Path) -> None:
@@ -60,15 +60,15 @@ CHANGES: list[Callable[[Path], object]] = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_each_change_is_noticed_once_and_within_a_second(file: Path, change: Callable[[Path], object]) -> None:
+async def test_change_is_detected_once_within_a_second(file: Path, change: Callable[[Path], object]) -> None:
     clock, watch = QuickClock(), FileWatch([file.with_name("other-file"), file])
-    assert not await is_noticed(watch, clock, 5)
+    assert not await is_detected(watch, clock, 5)
     change(file)
-    assert await is_noticed(watch, clock)
-    assert not await is_noticed(watch, clock, 5)
+    assert await is_detected(watch, clock)
+    assert not await is_detected(watch, clock, 5)
 
 
-async def test_a_change_at_the_end_of_a_link_and_a_swapped_link_are_noticed(tmp_path: Path) -> None:
+async def test_changed_link_target_and_swapped_link_are_detected(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "forwarder.toml").write_text("same\n")
@@ -76,29 +76,29 @@ async def test_a_change_at_the_end_of_a_link_and_a_swapped_link_are_noticed(tmp_
     current.symlink_to("a")
     clock, watch = QuickClock(), FileWatch([current / "forwarder.toml"])
     (tmp_path / "a" / "forwarder.toml").write_text("new\n")
-    assert await is_noticed(watch, clock)
-    (tmp_path / "next").symlink_to("b")  # as a mounted volume is swapped
+    assert await is_detected(watch, clock)
+    (tmp_path / "next").symlink_to("b")  # Kubernetes swaps mounted volumes this way
     (tmp_path / "next").rename(current)
-    assert await is_noticed(watch, clock)
+    assert await is_detected(watch, clock)
 
 
-async def test_a_file_that_comes_is_noticed(tmp_path: Path) -> None:
+async def test_created_file_is_detected(tmp_path: Path) -> None:
     clock, watch = QuickClock(), FileWatch([tmp_path / "late"])
-    assert not await is_noticed(watch, clock, 5)
+    assert not await is_detected(watch, clock, 5)
     (tmp_path / "late").touch()
-    assert await is_noticed(watch, clock)
+    assert await is_detected(watch, clock)
 
 
-async def test_a_file_that_is_still_being_written_is_waited_for(file: Path) -> None:
+async def test_file_being_written_is_detected_when_complete(file: Path) -> None:
     clock, watch = QuickClock(), FileWatch([file])
-    noticing = asyncio.create_task(watch.changed(clock))
+    detection = asyncio.create_task(watch.changed(clock))
     for line in range(20):
         with file.open("a") as writer:
             writer.write(f"# {line}\n")
         await clock.sleep(SETTLE_SECONDS * 0.9)
-        assert not noticing.done()
-    await asyncio.wait_for(noticing, 5)
+        assert not detection.done()
+    await asyncio.wait_for(detection, 5)
 
 
-def test_a_look_and_its_pause_are_well_within_a_second() -> None:
+def test_interval_and_settling_take_less_than_a_second() -> None:
     assert CHECK_INTERVAL_SECONDS + 2 * SETTLE_SECONDS < 1
