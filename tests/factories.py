@@ -75,7 +75,7 @@ def is_linear(work: Callable[[str], object], bit: str) -> bool:
     return time_of(lambda: work(long)) < 0.3 + 25 * time_of(lambda: work(short))
 
 
-async def begun(ledger: Ledger, feed: Feed, at: Checkpoint) -> Checkpoint:
+async def add_feed(ledger: Ledger, feed: Feed, checkpoint: Checkpoint) -> Checkpoint:
     """Add a feed with this checkpoint if it is new, and return the checkpoint in the ledger."""
-    await ledger.add_feeds({feed: at})
+    await ledger.add_feeds({feed: checkpoint})
     return await ledger.checkpoint(feed)

@@ -39,7 +39,7 @@ BUS, OTHER_BUS = "eu-central-1/own", "eu-central-1/other"
 ENTRIES = 25
 
 MAX_WORK_SECONDS = 15.0
-"""Far shorter than in the daemon, so that a wait that nobody announced is longer."""
+"""Far shorter than in the daemon, so that every unannounced wait is longer."""
 
 REQUEST_SECONDS = 14.0
 """Two requests without a heartbeat between them stall a loop. Operations of the ledger take no time."""

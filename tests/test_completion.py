@@ -15,8 +15,8 @@ PROGRAM = str(Path(sys.executable).with_name("forwarder"))
 def complete(line: str) -> list[str]:
     """Return the words that bash offers at the end of this line."""
     words = line.split(" ")
-    asked = {"_FORWARDER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    done = subprocess.run([PROGRAM], capture_output=True, text=True, check=True, env=os.environ | asked)  # noqa: S603
+    request = {"_FORWARDER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run([PROGRAM], capture_output=True, text=True, check=True, env=os.environ | request)  # noqa: S603
     return done.stdout.split()
 
 

@@ -66,12 +66,12 @@ def test_wheel_has_only_the_program_and_the_type_marker(wheel: Path) -> None:
         names = archive.namelist()
     assert "forwarder/py.typed" in names
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"forwarder"}
-    here = {
+    expected = {
         str(file.relative_to(ROOT))
         for file in (ROOT / "forwarder").rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert {name for name in names if ".dist-info/" not in name} == here
+    assert {name for name in names if ".dist-info/" not in name} == expected
 
 
 def test_sdist_has_all_files_of_the_readme(distributions: Path) -> None:

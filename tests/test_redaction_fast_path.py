@@ -61,7 +61,7 @@ def test_cached_values_are_redacted_the_same(met: list[Any]) -> None:
 
 
 def remembered(redactor: Redactor) -> list[str]:
-    kept = redactor._harmless_names, redactor._harmless_texts, redactor._names  # noqa: SLF001  # it shows nowhere else
+    kept = redactor._harmless_names, redactor._harmless_texts, redactor._names  # noqa: SLF001  # there is no public view of the caches
     return [text for known in kept for text in known]
 
 

@@ -88,10 +88,10 @@ async def test_watchdog_is_notified_only_while_no_loop_is_stalled(tmp_path: Path
 
 def test_tick_resets_the_count_of_stalled_steps() -> None:
     stopped, ended = threading.Event(), list[str]()
-    looks = iter([0] * MAX_STALLED_STEPS + [1] * MAX_STALLED_STEPS + [2] * (MAX_STALLED_STEPS + 1))
-    watch_ticks(lambda: next(looks), stopped, 0.0, ended.append)
+    ticks = iter([0] * MAX_STALLED_STEPS + [1] * MAX_STALLED_STEPS + [2] * (MAX_STALLED_STEPS + 1))
+    watch_ticks(lambda: next(ticks), stopped, 0.0, ended.append)
     assert len(ended) == 1
-    assert list(looks) == []
+    assert list(ticks) == []
 
 
 def test_blocked_event_loop_ends_the_process_with_stacks() -> None:

@@ -27,5 +27,5 @@ def with_deadline(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[N
 async def until(true: Callable[[], object]) -> None:
     """Wait for a condition that the parts under test bring about. Raise TimeoutError if it does not come."""
     async with asyncio.timeout(MAX_WAIT_SECONDS):
-        while not true():  # noqa: ASYNC110  # what is waited for is at the other end of a socket
+        while not true():  # noqa: ASYNC110  # the condition depends on a socket's other end
             await asyncio.sleep(0.001)

@@ -69,7 +69,7 @@ def test_signature_is_equal_to_the_sdk(
     if token:
         request.headers["X-Amz-Security-Token"] = token
     signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
-    signer._inject_signature_to_request(request, signature)  # noqa: SLF001  # what `add_auth` does, at another time
+    signer._inject_signature_to_request(request, signature)  # noqa: SLF001  # `add_auth` uses the current time
     assert headers.pop("host") == signer.headers_to_sign(request)["host"]
     assert headers == {name.lower(): value for name, value in request.headers.items()}
 

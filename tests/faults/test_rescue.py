@@ -7,7 +7,7 @@ import json
 from tests.fakes import bus_faults
 from tests.faults.environment import Environment, numbered
 from tests.harness.process import ForwarderProcess
-from tests.ledger.damaged_ledger import pages, spoil
+from tests.ledger.damaged_ledger import damage_page, pages
 
 
 def test_a_rescue_beside_a_running_daemon_is_refused_and_touches_nothing(
@@ -41,7 +41,7 @@ def test_after_a_rescue_what_was_owed_is_sent_and_what_was_sent_is_not_sent_agai
         daemon.wait_until(lambda: books(environment)["pending"] == len(owed))
         assert daemon.stop() == 0
     for page in pages(environment.installation.ledger_file, "entries_pending", "entries_sent", "counters"):
-        spoil(environment.installation.ledger_file, page)
+        damage_page(environment.installation.ledger_file, page)
     assert environment.installation.run_command("run").code == 1
     environment.bridge.clear()
     done = environment.installation.run_command("ledger", "repair")

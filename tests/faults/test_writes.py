@@ -19,7 +19,7 @@ from forwarder.settings.edit import set_value
 from forwarder.vault.rotate import rotate
 from tests.faults.environment import create_installation
 from tests.harness.installation import ROOT, SECRETS, Installation
-from tests.ledger.damaged_ledger import WHOLE, fill, pages, spoil
+from tests.ledger.damaged_ledger import WHOLE, damage_page, fill, pages
 from tests.ledger.ledger_files import counters
 
 NAME = "alloy-api-key"
@@ -161,7 +161,7 @@ def test_a_key_that_is_being_removed_is_there_or_not(dying: Dying) -> None:
 def damaged(installation: Installation) -> None:
     """A ledger that a daemon had run on, with a hole in its indexes."""
     fill(installation.ledger_file)
-    spoil(installation.ledger_file, pages(installation.ledger_file, "entries_pending")[0])
+    damage_page(installation.ledger_file, pages(installation.ledger_file, "entries_pending")[0])
     lock_file(installation.ledger_file).write_text(LEDGER_CREATED_LINE)
 
 

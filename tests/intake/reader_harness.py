@@ -16,7 +16,7 @@ from forwarder.intake.transform import EventBuilder
 from forwarder.ledger import SqliteLedger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint
-from tests.factories import FEED, begun, some_settings
+from tests.factories import FEED, add_feed, some_settings
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.virtual_clock import QuickClock
 
@@ -69,7 +69,7 @@ def api_now() -> datetime:
 
 @asynccontextmanager
 async def reader_harness(
-    alloy: FakeAlloy, folder: Path, begins: Checkpoint | None = None, **source: Any
+    alloy: FakeAlloy, folder: Path, initial: Checkpoint | None = None, **source: Any
 ) -> AsyncIterator[ReaderHarness]:
     clock = QuickClock()
     CLOCKS.append(clock)
@@ -81,7 +81,7 @@ async def reader_harness(
         SqliteLedger(folder / "ledger.db", create=True) as ledger,
         LogsClient(settings.source, SecretStr(API_KEY), clock) as client,
     ):
-        await begun(ledger, FEED, begins or Checkpoint())
+        await add_feed(ledger, FEED, initial or Checkpoint())
         builder = EventBuilder.from_settings(settings)
         reader = Reader(client, ledger, settings.source, builder, clock, Metrics(), lambda: wakeups.append(None))
         yield ReaderHarness(alloy, clock, reader, ledger, wakeups)

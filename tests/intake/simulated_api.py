@@ -59,7 +59,6 @@ class SimulatedApi:
     running: list[Run] = field(default_factory=list)
     stops: dict[str, datetime] = field(default_factory=dict)
     run_count: int = 0
-    never: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.api = DocumentedAlloyApi(api_key="key", now=self.api_now, sorted_by=self.traits.sorted_by)

@@ -85,7 +85,7 @@ async def test_endless_run_is_dropped_after_max_run_duration(alloy: FakeAlloy, t
 
 
 @pytest.mark.parametrize(
-    ("begins", "found"),
+    ("initial", "found"),
     [
         (Checkpoint(), ["after", "before", "old"]),
         (Checkpoint(floor=NOON - HOUR), ["after", "before"]),
@@ -95,9 +95,9 @@ async def test_endless_run_is_dropped_after_max_run_duration(alloy: FakeAlloy, t
     ],
 )
 async def test_execution_at_or_before_the_floor_is_not_recorded(
-    alloy: FakeAlloy, tmp_path: Path, begins: Checkpoint, found: list[str]
+    alloy: FakeAlloy, tmp_path: Path, initial: Checkpoint, found: list[str]
 ) -> None:
-    async with reader_harness(alloy, tmp_path, begins) as harness:
+    async with reader_harness(alloy, tmp_path, initial) as harness:
         harness.add("old", ago=HOUR)
         harness.add("before", ago=MINUTE)
         harness.add("after", ago=-MINUTE)

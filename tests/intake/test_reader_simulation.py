@@ -43,14 +43,14 @@ class Simulation:
     def __init__(self, simulated_api: SimulatedApi, file: Path, **source: Any) -> None:
         self.simulated_api, self.file = simulated_api, file
         self.settings = some_settings(source={"workflows": [WORKFLOW], "page_size": 30, **source})
-        self.begins = Checkpoint(local_floor=simulated_api.clock.now())
+        self.initial = Checkpoint(local_floor=simulated_api.clock.now())
         self.recorded: list[str] = []
 
     async def read(self, *, full_scan: bool = False) -> PollSummary | None:
         """Poll in a new process. Return None if the poll was aborted or the process was killed."""
         simulated_api = self.simulated_api
         async with SqliteLedger(self.file, create=True) as ledger:
-            await ledger.add_feeds({FEED: self.begins})
+            await ledger.add_feeds({FEED: self.initial})
             reader = Reader(
                 cast("LogsClient", simulated_api),
                 ledger,

@@ -10,7 +10,7 @@ import pytest
 
 from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Postponed, Sent, Settlement
 from forwarder.model import Checkpoint, Feed, Token
-from tests.factories import FEED, begun, entry
+from tests.factories import FEED, add_feed, entry
 from tests.virtual_clock import NOON
 
 OpenLedger: TypeAlias = Callable[[], AbstractAsyncContextManager[Ledger]]
@@ -21,7 +21,7 @@ BUS, ANOTHER_BUS = "eu-west-1/failures", "eu-west-1/another"
 
 
 async def record_ids(ledger: Ledger, *ids: str, feed: Feed = FEED) -> int:
-    await begun(ledger, feed, Checkpoint())
+    await add_feed(ledger, feed, Checkpoint())
     return await ledger.record(feed, [entry(execution_id, feed=feed) for execution_id in ids], now=NOON)
 
 
@@ -52,12 +52,12 @@ class LedgerContract(ABC):
             yield open_ledger
 
     async def test_add_feeds_keeps_existing_checkpoints(self, open_ledger: OpenLedger) -> None:
-        begins = Checkpoint(NOON, NOON - HOUR, NOON - DAY, NOON + HOUR, {"e-9": NOON, "🫖\x00": NOON - DAY})
+        initial = Checkpoint(NOON, NOON - HOUR, NOON - DAY, NOON + HOUR, {"e-9": NOON, "🫖\x00": NOON - DAY})
         async with open_ledger() as ledger:
-            assert await begun(ledger, FEED, begins) == begins
-            assert await begun(ledger, Feed(FEED.workflow_id, "u"), Checkpoint()) == Checkpoint()
+            assert await add_feed(ledger, FEED, initial) == initial
+            assert await add_feed(ledger, Feed(FEED.workflow_id, "u"), Checkpoint()) == Checkpoint()
         async with open_ledger() as ledger:
-            assert await begun(ledger, FEED, Checkpoint()) == begins
+            assert await add_feed(ledger, FEED, Checkpoint()) == initial
 
     async def test_record_id_twice_adds_it_once(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
@@ -82,7 +82,7 @@ class LedgerContract(ABC):
             "a", feed=OTHER, time=NOON - timedelta(microseconds=1), detail=b'{"a":"' + b"x" * 300_000 + b'"}'
         )
         async with open_ledger() as ledger:
-            await begun(ledger, OTHER, Checkpoint())
+            await add_feed(ledger, OTHER, Checkpoint())
             await ledger.record(OTHER, [recorded], now=NOON)
         async with open_ledger() as ledger:
             (claimed,) = await ledger.claim(1, now=NOON)
@@ -96,11 +96,11 @@ class LedgerContract(ABC):
     async def test_record_saves_checkpoint_with_its_entries(self, open_ledger: OpenLedger) -> None:
         advanced = Checkpoint(NOON, NOON, None, NOON, {"open": NOON})
         async with open_ledger() as ledger:
-            await begun(ledger, FEED, Checkpoint())
+            await add_feed(ledger, FEED, Checkpoint())
             await ledger.record(FEED, [entry("a")], now=NOON, checkpoint=advanced)
             await ledger.record(FEED, [entry("b")], now=NOON)
         async with open_ledger() as ledger:
-            assert await begun(ledger, FEED, Checkpoint()) == advanced
+            assert await add_feed(ledger, FEED, Checkpoint()) == advanced
             assert await ledger.known_ids(["a", "b"]) == {"a", "b"}
 
     async def test_claim_skips_entries_claimed_before(self, open_ledger: OpenLedger) -> None:
@@ -173,7 +173,7 @@ class LedgerContract(ABC):
         daemon_status = DaemonStatus(NOON, 4711, {"bus": {"state": "HEALTHY", "reason": ""}})
         async with open_ledger() as ledger:
             assert await ledger.daemon_status() is None
-            await begun(ledger, FEED, Checkpoint())
+            await add_feed(ledger, FEED, Checkpoint())
             await ledger.save_daemon_status(
                 daemon_status, {FEED: PollResult(NOON, "cut short"), Feed("unknown"): PollResult(NOON)}
             )

@@ -6,7 +6,7 @@ import pytest
 
 from forwarder.ledger import Dead, Lag, MinuteCounts, Postponed, Sent, Settlement, StoredEntry, TimeWindow, Traffic
 from forwarder.model import Checkpoint
-from tests.factories import FEED, begun, entry
+from tests.factories import FEED, add_feed, entry
 from tests.ledger.contract import (
     DAY,
     HOUR,
@@ -101,7 +101,7 @@ class QueryContract(LedgerContract):
 
     async def test_lag_covers_one_hour_within_five_percent(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
-            await begun(ledger, FEED, Checkpoint())
+            await add_feed(ledger, FEED, Checkpoint())
             lags = [timedelta(milliseconds=10 * number) for number in range(1, 101)]
             await ledger.record(FEED, [entry(str(lag), time=NOON - lag) for lag in lags], now=NOON)
             tokens = await claim_tokens(ledger)
@@ -114,7 +114,7 @@ class QueryContract(LedgerContract):
 
     async def test_lag_ignores_replays_and_is_never_negative(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
-            await begun(ledger, FEED, Checkpoint())
+            await add_feed(ledger, FEED, Checkpoint())
             await ledger.record(FEED, [entry("a", time=NOON + HOUR)], now=NOON)
             await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
             before = await ledger.traffic(now=NOON)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from forwarder.ledger import Counters, Dead, Ledger, Postponed, Sent
 from forwarder.model import Checkpoint, Token
-from tests.factories import FEED, begun, entry, examples
+from tests.factories import FEED, add_feed, entry, examples
 from tests.ledger.contract import LedgerContract, OpenLedger
 from tests.virtual_clock import NOON
 
@@ -82,7 +82,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=5))
     def record(self, ids: list[str]) -> None:
         """Record like a poll, which finds nothing that stopped at or before the floor."""
-        floor = self.run(begun(self.ledger, FEED, Checkpoint())).floor
+        floor = self.run(add_feed(self.ledger, FEED, Checkpoint())).floor
         listed = [each for each in ids if stop_time(each) <= self.now and (floor is None or stop_time(each) > floor)]
         new = set(listed) - set(self.states)
         assert self.run(self.ledger.known_ids(ids)) == {

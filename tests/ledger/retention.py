@@ -4,7 +4,7 @@ import pytest
 
 from forwarder.ledger import Counters, Dead, Sent
 from forwarder.model import Checkpoint
-from tests.factories import FEED, begun, entry
+from tests.factories import FEED, add_feed, entry
 from tests.ledger.contract import (
     DAY,
     HOUR,
@@ -29,18 +29,18 @@ class RetentionContract(LedgerContract):
             assert await ledger.save_switch(enabled=True, skip=False, now=NOON) is False
 
     @pytest.mark.parametrize(
-        ("before", "skip", "begins"), [(False, True, True), (True, True, False), (False, False, False)]
+        ("before", "skip", "is_reset"), [(False, True, True), (True, True, False), (False, False, False)]
     )
     async def test_save_switch_on_with_skip_resets_local_floors(
-        self, open_ledger: OpenLedger, before: bool, skip: bool, begins: bool
+        self, open_ledger: OpenLedger, before: bool, skip: bool, is_reset: bool
     ) -> None:
         kept = Checkpoint(NOON - DAY, NOON - DAY, None, NOON, {"open": NOON})
         async with open_ledger() as ledger:
-            await begun(ledger, FEED, kept)
+            await add_feed(ledger, FEED, kept)
             await ledger.save_switch(enabled=before, skip=skip, now=NOON - HOUR)
             await ledger.save_switch(enabled=True, skip=skip, now=NOON)
-            found = await begun(ledger, FEED, Checkpoint())
-            assert (found.local_floor, found.watermark) == (NOON if begins else None, NOON - DAY)
+            found = await add_feed(ledger, FEED, Checkpoint())
+            assert (found.local_floor, found.watermark) == (NOON if is_reset else None, NOON - DAY)
 
     async def test_retention_deletes_old_payloads_and_keeps_ids(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
@@ -56,8 +56,8 @@ class RetentionContract(LedgerContract):
 
     async def test_retention_forgets_old_ids_and_raises_floors(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
-            await begun(ledger, FEED, Checkpoint(floor=NOON - 9 * DAY))
-            await begun(ledger, OTHER, Checkpoint())
+            await add_feed(ledger, FEED, Checkpoint(floor=NOON - 9 * DAY))
+            await add_feed(ledger, OTHER, Checkpoint())
             stops = {"old": NOON - HOUR, "late": NOON + 20 * DAY, "pending": NOON - DAY, "dead": NOON - DAY}
             await ledger.record(FEED, [entry(each, time=stop) for each, stop in stops.items()], now=NOON)
             token = await claim_tokens(ledger)
@@ -84,12 +84,12 @@ class RetentionContract(LedgerContract):
 
     async def test_record_does_not_lower_a_raised_floor(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
-            read_from = await begun(ledger, FEED, Checkpoint(floor=NOON - DAY))
+            read_from = await add_feed(ledger, FEED, Checkpoint(floor=NOON - DAY))
             await record_ids(ledger, "a")
             await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
             await apply_all_retention(ledger, now=2 * DAY)
             await ledger.record(FEED, [], now=NOON + 2 * DAY, checkpoint=Checkpoint(NOON, read_from.floor, None, NOON))
-            floor = (await begun(ledger, FEED, Checkpoint())).floor
+            floor = (await add_feed(ledger, FEED, Checkpoint())).floor
             assert floor is not None
             assert floor >= NOON
 

@@ -12,7 +12,7 @@ from forwarder.ledger import Counters, Dead, Ledger, Sent
 from forwarder.model import Checkpoint, State
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS
-from tests.factories import FEED, begun, entry
+from tests.factories import FEED, add_feed, entry
 from tests.virtual_clock import NOON
 from tests.web.client import WebClient, web_client
 
@@ -23,7 +23,7 @@ HOSTILE = '<script>alert("x")</script> & <b>'
 
 async def record_history(ledger: Ledger) -> None:
     """One event was sent, two were rejected, and one is pending."""
-    await begun(ledger, FEED, Checkpoint())
+    await add_feed(ledger, FEED, Checkpoint())
     error = {"message": HOSTILE, "code": "E<1>", "blockId": "block-7"}
     entries = [entry(each, detail=json.dumps({"executionId": each, "error": error}).encode()) for each in "abcd"]
     await ledger.record(FEED, entries, now=NOON)
