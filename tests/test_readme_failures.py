@@ -103,12 +103,12 @@ PROOFS = {
         "intake/test_reader.py::test_open_execution_is_recorded_however_late_it_fails",
     ],
     "`kill -9`, a crash, a power cut": [
-        "faults/test_simulation.py::test_nothing_is_lost_wherever_the_process_is_killed_between_two_writes",
+        "faults/test_simulation.py::test_kill_between_any_two_writes_loses_nothing",
         "e2e/test_stopping.py::test_killed_again_and_again_it_still_gets_there",
     ],
     "a part of the program dies or stalls": [
         "test_supervisor.py::test_failed_loop_is_reported_and_restarted",
-        "faults/test_hanging.py::test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing",
+        "faults/test_stalled_loops.py::test_stalled_loop_is_named_and_restarted_without_loss",
         "test_watchdog.py::test_blocked_event_loop_ends_the_process_with_stacks",
     ],
     "idle, slow or malformed connections to the listeners": [
@@ -116,8 +116,8 @@ PROOFS = {
         "reality/test_listeners_requests.py::test_thousands_of_bad_requests_are_one_line_of_the_log",
     ],
     "the ledger is damaged, or gone": [
-        "faults/test_files.py::test_a_ledger_with_damaged_pages_stops_the_start_with_a_hint",
-        "faults/test_files.py::test_a_ledger_that_is_gone_stops_the_start_rather_than_send_history_again",
+        "faults/test_files.py::test_ledger_with_damaged_pages_is_refused_with_a_hint",
+        "faults/test_files.py::test_deleted_ledger_is_refused_and_sends_nothing_again",
         "ledger/test_recover.py::test_recovery_keeps_pending_entries_without_a_table",
         "ledger/test_recover.py::test_recovery_reports_entries_with_lost_payloads",
     ],
@@ -133,12 +133,12 @@ PROOFS = {
         "aws/test_eventbridge.py::test_wrong_clock_is_named_in_the_hint",
     ],
     "the disk is full": [
-        "faults/test_system.py::test_a_full_disk_loses_nothing_and_sends_nothing_twice",
-        "faults/test_system.py::test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again",
+        "faults/test_system.py::test_full_disk_loses_none_and_sends_none_twice",
+        "faults/test_system.py::test_unsaved_response_is_settled_later_and_not_resent",
     ],
     "the settings file is broken by an edit": [
         "e2e/test_reload.py::test_a_wrong_file_keeps_the_last_good_settings_and_is_reported",
-        "faults/test_files.py::test_settings_that_are_none_change_nothing",
+        "faults/test_files.py::test_invalid_settings_change_nothing",
     ],
     "the master key is lost": ["e2e/test_vault.py::test_a_missing_master_key_is_refused"],
     "a second process is started on the ledger": [

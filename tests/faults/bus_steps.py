@@ -1,4 +1,4 @@
-"""Steps that strike the bus."""
+"""The steps that cause faults of the bus."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.fakes import bus_faults
 from tests.fakes.bus_faults import CHAOS, Fault
 from tests.faults.simulation_environment import SimulationEnvironment
 
-HANG: Final = 4.0
-"""Seconds. Longer than the forwarder's patience, and no longer than needed: it is real time."""
+HANG_SECONDS: Final = 4.0
+"""Longer than the forwarder's timeout, and no longer than needed, because it is real time."""
 
 RATES: Final = {name: 0.0 if name == "hang" else 0.02 for name in CHAOS}
 
-LOOKS: Final[tuple[Callable[[], Fault], ...]] = (
+DESCRIBE_FAULTS: Final[tuple[Callable[[], Fault], ...]] = (
     bus_faults.throttled,
     bus_faults.internal_failure,
     bus_faults.unavailable,
@@ -23,33 +23,33 @@ LOOKS: Final[tuple[Callable[[], Fault], ...]] = (
     lambda: bus_faults.reset_after(delivered=False),
     lambda: bus_faults.html(delivered=False),
 )
-"""What may become of a look whether the bus exists."""
+"""The faults of a DescribeEventBus request."""
 
 
 def fault(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """The next few requests fail, each in its own way."""
+    """Make the next few requests fail, each with its own fault."""
     if draw.random() < 0.1:
-        environment.bridge.next(draw.choice(LOOKS)(), operation="DescribeEventBus")
+        environment.bridge.next(draw.choice(DESCRIBE_FAULTS)(), operation="DescribeEventBus")
     environment.bridge.next(*[_some_fault(draw) for _ in range(draw.choice([1, 1, 2, 3]))])
 
 
 def chaos(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """Every request may fail in any way, until all is mended."""
+    """Let every request fail at random, with any fault, until the repair."""
     environment.bridge.chaos(Random(draw.random()), RATES)  # noqa: S311 - a seed is the point
 
 
-def missing(environment: SimulationEnvironment, _: Random, __: str) -> None:
-    """The bus is deleted. AWS goes on answering that it accepted every event, and drops them."""
-    environment.lose_bus()
+def delete_bus(environment: SimulationEnvironment, _: Random, __: str) -> None:
+    """Delete the bus. AWS still responds that it accepted every event, and drops them."""
+    environment.delete_bus()
 
 
-def moves(environment: SimulationEnvironment, _: Random, __: str) -> None:
-    """The settings name another bus."""
-    environment.move_bus()
+def change_bus(environment: SimulationEnvironment, _: Random, __: str) -> None:
+    """Name another bus in the settings."""
+    environment.change_bus()
 
 
-def refuses(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """The keys, or what they may do, are taken away until all is mended."""
+def revoke_keys(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    """Revoke the keys or their permissions until the repair."""
     if draw.random() < 0.5:
         environment.bridge.keys.clear()
     else:
@@ -59,7 +59,7 @@ def refuses(environment: SimulationEnvironment, draw: Random, _: str) -> None:
 def _some_fault(draw: Random) -> Fault:
     draws = draw.random()
     if draws < 0.03:
-        return bus_faults.hang(HANG, delivered=bus_faults.coin(draw))
+        return bus_faults.hang(HANG_SECONDS, delivered=bus_faults.coin(draw))
     if draws < 0.1:
         return bus_faults.access_denied()
     if draws < 0.3:
@@ -67,10 +67,10 @@ def _some_fault(draw: Random) -> Fault:
     return CHAOS[draw.choice([name for name in CHAOS if name != "hang"])](draw)
 
 
-ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
+ACTIONS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "bus fault": fault,
     "bus chaos": chaos,
-    "bus missing": missing,
-    "another bus": moves,
-    "bus refuses": refuses,
+    "bus missing": delete_bus,
+    "another bus": change_bus,
+    "bus refuses": revoke_keys,
 }

@@ -1,4 +1,4 @@
-"""What must hold at the end, seen from outside."""
+"""The checks at the end of a simulation, made from outside the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forwarder.settings import ConfigSource, load
 from forwarder.vault import Vault
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import KEY
-from tests.faults.crash import IN_FLIGHT, spoiled_requests
+from tests.faults.crash import MAX_IN_FLIGHT, misreported_requests
 from tests.faults.simulation_environment import SimulationEnvironment
 from tests.faults.workload import CANARY
 from tests.harness.installation import SECRETS
@@ -28,22 +28,22 @@ PLANTED: Final = (
 
 
 def lost(environment: SimulationEnvironment, dead: set[str]) -> set[str]:
-    """Failures that the logs API showed, and that reached neither the bus nor the dead letters."""
+    """Return the listed failures that reached neither the bus nor the dead letters."""
     return set(environment.alloy.api.listed_ids) - set(deliveries(environment)) - dead
 
 
 def dropped(environment: SimulationEnvironment, dead: set[str]) -> set[str]:
-    """Of those that are lost, what a bus that was missing had accepted."""
+    """Return the lost failures that a missing bus had accepted."""
     return lost(environment, dead) & {event.detail["executionId"] for event in list(environment.bridge.dropped)}
 
 
 def unread(environment: SimulationEnvironment) -> set[str]:
-    """Failures that were never even asked for, although every feed was read to the bottom."""
+    """Return the failures that were never listed, although every feed had a full scan."""
     return environment.workload.failed - set(environment.alloy.api.listed_ids)
 
 
-def invented(environment: SimulationEnvironment, dead: set[str]) -> set[str]:
-    """What was sent, or is dead, and never failed."""
+def never_failed(environment: SimulationEnvironment, dead: set[str]) -> set[str]:
+    """Return the executions that were sent or are dead letters, and never failed."""
     return (set(deliveries(environment)) | dead) - environment.workload.failed
 
 
@@ -51,14 +51,14 @@ def deliveries(environment: SimulationEnvironment) -> Counter[str]:
     return Counter(event.detail["executionId"] for event in list(environment.bridge.delivered))
 
 
-def unexplained(environment: SimulationEnvironment) -> dict[str, int]:
-    """Duplicates beyond those that a lost reply, a crash or a bus that went missing may cost: of each, how many."""
+def unexplained_duplicates(environment: SimulationEnvironment) -> dict[str, int]:
+    """Count the duplicates of each execution that no lost response, crash or missing bus explains."""
     allowed: Counter[str] = Counter()
-    spoiled = spoiled_requests(environment.bridge)
+    misreported = misreported_requests(environment.bridge)
     for event in list(environment.bridge.delivered):
         id_ = event.detail["executionId"]
-        allowed[id_] += event.request_index in spoiled
-        allowed[id_] += environment.is_taken_back(event.request_index)
+        allowed[id_] += event.request_index in misreported
+        allowed[id_] += environment.may_be_requeued(event.request_index)
     for crash in environment.crashes:
         allowed.update(crash.unsettled)
     more = {id_: count - 1 - allowed[id_] for id_, count in deliveries(environment).items()}
@@ -66,38 +66,38 @@ def unexplained(environment: SimulationEnvironment) -> dict[str, int]:
 
 
 def too_many_in_flight(environment: SimulationEnvironment) -> list[int]:
-    """Crashes that left more requests in doubt than may be in flight: those of one plan, and of the one before it."""
-    return [len(crash.requests) for crash in environment.crashes if len(crash.requests) > IN_FLIGHT]
+    """Return the number of unsettled requests of each crash that left more of them than can be in flight."""
+    return [len(crash.requests) for crash in environment.crashes if len(crash.requests) > MAX_IN_FLIGHT]
 
 
 def leaks(environment: SimulationEnvironment) -> list[str]:
-    """Where a planted secret turned up."""
+    """Return each planted secret that occurs in an output, with the output's name."""
     planted = [*PLANTED, environment.installation.master_key_file.read_text().strip()]
-    return [f"{place}: {secret}" for place, text in _told(environment) for secret in planted if secret in text]
+    return [f"{source}: {secret}" for source, text in _outputs(environment) for secret in planted if secret in text]
 
 
-def _told(environment: SimulationEnvironment) -> Iterator[tuple[str, str]]:
+def _outputs(environment: SimulationEnvironment) -> Iterator[tuple[str, str]]:
     for log in environment.installation.log_files():
         yield log.name, log.read_text(errors="replace")
     for event in [*environment.bridge.delivered, *environment.bridge.dropped]:
         yield f"event {event.event_id}", json.dumps(event.entry, ensure_ascii=False)
-    for number, text in enumerate(environment.said):
-        yield f"verb {number}", text
-    yield from _held(environment.installation.ledger_file)
-    yield from _shown(ConfigSource(environment.installation.settings_file, {}))
+    for number, text in enumerate(environment.outputs):
+        yield f"command {number}", text
+    yield from _ledger_texts(environment.installation.ledger_file)
+    yield from _representations(ConfigSource(environment.installation.settings_file, {}))
 
 
-def _shown(place: ConfigSource) -> Iterator[tuple[str, str]]:
-    """How what holds the secrets looks in a log or a debugger."""
-    settings = load(place)
-    plan = RuntimeConfig.of(place, settings)
-    vault = Vault.open(place, settings)
+def _representations(source: ConfigSource) -> Iterator[tuple[str, str]]:
+    """Yield the representations of all objects that hold secrets, as a log or a debugger shows them."""
+    settings = load(source)
+    plan = RuntimeConfig.of(source, settings)
+    vault = Vault.open(source, settings)
     for held in (settings, plan, plan.stored_keys, vault, vault.key, *(vault.reveal(name) for name in SECRETS)):
         yield f"a {type(held).__name__}", f"{held!r} {held}"
 
 
-def _held(ledger: Path) -> Iterator[tuple[str, str]]:
-    """All that the ledger holds, unpacked."""
+def _ledger_texts(ledger: Path) -> Iterator[tuple[str, str]]:
+    """Yield every row of the ledger, decompressed."""
     with closing(sqlite3.connect(ledger)) as db:
         for (table,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
             for row in db.execute(f"SELECT * FROM {table}"):  # noqa: S608 - a name of the ledger's own
@@ -111,8 +111,8 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace")
 
 
-def told(found: Mapping[str, object]) -> Iterator[str]:
-    """What is not empty, as problems; never at full length."""
+def problems_of(found: Mapping[str, object]) -> Iterator[str]:
+    """Yield a problem for each finding that is not empty, in at most 600 characters."""
     for what, which in found.items():
         if which:
             yield f"{what}: {str(which)[:600]}"

@@ -1,4 +1,4 @@
-"""Time in a simulation: so many times faster, and one for the process under test and for the API that it reads."""
+"""The accelerated time of a simulation. The process under test and the API that it reads share it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
-AHEAD: Final = 10 * 86_400.0
-"""Seconds. Verbs beside the daemon go by the machine's clock: what they write must never lie in our future."""
+AHEAD_SECONDS: Final = 10 * 86_400.0
+"""Commands beside the daemon use the machine's clock, and their times must never be in the daemon's future."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimTime:
-    """`epoch` is a Unix time, and `began` what `time.monotonic` said then: it is the same in every process."""
+    """The simulated time, the same in every process: `epoch` is the Unix time at the monotonic time `began`."""
 
     epoch: float
     began: float
     factor: float
 
     @classmethod
-    def begin(cls, factor: float) -> Self:
-        return cls(time.time() + AHEAD, time.monotonic(), factor)
+    def start(cls, factor: float) -> Self:
+        return cls(time.time() + AHEAD_SECONDS, time.monotonic(), factor)
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self:
@@ -33,20 +33,20 @@ class SimTime:
     def environ(self) -> dict[str, str]:
         return {"SIMULATED_TIME": f"{self.epoch!r} {self.began!r} {self.factor!r}"}
 
-    def passed(self) -> float:
-        """Simulated seconds since the beginning."""
+    def elapsed(self) -> float:
+        """Return the simulated seconds since the start."""
         return (time.monotonic() - self.began) * self.factor
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self.epoch + self.passed(), UTC)
+        return datetime.fromtimestamp(self.epoch + self.elapsed(), UTC)
 
-    def real(self, seconds: float) -> float:
-        """How long simulated seconds take."""
+    def real_seconds(self, seconds: float) -> float:
+        """Convert simulated seconds to real ones."""
         return seconds / self.factor
 
 
 class FastClock:
-    """`forwarder.clock.Clock` in simulated time. `jump` is how far the machine's clock was set from the true time."""
+    """A `forwarder.clock.Clock` in simulated time. `jump` returns the offset of the machine's clock."""
 
     def __init__(self, sim: SimTime, jump: Callable[[], timedelta]) -> None:
         self._sim = sim
@@ -59,11 +59,11 @@ class FastClock:
         return time.monotonic() * self._sim.factor
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(self._sim.real(seconds))
+        await asyncio.sleep(self._sim.real_seconds(seconds))
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         try:
-            async with asyncio.timeout(self._sim.real(seconds)):
+            async with asyncio.timeout(self._sim.real_seconds(seconds)):
                 return await event.wait()
         except TimeoutError:
             return False

@@ -1,4 +1,4 @@
-"""A environment for each test, and the daemon on it."""
+"""The fixtures of the fault tests: an environment, and a running daemon in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the driver tells the process under test while it runs: a file, since nothing else outlives a SIGKILL."""
+"""The control file, by which the driver changes the running process under test. It survives a SIGKILL."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 import msgspec
 
 UNDER_TEST: Final = "tests.faults.process"
-"""The module that runs the daemon on these orders."""
+"""The module that runs the daemon under control of the file."""
 
 CONTROL: Final = "SIMULATION_CONTROL"
 
-WORK: Final = "SIMULATION_LONGEST_WORK"
-"""Seconds, of the machine's clock, after which a loop hangs that was not heard of."""
+MAX_WORK: Final = "SIMULATION_MAX_WORK"
+"""The variable with the seconds, by the machine's clock, after which a loop without a heartbeat is stalled."""
 
 POINTS: Final = (
     *("add_feeds:before", "add_feeds:after"),
@@ -32,76 +32,76 @@ POINTS: Final = (
         "apply_retention:after",
     ),
 )
-"""Every step between two writes. `claim:after` is before a request is published, `settle:before` after its answer."""
+"""Every point between two writes. `claim:after` precedes the publishing, and `settle:before` follows the response."""
 
 
-class Orders(msgspec.Struct, frozen=True):
-    """`jump` is in seconds; `point` is where to die, and `stuck` where to hang for ever, or empty."""
+class Instructions(msgspec.Struct, frozen=True):
+    """The instructions: the offset of the clock in seconds, and the points at which to die and to hang, or ""."""
 
     jump: float = 0.0
-    point: str = ""
-    stuck: str = ""
+    kill_point: str = ""
+    hang_point: str = ""
 
 
 class Driver:
-    """The driver's end."""
+    """The writer of the control file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._reached = file.with_suffix(".reached")
-        self._reached.touch()
-        self._orders = Orders()
+        self._kill_points = file.with_suffix(".reached")
+        self._kill_points.touch()
+        self._instructions = Instructions()
         self._write()
 
     @property
     def jump(self) -> float:
-        return self._orders.jump
+        return self._instructions.jump
 
     @property
-    def armed(self) -> str:
-        return self._orders.point
+    def kill_point(self) -> str:
+        return self._instructions.kill_point
 
     def set_clock(self, jump: float) -> None:
-        self._orders = msgspec.structs.replace(self._orders, jump=jump)
+        self._instructions = msgspec.structs.replace(self._instructions, jump=jump)
         self._write()
 
     def arm(self, point: str) -> None:
-        self._orders = msgspec.structs.replace(self._orders, point=point)
+        self._instructions = msgspec.structs.replace(self._instructions, kill_point=point)
         self._write()
 
     def hang(self, point: str) -> None:
-        """What comes to this point never goes on, until another is told."""
-        self._orders = msgspec.structs.replace(self._orders, stuck=point)
+        """Make every operation that reaches this point hang, until the next instructions."""
+        self._instructions = msgspec.structs.replace(self._instructions, hang_point=point)
         self._write()
 
-    def reached(self) -> list[str]:
-        """The points where the process died, in order."""
-        return self._reached.read_text().split()
+    def kill_points(self) -> list[str]:
+        """Return the points at which the process died, in order."""
+        return self._kill_points.read_text().split()
 
     def _write(self) -> None:
         fresh = self.file.with_suffix(".fresh")
-        fresh.write_bytes(msgspec.json.encode(self._orders))
+        fresh.write_bytes(msgspec.json.encode(self._instructions))
         fresh.replace(self.file)
 
 
 class Control:
-    """The process's end. A look costs one stat."""
+    """The reader of the control file. Reading the instructions costs one stat while they are unchanged."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._seen = (0, 0)
-        self._orders = Orders()
+        self._version = (0, 0)
+        self._instructions = Instructions()
 
     @property
-    def orders(self) -> Orders:
+    def instructions(self) -> Instructions:
         stat = self._file.stat()
-        seen = (stat.st_ino, stat.st_mtime_ns)
-        if seen != self._seen:
-            self._orders, self._seen = msgspec.json.decode(self._file.read_bytes(), type=Orders), seen
-        return self._orders
+        version = (stat.st_ino, stat.st_mtime_ns)
+        if version != self._version:
+            self._instructions, self._version = msgspec.json.decode(self._file.read_bytes(), type=Instructions), version
+        return self._instructions
 
-    def die(self, point: str) -> None:
-        """Leave word of where, and die without any."""
+    def kill_self(self, point: str) -> None:
+        """Record the point, and kill the process."""
         with self._file.with_suffix(".reached").open("a") as file:
             file.write(f"{point}\n")
         os.kill(os.getpid(), signal.SIGKILL)

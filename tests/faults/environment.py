@@ -61,5 +61,5 @@ def start_environment(directory: Path) -> Iterator[Environment]:
         yield Environment(alloy, bridge, create_installation(directory, alloy=alloy.url, bus=bridge.url))
 
 
-def numbered(count: int) -> list[str]:
+def numbered_ids(count: int) -> list[str]:
     return [f"x{number:03}" for number in range(count)]

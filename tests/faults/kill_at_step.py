@@ -1,10 +1,10 @@
-"""A verb that dies at one of its steps on disk: at the first of them, the second, and so on until it lives.
+"""A command that is killed at its first step on disk, at its second, and so on, until it completes.
 
-    python -m tests.faults.kill_at_step PLACE VERB…
+    python -m tests.faults.kill_at_step DIRECTORY COMMAND…
 
-`PLACE/start` is what each try begins with; what the n-th leaves behind is `PLACE/n`, and `PLACE/n.step` the name of
-the step that it did not live to do. What is piped in is given to every try. The verb's own process is a copy of this
-one, which has loaded the program already.
+`DIRECTORY/start` is the installation with which each run starts. The n-th run leaves `DIRECTORY/n`, and in
+`DIRECTORY/n.step` the name of the step that it did not reach. Every run gets the same standard input. The process of
+the command is a fork of this one, which has loaded the program already.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any, Final
 
 from forwarder.cli import main as forwarder
 
-MOST: Final = 100
+MAX_STEPS: Final = 100
 
-ONTO: Final = ("replace", "rename", "link")
-"""Steps that are named by the file that they bring about."""
+NAMED_BY_TARGET: Final = ("replace", "rename", "link")
+"""The functions whose step is named by the resulting file."""
 
 STEPS: Final = ("replace", "rename", "unlink", "remove", "link", "symlink", "truncate", "ftruncate", "fsync", "write")
-"""Functions of `os` that change what is on disk, or make it stay; `open` is another where it makes a file.
-`pathlib` and `tempfile` go through them, and a buffered file through none, so a write counts at its fsync.
+"""The functions of `os` that change files or make changes durable. `open` is another if it creates a file.
+`pathlib` and `tempfile` call them. A buffered file calls none of them, so that a write counts at its fsync.
 """
 
 
@@ -36,11 +36,11 @@ TEMPORARY: Final = re.compile(r"^\.(.+)\.[a-z0-9_]{8}$")
 
 
 class Countdown:
-    """Dies before the `left`-th step, and leaves its name in `word`."""
+    """A countdown that kills the process before the `left`-th step, and writes the step's name to `step_file`."""
 
-    def __init__(self, left: int, word: Path) -> None:
+    def __init__(self, left: int, step_file: Path) -> None:
         self.left = left
-        self.word = word
+        self.step_file = step_file
 
     def install(self) -> None:
         for name in STEPS:
@@ -52,7 +52,7 @@ class Countdown:
             if counts(*args) and not _is_standard(args[0]):
                 self.left -= 1
                 if self.left == 0:
-                    self.word.write_text(f"{name} {_file(args[-1] if name in ONTO else args[0])}")
+                    self.step_file.write_text(f"{name} {_file(args[-1] if name in NAMED_BY_TARGET else args[0])}")
                     os.kill(os.getpid(), signal.SIGKILL)
             return call(*args, **named)
 
@@ -60,12 +60,12 @@ class Countdown:
 
 
 def _is_standard(file: Any) -> bool:
-    """What is said on standard output or error is nothing on disk."""
+    """Return whether the descriptor is a standard stream, which is not on disk."""
     return isinstance(file, int) and file <= sys.stderr.fileno()
 
 
 def _file(file: Any) -> str:
-    """A file, or what a descriptor is of: its name, and of a temporary one that of the file it is to become."""
+    """Return the name of a path or descriptor. A temporary file has the name of the file that it replaces."""
     path = Path(f"/proc/self/fd/{file}").resolve() if isinstance(file, int) else Path(os.fsdecode(file))
     if path.is_dir():
         return "its folder"
@@ -73,26 +73,26 @@ def _file(file: Any) -> str:
     return f"the new {temporary[1]}" if temporary else path.name
 
 
-def run(place: Path, command: list[str], piped: str, left: int) -> int:
-    """The exit code, or minus the signal."""
-    shutil.copytree(place / "start", place / str(left), symlinks=True)
+def run(directory: Path, command: list[str], piped: str, left: int) -> int:
+    """Run the command on a copy of the installation, and return the exit code, or minus the signal."""
+    shutil.copytree(directory / "start", directory / str(left), symlinks=True)
     child = os.fork()
     if not child:
         sys.stdin = io.TextIOWrapper(io.BytesIO(piped.encode()))
-        sys.argv = ["forwarder", "-c", str(place / str(left) / "forwarder.toml"), *command]
-        Countdown(left, place / f"{left}.step").install()
+        sys.argv = ["forwarder", "-c", str(directory / str(left) / "forwarder.toml"), *command]
+        Countdown(left, directory / f"{left}.step").install()
         forwarder()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main(arguments: list[str]) -> int:
-    place, command, piped = Path(arguments[0]), arguments[1:], sys.stdin.read()
-    for left in range(1, MOST):
-        code = run(place, command, piped, left)
+    directory, command, piped = Path(arguments[0]), arguments[1:], sys.stdin.read()
+    for left in range(1, MAX_STEPS):
+        code = run(directory, command, piped, left)
         if code != -signal.SIGKILL:
             return code
-    raise SystemExit("it never ends")
+    raise SystemExit(f"the command does not complete within {MAX_STEPS} steps")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ledgers as they are found on disk, read by the program's own means."""
+"""The ledger files of a simulation, read with the program's own store."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from forwarder.ledger import Counters, FeedStatus, SqliteLedger
 T = TypeVar("T")
 
 
-def books(file: Path) -> Counters:
-    return _ask(file, lambda ledger: ledger.counters())
+def counters(file: Path) -> Counters:
+    return _query(file, lambda ledger: ledger.counters())
 
 
 def audit(file: Path) -> Counters:
-    """Raises LedgerError where the books do not balance."""
-    return _ask(file, lambda ledger: ledger.audit())
+    """Return the counters. Raise LedgerError if they do not add up."""
+    return _query(file, lambda ledger: ledger.audit())
 
 
 def feeds(file: Path) -> list[FeedStatus]:
-    return _ask(file, lambda ledger: ledger.feeds())
+    return _query(file, lambda ledger: ledger.feeds())
 
 
 @contextmanager
-def copied(file: Path) -> Iterator[Path | None]:
-    """As a crash left it, and None where there is none: a look at the file itself would mend what is to be mended
-    by the forwarder.
+def copy_ledger(file: Path) -> Iterator[Path | None]:
+    """Yield a copy of a ledger as a crash left it, or None without one.
+
+    Reading the file itself would recover it, and the forwarder must do that.
     """
-    with tempfile.TemporaryDirectory(dir=file.parent) as place:
+    with tempfile.TemporaryDirectory(dir=file.parent) as directory:
         for name in (file.name, file.name + "-wal"):
             if (part := file.with_name(name)).exists():
-                shutil.copy2(part, place)
-        copy = Path(place, file.name)
+                shutil.copy2(part, directory)
+        copy = Path(directory, file.name)
         yield copy if copy.exists() and copy.stat().st_size else None
 
 
-def _ask(file: Path, question: Callable[[SqliteLedger], Awaitable[T]]) -> T:
-    async def ask() -> T:
+def _query(file: Path, operation: Callable[[SqliteLedger], Awaitable[T]]) -> T:
+    async def query() -> T:
         async with SqliteLedger(file) as ledger:
-            return await question(ledger)
+            return await operation(ledger)
 
-    return asyncio.run(ask())
+    return asyncio.run(query())

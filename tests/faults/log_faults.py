@@ -1,4 +1,4 @@
-"""Faults of the forwarder's own, as its log shows them."""
+"""The detection of the forwarder's own faults in its log."""
 
 import json
 from collections.abc import Iterator, Sequence

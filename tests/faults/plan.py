@@ -1,4 +1,4 @@
-"""What is done to the forwarder, from a seed alone: the same seed and length make the same plan."""
+"""The plan of a simulation. The same seed and length give the same plan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRAFFIC: Final[dict[str, float]] = {
     "fail twice": 1,
 }
 
-CARE: Final[dict[str, float]] = {
+OPERATIONS: Final[dict[str, float]] = {
     "toggle": 2,
     "change settings": 2,
     "reload": 1,
@@ -29,9 +29,9 @@ CARE: Final[dict[str, float]] = {
     "set key": 0.3,
     "retry dead": 0.4,
 }
-"""What people do: nothing of it may cost a duplicate."""
+"""The actions of operators, which may never cause a duplicate."""
 
-TROUBLE: Final[dict[str, float]] = {
+FAULTS: Final[dict[str, float]] = {
     "spoil a record": 0.1,
     "source fault": 9,
     "source rule": 1.5,
@@ -44,7 +44,7 @@ TROUBLE: Final[dict[str, float]] = {
     "bus refuses": 0.7,
     "break settings": 1.5,
     "set clock": 1.2,
-    "mend": 3,
+    "repair": 3,
     "kill": 0.6,
     "kill at": 0.8,
 }
@@ -52,30 +52,30 @@ TROUBLE: Final[dict[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`word` says more about `kind`; `pause` is in simulated seconds, after it."""
+    """A step of a plan. `point` is that of a kill, or empty; `pause` follows the step, in simulated seconds."""
 
     kind: str
     seed: int
     pause: float
-    word: str = ""
+    point: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {self.word}".strip()
+        return f"{self.kind} {self.point}".strip()
 
 
 def full_plan(seed: int, steps: int) -> list[Step]:
-    """Everything at once."""
-    return plan(seed, steps, TRAFFIC | CARE | TROUBLE)
+    """Return a plan with every kind of step."""
+    return plan(seed, steps, TRAFFIC | OPERATIONS | FAULTS)
 
 
 def calm_plan(seed: int, steps: int) -> list[Step]:
-    """Only what may not cost a single duplicate."""
-    return plan(seed, steps, TRAFFIC | CARE)
+    """Return a plan without faults, which may not cause a single duplicate."""
+    return plan(seed, steps, TRAFFIC | OPERATIONS)
 
 
 def deadly_plan(seed: int, points: Sequence[str], between: int = 3) -> list[Step]:
-    """A kill at each of these points once, with some traffic between them."""
+    """Return a plan with one kill at each of these points, and some traffic between them."""
     draw = Random(seed)  # noqa: S311 - a seed is the point
     deadly: list[Step] = []
     for point in draw.sample(points, len(points)):
@@ -95,12 +95,12 @@ def plan(seed: int, steps: int, weights: Mapping[str, float]) -> list[Step]:
 
 
 def deck(draw: Random) -> Iterator[str]:
-    """Points in random order, each once before any comes again."""
+    """Yield points in random order without end, each once per round."""
     while True:
         yield from draw.sample(POINTS, len(POINTS))
 
 
-def told(steps: Sequence[Step]) -> str:
-    """A plan in a few lines."""
+def summary(steps: Sequence[Step]) -> str:
+    """Return a plan in a few lines."""
     runs = [(name, len(list(run))) for name, run in groupby(step.name for step in steps)]
     return " · ".join(name if count == 1 else f"{name} x{count}" for name, count in runs)

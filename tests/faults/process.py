@@ -1,9 +1,9 @@
-"""The process under test: the real daemon, on a clock that runs faster and a ledger that may kill it.
+"""The process under test: the real daemon with an accelerated clock and a ledger that can kill it.
 
     python -m tests.faults.process -c FILE run
 
-It is composed as `forwarder run` composes it, but for these two parts, and for how soon a loop is taken to hang where
-a test says so.
+It has the components of `forwarder run` except these two. A test may also shorten the time after which a loop is
+stalled.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from forwarder.errors import ForwarderError
 from forwarder.ledger import Ledger
 from forwarder.settings import resolve_config
 from tests.faults.clock import FastClock, sim_time
-from tests.faults.control import CONTROL, WORK, Control
+from tests.faults.control import CONTROL, MAX_WORK, Control
 
-LONGEST_COMMIT: Final = 0.002
-"""Seconds. About what a commit takes: a kill `during` one comes at any moment of it."""
+MAX_COMMIT_SECONDS: Final = 0.002
+"""About the duration of a commit: a kill `during` a commit comes at a random time of it."""
 
 
 class KillingLedger:
-    """Asks another ledger, and dies where it is told to. For what the points are called see `control.POINTS`."""
+    """A ledger that calls another one, and dies or hangs at the instructed point; see `control.POINTS`."""
 
     def __init__(self, ledger: Ledger, control: Control) -> None:
         self._ledger = ledger
@@ -44,37 +44,37 @@ class KillingLedger:
 
     def _around(self, name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **named: Any) -> Any:
-            acts = list(acts_of(name, args, named))
-            await self._hang_at("before", acts)
-            self._die_at("before", acts)
-            if self._dies_at("during", acts):
+            writes = list(writes_of(name, args, named))
+            await self._hang_at("before", writes)
+            self._die_at("before", writes)
+            if self._dies_at("during", writes):
                 _ = asyncio.ensure_future(method(*args, **named))  # noqa: RUF006 - the loop is about to die
                 await asyncio.sleep(0)
-                time.sleep(random.uniform(0, LONGEST_COMMIT))  # noqa: ASYNC251, S311 - as above
-                self._die_at("during", acts)
+                time.sleep(random.uniform(0, MAX_COMMIT_SECONDS))  # noqa: ASYNC251, S311 - as above
+                self._die_at("during", writes)
             result = await method(*args, **named)
             if name != "claim" or result:
-                await self._hang_at("after", acts)
-                self._die_at("after", acts)
+                await self._hang_at("after", writes)
+                self._die_at("after", writes)
             return result
 
         return call
 
-    async def _hang_at(self, when: str, acts: list[str]) -> None:
-        if self._control.orders.stuck in {f"{act}:{when}" for act in acts}:
+    async def _hang_at(self, when: str, writes: list[str]) -> None:
+        if self._control.instructions.hang_point in {f"{write}:{when}" for write in writes}:
             await asyncio.Event().wait()
 
-    def _dies_at(self, when: str, acts: list[str]) -> bool:
-        return self._control.orders.point in {f"{act}:{when}" for act in acts}
+    def _dies_at(self, when: str, writes: list[str]) -> bool:
+        return self._control.instructions.kill_point in {f"{write}:{when}" for write in writes}
 
-    def _die_at(self, when: str, acts: list[str]) -> None:
-        if self._dies_at(when, acts):
-            self._control.die(self._control.orders.point)
+    def _die_at(self, when: str, writes: list[str]) -> None:
+        if self._dies_at(when, writes):
+            self._control.kill_self(self._control.instructions.kill_point)
 
 
-def acts_of(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Iterator[str]:
-    """What a call of the ledger does. A record may make entries owed, move the checkpoint, or both; `checkpoint` itself
-    only reads.
+def writes_of(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of the writes of a call. `record` adds pending entries, moves the checkpoint, or both, and the
+    method `checkpoint` only reads.
     """
     if name not in {"record", "checkpoint"}:
         yield name
@@ -89,9 +89,9 @@ def main(arguments: list[str]) -> int:
     if (flag, command) != ("-c", "run"):
         raise SystemExit(__doc__)
     control = Control(Path(os.environ[CONTROL]))
-    if WORK in os.environ:
-        app.max_work_seconds = lambda settings: float(os.environ[WORK])  # noqa: ARG005  # its name is part of the type
-    clock = FastClock(sim_time(), lambda: timedelta(seconds=control.orders.jump))
+    if MAX_WORK in os.environ:
+        app.max_work_seconds = lambda settings: float(os.environ[MAX_WORK])  # noqa: ARG005  # its name is part of the type
+    clock = FastClock(sim_time(), lambda: timedelta(seconds=control.instructions.jump))
     try:
         return asyncio.run(
             run(resolve_config(file), clock, lambda ledger: cast("Ledger", KillingLedger(ledger, control)))

@@ -1,4 +1,4 @@
-"""Steps that strike the process: its settings, its keys, its clock, its signals and its life."""
+"""The steps that act on the process: its settings, its keys, its clock, and its signals."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, TypeAlias
 
-from tests.faults.simulation_environment import LONGEST_TRUST, SimulationEnvironment
+from tests.faults.simulation_environment import BUS_CHECK_SECONDS, SimulationEnvironment
 from tests.faults.workload import CANARY
 from tests.harness.process import eventually
 
-WAYS: Final = ("rename", "in place", "symlink")
+WRITE_METHODS: Final = ("rename", "in place", "symlink")
 
 Change: TypeAlias = tuple[str, dict[str, list[Any]]]
 
@@ -24,7 +24,7 @@ CHANGES: Final[tuple[Change, ...]] = (
     ("run", {"log_level": ["info", "debug"]}),
 )
 
-BROKEN: Final = (
+INVALID_TEXTS: Final = (
     "",
     "\n# nothing\n",
     f'enabled = true\n[source]\napi_key = "{CANARY}-in-settings"\n',
@@ -33,10 +33,10 @@ BROKEN: Final = (
     f"[source\nkey = {CANARY}-not-toml",
     "enabled = 7\n",
 )
-"""Settings of which each is refused. None of what they hold may be told."""
+"""Invalid settings files. No output may contain their values."""
 
-TO_ARRIVE: Final = 0.8
-"""Seconds that a point is waited for before all is mended so that it must be reached."""
+REACH_SECONDS: Final = 0.8
+"""The time in which a point should be reached before the faults are repaired so that it must be reached."""
 
 
 def toggle(environment: SimulationEnvironment, draw: Random, _: str) -> None:
@@ -45,19 +45,19 @@ def toggle(environment: SimulationEnvironment, draw: Random, _: str) -> None:
         environment.installation.settings["enabled"] = on
         environment.run_command("enable" if on else "disable")
     else:
-        environment.write_settings(draw.choice(WAYS), enabled=on)
+        environment.write_settings(draw.choice(WRITE_METHODS), enabled=on)
 
 
 def change_settings(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     vary_settings(environment, draw)
-    environment.write_settings(draw.choice(WAYS))
+    environment.write_settings(draw.choice(WRITE_METHODS))
 
 
 def break_settings(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """Another text that is none, or the beginning of a good one."""
+    """Write invalid settings, or the first part of valid ones."""
     good = environment.installation.text()
-    text = draw.choice([*BROKEN, *[good[: draw.randrange(len(good) - 2)] for _ in BROKEN]])
-    environment.installation.write(text, draw.choice(WAYS))
+    text = draw.choice([*INVALID_TEXTS, *[good[: draw.randrange(len(good) - 2)] for _ in INVALID_TEXTS]])
+    environment.installation.write(text, draw.choice(WRITE_METHODS))
     environment.settings_broken = True
 
 
@@ -66,7 +66,7 @@ def reload(environment: SimulationEnvironment, _: Random, __: str) -> None:
 
 
 def set_key(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """The key of the logs API is replaced, here first and then there."""
+    """Replace the key of the logs API, first in the vault and then in the API."""
     if environment.settings_broken:
         return
     key = f"{CANARY}-alloy-{draw.randrange(10**6)}"
@@ -80,13 +80,13 @@ def retry_dead_letters(environment: SimulationEnvironment, _: Random, __: str) -
 
 
 def set_clock(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """The machine's clock is set, hours ahead or back; the API's goes on as before."""
+    """Set the machine's clock up to six hours ahead or back. The API's clock is unchanged."""
     environment.driver.set_clock(draw.uniform(-6, 6) * 3600)
 
 
-def mend(environment: SimulationEnvironment, _: Random, __: str) -> None:
-    """All is well again: what is owed goes out without a restart."""
-    environment.mend()
+def repair(environment: SimulationEnvironment, _: Random, __: str) -> None:
+    """Repair everything, and require that pending entries are sent without a restart."""
+    environment.repair()
     environment.require_recovery()
 
 
@@ -97,52 +97,53 @@ def stop(environment: SimulationEnvironment, _: Random, __: str) -> None:
 
 def kill(environment: SimulationEnvironment, _: Random, __: str) -> None:
     environment.send(signal.SIGKILL)
-    environment.revive()
+    environment.restart_after_kill()
 
 
 def kill_at(environment: SimulationEnvironment, draw: Random, point: str) -> None:
-    """Death at a named point, which traffic, a change or time brings about; all is mended first if it must be."""
+    """Kill the process at a point that traffic, a change or time triggers. Repair everything if it is not reached."""
     environment.driver.arm(point)
-    for mended in (False, True):
-        if mended:
-            environment.mend()
-        _bring_about(environment, draw, point)
+    for is_repaired in (False, True):
+        if is_repaired:
+            environment.repair()
+        _trigger(environment, draw, point)
         if eventually(
-            lambda: environment.daemon.exit_code is not None, within=environment.patience if mended else TO_ARRIVE
+            lambda: environment.daemon.exit_code is not None,
+            within=environment.recovery_seconds if is_repaired else REACH_SECONDS,
         ):
             break
     else:
         environment.problem(f"{point} was never reached")
         environment.driver.arm("")
         return
-    environment.revive()
+    environment.restart_after_kill()
 
 
-def _bring_about(environment: SimulationEnvironment, draw: Random, point: str) -> None:
+def _trigger(environment: SimulationEnvironment, draw: Random, point: str) -> None:
     environment.workload.fail(draw, 4)
     if point.startswith("save_daemon_status:"):
         environment.run_command("status")  # the daemon saves its status when a command requests it
     if point.startswith("save_bus_verified"):
-        time.sleep(environment.sim.real(LONGEST_TRUST))
+        time.sleep(environment.sim.real_seconds(BUS_CHECK_SECONDS))
         environment.workload.fail(draw)
     if point.startswith("requeue"):
-        environment.until_owed_nothing()
-        environment.lose_bus()
-        environment.make_bus_missed()
+        environment.wait_until_delivered()
+        environment.delete_bus()
+        environment.trigger_bus_check()
     if point.startswith(("save_switch", "add_feeds")):
         vary_settings(environment, draw, CHANGES[:1])
         environment.write_settings("rename")
 
 
 def vary_settings(environment: SimulationEnvironment, draw: Random, changes: Sequence[Change] = CHANGES) -> None:
-    """A change that is one, whatever the settings are."""
+    """Change one setting to a value that differs from the present one."""
     section, fields = draw.choice(changes)
     name = draw.choice(list(fields))
     table = environment.installation.settings[section]
     table[name] = draw.choice([value for value in fields[name] if value != table.get(name)])
 
 
-ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
+ACTIONS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "toggle": toggle,
     "change settings": change_settings,
     "break settings": break_settings,
@@ -150,7 +151,7 @@ ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "set key": set_key,
     "retry dead": retry_dead_letters,
     "set clock": set_clock,
-    "mend": mend,
+    "repair": repair,
     "stop": stop,
     "kill": kill,
     "kill at": kill_at,

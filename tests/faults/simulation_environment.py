@@ -1,4 +1,4 @@
-"""The forwarder between its two ends, as the driver holds them: what a step may do, and what is known afterwards."""
+"""The environment of a simulation: the process under test, both fakes, and the observations of the driver."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from tests.fakes.eventbridge import BUS, KEY, StrictEventBridge
 from tests.faults import ledgers
 from tests.faults.clock import SimTime
 from tests.faults.control import CONTROL, UNDER_TEST, Driver
-from tests.faults.crash import Crash, in_state, since_a_look
+from tests.faults.crash import Crash, in_state, requests_since_check
 from tests.faults.environment import create_installation
 from tests.faults.log_faults import faults_in, is_error_message
 from tests.faults.workload import FEEDS, Workload
 from tests.harness.installation import Installation
 from tests.harness.process import ForwarderProcess, eventually
 
-FACTOR: Final = 100.0
+SPEED: Final = 100.0
 
-LONGEST_STEP: Final = 450.0
-"""Simulated seconds in which delivery must be through: 300 after unknown outcomes, 60 of an entry, and the work."""
+MAX_DELIVERY_SECONDS: Final = 450.0
+"""Simulated seconds in which delivery must complete: 300 after unknown outcomes, 60 of an entry, and the work."""
 
-MARGIN: Final = 6.0
-"""Seconds that the machine itself may take, a request that hangs included."""
+MARGIN_SECONDS: Final = 6.0
+"""The real time that the machine may need, including a request that hangs."""
 
-LONGEST_TRUST: Final = 61.0
-"""Simulated seconds after which the forwarder looks again whether the bus exists."""
+BUS_CHECK_SECONDS: Final = 61.0
+"""Simulated seconds after which the forwarder checks again that the bus exists."""
 
-BOOKED: Final = 0.5
-"""Seconds of the machine's, in which an answer that is on its way has been booked."""
+SETTLE_SECONDS: Final = 0.5
+"""The real time in which a response in flight is settled."""
 
 BUSES: Final = (BUS, "failures-too")
 
 INVALID_SETTINGS: Final = 78
 
-DOORS: Final = ("/metrics", "/livez", "/readyz", "/")
+WEB_PATHS: Final = ("/metrics", "/livez", "/readyz", "/")
 
 SOURCE: Final = {
     "workflows": FEEDS,
@@ -80,97 +80,97 @@ class SimulationEnvironment:
     settings_broken: bool = False
     problems: list[str] = field(default_factory=list)
     crashes: list[Crash] = field(default_factory=list)
-    in_doubt: list[range] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    unverified_requests: list[range] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def patience(self) -> float:
-        """Seconds in which whatever was held up must be through, once all is mended."""
-        return self.sim.real(LONGEST_STEP) + MARGIN
+    def recovery_seconds(self) -> float:
+        """The real time in which all delayed work must complete after a repair."""
+        return self.sim.real_seconds(MAX_DELIVERY_SECONDS) + MARGIN_SECONDS
 
     def problem(self, what: str) -> None:
-        self.problems.append(f"after {self.sim.passed():.0f} s: {what}")
+        self.problems.append(f"after {self.sim.elapsed():.0f} s: {what}")
 
     # The process.
 
     def start(self) -> None:
-        """With settings that are broken it does not; then they are mended."""
+        """Start the process. With invalid settings, require its refusal first, and write valid ones."""
         if self.settings_broken:
             self._require_refusal()
             self.write_settings("rename")
-        self.daemon = spawned(self.installation, self.sim, self.driver)
+        self.daemon = start_daemon(self.installation, self.sim, self.driver)
         self.counts["starts"] += 1
         if (
             not eventually(lambda: self.daemon.has_started() or self.daemon.exit_code is not None)
             or not self.daemon.has_started()
         ):
-            self.problem(f"it does not start ({self.daemon.exit_code}): {self.daemon.log[-2000:]}")
+            self.problem(f"the process does not start ({self.daemon.exit_code}): {self.daemon.log[-2000:]}")
 
     def _require_refusal(self) -> None:
-        with spawned(self.installation, self.sim, self.driver) as daemon:
-            code = daemon.wait(within=self.patience)
-        told = daemon.log
+        with start_daemon(self.installation, self.sim, self.driver) as daemon:
+            code = daemon.wait(within=self.recovery_seconds)
+        log = daemon.log
         daemon.log_file.unlink()
-        self.said.append(told)
-        if code != INVALID_SETTINGS or not is_error_message(told):
-            self.problem(f"with broken settings it ended with {code}: {told[-2000:]}")
+        self.outputs.append(log)
+        if code != INVALID_SETTINGS or not is_error_message(log):
+            self.problem(f"the process with invalid settings exits with {code}: {log[-2000:]}")
 
     def stop(self) -> None:
         code = self.daemon.stop()
         if code != 0:
-            self.problem(f"after SIGTERM it ended with {code}: {self.daemon.log[-2000:]}")
+            self.problem(f"the process exits with {code} after SIGTERM: {self.daemon.log[-2000:]}")
             self.daemon.kill()
         self.audit()
 
     def send(self, number: signal.Signals) -> None:
         self.daemon.send(number)
 
-    def revive(self) -> None:
-        """After a death by SIGKILL: see what it left behind, and start it again."""
-        code = self.daemon.wait(within=self.patience)
+    def restart_after_kill(self) -> None:
+        """Record the state that a SIGKILL left, and start the process again."""
+        code = self.daemon.wait(within=self.recovery_seconds)
         if code != -signal.SIGKILL:
-            self.problem(f"it should have been killed and ended with {code}")
+            self.problem(f"the process exits with {code} instead of SIGKILL")
         self.driver.arm("")
-        with ledgers.copied(self.installation.ledger_file) as ledger:
+        with ledgers.copy_ledger(self.installation.ledger_file) as ledger:
             if ledger is not None:
                 self._require_balance(ledger)
-                self.crashes.append(Crash.seen(ledger, self.bridge, self.is_taken_back))
+                self.crashes.append(Crash.inspect(ledger, self.bridge, self.may_be_requeued))
         self.start()
 
-    def look(self) -> None:
-        """It runs, or it was killed at a point where it was meant to be."""
+    def require_running(self) -> None:
+        """Require that the process runs, and restart it after an instructed kill."""
         if self.daemon.exit_code is None:
             return
-        if self.daemon.exit_code == -signal.SIGKILL and self.driver.armed:
-            self.revive()
+        if self.daemon.exit_code == -signal.SIGKILL and self.driver.kill_point:
+            self.restart_after_kill()
             return
-        self.problem(f"it ended by itself with {self.daemon.exit_code}: {self.daemon.log[-2000:]}")
+        self.problem(f"the process exits unexpectedly with {self.daemon.exit_code}: {self.daemon.log[-2000:]}")
         self.start()
 
     def run_command(self, *words: str, stdin: str = "") -> str:
-        """What a verb prints, run beside the daemon."""
+        """Run a command beside the daemon, and return its standard output."""
         try:
             done = self.installation.run_command(*words, stdin=stdin)
         except subprocess.TimeoutExpired:
             self.problem(f"{words} hangs")
             return ""
-        self.said.append(done.out + done.err)
+        self.outputs.append(done.out + done.err)
         if done.code:
-            self.problem(f"{words} ended with {done.code}: {done.out}{done.err}")
+            self.problem(f"{words} exits with {done.code}: {done.out}{done.err}")
         return done.out
 
-    def visit(self) -> None:
-        """What anybody on this machine may read of the daemon while it runs."""
+    def request_web_pages(self) -> None:
+        """Read everything that anyone on this machine may read from the running daemon."""
         lines = [json.loads(line) for line in self.daemon.log.splitlines() if "web UI listening" in line]
         addresses = [line["address"] for line in lines if line.get("event") == "web UI listening"]
-        for path in DOORS if addresses else ():
-            # A daemon may end meanwhile: then there is nothing to read.
+        for path in WEB_PATHS if addresses else ():
+            # The daemon may have exited.
             with contextlib.suppress(httpx.TransportError):
-                self.said.append(httpx.get(f"{addresses[-1]}{path}", timeout=MARGIN).text)
-                self.counts["visits"] += 1
+                self.outputs.append(httpx.get(f"{addresses[-1]}{path}", timeout=MARGIN_SECONDS).text)
+                self.counts["web requests"] += 1
 
-    # What is set, and set right again.
+    # The settings, the bus, and their repair.
 
     def write_settings(self, how: str, **top: Any) -> None:
         self.installation.settings |= top
@@ -179,32 +179,32 @@ class SimulationEnvironment:
 
     @property
     def bus(self) -> str:
-        """The one that the settings name."""
+        """The bus in the settings."""
         return str(self.installation.settings["destination"]["event_bus"])
 
-    def move_bus(self) -> None:
-        """Another one is named from now on. What the one before dropped has to be missed all the same."""
+    def change_bus(self) -> None:
+        """Name another bus in the settings. Events that the previous one dropped must still be requeued."""
         self.installation.settings["destination"]["event_bus"] = next(bus for bus in BUSES if bus != self.bus)
         self.write_settings("rename")
 
-    def lose_bus(self) -> None:
+    def delete_bus(self) -> None:
         if self.bus in self.bridge.buses:
             self.bridge.buses.discard(self.bus)
-            self.in_doubt.append(range(*since_a_look(self.bridge, self.bus)))
+            self.unverified_requests.append(range(*requests_since_check(self.bridge, self.bus)))
 
-    def make_bus_missed(self) -> None:
-        """What is published now is dropped, and what is published after the longest trust in the bus finds that out."""
-        draw = Random(len(self.in_doubt))  # noqa: S311 - a seed is the point
+    def trigger_bus_check(self) -> None:
+        """Publish events that the missing bus drops, and more after the check interval, which trigger the check."""
+        draw = Random(len(self.unverified_requests))  # noqa: S311 - a seed is the point
         self.workload.fail(draw, 3)
-        time.sleep(self.sim.real(LONGEST_TRUST))
+        time.sleep(self.sim.real_seconds(BUS_CHECK_SECONDS))
         self.workload.fail(draw)
 
-    def is_taken_back(self, request_index: int) -> bool:
-        """Whether a request came after the last look before the bus was lost: what it brought may be owed again."""
-        return any(request_index in requests for requests in self.in_doubt)
+    def may_be_requeued(self, request_index: int) -> bool:
+        """Return whether a request followed the last check of a deleted bus, so that its events may be requeued."""
+        return any(request_index in requests for requests in self.unverified_requests)
 
-    def mend(self) -> None:
-        """Everything that anybody could set right is set right. The clock stays as it is."""
+    def repair(self) -> None:
+        """Repair everything that a person could repair. The clock stays as it is."""
         self.alloy.clear()
         self.bridge.clear()
         self.bridge.keys[KEY.id] = KEY
@@ -215,46 +215,50 @@ class SimulationEnvironment:
             self._restore_buses()
 
     def _restore_buses(self) -> None:
-        """Not before they were missed: nobody could tell that a bus was away that is back when it is looked for."""
-        if not self._is_missed():
-            self.make_bus_missed()
-            if not eventually(lambda: self._is_missed() or self.daemon.exit_code is not None, within=self.patience):
-                self.problem("nobody misses the bus")
+        """Create the missing buses again after the dropped events are requeued. No later check can detect the loss."""
+        if not self._is_requeued():
+            self.trigger_bus_check()
+            if not eventually(
+                lambda: self._is_requeued() or self.daemon.exit_code is not None, within=self.recovery_seconds
+            ):
+                self.problem("the missing bus is not detected")
             if self.daemon.exit_code is not None:
                 return
         self.bridge.buses |= set(BUSES)
 
-    def _is_missed(self) -> bool:
-        """Whether nothing that it dropped is taken for sent, nor will be: what is answered is booked within moments."""
-        if not self._is_nothing_taken_for_sent():
+    def _is_requeued(self) -> bool:
+        """Return whether no dropped event has the state sent, now and after the settlement of responses in flight."""
+        if not self._is_no_dropped_event_sent():
             return False
-        time.sleep(BOOKED)
-        return self._is_nothing_taken_for_sent()
+        time.sleep(SETTLE_SECONDS)
+        return self._is_no_dropped_event_sent()
 
-    def _is_nothing_taken_for_sent(self) -> bool:
+    def _is_no_dropped_event_sent(self) -> bool:
         dropped = {event.detail["executionId"] for event in list(self.bridge.dropped)}
         delivered = {event.detail["executionId"] for event in list(self.bridge.delivered)}
         return not (dropped - delivered) & in_state(self.installation.ledger_file, SENT)
 
-    # What the ledger says.
+    # The state in the ledger.
 
     def require_recovery(self) -> None:
-        """What is owed goes out, without a restart."""
-        self.visit()
-        if not self.until_owed_nothing():
-            self.problem(f"{self.books().pending} entries stay owed although all is well: {self.parts()}")
+        """Require that all pending entries are sent without a restart."""
+        self.request_web_pages()
+        if not self.wait_until_delivered():
+            self.problem(f"{self.counters().pending} entries stay pending after the repair: {self.component_states()}")
 
-    def parts(self) -> dict[str, str]:
-        """How each part does, by its own word; and each feed that cannot be read."""
+    def component_states(self) -> dict[str, str]:
+        """Return the reported state of each component, and the error of each feed that has one."""
         status = json.loads(self.run_command("status", "--json") or "{}")
-        parts = {name: f"{part['state']} {part['reason']}".strip() for name, part in status["components"].items()}
-        return parts | {feed["workflow_id"]: feed["error"] for feed in status["feeds"] if feed["error"]}
+        component_states = {
+            name: f"{part['state']} {part['reason']}".strip() for name, part in status["components"].items()
+        }
+        return component_states | {feed["workflow_id"]: feed["error"] for feed in status["feeds"] if feed["error"]}
 
-    def until_owed_nothing(self) -> bool:
-        return eventually(lambda: self.books().pending == 0, within=self.patience)
+    def wait_until_delivered(self) -> bool:
+        return eventually(lambda: self.counters().pending == 0, within=self.recovery_seconds)
 
-    def books(self) -> Counters:
-        return ledgers.books(self.installation.ledger_file)
+    def counters(self) -> Counters:
+        return ledgers.counters(self.installation.ledger_file)
 
     def feeds(self) -> list[FeedStatus]:
         return ledgers.feeds(self.installation.ledger_file)
@@ -267,7 +271,7 @@ class SimulationEnvironment:
         try:
             ledgers.audit(ledger)
         except ForwarderError as error:
-            self.problem(f"the books: {error}")
+            self.problem(f"audit: {error}")
 
     def log_faults(self) -> Sequence[str]:
         return [
@@ -278,15 +282,15 @@ class SimulationEnvironment:
 
 
 @contextmanager
-def start_simulation(place: Path, **api: Any) -> Iterator[SimulationEnvironment]:
-    """`api` is what Alloy's documentation leaves open; see `DocumentedAlloyApi`."""
-    sim = SimTime.begin(FACTOR)
+def start_simulation(directory: Path, **api: Any) -> Iterator[SimulationEnvironment]:
+    """Start a simulation. `api` has the options that Alloy's documentation leaves open; see `DocumentedAlloyApi`."""
+    sim = SimTime.start(SPEED)
     with FakeAlloy(now=sim.now, **api) as alloy, StrictEventBridge(buses=BUSES) as bridge:
-        installation = create_installation(place, alloy=alloy.url, bus=bridge.url, **SOURCE)
+        installation = create_installation(directory, alloy=alloy.url, bus=bridge.url, **SOURCE)
         installation.change("web", listen="127.0.0.1:0")
-        driver = Driver(place / "control")
+        driver = Driver(directory / "control")
         environment = SimulationEnvironment(
-            sim, alloy, bridge, installation, driver, Workload(alloy.api), spawned(installation, sim, driver)
+            sim, alloy, bridge, installation, driver, Workload(alloy.api), start_daemon(installation, sim, driver)
         )
         try:
             environment.counts["starts"] += 1
@@ -296,5 +300,5 @@ def start_simulation(place: Path, **api: Any) -> Iterator[SimulationEnvironment]
             environment.daemon.kill()
 
 
-def spawned(installation: Installation, sim: SimTime, driver: Driver) -> ForwarderProcess:
+def start_daemon(installation: Installation, sim: SimTime, driver: Driver) -> ForwarderProcess:
     return installation.start(module=UNDER_TEST, environ=sim.environ() | {CONTROL: str(driver.file)})

@@ -1,8 +1,8 @@
-"""Runs of any length, from any seed.
+"""The simulation at any length, from any seed.
 
     python -m tests.faults.soak --seed 7 --steps 2000 --seeds 20
 
-Prints what it did to the forwarder and what came out. A seed that fails replays the same plan.
+It prints the steps and the figures of each run. A seed that fails replays the same plan.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from tests.faults.simulation import Result, simulate
 
 
 def soak(seed: int, steps: int) -> Result:
-    """What a failing run leaves on disk is kept: logs, settings and ledger."""
-    place = Path(tempfile.mkdtemp(prefix=f"soak-{seed}-"))
-    result = simulate(seed, full_plan(seed, steps), place)
+    """Run one simulation. The logs, settings and ledger of a failed run are kept."""
+    directory = Path(tempfile.mkdtemp(prefix=f"soak-{seed}-"))
+    result = simulate(seed, full_plan(seed, steps), directory)
     if result.problems:
-        sys.stderr.write(f"seed {seed}: kept in {place}\n")
+        sys.stderr.write(f"seed {seed}: kept in {directory}\n")
     else:
-        shutil.rmtree(place)
+        shutil.rmtree(directory)
     return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description="The simulation, at length.")
-    parser.add_argument("--seed", type=int, help="the first seed [default: a fresh one]")
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description="Run long fault simulations.")
+    parser.add_argument("--seed", type=int, help="the first seed [default: random]")
     parser.add_argument("--steps", type=int, default=2000, help="[default: 2000]")
-    parser.add_argument("--seeds", type=int, default=1, help="how many, one after another [default: 1]")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side [default: 1]")
+    parser.add_argument("--seeds", type=int, default=1, help="the number of seeds [default: 1]")
+    parser.add_argument("--jobs", type=int, default=1, help="the number of parallel runs [default: 1]")
     chosen = parser.parse_args(arguments)
     first = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
     failed = []

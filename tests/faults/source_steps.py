@@ -1,4 +1,4 @@
-"""Steps that strike the logs API: what happens there, and what goes wrong on the way."""
+"""The steps of the logs API: its executions, and faults of its responses and connections."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def fail_twice(environment: SimulationEnvironment, draw: Random, _: str) -> None
     environment.workload.fail_twice(draw)
 
 
-def spoil_a_record(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    environment.workload.spoil_a_record(draw)
+def add_invalid_record(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    environment.workload.add_invalid_record(draw)
 
 
 def fault(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """The next few pages fail, each in its own way."""
+    """Make the next few requests of pages fail, each with its own fault."""
     drawn = [_some_fault(environment, draw) for _ in range(draw.choice([1, 1, 2, 3, 8]))]
     environment.alloy.next(*drawn, path_contains=LOGS)
 
 
-def rule(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """The listing misbehaves for a while."""
+def disturb_listing(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    """Make the listing shift, repeat itself or end short for a number of requests."""
     workflow = draw.choice([name for name in WORKFLOWS if name not in USERS])
     newer = environment.workload.newer(Random(draw.random()))  # noqa: S311 - a seed is the point
     chosen = draw.choice(
@@ -81,17 +81,17 @@ def rule(environment: SimulationEnvironment, draw: Random, _: str) -> None:
     environment.alloy.always(_for_a_while(chosen, draw.randint(10, 60)))
 
 
-def vanishes(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """One workflow is not known for a while."""
-    place = f"/{quote(draw.choice(WORKFLOWS), safe='')}{LOGS}"
+def hide_workflow(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    """Make one workflow unknown for a number of requests."""
+    path = f"/{quote(draw.choice(WORKFLOWS), safe='')}{LOGS}"
     not_found = HttpResponse(404, {}, b'{"message":"Not Found"}')
     environment.alloy.always(
-        _for_a_while(lambda request: not_found if request.path.endswith(place) else None, draw.randint(5, 30))
+        _for_a_while(lambda request: not_found if request.path.endswith(path) else None, draw.randint(5, 30))
     )
 
 
-def refuses(environment: SimulationEnvironment, draw: Random, _: str) -> None:
-    """The key is refused, until all is mended."""
+def refuse_key(environment: SimulationEnvironment, draw: Random, _: str) -> None:
+    """Refuse the key for a number of requests."""
     environment.alloy.always(
         _for_a_while(
             lambda request: faults.unauthorized() if request.path.endswith(LOGS) else None, draw.randint(5, 30)
@@ -100,7 +100,7 @@ def refuses(environment: SimulationEnvironment, draw: Random, _: str) -> None:
 
 
 def _some_fault(environment: SimulationEnvironment, draw: Random) -> Fault:
-    return draw.choice(FAULTS)(draw, environment.sim.now())
+    return draw.choice(PAGE_FAULTS)(draw, environment.sim.now())
 
 
 def _wait(draw: Random, now: datetime) -> Fault:
@@ -109,7 +109,7 @@ def _wait(draw: Random, now: datetime) -> Fault:
     return replace(refusal, headers={**refusal.headers, "Date": faults.http_date(now)})
 
 
-FAULTS: Final[tuple[Callable[[Random, datetime], Fault], ...]] = (
+PAGE_FAULTS: Final[tuple[Callable[[Random, datetime], Fault], ...]] = (
     *(_wait, _wait),
     *[lambda draw, _: faults.unavailable(draw.choice([500, 502, 503, 504]), draw.choice([None, "5", "0.5"]))] * 2,
     lambda draw, _: draw.choice(REFUSALS)(),
@@ -127,7 +127,7 @@ FAULTS: Final[tuple[Callable[[Random, datetime], Fault], ...]] = (
 
 
 def _of_a_page(damage: Callable[[HttpResponse], Action]) -> Callable[[HttpResponse], Action]:
-    """Damage that only a whole page can take."""
+    """Limit damage to responses that are whole pages."""
     return lambda answer: damage(answer) if answer.status == 200 and _is_json(answer.body) else answer
 
 
@@ -139,16 +139,16 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _for_a_while(rule: Rule, requests: int) -> Rule:
+def _for_a_while(disturb_listing: Rule, requests: int) -> Rule:
     left = iter(range(requests))
 
     def limited(request: Request) -> Fault | None:
-        return rule(request) if next(left, None) is not None else None
+        return disturb_listing(request) if next(left, None) is not None else None
 
     return limited
 
 
-ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
+ACTIONS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "pause": lambda *_: None,
     "fail": fail,
     "succeed": succeed,
@@ -157,9 +157,9 @@ ACTS: Final[dict[str, Callable[[SimulationEnvironment, Random, str], None]]] = {
     "finish": finish,
     "fail a day late": fail_a_day_late,
     "fail twice": fail_twice,
-    "spoil a record": spoil_a_record,
+    "spoil a record": add_invalid_record,
     "source fault": fault,
-    "source rule": rule,
-    "source vanishes": vanishes,
-    "source refuses": refuses,
+    "source rule": disturb_listing,
+    "source vanishes": hide_workflow,
+    "source refuses": refuse_key,
 }

@@ -1,4 +1,4 @@
-"""Files that are not whole when the daemon looks at them: the ledger, its write-ahead log, the settings."""
+"""Damaged files: the ledger, its write-ahead log, and the settings."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.environment import NOISE, Environment, numbered
+from tests.faults.environment import NOISE, Environment, numbered_ids
 from tests.harness.installation import CommandResult
 from tests.harness.process import ForwarderProcess
 
 
-def stopped_after(environment: Environment, *ids: str) -> None:
-    """A ledger that knows these, closed in good order."""
+def stop_after(environment: Environment, *ids: str) -> None:
+    """Record these failures, and stop the daemon."""
     with environment.installation.start() as daemon:
         environment.fail(*ids, size=2000)
         daemon.wait_until(environment.has(*ids))
         assert daemon.stop() == 0
 
 
-def killed_after(environment: Environment, *ids: str) -> Path:
-    """A ledger whose last commits are in its write-ahead log only."""
+def kill_after(environment: Environment, *ids: str) -> Path:
+    """Record these failures, kill the daemon, and return the write-ahead log, which alone has the last commits."""
     with environment.installation.start() as daemon:
         environment.fail(*ids, size=2000)
         daemon.wait_until(lambda: environment.has(*ids)() and daemon.has_logged("events sent"))
@@ -33,7 +33,7 @@ def killed_after(environment: Environment, *ids: str) -> Path:
     return wal
 
 
-def refused(environment: Environment) -> CommandResult:
+def require_refusal(environment: Environment) -> CommandResult:
     done = environment.installation.run_command("run")
     assert done.code == 1, done.out + done.err
     assert "Traceback" not in done.err
@@ -41,38 +41,39 @@ def refused(environment: Environment) -> CommandResult:
     return done
 
 
-def test_a_ledger_that_is_no_ledger_stops_the_start_with_a_hint(environment: Environment) -> None:
-    stopped_after(environment, "x")
+def test_ledger_of_other_content_is_refused_with_a_hint(environment: Environment) -> None:
+    stop_after(environment, "x")
     environment.installation.ledger_file.write_bytes(b"not a ledger at all " * 1000)
-    assert "damaged" in refused(environment).err
+    assert "damaged" in require_refusal(environment).err
 
 
-def test_a_ledger_with_damaged_pages_stops_the_start_with_a_hint(environment: Environment) -> None:
-    stopped_after(environment, *numbered(30))
+def test_ledger_with_damaged_pages_is_refused_with_a_hint(environment: Environment) -> None:
+    stop_after(environment, *numbered_ids(30))
     content = bytearray(environment.installation.ledger_file.read_bytes())
     content[4096:-4096] = NOISE.randbytes(len(content) - 8192)
     environment.installation.ledger_file.write_bytes(content)
-    assert "damaged" in refused(environment).err
+    assert "damaged" in require_refusal(environment).err
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
-def test_a_ledger_that_was_cut_short_stops_the_start_with_a_hint(environment: Environment, kept: float) -> None:
-    stopped_after(environment, *numbered(30))
+def test_truncated_ledger_is_refused_with_a_hint(environment: Environment, kept: float) -> None:
+    stop_after(environment, *numbered_ids(30))
     os.truncate(environment.installation.ledger_file, int(environment.installation.ledger_file.stat().st_size * kept))
-    assert "damaged" in refused(environment).err
+    assert "damaged" in require_refusal(environment).err
 
 
-def test_a_ledger_that_is_gone_stops_the_start_rather_than_send_history_again(environment: Environment) -> None:
-    stopped_after(environment, "x")
+def test_deleted_ledger_is_refused_and_sends_nothing_again(environment: Environment) -> None:
+    """A new ledger would send old failures again."""
+    stop_after(environment, "x")
     environment.installation.ledger_file.unlink()
-    assert "is gone" in refused(environment).err
+    assert "is gone" in require_refusal(environment).err
     assert environment.sent() == ["x"]
 
 
 @pytest.mark.parametrize("damage", ["cut short", "overwritten at its end", "gone"])
-def test_a_write_ahead_log_that_is_not_whole_loses_no_failure(environment: Environment, damage: str) -> None:
-    ids = numbered(10)
-    wal = killed_after(environment, *ids)
+def test_damaged_write_ahead_log_loses_no_failure(environment: Environment, damage: str) -> None:
+    ids = numbered_ids(10)
+    wal = kill_after(environment, *ids)
     size = wal.stat().st_size
     match damage:
         case "cut short":
@@ -96,7 +97,7 @@ def test_a_write_ahead_log_that_is_not_whole_loses_no_failure(environment: Envir
 
 
 @pytest.mark.parametrize("how", ["rename", "in place", "symlink"])
-def test_settings_are_taken_up_however_they_are_written(
+def test_changed_settings_apply_with_each_write_method(
     environment: Environment, running: ForwarderProcess, how: str
 ) -> None:
     environment.installation.write(environment.installation.text(enabled=False), how)
@@ -107,7 +108,7 @@ def test_settings_are_taken_up_however_they_are_written(
 
 @pytest.mark.parametrize("how", ["rename", "in place", "symlink"])
 @pytest.mark.parametrize("text", ["", "[source\n", "half"])
-def test_settings_that_are_none_change_nothing(
+def test_invalid_settings_change_nothing(
     environment: Environment, running: ForwarderProcess, text: str, how: str
 ) -> None:
     good = environment.installation.text()

@@ -1,6 +1,6 @@
-"""What the operating system can do to a forwarder: no room, no rights, no descriptors, nobody who reads its log.
+"""The faults of the operating system: a full disk, missing permissions, no descriptors, and no reader of the log.
 
-The daemon is the real one, on the machine's clock.
+The daemon is the real one, with the machine's clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 
 from tests.fakes import bus_faults
 from tests.fakes.actions import Hang
-from tests.faults.environment import Environment, numbered, start_environment
+from tests.faults.environment import Environment, numbered_ids, start_environment
 from tests.harness.installation import FORWARDER, ROOT
 from tests.harness.process import ForwarderProcess, eventually
 
@@ -30,22 +30,22 @@ LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    if LIBC.mount(b"tmpfs", bytes(place), b"tmpfs", 0, b"size=8m") != 0:
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    if LIBC.mount(b"tmpfs", bytes(directory), b"tmpfs", 0, b"size=8m") != 0:
         pytest.skip(f"a small file system cannot be mounted: {os.strerror(ctypes.get_errno())}")
     try:
-        yield place
+        yield directory
     finally:
-        LIBC.umount2(bytes(place), 2)
+        LIBC.umount2(bytes(directory), 2)
 
 
-# No room.
+# A full disk.
 
 
-def test_a_full_disk_loses_nothing_and_sends_nothing_twice(small_disk: Path) -> None:
-    """The log is on it as well, and cannot be written either."""
-    ids = numbered(30)
+def test_full_disk_loses_none_and_sends_none_twice(small_disk: Path) -> None:
+    """The log is on the same disk, and cannot be written either."""
+    ids = numbered_ids(30)
     with start_environment(small_disk) as environment, environment.installation.start() as daemon:
         environment.fail("before")
         daemon.wait_until(environment.has("before"))
@@ -66,10 +66,8 @@ def fill(file: Path) -> None:
             filler.write(bytes(4096))
 
 
-def test_files_that_may_not_grow_lose_nothing_and_send_nothing_twice(
-    environment: Environment, running: ForwarderProcess
-) -> None:
-    ids = numbered(20)
+def test_file_size_limit_loses_none_and_sends_none_twice(environment: Environment, running: ForwarderProcess) -> None:
+    ids = numbered_ids(20)
     environment.fail("before")
     running.wait_until(environment.has("before"))
     with limited(running, resource.RLIMIT_FSIZE, 4096):
@@ -79,9 +77,8 @@ def test_files_that_may_not_grow_lose_nothing_and_send_nothing_twice(
     assert environment.sent() == sorted(["before", *ids])
 
 
-def test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again(
-    environment: Environment, running: ForwarderProcess
-) -> None:
+def test_unsaved_response_is_settled_later_and_not_resent(environment: Environment, running: ForwarderProcess) -> None:
+    """A response that cannot be saved is settled when the ledger can be written again."""
     environment.bridge.next(bus_faults.hang(0.5, delivered=True))
     environment.fail("x", size=2000)
     running.wait_until(environment.has("x"))
@@ -92,29 +89,29 @@ def test_an_answer_that_cannot_be_booked_is_booked_later_and_not_sent_again(
     assert environment.sent() == ["x", "y"]
 
 
-# No rights.
+# Missing permissions.
 
 
 @pytest.fixture
 def unprivileged() -> tuple[str, ...]:
-    """What a process is started through that permissions hold for. For root they do only without this privilege."""
+    """Return a prefix for commands that makes permissions effective. Root needs it, without these capabilities."""
     if os.geteuid() != 0:
         return ()
     if shutil.which("setpriv") is None:
-        pytest.skip("we are root, and there is no setpriv to be less")
+        pytest.skip("root needs setpriv to drop its capabilities")
     return "setpriv", "--bounding-set=-dac_override,-dac_read_search"
 
 
 @contextlib.contextmanager
-def read_only(place: Path) -> Iterator[None]:
-    place.chmod(0o555)
+def read_only(directory: Path) -> Iterator[None]:
+    directory.chmod(0o555)
     try:
         yield
     finally:
-        place.chmod(0o755)
+        directory.chmod(0o755)
 
 
-def test_a_read_only_folder_stops_the_start_with_a_hint(
+def test_read_only_folder_refuses_the_start_with_a_hint(
     environment: Environment, unprivileged: tuple[str, ...]
 ) -> None:
     with read_only(environment.installation.directory):
@@ -124,9 +121,7 @@ def test_a_read_only_folder_stops_the_start_with_a_hint(
     assert "hint:" in done.err
 
 
-def test_a_switch_in_a_read_only_folder_is_refused_and_changes_nothing(
-    environment: Environment, unprivileged: tuple[str, ...]
-) -> None:
+def test_disable_in_read_only_folder_changes_nothing(environment: Environment, unprivileged: tuple[str, ...]) -> None:
     before = environment.installation.settings_file.read_bytes()
     with read_only(environment.installation.directory):
         done = environment.installation.run_command("disable", through=unprivileged)
@@ -135,7 +130,7 @@ def test_a_switch_in_a_read_only_folder_is_refused_and_changes_nothing(
     assert environment.installation.settings_file.read_bytes() == before
 
 
-def test_a_folder_that_becomes_read_only_ends_nothing(environment: Environment, unprivileged: tuple[str, ...]) -> None:
+def test_folder_that_becomes_read_only_stops_nothing(environment: Environment, unprivileged: tuple[str, ...]) -> None:
     with environment.installation.start(through=unprivileged) as daemon:
         environment.fail("before")
         daemon.wait_until(environment.has("before"))
@@ -149,13 +144,12 @@ def test_a_folder_that_becomes_read_only_ends_nothing(environment: Environment, 
 # No descriptors.
 
 
-def test_running_out_of_descriptors_ends_nothing_and_passes(
-    environment: Environment, running: ForwarderProcess
-) -> None:
+def test_missing_descriptors_delay_and_lose_nothing(environment: Environment, running: ForwarderProcess) -> None:
+    """A process without free descriptors continues when it has some again."""
     environment.fail("before")
     running.wait_until(environment.has("before"))
     with limited(running, resource.RLIMIT_NOFILE, 5):
-        # Connections that are closed have to be opened anew, and cannot be.
+        # Closed connections must be opened again, and cannot be.
         environment.alloy.next(*[Hang(0)] * 8)
         environment.bridge.next(bus_faults.closed_after(delivered=False))
         running.wait_until(lambda: running.has_logged("poll aborted"))
@@ -166,7 +160,7 @@ def test_running_out_of_descriptors_ends_nothing_and_passes(
 
 @contextlib.contextmanager
 def limited(daemon: ForwarderProcess, what: int, soft: int) -> Iterator[None]:
-    """The limit while the context lasts, on a process that runs."""
+    """Limit a resource of the running process during the context."""
     before = resource.prlimit(daemon.pid, what)
     resource.prlimit(daemon.pid, what, (soft, before[1]))
     try:
@@ -175,10 +169,11 @@ def limited(daemon: ForwarderProcess, what: int, soft: int) -> Iterator[None]:
         resource.prlimit(daemon.pid, what, before)
 
 
-# Nobody who reads.
+# No reader of the log.
 
 
-def test_a_log_that_nobody_reads_any_more_ends_nothing(environment: Environment) -> None:
+def test_log_without_reader_stops_nothing(environment: Environment) -> None:
+    """A closed pipe of the log stops neither forwarding nor the reload of settings."""
     reads, writes = os.pipe()
     process = subprocess.Popen(  # noqa: S603 - the program under test
         [sys.executable, "-m", FORWARDER, "-c", str(environment.installation.settings_file), "run"],
@@ -189,11 +184,11 @@ def test_a_log_that_nobody_reads_any_more_ends_nothing(environment: Environment)
     daemon = ForwarderProcess(process, environment.installation.directory / "no-log")
     os.close(writes)
     with daemon:
-        environment.fail("heard")
-        assert eventually(environment.has("heard"))
+        environment.fail("before")
+        assert eventually(environment.has("before"))
         os.close(reads)
-        environment.fail("unheard")
-        assert eventually(environment.has("unheard"))
+        environment.fail("after")
+        assert eventually(environment.has("after"))
         environment.installation.change("event", detail_type="Changed")
         numbers = itertools.count()
 

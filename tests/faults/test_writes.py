@@ -1,4 +1,4 @@
-"""Each step of writing the vault and the settings can be the last: what is there then is the old or the new."""
+"""Commands that are killed at any step of writing the vault, the settings or a repaired ledger leave valid files."""
 
 from __future__ import annotations
 
@@ -28,24 +28,22 @@ NO_NETWORK = 69
 
 
 @dataclass(frozen=True)
-class Tries:
-    """`cut` are the homes that a dying verb left behind, and `whole` the one where it lived; `steps` are the names of
-    the points where it died.
-    """
+class KilledRuns:
+    """The installations that killed runs of a command left, that of the completed run, and the steps of the kills."""
 
-    cut: list[Installation]
-    whole: Installation
+    killed: list[Installation]
+    completed: Installation
     steps: list[str]
 
 
-Dying = Callable[..., Tries]
+KillAtEachStep = Callable[..., KilledRuns]
 
 
 @pytest.fixture
-def dying(tmp_path: Path) -> Dying:
-    def tries(
+def kill_at_each_step(tmp_path: Path) -> KillAtEachStep:
+    def runs(
         *command: str, stdin: str = "", before: Callable[[Installation], None] = lambda _: None, code: int = 0
-    ) -> Tries:
+    ) -> KilledRuns:
         start = tmp_path / "start"
         start.mkdir()
         before(create_installation(start))
@@ -59,20 +57,22 @@ def dying(tmp_path: Path) -> Dying:
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
-        places = [place for place in tmp_path.iterdir() if place != start]
-        *cut, whole = [Installation.at(place) for place in sorted(places, key=by_number) if place.is_dir()]
-        steps = [place.read_text() for place in sorted(places, key=by_number) if place.is_file()]
-        return Tries(cut, whole, steps)
+        directories = [directory for directory in tmp_path.iterdir() if directory != start]
+        *killed, completed = [
+            Installation.at(directory) for directory in sorted(directories, key=number_of) if directory.is_dir()
+        ]
+        steps = [directory.read_text() for directory in sorted(directories, key=number_of) if directory.is_file()]
+        return KilledRuns(killed, completed, steps)
 
-    return tries
+    return runs
 
 
-def by_number(place: Path) -> int:
-    return int(place.stem)
+def number_of(directory: Path) -> int:
+    return int(directory.stem)
 
 
 def key_of(installation: Installation) -> str:
-    """Raises VaultError where the vault does not open."""
+    """Return the key, or "" without one. Raise VaultError if the vault does not open."""
     secret = installation.open_vault().reveal(NAME)
     return secret.get_secret_value() if secret else ""
 
@@ -82,93 +82,99 @@ def secrets_of(installation: Installation) -> dict[str, str]:
     return {name: secret.get_secret_value() for name in SECRETS if (secret := vault.reveal(name))}
 
 
-def test_a_key_that_is_being_set_is_the_old_or_the_new_one(dying: Dying) -> None:
-    tries = dying("keys", "set", NAME, stdin=NEW)
-    keys = [key_of(installation) for installation in [*tries.cut, tries.whole]]
-    assert len(tries.cut) >= 4
+def test_killed_set_leaves_the_old_or_the_new_key(kill_at_each_step: KillAtEachStep) -> None:
+    """A `keys set` that is killed at any step leaves either key, and the new one from some step on."""
+    runs = kill_at_each_step("keys", "set", NAME, stdin=NEW)
+    keys = [key_of(installation) for installation in [*runs.killed, runs.completed]]
+    assert len(runs.killed) >= 4
     assert keys == sorted(keys, key=[SECRETS[NAME], NEW].index)
     assert (keys[0], keys[-1]) == (SECRETS[NAME], NEW)
 
 
-def test_a_key_that_was_being_set_can_be_set_again(dying: Dying) -> None:
-    for installation in dying("keys", "set", NAME, stdin=NEW).cut:
+def test_killed_set_can_be_repeated(kill_at_each_step: KillAtEachStep) -> None:
+    for installation in kill_at_each_step("keys", "set", NAME, stdin=NEW).killed:
         installation.open_vault().set(NAME, NEW, datetime.now(UTC))
         assert secrets_of(installation) == SECRETS | {NAME: NEW}
 
 
-def test_a_rotation_that_is_cut_anywhere_locks_nobody_out(dying: Dying) -> None:
-    tries = dying("keys", "rotate")
-    assert len(tries.cut) >= 8
-    for installation in [*tries.cut, tries.whole]:
+def test_killed_rotation_keeps_all_secrets_readable(kill_at_each_step: KillAtEachStep) -> None:
+    """A `keys rotate` that is killed at any step leaves a vault that opens."""
+    runs = kill_at_each_step("keys", "rotate")
+    assert len(runs.killed) >= 8
+    for installation in [*runs.killed, runs.completed]:
         assert secrets_of(installation) == SECRETS
 
 
-def test_a_rotation_that_was_cut_is_finished_by_the_next(dying: Dying) -> None:
-    for installation in dying("keys", "rotate").cut:
+def test_killed_rotation_is_completed_by_the_next(kill_at_each_step: KillAtEachStep) -> None:
+    for installation in kill_at_each_step("keys", "rotate").killed:
         before = installation.open_vault().key.id
-        place = ConfigSource(installation.settings_file, {})
-        rotate(place, load_local(place))
+        directory = ConfigSource(installation.settings_file, {})
+        rotate(directory, load_local(directory))
         assert installation.open_vault().key.id != before
         assert secrets_of(installation) == SECRETS
         assert not installation.master_key_file.with_name(installation.master_key_file.name + ".new").exists()
 
 
-def test_a_rotation_after_a_rotation_that_was_cut_may_be_cut_as_well(dying: Dying) -> None:
-    def rotated_half(installation: Installation) -> None:
-        """The vault is sealed under the new key, and that is not yet in its place."""
+def test_second_killed_rotation_keeps_all_secrets_readable(kill_at_each_step: KillAtEachStep) -> None:
+    """A rotation that follows an incomplete one may be killed as well."""
+
+    def leave_half_rotated(installation: Installation) -> None:
+        """Leave a rotation in which the vault has the new key, and the file of the new key is not renamed yet."""
         installation.master_key_file.rename(
             installation.master_key_file.with_name(installation.master_key_file.name + ".new")
         )
 
-    for installation in dying("keys", "rotate", before=rotated_half).cut:
+    for installation in kill_at_each_step("keys", "rotate", before=leave_half_rotated).killed:
         assert secrets_of(installation) == SECRETS
 
 
-def test_the_master_key_in_force_alone_opens_the_vault_after_a_whole_rotation(dying: Dying) -> None:
-    installation = dying("keys", "rotate").whole
+def test_completed_rotation_leaves_one_valid_master_key(kill_at_each_step: KillAtEachStep) -> None:
+    """After a rotation, no other key than the one in the key file opens the vault."""
+    installation = kill_at_each_step("keys", "rotate").completed
     installation.master_key_file.write_text("bm90IHRoZSBrZXkgYXQgYWxsLCBidXQgMzIgYnl0ZXM=\n")
     with pytest.raises(VaultError):
         installation.open_vault()
 
 
-def test_settings_that_are_being_switched_are_the_old_or_the_new_ones(dying: Dying) -> None:
-    tries = dying("disable")
+def test_killed_disable_leaves_old_or_new_settings(kill_at_each_step: KillAtEachStep) -> None:
+    runs = kill_at_each_step("disable")
     switches = [
-        load(ConfigSource(installation.settings_file, {})).enabled for installation in [*tries.cut, tries.whole]
+        load(ConfigSource(installation.settings_file, {})).enabled for installation in [*runs.killed, runs.completed]
     ]
-    assert len(tries.cut) >= 4
+    assert len(runs.killed) >= 4
     assert switches == sorted(switches, reverse=True)
     assert (switches[0], switches[-1]) == (True, False)
 
 
-def test_settings_that_were_being_switched_can_be_switched_again(dying: Dying) -> None:
+def test_killed_disable_can_be_repeated(kill_at_each_step: KillAtEachStep) -> None:
     def comments(installation: Installation) -> None:
         installation.settings_file.write_text("# kept by hand\n" + installation.settings_file.read_text())
 
-    for installation in dying("disable", before=comments).cut:
+    for installation in kill_at_each_step("disable", before=comments).killed:
         set_value(ConfigSource(installation.settings_file, {}), "enabled", False)
         assert load(ConfigSource(installation.settings_file, {})).enabled is False
         assert "# kept by hand" in installation.settings_file.read_text()
 
 
-def test_a_key_that_is_being_removed_is_there_or_not(dying: Dying) -> None:
-    tries = dying("keys", "remove", NAME)
-    keys = [key_of(installation) for installation in [*tries.cut, tries.whole]]
+def test_killed_remove_leaves_the_key_or_none(kill_at_each_step: KillAtEachStep) -> None:
+    runs = kill_at_each_step("keys", "remove", NAME)
+    keys = [key_of(installation) for installation in [*runs.killed, runs.completed]]
     assert keys == sorted(keys, reverse=True)
     assert (keys[0], keys[-1]) == (SECRETS[NAME], "")
 
 
 def damaged(installation: Installation) -> None:
-    """A ledger that a daemon had run on, with a hole in its indexes."""
+    """Create the ledger of an earlier daemon, with a damaged page in an index."""
     fill(installation.ledger_file)
     damage_page(installation.ledger_file, pages(installation.ledger_file, "entries_pending")[0])
     lock_file(installation.ledger_file).write_text(LEDGER_CREATED_LINE)
 
 
-def test_a_rescue_that_is_cut_anywhere_starts_no_new_ledger_and_is_done_by_the_next(dying: Dying) -> None:
-    tries = dying("ledger", "repair", before=damaged, code=NO_NETWORK)
-    assert {installation.ledger_file.exists() for installation in tries.cut} == {True, False}
-    for installation in tries.cut:
+def test_killed_repair_starts_no_new_ledger_and_is_resumed(kill_at_each_step: KillAtEachStep) -> None:
+    """After a kill at any step, `run` starts no new ledger, and the next repair completes."""
+    runs = kill_at_each_step("ledger", "repair", before=damaged, code=NO_NETWORK)
+    assert {installation.ledger_file.exists() for installation in runs.killed} == {True, False}
+    for installation in runs.killed:
         done = installation.run_command("run") if not installation.ledger_file.exists() else None
         assert done is None or (done.code, "is gone" in done.err) == (1, True)
         recover(installation.ledger_file)
@@ -177,29 +183,30 @@ def test_a_rescue_that_is_cut_anywhere_starts_no_new_ledger_and_is_done_by_the_n
         assert not list(installation.directory.glob("forwarder.db.[rc]*"))
 
 
-def written(name: str) -> list[str]:
+def replace_steps(name: str) -> list[str]:
     return [f"make the new {name}", f"fsync the new {name}", f"replace {name}", "fsync its folder"]
 
 
-def made(name: str) -> list[str]:
-    return [*written(name)[:2], f"link {name}", f"unlink the new {name}", "fsync its folder"]
+def create_steps(name: str) -> list[str]:
+    return [*replace_steps(name)[:2], f"link {name}", f"unlink the new {name}", "fsync its folder"]
 
 
 STEPS: dict[tuple[str, ...], list[str]] = {
-    ("disable",): written("forwarder.toml"),
+    ("disable",): replace_steps("forwarder.toml"),
     ("enable",): [],
-    ("keys", "set", NAME): written("forwarder.keys"),
-    ("keys", "remove", NAME): written("forwarder.keys"),
+    ("keys", "set", NAME): replace_steps("forwarder.keys"),
+    ("keys", "remove", NAME): replace_steps("forwarder.keys"),
     ("keys", "rotate"): [
         "unlink forwarder.master-key.new",
-        *made("forwarder.master-key.new"),
-        *written("forwarder.keys"),
+        *create_steps("forwarder.master-key.new"),
+        *replace_steps("forwarder.keys"),
         *("replace forwarder.master-key", "fsync its folder"),
     ],
 }
-"""Every step on disk of each verb that writes settings or the vault."""
+"""Every step on disk of each command that writes settings or the vault."""
 
 
 @pytest.mark.parametrize("command", STEPS, ids=" ".join)
-def test_each_step_of_writing_settings_and_vault_is_killed_at_by_name(dying: Dying, command: tuple[str, ...]) -> None:
-    assert dying(*command, stdin=NEW).steps == STEPS[command]
+def test_every_step_on_disk_has_a_kill(kill_at_each_step: KillAtEachStep, command: tuple[str, ...]) -> None:
+    """The commands that write settings or the vault have exactly the listed steps, and are killed at each."""
+    assert kill_at_each_step(*command, stdin=NEW).steps == STEPS[command]

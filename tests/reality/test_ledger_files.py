@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.environment import Environment, numbered
+from tests.faults.environment import Environment, numbered_ids
 from tests.harness.process import ForwarderProcess
 
 SOON: Final = 10.0
@@ -88,10 +88,10 @@ def test_ledger_harmed_while_running_is_failed(environment: Environment, harm: s
     if bus == "down":
         send_to(environment, NOBODY_LISTENS)
     with environment.installation.start() as daemon:
-        environment.fail(*numbered(30), size=2000)
+        environment.fail(*numbered_ids(30), size=2000)
         daemon.wait_until(lambda: recorded(environment) >= 30)
         if bus == "up":
-            daemon.wait_until(environment.has(*numbered(30)))
+            daemon.wait_until(environment.has(*numbered_ids(30)))
         HARM[harm](environment.installation.ledger_file)
         daemon.wait_until(failed(daemon), within=SOON)
         for command in ("status", "check"):
@@ -103,7 +103,7 @@ def test_ledger_harmed_while_running_is_failed(environment: Environment, harm: s
 
 def test_removed_ledger_is_restored_at_the_stop(environment: Environment) -> None:
     """Nothing pending is lost, nothing is sent twice, and no second daemon begins a new ledger meanwhile."""
-    ids = numbered(30)
+    ids = numbered_ids(30)
     send_to(environment, NOBODY_LISTENS)
     with environment.installation.start() as daemon:
         environment.fail(*ids, size=2000)
@@ -144,8 +144,8 @@ def test_older_copy_over_a_running_ledger_is_failed(environment: Environment) ->
         assert daemon.stop() == 0
     backup = environment.installation.ledger_file.read_bytes()
     with environment.installation.start() as daemon:
-        environment.fail(*numbered(30), size=2000)
-        daemon.wait_until(environment.has(*numbered(30)))
+        environment.fail(*numbered_ids(30), size=2000)
+        daemon.wait_until(environment.has(*numbered_ids(30)))
         assert daemon.stop() == 0
     with environment.installation.start() as daemon:
         daemon.wait_for_log('"component": "ledger"', "HEALTHY")  # before, it would open the copy

@@ -1,4 +1,4 @@
-"""A loop that hangs on something that never comes is ended and started again, without a restart and without loss."""
+"""A stalled loop is cancelled and restarted within the process, without loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.faults.clock import SimTime
-from tests.faults.control import CONTROL, UNDER_TEST, WORK, Driver
+from tests.faults.control import CONTROL, MAX_WORK, UNDER_TEST, Driver
 from tests.faults.environment import Environment, create_installation
 from tests.harness.process import ForwarderProcess
 
@@ -21,14 +21,14 @@ MAX_WORK_SECONDS = "3"
 
 
 @contextmanager
-def hanging(place: Path, point: str) -> Iterator[tuple[Environment, ForwarderProcess, Driver]]:
-    sim = SimTime.begin(1.0)
+def start_stalled(directory: Path, point: str) -> Iterator[tuple[Environment, ForwarderProcess, Driver]]:
+    sim = SimTime.start(1.0)
     with FakeAlloy(now=sim.now) as alloy, StrictEventBridge() as bridge:
         alloy.api.add_workflow("w-1")
-        driver = Driver(place / "control")
-        environment = Environment(alloy, bridge, create_installation(place, alloy=alloy.url, bus=bridge.url))
+        driver = Driver(directory / "control")
+        environment = Environment(alloy, bridge, create_installation(directory, alloy=alloy.url, bus=bridge.url))
         driver.hang(point)
-        environ = sim.environ() | {CONTROL: str(driver.file), WORK: MAX_WORK_SECONDS}
+        environ = sim.environ() | {CONTROL: str(driver.file), MAX_WORK: MAX_WORK_SECONDS}
         with environment.installation.start(module=UNDER_TEST, environ=environ) as daemon:
             daemon.wait_until(daemon.has_started)
             yield environment, daemon, driver
@@ -37,8 +37,8 @@ def hanging(place: Path, point: str) -> Iterator[tuple[Environment, ForwarderPro
 @pytest.mark.parametrize(
     ("part", "point"), [("source", "record:before"), ("source", "known_ids:after"), ("bus", "claim:before")]
 )
-def test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing(part: str, point: str, tmp_path: Path) -> None:
-    with hanging(tmp_path, point) as (environment, daemon, driver):
+def test_stalled_loop_is_named_and_restarted_without_loss(part: str, point: str, tmp_path: Path) -> None:
+    with start_stalled(tmp_path, point) as (environment, daemon, driver):
         environment.fail("a", "b")
         daemon.wait_until(lambda: daemon.has_logged("loop stalled", f'"loop": "{part}"'), within=60)
         assert daemon.has_logged(
@@ -50,10 +50,11 @@ def test_a_loop_that_hangs_is_named_and_started_again_and_loses_nothing(part: st
         assert daemon.stop() == 0
 
 
-def test_a_process_that_was_stopped_and_goes_on_takes_no_loop_for_hanging(tmp_path: Path) -> None:
-    with hanging(tmp_path, "") as (environment, daemon, _):
+def test_paused_process_reports_no_stalled_loop(tmp_path: Path) -> None:
+    """A process that was stopped by SIGSTOP and continues has no stalled loop."""
+    with start_stalled(tmp_path, "") as (environment, daemon, _):
         daemon.send(signal.SIGSTOP)
-        time.sleep(2 * float(MAX_WORK_SECONDS))  # the stop itself is what is tested
+        time.sleep(2 * float(MAX_WORK_SECONDS))  # the pause itself is under test
         daemon.send(signal.SIGCONT)
         environment.fail("a")
         daemon.wait_until(environment.has("a"))
