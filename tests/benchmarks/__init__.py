@@ -1,22 +1,24 @@
-"""Benchmarks: how fast, against whom, and whether the goals hold. `make bench`, `QUICK=1`, `ONLY=publishing`.
+"""The benchmarks: they measure speed, compare it with other programs, and check the goals.
+
+Run them with `make bench`, `QUICK=1`, `ONLY=publishing`.
 
 Every module `bench_*.py` is one benchmark, named after its file. It has
 
-    GOALS = (1,)                         the goals that it speaks of, by number; see `goals.py`
-    def run(bench: Bench) -> None        which measures, and tells the bench what it found
+    GOALS = (1,)                         the numbers of the goals that it measures; see `goals.py`
+    def run(bench: Bench) -> None        measures, and reports figures to the bench
 
 and the first line of its docstring is its title. The bench (`bench.py`) offers
 
     bench.compare(title, unit, {name: turn})         contestants take turns, round by round → medians, spread, ratios
-    bench.quantiles(title, unit, {name: samples})    how values are distributed
-    bench.curve(title, x, unit, {name: points})      a figure against a growing thing
-    bench.goal(1, "…", ratio, at_least=4)            whether a goal holds
-    bench.note("…")                                  what a reader of the figures has to know
+    bench.quantiles(title, unit, {name: samples})    the distribution of values
+    bench.curve(title, x, unit, {name: points})      a figure at growing sizes
+    bench.goal(1, "…", ratio, at_least=4)            the result of a goal
+    bench.note("…")                                  an explanation of the figures
 
-each of which prints a table at once, and draws a plot into `build/bench/`. A turn gets the seconds it should take, and
-returns its rate: units of work per second. `bench.quick` asks for a run of a fraction of the length: the whole of
+Tables are printed at once, and plots are written to `build/bench/`. A turn gets the seconds that it should take, and
+returns its rate in units of work per second. If `bench.quick` is true, a run has a fraction of its length: all of
 `make bench QUICK=1` takes two to three minutes, and without it a quarter of an hour.
 
-Processes that a benchmark needs, such as the sink that stands in for EventBridge, are started through `peer.py`, on
+The processes of a benchmark, such as the sink that replaces EventBridge, are started with `line_process.py`, listen on
 loopback, and end with the benchmark.
 """

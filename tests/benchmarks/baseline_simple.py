@@ -1,4 +1,4 @@
-"""What a developer writes in an hour: every failure of every workflow, once, to a bus.
+"""The script that a developer writes in an hour: it sends every failure of every workflow to a bus, once.
 
 python -m tests.benchmarks.baseline_simple API BUS FEEDS SEEN.json
 """
@@ -14,8 +14,8 @@ PAGE = 30
 FAILED = {"error", "failed"}
 
 
-def main(api: str, bus: str, feeds: int, remembered: Path) -> None:
-    seen = set(json.loads(remembered.read_text())) if remembered.exists() else set()
+def main(api: str, bus: str, feeds: int, known_ids: Path) -> None:
+    seen = set(json.loads(known_ids.read_text())) if known_ids.exists() else set()
     source = httpx.Client(base_url=api, headers={"Authorization": "bearer KEY"})
     events = boto3.client(
         "events",
@@ -48,7 +48,7 @@ def main(api: str, bus: str, feeds: int, remembered: Path) -> None:
                 if put["FailedEntryCount"]:
                     raise RuntimeError(put["Entries"])
                 seen.add(execution["executionId"])
-            remembered.write_text(json.dumps(sorted(seen)))
+            known_ids.write_text(json.dumps(sorted(seen)))
             page += 1
 
 

@@ -1,4 +1,4 @@
-"""What a careful developer writes in a day: SQLite for what was seen, batches of ten, threads that publish.
+"""The script that a careful developer writes in a day: known ids in SQLite, batches of ten, threads that publish.
 
 python -m tests.benchmarks.baseline_threads API BUS FEEDS SEEN.db
 """
@@ -20,8 +20,8 @@ THREADS = 8
 FAILED = {"error", "failed"}
 
 
-def main(api: str, bus: str, feeds: int, remembered: str) -> None:
-    seen = sqlite3.connect(remembered)
+def main(api: str, bus: str, feeds: int, known_ids: str) -> None:
+    seen = sqlite3.connect(known_ids)
     seen.execute("PRAGMA journal_mode = WAL")
     seen.execute("PRAGMA synchronous = FULL")
     seen.execute("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY)")

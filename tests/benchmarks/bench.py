@@ -1,4 +1,4 @@
-"""What a benchmark works with: it measures, prints, draws, and keeps the verdicts."""
+"""The bench of a benchmark: it measures, prints tables, draws plots, and keeps the results of goals."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import quantiles
 
 from tests.benchmarks import comparison, plot
-from tests.benchmarks.comparison import Contest, Turn
-from tests.benchmarks.goals import Classification
+from tests.benchmarks.comparison import Comparison, Turn
+from tests.benchmarks.goals import GoalResult
 from tests.benchmarks.report import Report, number
 
 Points = Sequence[tuple[float, float]]
@@ -16,7 +16,7 @@ PERCENTILES = (50, 90, 99)
 
 
 class Bench:
-    """Of one benchmark, called `name`; its plots are written into `folder`."""
+    """The bench of the benchmark `name`. Its plots are written to `folder`."""
 
     def __init__(self, name: str, report: Report, folder: Path, *, quick: bool) -> None:
         self.name = name
@@ -24,31 +24,31 @@ class Bench:
         self.quick = quick
         self.rounds = 3 if quick else 7
         self.seconds = 0.1 if quick else 0.5
-        """How long a turn takes."""
-        self.verdicts: list[Classification] = []
+        """The length of a turn."""
+        self.goal_results: list[GoalResult] = []
         self._report = report
 
     def compare(
         self, title: str, unit: str, contestants: Mapping[str, Turn], *, against: str = "", pieces: int = 1
-    ) -> Contest:
-        """Ratios are told to the contestant `against`, or to the first.
+    ) -> Comparison:
+        """Measure all contestants in turns, and return their rates.
 
-        Each turn may be cut into so many pieces, in as many more rounds: what disturbs the machine for a moment then
-        disturbs one of them all the less.
+        Ratios refer to the contestant `against`, or to the first. With `pieces`, each turn is divided into so many
+        shorter ones in as many more rounds, so that a short disturbance of the machine affects one contestant less.
         """
-        held = comparison.hold(contestants, rounds=pieces * self.rounds, seconds=self.seconds / pieces)
+        result = comparison.run_turns(contestants, rounds=pieces * self.rounds, seconds=self.seconds / pieces)
         other = against or next(iter(contestants))
         rows = [
-            [name, number(held.median(name)), *map(number, held.spread(name)), f"{held.ratio(name, other):.2f} ×"]
+            [name, number(result.median(name)), *map(number, result.spread(name)), f"{result.ratio(name, other):.2f} ×"]
             for name in contestants
         ]
         self._report.table(f"{title} ({unit})", ["", "median", "slowest", "fastest", f"to {other}"], rows)
-        bars = {name: (held.median(name), *held.spread(name)) for name in contestants}
+        bars = {name: (result.median(name), *result.spread(name)) for name in contestants}
         self._draw(title, plot.bars(title, unit, bars))
-        return held
+        return result
 
     def quantiles(self, title: str, unit: str, samples: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
-        """The percentiles 50, 90 and 99 of each; at least two samples are needed."""
+        """Return the percentiles 50, 90 and 99 of each contestant, which needs at least two samples."""
         found: dict[str, dict[int, float]] = {}
         for name, values in samples.items():
             cuts = quantiles(values, n=100, method="inclusive")
@@ -64,7 +64,7 @@ class Bench:
         return found
 
     def curve(self, title: str, x: str, unit: str, lines: Mapping[str, Points]) -> None:
-        """`x` names what grows; a point is its size and the figure there. Sizes are drawn on a logarithmic scale."""
+        """Report figures at growing sizes. `x` names the size, a point is (size, figure), the scale is logarithmic."""
         sizes = sorted({size for points in lines.values() for size, _ in points})
         figures = {name: dict(points) for name, points in lines.items()}
         rows = [
@@ -84,9 +84,9 @@ class Bench:
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> None:
-        verdict = Classification(goal, what, figure, unit, at_least, at_most)
-        self.verdicts.append(verdict)
-        self._report.verdicts([verdict])
+        goal_result = GoalResult(goal, what, figure, unit, at_least, at_most)
+        self.goal_results.append(goal_result)
+        self._report.goal_results([goal_result])
 
     def note(self, text: str) -> None:
         self._report.line(text)

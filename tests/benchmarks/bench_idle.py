@@ -1,4 +1,4 @@
-"""Idle: what feeds cost in which nothing happens, and what it takes to start with very many."""
+"""Idle: the cost of feeds without new executions, and of a start with very many feeds."""
 
 import sqlite3
 import time
@@ -7,15 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.daemon import Daemon, daemon
-from tests.benchmarks.sink import sink
-from tests.benchmarks.source import Source, source
+from tests.benchmarks.daemon import Daemon, start_daemon
+from tests.benchmarks.sink import start_sink
+from tests.benchmarks.source import Source, start_source
 
 GOALS = (6,)
 
-QUIET = 1000
-MANY = 10_000
-NO_PAYLOAD = 2048
+QUIET_FEEDS = 1000
+MANY_FEEDS = 10_000
+RECORD_BYTES = 2048
 
 
 def run(bench: Bench) -> None:
@@ -24,50 +24,62 @@ def run(bench: Bench) -> None:
 
 
 def idle(bench: Bench) -> None:
-    """A quiet feed is read every two minutes, by default; in these, each is read once.
+    """Measure the cost of quiet feeds. By default, each is polled every two minutes.
 
-    A run takes a part of the time, and reads that part of the feeds in it.
+    A run takes a part of that time, and polls that part of the feeds, each once.
     """
     part = 12 if bench.quick else 4
-    seconds, feeds = 120 // part, QUIET // part
+    seconds, feeds = 120 // part, QUIET_FEEDS // part
     every = {"min_interval": f"{seconds}s", "max_interval": f"{seconds}s"}
-    with source(feeds=feeds, depth=5, failing=0, size=NO_PAYLOAD) as api, sink() as bus, TemporaryDirectory() as folder:
-        with daemon(Path(folder), api.url, bus.url, workflows=api.workflows, source=every) as it:
-            until_read(it, api, feeds)
-            cpu, written, pages = it.cpu(), it.written(), api.pages()
+    with (
+        start_source(feeds=feeds, depth=5, failing=0, size=RECORD_BYTES) as api,
+        start_sink() as bus,
+        TemporaryDirectory() as folder,
+    ):
+        with start_daemon(Path(folder), api.url, bus.url, workflows=api.workflows, source=every) as daemon:
+            wait_until_recorded(daemon, api, feeds)
+            cpu_seconds, bytes_written, pages = daemon.cpu_seconds(), daemon.bytes_written(), api.pages()
             time.sleep(seconds)
-            used, written, pages = it.cpu() - cpu, it.written() - written, api.pages() - pages
+            used, bytes_written, pages = (
+                daemon.cpu_seconds() - cpu_seconds,
+                daemon.bytes_written() - bytes_written,
+                api.pages() - pages,
+            )
         bench.note(f"{feeds:,} quiet feeds: {pages:,} pages read in {seconds} s")
-        bench.goal(6, f"{QUIET:,} quiet feeds", 100 * used / seconds, unit="% of a core", at_most=2)
-        bench.goal(6, f"{QUIET:,} quiet feeds, written to disk", written, unit="bytes", at_most=0)
+        bench.goal(6, f"{QUIET_FEEDS:,} quiet feeds", 100 * used / seconds, unit="% of a core", at_most=2)
+        bench.goal(6, f"{QUIET_FEEDS:,} quiet feeds, written to disk", bytes_written, unit="bytes", at_most=0)
 
 
 def start(bench: Bench) -> None:
-    """From nothing to the first page asked for, when every feed has been begun in the ledger."""
-    feeds = MANY // 5 if bench.quick else MANY
-    with source(feeds=feeds, depth=1, failing=0, size=NO_PAYLOAD) as api, sink() as bus, TemporaryDirectory() as folder:
+    """Measure a start from an empty ledger to the first request of a page. Every feed is in the ledger by then."""
+    feeds = MANY_FEEDS // 5 if bench.quick else MANY_FEEDS
+    with (
+        start_source(feeds=feeds, depth=1, failing=0, size=RECORD_BYTES) as api,
+        start_sink() as bus,
+        TemporaryDirectory() as folder,
+    ):
         began = time.perf_counter()
-        with daemon(Path(folder), api.url, bus.url, workflows=api.workflows) as it:
+        with start_daemon(Path(folder), api.url, bus.url, workflows=api.workflows) as daemon:
             while not api.pages():
                 time.sleep(0.01)
             took = time.perf_counter() - began
             with closing(sqlite3.connect(Path(folder) / "forwarder.db")) as db:
                 assert db.execute("SELECT count(*) FROM feeds").fetchone() == (feeds,)
-            until_asked(api, feeds)
-            memory = it.memory()
+            wait_until_polled(api, feeds)
+            memory = daemon.memory()
     bench.goal(6, f"{feeds:,} feeds, start", took, unit="s", at_most=5)
     bench.goal(6, f"{feeds:,} feeds, memory when each was read", memory, unit="MiB", at_most=200)
 
 
-def until_asked(api: Source, feeds: int) -> None:
-    """Until every feed was read, which takes two pages each."""
+def wait_until_polled(api: Source, feeds: int) -> None:
+    """Wait until every feed was polled, which takes two pages each."""
     while api.pages() < 2 * feeds:
         time.sleep(0.1)
 
 
-def until_read(it: Daemon, api: Source, feeds: int) -> None:
-    """The same, and until that was written down."""
-    until_asked(api, feeds)
-    written = -1
-    while written != (written := it.written()):
+def wait_until_recorded(daemon: Daemon, api: Source, feeds: int) -> None:
+    """Wait until every feed was polled, and the daemon writes nothing more."""
+    wait_until_polled(api, feeds)
+    bytes_written = -1
+    while bytes_written != (bytes_written := daemon.bytes_written()):
         time.sleep(1.5)

@@ -1,7 +1,7 @@
-"""Memory: flat through a backlog of a million, and through a bus that is dead for a day.
+"""Memory: constant with a backlog of a million entries, during a day's outage of the bus and after it.
 
-The daemon's clock runs so fast that the day passes in a minute; requests, and what they cost, are as always. Then the
-bus comes back, and the backlog is sent.
+The daemon's clock is so fast that the day passes in a minute. Requests and their cost are unchanged. Then the bus
+returns, and the backlog is sent.
 """
 
 import socket
@@ -11,52 +11,54 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks.backlog import owe
+from tests.benchmarks.backlog import create_backlog
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.daemon import Daemon, daemon
-from tests.benchmarks.sink import sink
+from tests.benchmarks.daemon import Daemon, start_daemon
+from tests.benchmarks.sink import start_sink
 
 GOALS = (3,)
 
-DAY = 86_400
-SPREAD = 10
+DAY_SECONDS = 86_400
+MAX_DEVIATION_PERCENT = 10
 
 
 def run(bench: Bench) -> None:
     entries = 20_000 if bench.quick else 1_000_000
     seconds = 4 if bench.quick else 30
-    with TemporaryDirectory() as folder, sink() as bus, dead() as nobody:
-        file = owe(Path(folder) / "forwarder.db", entries)
-        with daemon(Path(folder), nobody, nobody, workflows=[], speed=DAY / seconds) as it:
-            through_a_day = sampled(it, seconds)
-            assert it.books().pending == entries
-        with daemon(Path(folder), nobody, bus.url, workflows=[]) as it:
-            it.until(lambda books: books.sent > 0, within=60)
-            while_sending = sampled(it, seconds)
+    with TemporaryDirectory() as folder, start_sink() as bus, closed_address() as nobody:
+        file = create_backlog(Path(folder) / "forwarder.db", entries)
+        with start_daemon(Path(folder), nobody, nobody, workflows=[], speed=DAY_SECONDS / seconds) as daemon:
+            through_a_day = sample_memory(daemon, seconds)
+            assert daemon.counters().pending == entries
+        with start_daemon(Path(folder), nobody, bus.url, workflows=[]) as daemon:
+            daemon.wait_until(lambda counters: counters.sent > 0, within=60)
+            while_sending = sample_memory(daemon, seconds)
         left = f"{file.stat().st_size / 2**20:,.0f} MiB of ledger"
-    points = {"bus dead for a day": through_a_day, "sending": while_sending}
+    points = {"bus down for a day": through_a_day, "sending": while_sending}
     lines = {name: [(float(at), rss) for at, rss in enumerate(samples, 1)] for name, samples in points.items()}
-    bench.curve(f"memory, {entries:,} entries of 1 KB owed", "sample", "MiB", lines)
+    bench.curve(f"memory, {entries:,} pending entries of 1 KB", "sample", "MiB", lines)
     bench.note(left)
     for name, samples in points.items():
         middle = sorted(samples)[len(samples) // 2]
         off = 100 * max(max(samples) - middle, middle - min(samples)) / middle
-        bench.goal(3, f"{entries:,} owed, {name}: {middle:.0f} MiB, at most off by", off, unit="%", at_most=SPREAD)
+        bench.goal(
+            3, f"{entries:,} pending, {name}: {middle:.0f} MiB, deviation", off, unit="%", at_most=MAX_DEVIATION_PERCENT
+        )
 
 
-def sampled(it: Daemon, seconds: float, samples: int = 20) -> list[float]:
-    """Its memory in MiB, once it has started."""
+def sample_memory(daemon: Daemon, seconds: float, samples: int = 20) -> list[float]:
+    """Return samples of the daemon's memory in MiB, after its start."""
     time.sleep(2)
     found = []
     for _ in range(samples):
         time.sleep((seconds - 2) / samples)
-        found.append(it.memory())
+        found.append(daemon.memory())
     return found
 
 
 @contextmanager
-def dead() -> Iterator[str]:
-    """An address at which nobody answers: bound, and not listened to."""
+def closed_address() -> Iterator[str]:
+    """Yield an address that refuses connections: its port is bound, without a listener."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"

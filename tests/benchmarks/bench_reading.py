@@ -1,6 +1,6 @@
-"""Reading: from the bytes of a page to the failed executions chosen, against json.loads of the same bytes.
+"""Reading: from the bytes of a page to its failed executions, compared with json.loads of the same bytes.
 
-One execution in fifty failed. The memory is what stands beside the page's own bytes at the worst moment.
+One execution in fifty failed. The memory is the maximum in addition to the page's own bytes.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.factories import some_settings
 
 GOALS = (2,)
 
-FAILING = 50
+FAILURE_INTERVAL = 50
 PAGES: tuple[tuple[int, int], ...] = ((1000, 2048), (1000, 20_480), (30, 2048))
 VARIANTS: tuple[Variant, ...] = ("product-page", "2024-03")
 
@@ -27,20 +27,20 @@ VARIANTS: tuple[Variant, ...] = ("product-page", "2024-03")
 def run(bench: Bench) -> None:
     for variant in VARIANTS:
         for records, size in PAGES:
-            body = page(records, size=size, failing=FAILING, variant=variant)
+            body = page(records, size=size, failing=FAILURE_INTERVAL, variant=variant)
             contestants: dict[str, Turn] = {
                 "json.loads": megabytes(json.loads, body),
-                "forwarder": megabytes(chosen, body),
+                "forwarder": megabytes(select_failures, body),
                 "of which decoding": megabytes(decode_page, body),
             }
             what = f"{records} x {size // 1024} KB, {variant}"
-            held = bench.compare(f"reading, {what}", "MB/s", contestants)
-            bench.goal(2, what, held.ratio("forwarder", "json.loads"), at_least=12)
+            result = bench.compare(f"reading, {what}", "MB/s", contestants)
+            bench.goal(2, what, result.ratio("forwarder", "json.loads"), at_least=12)
             bench.goal(2, f"memory, {what}", memory_of(body) / len(body), unit="of its bytes", at_most=1)
 
 
-def chosen(body: bytes) -> list[Execution]:
-    """As a reading does: most are passed over at a glance, the others judged."""
+def select_failures(body: bytes) -> list[Execution]:
+    """Select the failures as a poll does: skip obvious successes, and classify the other executions."""
     executions = CLASSIFIER.skip_obvious_successes(decode_page(body).executions)
     return [execution for execution in executions if CLASSIFIER.classify(execution) is Classification.FAILED]
 
@@ -61,10 +61,10 @@ def megabytes(read: Callable[[bytes], object], body: bytes) -> Turn:
 
 
 def memory_of(body: bytes) -> int:
-    """Bytes at the worst moment of reading a page."""
-    chosen(body)
+    """Return the maximum memory of reading a page, in bytes."""
+    select_failures(body)
     tracemalloc.start()
-    chosen(body)
+    select_failures(body)
     _, worst = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return worst

@@ -1,11 +1,11 @@
-"""The real daemon as a process beside the benchmark, watched from inside: how long its event loop was blocked.
+"""The real daemon as a separate process, which also measures how long its event loop is blocked.
 
-    with daemon(home, api.url, bus.url, workflows=api.workflows) as it:
-        it.until_settled(100_000)
-        it.blocked()      # milliseconds, the worst
+    with start_daemon(home, api.url, bus.url, workflows=api.workflows) as it:
+        daemon.wait_until_settled(100_000)
+        daemon.blocked()      # the maximum, in milliseconds
 
-As a process it takes the settings file, prints its process number, and answers each line of its input with the longest
-time, in milliseconds, that a task which was due had to wait since the last such line.
+The process takes the settings file, prints its process id, and answers each line of its input with the longest time in
+milliseconds that a due task had to wait since the previous line.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from forwarder.daemon import run
 from forwarder.ledger import Counters
 from forwarder.settings import ConfigSource
 from forwarder.vault import ALLOY_API_KEY
-from tests.benchmarks.line_process import Peer, peer
+from tests.benchmarks.line_process import LineProcess, start_process
 from tests.harness.installation import Installation
 
-TICK = 0.002
+TICK_SECONDS = 0.002
 SECRETS = {
     ALLOY_API_KEY: "planted-alloy-key",
     "aws-access-key-id": "AKIAPLANTED000000001",
@@ -46,55 +46,55 @@ STORM: dict[str, dict[str, Any]] = {
     "web": {"listen": ""},
     "run": {"log_level": "error"},
 }
-"""Settings to read each feed once, as fast as it goes."""
+"""The settings to poll each feed once, at full speed."""
 
 
 class Daemon:
-    """The daemon, seen from the benchmark."""
+    """The benchmark's handle of the daemon."""
 
-    def __init__(self, process: Peer, ledger: Path) -> None:
+    def __init__(self, process: LineProcess, ledger: Path) -> None:
         self._process = process
         self._ledger = ledger
         self.pid = int(process.read())
 
     def blocked(self) -> float:
-        """Milliseconds: the longest that its event loop was blocked since this was asked last."""
-        return float(self._process.ask("blocked"))
+        """Return the longest time that the event loop was blocked since the last call, in milliseconds."""
+        return float(self._process.request("blocked"))
 
-    def books(self) -> Counters:
-        """Read beside it, as cheaply as can be: it is being measured."""
+    def counters(self) -> Counters:
+        """Read the counters at little cost, because the daemon is being measured."""
         if not self._ledger.exists():
             return Counters()
         with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True)) as db:
             try:
                 return Counters(**dict(db.execute("SELECT name, value FROM counters")))
-            except sqlite3.OperationalError:  # it is being made
+            except sqlite3.OperationalError:  # the ledger is being created
                 return Counters()
 
-    def until_settled(self, failures: int, *, within: float = 600.0) -> None:
-        """Wait until so many are recorded, and none is owed. Raises TimeoutError."""
-        self.until(lambda books: books.recorded == failures and books.pending == 0, within=within)
+    def wait_until_settled(self, failures: int, *, within: float = 600.0) -> None:
+        """Wait until so many failures are recorded, and none is pending. Raise TimeoutError if they are not."""
+        self.wait_until(lambda counters: counters.recorded == failures and counters.pending == 0, within=within)
 
-    def until(self, true: Any, *, within: float) -> Counters:
+    def wait_until(self, true: Any, *, within: float) -> Counters:
         end = time.monotonic() + within
-        while not true(books := self.books()):
+        while not true(counters := self.counters()):
             if time.monotonic() > end:
-                raise TimeoutError(f"not within {within:.0f} s: {books}")
+                raise TimeoutError(f"not within {within:.0f} s: {counters}")
             time.sleep(0.05)
-        return books
+        return counters
 
     def memory(self, what: str = "VmRSS") -> float:
-        """MiB. VmHWM is the most there ever was."""
+        """Return the memory in MiB: VmRSS for the present, VmHWM for the maximum."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition(f"{what}:")[2].split()[0]) / 1024
 
-    def cpu(self) -> float:
-        """Seconds of processor time used so far."""
+    def cpu_seconds(self) -> float:
+        """Return the processor time in seconds."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def written(self) -> int:
-        """Bytes that it made the system write to the disk so far."""
+    def bytes_written(self) -> int:
+        """Return the bytes written to the disk."""
         io = Path(f"/proc/{self.pid}/io").read_text()
         return int(io.partition("write_bytes:")[2].split()[0])
 
@@ -112,7 +112,7 @@ class BenchmarkInstallation(Installation):
 def create_installation(
     directory: Path, api: str, bus: str, workflows: Sequence[str], **changes: dict[str, Any]
 ) -> Installation:
-    """Return an installation with a vault. `changes` are of the settings, by section."""
+    """Return an installation with a vault. `changes` are settings by section."""
     sections = {name: section | changes.get(name, {}) for name, section in {"ledger": {}, **STORM}.items()}
     sections["source"]["workflows"] = list(workflows)
     installation = BenchmarkInstallation(directory, alloy=api, bus=bus, **sections)
@@ -122,26 +122,33 @@ def create_installation(
 
 
 @contextmanager
-def daemon(
+def start_daemon(
     place: Path,
     api: str,
     bus: str,
     *,
     workflows: Sequence[str],
-    ticking: bool = False,
+    measure_blocking: bool = False,
     speed: float = 1.0,
     **changes: dict[str, Any],
 ) -> Iterator[Daemon]:
-    """`ticking`, it looks how long its loop is blocked; its clock runs `speed` times as fast as ours.
+    """Start the daemon, with a clock that runs `speed` times as fast as real time.
 
-    `changes` are of the settings, by section. What it logs is told where the benchmark fails: that there is nothing to
-    watch, or no bus, is what some of them are about.
+    With `measure_blocking`, it measures its event loop. `changes` are settings by section. The log is printed only if
+    the benchmark fails, because some benchmarks cause warnings on purpose, without feeds or without a bus.
     """
     file = create_installation(place, api, bus, workflows, **changes).settings_file
-    command = [sys.executable, "-m", __name__, str(file), str(speed), *(["--ticking"] if ticking else [])]
+    command = [
+        sys.executable,
+        "-m",
+        __name__,
+        str(file),
+        str(speed),
+        *(["--measure-blocking"] if measure_blocking else []),
+    ]
     with (place / "daemon.log").open("w+") as log:
         try:
-            with peer(command, log=log) as process:
+            with start_process(command, log=log) as process:
                 yield Daemon(process, place / "forwarder.db")
         except BaseException:
             log.seek(0)
@@ -150,7 +157,7 @@ def daemon(
 
 
 class FastClock(SystemClock):
-    """On which everything that is waited for comes `speed` times as soon."""
+    """A clock that runs `speed` times as fast as real time."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
@@ -170,17 +177,17 @@ class FastClock(SystemClock):
         return await super().wait(event, seconds / self._speed)
 
 
-async def _watched(file: Path, clock: Clock, *, ticks: bool) -> None:
+async def _serve(file: Path, clock: Clock, *, ticks: bool) -> None:
     worst = 0.0
 
     async def tick() -> None:
         nonlocal worst
         while True:
-            due = time.perf_counter() + TICK
-            await asyncio.sleep(TICK)
+            due = time.perf_counter() + TICK_SECONDS
+            await asyncio.sleep(TICK_SECONDS)
             worst = max(worst, time.perf_counter() - due)
 
-    ticking = asyncio.create_task(tick() if ticks else asyncio.sleep(0))
+    measure_blocking = asyncio.create_task(tick() if ticks else asyncio.sleep(0))
     running = asyncio.create_task(run(ConfigSource(file, {}), clock))
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -188,12 +195,12 @@ async def _watched(file: Path, clock: Clock, *, ticks: bool) -> None:
         sys.stdout.write(f"{worst * 1000:.3f}\n")
         sys.stdout.flush()
         worst = 0.0
-    os.kill(os.getpid(), 15)  # as whoever runs a daemon ends it: it drains
+    os.kill(os.getpid(), 15)  # SIGTERM makes the daemon drain
     await running
-    ticking.cancel()
+    measure_blocking.cancel()
 
 
 if __name__ == "__main__":
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()
-    asyncio.run(_watched(Path(sys.argv[1]), FastClock(float(sys.argv[2])), ticks="--ticking" in sys.argv))
+    asyncio.run(_serve(Path(sys.argv[1]), FastClock(float(sys.argv[2])), ticks="--measure-blocking" in sys.argv))

@@ -1,4 +1,4 @@
-"""What takes long to make is made once in a run, and copied for each who needs it."""
+"""A cache of files that take long to create: each is created once in a run, and copied for each use."""
 
 import os
 import shutil
@@ -8,20 +8,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 
-def copied(name: str, make: Callable[[Path], object], into: Path) -> Path:
-    """A copy of what `make` puts into the file that it is given; one name stands for one content.
+def copy_cached(name: str, make: Callable[[Path], object], into: Path) -> Path:
+    """Copy a cached file to `into`. On the first use of its name, `make` creates it.
 
-    It is on the disk by then, and its writing disturbs no measurement.
+    The copy is synced to the disk, so that no write disturbs a measurement.
     """
-    kept = Path(_kept().name) / name
-    if not kept.exists():
-        make(kept)
-    shutil.copyfile(kept, into)
+    cached = Path(_cache_folder().name) / name
+    if not cached.exists():
+        make(cached)
+    shutil.copyfile(cached, into)
     os.sync()
     return into
 
 
 @cache
-def _kept() -> TemporaryDirectory[str]:
-    """Until the process ends."""
+def _cache_folder() -> TemporaryDirectory[str]:
+    """Return the folder of cached files, which is removed at the end of the process."""
     return TemporaryDirectory(prefix="bench-")

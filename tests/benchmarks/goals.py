@@ -1,4 +1,4 @@
-"""The goals that are measured, by number."""
+"""The goals of the benchmarks, by number."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ GOALS = {
     5: "latency, from visible in the API to accepted by the bus",
     6: "idle feeds cost next to nothing",
     7: "growth",
-    8: "the page: nudges arrive at once, and readers cost delivery little",
+    8: "the page: webhook calls act at once, and readers slow delivery little",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Classification:
-    """Whether one part of a goal holds. Of `at_least` and `at_most` one is given, in the unit of the figure."""
+class GoalResult:
+    """The result of one part of a goal. Either `at_least` or `at_most` is set, in the unit of the figure."""
 
     goal: int
     what: str

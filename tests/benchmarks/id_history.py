@@ -1,7 +1,7 @@
-"""Ledgers that remember a great many ids: as after years, made in a minute.
+"""The creation of ledgers with very many known ids, as after years, in a minute.
 
-Keys are digests, so random numbers stand for ids nobody will ask for; the others are told by `an_id`. They come in no
-order, as in life: a table filled in order would be denser than one ever gets.
+Keys are digests, so most rows have random numbers, and only `NAMED_IDS` rows have digests of ids from `named_id`. The
+rows are inserted in random order as in production. A table that is filled in order would be denser.
 """
 
 import asyncio
@@ -12,38 +12,38 @@ from pathlib import Path
 from forwarder.ledger import SqliteLedger
 from forwarder.ledger.sqlite.codec import ceil_to_seconds, digest, floor_to_hours
 from forwarder.model import Checkpoint, Feed
-from tests.benchmarks.once import copied
+from tests.benchmarks.file_cache import copy_cached
 
 FEED = Feed("w-0")
 CHUNK = 100_000
 AGO = timedelta(days=1)
-ASKED = 200_000
-"""Of the remembered ids, how many are known by name."""
+NAMED_IDS = 200_000
+"""The number of ids whose digests are real, so that they can be checked."""
 
 
-def an_id(number: int) -> str:
-    return f"remembered-{number:08d}-ef"
+def named_id(number: int) -> str:
+    return f"known-{number:08d}-ef"
 
 
-def remember(file: Path, ids: int) -> Path:
-    """A ledger with so many ids, sent and let go of, recorded and stopped a day ago."""
-    return copied(f"remembered-{ids}.db", lambda made: _remember(made, ids), file)
+def create_history(file: Path, ids: int) -> Path:
+    """Create a ledger with so many ids of sent entries, which stopped and were recorded a day ago, without payloads."""
+    return copy_cached(f"known-{ids}.db", lambda made: _create_history(made, ids), file)
 
 
-def _remember(file: Path, ids: int) -> None:
-    asyncio.run(_make(file))
+def _create_history(file: Path, ids: int) -> None:
+    asyncio.run(_create_ledger(file))
     db = sqlite3.connect(file, isolation_level=None)
-    # In one transaction that is held in memory: pages that are filled in no order would be written again and again.
+    # One transaction in memory, because random inserts would write the same pages repeatedly.
     for setting in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1500000"):
         db.execute(f"PRAGMA {setting}")
     at = datetime.now(UTC) - AGO
     common = (ceil_to_seconds(at), floor_to_hours(at))
-    by_name = min(ids, ASKED)
+    by_name = min(ids, NAMED_IDS)
     db.execute("BEGIN")
     for start in range(0, ids, CHUNK):
         count = min(CHUNK, ids - start)
         named = max(0, min(by_name - start, count))
-        rows = [(*digest(an_id(number)), *common) for number in range(start, start + named)]
+        rows = [(*digest(named_id(number)), *common) for number in range(start, start + named)]
         db.executemany("INSERT INTO executions VALUES (?, ?, 1, NULL, 1, ?, ?)", rows)
         db.execute(
             """WITH RECURSIVE many(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM many LIMIT ?)
@@ -57,6 +57,6 @@ def _remember(file: Path, ids: int) -> None:
     db.close()
 
 
-async def _make(file: Path) -> None:
+async def _create_ledger(file: Path) -> None:
     async with SqliteLedger(file, create=True) as ledger:
         await ledger.add_feeds({FEED: Checkpoint()})

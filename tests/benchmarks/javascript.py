@@ -1,4 +1,4 @@
-"""The AWS SDK for JavaScript as a peer: fetched by name with npm, and run by node. Both are optional."""
+"""The AWS SDK for JavaScript as a contestant: npm installs it, and node runs it. Both programs are optional."""
 
 import json
 import os
@@ -9,35 +9,34 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.comparison import Turn
-from tests.benchmarks.line_process import peer
+from tests.benchmarks.line_process import start_process
 
 PACKAGE = "@aws-sdk/client-eventbridge@3"
 PROGRAM = Path(__file__).with_name("put_events.cjs")
-NPM_WITHIN = 120.0
-"""Seconds."""
+NPM_SECONDS = 120.0
 
 
-def fetched(folder: Path) -> tuple[Path | None, str]:
-    """Where its modules are, and where there are none, why not."""
+def install(folder: Path) -> tuple[Path | None, str]:
+    """Return the directory of its modules, or None and the reason."""
     modules = folder / "node" / "node_modules"
     if (modules / "@aws-sdk" / "client-eventbridge").is_dir():
         return modules, ""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        return None, "there is no node or no npm here"
+        return None, "node or npm is not installed"
     modules.parent.mkdir(parents=True, exist_ok=True)
     command = [npm, "install", "--prefix", str(modules.parent), "--no-audit", "--no-fund", "--silent", PACKAGE]
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=NPM_WITHIN)  # noqa: S603  # a name of ours
+        subprocess.run(command, check=True, capture_output=True, timeout=NPM_SECONDS)  # noqa: S603  # a constant name
     except (subprocess.SubprocessError, OSError) as error:
-        return None, f"npm could not fetch it: {type(error).__name__}"
+        return None, f"npm cannot install it: {type(error).__name__}"
     return modules, ""
 
 
 @contextmanager
-def javascript(modules: Path, work: dict[str, object]) -> Iterator[Turn]:
-    """One node process for all its turns. `work` is what `put_events.cjs` says."""
+def start(modules: Path, work: dict[str, object]) -> Iterator[Turn]:
+    """Start one node process for all turns. `work` is the argument that `put_events.cjs` describes."""
     node = shutil.which("node") or "node"
     env = {"PATH": os.environ["PATH"], "NODE_PATH": str(modules), "NODE_NO_WARNINGS": "1"}
-    with peer([node, str(PROGRAM), json.dumps(work)], env=env) as process:
-        yield lambda seconds: float(process.ask(str(seconds)))
+    with start_process([node, str(PROGRAM), json.dumps(work)], env=env) as process:
+        yield lambda seconds: float(process.request(str(seconds)))

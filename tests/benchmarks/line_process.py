@@ -1,4 +1,4 @@
-"""Processes beside the benchmark: started, spoken to in lines, and ended with it."""
+"""The processes of a benchmark: they exchange lines with it, and end with it."""
 
 import subprocess
 import sys
@@ -7,25 +7,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-ENDS_WITHIN = 10.0
-"""Seconds from the end of its input to the end of a peer."""
+MAX_END_SECONDS = 10.0
+"""The time from the end of the input to the end of a process."""
 
 
-class Peer:
-    """A process that reads lines and answers each with a line."""
+class LineProcess:
+    """A process that answers each line of its input with a line."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def read(self) -> str:
-        """The next line. Raises RuntimeError where it ended instead; what it said is on stderr."""
+        """Return the next line. Raise RuntimeError if the process has ended. Its messages are on stderr."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a peer ended with {self._process.wait()}: {self._process.args!r}")
+            raise RuntimeError(f"a process exits with {self._process.wait()}: {self._process.args!r}")
         return line.strip()
 
-    def ask(self, line: str) -> str:
+    def request(self, line: str) -> str:
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
@@ -33,24 +33,24 @@ class Peer:
 
 
 @contextmanager
-def peer(
+def start_process(
     command: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: IO[str] | None = None,
-) -> Iterator[Peer]:
-    """It ends when its input does. `log` takes its stderr, which is ours unless told."""
-    process = subprocess.Popen(  # noqa: S603  # a program of ours, or one that we measure
+) -> Iterator[LineProcess]:
+    """Start a process that ends with its input. Its stderr goes to `log`, or to that of this process."""
+    process = subprocess.Popen(  # noqa: S603  # a program of this package, or a measured one
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=env, cwd=cwd
     )
     try:
-        yield Peer(process)
+        yield LineProcess(process)
     finally:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            process.wait(ENDS_WITHIN)
+            process.wait(MAX_END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -59,7 +59,7 @@ def peer(
 
 
 @contextmanager
-def module(name: str, *arguments: str) -> Iterator[Peer]:
-    """A module of ours as a process of its own."""
-    with peer([sys.executable, "-m", name, *arguments]) as started:
+def start_module(name: str, *arguments: str) -> Iterator[LineProcess]:
+    """Start a Python module as a process."""
+    with start_process([sys.executable, "-m", name, *arguments]) as started:
         yield started

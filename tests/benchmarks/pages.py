@@ -1,4 +1,4 @@
-"""Records and pages as Alloy lists them, of a size that is asked for."""
+"""The records and pages of the logs API, in a given size."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from forwarder.demo.sample_data import Outcome, Variant, execution
 
 NEWEST = datetime(2026, 11, 20, 12, tzinfo=UTC)
-TOOK = timedelta(milliseconds=730)
-WITH_AN_ORDER = 1700
-"""Bytes that a record takes at least whose first block holds a customer's order."""
+DURATION = timedelta(milliseconds=730)
+MIN_ORDER_BYTES = 1700
+"""The minimum size of a record with a customer's order in its first block."""
 
 TITLES = ("Walnut desk organiser", "Earl Grey, 250 g", "Cup, blue", "Brass hook", "Linen shade", "Oak stool")
 
@@ -16,25 +16,25 @@ TITLES = ("Walnut desk organiser", "Earl Grey, 250 g", "Cup, blue", "Brass hook"
 def record(
     execution_id: str, *, size: int, failed: bool, started: datetime = NEWEST, variant: Variant = "product-page"
 ) -> bytes:
-    """One execution of about `size` bytes; a customer's order in its first block, as long as it takes."""
+    """Return an execution of about `size` bytes. Its first block holds a customer's order of the necessary length."""
     outcome: Outcome = "failed-block" if failed else "success"
-    told = execution(
+    listed_record = execution(
         outcome,
         id=execution_id,
         started=started,
-        stopped=started + TOOK,
+        stopped=started + DURATION,
         variant=variant,
-        payload={} if size < WITH_AN_ORDER else None,
+        payload={} if size < MIN_ORDER_BYTES else None,
     )
-    missing = size - len(encoded(told))
+    missing = size - len(encoded(listed_record))
     if missing > 0:
         lines = [line(number) for number in range(round(missing / (len(encoded(line(0))) + 1)))]
-        told["results"][1]["data"] = [{"json": {"lineItems": lines}}]
-    return encoded(told)
+        listed_record["results"][1]["data"] = [{"json": {"lineItems": lines}}]
+    return encoded(listed_record)
 
 
 def page(records: int, *, size: int, failing: int, variant: Variant = "product-page") -> bytes:
-    """Newest first; one in `failing` failed."""
+    """Return a page, newest first, on which one in `failing` executions failed."""
     listed = [
         record(
             f"{number:06d}aa0cf1a3daa6c41b5-ef",
@@ -49,17 +49,17 @@ def page(records: int, *, size: int, failing: int, variant: Variant = "product-p
 
 
 def line(number: int) -> dict[str, object]:
-    """A line of an order, hardly ever the same as another."""
+    """Return a line of an order. Few lines are equal."""
     drawn = (number + 1) * 7919
     return {
         "sku": f"ORG-{drawn % 10_007:04d}",
         "title": TITLES[drawn % len(TITLES)],
         "quantity": 1 + drawn % 7,
         "price": f"{drawn % 9973 / 100:.2f}",
-        "note": "left at the door" if drawn % 3 else "to be called before",
+        "note": "left at the gate" if drawn % 3 else "to be called before",
     }
 
 
 def encoded(value: object) -> bytes:
-    """As JavaScript writes it: without spaces, and every character as it is."""
+    """Encode JSON as JavaScript does, without spaces and with every character unescaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

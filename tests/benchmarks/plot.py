@@ -1,4 +1,4 @@
-"""Plots as SVG: bars with their spread, and lines. Plain text, so that they can be kept and compared."""
+"""The plots in SVG: bars with their spread, and lines. They are plain text, so that they can be compared."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ WIDTH, LEFT, RIGHT, TOP = 720, 70, 40, 40
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a")
 STYLE = "font-family:sans-serif;font-size:12px"
 DOTS = 200
-"""Points that a distribution is drawn with."""
+"""The maximum number of points of a distribution, approximately."""
 
-MOST_MARKS = 8
-"""Labels that fit beside one another."""
+MAX_LABELS = 8
+"""The number of labels that fit below the axis."""
 
 
 def bars(title: str, unit: str, values: Mapping[str, tuple[float, float, float]]) -> str:
-    """Median, slowest and fastest of each, from top to bottom."""
+    """Draw the median, slowest and fastest of each name, from top to bottom."""
     row, left = 26, 240
     scale = (WIDTH - left - 90) / max(fastest for _, _, fastest in values.values())
     shapes = []
@@ -37,7 +37,7 @@ def bars(title: str, unit: str, values: Mapping[str, tuple[float, float, float]]
 
 
 def lines(title: str, x: str, y: str, points: Mapping[str, Points], *, logarithmic: bool = False) -> str:
-    """A line for each name. With `logarithmic`, so is the scale of x; the scale of y begins at 0."""
+    """Draw a line for each name. The scale of x may be logarithmic. The scale of y begins at 0."""
     place = (lambda size: math.log10(max(size, 1))) if logarithmic else float
     sizes = [place(size) for line in points.values() for size, _ in line]
     least, most = min(sizes), max(sizes)
@@ -55,7 +55,7 @@ def lines(title: str, x: str, y: str, points: Mapping[str, Points], *, logarithm
         value = top * part / 4
         shapes += [_line(LEFT, up(value), WIDTH - RIGHT, up(value), "#d0d7de")]
         shapes += [_text(LEFT - 6, up(value) + 4, number(value), "end")]
-    for size in _marks([size for line in points.values() for size, _ in line], logarithmic=logarithmic):
+    for size in _label_positions([size for line in points.values() for size, _ in line], logarithmic=logarithmic):
         shapes.append(_text(across(size), TOP + high + 18, number(size), "middle"))
     for index, ((name, line), colour) in enumerate(zip(points.items(), cycle(COLOURS), strict=False)):
         path = " ".join(f"{across(size):.1f},{up(value):.1f}" for size, value in line)
@@ -65,18 +65,18 @@ def lines(title: str, x: str, y: str, points: Mapping[str, Points], *, logarithm
 
 
 def distribution(values: Sequence[float]) -> Points:
-    """What part of the values, in %, is no more than this."""
+    """Return points (value, percentage of values that are not greater)."""
     ordered = sorted(values)
     step = max(1, len(ordered) // DOTS)
     return [(value, 100 * (index + 1) / len(ordered)) for index, value in enumerate(ordered)][::-step][::-1]
 
 
-def _marks(sizes: Sequence[float], *, logarithmic: bool) -> list[float]:
-    """Where the axis is labelled: at the sizes themselves, or at equal steps."""
+def _label_positions(sizes: Sequence[float], *, logarithmic: bool) -> list[float]:
+    """Return the positions of the labels: the sizes themselves, or equal steps."""
     distinct = sorted(set(sizes))
     if not logarithmic:
         return [distinct[0] + (distinct[-1] - distinct[0]) * part / 4 for part in range(5)]
-    return distinct if len(distinct) <= MOST_MARKS else distinct[:: len(distinct) // MOST_MARKS + 1]
+    return distinct if len(distinct) <= MAX_LABELS else distinct[:: len(distinct) // MAX_LABELS + 1]
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", *, bold: bool = False, colour: str = "#1f2328") -> str:

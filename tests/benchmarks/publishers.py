@@ -1,6 +1,6 @@
-"""Everybody who can publish: each takes a turn of so many seconds, and returns its entries per second.
+"""The publishing contestants: a turn takes so many seconds, and returns the entries per second.
 
-Keys and region are the sink's business as little as the signature: it accepts whatever comes.
+The sink accepts any keys, region and signature.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from tests.benchmarks.comparison import Turn
 from tests.benchmarks.sink import EVENT_ID
 from tests.factories import some_settings
 
-IN_FLIGHT = 16
+CONCURRENCY = 16
 BATCH = 10
 BUS = "bench"
 REGION = "eu-central-1"
@@ -39,7 +39,7 @@ KEYS = {"aws_access_key_id": "AKIAPLANTED000000001", "aws_secret_access_key": "p
 
 
 def entries(detail: bytes, count: int = BATCH) -> list[dict[str, Any]]:
-    """As an SDK takes them."""
+    """Return entries in the form that an SDK accepts."""
     one = {
         "Time": SystemClock().now(),
         "Source": SOURCE,
@@ -51,7 +51,7 @@ def entries(detail: bytes, count: int = BATCH) -> list[dict[str, Any]]:
 
 
 async def rate_of(send: Callable[[], Awaitable[Any]], seconds: float) -> float:
-    """Entries per second of requests of ten, with IN_FLIGHT of them in flight all the time."""
+    """Return the entries per second of requests of ten, with IN_FLIGHT of them always in flight."""
     began = time.perf_counter()
     sent = 0
 
@@ -61,13 +61,13 @@ async def rate_of(send: Callable[[], Awaitable[Any]], seconds: float) -> float:
             await send()
             sent += BATCH
 
-    await asyncio.gather(*(keep_sending() for _ in range(IN_FLIGHT)))
+    await asyncio.gather(*(keep_sending() for _ in range(CONCURRENCY)))
     return sent / (time.perf_counter() - began)
 
 
 def forwarder(url: str, detail: bytes) -> Turn:
-    """The forwarder's own bus, as its delivery uses it."""
-    destination = {"event_bus": BUS, "region": REGION, "endpoint_url": url, "concurrency": IN_FLIGHT}
+    """Publish with the forwarder's bus, as its delivery does."""
+    destination = {"event_bus": BUS, "region": REGION, "endpoint_url": url, "concurrency": CONCURRENCY}
     keys = StoredKeys(*map(SecretStr, KEYS.values()))
     identity = Identity(some_settings(destination=destination).destination, keys)
     events = [Event(SOURCE, DETAIL_TYPE, SystemClock().now(), detail)] * BATCH
@@ -84,12 +84,12 @@ def forwarder(url: str, detail: bytes) -> Turn:
 
 
 def prepared(url: str, detail: bytes) -> Turn:
-    """The forwarder's own transport, with a request that was serialised and signed once, and need only be sent."""
+    """Publish with the forwarder's transport, and one request that is serialised and signed beforehand."""
     body = msgspec.json.encode({"Entries": [{**entry, "Time": 0} for entry in entries(detail)]})
     headers = Signer(url, REGION).headers(ReadOnlyCredentials(*KEYS.values(), None, None), body, int(time.time()))
 
     async def publish(seconds: float) -> float:
-        async with PutEventsClient(url, REGION, seconds=10, connections=IN_FLIGHT) as client:
+        async with PutEventsClient(url, REGION, seconds=10, connections=CONCURRENCY) as client:
             await client.send(body, headers)
             return await rate_of(lambda: client.send(body, headers), seconds)
 
@@ -97,7 +97,7 @@ def prepared(url: str, detail: bytes) -> Turn:
 
 
 def parts(detail: bytes) -> dict[str, Turn]:
-    """What is done for a request beside sending it, each by itself."""
+    """Return the parts of the work for a request except sending it, to be measured separately."""
     batch = [{**entry, "Time": 0} for entry in entries(detail)]
     texts = [entry.pop("Detail").encode() for entry in batch]
     body = msgspec.json.encode({"Entries": [{**entry, "Detail": detail.decode()} for entry in batch]})
@@ -107,18 +107,18 @@ def parts(detail: bytes) -> dict[str, Turn]:
     def serialise() -> object:
         return to_json({"Entries": [{**entry, "Detail": text} for entry, text in zip(batch, texts, strict=True)]})
 
-    def understand() -> object:
-        said = msgspec.json.decode(answer)
-        return is_valid_response(said, BATCH) and [entry_outcome(entry) for entry in said["Entries"]]
+    def read_response() -> object:
+        body = msgspec.json.decode(answer)
+        return is_valid_response(body, BATCH) and [entry_outcome(entry) for entry in body["Entries"]]
 
     return {
-        "serialising": _alone(serialise),
-        "signing": _alone(lambda: signer.headers(keys, body, 0)),
-        "understanding the answer": _alone(understand),
+        "serialising": _measure(serialise),
+        "signing": _measure(lambda: signer.headers(keys, body, 0)),
+        "reading the response": _measure(read_response),
     }
 
 
-def _alone(work: Callable[[], object]) -> Turn:
+def _measure(work: Callable[[], object]) -> Turn:
     def entries_of(seconds: float) -> float:
         began, done = time.perf_counter(), 0
         while (passed := time.perf_counter() - began) < seconds / 5:
@@ -131,7 +131,7 @@ def _alone(work: Callable[[], object]) -> Turn:
 
 def aiobotocore(url: str, detail: bytes) -> Turn:
     batch = entries(detail)
-    config = AioConfig(max_pool_connections=IN_FLIGHT, retries={"total_max_attempts": 1, "mode": "standard"})
+    config = AioConfig(max_pool_connections=CONCURRENCY, retries={"total_max_attempts": 1, "mode": "standard"})
 
     async def publish(seconds: float) -> float:
         async with AioSession().create_client(
@@ -144,7 +144,7 @@ def aiobotocore(url: str, detail: bytes) -> Turn:
 
 
 def blocking(url: str, detail: bytes, count: int = BATCH) -> Turn:
-    """boto3, one call after the other, of so many entries each."""
+    """Publish with boto3, in sequential calls of so many entries."""
     batch = entries(detail, count)
     config = Config(retries={"total_max_attempts": 1, "mode": "standard"})
     client = boto3.Session(region_name=REGION, **KEYS).client("events", endpoint_url=url, config=config)
@@ -160,22 +160,25 @@ def blocking(url: str, detail: bytes, count: int = BATCH) -> Turn:
 
 
 async def exchange(host: str, port: int, requests: bytes, seconds: float) -> float:
-    """What the sink takes from raw sockets, IN_FLIGHT of them, in requests that are always the same bytes."""
+    """Return the rate of the sink with IN_FLIGHT raw connections and always the same request."""
     ends_at = time.perf_counter() + seconds
     loop = asyncio.get_running_loop()
-    talks = [(await loop.create_connection(lambda: _Talk(requests, ends_at), host, port))[1] for _ in range(IN_FLIGHT)]
-    await asyncio.gather(*(talk.over for talk in talks))
-    return BATCH * sum(talk.answered for talk in talks) / seconds
+    connections = [
+        (await loop.create_connection(lambda: _RawConnection(requests, ends_at), host, port))[1]
+        for _ in range(CONCURRENCY)
+    ]
+    await asyncio.gather(*(connection.closed for connection in connections))
+    return BATCH * sum(connection.answered for connection in connections) / seconds
 
 
-class _Talk(asyncio.Protocol):
-    """Sends a request as soon as the one before is answered. Each answer is small, and comes in one piece."""
+class _RawConnection(asyncio.Protocol):
+    """A connection that sends a request after each response. A response is small, and arrives in one piece."""
 
     def __init__(self, request: bytes, ends_at: float) -> None:
         self._request = request
         self._ends_at = ends_at
         self.answered = 0
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -190,5 +193,5 @@ class _Talk(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.over.done():
-            self.over.set_result(None) if error is None else self.over.set_exception(error)
+        if not self.closed.done():
+            self.closed.set_result(None) if error is None else self.closed.set_exception(error)

@@ -1,13 +1,13 @@
-"""Tables in plain text, as they are found: on stdout, and kept for the report file."""
+"""The report in plain text, on stdout and for the report file."""
 
 import sys
 from collections.abc import Sequence
 
-from tests.benchmarks.goals import GOALS, Classification
+from tests.benchmarks.goals import GOALS, GoalResult
 
 
 def number(value: float) -> str:
-    """Three digits that count."""
+    """Format a number with three significant digits."""
     if value >= 1000 or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"  # three digits
@@ -28,7 +28,7 @@ class Report:
         self.line("=" * len(text))
 
     def table(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """The first column is words, the others are figures."""
+        """Print a table. The first column has text, the others have figures."""
         self.line()
         self.line(title)
         widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
@@ -38,17 +38,19 @@ class Report:
             cells += [figure.rjust(width) for figure, width in zip(figures, widths[1:], strict=True)]
             self.line("  " + "  ".join(cells).rstrip())
 
-    def verdicts(self, verdicts: Sequence[Classification]) -> None:
-        for verdict in verdicts:
-            sign, threshold = verdict.threshold
-            figures = f"{number(verdict.figure)} {verdict.unit}, {sign} {number(threshold)} wanted"
-            self.line(f"  goal {verdict.goal}: {'holds' if verdict.holds else 'MISSED'}  {verdict.what}: {figures}")
+    def goal_results(self, goal_results: Sequence[GoalResult]) -> None:
+        for result in goal_results:
+            sign, threshold = result.threshold
+            figures = f"{number(result.figure)} {result.unit}, {sign} {number(threshold)} required"
+            self.line(f"  goal {result.goal}: {'holds' if result.holds else 'MISSED'}  {result.what}: {figures}")
 
-    def summary(self, verdicts: Sequence[Classification]) -> None:
-        """Each goal, whether anything was measured of it or not."""
+    def summary(self, goal_results: Sequence[GoalResult]) -> None:
+        """Print the result of each goal, including goals that were not measured."""
         self.head("goals")
         for goal, what in GOALS.items():
-            mine = [verdict for verdict in verdicts if verdict.goal == goal]
-            told = "not measured" if not mine else "holds" if all(verdict.holds for verdict in mine) else "MISSED"
-            self.line(f"{goal}. {what}: {told}")
-            self.verdicts(mine)
+            mine = [goal_result for goal_result in goal_results if goal_result.goal == goal]
+            status = (
+                "not measured" if not mine else "holds" if all(goal_result.holds for goal_result in mine) else "MISSED"
+            )
+            self.line(f"{goal}. {what}: {status}")
+            self.goal_results(mine)

@@ -1,12 +1,11 @@
 """A PutEvents server that is never the bottleneck: it accepts everything, and counts the entries.
 
-As a process of its own, it prints its address, answers each line of its input, and ends with its input. `taken` are the
-entries so far; one that is `noting` also tells of each executionId when it was accepted, on the clock that
-`time.perf_counter` reads in every process of a machine.
+The process prints its address, answers each line of its input, and ends with its input. With `record_times`, it also
+records when each executionId was accepted, by the clock of `time.perf_counter`, which all processes of a machine share.
 
-    with sink() as bus:
+    with start_sink() as bus:
         …                 # endpoint_url = bus.url
-        bus.taken()
+        bus.accepted_count()
 """
 
 import asyncio
@@ -18,13 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
-from tests.benchmarks.line_process import Peer, module
+from tests.benchmarks.line_process import LineProcess, start_module
 
-MOST_ENTRIES = 10
+MAX_ENTRIES = 10
 END = b"\r\n\r\n"
 LENGTH = b"content-length:"
 ENTRY = b'"Detail":'
-"""Stands once in an entry: quotes inside a detail are escaped."""
+"""The text that occurs once in an entry, because quotes inside a detail are escaped."""
 
 ID = re.compile(rb'\\"executionId\\":\\"([^"\\]+)')
 
@@ -32,25 +31,25 @@ EVENT_ID = "6daaa0cf-1a3d-aa6c-41b5-{:012x}"
 
 
 class Sink:
-    """The sink, seen from the benchmark."""
+    """The benchmark's handle of the sink."""
 
-    def __init__(self, process: Peer) -> None:
+    def __init__(self, process: LineProcess) -> None:
         self._process = process
         self.url = process.read()
 
-    def taken(self) -> int:
-        """Entries since it was started."""
-        return int(self._process.ask("taken"))
+    def accepted_count(self) -> int:
+        """Return the number of accepted entries."""
+        return int(self._process.request("taken"))
 
-    def accepted(self) -> dict[str, float]:
-        """When each executionId was accepted first."""
-        told: dict[str, float] = json.loads(self._process.ask("accepted"))
-        return told
+    def accepted_at(self) -> dict[str, float]:
+        """Return when each executionId was first accepted."""
+        reply: dict[str, float] = json.loads(self._process.request("accepted"))
+        return reply
 
 
 @contextmanager
-def sink(*, noting: bool = False) -> Iterator[Sink]:
-    with module(__name__, *(["--noting"] if noting else [])) as process:
+def start_sink(*, record_times: bool = False) -> Iterator[Sink]:
+    with start_module(__name__, *(["--record-times"] if record_times else [])) as process:
         yield Sink(process)
 
 
@@ -62,17 +61,17 @@ def answer(content: object) -> bytes:
 
 ACCEPTED = [
     answer({"FailedEntryCount": 0, "Entries": [{"EventId": EVENT_ID.format(index)} for index in range(count)]})
-    for count in range(MOST_ENTRIES + 1)
+    for count in range(MAX_ENTRIES + 1)
 ]
 DESCRIBED = answer({"Name": "bench", "Arn": "arn:aws:events:eu-central-1:123456789012:event-bus/bench"})
 
 
 class Connection(asyncio.Protocol):
-    """One request after the other. What it counts, it counts for all connections."""
+    """A connection with sequential requests. The counters are those of all connections."""
 
-    taken = 0
-    noting = False
-    accepted: ClassVar[dict[str, float]] = {}
+    accepted_count = 0
+    record_times = False
+    accepted_at: ClassVar[dict[str, float]] = {}
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -90,16 +89,16 @@ class Connection(asyncio.Protocol):
                 self._transport.write(DESCRIBED)
             else:
                 entries = self._buffer.count(ENTRY, self._body_at, self._end)
-                Connection.taken += entries
-                if Connection.noting:
-                    self._note(time.perf_counter())
+                Connection.accepted_count += entries
+                if Connection.record_times:
+                    self._record_times(time.perf_counter())
                 self._transport.write(ACCEPTED[entries])
             del self._buffer[: self._end]
             self._end = 0
 
-    def _note(self, now: float) -> None:
+    def _record_times(self, now: float) -> None:
         for found in ID.finditer(self._buffer, self._body_at, self._end):
-            Connection.accepted.setdefault(found[1].decode(), now)
+            Connection.accepted_at.setdefault(found[1].decode(), now)
 
     def _is_whole(self) -> bool:
         if not self._end:
@@ -122,11 +121,11 @@ async def serve() -> None:
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
-        told = Connection.accepted if line.startswith(b"accepted") else Connection.taken
-        sys.stdout.write(json.dumps(told) + "\n")
+        reply = Connection.accepted_at if line.startswith(b"accepted") else Connection.accepted_count
+        sys.stdout.write(json.dumps(reply) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    Connection.noting = "--noting" in sys.argv
+    Connection.record_times = "--record-times" in sys.argv
     asyncio.run(serve())

@@ -1,10 +1,10 @@
-"""A logs API that is never the bottleneck: pages put together from records that were rendered before.
+"""A logs API that is never the bottleneck: it assembles pages from rendered records.
 
-As a process of its own, it prints its address, answers each line of its input with the pages given so far, and ends
-with its input. Feed number N of the `feeds` is workflow `w-N`; each lists `depth` executions, newest first, of about
-`size` bytes, of which one in `failing` failed: with 1 all, with 0 none.
+The process prints its address, answers each line of its input with the number of pages sent, and ends with its input.
+Feed number N of the `feeds` is workflow `w-N`. Each lists `depth` executions of about `size` bytes, newest first. One
+in `failing` failed: with 1 all, with 0 none.
 
-    with source(feeds=200, depth=500, failing=1) as api:
+    with start_source(feeds=200, depth=500, failing=1) as api:
         …                 # base_url = api.url
 """
 
@@ -17,42 +17,42 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from urllib.parse import parse_qs, urlsplit
 
-from tests.benchmarks.line_process import Peer, module
+from tests.benchmarks.line_process import LineProcess, start_module
 from tests.benchmarks.pages import NEWEST, record
 
 END = b"\r\n\r\n"
-PLACE = "{id}"
+ID_PLACEHOLDER = "{id}"
 
 
 class Source:
-    """The logs API, seen from the benchmark."""
+    """The benchmark's handle of the logs API."""
 
-    def __init__(self, process: Peer, feeds: int) -> None:
+    def __init__(self, process: LineProcess, feeds: int) -> None:
         self._process = process
         self.url = process.read()
         self.workflows = [f"w-{number}" for number in range(feeds)]
 
     def pages(self) -> int:
-        """Given since it was started."""
-        return int(self._process.ask("pages"))
+        """Return the number of pages sent."""
+        return int(self._process.request("pages"))
 
 
 @contextmanager
-def source(*, feeds: int, depth: int, failing: int = 1, size: int = 2048) -> Iterator[Source]:
+def start_source(*, feeds: int, depth: int, failing: int = 1, size: int = 2048) -> Iterator[Source]:
     options = {"feeds": feeds, "depth": depth, "failing": failing, "size": size}
-    with module(__name__, *(f"--{name}={value}" for name, value in options.items())) as process:
+    with start_module(__name__, *(f"--{name}={value}" for name, value in options.items())) as process:
         yield Source(process, feeds)
 
 
 class Listing:
-    """What every feed lists. Only the ids differ between feeds."""
+    """The records of every feed. Only the ids differ between feeds."""
 
     def __init__(self, depth: int, failing: int, size: int) -> None:
         self._parts: list[tuple[bytes, bytes]] = []
         for number in range(depth):
             failed = failing > 0 and number % failing == failing // 2
-            told = record(PLACE, size=size, failed=failed, started=NEWEST - number * timedelta(seconds=1))
-            before, _, after = told.partition(PLACE.encode())
+            text = record(ID_PLACEHOLDER, size=size, failed=failed, started=NEWEST - number * timedelta(seconds=1))
+            before, _, after = text.partition(ID_PLACEHOLDER.encode())
             self._parts.append((before, after))
 
     def page(self, workflow: str, page: int, limit: int) -> bytes:
@@ -65,7 +65,7 @@ class Listing:
 
 
 class Connection(asyncio.Protocol):
-    """One request after the other. `pages` counts for all connections."""
+    """A connection with sequential requests. `pages` counts those of all connections."""
 
     listing: Listing
     pages = 0

@@ -1,6 +1,6 @@
-"""The stages of a failure's way, each measured alone: failures a second through each of them.
+"""The stages of forwarding, each measured alone in failures a second.
 
-Fetching decodes its pages, as the client does; what follows begins with what was decoded.
+Fetching includes decoding, as in the client. The next stage begins with decoded executions.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from forwarder.ledger import Sent, SqliteLedger
 from forwarder.model import Checkpoint, Entry, Feed
 from tests.benchmarks import publishers
 from tests.benchmarks.pages import NEWEST, page
-from tests.benchmarks.sink import sink
-from tests.benchmarks.source import Source, source
+from tests.benchmarks.sink import start_sink
+from tests.benchmarks.source import Source, start_source
 from tests.factories import some_settings
 
 SIZE = 2048
-LOGS = Feed("w-0")
+FEED = Feed("w-0")
 
 
-def deciding_and_shaping() -> float:
+def classifying_and_transforming() -> float:
     settings = some_settings()
     classifier, builder = Classifier.from_settings(settings.source), EventBuilder.from_settings(settings)
     listed = decode_page(page(30, size=SIZE, failing=1)).executions
@@ -37,7 +37,7 @@ def deciding_and_shaping() -> float:
         executions = classifier.skip_obvious_successes(listed)
         for execution in executions:
             classifier.classify(execution)
-            builder.build_or_minimal(execution, LOGS, NEWEST)
+            builder.build_or_minimal(execution, FEED, NEWEST)
         return len(executions)
 
     return rate_of(work)
@@ -52,50 +52,50 @@ def rate_of(work: Callable[[], int], seconds: float = 1.0) -> float:
 
 
 def publishing() -> float:
-    with sink() as bus:
-        return publishers.forwarder(bus.url, a_detail())(1.0)
+    with start_sink() as bus:
+        return publishers.forwarder(bus.url, storm_detail())(1.0)
 
 
 def recording_and_settling() -> float:
-    """Both, as a daemon does: 8 feeds record pages of 30 while what they recorded is taken and settled in tens."""
+    """Measure the ledger as a daemon uses it: 8 feeds record pages of 30, and entries are settled in tens meanwhile."""
     with TemporaryDirectory() as folder:
-        return asyncio.run(_through_the_ledger(Path(folder) / "ledger.db", a_detail(), 21_000))
+        return asyncio.run(_through_the_ledger(Path(folder) / "ledger.db", storm_detail(), 21_000))
 
 
 async def _through_the_ledger(file: Path, detail: bytes, count: int) -> float:
     now = SystemClock().now()
-    pages = iter([[Entry(f"{at:08d}-aa0cf1a3daa6c", LOGS, now, detail) for at in range(at, at + 30)]
+    pages = iter([[Entry(f"{at:08d}-aa0cf1a3daa6c", FEED, now, detail) for at in range(at, at + 30)]
                   for at in range(0, count, 30)])  # fmt: skip
     async with SqliteLedger(file, create=True) as ledger:
-        await ledger.add_feeds({LOGS: Checkpoint()})
+        await ledger.add_feeds({FEED: Checkpoint()})
         began = time.perf_counter()
 
         async def intake() -> None:
             for entries in pages:
                 await ledger.known_ids([entry.execution_id for entry in entries])
-                await ledger.record(LOGS, entries, now=now)
+                await ledger.record(FEED, entries, now=now)
 
         async def delivery() -> None:
             while (await ledger.counters()).sent < count:
-                owed = await ledger.claim(160, now=now)
-                batches = [owed[start : start + 10] for start in range(0, len(owed), 10)]
-                told = [
+                claimed = await ledger.claim(160, now=now)
+                batches = [claimed[start : start + 10] for start in range(0, len(claimed), 10)]
+                settlements = [
                     [Sent(each.token, "6daaa0cf-1a3d-aa6c-41b5-000000000000") for each in batch] for batch in batches
                 ]
-                await asyncio.gather(*(ledger.settle(each, bus="bench", now=now) for each in told))
+                await asyncio.gather(*(ledger.settle(each, bus="bench", now=now) for each in settlements))
 
         await asyncio.gather(*(intake() for _ in range(8)), delivery())
         return count / (time.perf_counter() - began)
 
 
-def a_detail() -> bytes:
+def storm_detail() -> bytes:
     (execution,) = decode_page(page(1, size=SIZE, failing=1)).executions
-    return EventBuilder.from_settings(some_settings()).build(execution, LOGS, NEWEST).detail
+    return EventBuilder.from_settings(some_settings()).build(execution, FEED, NEWEST).detail
 
 
 def fetching() -> float:
-    """Pages of 30 through the client of the logs API, as many at a time as by default."""
-    with source(feeds=8, depth=30, size=SIZE) as api:
+    """Measure the client of the logs API with pages of 30, at the default concurrency."""
+    with start_source(feeds=8, depth=30, size=SIZE) as api:
         return asyncio.run(_fetched(api))
 
 
@@ -117,7 +117,7 @@ async def _fetched(api: Source, seconds: float = 1.0) -> float:
 
 STAGES: dict[str, Callable[[], float]] = {
     "fetching": fetching,
-    "deciding and shaping": deciding_and_shaping,
+    "classifying and transforming": classifying_and_transforming,
     "recording and settling": recording_and_settling,
     "publishing": publishing,
 }
