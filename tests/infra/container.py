@@ -1,8 +1,7 @@
-"""A Dockerfile's steps, run in a folder that stands for the images: no container engine is needed.
+"""The steps of a Dockerfile, run in a folder instead of images, without a container engine.
 
-RUN and COPY are done, with the images' absolute paths moved into the folder. Each stage has its own Python, a fresh
-virtual environment. Not proved: the base image, the order of layers, users, and what ENV, USER, VOLUME and
-HEALTHCHECK make of it.
+RUN and COPY are executed, with the images' absolute paths moved into the folder. The Python of each stage is a new
+virtual environment. The base image, the order of layers, users, ENV, USER, VOLUME and HEALTHCHECK are not tested.
 """
 
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 
 RELOCATED_PATHS = ("/src", "/build", "/opt", "/var/lib")
 SKIPPED_COMMANDS = ("groupadd ",)
-"""Steps that would make users here are left out; and `install -o` loses its owner."""
+"""The commands that would create users on this machine. For the same reason, `install -o` loses its owner."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,11 @@ def parse_instructions(dockerfile: Path) -> list[Instruction]:
 
 @dataclass
 class Images:
-    """The folder in which the steps run. `left_out` names the steps that were skipped."""
+    """The folder in which the steps run. `skipped` names the steps that were skipped."""
 
     folder: Path
     context: Path
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
     def build(self, dockerfile: Path) -> None:
         python = Path()
@@ -47,7 +46,7 @@ class Images:
                 case "COPY" if not step.text.startswith("--from"):
                     self._copy(step.text.split())
                 case "RUN" if step.text.startswith(SKIPPED_COMMANDS):
-                    self.left_out.append(step.text)
+                    self.skipped.append(step.text)
                 case "RUN":
                     self._run(step.text, python)
 
@@ -63,18 +62,18 @@ class Images:
     def _copy(self, arguments: list[str]) -> None:
         *sources, target = arguments
         for source in sources:
-            found, goes_to = self.context / source, Path(self.relocated(target))
+            found, destination = self.context / source, Path(self.relocated(target))
             if found.is_dir():
-                shutil.copytree(found, goes_to, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(found, destination, ignore=shutil.ignore_patterns("__pycache__"))
             else:
-                goes_to.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(found, goes_to)
+                destination.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(found, destination)
 
     def _run(self, command: str, python: Path) -> None:
         command = re.sub(r" -o \d+ -g \d+", "", self.relocated(command))
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         environment = kept | {"PATH": f"{python}:/usr/bin:/bin"}
-        done = subprocess.run(  # noqa: S603  # the Dockerfile's own words, as a build would run them
+        done = subprocess.run(  # noqa: S603  # a command of the Dockerfile
             ["/bin/sh", "-euc", command], capture_output=True, text=True, check=False, env=environment, cwd=self.folder
         )
         if done.returncode:

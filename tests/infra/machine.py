@@ -1,7 +1,7 @@
-"""A throwaway machine with a running systemd: this machine's own root file system under an overlay in memory.
+"""A temporary machine with a running systemd: the root file system of this machine under an overlay in memory.
 
-systemd-nspawn boots it in a mount namespace of its own, so that nothing has to be unmounted: the mounts end with it.
-Nothing leaves the machine, and its network is loopback alone. Every wait has a deadline.
+systemd-nspawn boots it in a separate mount namespace, so that its mounts end with it. Its network is loopback alone.
+Every wait has a deadline.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ mount -t tmpfs tmpfs "$1"
 mkdir -p "$1/upper/etc/systemd/system" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
 : > "$1/upper/etc/machine-id"
-# Services of the machine that runs the tests are none of ours, and the network is never online here.
+# The services of the machine that runs the tests must not start, and the network is never online here.
 for unit in multi-user.target.wants timers.target.wants sysinit.target.wants network-online.target.wants; do
   rm -rf "$1/root/etc/systemd/system/$unit"
 done
@@ -55,7 +55,7 @@ def missing_tools() -> str:
     for tool, package in TOOLS.items():
         if shutil.which(tool, path=PATH) is None:
             return f"{tool} is not installed (Debian's package {package})"
-    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:  # noqa: PLW1510, S607  # ours
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:  # noqa: PLW1510, S607  # constant
         return "mounting is not permitted here"
     if system_python() is None:
         return "the system has no Python 3.11 with venv (Debian's package python3-venv)"
@@ -63,9 +63,9 @@ def missing_tools() -> str:
 
 
 def system_python() -> str | None:
-    """Return the Python that the machine finds: one outside of home folders, which the unit cannot see."""
+    """Return the Python of the machine, which is outside of home folders, because the unit cannot read those."""
     python = shutil.which("python3", path=PATH)
-    usable = python and subprocess.run([python, "-IBc", PYTHON_CHECK], capture_output=True).returncode == 0  # noqa: PLW1510, S603  # ours
+    usable = python and subprocess.run([python, "-IBc", PYTHON_CHECK], capture_output=True).returncode == 0  # noqa: PLW1510, S603  # constant
     return python if usable else None
 
 
@@ -88,7 +88,7 @@ class Machine:
         self, *arguments: str, stdin: str = "", seconds: float = COMMAND_SECONDS, env: dict[str, str] | None = None
     ) -> CommandResult:
         """Run a command in the machine, as root."""
-        done = subprocess.run(  # noqa: S603  # the test's own words
+        done = subprocess.run(  # noqa: S603  # arguments of a test
             [*self.inside("-a"), "env", "-i", f"PATH={PATH}", "HOME=/root", *_pairs(env), *arguments],
             input=stdin,
             capture_output=True,
@@ -103,18 +103,18 @@ class Machine:
 
     def run_checked(self, *arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> str:
         """Run a command that has to succeed, and return its output."""
-        ran = self(*arguments, stdin=stdin, env=env)
-        assert ran.code == 0, f"{' '.join(arguments)}: {ran}\n{self.journal()}"
-        return ran.out
+        result = self(*arguments, stdin=stdin, env=env)
+        assert result.code == 0, f"{' '.join(arguments)}: {result}\n{self.journal()}"
+        return result.out
 
     def write(self, file: str, text: str) -> None:
-        """Write a file; one that exists keeps its owner and mode."""
+        """Write a file. An existing file keeps its owner and mode."""
         self.run_checked("sh", "-c", 'mkdir -p "$(dirname "$0")" && cat > "$0"', file, stdin=text)
 
     def journal(self) -> str:
         return self("journalctl", "--no-pager", "-n", "80", "-o", "cat", "-u", "forwarder").out
 
-    def until(self, true: Callable[[], object], what: str, *, seconds: float = 30.0) -> None:
+    def wait_until(self, true: Callable[[], object], what: str, *, seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.journal()}"
@@ -129,10 +129,10 @@ class Machine:
                 if self("systemctl", "is-system-running").out.strip() in {"running", "degraded"}:
                     return
             time.sleep(0.1)
-        raise AssertionError(f"it does not boot:\n{self._console.read_text(errors='replace')}")
+        raise AssertionError(f"the machine does not boot:\n{self._console.read_text(errors='replace')}")
 
     def _power_off(self) -> None:
-        """End it in order; if that takes too long, by force: its processes end with the container's first one."""
+        """Shut the machine down, and kill its first process if that takes too long, which ends all others."""
         if self.leader and self._process.poll() is None:
             self("systemctl", "poweroff", "--no-block")
         try:
@@ -144,12 +144,12 @@ class Machine:
 
 @contextmanager
 def booted_machine(folder: Path, *, read_only: dict[Path, str]) -> Iterator[Machine]:
-    """Boot a machine in this empty folder. `read_only` names folders of here and their places there."""
+    """Boot a machine in this empty folder. `read_only` maps folders of this machine to their paths in the new one."""
     console = folder.with_name(f"{folder.name}.console")
     binds = [f"--bind-ro={here}:{there}" for here, there in read_only.items()]
     with console.open("wb") as sink:
-        # The signal ends it also if the test run is killed.
-        process = subprocess.Popen(  # noqa: S603  # ours
+        # The signal ends the machine if the test run is killed.
+        process = subprocess.Popen(  # noqa: S603  # a constant command
             ["setpriv", "--pdeathsig", "KILL", "unshare", "-m", "/bin/sh", "-c", BOOT, "boot", str(folder), *binds],  # noqa: S607
             stdin=subprocess.DEVNULL,
             stdout=sink,

@@ -1,4 +1,4 @@
-"""The names that `/metrics` has, and what is read out of a query: the dashboard and the alarms must agree with them."""
+"""The metrics of `/metrics` and their labels, and the metrics and labels in a query of the dashboard or an alarm."""
 
 import re
 
@@ -22,7 +22,7 @@ METRIC_LABELS = {
     "forwarder_settings_valid": set(),
     "forwarder_build_info": {"version", "python"},
 }
-"""Each with its labels, beside those that Prometheus adds."""
+"""The labels of each metric, without those that Prometheus adds."""
 
 TARGET_LABELS = {"instance", "job"}
 
@@ -32,7 +32,7 @@ def metrics_in(query: str) -> set[str]:
 
 
 def labels_in(query: str) -> dict[str, set[str]]:
-    """The labels that each metric of a query is selected by."""
+    """Return the labels that select each metric of a query."""
     found: dict[str, set[str]] = {}
     for name, selector in re.findall(r"\b(forwarder_\w+)(?:\{([^}]*)\})?", query):
         found.setdefault(name, set()).update(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))

@@ -1,10 +1,10 @@
 """The matching of events by a rule's pattern, as the EventBridge user guide describes it ("Event patterns").
 
-Implemented: every field of the pattern must match, and any of its values; an array in the event matches by any of its
-members, and one of objects where a single member satisfies the whole pattern; `$or`; numbers as they
-are written (300 is not 300.0); prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric and exists.
-Not implemented: cidr, anything-but against an array, and the limits that AWS sets on a pattern's size and wildcards.
-Other operators raise UnsupportedOperatorError, so that no recipe relies on them.
+Implemented: every field of the pattern must match with any of its values; an array in the event matches by any of its
+members, and an array of objects if one member satisfies the whole pattern; `$or`; numbers are compared as written
+(300 is not 300.0); prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric and exists.
+Not implemented: cidr, anything-but against an array, and AWS's limits on a pattern's size and wildcards. They and other
+operators raise UnsupportedOperatorError, so that no recipe relies on them.
 """
 
 import json
@@ -61,7 +61,7 @@ def _is_same(expected: Any, actual: Any) -> bool:
 
 def _anything_but(argument: Any, actual: Any) -> bool:
     if isinstance(actual, (list, dict)):
-        raise UnsupportedOperatorError("anything-but against an array or an object is not done here")
+        raise UnsupportedOperatorError("anything-but against an array or an object is not implemented")
     if isinstance(argument, dict):
         ((operator_name, inner),) = argument.items()
         return not any(_test(operator_name, one, actual) for one in (inner if isinstance(inner, list) else [inner]))
@@ -72,11 +72,11 @@ def _test(operator_name: str, argument: Any, actual: Any) -> bool:
     if operator_name == "numeric":
         return _numeric(argument, actual)
     if operator_name not in _TEXT_TESTS:
-        raise UnsupportedOperatorError(f"{operator_name} is not done here")
+        raise UnsupportedOperatorError(f"{operator_name} is not implemented")
     if isinstance(argument, dict):
         ((inner, argument),) = argument.items()
         if inner != "equals-ignore-case":
-            raise UnsupportedOperatorError(f"{operator_name} of {inner} is not done here")
+            raise UnsupportedOperatorError(f"{operator_name} of {inner} is not implemented")
         return isinstance(actual, str) and _TEXT_TESTS[operator_name](actual.lower(), argument.lower())
     return isinstance(actual, str) and _TEXT_TESTS[operator_name](actual, argument)
 

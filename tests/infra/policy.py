@@ -1,8 +1,8 @@
 """The decision of an identity policy by IAM's rules: only allowed calls are permitted, and a denial wins.
 
-Known are Effect, Action, Resource and these condition operators: StringEquals and ArnEquals, whose values are
+It implements Effect, Action, Resource and these condition operators: StringEquals and ArnEquals, whose values are
 alternatives, and whose keys must exist; ForAllValues:StringEquals, which also holds for a missing key; and Null, which
-tests whether a key is missing. Anything else in a policy raises KeyError.
+tests whether a key is missing. Other parts of a policy raise KeyError.
 """
 
 import re

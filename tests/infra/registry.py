@@ -1,4 +1,4 @@
-"""The event's schema as the template registers it: `python -m tests.infra.registry` writes it into bus.yaml."""
+"""The event's schema in the template's registry. `python -m tests.infra.registry` writes it into bus.yaml."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _TEXT = {"type": "string"}
 
 
 def registered_schema() -> dict[str, Any]:
-    """The whole event, in the one draft of JSON Schema that EventBridge's registry takes."""
+    """Return the schema of the whole event, in the draft of JSON Schema that EventBridge's registry accepts."""
     detail = _draft_4(schema())
     del detail["$schema"]
     properties = {
@@ -39,7 +39,7 @@ def registered_schema() -> dict[str, Any]:
 
 
 def _draft_4(node: Any) -> Any:
-    """The same demands without `const`, which that draft does not know."""
+    """Return an equivalent schema without `const`, which draft 4 does not have."""
     if isinstance(node, list):
         return [_draft_4(inner) for inner in node]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""The CloudFormation templates: read as text, and deployed on moto."""
+"""The CloudFormation templates, as text and as stacks on moto."""
 
 import json
 import secrets
@@ -26,11 +26,11 @@ UNSUPPORTED_BY_MOTO = {
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
-"""The tests read the text of the template for these types."""
+"""The resource types that moto does not create, so that tests check the text of the template."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms: `!GetAtt Bus.Arn` is `{"Fn::GetAtt": "Bus.Arn"}`."""
+    """A loader of YAML with CloudFormation's short forms: `!GetAtt Bus.Arn` is `{"Fn::GetAtt": "Bus.Arn"}`."""
 
 
 def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -54,14 +54,14 @@ def template(name: str) -> dict[str, Any]:
 
 
 def resources(name: str, kind: str) -> dict[str, Any]:
-    """The properties of each resource of a kind, by its logical name."""
+    """Return the properties of each resource of a type, by logical name."""
     found = template(name)["Resources"].items()
     return {logical: resource.get("Properties", {}) for logical, resource in found if resource["Type"] == kind}
 
 
 @dataclass(frozen=True)
 class Aws:
-    """A moto server of its own. All servers of a process share one account, so each test names its own bus."""
+    """A moto server. All servers of a process share one account, so that each test needs its own bus name."""
 
     url: str
     region: str = REGION
@@ -75,7 +75,7 @@ class Aws:
         return self.client("cloudformation")
 
     def deploy(self, name: str, **parameters: str) -> dict[str, str]:
-        """The outputs of the stack."""
+        """Deploy a template, and return the outputs of the stack."""
         stack = f"{Path(name).stem}-{secrets.token_hex(3)}"
         self.cloudformation.create_stack(
             StackName=stack,
@@ -83,12 +83,12 @@ class Aws:
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
         )
-        (made,) = self.cloudformation.describe_stacks(StackName=stack)["Stacks"]
-        assert made["StackStatus"] == "CREATE_COMPLETE"
-        return {output["OutputKey"]: output["OutputValue"] for output in made.get("Outputs", [])}
+        (created,) = self.cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        assert created["StackStatus"] == "CREATE_COMPLETE"
+        return {output["OutputKey"]: output["OutputValue"] for output in created.get("Outputs", [])}
 
     def messages(self, queue: str) -> list[Any]:
-        """All that is in a queue, taken out."""
+        """Receive and delete all messages of a queue."""
         sqs, found = self.client("sqs"), []
         url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
         while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):

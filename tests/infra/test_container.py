@@ -1,4 +1,4 @@
-"""The Dockerfile's steps, done in a throwaway folder; and what the compose file starts, started as processes."""
+"""The Dockerfile's steps work in a temporary folder, and the compose files are consistent with it and the locks."""
 
 import json
 import re
@@ -30,24 +30,24 @@ def arguments(word: str) -> list[str]:
 
 
 @pytest.mark.long
-def test_the_steps_make_a_program_that_runs_alone(tmp_path: Path) -> None:
+def test_dockerfile_steps_install_a_standalone_program(tmp_path: Path) -> None:
     images = Images(tmp_path, ROOT)
     images.build(DOCKERFILE)
     program = tmp_path / "opt" / "forwarder" / "bin" / "forwarder"
     bare = {"PATH": str(program.parent), "HOME": str(tmp_path)}
     for command in (["--version"], ["schema"], ["health", "--help"]):
-        subprocess.run([program, *command], check=True, capture_output=True, env=bare, cwd="/")  # noqa: S603  # ours
+        subprocess.run([program, *command], check=True, capture_output=True, env=bare, cwd="/")  # noqa: S603  # a command of this test
     installed = {path.name.split("-")[0].lower() for path in program.parents[1].glob("lib/*/site-packages/*.dist-info")}
-    wanted = {name.lower().replace("-", "_") for name in locked(CONTAINER / "requirements.lock")}
+    required = {name.lower().replace("-", "_") for name in locked(CONTAINER / "requirements.lock")}
     assert "forwarder" in installed
-    assert installed - {"forwarder"} <= wanted
+    assert installed - {"forwarder"} <= required
     assert not installed & {"pip", "setuptools", "wheel", "hatchling", "pytest", "moto"}
-    assert [step.split()[0] for step in images.left_out] == ["groupadd"]
+    assert [step.split()[0] for step in images.skipped] == ["groupadd"]
     bases = sorted(tmp_path.glob("base-*"), key=lambda base: int(base.name.partition("-")[2]))
     assert [bool(list(base.glob("lib/*/site-packages/pip"))) for base in bases] == [True, False]
 
 
-def test_what_goes_into_the_image_is_what_is_tested() -> None:
+def test_locks_of_the_image_equal_the_tested_versions() -> None:
     tested = locked(ROOT / "requirements.lock")
     for name in ("requirements.lock", "build.lock"):
         ours = locked(CONTAINER / name)
@@ -55,22 +55,22 @@ def test_what_goes_into_the_image_is_what_is_tested() -> None:
         assert ours.items() <= tested.items()
 
 
-def test_the_image_has_every_dependency_and_none_of_development() -> None:
+def test_image_has_all_dependencies_and_no_development_tools() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {re.split(r"[^\w-]", need)[0] for need in project["dependencies"]}
+    required = {re.split(r"[^\w-]", need)[0] for need in project["dependencies"]}
     ours = locked(CONTAINER / "requirements.lock").keys()
-    assert wanted <= ours
+    assert required <= ours
     assert not ours & {"pytest", "mypy", "moto", "hatchling", "playwright", "cfn-lint"}
 
 
-def test_everything_installed_has_a_hash_and_nothing_is_compiled() -> None:
+def test_installed_packages_have_hashes_and_are_binary() -> None:
     installs = [line for line in arguments("RUN") if " install " in line and "pip" in line]
     assert len(installs) == 3
     for line in installs:
         assert ("--require-hashes" in line and "--only-binary :all:" in line) or "--no-index --no-deps" in line
 
 
-def test_it_runs_as_nobody_in_particular_and_says_whether_it_lives() -> None:
+def test_image_has_an_unprivileged_user_and_a_health_check() -> None:
     assert arguments("USER") == ["10001:10001"]
     assert arguments("FROM") == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
     (check,) = arguments("HEALTHCHECK")
@@ -88,7 +88,7 @@ def test_health_checks_allow_more_than_the_command_takes() -> None:
     assert all(int(wait) >= 2 * TIMEOUT_SECONDS for wait in waits)
 
 
-def test_the_base_image_can_be_pinned_by_digest() -> None:
+def test_base_image_can_be_pinned_by_digest() -> None:
     (argument,) = arguments("ARG")
     name, _, image = argument.partition("=")
     assert name == "PYTHON_IMAGE"
@@ -96,12 +96,12 @@ def test_the_base_image_can_be_pinned_by_digest() -> None:
     assert "--build-arg PYTHON_IMAGE=" in (INFRA.parent / "docs" / "operations.md").read_text()
 
 
-def test_the_state_folder_suits_an_arbitrary_user_of_group_0() -> None:
+def test_state_folder_is_writable_for_group_0() -> None:
     (install,) = [line for line in arguments("RUN") if "/var/lib/forwarder" in line]
     assert install == "install -d -o 10001 -g 0 -m 0770 /var/lib/forwarder"
 
 
-def test_compose_hands_the_master_key_over_as_a_credential() -> None:
+def test_compose_mounts_the_master_key_as_a_credential() -> None:
     compose = yaml.safe_load((CONTAINER / "compose.secrets.yaml").read_text())
     service = compose["services"]["forwarder"]
     (secret,) = service["secrets"]
@@ -112,15 +112,15 @@ def test_compose_hands_the_master_key_over_as_a_credential() -> None:
     assert (service["cap_drop"], service["read_only"]) == (["ALL"], True)
 
 
-def test_what_is_copied_is_let_through() -> None:
-    """A file that .dockerignore keeps out of the context fails the build."""
+def test_copied_files_are_not_in_dockerignore() -> None:
+    """A copied file that .dockerignore excludes from the context fails the build."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {source for line in arguments("COPY") if not line.startswith("--from") for source in line.split()[:-1]}
     assert {re.sub(r"[^/]+\.lock$", "*.lock", source) for source in copied} == allowed
     assert all((ROOT / source).exists() for source in copied)
 
 
-def test_the_compose_file_starts_what_there_is_on_ports_that_agree() -> None:
+def test_compose_services_exist_and_their_ports_agree() -> None:
     compose = yaml.safe_load((CONTAINER / "compose.yaml").read_text())
     services = compose["services"]
     assert services.keys() == {"aws", "source", "forwarder"}

@@ -1,4 +1,4 @@
-"""The patterns of docs/cookbook.md, matched against real events of the forwarder."""
+"""The patterns of docs/cookbook.md match the intended events of the forwarder, and no others."""
 
 import json
 import re
@@ -27,7 +27,7 @@ RECIPES = {
     for heading, pattern in re.findall(r"^### (.+)\n(?:(?!^#|^```).*\n)*```json\n(.+)\n```", COOKBOOK, re.MULTILINE)
 }
 
-CHOSEN = {
+EXPECTED = {
     "By workflow": {"orders", "refund"},
     "By error text": {"down"},
     "By block": {"block"},
@@ -36,21 +36,21 @@ CHOSEN = {
     "Long executions": {"slow"},
     "New failures, without replays": {"orders", "refund", "down", "block", "of-user", "noise", "slow"},
 }
-"""Of each recipe, the executions it must choose: all others it must leave."""
+"""The executions that each recipe must match. It must match no others."""
 
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Each execution's event, as EventBridge hands it to a rule."""
+    """Yield the event of each execution, as a rule of EventBridge gets it."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         installation = Installation(tmp_path_factory.mktemp("cookbook"), alloy=alloy.url, bus=bus.url)
         installation.create_vault()
-        _let_fail(installation, alloy)
+        _fail_executions(installation, alloy)
         assert installation.run_command("once").code == 0
-        yield {event["detail"]["executionId"]: event for event in map(_as_handed_on, bus.delivered)}
+        yield {event["detail"]["executionId"]: event for event in map(_rule_event, bus.delivered)}
 
 
-def _let_fail(installation: Installation, alloy: FakeAlloy) -> None:
+def _fail_executions(installation: Installation, alloy: FakeAlloy) -> None:
     users = {"w": "user-42"}
     workflows = ["sync-orders", "issue-refunds", "book", "test-things"]
     installation.change("source", workflows=[*workflows, {"id": "w", "user_id": users["w"]}])
@@ -69,7 +69,7 @@ def _let_fail(installation: Installation, alloy: FakeAlloy) -> None:
     alloy.api.add("w", execution("failed-status", id="of-user", started=started), user_id=users["w"])
 
 
-def _as_handed_on(delivered: Any) -> dict[str, Any]:
+def _rule_event(delivered: Any) -> dict[str, Any]:
     entry = delivered.entry
     return {
         "version": "0",
@@ -84,28 +84,28 @@ def _as_handed_on(delivered: Any) -> dict[str, Any]:
     }
 
 
-def test_every_recipe_is_tried() -> None:
-    assert RECIPES.keys() == CHOSEN.keys()
+def test_each_recipe_has_expected_executions() -> None:
+    assert RECIPES.keys() == EXPECTED.keys()
 
 
-def test_the_events_are_those_that_the_recipes_speak_of(events: dict[str, Any]) -> None:
-    assert events.keys() == set().union(*CHOSEN.values())
+def test_events_cover_the_cases_of_the_recipes(events: dict[str, Any]) -> None:
+    assert events.keys() == set().union(*EXPECTED.values())
     assert events["block"]["detail"]["error"]["blockId"] in BLOCK_IDS
 
 
-@pytest.mark.parametrize("recipe", CHOSEN)
-def test_a_recipe_chooses_these_and_no_others(recipe: str, events: dict[str, Any]) -> None:
-    assert {id_ for id_, event in events.items() if matches(RECIPES[recipe], event)} == CHOSEN[recipe]
+@pytest.mark.parametrize("recipe", EXPECTED)
+def test_recipe_matches_exactly_its_executions(recipe: str, events: dict[str, Any]) -> None:
+    assert {id_ for id_, event in events.items() if matches(RECIPES[recipe], event)} == EXPECTED[recipe]
 
 
-@pytest.mark.parametrize("recipe", CHOSEN)
-def test_the_emulator_agrees_on_every_recipe(recipe: str, events: dict[str, Any]) -> None:
+@pytest.mark.parametrize("recipe", EXPECTED)
+def test_recipe_matches_the_same_executions_on_moto(recipe: str, events: dict[str, Any]) -> None:
     judged: Any = events.items()
     chosen = {id_ for id_, event in judged if EventPattern(None, RECIPES[recipe]).matches_event(event)}
-    assert chosen == CHOSEN[recipe]
+    assert chosen == EXPECTED[recipe]
 
 
-def test_an_event_sent_again_is_told_from_a_new_one(events: dict[str, Any]) -> None:
+def test_replayed_event_is_distinguished_from_a_new_one(events: dict[str, Any]) -> None:
     again = json.loads(json.dumps(events["orders"]))
     again["detail"]["forwarder"]["replay"] = True
     assert not matches(RECIPES["New failures, without replays"], again)
@@ -113,7 +113,7 @@ def test_an_event_sent_again_is_told_from_a_new_one(events: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("name", ["queue", "lambda", "slack"])
-def test_the_templates_of_the_cookbook_choose_failures_too(name: str, events: dict[str, Any]) -> None:
+def test_template_pattern_matches_its_failures(name: str, events: dict[str, Any]) -> None:
     pattern = template(f"cookbook/{name}.yaml")["Resources"]["Rule"]["Properties"]["EventPattern"]
     filled = json.loads(json.dumps(pattern).replace('{"Ref": "WorkflowId"}', '"sync-orders"'))
     expected = {"queue": {"orders"}, "lambda": set(), "slack": events.keys()}[name]
@@ -121,7 +121,7 @@ def test_the_templates_of_the_cookbook_choose_failures_too(name: str, events: di
 
 
 @pytest.mark.parametrize("name", ["bus", "cookbook/slack"])
-def test_what_a_transformer_picks_is_in_the_event(name: str, events: dict[str, Any]) -> None:
+def test_paths_of_input_transformers_exist_in_the_event(name: str, events: dict[str, Any]) -> None:
     for resource in template(f"{name}.yaml")["Resources"].values():
         for target in resource.get("Properties", {}).get("Targets", []):
             for path in target.get("InputTransformer", {}).get("InputPathsMap", {}).values():

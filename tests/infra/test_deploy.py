@@ -1,4 +1,4 @@
-"""The templates deployed on moto, and the real forwarder run against what they made: bus → rule → queue."""
+"""The templates are deployed on moto, and the real forwarder sends to their resources: bus → rule → queue."""
 
 import json
 import secrets
@@ -44,10 +44,10 @@ def installation(tmp_path: Path, alloy: FakeAlloy, aws: Aws) -> Installation:
     return installation
 
 
-def test_what_the_forwarder_sends_is_in_the_queue_the_log_and_the_archive_that_the_template_made(
+def test_sent_event_reaches_queue_log_and_archive(
     installation: Installation, alloy: FakeAlloy, aws: Aws, name: str
 ) -> None:
-    # Without the mail: moto fills its template in as EventBridge does not.
+    # The mail is left out, because moto fills in its template differently from EventBridge.
     made = aws.deploy("bus.yaml", EventBusName=name)
     installation.change("destination", event_bus=made["EventBus"], region=made["Region"])
     fail(alloy, *numbered(25))
@@ -65,9 +65,7 @@ def test_what_the_forwarder_sends_is_in_the_queue_the_log_and_the_archive_that_t
 
 
 @pytest.mark.long
-def test_check_finds_the_bus_that_the_template_made(
-    installation: Installation, alloy: FakeAlloy, aws: Aws, name: str
-) -> None:
+def test_check_finds_the_bus_of_the_template(installation: Installation, alloy: FakeAlloy, aws: Aws, name: str) -> None:
     fail(alloy, "a")
     installation.change("destination", event_bus=aws.deploy("bus.yaml", EventBusName=name)["EventBus"], region=REGION)
     done = installation.run_command("check")
@@ -75,7 +73,7 @@ def test_check_finds_the_bus_that_the_template_made(
     assert f"event-bus/{name}" in done.out
 
 
-def test_an_event_of_another_kind_is_logged_and_not_queued(aws: Aws, name: str) -> None:
+def test_event_of_another_type_is_logged_and_not_queued(aws: Aws, name: str) -> None:
     made = aws.deploy("bus.yaml", EventBusName=name)
     entry = {"EventBusName": name, "Source": made["EventSource"], "DetailType": "Forwarder Test", "Detail": "{}"}
     aws.client("events").put_events(Entries=[entry])
@@ -83,7 +81,7 @@ def test_an_event_of_another_kind_is_logged_and_not_queued(aws: Aws, name: str) 
     assert len(aws.client("logs").filter_log_events(logGroupName=made["LogGroup"])["events"]) == 1
 
 
-def test_what_the_consumer_fails_on_is_set_aside_after_five_times(aws: Aws, name: str) -> None:
+def test_message_is_dead_lettered_after_five_receives(aws: Aws, name: str) -> None:
     aws.deploy("bus.yaml", EventBusName=name)
     sqs = aws.client("sqs")
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
@@ -92,7 +90,7 @@ def test_what_the_consumer_fails_on_is_set_aside_after_five_times(aws: Aws, name
     assert int(policy["maxReceiveCount"]) == 5
 
 
-def test_every_rule_has_the_targets_of_the_template(aws: Aws, name: str) -> None:
+def test_each_rule_has_the_targets_of_the_template(aws: Aws, name: str) -> None:
     aws.deploy("bus.yaml", EventBusName=name, **WITHOUT_API)
     events = aws.client("events")
     rules = events.list_rules(EventBusName=name)["Rules"]
@@ -108,7 +106,7 @@ def test_every_rule_has_the_targets_of_the_template(aws: Aws, name: str) -> None
 
 
 @pytest.mark.long
-def test_the_identity_is_made_and_its_outputs_are_the_settings(installation: Installation, aws: Aws, name: str) -> None:
+def test_outputs_of_the_identity_are_valid_settings(installation: Installation, aws: Aws, name: str) -> None:
     bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
     trusted, external = "arn:aws:iam::123456789012:root", "the-word"
     made = aws.deploy("identity.yaml", EventBusArn=bus, TrustedPrincipal=trusted, ExternalId=external)
@@ -129,7 +127,7 @@ def test_the_identity_is_made_and_its_outputs_are_the_settings(installation: Ins
 
 
 @pytest.mark.long
-def test_the_forwarder_publishes_as_the_role_that_the_template_made(
+def test_forwarder_publishes_with_the_role_of_the_template(
     installation: Installation, alloy: FakeAlloy, aws: Aws, name: str
 ) -> None:
     bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
@@ -146,14 +144,14 @@ def test_the_forwarder_publishes_as_the_role_that_the_template_made(
     assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "the-word"}}
 
 
-def test_an_identity_without_a_role_or_without_a_user_is_made_too(aws: Aws, name: str) -> None:
+def test_identity_can_have_a_role_or_a_user_only(aws: Aws, name: str) -> None:
     bus = aws.deploy("bus.yaml", EventBusName=name)["EventBus"]
     assert "RoleArn" not in aws.deploy("identity.yaml", EventBusArn=bus)
     assert "UserName" not in aws.deploy("identity.yaml", EventBusArn=bus, MakeUser="no")
 
 
-def test_what_moto_does_not_make_is_known(aws: Aws, name: str) -> None:
-    """So that what is only read is said, and what moto learns is noticed."""
+def test_resource_types_that_moto_ignores_are_listed(aws: Aws, name: str) -> None:
+    """The list of types whose text is tested stays complete, and without types that moto creates by now."""
     aws.deploy("bus.yaml", EventBusName=name, **WITHOUT_API)
     kinds = {
         resource["Type"]

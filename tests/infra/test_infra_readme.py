@@ -1,4 +1,4 @@
-"""The instructions of docs/operations.md for keys and ledger, followed; and the sums of docs/costs.md, repeated."""
+"""The instructions of docs/operations.md for keys and ledger work, and the sums of docs/costs.md are correct."""
 
 import re
 import shlex
@@ -23,13 +23,13 @@ OPERATIONS, COOKBOOK, COSTS = (
 
 
 def commands(text: str = OPERATIONS + COOKBOOK) -> list[str]:
-    """Every line of every block that a person would copy."""
+    """Return every line of every code block that a person would copy."""
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [line for kind, block in fenced if not kind for line in block.replace("\\\n", "").splitlines()]
 
 
 @pytest.mark.long
-def test_a_ledger_backed_up_while_it_runs_is_whole_and_can_be_restored(
+def test_ledger_backup_while_running_can_be_restored(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     (command,) = [line for line in commands() if "ledger backup" in line]
@@ -53,7 +53,7 @@ def test_a_ledger_backed_up_while_it_runs_is_whole_and_can_be_restored(
 
 
 @pytest.mark.long
-def test_a_ledger_that_was_moved_is_not_begun_anew_where_it_was(
+def test_moved_ledger_is_not_created_again_at_its_old_path(
     installation: Installation, alloy: FakeAlloy, tmp_path: Path
 ) -> None:
     fail(alloy, "a")
@@ -65,9 +65,7 @@ def test_a_ledger_that_was_moved_is_not_begun_anew_where_it_was(
 
 
 @pytest.mark.long
-def test_a_master_key_that_is_handed_over_is_rotated_as_the_handbook_says(
-    installation: Installation, bus: StrictEventBridge
-) -> None:
+def test_master_key_credential_is_rotated_as_documented(installation: Installation, bus: StrictEventBridge) -> None:
     handed = installation.directory / "credentials"
     handed.mkdir()
     credential, key = handed / "forwarder-master-key", installation.directory / "forwarder.master-key"
@@ -83,10 +81,10 @@ def test_a_master_key_that_is_handed_over_is_rotated_as_the_handbook_says(
     assert "✓ vault" in installation.run_command("check").out
 
 
-@pytest.mark.parametrize(("text", "least"), [(OPERATIONS, 4), (COOKBOOK, 3)], ids=["operations", "cookbook"])
-def test_every_file_that_a_command_names_is_there(text: str, least: int) -> None:
+@pytest.mark.parametrize(("text", "min_count"), [(OPERATIONS, 4), (COOKBOOK, 3)], ids=["operations", "cookbook"])
+def test_files_in_documented_commands_exist(text: str, min_count: int) -> None:
     named = {found for line in commands(text) for found in re.findall(r"infra/[\w./-]+", line)}
-    assert len(named) >= least
+    assert len(named) >= min_count
     assert not [path for path in named if not (ROOT / path).exists()]
 
 
@@ -100,14 +98,14 @@ def test_infra_readme_lists_every_template() -> None:
 @pytest.mark.parametrize(
     "parameter", ["AlarmEmail", "EventBusArn", "BotToken", "FunctionArn", "DeadLetterArn", "WorkflowId"]
 )
-def test_every_parameter_that_a_command_gives_is_one(parameter: str) -> None:
+def test_parameters_in_documented_commands_exist(parameter: str) -> None:
     templates = "".join(path.read_text() for path in [*INFRA.glob("*.yaml"), *INFRA.glob("cookbook/*.yaml")])
     given = {name for line in commands() for name in re.findall(r"\b([A-Z][a-z]\w+)=", line)}
     assert parameter in given
     assert all(f"  {name}:" in templates for name in given)
 
 
-def test_the_costs_add_up() -> None:
+def test_sums_of_the_costs_are_correct() -> None:
     section = COSTS.split("## Cost per million failures")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+?) \|([^|]*)\| ([\d.]+) \|$", section, re.MULTILINE)
     *parts, (_, _, together) = rows

@@ -1,4 +1,4 @@
-"""The manifests, read: whether they agree with each other, with the settings and with the image.
+"""The manifests are consistent with each other, with the settings and with the image.
 
 No cluster is at hand, so that a cluster accepts them is not proved.
 """
@@ -20,37 +20,37 @@ from tests.infra.test_container import arguments
 
 FOLDER = INFRA / "kubernetes"
 MANIFESTS = [found for file in sorted(FOLDER.glob("*.yaml")) for found in yaml.safe_load_all(file.read_text())]
-DOORS = {"/livez", "/readyz", "/metrics"}
+ENDPOINTS = {"/livez", "/readyz", "/metrics"}
 
 
-def the(kind: str) -> Any:
+def manifest_of(kind: str) -> Any:
     (found,) = [manifest for manifest in MANIFESTS if manifest["kind"] == kind]
     return found
 
 
-POD = the("StatefulSet")["spec"]["template"]["spec"]
+POD = manifest_of("StatefulSet")["spec"]["template"]["spec"]
 CONTAINER = POD["containers"][0]
-TABLE = tomllib.loads(the("ConfigMap")["data"]["forwarder.toml"])
+TABLE = tomllib.loads(manifest_of("ConfigMap")["data"]["forwarder.toml"])
 MOUNTS = {mount["name"]: mount for mount in CONTAINER["volumeMounts"]}
 ENVIRONMENT = {variable["name"]: variable["value"] for variable in CONTAINER["env"]}
 
 
-def test_there_is_what_a_pod_needs() -> None:
+def test_manifests_have_every_needed_kind() -> None:
     kinds = {manifest["kind"] for manifest in MANIFESTS}
     assert kinds == {"ConfigMap", "Secret", "ServiceAccount", "StatefulSet", "Service", "NetworkPolicy"}
     assert {manifest["metadata"]["name"] for manifest in MANIFESTS} == {"forwarder"}
 
 
-def test_there_is_one_pod_and_everything_selects_it() -> None:
-    spec = the("StatefulSet")["spec"]
+def test_one_pod_is_selected_by_every_manifest() -> None:
+    spec = manifest_of("StatefulSet")["spec"]
     labels = spec["template"]["metadata"]["labels"]
     assert spec["replicas"] == 1
-    assert labels == spec["selector"]["matchLabels"] == the("Service")["spec"]["selector"]
-    assert labels == the("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
-    assert spec["serviceName"] == the("Service")["metadata"]["name"]
+    assert labels == spec["selector"]["matchLabels"] == manifest_of("Service")["spec"]["selector"]
+    assert labels == manifest_of("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+    assert spec["serviceName"] == manifest_of("Service")["metadata"]["name"]
 
 
-def test_the_settings_are_valid_and_hold_no_secret() -> None:
+def test_settings_of_the_config_map_are_valid_and_not_secret() -> None:
     settings = Settings(**{key: value for key, value in TABLE.items() if key != "format"})
     assert settings.enabled is False
     text = (FOLDER / "configmap.yaml").read_text()
@@ -58,27 +58,27 @@ def test_the_settings_are_valid_and_hold_no_secret() -> None:
     assert not [name for name in NAMES if name in text]
 
 
-def test_the_probes_ask_doors_that_there_are_at_the_port_that_the_settings_open() -> None:
+def test_probes_request_existing_paths_at_the_health_port() -> None:
     (port,) = CONTAINER["ports"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        asked = CONTAINER[probe]["httpGet"]
-        assert asked["path"] in DOORS
-        assert asked["port"] == port["name"]
+        probe_status = CONTAINER[probe]["httpGet"]
+        assert probe_status["path"] in ENDPOINTS
+        assert probe_status["port"] == port["name"]
     assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert TABLE["web"]["health_listen"] == f"0.0.0.0:{port['containerPort']}"
-    (served,) = the("Service")["spec"]["ports"]
+    (served,) = manifest_of("Service")["spec"]["ports"]
     assert (served["port"], served["targetPort"]) == (port["containerPort"], port["name"])
-    (ingress,) = the("NetworkPolicy")["spec"]["ingress"]
+    (ingress,) = manifest_of("NetworkPolicy")["spec"]["ingress"]
     assert [opened["port"] for opened in ingress["ports"]] == [port["containerPort"]]
 
 
-def test_the_page_is_for_the_pod_alone() -> None:
+def test_page_listens_on_loopback_only() -> None:
     assert TABLE["web"]["listen"].startswith("127.0.0.1:")
 
 
-def test_the_master_key_is_found_where_it_is_mounted() -> None:
-    secret = the("Secret")
+def test_master_key_is_read_from_its_mount() -> None:
+    secret = manifest_of("Secret")
     assert list(secret["stringData"]) == [CREDENTIAL]
     assert secret["stringData"][CREDENTIAL] == ""
     assert ENVIRONMENT["CREDENTIALS_DIRECTORY"] == MOUNTS["credentials"]["mountPath"]
@@ -86,7 +86,7 @@ def test_the_master_key_is_found_where_it_is_mounted() -> None:
     assert volume["secret"] == {"secretName": "forwarder", "defaultMode": 0o400}
 
 
-def test_what_is_written_is_in_the_volume_and_what_is_read_is_brought_up_to_date() -> None:
+def test_state_is_in_the_volume_and_settings_are_updated() -> None:
     state = PurePosixPath(MOUNTS["state"]["mountPath"])
     for written in (TABLE["vault"]["file"], TABLE["ledger"]["url"].removeprefix("sqlite:///")):
         assert PurePosixPath(written).parent == state
@@ -95,14 +95,14 @@ def test_what_is_written_is_in_the_volume_and_what_is_read_is_brought_up_to_date
     assert arguments("VOLUME") == [str(state)]
 
 
-def test_a_person_who_would_try_a_network_volume_is_told() -> None:
-    (claim,) = the("StatefulSet")["spec"]["volumeClaimTemplates"]
+def test_manifest_warns_of_network_volumes() -> None:
+    (claim,) = manifest_of("StatefulSet")["spec"]["volumeClaimTemplates"]
     assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
     text = (FOLDER / "statefulset.yaml").read_text()
     assert "WAL does not work" in text[: text.index("accessModes")].rsplit("spec:", 1)[1]
 
 
-def test_the_pod_may_do_nothing_but_its_work() -> None:
+def test_pod_has_minimal_privileges() -> None:
     pod, container = POD["securityContext"], CONTAINER["securityContext"]
     assert [f"{pod['runAsUser']}:{pod['runAsGroup']}"] == arguments("USER")
     assert pod["runAsNonRoot"] is True
@@ -115,13 +115,13 @@ def test_the_pod_may_do_nothing_but_its_work() -> None:
     assert POD["automountServiceAccountToken"] is False
 
 
-def test_the_drain_is_longer_than_the_grace() -> None:
+def test_stop_timeout_is_longer_than_the_shutdown_grace() -> None:
     assert POD["terminationGracePeriodSeconds"] >= 2 * 20
 
 
 def allowed(address: str, port: int, protocol: str = "TCP") -> bool:
     """Return whether a rule with an ipBlock lets the pod out to this address."""
-    for rule in the("NetworkPolicy")["spec"]["egress"]:
+    for rule in manifest_of("NetworkPolicy")["spec"]["egress"]:
         if {"protocol": protocol, "port": port} not in rule["ports"]:
             continue
         for block in (to["ipBlock"] for to in rule["to"] if "ipBlock" in to):
@@ -155,12 +155,12 @@ def test_network_policy_egress_is_what_the_pod_needs(address: str, port: int, pr
 
 
 def test_network_policy_allows_the_cluster_dns() -> None:
-    (rule,) = [rule for rule in the("NetworkPolicy")["spec"]["egress"] if rule["ports"][0]["port"] == 53]
+    (rule,) = [rule for rule in manifest_of("NetworkPolicy")["spec"]["egress"] if rule["ports"][0]["port"] == 53]
     assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}} in rule["to"]
 
 
 def test_probes_do_not_follow_the_tls_of_the_page() -> None:
-    """The kubelet asks the health listener, which speaks plain HTTP whatever the page's listener does."""
+    """The kubelet requests the health listener, which has plain HTTP whatever the page's listener has."""
     assert TABLE["web"]["health_listen"]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert CONTAINER[probe]["httpGet"].get("scheme", "HTTP") == "HTTP"

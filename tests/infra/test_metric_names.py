@@ -1,4 +1,4 @@
-"""The metrics that alarms and dashboard are checked against are those that `/metrics` has."""
+"""The list of metrics for the checks of alarms and dashboard equals the metrics of `/metrics`."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -7,7 +7,7 @@ from tests.infra.metric_names import METRIC_LABELS
 from tests.virtual_clock import NOON
 
 
-def test_the_list_is_what_the_door_tells() -> None:
+def test_metric_labels_equal_those_of_the_endpoint() -> None:
     metrics = Metrics()
     metrics.count_response(200)
     metrics.count_retried("ThrottlingException")

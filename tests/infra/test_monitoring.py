@@ -1,4 +1,4 @@
-"""The queries of alarms and dashboard parse, name existing metrics, and alarms fire when they should."""
+"""The queries of alarms and dashboard parse and name existing metrics, and alarms fire exactly when they should."""
 
 import json
 import re
@@ -44,13 +44,13 @@ def anchors() -> set[str]:
 
 
 @with_promtool
-def test_each_alarm_fires_when_it_should_and_only_then() -> None:
+def test_each_alarm_fires_exactly_when_it_should() -> None:
     done = promtool("test", "rules", str(PROMETHEUS / "alerts.test.yaml"))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @with_promtool
-def test_every_query_of_the_dashboard_parses(tmp_path: Path) -> None:
+def test_each_query_of_the_dashboard_parses(tmp_path: Path) -> None:
     shown = [target["expr"].replace("$__rate_interval", "5m") for panel in panels() for target in panel["targets"]]
     rules = [{"record": f"shown:{number}", "expr": query} for number, query in enumerate(shown)]
     file = tmp_path / "rules.yaml"
@@ -59,27 +59,27 @@ def test_every_query_of_the_dashboard_parses(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alarm_is_tried() -> None:
+def test_each_alarm_has_a_test() -> None:
     tried = yaml.safe_load((PROMETHEUS / "alerts.test.yaml").read_text())["tests"]
     fired = {case["alertname"] for test in tried for case in test["alert_rule_test"] if case.get("exp_alerts")}
     silent = {case["alertname"] for test in tried for case in test["alert_rule_test"] if not case.get("exp_alerts")}
     assert fired == silent == {alert["alert"] for alert in alerts()}
 
 
-def test_every_query_names_a_metric_that_there_is_by_labels_that_it_has() -> None:
+def test_each_query_has_existing_metrics_and_labels() -> None:
     for query in queries():
         assert metrics_in(query) <= METRIC_LABELS.keys(), query
         for name, labels in labels_in(query).items():
             assert labels <= METRIC_LABELS[name] | TARGET_LABELS, query
 
 
-def test_every_metric_is_on_the_dashboard() -> None:
+def test_each_metric_is_on_the_dashboard() -> None:
     assert set().union(*(metrics_in(target["expr"]) for panel in panels() for target in panel["targets"])) == set(
         METRIC_LABELS
     )
 
 
-def test_every_alarm_says_what_it_means_and_points_to_what_to_do() -> None:
+def test_each_alarm_has_a_description_and_a_runbook_link() -> None:
     for alert in alerts():
         notes = alert["annotations"]
         assert notes["summary"]
@@ -89,7 +89,7 @@ def test_every_alarm_says_what_it_means_and_points_to_what_to_do() -> None:
         assert anchor in anchors(), alert["alert"]
 
 
-def test_every_alarm_in_the_cloud_points_to_what_to_do_too() -> None:
+def test_each_cloudwatch_alarm_has_a_runbook_link() -> None:
     for logical, alarm in resources("bus.yaml", "AWS::CloudWatch::Alarm").items():
         where, _, anchor = alarm["AlarmDescription"].partition("#")
         assert where.endswith(" docs/runbook.md"), logical
@@ -105,7 +105,7 @@ def test_each_runbook_has_meaning_checks_and_actions() -> None:
             assert word in section, heading
 
 
-def test_no_panel_lies_over_another() -> None:
+def test_panels_of_the_dashboard_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels():
         at = panel["gridPos"]

@@ -1,4 +1,4 @@
-"""The matcher says what the user guide says, and what moto's says where moto's knows better than nothing."""
+"""The matcher of patterns agrees with the user guide, and with moto's matcher as far as that is correct."""
 
 from typing import Any
 
@@ -55,23 +55,23 @@ CASES: list[tuple[bool, dict[str, Any]]] = [
     (False, {"$or": [{"source": ["x"]}, {"source": ["y"]}]}),
 ]
 
-OURS_ALONE: list[tuple[bool, dict[str, Any]]] = [
+WRONG_ON_MOTO: list[tuple[bool, dict[str, Any]]] = [
     (True, {"detail": {"results": {"blockId": ["b"]}}}),
     (False, {"detail": {"results": {"blockId": ["b"], "error": [{"exists": True}]}}}),
     (True, {"detail": {"results": {"blockId": ["a"], "error": [{"exists": True}]}}}),
     (False, {"detail": {"durationMs": [300.0]}}),
     (True, {"detail": {"error": {"message": [{"wildcard": "*API answered*"}]}}}),
 ]
-"""Arrays of objects, numbers as they are written, and texts of several lines: moto's matcher has these otherwise."""
+"""The cases in which moto's matcher is wrong: arrays of objects, numbers as written, and texts of several lines."""
 
 
-@pytest.mark.parametrize(("expected", "pattern"), CASES + OURS_ALONE)
-def test_a_pattern_matches_as_documented(expected: bool, pattern: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("expected", "pattern"), CASES + WRONG_ON_MOTO)
+def test_pattern_matches_as_documented(expected: bool, pattern: dict[str, Any]) -> None:
     assert matches(pattern, EVENT) is expected
 
 
 @pytest.mark.parametrize(("expected", "pattern"), CASES)
-def test_the_emulator_agrees(expected: bool, pattern: dict[str, Any]) -> None:
+def test_pattern_matches_as_on_moto(expected: bool, pattern: dict[str, Any]) -> None:
     event: Any = EVENT
     assert EventPattern(None, pattern).matches_event(event) is expected
 
@@ -86,6 +86,6 @@ def test_the_emulator_agrees(expected: bool, pattern: dict[str, Any]) -> None:
         {"source": []},
     ],
 )
-def test_what_is_not_done_is_said(pattern: dict[str, Any]) -> None:
+def test_unsupported_operator_raises_an_error(pattern: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedOperatorError):
         matches(pattern, EVENT)

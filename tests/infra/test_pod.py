@@ -14,7 +14,7 @@ from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
 from tests.harness.installation import Installation
 from tests.harness.process import ForwarderProcess
-from tests.infra.test_kubernetes import CONTAINER, the
+from tests.infra.test_kubernetes import CONTAINER, manifest_of
 
 __all__ = ["alloy", "bus"]
 
@@ -24,19 +24,19 @@ PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
 class Pod(Installation):
-    """Its folders are in one place, and its doors are at any port of loopback; the rest is as in the manifests."""
+    """A pod of the manifests whose folders are in one directory, and whose listeners use any port of loopback."""
 
-    def __init__(self, place: Path, *, alloy: str, bus: str) -> None:
-        super().__init__(place, alloy=alloy, bus=bus)
+    def __init__(self, directory: Path, *, alloy: str, bus: str) -> None:
+        super().__init__(directory, alloy=alloy, bus=bus)
         for folder in ("state", "credentials", "settings"):
-            (place / folder).mkdir()
-        self.mounted = place / "settings" / "forwarder.toml"
+            (directory / folder).mkdir()
+        self.mounted = directory / "settings" / "forwarder.toml"
         self.settings_file = self.mounted
-        handed = place / "credentials" / CREDENTIAL
-        handed.write_text(base64.b64encode(bytes(32)).decode() + "\n")
-        handed.chmod(0o440)
+        key_file = directory / "credentials" / CREDENTIAL
+        key_file.write_text(base64.b64encode(bytes(32)).decode() + "\n")
+        key_file.chmod(0o440)
         self.env = {
-            "CREDENTIALS_DIRECTORY": str(place / "credentials"),
+            "CREDENTIALS_DIRECTORY": str(directory / "credentials"),
             "AWS_ACCESS_KEY_ID": KEY.id,
             "AWS_SECRET_ACCESS_KEY": KEY.secret,
             "AWS_ENDPOINT_URL_STS": bus,
@@ -46,21 +46,21 @@ class Pod(Installation):
         }
 
     def apply(self, version: str, text: str) -> None:
-        """As a kubelet brings a ConfigMap: a folder of its own, and a link that is turned to it."""
-        brought = self.directory / "settings" / f"..{version}"
-        brought.mkdir()
-        (brought / "forwarder.toml").write_text(text)
-        turned = self.directory / "settings" / "..data.new"
-        turned.symlink_to(brought.name)
-        turned.rename(self.directory / "settings" / "..data")
+        """Update the mounted ConfigMap as a kubelet does, with a new folder and a link that is replaced."""
+        version_folder = self.directory / "settings" / f"..{version}"
+        version_folder.mkdir()
+        (version_folder / "forwarder.toml").write_text(text)
+        new_link = self.directory / "settings" / "..data.new"
+        new_link.symlink_to(version_folder.name)
+        new_link.rename(self.directory / "settings" / "..data")
         if not self.mounted.is_symlink():
             self.mounted.symlink_to("..data/forwarder.toml")
 
 
-def text_of(place: Path) -> str:
-    text = str(the("ConfigMap")["data"]["forwarder.toml"])
+def text_of(directory: Path) -> str:
+    text = str(manifest_of("ConfigMap")["data"]["forwarder.toml"])
     for output, ours in (
-        ("/var/lib/forwarder/", f"{place}/state/"),
+        ("/var/lib/forwarder/", f"{directory}/state/"),
         ('"alloy-failures"', '"failures"'),
         ('"eu-west-1"', f'"{REGION}"'),
         ("127.0.0.1:8787", "127.0.0.1:0"),
@@ -72,17 +72,17 @@ def text_of(place: Path) -> str:
     return text
 
 
-def asked(daemon: ForwarderProcess, probe: str) -> int:
-    """The status that the kubelet gets, which asks by the pod's own address."""
-    told = [json.loads(line) for line in daemon.log.splitlines() if '"health endpoints listening"' in line]
-    connection = http.client.HTTPConnection(told[0]["address"].removeprefix("http://"), timeout=10)
+def probe_status(daemon: ForwarderProcess, probe: str) -> int:
+    """Return the status of a probe. The kubelet requests it by the pod's own address."""
+    listening = [json.loads(line) for line in daemon.log.splitlines() if '"health endpoints listening"' in line]
+    connection = http.client.HTTPConnection(listening[0]["address"].removeprefix("http://"), timeout=10)
     connection.request("GET", CONTAINER[probe]["httpGet"]["path"], headers={"Host": "10.42.0.7:8788"})
     status = connection.getresponse().status
     connection.close()
     return status
 
 
-def test_it_comes_up_switched_off_gets_its_key_and_is_switched_on_by_a_new_config_map(
+def test_pod_starts_disabled_and_is_enabled_by_a_config_map(
     tmp_path: Path, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     pod = Pod(tmp_path, alloy=alloy.url, bus=bus.url)
@@ -93,14 +93,14 @@ def test_it_comes_up_switched_off_gets_its_key_and_is_switched_on_by_a_new_confi
     with pod.start() as daemon:
         daemon.wait_for_log("health endpoints listening")
         daemon.wait_until(
-            lambda: all(asked(daemon, probe) == 200 for probe in PROBES)
-        )  # a kubelet too asks until it is so
+            lambda: all(probe_status(daemon, probe) == 200 for probe in PROBES)
+        )  # a kubelet repeats its probes too
         assert pod.run_command("keys", "set", "alloy-api-key", stdin=API_KEY + "\n").code == 0
         assert sent(bus) == []
         pod.apply("2", off.replace("enabled = false", "enabled = true"))
         daemon.wait_until(lambda: sent(bus) == ["a"])
         assert pod.run_command("check").code == 0
-        daemon.wait_until(lambda: asked(daemon, "readinessProbe") == 200)
-        assert asked(daemon, "livenessProbe") == 200
+        daemon.wait_until(lambda: probe_status(daemon, "readinessProbe") == 200)
+        assert probe_status(daemon, "livenessProbe") == 200
         assert daemon.stop() == 0
     assert {path.name for path in (tmp_path / "state").iterdir()} >= {"forwarder.keys", "forwarder.db"}

@@ -1,4 +1,4 @@
-"""The identity may publish the forwarder's events to its one bus, may see that bus, and may do nothing else."""
+"""The identity may publish the forwarder's events to its bus, may describe that bus, and may do nothing else."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.infra.templates import moto, template
 REGION = "eu-central-1"
 BUS = f"arn:aws:events:{REGION}:123456789012:event-bus/failures"
 SOURCE, DETAIL_TYPE = "alloy.embedded", "Workflow Execution Failed"
-OURS = {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}
+EVENT_CONTEXT = {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}
 
 
 @pytest.fixture(scope="module")
@@ -26,49 +26,51 @@ def policy() -> dict[str, Any]:
         return document
 
 
-def test_the_forwarders_events_may_be_published_to_its_bus(policy: dict[str, Any]) -> None:
-    assert allows(policy, "events:PutEvents", BUS, OURS)
+def test_events_may_be_published_to_the_bus(policy: dict[str, Any]) -> None:
+    assert allows(policy, "events:PutEvents", BUS, EVENT_CONTEXT)
 
 
-def test_its_test_events_may_too(policy: dict[str, Any]) -> None:
-    assert allows(policy, "events:PutEvents", BUS, OURS | {"events:detail-type": "Forwarder Test"})
+def test_test_events_may_be_published_to_the_bus(policy: dict[str, Any]) -> None:
+    assert allows(policy, "events:PutEvents", BUS, EVENT_CONTEXT | {"events:detail-type": "Forwarder Test"})
 
 
-def test_of_several_events_in_one_request_every_one_must_be_ours(policy: dict[str, Any]) -> None:
-    several = {name: [value, value] for name, value in OURS.items()}
+def test_each_event_of_a_request_needs_the_permission(policy: dict[str, Any]) -> None:
+    several = {name: [value, value] for name, value in EVENT_CONTEXT.items()}
     assert allows(policy, "events:PutEvents", BUS, several)
-    assert not allows(policy, "events:PutEvents", BUS, several | {"events:source": [OURS["events:source"], "another"]})
+    assert not allows(
+        policy, "events:PutEvents", BUS, several | {"events:source": [EVENT_CONTEXT["events:source"], "another"]}
+    )
 
 
-def test_the_bus_may_be_looked_at(policy: dict[str, Any]) -> None:
+def test_bus_may_be_described(policy: dict[str, Any]) -> None:
     assert allows(policy, "events:DescribeEventBus", BUS, {})
 
 
 @pytest.mark.parametrize(
     ("bus", "context"),
     [
-        (BUS.replace("failures", "payments"), OURS),
-        (BUS.replace("failures", "failures2"), OURS),
-        (BUS.replace("failures", "default"), OURS),
-        (BUS.replace("123456789012", "210987654321"), OURS),
-        (BUS.replace(REGION, "us-east-1"), OURS),
-        (BUS, OURS | {"events:source": "payments"}),
-        (BUS, OURS | {"events:source": "aws.ec2"}),
-        (BUS, OURS | {"events:detail-type": "Order Placed"}),
+        (BUS.replace("failures", "payments"), EVENT_CONTEXT),
+        (BUS.replace("failures", "failures2"), EVENT_CONTEXT),
+        (BUS.replace("failures", "default"), EVENT_CONTEXT),
+        (BUS.replace("123456789012", "210987654321"), EVENT_CONTEXT),
+        (BUS.replace(REGION, "us-east-1"), EVENT_CONTEXT),
+        (BUS, EVENT_CONTEXT | {"events:source": "payments"}),
+        (BUS, EVENT_CONTEXT | {"events:source": "aws.ec2"}),
+        (BUS, EVENT_CONTEXT | {"events:detail-type": "Order Placed"}),
         (BUS, {"events:detail-type": DETAIL_TYPE}),
         (BUS, {"events:source": SOURCE}),
         (BUS, {}),
     ],
 )
-def test_anything_else_may_not_be_published(policy: dict[str, Any], bus: str, context: dict[str, str]) -> None:
+def test_other_events_and_buses_are_denied(policy: dict[str, Any], bus: str, context: dict[str, str]) -> None:
     assert not allows(policy, "events:PutEvents", bus, context)
 
 
-def test_no_other_bus_may_be_looked_at(policy: dict[str, Any]) -> None:
+def test_other_bus_may_not_be_described(policy: dict[str, Any]) -> None:
     assert not allows(policy, "events:DescribeEventBus", BUS.replace("failures", "payments"), {})
 
 
-def test_no_other_action_is_allowed_of_any_that_these_services_have(policy: dict[str, Any]) -> None:
+def test_every_other_action_is_denied(policy: dict[str, Any]) -> None:
     session = get_session()
     services = ("events", "iam", "sts", "sqs", "sns", "s3", "logs", "lambda", "kms", "secretsmanager", "dynamodb")
     actions = {
@@ -76,12 +78,12 @@ def test_no_other_action_is_allowed_of_any_that_these_services_have(policy: dict
         for service in services
         for operation in session.get_service_model(service).operation_names
     }
-    allowed = {action for action in actions if allows(policy, action, BUS, OURS)}
+    allowed = {action for action in actions if allows(policy, action, BUS, EVENT_CONTEXT)}
     assert len(actions) > 700
     assert allowed == {"events:PutEvents", "events:DescribeEventBus"}
 
 
-def test_the_role_is_assumed_with_the_external_id_only() -> None:
+def test_role_is_assumed_with_the_external_id_only() -> None:
     trust = template("identity.yaml")["Resources"]["Role"]["Properties"]["AssumeRolePolicyDocument"]
     (statement,) = trust["Statement"]
     assert statement["Principal"] == {"AWS": {"Ref": "TrustedPrincipal"}}
@@ -100,11 +102,11 @@ def test_the_role_is_assumed_with_the_external_id_only() -> None:
         (False, [{"Effect": "Allow", "Action": "*", "Resource": BUS + "?"}]),
     ],
 )
-def test_the_judge_of_policies_is_just(expected: bool, statements: list[dict[str, Any]]) -> None:
+def test_policy_evaluation_follows_iam(expected: bool, statements: list[dict[str, Any]]) -> None:
     assert allows({"Statement": statements}, "events:PutEvents", BUS, {}) is expected
 
 
-def test_the_judge_does_not_judge_what_it_does_not_know() -> None:
+def test_unknown_policy_element_raises_an_error() -> None:
     unknown = {"Effect": "Allow", "NotAction": "s3:*", "Resource": "*", "Action": "*"}
     with pytest.raises(KeyError):
         allows({"Statement": [unknown]}, "events:PutEvents", BUS, {})

@@ -1,4 +1,4 @@
-"""The unit on a running systemd: installed, started, killed, hung, reloaded, stopped; and its command wrapper."""
+"""The unit and its wrapper on a running systemd: installation, start, kill, hang, reload and stop."""
 
 from __future__ import annotations
 
@@ -26,8 +26,14 @@ SOURCE: Final = "/srv/forwarder"
 WHEELS: Final = "/srv/wheels"
 SETTINGS_FILE: Final = "/var/lib/forwarder/forwarder.toml"
 DROP_INS: Final = "/etc/systemd/system/forwarder.service.d"
-OWN: Final = {"INVOCATION_ID", "SYSTEMD_EXEC_PID", "CREDENTIALS_DIRECTORY", "JOURNAL_STREAM", "MEMORY_PRESSURE_WATCH"}
-"""Variables that are another process's by their nature."""
+PROCESS_VARIABLES: Final = {
+    "INVOCATION_ID",
+    "SYSTEMD_EXEC_PID",
+    "CREDENTIALS_DIRECTORY",
+    "JOURNAL_STREAM",
+    "MEMORY_PRESSURE_WATCH",
+}
+"""The variables that differ between processes by design."""
 
 PROBE: Final = """[Service]
 Type=oneshot
@@ -46,20 +52,20 @@ SetCredential=word:one\\x20two
 """
 
 
-class Peers:
-    """The logs API and the bus, in the machine's network."""
+class FakeEndpoints:
+    """The fakes of the logs API and the bus, in the machine's network."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.urls = self._answer()
 
     def fail(self, *ids: str) -> None:
-        self.ask("fail", *ids)
+        self.request("fail", *ids)
 
     def sent(self) -> list[str]:
-        return list(self.ask("sent"))
+        return list(self.request("sent"))
 
-    def ask(self, *arguments: str) -> Any:
+    def request(self, *arguments: str) -> Any:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{' '.join(arguments)}\n")
         self._process.stdin.flush()
@@ -71,43 +77,46 @@ class Peers:
 
 
 @contextmanager
-def peers_in(machine: Machine) -> Iterator[Peers]:
-    arguments = [*machine.inside("-n"), sys.executable, "-m", "tests.infra.peers"]
-    with subprocess.Popen(arguments, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:  # noqa: S603  # ours
+def start_endpoints(machine: Machine) -> Iterator[FakeEndpoints]:
+    arguments = [*machine.inside("-n"), sys.executable, "-m", "tests.infra.fake_endpoints"]
+    with subprocess.Popen(arguments, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:  # noqa: S603  # a command of this test
         try:
-            yield Peers(process)
+            yield FakeEndpoints(process)
         finally:
             process.kill()
 
 
-def downloaded(folder: Path) -> Path:
-    """The wheels of the locks, for the Python of the machine."""
+def download_wheels(folder: Path) -> Path:
+    """Download the wheels of the lock files for the Python of the machine, and return their folder."""
     python = system_python()
     assert python is not None
-    subprocess.run([python, "-m", "venv", folder / "venv"], check=True, timeout=60)  # noqa: S603  # ours
+    subprocess.run([python, "-m", "venv", folder / "venv"], check=True, timeout=60)  # noqa: S603  # a command of this test
     locks = [part for name in ("requirements", "build") for part in ("-r", INFRA / "container" / f"{name}.lock")]
     options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
     pip = [folder / "venv" / "bin" / "python", "-m", "pip", "download", *options, *locks, "-d", folder / "wheels"]
-    subprocess.run(pip, check=True, timeout=120, capture_output=True)  # noqa: S603  # ours
+    subprocess.run(pip, check=True, timeout=120, capture_output=True)  # noqa: S603  # a command of this test
     return folder / "wheels"
 
 
 def test_unit_works_on_a_running_systemd(tmp_path: Path) -> None:
-    """One boot serves all steps: installation takes longer than everything else."""
+    """One boot runs all steps, because the installation takes longer than all of them."""
     if reason := missing_tools():
-        pytest.skip(f"left out: {reason}")
+        pytest.skip(f"skipped: {reason}")
     folder = tmp_path / "machine"
     folder.mkdir()
-    wheels = downloaded(tmp_path)
-    with booted_machine(folder, read_only={ROOT: SOURCE, wheels: WHEELS}) as machine, peers_in(machine) as peers:
+    wheels = download_wheels(tmp_path)
+    with (
+        booted_machine(folder, read_only={ROOT: SOURCE, wheels: WHEELS}) as machine,
+        start_endpoints(machine) as endpoints,
+    ):
         install(machine)
         wrapper_has_the_environment_of_the_unit(machine)
-        configure(machine, peers)
-        runs_and_sends(machine, peers)
-        restarts_after_a_kill(machine, peers)
-        restarts_after_a_hang(machine, peers)
-        keeps_the_last_good_settings(machine, peers)
-        stops_without_loss(machine, peers)
+        configure(machine, endpoints)
+        runs_and_sends(machine, endpoints)
+        restarts_after_a_kill(machine, endpoints)
+        restarts_after_a_hang(machine, endpoints)
+        keeps_the_last_good_settings(machine, endpoints)
+        stops_without_loss(machine, endpoints)
         exit_78_is_not_restarted(machine)
 
 
@@ -122,7 +131,7 @@ def install(machine: Machine) -> None:
 
 
 def wrapper_has_the_environment_of_the_unit(machine: Machine) -> None:
-    """Whatever a unit sets, the service and a command see the same."""
+    """Require that a command gets the same environment as the service, whatever the unit sets."""
     machine.write("/etc/systemd/system/probe.service", PROBE)
     machine.write("/etc/probe file.env", 'FROM_FILE="x y"\nEMPTY=not any more\n# a comment\n')
     machine.run_checked("systemctl", "daemon-reload")
@@ -141,20 +150,20 @@ def wrapper_has_the_environment_of_the_unit(machine: Machine) -> None:
 
 
 def environment_in(machine: Machine, name: str) -> dict[str, str]:
-    """Return the variables of the file; the credentials are under the empty name."""
+    """Return the variables in the file, with the credentials under the empty name."""
     *variables, credentials = machine.run_checked("cat", f"/var/lib/probe/{name}").split("\0")
     found = dict(each.split("=", 1) for each in variables)
-    return {key: value for key, value in found.items() if key not in OWN} | {"": credentials}
+    return {key: value for key, value in found.items() if key not in PROCESS_VARIABLES} | {"": credentials}
 
 
-def configure(machine: Machine, peers: Peers) -> None:
-    """The addresses come from a drop-in and its file: without them, `check` could not succeed."""
+def configure(machine: Machine, endpoints: FakeEndpoints) -> None:
+    """Configure the addresses by a drop-in and its file. Without them, `check` would fail."""
     machine.run_checked("forwarder-ctl", "init")
     write_settings(machine, SETTINGS)
-    bus = peers.urls["bus"]
+    bus = endpoints.urls["bus"]
     machine.write(
         f"{DROP_INS}/place.conf",
-        f"[Service]\nEnvironment=FORWARDER_SOURCE__BASE_URL={peers.urls['alloy']}\nEnvironmentFile=/etc/forwarder.env\n"
+        f"[Service]\nEnvironment=FORWARDER_SOURCE__BASE_URL={endpoints.urls['alloy']}\nEnvironmentFile=/etc/forwarder.env\n"
         "WatchdogSec=5s\nRestartSec=1s\n",
     )
     machine.write("/etc/forwarder.env", f'FORWARDER_DESTINATION__ENDPOINT_URL="{bus}"\nAWS_ENDPOINT_URL_STS={bus}\n')
@@ -186,27 +195,27 @@ def show(machine: Machine, name: str) -> str:
     return machine.run_checked("systemctl", "show", "forwarder", "-P", name).strip()
 
 
-def sends(machine: Machine, peers: Peers, id_: str) -> None:
-    peers.fail(id_)
-    machine.until(lambda: id_ in peers.sent(), f"{id_} is sent")
+def require_sent(machine: Machine, endpoints: FakeEndpoints, id_: str) -> None:
+    endpoints.fail(id_)
+    machine.wait_until(lambda: id_ in endpoints.sent(), f"{id_} is sent")
 
 
-def restarted(machine: Machine, times: int) -> None:
-    machine.until(
+def wait_until_restarted(machine: Machine, times: int) -> None:
+    machine.wait_until(
         lambda: (show(machine, "NRestarts"), show(machine, "ActiveState")) == (str(times), "active"),
         f"it runs again after restart {times}",
     )
 
 
-def runs_and_sends(machine: Machine, peers: Peers) -> None:
+def runs_and_sends(machine: Machine, endpoints: FakeEndpoints) -> None:
     machine.run_checked("systemctl", "start", "forwarder")
-    sends(machine, peers, "first")
+    require_sent(machine, endpoints, "first")
     machine.run_checked("forwarder-ctl", "health")
-    machine.until(lambda: machine("forwarder-ctl", "health", "--ready").code == 0, "it is ready")
+    machine.wait_until(lambda: machine("forwarder-ctl", "health", "--ready").code == 0, "it is ready")
     machine.run_checked("forwarder-ctl", "check")
     wanted = int(show(machine, "LimitNOFILE"))
     assert wanted == 65_536
-    # systemd gives no more than it has itself.
+    # systemd cannot raise the limit above its own.
     assert open_files(machine, show(machine, "MainPID")) == min(wanted, open_files(machine, "1"))
 
 
@@ -217,46 +226,46 @@ def open_files(machine: Machine, process: str) -> int:
     return sys.maxsize if hard == "unlimited" else int(hard)
 
 
-def restarts_after_a_kill(machine: Machine, peers: Peers) -> None:
+def restarts_after_a_kill(machine: Machine, endpoints: FakeEndpoints) -> None:
     machine.run_checked("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "forwarder")
-    restarted(machine, 1)
-    sends(machine, peers, "after-kill")
+    wait_until_restarted(machine, 1)
+    require_sent(machine, endpoints, "after-kill")
 
 
-def restarts_after_a_hang(machine: Machine, peers: Peers) -> None:
+def restarts_after_a_hang(machine: Machine, endpoints: FakeEndpoints) -> None:
     machine.run_checked("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "forwarder")
-    restarted(machine, 2)
+    wait_until_restarted(machine, 2)
     assert "watchdog" in machine.journal().lower()
-    sends(machine, peers, "after-hang")
+    require_sent(machine, endpoints, "after-hang")
 
 
-def keeps_the_last_good_settings(machine: Machine, peers: Peers) -> None:
+def keeps_the_last_good_settings(machine: Machine, endpoints: FakeEndpoints) -> None:
     process = show(machine, "MainPID")
     write_settings(machine, SETTINGS | {"destination": {"event_bus": BUS, "region": "nowhere at all"}})
     machine.run_checked("systemctl", "reload", "forwarder")
-    machine.until(
+    machine.wait_until(
         lambda: "region" in json.loads(machine.run_checked("forwarder-ctl", "status", "--json"))["settings_error"],
         "the fault is reported",
     )
-    sends(machine, peers, "after-edit")
+    require_sent(machine, endpoints, "after-edit")
     machine.run_checked("forwarder-ctl", "health")
     assert (show(machine, "MainPID"), show(machine, "ActiveState")) == (process, "active")
     write_settings(machine, SETTINGS)
 
 
-def stops_without_loss(machine: Machine, peers: Peers) -> None:
-    """A stop in the middle of the work, and a start: each failure is sent once."""
+def stops_without_loss(machine: Machine, endpoints: FakeEndpoints) -> None:
+    """Stop the service during its work and start it again. Each failure is sent once."""
     many = numbered(300)
-    peers.fail(*many)
-    machine.until(lambda: "x000" in peers.sent() or "x299" in peers.sent(), "sending has begun")
+    endpoints.fail(*many)
+    machine.wait_until(lambda: "x000" in endpoints.sent() or "x299" in endpoints.sent(), "sending has begun")
     machine.run_checked("systemctl", "stop", "forwarder")
     assert (show(machine, "Result"), show(machine, "ExecMainStatus")) == ("success", "0")
-    books = json.loads(machine.run_checked("forwarder-ctl", "status", "--json"))["counters"]
-    assert books["sent"] == len(peers.sent())
+    counters = json.loads(machine.run_checked("forwarder-ctl", "status", "--json"))["counters"]
+    assert counters["sent"] == len(endpoints.sent())
     machine.run_checked("systemctl", "start", "forwarder")
     everything = sorted(["first", "after-kill", "after-hang", "after-edit", *many])
-    machine.until(lambda: len(peers.sent()) >= len(everything), "all are sent")
-    assert peers.sent() == everything
+    machine.wait_until(lambda: len(endpoints.sent()) >= len(everything), "all are sent")
+    assert endpoints.sent() == everything
     machine.run_checked("systemctl", "stop", "forwarder")
 
 

@@ -1,4 +1,4 @@
-"""The unit and its wrapper, judged by systemd's own tools; `test_running_systemd.py` runs them under a systemd."""
+"""The unit and its wrapper pass systemd's own tools. `test_running_systemd.py` runs them under a systemd."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ from tests.infra.tools import needs
 
 UNIT = INFRA / "systemd" / "forwarder.service"
 CTL = INFRA / "systemd" / "forwarder-ctl"
-MOST_EXPOSED = 2.0
+MAX_EXPOSURE = 2.0
 
 analysed = needs("systemd-analyze", "systemd")
 
@@ -33,7 +33,7 @@ def settings() -> dict[str, list[str]]:
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """Return the unit as it is on a machine with the forwarder, at the path of this installation."""
+    """Return the unit as on a machine with the forwarder, with the path of this installation."""
     file = tmp_path / UNIT.name
     installed = str(Path(sys.executable).with_name("forwarder"))
     file.write_text(UNIT.read_text().replace("/opt/forwarder/bin/forwarder", installed))
@@ -45,20 +45,20 @@ def analyse(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @analysed
-def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path) -> None:
+def test_systemd_analyze_accepts_the_unit(unit: Path) -> None:
     done = analyse("verify", "--man=no", str(unit))
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @analysed
-def test_the_exposure_is_low(unit: Path) -> None:
-    done = analyse("security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED * 10:.0f}", str(unit))
+def test_exposure_of_the_unit_is_low(unit: Path) -> None:
+    done = analyse("security", "--offline=true", "--no-pager", f"--threshold={MAX_EXPOSURE * 10:.0f}", str(unit))
     assert done.returncode == 0, done.stdout
     exposure = float(done.stdout.split("Overall exposure level for")[1].split(": ")[1].split()[0])
-    assert exposure < MOST_EXPOSED
+    assert exposure < MAX_EXPOSURE
 
 
-def test_the_unit_is_as_the_program_needs_it() -> None:
+def test_unit_has_the_properties_that_the_program_needs() -> None:
     unit = settings()
     assert unit["Type"] == ["notify"]
     assert unit["DynamicUser"] == ["yes"]
@@ -70,8 +70,8 @@ def test_the_unit_is_as_the_program_needs_it() -> None:
     assert credential.partition(":")[0] == CREDENTIAL
 
 
-def test_the_drain_is_longer_than_the_grace() -> None:
-    """`run.shutdown_grace` is 20 s, and the manager must not cut it short."""
+def test_stop_timeout_is_longer_than_the_shutdown_grace() -> None:
+    """The service manager must not end the drain, for which `run.shutdown_grace` allows 20 s."""
     (stop,) = settings()["TimeoutStopSec"]
     assert int(stop.removesuffix("s")) >= 2 * 20
 
@@ -79,7 +79,7 @@ def test_the_drain_is_longer_than_the_grace() -> None:
 def run_ctl(
     folder: Path, *arguments: str, properties: dict[str, Any], state: str = "loaded", stale: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run the wrapper against a bus that answers with these properties, and a `systemd-run` that prints its words."""
+    """Run the wrapper with a D-Bus that returns these properties, and a `systemd-run` that prints its arguments."""
     (folder / "answers.json").write_text(
         json.dumps(EMPTY | properties | {"LoadState": state, "NeedDaemonReload": stale})
     )
@@ -95,13 +95,13 @@ def run_ctl(
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    return ran(environment, *arguments)
+    return run_installed_wrapper(environment, *arguments)
 
 
-def ran(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the wrapper on this interpreter, in place of the installed one."""
+def run_installed_wrapper(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the wrapper with this interpreter instead of the installed one."""
     command = [sys.executable, "-I", str(CTL), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603  # ours
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603  # a command of this test
 
 
 EMPTY: dict[str, Any] = {
@@ -117,7 +117,7 @@ EMPTY: dict[str, Any] = {
 }
 
 
-def test_a_command_is_run_as_the_service_is(tmp_path: Path) -> None:
+def test_wrapper_runs_a_command_like_the_service(tmp_path: Path) -> None:
     answers = {
         "User": "forwarder",
         "DynamicUser": True,
@@ -153,39 +153,39 @@ def test_a_command_is_run_as_the_service_is(tmp_path: Path) -> None:
     assert output[-8:] == [*program, "keys", "set", "$$HOME", "a b"]
 
 
-def test_a_command_without_the_unit_is_refused(tmp_path: Path) -> None:
+def test_wrapper_without_the_unit_is_refused(tmp_path: Path) -> None:
     done = run_ctl(tmp_path, "check", properties={}, state="not-found")
     assert (done.returncode, done.stdout) == (1, "")
     assert "the unit forwarder.service is not-found" in done.stderr
     assert "hint:" in done.stderr
 
 
-def test_a_command_without_a_service_manager_is_refused(tmp_path: Path) -> None:
+def test_wrapper_without_a_service_manager_is_refused(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/none"}
-    done = ran(environment, "check")
+    done = run_installed_wrapper(environment, "check")
     assert done.returncode == 1
     assert done.stderr.startswith("error: systemd ")
     assert "Traceback" not in done.stderr
 
 
-def test_a_command_warns_of_files_that_are_not_loaded(tmp_path: Path) -> None:
+def test_wrapper_warns_of_files_that_are_not_loaded(tmp_path: Path) -> None:
     done = run_ctl(tmp_path, "check", properties={}, stale=True)
     assert done.returncode == 0
     assert "systemctl daemon-reload" in done.stderr
 
 
-def test_a_command_needs_a_unit_that_calls_run(tmp_path: Path) -> None:
+def test_wrapper_refuses_a_unit_that_does_not_call_run(tmp_path: Path) -> None:
     done = run_ctl(tmp_path, "check", properties={"ExecStart": [["/bin/true", ["/bin/true"], False]]})
     assert (done.returncode, "does not call `run`" in done.stderr) == (1, True)
 
 
-def test_the_unit_admits_more_descriptors_than_connections() -> None:
+def test_unit_allows_more_descriptors_than_connections() -> None:
     (limit,) = settings()["LimitNOFILE"]
     assert int(limit) >= 65_536
 
 
-def test_the_wrapper_runs_on_the_interpreter_of_the_program() -> None:
-    """The machine's own python3 may be too old for it."""
+def test_wrapper_uses_the_interpreter_of_the_program() -> None:
+    """The python3 of the machine may be too old for the wrapper."""
     program = Path(settings()["ExecStart"][0].split()[0])
     assert CTL.read_text().splitlines()[0] == f"#!{program.with_name('python')} -I"
 
@@ -198,8 +198,8 @@ def test_the_wrapper_runs_on_the_interpreter_of_the_program() -> None:
         ("/usr", 1, "not a Python 3.11 or later"),
     ],
 )
-def test_install_refuses_a_python_that_cannot_serve(tmp_path: Path, base: str, version: int, expected: str) -> None:
-    """The first call asks for the version, the second one for the place."""
+def test_install_refuses_an_unsuitable_python(tmp_path: Path, base: str, version: int, expected: str) -> None:
+    """The fake interpreter returns its version at the first call, and its path at the second one."""
     for name, text in {
         "systemd-creds": "",
         "python": f"case $2 in *base_prefix*) echo {base} ;; *) exit {version} ;; esac",
@@ -217,11 +217,11 @@ def test_install_refuses_a_python_that_cannot_serve(tmp_path: Path, base: str, v
 
 
 @pytest.mark.long
-def test_the_service_is_installed_whole(tmp_path: Path) -> None:
+def test_install_creates_the_whole_service(tmp_path: Path) -> None:
     fakes = tmp_path / "bin"
     fakes.mkdir()
     (fakes / "systemd-creds").write_text('#!/bin/sh\nfor last; do :; done\ncat > "$last"\n')
-    (fakes / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
+    (fakes / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
     for fake in fakes.iterdir():
         fake.chmod(0o755)
     root = tmp_path / "root"
@@ -231,7 +231,7 @@ def test_the_service_is_installed_whole(tmp_path: Path) -> None:
     assert len(base64.b64decode(key)) == 32
     assert (root / "etc/systemd/system/forwarder.service").read_text() == UNIT.read_text()
     assert (root / "usr/local/sbin/forwarder-ctl").read_text() == CTL.read_text()
-    assert (tmp_path / "told").read_text() == "daemon-reload\n"
+    assert (tmp_path / "calls").read_text() == "daemon-reload\n"
     bin_ = root / "opt/forwarder/bin"
     output = subprocess.run([bin_ / "forwarder", "--version"], check=True, capture_output=True, text=True)  # noqa: S603
     assert output.stdout == f"forwarder {__version__}\n"

@@ -15,30 +15,30 @@ TEMPLATES = sorted(INFRA.glob("*.yaml")) + sorted((INFRA / "cookbook").glob("*.y
 RULES = resources("bus.yaml", "AWS::Events::Rule")
 
 
-def got(attribute: str) -> dict[str, str]:
+def get_att(attribute: str) -> dict[str, str]:
     return {"Fn::GetAtt": attribute}
 
 
-def test_cfn_lint_is_content_with_every_template() -> None:
+def test_cfn_lint_accepts_every_template() -> None:
     command = [str(Path(sys.executable).with_name("cfn-lint")), *map(str, TEMPLATES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # of our environment
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_the_registered_schema_is_the_one_that_forwarder_schema_prints() -> None:
+def test_registered_schema_equals_the_printed_schema() -> None:
     (schema,) = resources("bus.yaml", "AWS::EventSchemas::Schema").values()
     assert schema["Type"] == "JSONSchemaDraft4"
     assert json.loads(schema["Content"]) == registered_schema(), "python -m tests.infra.registry"
     Draft4Validator.check_schema(registered_schema())
 
 
-def test_every_target_of_a_rule_has_the_dead_letter_queue() -> None:
+def test_each_rule_target_has_the_dead_letter_queue() -> None:
     queues = [target["DeadLetterConfig"]["Arn"] for rule in RULES.values() for target in rule["Targets"]]
     assert len(queues) == len(RULES) == 4
-    assert all(queue == got("DeadLetters.Arn") for queue in queues)
+    assert all(queue == get_att("DeadLetters.Arn") for queue in queues)
 
 
-def test_each_queue_lets_the_bus_write_and_nobody_else() -> None:
+def test_each_queue_allows_writes_of_the_bus_only() -> None:
     policies = resources("bus.yaml", "AWS::SQS::QueuePolicy")
     statements = {
         policy["Queues"][0]["Ref"]: statement
@@ -48,35 +48,39 @@ def test_each_queue_lets_the_bus_write_and_nobody_else() -> None:
     for queue, statement in statements.items():
         assert statement["Principal"] == {"Service": "events.amazonaws.com"}
         assert statement["Action"] == "sqs:SendMessage"
-        assert statement["Resource"] == got(f"{queue}.Arn")
-    assert statements["Failures"]["Condition"] == {"ArnEquals": {"aws:SourceArn": got("FailuresToQueue.Arn")}}
+        assert statement["Resource"] == get_att(f"{queue}.Arn")
+    assert statements["Failures"]["Condition"] == {"ArnEquals": {"aws:SourceArn": get_att("FailuresToQueue.Arn")}}
     bus, rules = statements["DeadLetters"]["Condition"]["ArnLike"]["aws:SourceArn"]
-    assert bus == got("Bus.Arn")
+    assert bus == get_att("Bus.Arn")
     assert rules["Fn::Sub"].endswith(":rule/${EventBusName}/*")
     assert statements.keys() == {"Failures", "DeadLetters"}
 
 
-def test_the_mail_topic_lets_its_rule_publish() -> None:
+def test_mail_topic_allows_its_rule_to_publish() -> None:
     (policy,) = resources("bus.yaml", "AWS::SNS::TopicPolicy").values()
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert statement["Resource"] == {"Ref": "FailureMail"}
-    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": got("FailuresToMail.Arn")}}
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": get_att("FailuresToMail.Arn")}}
 
 
-def test_the_api_is_called_with_its_key_by_a_role_that_may_call_nothing_else() -> None:
+def test_api_target_has_its_key_and_a_minimal_role() -> None:
     (connection,) = resources("bus.yaml", "AWS::Events::Connection").values()
     (api,) = resources("bus.yaml", "AWS::Events::ApiDestination").values()
     (role,) = resources("bus.yaml", "AWS::IAM::Role").values()
     (target,) = RULES["FailuresToApi"]["Targets"]
     assert connection["AuthParameters"]["ApiKeyAuthParameters"]["ApiKeyValue"] == {"Ref": "ApiKey"}
     assert template("bus.yaml")["Parameters"]["ApiKey"]["NoEcho"] is True
-    assert (api["InvocationEndpoint"], api["ConnectionArn"]) == ({"Ref": "ApiUrl"}, got("ApiConnection.Arn"))
-    assert (target["Arn"], target["RoleArn"], target["InputPath"]) == (got("Api.Arn"), got("ApiCaller.Arn"), "$.detail")
+    assert (api["InvocationEndpoint"], api["ConnectionArn"]) == ({"Ref": "ApiUrl"}, get_att("ApiConnection.Arn"))
+    assert (target["Arn"], target["RoleArn"], target["InputPath"]) == (
+        get_att("Api.Arn"),
+        get_att("ApiCaller.Arn"),
+        "$.detail",
+    )
     ((statement,),) = [policy["PolicyDocument"]["Statement"] for policy in role["Policies"]]
-    assert (statement["Action"], statement["Resource"]) == ("events:InvokeApiDestination", got("Api.Arn"))
+    assert (statement["Action"], statement["Resource"]) == ("events:InvokeApiDestination", get_att("Api.Arn"))
 
 
-def test_what_is_optional_is_left_out_together() -> None:
+def test_optional_resources_share_their_condition() -> None:
     by_condition: dict[str, set[str]] = {}
     for logical, resource in template("bus.yaml")["Resources"].items():
         if condition := resource.get("Condition"):
@@ -94,7 +98,7 @@ def dimensions(alarm: dict[str, Any]) -> dict[str, Any]:
     return {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
 
 
-def test_every_alarm_tells_the_topic_and_watches_what_the_template_makes() -> None:
+def test_each_alarm_notifies_the_topic_about_own_resources() -> None:
     alarms = resources("bus.yaml", "AWS::CloudWatch::Alarm")
     rules = [rule["Name"] for rule in RULES.values()]
     for alarm in alarms.values():
@@ -111,13 +115,13 @@ def test_every_alarm_tells_the_topic_and_watches_what_the_template_makes() -> No
     }
 
 
-def test_silence_is_alarming_and_no_news_of_failures_is_good_news() -> None:
+def test_missing_data_alarms_for_silence_only() -> None:
     alarms = resources("bus.yaml", "AWS::CloudWatch::Alarm")
     missing = {logical: alarm["TreatMissingData"] for logical, alarm in alarms.items()}
     assert missing.pop("Silence") == "breaching"
     assert set(missing.values()) == {"notBreaching"}
 
 
-def test_every_parameter_is_explained() -> None:
+def test_each_parameter_has_a_description() -> None:
     for name in ("bus.yaml", "identity.yaml"):
         assert all(parameter["Description"] for parameter in template(name)["Parameters"].values())

@@ -1,4 +1,4 @@
-"""The Debian tools that some tests need. If one is missing, its tests are skipped with that reason."""
+"""The Debian tools that some tests need. The tests of a missing tool are skipped with that reason."""
 
 import shutil
 
@@ -7,5 +7,5 @@ import pytest
 
 def needs(tool: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
-        shutil.which(tool) is None, reason=f"left out: {tool} is not installed (Debian's package {package})"
+        shutil.which(tool) is None, reason=f"skipped: {tool} is not installed (Debian's package {package})"
     )

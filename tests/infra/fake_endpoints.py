@@ -1,6 +1,6 @@
-"""The logs API and the bus as a process of their own: `nsenter` starts it inside a machine's network.
+"""The fakes of the logs API and the bus in one process, which `nsenter` starts inside a machine's network.
 
-Standard input takes one command a line and standard output gives one line of JSON for each.
+It reads one command a line from standard input, and writes one line of JSON for each to standard output.
 """
 
 from __future__ import annotations
