@@ -1,6 +1,6 @@
-"""What a server can do with a request: answer it, or fail in one of the ways of real networks.
+"""The actions of a server on a request: a response, or a failure as in real networks.
 
-Each action does itself on a `Line` and says whether the connection may be used again.
+Each action is performed on a `Line`, and returns whether the connection may be used again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Line:
         self.writer.transport.abort()
 
     async def hangs_up(self, *, within: float) -> bool:
-        """Sit still for so many seconds; whether the client, silent while it waits, left meanwhile."""
+        """Wait for so many seconds, and return whether the client closed the connection meanwhile."""
         try:
             async with asyncio.timeout(within):
                 return not await self.reader.read(1)
@@ -52,7 +52,7 @@ class Action(ABC):
 
 @dataclass(frozen=True)
 class HttpResponse(Action):
-    """A whole and honest answer."""
+    """A complete and correct response."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class HttpResponse(Action):
         return True
 
     def head(self, framing: str = "") -> bytes:
-        """The status line and the headers, with another framing than the true Content-Length if told."""
+        """Return the status line and the headers, with `framing` instead of the correct Content-Length if given."""
         phrase = HTTPStatus(self.status).phrase if self.status in KNOWN_STATUSES else "Unknown"
         lines = [f"HTTP/1.1 {self.status} {phrase}", framing or f"Content-Length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
@@ -76,7 +76,7 @@ class HttpResponse(Action):
 
 @dataclass(frozen=True)
 class ResetBefore(Action):
-    """RST before the body is read: so when the server's `screen` says it, which sees the head alone."""
+    """RST before the body is read. The server's `screen`, which gets the head alone, must return it."""
 
     async def perform(self, line: Line) -> bool:
         line.reset()
@@ -85,7 +85,7 @@ class ResetBefore(Action):
 
 @dataclass(frozen=True)
 class ResetAfter(Action):
-    """RST once the whole request was read, without a byte of an answer."""
+    """RST after the whole request was read, without a byte of a response."""
 
     async def perform(self, line: Line) -> bool:
         line.reset()
@@ -94,7 +94,7 @@ class ResetAfter(Action):
 
 @dataclass(frozen=True)
 class Hang(Action):
-    """Silence, and after it `then`, or an orderly close. Over as soon as the client hangs up."""
+    """Silence, and then the action `then` or an orderly close. It ends as soon as the client closes the connection."""
 
     seconds: float
     then: Action | None = None
@@ -107,7 +107,7 @@ class Hang(Action):
 
 @dataclass(frozen=True)
 class Slow(Action):
-    """The answer, head included, drop by drop."""
+    """The response, including its head, at a limited rate."""
 
     answer: HttpResponse
     bytes_per_second: float
@@ -125,7 +125,7 @@ class Slow(Action):
 
 @dataclass(frozen=True)
 class Cut(Action):
-    """The first `at` bytes of the body that Content-Length promises, then an orderly close, or RST."""
+    """The first `at` bytes of the body under the Content-Length of the whole, then an orderly close, or RST."""
 
     answer: HttpResponse
     at: int
@@ -140,9 +140,9 @@ class Cut(Action):
 
 @dataclass(frozen=True)
 class WrongLength(Action):
-    """The whole body under a Content-Length off by `delta`; the connection stays open as if all were well.
+    """The whole body under a Content-Length that is wrong by `delta`. The connection stays open.
 
-    Too long a promise leaves the client waiting; too short a one leaves rubbish in front of the next answer.
+    With a length that is too large the client waits. With one that is too small, the rest precedes the next response.
     """
 
     answer: HttpResponse
@@ -156,7 +156,7 @@ class WrongLength(Action):
 
 @dataclass(frozen=True)
 class Chunked(Action):
-    """The answer in chunks of `size` bytes; unless it `ends`, closed before the last one."""
+    """The response in chunks of `size` bytes. With `ends` false, the connection closes before the last chunk."""
 
     answer: HttpResponse
     size: int = 1024
@@ -173,7 +173,7 @@ class Chunked(Action):
 
 @dataclass(frozen=True)
 class Raw(Action):
-    """These bytes and a close: for whatever is not HTTP."""
+    """Any bytes and a close, for responses that are not HTTP."""
 
     data: bytes
 

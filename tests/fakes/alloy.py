@@ -1,12 +1,12 @@
-"""A hostile Alloy: the model of its API behind a raw socket, and everything that may go wrong on the way.
+"""A fake of Alloy: the model of its API behind a raw socket, with faults of the API and of the network.
 
     with FakeAlloy() as alloy:
         alloy.api.add("w", execution("failed-status", id="1", started=alloy.api.now()))
         alloy.next(too_many_requests("2"), ResetAfter(), bad_gzip)
         alloy.always(lambda request: slow(1000) if "page=3" in request.target else None)
 
-A fault is an action, or a function that spoils the honest answer. The bodies of Alloy's 403, 429 and 5xx are
-not documented: those here are only plausible. A page counts as listed even when a fault then damages it.
+A fault is an action, or a function that damages the correct response. The bodies of Alloy's 403, 429 and 5xx are
+not documented, and only plausible here. A page counts as listed even if a fault damages it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Rule: TypeAlias = Callable[[Request], Fault | None]
 
 
 class FakeAlloy:
-    """`api` is the model and its truth (`api.listed_ids`), `requests` what was asked of it."""
+    """A server of the API. `api` is the model with the listed failures (`api.listed_ids`), `requests` the log."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class FakeAlloy:
 
     @property
     def url(self) -> str:
-        """The base URL, without the version."""
+        """Return the base URL, without the version."""
         return self._server.url
 
     @property
@@ -73,11 +73,11 @@ class FakeAlloy:
         self._server.__exit__(*raised)
 
     def next(self, *faults: Fault, path_contains: str = "") -> None:
-        """One fault for each of the next requests whose path contains this."""
+        """Queue one fault for each of the next requests whose path contains the text."""
         self._fault_plan.next(*faults, when=lambda request: path_contains in request.path)
 
     def answer(self, request: Request, **query: str) -> HttpResponse:
-        """The honest answer to the request, or to the same with another query."""
+        """Return the correct response to the request, with changes of the query."""
         reply = self.api.answer(request.method, request.path, request.query | query, request.headers)
         return HttpResponse(reply.status, reply.headers, reply.body)
 
@@ -90,7 +90,7 @@ class FakeAlloy:
         return answer if fault is None else fault(answer)
 
 
-# Refusals. `Retry-After` is seconds or an HTTP date (RFC 9110, 10.2.3); anything else is a peer's bug.
+# Refusals. `Retry-After` is seconds or an HTTP date (RFC 9110, 10.2.3). Other values are bugs of a server.
 
 
 def too_many_requests(retry_after: str | None = None) -> HttpResponse:
@@ -103,7 +103,7 @@ def http_date(moment: datetime) -> str:
 
 
 def unavailable(status: int = 503, retry_after: str | None = None) -> HttpResponse:
-    """A 5xx as a load balancer gives it: HTML."""
+    """Return a 5xx with HTML, as of a load balancer."""
     headers = {"Content-Type": "text/html"} | ({} if retry_after is None else {"Retry-After": retry_after})
     return HttpResponse(status, headers, b"<html><body><h1>Service Unavailable</h1></body></html>")
 
@@ -116,7 +116,7 @@ def forbidden() -> HttpResponse:
     return HttpResponse(403, {}, b'{"message":"Forbidden"}')
 
 
-# Bodies that are no page.
+# Bodies that are not pages.
 
 
 def not_json() -> HttpResponse:
@@ -133,7 +133,7 @@ def other_shape(content: object = ("a", "list")) -> HttpResponse:
 
 @cache
 def gzip_bomb(size: int = 128 * MIB) -> HttpResponse:
-    """A few hundred KB that unpack to `size` bytes of a valid, empty page."""
+    """Return a few hundred KB that decompress to `size` bytes of a valid, empty page."""
     packer = zlib.compressobj(9, wbits=31)
     packed = [packer.compress(b'{"data": [')]
     packed += [packer.compress(bytes(MIB).replace(b"\0", b" ")) for _ in range(size // MIB)]
@@ -141,22 +141,22 @@ def gzip_bomb(size: int = 128 * MIB) -> HttpResponse:
     return HttpResponse(200, {"Content-Encoding": "gzip"}, b"".join(packed))
 
 
-# Damage to an honest answer.
+# Damage to a correct response.
 
 
 def bad_gzip(answer: HttpResponse) -> Action:
-    """Says gzip, and is not."""
+    """Declare gzip for a body without compression."""
     return replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"})
 
 
 def broken_gzip(answer: HttpResponse) -> Action:
-    """Begins as gzip, and goes on as something else."""
+    """Replace all but the first bytes of the gzip stream."""
     packed = answer.zipped()
     return replace(packed, body=packed.body[:10] + b"\xff" * (len(packed.body) - 10))
 
 
 def cut_gzip(answer: HttpResponse) -> Action:
-    """Ends in the middle of the gzip stream, under a Content-Length that is right."""
+    """Truncate the gzip stream to a half, under a correct Content-Length."""
     packed = answer.zipped()
     return replace(packed, body=packed.body[: len(packed.body) // 2])
 
@@ -178,7 +178,7 @@ def wrong_length(delta: int) -> Callable[[HttpResponse], Action]:
 
 
 def skewed(by: timedelta) -> Callable[[HttpResponse], Action]:
-    """The API's clock is off: its Date header, not its records."""
+    """Shift the Date header, and not the times of the records."""
 
     def fault(answer: HttpResponse) -> Action:
         date = http_date(parsedate_to_datetime(answer.headers["Date"]) + by)
@@ -192,7 +192,7 @@ def undated(answer: HttpResponse) -> Action:
 
 
 def out_of_order(seed: int) -> Callable[[HttpResponse], Action]:
-    """The records of the page, shuffled."""
+    """Shuffle the records of the page."""
 
     def fault(answer: HttpResponse) -> Action:
         content = json.loads(answer.body)
@@ -202,11 +202,11 @@ def out_of_order(seed: int) -> Callable[[HttpResponse], Action]:
     return fault
 
 
-# Listings that misbehave while they are read: rules for `always`.
+# Rules for `always`: listings that change while they are read.
 
 
 def shifting(api: DocumentedAlloyApi, workflow_id: str, newer: Callable[[], dict[str, Any]], *, times: int = 1) -> Rule:
-    """Before each page of a reading but the first, `times` new executions push the older ones down."""
+    """Add `times` new executions before each page except the first, which shift the older ones."""
 
     def rule(request: Request) -> None:
         if request.path.endswith("/logs") and int(request.query.get("page", api.page_base)) > api.page_base:
@@ -217,13 +217,13 @@ def shifting(api: DocumentedAlloyApi, workflow_id: str, newer: Callable[[], dict
 
 
 def repeating(alloy: FakeAlloy) -> Rule:
-    """Every page is the first page, for ever."""
+    """Return the first page for every page."""
     first = str(alloy.api.page_base)
     return lambda request: alloy.answer(request, page=first) if request.path.endswith("/logs") else None
 
 
 def short(alloy: FakeAlloy, limit: int) -> Rule:
-    """Pages of `limit` records at most, whatever was asked for."""
+    """Return pages of at most `limit` records, whatever the request's limit."""
 
     def rule(request: Request) -> Fault | None:
         requested = int(request.query.get("limit", limit))
@@ -233,5 +233,5 @@ def short(alloy: FakeAlloy, limit: int) -> Rule:
 
 
 def oldest_first(alloy: FakeAlloy) -> Rule:
-    """The parameter `order` is ignored, and the listing begins with the oldest execution."""
+    """Ignore the parameter `order`, and list the oldest execution first."""
     return lambda request: alloy.answer(request, order="asc") if request.path.endswith("/logs") else None

@@ -1,4 +1,4 @@
-"""A model of all documented endpoints of Alloy Embedded's API, which also keeps what it has listed."""
+"""A model of all documented endpoints of Alloy Embedded's API. It records the listed failures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DocumentedAlloyApi(FakeAlloyApi):
 
     @property
     def listed_ids(self) -> frozenset[str]:
-        """The id of every execution that any page has shown as failed."""
+        """Return the id of every execution that a page has listed as failed."""
         with self._lock:
             return frozenset(self._listed_ids)
 

@@ -1,7 +1,7 @@
-"""What can go wrong with one request to EventBridge, and whether its events are delivered all the same.
+"""The faults of a request to EventBridge, each with or without the delivery of its events.
 
-A fault strikes only a request that AWS would have accepted. With `delivered` true, what AWS accepts of it
-reaches the bus, and only the client's view is spoiled.
+A fault applies only to a request that AWS would have accepted. With `delivered` true, its accepted events reach the
+bus, and only the response is damaged.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def refusal(status: int, code: str, message: str) -> HttpResponse:
 
 
 DIALECTS: Final = ("plain", "coral", "capital", "url", "header")
-"""How AWS's services and gateways write an error: the code bare, with a namespace, with `Message` instead of `message`,
-with a URL behind it, or in a header only."""
+"""The formats of errors of AWS's services and gateways: the plain code, with a namespace, with `Message` instead of
+`message`, with a URL after the code, or in a header only."""
 
 
 def refusal_in(dialect: str, status: int, code: str, message: str) -> HttpResponse:
@@ -57,11 +57,11 @@ def refusal_in(dialect: str, status: int, code: str, message: str) -> HttpRespon
             return refusal(status, code, message)
 
 
-# Some of the entries, or the whole request, are refused. Nothing that is refused is delivered.
+# Some of the entries, or the whole request, are refused. Refused entries are not delivered.
 
 
 def entry_codes(codes: Mapping[int, str], message: str = "") -> Fault:
-    """A 200 that refuses these entries with these codes; the others are delivered. `message` replaces AWS's own."""
+    """Refuse these entries in a 200, and deliver the others. `message` replaces AWS's own."""
     name = f"entry codes {dict(codes)} {message}".strip()
     return Fault(name, delivered=True, spoil=lambda answer: answer, codes=codes, message=message)
 
@@ -76,7 +76,7 @@ def refused_in(dialect: str, status: int, code: str, message: str = "") -> Fault
 
 
 def bare(status: int) -> Fault:
-    """A status without any body: of a gateway, a load balancer, or a proxy."""
+    """Return a status without a body, as of a gateway, a load balancer or a proxy."""
     return Fault(f"{status} bare", delivered=False, spoil=lambda _: HttpResponse(status))
 
 
@@ -97,16 +97,16 @@ def access_denied() -> Fault:
 
 
 def too_large() -> Fault:
-    """413 with no body at all: what a request gets that is too large on the wire."""
+    """Return a 413 without a body, as for a request that is too large on the wire."""
     return Fault("413", delivered=False, spoil=lambda _: HttpResponse(413))
 
 
 def html(status: int = 200, *, delivered: bool) -> Fault:
-    """A proxy's page in place of the answer: 200, 502, 504."""
+    """Return a proxy's page instead of the response: 200, 502, 504."""
     return Fault(f"{status} HTML", delivered, lambda _: HttpResponse(status, {"Content-Type": "text/html"}, HTML))
 
 
-# A 200 that does not say what became of the entries.
+# A 200 without the outcome of each entry.
 
 
 def empty(*, delivered: bool) -> Fault:
@@ -114,12 +114,12 @@ def empty(*, delivered: bool) -> Fault:
 
 
 def half_json(*, delivered: bool) -> Fault:
-    """Half the body, under a Content-Length that is right for the half."""
+    """Send half the body, under the Content-Length of the half."""
     return Fault("200 half", delivered, lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2]))
 
 
 def cut_off(*, delivered: bool, reset: bool = False) -> Fault:
-    """Half the body, under a Content-Length for the whole, then the connection ends."""
+    """Send half the body, under the Content-Length of the whole, and end the connection."""
     name = "200 reset half-way" if reset else "200 closed half-way"
     return Fault(name, delivered, lambda answer: Cut(answer, len(answer.body) // 2, reset))
 
@@ -133,18 +133,18 @@ def too_many(*, delivered: bool) -> Fault:
 
 
 def both(index: int = 0, *, delivered: bool) -> Fault:
-    """One entry says that it was accepted and refused."""
+    """Report one entry as accepted and refused."""
     extra = {"EventId": "e", "ErrorCode": "InternalFailure", "ErrorMessage": "Internal failure."}
     return Fault("200 both", delivered, entries_become(lambda entries: swapped(entries, index, extra)))
 
 
 def neither(index: int = 0, *, delivered: bool) -> Fault:
-    """One entry says nothing."""
+    """Report no outcome of one entry."""
     return Fault("200 neither", delivered, entries_become(lambda entries: swapped(entries, index, {})))
 
 
 def failed_count(count: int | None, *, delivered: bool) -> Fault:
-    """A FailedEntryCount that is wrong, or absent."""
+    """Replace the FailedEntryCount, or remove it."""
 
     def spoil(answer: HttpResponse) -> Action:
         content = {name: value for name, value in json.loads(answer.body).items() if name != "FailedEntryCount"}
@@ -162,17 +162,17 @@ def reset_before() -> Fault:
 
 
 def reset_after(*, delivered: bool) -> Fault:
-    """RST after the whole request was read."""
+    """Reset the connection after the whole request was read."""
     return Fault("reset after", delivered, lambda _: ResetAfter())
 
 
 def closed_after(*, delivered: bool) -> Fault:
-    """An orderly close after the whole request was read, without an answer."""
+    """Close the connection after the whole request was read, without a response."""
     return Fault("closed after", delivered, lambda _: Hang(0))
 
 
 def hang(seconds: float, *, delivered: bool) -> Fault:
-    """Silence; the honest answer comes only then."""
+    """Wait before the correct response."""
     return Fault("hang", delivered, lambda answer: Hang(seconds, then=answer))
 
 
@@ -193,7 +193,7 @@ def swapped(entries: list[Any], index: int, entry: dict[str, str]) -> list[Any]:
     return [entry if place == index else other for place, other in enumerate(entries)]
 
 
-# What `StrictEventBridge.chaos` draws from. Whether a lost reply's events were delivered is drawn too.
+# The faults of `StrictEventBridge.chaos`. The delivery of events whose response is lost is random too.
 
 TRANSIENT: Final = ("ThrottlingException", "InternalFailure", "InternalException")
 PERMANENT: Final = ("MalformedDetail", "InvalidArgument")
@@ -229,5 +229,5 @@ def coin(draw: Random) -> bool:
 
 
 def some(draw: Random, codes: tuple[str, ...]) -> dict[int, str]:
-    """One to three entries of ten; those beyond the end of a smaller request do not count."""
+    """Refuse one to three entries of ten. Indexes after the end of a smaller request have no effect."""
     return {index: draw.choice(codes) for index in draw.sample(range(10), draw.randint(1, 3))}

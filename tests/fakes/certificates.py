@@ -1,4 +1,4 @@
-"""Certificates of our own making, for a server that nobody has a reason to trust."""
+"""The certificates of test servers, which no client trusts by default."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Certificate:
-    """`file` holds it; whoever is told to trust that file trusts `server`."""
+    """A certificate. A client that trusts `file` trusts a server with the context `server`."""
 
     file: Path
     server: ssl.SSLContext
 
 
 def self_signed(folder: Path, *, address: str = "127.0.0.1", ended: timedelta = -DAY) -> Certificate:
-    """For a server at this address. It ended so long ago, or ends later where that is negative."""
+    """Create a certificate for this address. `ended` is the time since its end, negative if it is valid."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody in particular")])
     end = datetime.now(UTC) - ended

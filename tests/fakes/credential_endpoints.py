@@ -1,4 +1,4 @@
-"""The endpoints that hand out AWS credentials: of containers, of instances and of web identities, on loopback."""
+"""The endpoints of AWS credentials on loopback: of containers, of instances and of web identities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def answer(content: Any, status: int = 200) -> HttpResponse:
 
 
 def credentials(key: Key) -> dict[str, Any]:
-    """As the endpoint of a container and the metadata of an instance give them."""
+    """Return credentials in the format of a container's endpoint and of an instance's metadata."""
     expires = utc_now() + timedelta(hours=6)
     return {
         "Code": "Success",
@@ -38,12 +38,12 @@ def credentials(key: Key) -> dict[str, Any]:
 
 
 def always(action: Action) -> WireServer:
-    """A server that answers everything with the same action."""
+    """Return a server that answers every request with the same action."""
     return WireServer(lambda _: action)
 
 
 def metadata(roles: HttpResponse, given: HttpResponse) -> WireServer:
-    """The metadata of an instance (version 2): a token, the name of its role, the credentials of that role."""
+    """Return the metadata server of an instance (version 2), with a token, the name of a role, and its credentials."""
 
     def handle(request: Request) -> Action:
         if request.path == "/latest/api/token":
@@ -56,7 +56,7 @@ def metadata(roles: HttpResponse, given: HttpResponse) -> WireServer:
 
 
 def web_identities(tokens: dict[str, Key | HttpResponse]) -> WireServer:
-    """An STS that knows these tokens, and answers each with a session of a role or with an error."""
+    """Return an STS that answers each of these tokens with a session of a role or with an error."""
 
     def handle(request: Request) -> Action:
         parameters = dict(parse_qsl(request.body.decode()))
@@ -69,5 +69,5 @@ def web_identities(tokens: dict[str, Key | HttpResponse]) -> WireServer:
 
 
 def silence() -> WireServer:
-    """A server that takes requests and never answers."""
+    """Return a server that accepts requests and never responds."""
     return always(Hang(60))

@@ -1,13 +1,13 @@
-"""A strict EventBridge, and the STS beside it, on one socket: it refuses what AWS refuses.
+"""A strict fake of EventBridge and STS on one socket, which refuses the same requests as AWS.
 
     with StrictEventBridge() as bridge:
         bridge.next(throttled(), reset_after(delivered=True))
         …
         assert {event.detail["executionId"] for event in bridge.delivered} == {"1", "2"}
 
-Signatures are verified (`signing.py`), requests and entries judged (`put_events.py`); faults come from
-`bus_faults.py`. For a bus that does not exist AWS answers 200 with an id for each event and drops them all:
-only `DescribeEventBus` reports it.
+Signatures are verified by `signing.py`, requests and entries by `put_events.py`, and faults come from
+`bus_faults.py`. For a bus that does not exist, AWS answers 200 with an id for each event, and drops them all.
+Only `DescribeEventBus` reports it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ BUS: Final = "failures"
 KEY: Final = Key("AKIAPLANTED000000001", "planted/secret+key/0001")
 TARGET: Final = "AWSEvents."
 CROSS_REGION: Final = "Cross-region API call is not allowed."
-"""The reason for which AWS refuses the ARN of another region, seen in public bug reports."""
+"""The reason by which AWS refuses the ARN of another region, from public bug reports."""
 
 
 @dataclass(frozen=True)
 class DeliveredEvent:
-    """One event that reached a bus."""
+    """An event that reached a bus."""
 
     event_id: str
     entry: Mapping[str, Any]
@@ -55,7 +55,7 @@ class DeliveredEvent:
 
 @dataclass(frozen=True)
 class ServedRequest:
-    """One request and what became of it; `status` before its fault spoiled the answer; `bus` is the one asked for."""
+    """A request and its result. `status` is that before a fault, and `bus` the one in a DescribeEventBus request."""
 
     index: int
     operation: str
@@ -66,8 +66,10 @@ class ServedRequest:
 
 
 class StrictEventBridge:
-    """An EventBridge that records: `delivered` is the list of what reached a bus, in order, whatever the response was;
-    `dropped` is what was accepted for a bus that does not exist; `served` has a line for each request.
+    """A server of EventBridge that records events and requests.
+
+    `delivered` has the events that reached a bus in order, whatever the response; `dropped` has the events that were
+    accepted for a bus that does not exist; `served` has all requests.
 
     `buses`, `keys`, `roles` (ARN to external id) and `denied` (operations) may be changed at any time.
     """
@@ -107,12 +109,12 @@ class StrictEventBridge:
 
     @property
     def url(self) -> str:
-        """For `endpoint_url`, of `events` and of `sts`."""
+        """Return the `endpoint_url` of `events` and of `sts`."""
         return self._server.url
 
     @property
     def max_in_flight(self) -> int:
-        """The most `PutEvents` requests that were ever open at once."""
+        """Return the maximum number of concurrent `PutEvents` requests."""
         return self._server.max_in_flight
 
     def bus_arn(self, name: str = BUS) -> str:
@@ -126,11 +128,11 @@ class StrictEventBridge:
         self._server.__exit__(*raised)
 
     def next(self, *faults: Fault, operation: str = "PutEvents") -> None:
-        """One fault for each of the next requests of this operation (`STS` is one for both of its own)."""
+        """Queue one fault for each of the next requests of this operation. `STS` stands for both of its operations."""
         self._fault_plan.next(*faults, when=lambda request: operation_of(request) == operation)
 
     def chaos(self, draw: Random, rates: Mapping[str, float]) -> None:
-        """Strike `PutEvents` requests with the faults of `bus_faults.CHAOS`: name to rate, from 0 to 1."""
+        """Apply faults of `bus_faults.CHAOS` to `PutEvents` requests, at these rates from 0 to 1 by name."""
         names, weights = [*rates, ""], [*rates.values(), 1 - sum(rates.values())]
 
         def rule(request: Request) -> Fault | None:
@@ -217,7 +219,7 @@ class StrictEventBridge:
         return ok({"RuleArn": f"arn:aws:events:{self.region}:{self.account}:rule/{place}"})
 
     def _bus(self, name_or_arn: str) -> str | None:
-        """The name of the bus that a name or an ARN is for, if there is one."""
+        """Return the name of the bus with this name or ARN, or None if it does not exist."""
         name = name_or_arn.removeprefix(self.bus_arn(""))
         return name if name in self.buses else None
 
@@ -249,7 +251,7 @@ class StrictEventBridge:
 
 
 def operation_of(request: Request) -> str:
-    """`PutEvents` and the like, or `STS`, which names its action in the body only."""
+    """Return the operation, or `STS`, which names its action in the body only."""
     target = request.headers.get("x-amz-target", "")
     return target.removeprefix(TARGET) if target.startswith(TARGET) else "STS"
 

@@ -1,4 +1,4 @@
-"""Which fault strikes which request: those queued for the next ones first, then the standing rules."""
+"""The plan of faults: those queued for the next requests first, then the rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ F = TypeVar("F")
 
 
 class FaultPlan(Generic[F]):
-    """Filled by the test while the server's thread picks from it."""
+    """A plan that the test fills while the server's thread picks from it."""
 
     def __init__(self) -> None:
         self._queued: list[tuple[Callable[[Request], bool], F]] = []
@@ -22,17 +22,17 @@ class FaultPlan(Generic[F]):
         self._lock = threading.Lock()
 
     def next(self, *faults: F, when: Callable[[Request], bool]) -> None:
-        """One fault for each of the next requests that are meant, after those queued before."""
+        """Queue one fault for each of the next requests that match, after the queued ones."""
         with self._lock:
             self._queued += [(when, fault) for fault in faults]
 
     def always(self, rule: Callable[[Request], F | None]) -> None:
-        """Ask the rule at every request that no queued fault is for; the first rule with a fault wins."""
+        """Apply a rule to every request without a queued fault. The first rule that returns a fault wins."""
         with self._lock:
             self._rules.append(rule)
 
     def clear(self) -> None:
-        """All is well again."""
+        """Remove all queued faults and rules."""
         with self._lock:
             self._queued.clear()
             self._rules.clear()

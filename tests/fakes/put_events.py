@@ -1,6 +1,6 @@
-"""The rules of classic `PutEvents`, pure: what AWS refuses whole, what it refuses entry by entry, and why.
+"""The rules of classic `PutEvents`, as pure functions: the refusals of whole requests and of entries.
 
-From the `PutEvents` and `PutEventsRequestEntry` pages of the EventBridge API reference, the user guide's page
+They are from the `PutEvents` and `PutEventsRequestEntry` pages of the EventBridge API reference, the user guide's page
 on entry sizes, and messages seen in public bug reports.
 """
 
@@ -38,7 +38,7 @@ class Refusal:
 
 
 def request_refusal(content: Any, *, max_request_bytes: int) -> Refusal | None:
-    """What the whole request is refused for, if anything."""
+    """Return the refusal of the whole request, or None."""
     entries = content.get("Entries") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(map(is_well_typed, entries)):
         return Refusal("SerializationException", "")
@@ -60,7 +60,7 @@ def request_refusal(content: Any, *, max_request_bytes: int) -> Refusal | None:
 
 
 def entry_refusal(entry: Entry) -> Refusal | None:
-    """What this entry alone is refused for, if anything; the others of its request are accepted."""
+    """Return the refusal of this entry alone, or None. The other entries of its request are accepted."""
     for name in ("Source", "DetailType", "Detail"):
         if not entry.get(name):
             return argument_refusal(name, f"{name} is a required argument.")
@@ -74,14 +74,14 @@ def entry_refusal(entry: Entry) -> Refusal | None:
 
 
 def entry_bytes(entry: Entry) -> int:
-    """The size that AWS counts: no envelope, no bus name."""
+    """Return the size by AWS's formula, without envelope and bus name."""
     texts = [entry.get(name, "") for name in ("Source", "DetailType", "Detail")] + entry.get("Resources", [])
     time = TIME_BYTES if entry.get("Time") is not None else 0
     return time + sum(len(text.encode(errors="surrogatepass")) for text in texts)
 
 
 def is_well_typed(entry: Any) -> bool:
-    """Whether the JSON types are those of the API's model; a time is a number of seconds."""
+    """Return whether the JSON types are those of the API's model, in which a time is a number of seconds."""
     texts = ("Source", "DetailType", "Detail", "EventBusName", "TraceHeader")
     return (
         isinstance(entry, dict)
@@ -105,8 +105,8 @@ def argument_refusal(name: str, reason: str) -> Refusal:
     return Refusal("InvalidArgument", f"Parameter {name} is not valid. Reason: {reason}")
 
 
-# What a detail may be. The levels are peeled off from the inside and counted on the way, because Python's own
-# parser gives up at such depths for reasons of its own.
+# The grammar of a detail. The levels are removed from the inside and counted, because Python's parser cannot parse
+# such a depth.
 _S: Final = r"[ \t\r\n]*"
 _TEXT: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+"')
 _VALUE: Final = r'(?:""|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)'
@@ -118,9 +118,9 @@ _INTEGER: Final = re.compile(r"(?<![0-9.eE+-])-?[0-9]+(?![0-9.eE])")
 
 
 def is_detail(detail: str) -> bool:
-    """Whether it is the text of a JSON object, at most 1000 levels deep, with integers within int64.
+    """Return whether the text is a JSON object of at most 1000 levels with integers within int64.
 
-    What AWS makes of half a surrogate pair is not documented; it is refused, so that nobody relies on it.
+    AWS does not document half surrogate pairs. They are refused, so that no code relies on them.
     """
     if not detail.lstrip(" \t\r\n").startswith("{") or re.search("[\ud800-\udfff]", detail):
         return False

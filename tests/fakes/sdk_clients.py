@@ -1,4 +1,4 @@
-"""Who calls the strict EventBridge in its own tests: the SDKs, each of one try and little patience."""
+"""The SDK clients of the strict EventBridge's own tests, with one attempt and short timeouts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def a_client(bridge: StrictEventBridge, service: str = "events", key: Key = KEY)
 
 
 def put(bridge: StrictEventBridge, *ids: str, key: Key = KEY) -> dict[str, Any]:
-    """Through aiobotocore, as the daemon does it."""
+    """Publish with aiobotocore."""
     config = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=0.3)
 
     async def publish() -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""AWS Signature Version 4 as the services check it, computed with botocore's own signer.
+"""The verification of AWS Signature Version 4, computed with botocore's signer.
 
-The codes and messages are AWS's; the JSON services and STS name the same refusals differently. Which of them
-EventBridge gives with 400 and which with 403 is not documented: go by the code, not by the status.
+The codes and messages are AWS's. The JSON services and STS have different names for the same refusals. AWS does not
+document which of them EventBridge sends with 400 and which with 403, so that clients must use the code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MISMATCH: Final = (
 
 @dataclass(frozen=True)
 class Key:
-    """An access key: a user's, or with a token and an end, a role's."""
+    """An access key of a user, or of a role with a token and an expiry."""
 
     id: str
     secret: str
@@ -46,7 +46,7 @@ class Key:
 
 
 class SignatureFault(Enum):
-    """Why a request is refused at the door: status and code of the JSON services, then of STS."""
+    """The reasons to refuse a signature, each with status and code of the JSON services, then of STS."""
 
     MISSING = 403, "MissingAuthenticationTokenException", 403, "MissingAuthenticationToken"
     INCOMPLETE = 400, "IncompleteSignatureException", 400, "IncompleteSignature"
@@ -62,7 +62,7 @@ class SignatureError(Exception):
 
 
 def verify(request: Request, keys: Mapping[str, Key], *, service: str, region: str | None, now: datetime) -> Key:
-    """Whose request this is. Raises `SignatureError` as AWS would refuse it. `region` None accepts every scope."""
+    """Return the key of the request. Raise SignatureError if AWS would refuse it. `region` None accepts every scope."""
     if not (header := request.headers.get("authorization")):
         raise SignatureError(SignatureFault.MISSING, "Missing Authentication Token")
     if not (found := AUTHORIZATION.fullmatch(header)) or "x-amz-date" not in request.headers:
@@ -84,7 +84,7 @@ def verify(request: Request, keys: Mapping[str, Key], *, service: str, region: s
 
 
 def signature(request: Request, key: Key, scope: re.Match[str]) -> str:
-    """The signature that the request should carry, for the date and the scope that it names."""
+    """Return the expected signature of the request, for its date and its scope."""
     url = f"http://{request.headers['host']}{request.target}"
     signed = {name: request.headers.get(name, "") for name in scope["headers"].split(";")}
     copy = AWSRequest(request.method, url, headers=signed, data=request.body)

@@ -1,4 +1,4 @@
-"""AWS STS over the query protocol, as much of it as proves keys and assumes a role."""
+"""The responses of AWS STS in the query protocol: the caller's identity, and assumed roles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_SESSION_SECONDS: Final = 3600
 
 
 def caller_identity(key: Key, account: str) -> HttpResponse:
-    """Needs no permission: any key that signs well may ask."""
+    """Return the identity of a key, which needs no permission."""
     return result(
         "GetCallerIdentity",
         f"<Arn>{escape(key.arn)}</Arn><UserId>{key.id}</UserId><Account>{account}</Account>",
@@ -24,7 +24,7 @@ def caller_identity(key: Key, account: str) -> HttpResponse:
 
 
 def role_key(role_arn: str, session: str, seconds: int, *, number: int, now: datetime) -> Key:
-    """The temporary key of a session of a role."""
+    """Return the temporary key of a role's session."""
     account, _, name = role_arn.removeprefix("arn:aws:iam::").partition(":role/")
     return Key(
         id=f"ASIAPLANTED{number:09}",

@@ -1,4 +1,4 @@
-"""The hostile Alloy does to a client what it says."""
+"""The fake of Alloy produces each fault for a real client."""
 
 from __future__ import annotations
 
@@ -64,27 +64,27 @@ def ids(reply: httpx.Response) -> str:
     return "".join(record["executionId"] for record in reply.json()["data"])
 
 
-def test_an_honest_page_is_listed_and_logged(alloy: FakeAlloy) -> None:
+def test_correct_page_is_listed_and_logged(alloy: FakeAlloy) -> None:
     assert ids(get(alloy, page=1, limit=2)) == "21"
     assert alloy.api.listed_ids == {"1", "2"}
     assert [request.query for request in alloy.requests] == [{"page": "1", "limit": "2"}]
 
 
 @pytest.mark.parametrize("wait", ["7", http_date(NOW + timedelta(minutes=1)), "soon", "-3", None])
-def test_a_throttled_request_says_when_to_come_back_in_every_form(alloy: FakeAlloy, wait: str | None) -> None:
+def test_throttled_request_has_any_form_of_retry_after(alloy: FakeAlloy, wait: str | None) -> None:
     alloy.next(too_many_requests(wait))
     reply = get(alloy)
     assert (reply.status_code, reply.headers.get("retry-after")) == (429, wait)
     assert ids(get(alloy)) == "43210"
 
 
-def test_faults_strike_in_order_and_only_the_paths_they_are_meant_for(alloy: FakeAlloy) -> None:
+def test_faults_apply_in_order_to_matching_paths_only(alloy: FakeAlloy) -> None:
     alloy.next(unavailable(502), unavailable(503), path_contains="/workflow/w/")
     alloy.next(unavailable(500), path_contains="/workflow/v/")
     assert [get(alloy).status_code for _ in range(3)] == [502, 503, 200]
 
 
-def test_rules_stand_until_cleared(alloy: FakeAlloy) -> None:
+def test_rule_applies_until_cleared(alloy: FakeAlloy) -> None:
     alloy.always(lambda request: ResetAfter() if request.query.get("page") == "1" else None)
     assert get(alloy, page=0).status_code == 200
     for _ in range(2):
@@ -94,27 +94,27 @@ def test_rules_stand_until_cleared(alloy: FakeAlloy) -> None:
     assert get(alloy, page=1).status_code == 200
 
 
-def test_bodies_that_are_no_page(alloy: FakeAlloy) -> None:
+def test_body_that_is_not_a_page_is_sent_unchanged(alloy: FakeAlloy) -> None:
     alloy.next(not_json(), data_null(), other_shape())
     assert get(alloy).text.startswith("<html>")
     assert [get(alloy).json() for _ in range(2)] == [{"data": None}, ["a", "list"]]
 
 
-def test_a_bomb_unpacks_to_what_it_promises() -> None:
+def test_gzip_bomb_decompresses_to_its_size() -> None:
     bomb = gzip_bomb(4 * MIB)
     unpacked = gzip.decompress(bomb.body)
     assert len(bomb.body) < 10_000 < 4 * MIB < len(unpacked)
     assert json.loads(unpacked) == {"data": []}
 
 
-def test_damaged_pages(alloy: FakeAlloy) -> None:
+def test_damaged_page_is_an_error_of_httpx(alloy: FakeAlloy) -> None:
     alloy.next(bad_gzip, cut(20), wrong_length(5), delayed(5))
     for error in (httpx.DecodingError, httpx.RemoteProtocolError, httpx.ReadTimeout, httpx.ReadTimeout):
         with pytest.raises(error):
             get(alloy)
 
 
-def test_a_gzip_stream_cut_short_passes_httpx_in_silence(alloy: FakeAlloy) -> None:
+def test_truncated_gzip_is_no_error_of_httpx(alloy: FakeAlloy) -> None:
     alloy.next(cut_gzip)
     reply = get(alloy)
     assert reply.status_code == 200
@@ -122,39 +122,39 @@ def test_a_gzip_stream_cut_short_passes_httpx_in_silence(alloy: FakeAlloy) -> No
         reply.json()
 
 
-def test_a_slow_page_arrives_whole(alloy: FakeAlloy) -> None:
+def test_slow_page_arrives_whole(alloy: FakeAlloy) -> None:
     alloy.next(slow(200_000))
     assert ids(get(alloy)) == "43210"
 
 
-def test_the_clock_of_the_api_may_be_off_or_not_told(alloy: FakeAlloy) -> None:
+def test_date_header_may_be_wrong_or_missing(alloy: FakeAlloy) -> None:
     alloy.next(skewed(timedelta(hours=-1)), undated)
     assert get(alloy).headers["date"] == "Mon, 02 Nov 2026 11:00:00 GMT"
     assert "date" not in get(alloy).headers
 
 
-def test_pages_shift_while_they_are_read(alloy: FakeAlloy) -> None:
+def test_shifting_listing_repeats_records(alloy: FakeAlloy) -> None:
     newer = iter(range(5, 9))
     alloy.always(shifting(alloy.api, "w", lambda: failed(next(newer))))
     assert [ids(get(alloy, page=page, limit=2)) for page in range(3)] == ["43", "32", "21"]
 
 
-def test_pages_repeat_for_ever(alloy: FakeAlloy) -> None:
+def test_repeating_listing_never_ends(alloy: FakeAlloy) -> None:
     alloy.always(repeating(alloy))
     assert [ids(get(alloy, page=page, limit=2)) for page in (0, 1, 99)] == ["43", "43", "43"]
 
 
-def test_pages_come_back_short(alloy: FakeAlloy) -> None:
+def test_short_listing_limits_every_page(alloy: FakeAlloy) -> None:
     alloy.always(short(alloy, 3))
     assert [ids(get(alloy, page=page, limit=30)) for page in range(3)] == ["432", "10", ""]
 
 
-def test_a_page_comes_out_of_order(alloy: FakeAlloy) -> None:
+def test_unordered_page_has_all_records(alloy: FakeAlloy) -> None:
     alloy.next(out_of_order(seed=1))
     shuffled = ids(get(alloy))
     assert (sorted(shuffled), shuffled == "43210") == (list("01234"), False)
 
 
-def test_a_workflow_vanishes(alloy: FakeAlloy) -> None:
+def test_removed_workflow_is_not_found(alloy: FakeAlloy) -> None:
     alloy.api.remove_workflow("w")
     assert get(alloy).status_code == 404

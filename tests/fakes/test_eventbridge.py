@@ -1,4 +1,4 @@
-"""The strict EventBridge takes what botocore signs, and refuses what AWS refuses."""
+"""The strict EventBridge accepts requests that botocore signs, and refuses the same requests as AWS."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 ROLE = "arn:aws:iam::123456789012:role/publisher"
 
 
-def test_a_correct_request_is_delivered(bridge: StrictEventBridge) -> None:
+def test_correct_request_is_delivered(bridge: StrictEventBridge) -> None:
     answer = put(bridge)
     assert [result["EventId"] for result in answer["Entries"]] == [e.event_id for e in bridge.delivered]
     assert (answer["FailedEntryCount"], delivered(bridge), bridge.max_in_flight) == (0, "ab", 1)
 
 
-def test_boto3_signs_as_well(bridge: StrictEventBridge) -> None:
+def test_request_of_boto3_is_delivered(bridge: StrictEventBridge) -> None:
     assert a_client(bridge).put_events(Entries=[entry("é🫖")])["FailedEntryCount"] == 0
     assert delivered(bridge) == "é🫖"
 
@@ -38,26 +38,26 @@ def test_boto3_signs_as_well(bridge: StrictEventBridge) -> None:
         (Key(KEY.id, KEY.secret, "token"), "UnrecognizedClientException"),
     ],
 )
-def test_wrong_keys_are_refused(bridge: StrictEventBridge, key: Key, code: str) -> None:
+def test_wrong_key_is_refused(bridge: StrictEventBridge, key: Key, code: str) -> None:
     assert code_of(put, bridge, key=key) == code
     assert delivered(bridge) == ""
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-def test_a_clock_off_by_more_than_five_minutes_is_refused(minutes: int) -> None:
+def test_clock_off_by_more_than_five_minutes_is_refused(minutes: int) -> None:
     with StrictEventBridge(now=lambda: utc_now() + timedelta(minutes=minutes)) as bridge:
         assert code_of(put, bridge) == "InvalidSignatureException"
     with StrictEventBridge(now=lambda: utc_now() + timedelta(minutes=minutes / 2)) as bridge:
         assert put(bridge)["FailedEntryCount"] == 0
 
 
-def test_a_session_ends(bridge: StrictEventBridge) -> None:
+def test_expired_session_is_refused(bridge: StrictEventBridge) -> None:
     old = Key("ASIAOLD", "secret", "token", utc_now() - timedelta(seconds=1))
     bridge.keys[old.id] = old
     assert code_of(put, bridge, key=old) == "ExpiredTokenException"
 
 
-def test_a_key_may_be_signed_for_another_region(bridge: StrictEventBridge) -> None:
+def test_signature_for_another_region_is_refused(bridge: StrictEventBridge) -> None:
     bridge.region = "us-east-1"
     assert code_of(put, bridge) == "InvalidSignatureException"
 
@@ -73,13 +73,13 @@ def test_missing_bus_drops_events_silently(bridge: StrictEventBridge) -> None:
     assert client.put_rule(Name="r", EventBusName=BUS)["RuleArn"].endswith(":rule/failures/r")
 
 
-def test_what_is_denied_is_refused_by_name(bridge: StrictEventBridge) -> None:
+def test_denied_operation_is_refused_by_name(bridge: StrictEventBridge) -> None:
     bridge.denied.add("DescribeEventBus")
     assert code_of(a_client(bridge).describe_event_bus) == "AccessDeniedException"
     assert put(bridge)["FailedEntryCount"] == 0
 
 
-def test_eleven_entries_and_too_many_bytes_are_refused_whole(bridge: StrictEventBridge) -> None:
+def test_request_over_its_limits_is_refused_whole(bridge: StrictEventBridge) -> None:
     assert code_of(put, bridge, *"abcdefghijk") == "ValidationException"
     bridge.max_request_bytes = 100
     with pytest.raises(ClientError, match="Total size of the entries in the request is over the limit"):
@@ -87,14 +87,14 @@ def test_eleven_entries_and_too_many_bytes_are_refused_whole(bridge: StrictEvent
     assert delivered(bridge) == ""
 
 
-def test_one_bad_entry_is_refused_alone(bridge: StrictEventBridge) -> None:
+def test_malformed_entry_is_refused_alone(bridge: StrictEventBridge) -> None:
     bad = entry("x") | {"Detail": "[]"}
     answer = a_client(bridge).put_events(Entries=[entry("a"), bad, entry("b")])
     assert [result.get("ErrorCode") for result in answer["Entries"]] == [None, "MalformedDetail", None]
     assert delivered(bridge) == "ab"
 
 
-def test_sts_knows_its_callers_and_lends_roles(bridge: StrictEventBridge) -> None:
+def test_sts_identifies_callers_and_assumes_roles(bridge: StrictEventBridge) -> None:
     bridge.roles[ROLE] = "shared-secret"
     sts = a_client(bridge, "sts")
     assert sts.get_caller_identity()["Account"] == "123456789012"

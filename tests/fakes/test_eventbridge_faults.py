@@ -1,6 +1,6 @@
-"""The strict EventBridge shows botocore each fault.
+"""The strict EventBridge produces each fault for botocore.
 
-The delivery's classification rests on the table in `test_what_a_lost_reply_becomes`.
+The delivery's classification depends on the table in `test_lost_response_is_an_error_of_its_cause`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     ],
     ids=str,
 )
-def test_a_refused_request_is_a_client_error_with_its_code(bridge: StrictEventBridge, fault: Fault, code: str) -> None:
+def test_refused_request_is_a_client_error_with_its_code(bridge: StrictEventBridge, fault: Fault, code: str) -> None:
     bridge.next(fault)
     assert code_of(put, bridge) == code
     assert delivered(bridge) == ""
 
 
-def test_refused_entries_leave_their_neighbours_delivered(bridge: StrictEventBridge) -> None:
+def test_refused_entries_leave_the_others_delivered(bridge: StrictEventBridge) -> None:
     bridge.next(bus_faults.entry_codes({0: "ThrottlingException", 2: "BrandNewException"}))
     answer = put(bridge, *"abc")
     assert [result.get("ErrorCode") for result in answer["Entries"]] == [
@@ -72,7 +72,7 @@ def test_refused_entries_leave_their_neighbours_delivered(bridge: StrictEventBri
     ],
     ids=str,
 )
-def test_an_answer_that_cannot_be_trusted_is_no_exception(
+def test_inconsistent_response_is_no_exception(
     bridge: StrictEventBridge, fault: Fault, entries: list[list[str]] | None
 ) -> None:
     bridge.next(fault)
@@ -98,7 +98,7 @@ LOST_REPLIES: list[tuple[Fault, type[Exception], type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("fault", "error", "cause"), LOST_REPLIES, ids=[str(row[0]) for row in LOST_REPLIES])
-def test_what_a_lost_reply_becomes(
+def test_lost_response_is_an_error_of_its_cause(
     bridge: StrictEventBridge, fault: Fault, error: type[Exception], cause: type[Exception]
 ) -> None:
     bridge.next(fault)
@@ -108,7 +108,7 @@ def test_what_a_lost_reply_becomes(
     assert delivered(bridge) == ("ab" if fault.delivered else "")
 
 
-def test_a_connection_refused_is_told_apart_by_its_cause_alone(bridge: StrictEventBridge) -> None:
+def test_refused_connection_differs_by_its_cause_only(bridge: StrictEventBridge) -> None:
     bridge.__exit__()
     with pytest.raises(EndpointConnectionError) as raised:
         put(bridge)
@@ -117,25 +117,25 @@ def test_a_connection_refused_is_told_apart_by_its_cause_alone(bridge: StrictEve
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"null", b'{"Entries": "x"}', b'{"Entries": ["\xff"]}'])
-def test_json_of_another_shape_breaks_botocore_itself(bridge: StrictEventBridge, body: bytes) -> None:
+def test_json_of_another_shape_is_an_error_inside_botocore(bridge: StrictEventBridge, body: bytes) -> None:
     bridge.next(odd("odd", HttpResponse(200, {}, body)))
     with pytest.raises((AttributeError, UnicodeDecodeError)):
         put(bridge)
     assert delivered(bridge) == "ab"
 
 
-def test_a_redirect_that_keeps_the_method_sends_the_events_twice(bridge: StrictEventBridge) -> None:
+def test_redirect_that_keeps_the_method_repeats_the_events(bridge: StrictEventBridge) -> None:
     bridge.next(odd("307", HttpResponse(307, {"Location": "/"})))
     assert put(bridge)["FailedEntryCount"] == 0
     assert delivered(bridge) == "abab"
 
 
-def test_slow_bytes_never_trip_the_read_timeout(bridge: StrictEventBridge) -> None:
+def test_slow_response_does_not_reach_the_read_timeout(bridge: StrictEventBridge) -> None:
     bridge.next(bus_faults.slow(400))
     assert put(bridge)["FailedEntryCount"] == 0
 
 
-def test_faults_may_be_for_other_operations(bridge: StrictEventBridge) -> None:
+def test_fault_applies_to_its_operation_only(bridge: StrictEventBridge) -> None:
     bridge.next(bus_faults.throttled(), operation="DescribeEventBus")
     bridge.next(bus_faults.html(502, delivered=False), operation="STS")
     assert put(bridge)["FailedEntryCount"] == 0
@@ -147,7 +147,7 @@ def seeded(seed: int) -> Random:
     return Random(seed)  # noqa: S311 - to be repeatable is the point
 
 
-def test_chaos_with_the_same_seed_is_the_same_chaos() -> None:
+def test_chaos_depends_on_its_seed_only() -> None:
     def run(seed: int) -> list[str]:
         with StrictEventBridge() as bridge:
             bridge.chaos(seeded(seed), {"throttled": 0.3, "too few": 0.2, "transient entries": 0.3})
@@ -163,5 +163,5 @@ def test_chaos_with_the_same_seed_is_the_same_chaos() -> None:
 
 
 @pytest.mark.parametrize("name", bus_faults.CHAOS)
-def test_each_chaos_can_be_drawn(name: str) -> None:
+def test_each_chaos_fault_can_be_drawn(name: str) -> None:
     assert isinstance(bus_faults.CHAOS[name](seeded(1)), Fault)

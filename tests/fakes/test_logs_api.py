@@ -1,4 +1,4 @@
-"""The model of Alloy's API answers as its documentation says."""
+"""The model of Alloy's API responds as documented."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def ids(reply: ApiResponse) -> list[str]:
     return [record["executionId"] for record in json.loads(reply.body)["data"]]
 
 
-def test_the_product_pages_sample_is_served_byte_for_byte() -> None:
+def test_sample_of_the_product_page_is_served_exactly() -> None:
     api = an_api()
     api.add("w", json.loads(product_page_record()), raw=product_page_record())
     assert get(api, "/2024-03/workflow/w/logs").body == product_page_sample()
     assert hashlib.sha256(product_page_sample()).hexdigest() == SAMPLE_SHA256
 
 
-def test_pages_are_newest_first_and_end_in_an_empty_one() -> None:
+def test_pages_are_newest_first_and_end_with_an_empty_one() -> None:
     api = an_api()
     for number in (2, 0, 3, 1):
         api.add("w", a_run(number))
@@ -60,7 +60,7 @@ def test_pages_are_newest_first_and_end_in_an_empty_one() -> None:
     assert ids(get(api, "/2024-03/workflows/w/logs", order="asc", limit="2")) == ["run-0", "run-1"]
 
 
-def test_a_page_holds_ten_unless_told_and_never_more_than_thirty() -> None:
+def test_page_has_ten_records_or_the_limit_up_to_thirty() -> None:
     api = an_api()
     for number in range(40):
         api.add("w", a_run(number))
@@ -69,7 +69,7 @@ def test_a_page_holds_ten_unless_told_and_never_more_than_thirty() -> None:
     assert get(api, "/2024-03/workflow/w/logs", limit="31").status == 400
 
 
-def test_pages_may_be_counted_from_one() -> None:
+def test_page_numbers_may_start_at_one() -> None:
     api = an_api(page_base=1)
     api.add("w", a_run(1))
     assert (
@@ -81,7 +81,7 @@ def test_pages_may_be_counted_from_one() -> None:
     )
 
 
-def test_a_noun_a_version_or_a_workflow_that_is_not_known_is_not_found() -> None:
+def test_unknown_segment_version_or_workflow_is_not_found() -> None:
     api = an_api(path_segments=frozenset({"workflows"}))
     api.add("w", a_run(1))
     for path in ("/2024-03/workflow/w/logs", "/2023-12/workflows/w/logs", "/2024-03/workflows/v/logs", "/"):
@@ -89,30 +89,30 @@ def test_a_noun_a_version_or_a_workflow_that_is_not_known_is_not_found() -> None
     assert get(api, "/2024-03/workflows/w/logs").status == 200
 
 
-def test_without_a_version_the_path_has_no_segment_for_it() -> None:
+def test_path_without_version_has_no_version_segment() -> None:
     api = an_api(version="")
     api.add("w", a_run(1))
     assert ids(get(api, "/workflow/w/logs")) == ["run-1"]
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "bearer other"}, {"authorization": "Basic k3y"}])
-def test_a_wrong_key_is_unauthorized(headers: dict[str, str]) -> None:
+def test_wrong_api_key_is_unauthorized(headers: dict[str, str]) -> None:
     reply = an_api().answer("GET", "/2024-03/users", {}, headers)
     assert (reply.status, reply.body) == (401, b'{"message": "Unauthorized"}')
 
 
-def test_the_scheme_may_be_written_either_way_and_every_answer_has_a_date() -> None:
+def test_scheme_has_any_case_and_responses_have_a_date() -> None:
     reply = an_api().answer("GET", "/2024-03/users", {}, {"Authorization": "Bearer k3y"})
     assert (reply.status, reply.headers["Date"]) == (200, "Mon, 02 Nov 2026 12:00:00 GMT")
 
 
-def test_ids_are_decoded_segment_by_segment() -> None:
+def test_ids_are_decoded_per_path_segment() -> None:
     api = an_api()
     api.add("a/b c🫖%2F", a_run(1))
     assert ids(get(api, "/2024-03/workflow/a%2Fb%20c%F0%9F%AB%96%252F/logs")) == ["run-1"]
 
 
-def test_only_failures_that_a_page_showed_are_the_truth() -> None:
+def test_only_failures_on_returned_pages_count_as_listed() -> None:
     api = an_api()
     for number in range(3):
         api.add("w", a_run(number, "unfinished"))
@@ -125,7 +125,7 @@ def test_only_failures_that_a_page_showed_are_the_truth() -> None:
     assert api.listed_ids == {"run-2", "run-9"}
 
 
-def test_a_users_executions_are_listed_apart() -> None:
+def test_executions_of_a_user_are_listed_separately() -> None:
     api = an_api()
     api.add("w", a_run(1), user_id="ada")
     api.add("w", a_run(2))
@@ -133,7 +133,7 @@ def test_a_users_executions_are_listed_apart() -> None:
     assert ids(get(api, "/2024-03/workflow/w/logs")) == ["run-2", "run-1"]
 
 
-def test_the_neighbours_answer_as_documented() -> None:
+def test_other_endpoints_respond_as_documented() -> None:
     api = an_api()
     api.add("w", a_run(1, "failed-status"), user_id="ada")
     api.add_workflow("v")
@@ -150,7 +150,7 @@ def test_the_neighbours_answer_as_documented() -> None:
     assert [row["workflowId"] for row in rows("/2024-03/workflows/w/errors")] == ["w"]
 
 
-def test_a_rerun_is_remembered() -> None:
+def test_rerun_is_recorded() -> None:
     api = an_api()
     api.add("w", a_run(1))
     reply = api.answer("POST", "/2024-03/workflows/w/rerun/run-1", {}, KEY)
@@ -161,5 +161,5 @@ def test_a_rerun_is_remembered() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("outcome", ["success", "running", *FAILURES])
-def test_every_outcome_looks_as_it_is_called(outcome: Outcome, variant: Variant) -> None:
+def test_each_outcome_has_its_form_in_each_variant(outcome: Outcome, variant: Variant) -> None:
     assert is_failed_record(a_run(1, outcome, variant)) == (outcome in FAILURES)

@@ -1,4 +1,4 @@
-"""The rules of `PutEvents`, at their edges."""
+"""The rules of `PutEvents`, at their limits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def request_code(*entries: dict[str, Any], limit: int = 1000) -> str | None:
     return refused.code if refused else None
 
 
-def test_the_size_is_the_utf8_of_the_texts_and_fourteen_for_a_time() -> None:
+def test_entry_size_is_utf8_bytes_and_fourteen_for_a_time() -> None:
     entry = {"Source": "é", "DetailType": "t", "Detail": "{}", "Resources": ["ab", "c"], "EventBusName": "no"}
     assert entry_bytes(entry) == 2 + 1 + 2 + 3
     assert entry_bytes(entry | {"Time": 0.0}) == 8 + 14
 
 
-def test_a_request_holds_one_to_ten_entries_up_to_the_limit() -> None:
+def test_request_has_one_to_ten_entries_within_the_limit() -> None:
     assert request_code() == "ValidationException"
     assert request_code(*[GOOD] * 10) is None
     assert request_code(*[GOOD] * 11) == "ValidationException"
@@ -36,12 +36,12 @@ def test_a_request_holds_one_to_ten_entries_up_to_the_limit() -> None:
 
 
 @pytest.mark.parametrize("entry", [{"EventBusName": "b" * 1601}, {"EventBusName": "a bus"}, {"TraceHeader": "t" * 501}])
-def test_what_the_model_limits_is_refused_with_the_whole_request(entry: dict[str, Any]) -> None:
+def test_limit_of_the_model_refuses_the_whole_request(entry: dict[str, Any]) -> None:
     assert request_code(GOOD, GOOD | entry, limit=9999) == "ValidationException"
 
 
 @pytest.mark.parametrize("entry", [{"Detail": {}}, {"Time": "today"}, {"Resources": "r"}, {"Resources": [1]}])
-def test_a_wrong_type_is_no_request_at_all(entry: dict[str, Any]) -> None:
+def test_wrong_type_is_a_serialization_error(entry: dict[str, Any]) -> None:
     assert request_code(GOOD | entry) == "SerializationException"
 
 
@@ -60,7 +60,7 @@ def test_a_wrong_type_is_no_request_at_all(entry: dict[str, Any]) -> None:
         ({"Resources": ["r" * 2049]}, "InvalidArgument"),
     ],
 )
-def test_an_entry_is_refused_alone(entry: dict[str, Any], code: str | None) -> None:
+def test_invalid_entry_has_its_own_code(entry: dict[str, Any], code: str | None) -> None:
     assert code_of(entry) == code
 
 
@@ -74,7 +74,7 @@ def test_an_entry_is_refused_alone(entry: dict[str, Any], code: str | None) -> N
         '{"a":' + "[" * 999 + "]" * 999 + "}",
     ],
 )
-def test_a_detail_is_a_json_object(detail: str) -> None:
+def test_detail_that_is_a_json_object_is_valid(detail: str) -> None:
     assert is_detail(detail)
 
 
@@ -98,5 +98,5 @@ def test_a_detail_is_a_json_object(detail: str) -> None:
         '{"a":' + "[" * 1000 + "]" * 1000 + "}",
     ],
 )
-def test_anything_else_is_malformed(detail: str) -> None:
+def test_detail_of_other_content_is_malformed(detail: str) -> None:
     assert not is_detail(detail)

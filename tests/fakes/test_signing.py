@@ -1,4 +1,4 @@
-"""The strict fake checks signatures with the SDK's own signer: whatever was changed on the way is refused."""
+"""The verification of signatures refuses every request that changed after signing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOST = "127.0.0.1:8000"
 
 
 def signed(key: Key = KEY, *, service: str = "events", region: str = REGION) -> Request:
-    """As the SDK signs it, now."""
+    """Return a request that the SDK signs now."""
     request = AWSRequest("POST", f"http://{HOST}/", headers={"Host": HOST, "X-Amz-Target": "AWSEvents.X"}, data=BODY)
     SigV4Auth(Credentials(key.id, key.secret, key.token), service, region).add_auth(request)
     headers = {name.lower(): str(value) for name, value in request.headers.items()}
@@ -44,7 +44,7 @@ def with_headers(request: Request, **headers: str) -> Request:
     return replace(request, headers={**request.headers, **{name.replace("_", "-"): headers[name] for name in headers}})
 
 
-def test_what_the_sdk_signed_is_taken() -> None:
+def test_signature_of_the_sdk_is_accepted() -> None:
     assert reason(signed()) is None
 
 
@@ -82,19 +82,17 @@ def without(name: str) -> Callable[[Request], Request]:
         (lambda _: signed(replace(KEY, id="AKIAOTHER")), SignatureFault.UNKNOWN_KEY),
     ],
 )
-def test_whatever_was_changed_after_signing_is_refused(
-    change: Callable[[Request], Request], expected: SignatureFault
-) -> None:
+def test_change_after_signing_is_refused(change: Callable[[Request], Request], expected: SignatureFault) -> None:
     assert reason(change(signed())) is expected
 
 
 @pytest.mark.parametrize(("minutes", "is_accepted"), [(-5.1, False), (-4.9, True), (4.9, True), (5.1, False)])
-def test_a_signature_is_good_for_five_minutes_either_way(minutes: float, is_accepted: bool) -> None:
+def test_signature_is_valid_for_five_minutes_each_way(minutes: float, is_accepted: bool) -> None:
     actual = reason(signed(), now=datetime.now(UTC) + timedelta(minutes=minutes))
     assert actual is (None if is_accepted else SignatureFault.SIGNATURE)
 
 
-def test_a_session_is_good_until_its_end() -> None:
+def test_session_is_valid_until_its_expiry() -> None:
     lent = Key("ASIALENT", "secret", "token", utc_now() + timedelta(minutes=1))
     keys = {lent.id: lent}
     assert reason(signed(lent), keys=keys) is None

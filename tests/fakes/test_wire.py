@@ -1,4 +1,4 @@
-"""Each fault of the wire, and what httpx makes of it: the intake's classification rests on these."""
+"""Each fault of the wire, and the resulting error of httpx, on which the intake's classification depends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def post(server: WireServer, action_timeout: float = 0.3) -> httpx.Response:
 
 
 @pytest.mark.parametrize("action", [HELLO, Chunked(HELLO, 4), Slow(HELLO, 10_000), Hang(0.01, then=HELLO)])
-def test_what_is_whole_arrives_whole(action: Action) -> None:
+def test_complete_response_arrives_whole(action: Action) -> None:
     with WireServer(lambda _: action) as server:
         reply = post(server)
     assert (reply.status_code, reply.content) == (200, HELLO.body)
@@ -54,20 +54,20 @@ def test_what_is_whole_arrives_whole(action: Action) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Action) else value.__name__,
 )
-def test_what_is_broken_is_an_error_of_httpx(fault: Action, error: type[Exception]) -> None:
+def test_broken_response_is_an_error_of_httpx(fault: Action, error: type[Exception]) -> None:
     with WireServer(lambda _: fault) as server, pytest.raises(httpx.RequestError) as raised:
         post(server)
     assert type(raised.value) is error
 
 
-def test_a_short_promise_cuts_the_answer_in_silence_and_spoils_the_next() -> None:
+def test_short_content_length_truncates_and_breaks_the_next() -> None:
     with WireServer(lambda _: WrongLength(HELLO, -3)) as server, httpx.Client() as client:
         assert client.get(server.url).content == HELLO.body[:-3]
         with pytest.raises(httpx.RemoteProtocolError):
             client.get(server.url)
 
 
-def test_a_request_is_seen_as_it_was_sent() -> None:
+def test_handler_gets_the_request_as_sent() -> None:
     seen: list[Request] = []
 
     def handler(request: Request) -> Action:
@@ -87,7 +87,7 @@ def test_a_request_is_seen_as_it_was_sent() -> None:
     assert request.headers["content-length"] == "5"
 
 
-def test_a_screen_slams_the_door_before_the_body_is_read() -> None:
+def test_screen_can_reset_before_the_body_is_read() -> None:
     asked: list[Request] = []
 
     def screen(request: Request) -> Action | None:
@@ -99,7 +99,7 @@ def test_a_screen_slams_the_door_before_the_body_is_read() -> None:
     assert [request.body for request in asked] == [b""]
 
 
-def test_a_connection_is_kept_and_a_zipped_answer_unpacks() -> None:
+def test_connection_is_reused_for_compressed_responses() -> None:
     with WireServer(lambda _: HELLO, compress=True) as server, httpx.Client() as client:
         replies = [client.get(server.url) for _ in range(3)]
         assert [reply.json() for reply in replies] == [{"hello": "world"}] * 3
@@ -107,7 +107,7 @@ def test_a_connection_is_kept_and_a_zipped_answer_unpacks() -> None:
         assert (server.count, server.max_in_flight) == (3, 1)
 
 
-def test_closing_ends_hanging_requests_at_once() -> None:
+def test_close_ends_hanging_requests_at_once() -> None:
     ends: list[Exception] = []
 
     def ask() -> None:
@@ -128,7 +128,7 @@ def test_closing_ends_hanging_requests_at_once() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_hanging_request_is_over_when_its_client_leaves() -> None:
+def test_hanging_request_ends_when_its_client_closes() -> None:
     with WireServer(lambda _: Hang(60)) as server:
         for _ in range(2):
             with pytest.raises(httpx.ReadTimeout):
@@ -136,7 +136,7 @@ def test_a_hanging_request_is_over_when_its_client_leaves() -> None:
         assert server.max_in_flight == 1
 
 
-def test_a_server_may_go_down_and_come_back_at_its_address() -> None:
+def test_restarted_server_keeps_its_address() -> None:
     server = WireServer(lambda _: HELLO)
     with server:
         assert post(server).status_code == 200
@@ -146,7 +146,7 @@ def test_a_server_may_go_down_and_come_back_at_its_address() -> None:
         assert post(server).status_code == 200
 
 
-def test_a_broken_handler_breaks_its_test() -> None:
+def test_exception_of_a_handler_fails_the_test() -> None:
     def handler(_: Request) -> Action:
         raise ZeroDivisionError
 

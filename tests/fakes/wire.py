@@ -1,9 +1,9 @@
-"""A raw HTTP/1.1 server on loopback that can misbehave in every way a real one does.
+"""A raw HTTP/1.1 server on loopback that can produce the faults of real servers and networks.
 
-A handler looks at a whole `Request` and returns an action (`actions.py`): an `HttpResponse`, or a fault. Nothing
-here knows what is served: `alloy.py` and `eventbridge.py` put the two ends of the forwarder behind it.
+A handler gets a whole `Request` and returns an action (`actions.py`): an `HttpResponse`, or a fault. `alloy.py` and
+`eventbridge.py` are the handlers for the two ends of the forwarder.
 
-    with WireServer(lambda request: Answer(200, body=b"{}")) as server:
+    with WireServer(lambda request: HttpResponse(200, body=b"{}")) as server:
         httpx.get(server.url)
 """
 
@@ -27,7 +27,7 @@ HEAD_LIMIT: Final = 1 << 20
 
 @dataclass(slots=True)
 class Request:
-    """One request as it came; `path` and `target` still percent-encoded."""
+    """A request as received. `path` and `target` are percent-encoded."""
 
     index: int  # 0, 1, 2… in the order in which the heads arrived
     method: str
@@ -35,7 +35,7 @@ class Request:
     headers: Mapping[str, str]  # names lower-cased
     at: datetime
     body: bytes = b""  # empty while only the head is known
-    fault: object = None  # what a plan chose at the head, for the handler to find
+    fault: object = None  # the fault that a plan picked for the head, for use by the handler
 
     @property
     def path(self) -> str:
@@ -55,10 +55,10 @@ def utc_now() -> datetime:
 
 
 class WireServer:
-    """Serves `handler` on 127.0.0.1, from an event loop in a thread of its own, until the context ends.
+    """A server that runs `handler` on 127.0.0.1 in an event loop of its own thread, until the context ends.
 
-    `screen` sees each head first and may act on it before the body is read. `counts` says which requests
-    `max_in_flight` is about. What a handler raises is answered with 500, and raised on leaving the context.
+    `screen` gets each head first, and may return an action before the body is read. `counts` selects the requests for
+    `max_in_flight`. An exception of a handler is answered with 500, and raised at the end of the context.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class WireServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> bool:
-        """Wait for what requests bring about, looking as each is decided and as it ends; whether it came."""
+        """Wait for a condition, evaluated when a request is handled and when it ends. Return whether it became true."""
         with self._changed:
             return self._changed.wait_for(condition, timeout)
 
     def __enter__(self) -> Self:
         self._socket = socket.create_server(("127.0.0.1", self._port))
-        self._port = self._socket.getsockname()[1]  # kept: entering again serves on the same port
+        self._port = self._socket.getsockname()[1]  # entering the context again uses the same port
         self._ready.clear()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=f"wire:{self._port}")
         self._thread.start()
@@ -113,7 +113,7 @@ class WireServer:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for _ in range(3):  # a connection accepted a moment ago is made first, so that it can be ended too
+        for _ in range(3):  # lets a connection that was just accepted start, so that its task can be cancelled
             await asyncio.sleep(0)
         for task in self._connections:
             task.cancel()
@@ -127,7 +127,7 @@ class WireServer:
 
     def _on_disconnect(self, task: asyncio.Task[None]) -> None:
         writer = self._connections.pop(task).writer
-        # While the writer is referenced: from Python 3.13 on, one that is collected before its transport closes warns.
+        # Python 3.13 and later warn about a writer that is collected before its transport closes.
         writer.transport.abort()
 
     async def _serve_connection(self, line: Line) -> None:
@@ -138,7 +138,7 @@ class WireServer:
             await line.writer.wait_closed()
 
     async def _exchange(self, line: Line) -> bool:
-        """One request and what becomes of it; whether the connection lives on."""
+        """Handle one request, and return whether the connection stays open."""
         request = self._parse(await line.reader.readuntil(b"\r\n\r\n"))
         with self._in_flight_now(request):
             action = self._call(self._screen, request)
