@@ -1,4 +1,4 @@
-"""Bytes from outside: any at all, and good ones that were damaged, which go much further in."""
+"""The strategies for bytes from outside: any bytes, and damaged valid bytes, which reach much more code."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SPLICES = st.binary(max_size=4) | st.sampled_from(
 
 @st.composite
 def damaged(draw: st.DrawFn, valid: bytes, max_edits: int = 4) -> bytes:
-    """With a few bytes changed, lost, put in or moved."""
+    """Change, remove, insert or move a few bytes."""
     content = valid
     for _ in range(draw(st.integers(1, max_edits))):
         at = draw(st.integers(0, len(content)))

@@ -1,4 +1,4 @@
-"""Files of people's own: settings, the vault and the master key, in any state, are taken or refused in our words."""
+"""Settings, vaults and master keys with any content are accepted, or refused with the forwarder's own messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folder() -> Iterator[Path]:
 
 
 def refusal(exception_type: type[ForwarderError], work: Callable[[], object]) -> str:
-    """What an error of this kind says, or nothing where there is none."""
+    """Return the message of an error of this type, or "" without an error."""
     try:
         work()
     except exception_type as error:
@@ -59,7 +59,7 @@ def load_or_refuse(place: ConfigSource) -> None:
 
 @given(content=hostile(FULL, template().encode()))
 @examples(200)
-def test_any_settings_file_is_taken_or_refused(folder: Path, content: bytes) -> None:
+def test_any_settings_file_is_accepted_or_refused(folder: Path, content: bytes) -> None:
     file = folder / "forwarder.toml"
     file.write_bytes(content)
     load_or_refuse(ConfigSource(file, {}))
@@ -75,7 +75,7 @@ values = (
 
 @given(environ=st.dictionaries(names, values.map(lambda value: value.replace("\0", "")), min_size=1, max_size=4))
 @examples(200)
-def test_any_environment_is_taken_or_refused(folder: Path, environ: dict[str, str]) -> None:
+def test_any_environment_is_accepted_or_refused(folder: Path, environ: dict[str, str]) -> None:
     file = folder / "whole.toml"
     file.write_bytes(FULL)
     load_or_refuse(ConfigSource(file, environ))
@@ -83,7 +83,7 @@ def test_any_environment_is_taken_or_refused(folder: Path, environ: dict[str, st
 
 @pytest.fixture(scope="module")
 def home(folder: Path) -> VaultFolder:
-    """A vault with its secrets; each example damages a copy of its files."""
+    """Yield a vault with secrets. Each example damages a copy of its files."""
     place = folder / "vault"
     place.mkdir()
     home = VaultFolder(place)
@@ -102,7 +102,7 @@ def opens_or_is_refused(home: VaultFolder) -> None:
 
 @given(data=st.data())
 @examples(200)
-def test_any_vault_gives_true_secrets_or_is_refused(home: VaultFolder, data: st.DataObject) -> None:
+def test_any_vault_gives_its_secrets_or_is_refused(home: VaultFolder, data: st.DataObject) -> None:
     original = home.vault_file.read_bytes()
     try:
         home.vault_file.write_bytes(data.draw(hostile(original)))

@@ -1,4 +1,4 @@
-"""Headers of an answer: whatever they say, a wait is a number of seconds, and a clock is one or none."""
+"""Any headers of a response give a finite wait in seconds, and a valid clock or none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ values = (
 
 @given(values, st.none() | values)
 @examples(300)
-def test_any_wait_is_finite_and_none_is_longer_than_an_hour(header: str, date: str | None) -> None:
+def test_any_retry_after_is_finite_and_at_most_an_hour(header: str, date: str | None) -> None:
     headers = {"retry-after": header} | ({} if date is None else {"date": date})
     seconds = retry_after(headers, NOON)
     assert 0 <= seconds < math.inf

@@ -1,4 +1,4 @@
-"""From the bytes of a page to the detail of an event: nothing that an API can say is more than an unreadable page."""
+"""Any bytes of a page become valid events or an unreadable page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VALID_PAGES = [body([encoded(record("e-1", outcome, variant)) for variant in ("p
 
 
 def as_events(page: bytes) -> None:
-    """All the way in, each record whatever its verdict, and judged as EventBridge and a consumer would."""
+    """Build the event of each record whatever its class, and check it by the rules of EventBridge and the schema."""
     try:
         records = decode_page(page)
     except PageUnreadable:
@@ -51,7 +51,7 @@ def as_events(page: bytes) -> None:
 
 @given(hostile(*VALID_PAGES))
 @examples(200)
-def test_any_page_is_events_or_unreadable(page: bytes) -> None:
+def test_any_page_becomes_events_or_is_unreadable(page: bytes) -> None:
     as_events(page)
 
 
@@ -59,7 +59,7 @@ def test_any_page_is_events_or_unreadable(page: bytes) -> None:
     st.lists(malformed, min_size=1, max_size=3).map(body).flatmap(damaged) | st.lists(malformed, max_size=3).map(body)
 )
 @examples(100)
-def test_odd_records_are_events_or_unreadable(page: bytes) -> None:
+def test_damaged_records_become_events_or_are_unreadable(page: bytes) -> None:
     as_events(page)
 
 
@@ -67,13 +67,13 @@ def test_odd_records_are_events_or_unreadable(page: bytes) -> None:
     ["executionId", "startedAt", "stoppedAt", "completedAt", "status", "finished", "message", "error", "results"]
 ), trees), max_size=3))  # fmt: skip
 @examples(200)
-def test_records_of_any_shape_are_events_or_refused(listed: list[Any]) -> None:
+def test_records_of_any_shape_become_events_or_are_refused(listed: list[Any]) -> None:
     as_events(encoded({"data": listed}))
 
 
 @given(hostile(*VALID_PAGES))
 @examples(200)
-def test_mending_any_bytes_ends_and_what_it_made_readable_stays_as_it_is(page: bytes) -> None:
+def test_json_repair_ends_for_any_bytes_and_is_idempotent(page: bytes) -> None:
     repaired = repair_json(page)
     with contextlib.suppress(*JSON_ERRORS):
         msgspec.json.decode(repaired)

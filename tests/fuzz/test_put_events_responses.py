@@ -1,4 +1,4 @@
-"""Whatever the other end answers, the bus has an outcome for each entry or says that nothing was accepted."""
+"""Any response to PutEvents gives an outcome for each entry, or an error by which no entry was accepted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bridge() -> Iterator[StrictEventBridge]:
 
 @given(status=statuses, headers=headers, body=bodies)
 @examples(60)
-def test_any_answer_is_an_outcome_for_each_entry_or_a_refusal(
+def test_any_response_has_an_outcome_per_entry_or_is_refused(
     bridge: StrictEventBridge, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     bridge.next(Fault("any", delivered=False, spoil=lambda _: HttpResponse(status, headers, body)))
