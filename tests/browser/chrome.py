@@ -16,11 +16,11 @@ NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
 WIDTHS: Final = (360, 1200)
 HEIGHT: Final = 900
-DEADLINE: Final = 60_000.0
-"""Milliseconds that anything on a page may take on a busy machine."""
+MAX_WAIT_MILLISECONDS: Final = 60_000.0
+"""The longest wait, in milliseconds, for a change on a page on a busy machine."""
 
 OPTIONS: Final = (
-    # As root, and in most containers, Chromium's own sandbox cannot be had.
+    # Chromium's own sandbox does not work as root and in most containers.
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -38,10 +38,10 @@ def find_browser() -> str | None:
 
 
 def missing_requirement() -> str:
-    """Return what a browser test lacks here, or an empty string."""
+    """Return a message about the missing program that browser tests need, or an empty string."""
     if find_browser() is None:
         return "there is no Chromium here: `make browser` installs it"
-    return "" if AXE.exists() else "there is no axe-core in build/: `make browser` brings it"
+    return "" if AXE.exists() else "there is no axe-core in build/: `make browser` installs it"
 
 
 @contextmanager
@@ -64,7 +64,7 @@ class BrowserPage:
     @classmethod
     def of(cls, browser: Browser, address: str, *, scripts: bool = True) -> "BrowserPage":
         context = browser.new_context(base_url=address, java_script_enabled=scripts, timezone_id="UTC", locale="en-GB")
-        context.set_default_timeout(DEADLINE)
+        context.set_default_timeout(MAX_WAIT_MILLISECONDS)
         page = context.new_page()
         browser_page = cls(page, [])
         page.on("pageerror", lambda error: browser_page.console_errors.append(str(error)))
@@ -85,7 +85,7 @@ class BrowserPage:
                 page.screenshot(
                     path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True, animations="disabled"
                 )
-                assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} sticks out at {width}"
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width}"
                 assert self._violations() == [], f"{name}, {scheme}, {width} wide"
 
     def screenshot(self, name: str) -> None:
@@ -95,7 +95,10 @@ class BrowserPage:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
 
     def _violations(self) -> list[Any]:
-        """What axe-core calls serious or critical. It is run in the browser's own world, where no policy forbids it."""
+        """Return the serious and critical violations that axe-core finds.
+
+        Playwright evaluates the script outside the page's content security policy.
+        """
         result = self.page.evaluate(f"async () => {{ {AXE.read_text()}; return await axe.run(); }}")
         return [
             (violation["id"], [node["html"] for node in violation["nodes"]])

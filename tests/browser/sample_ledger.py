@@ -24,13 +24,13 @@ MINUTE = timedelta(minutes=1)
 
 def record_one_day(file: Path) -> int:
     """Record a day of failures, all sent. Return their number."""
-    # In a thread of its own, for the browser's driver keeps a loop in this one.
+    # The browser's driver runs an event loop in the calling thread.
     with ThreadPoolExecutor(1) as thread:
         draw = Random(11)  # noqa: S311  # a history, not a secret
-        return thread.submit(lambda: asyncio.run(_live(file, draw, datetime.now(UTC)))).result()
+        return thread.submit(lambda: asyncio.run(_record(file, draw, datetime.now(UTC)))).result()
 
 
-async def _live(file: Path, draw: Random, now: datetime) -> int:
+async def _record(file: Path, draw: Random, now: datetime) -> int:
     count = 0
     async with SqliteLedger(file, create=True) as ledger:
         await ledger.add_feeds({feed: Checkpoint(floor=now) for feed in FEEDS})

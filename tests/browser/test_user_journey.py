@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.chrome import DEADLINE, BrowserPage, chrome
+from tests.browser.chrome import MAX_WAIT_MILLISECONDS, BrowserPage, chrome
 from tests.browser.sample_ledger import record_one_day
 from tests.e2e.harness import fail, polls
 from tests.fakes.alloy import API_KEY, FakeAlloy
@@ -21,8 +21,8 @@ from tests.harness.process import ForwarderProcess, eventually, never
 
 pytestmark = pytest.mark.browser
 
-expect.set_options(timeout=DEADLINE)
-PATIENCE = DEADLINE / 1000
+expect.set_options(timeout=MAX_WAIT_MILLISECONDS)
+MAX_WAIT_SECONDS = MAX_WAIT_MILLISECONDS / 1000
 
 
 @dataclass
@@ -35,7 +35,7 @@ class System:
     token: str
 
     def delivered_ids(self) -> list[str]:
-        """The executions whose event reached the bus, sorted; a test event has none."""
+        """Return the sorted execution IDs of the delivered events. A test event has no execution ID."""
         return sorted(each.detail["executionId"] for each in list(self.bus.delivered) if "executionId" in each.detail)
 
 
@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    """A forwarder as `init` leaves it, but for its addresses: switched off, without keys, of no workflow."""
+    """Yield a forwarder with the settings of `init` and other addresses: disabled, without keys and workflows."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus, socket.create_server(("127.0.0.1", 0)) as free:
         alloy.api.add_workflow("sync-orders")
         listen = f"127.0.0.1:{free.getsockname()[1]}"
@@ -62,7 +62,7 @@ def system(tmp_path: Path) -> Iterator[System]:
         record_one_day(tmp_path / "forwarder.db")
         token = installation.run_command("web", "create-token").out.strip()
         with installation.start() as daemon:
-            daemon.wait_for_log('"web UI listening"', listen, within=PATIENCE)
+            daemon.wait_for_log('"web UI listening"', listen, within=MAX_WAIT_SECONDS)
             yield System(installation, daemon, alloy, bus, f"http://{listen}", token)
             assert daemon.stop() == 0
 
@@ -94,7 +94,7 @@ def open_page(page: Page, name: str) -> None:
 
 
 def arrived_events(page: Page) -> Locator:
-    """Return the events of this test in the list of the latest."""
+    """Return the events of this test in the list of the latest events."""
     events = page.get_by_role("region", name="Latest events")
     return events.get_by_role("listitem").filter(has_text="sku is not known to the warehouse")
 
@@ -108,13 +108,13 @@ def test_user_sets_up_watches_switches_and_retries(system: System, browser: Brow
     page = browser_page.page
     log_in_as_admin(system, browser_page)
     open_page(page, "Settings")
-    checks_and_saves(system, browser_page)
+    check_and_save_settings(system, browser_page)
     switch(page, on=True)
     open_page(page, "Status")
-    sees_events_arrive(system, browser_page)
+    check_arriving_events(system, browser_page)
     open_page(page, "Status")
-    switches_off_and_on(system, page)
-    retries_a_dead_letter(system, browser_page)
+    switch_off_and_on(system, page)
+    retry_dead_letter(system, browser_page)
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_label("Admin token")).to_be_visible()
     assert browser_page.console_errors == []
@@ -124,12 +124,12 @@ def log_in_as_admin(system: System, browser_page: BrowserPage) -> None:
     log_in(browser_page.page, "not the token")
     expect(browser_page.page.get_by_role("alert")).to_contain_text("not the admin token")
     browser_page.check_layout("login")
-    browser_page.console_errors.clear()  # the refusal, which the browser calls an error
+    browser_page.console_errors.clear()  # the browser reports the rejected login as an error
     log_in(browser_page.page, system.token)
     expect(headline(browser_page.page)).to_have_text("Switched off")
 
 
-def checks_and_saves(system: System, browser_page: BrowserPage) -> None:
+def check_and_save_settings(system: System, browser_page: BrowserPage) -> None:
     page, steps = browser_page.page, browser_page.page.locator(".steps li")
     fill_in(page)
     page.get_by_role("button", name="Check connection").click()
@@ -149,7 +149,7 @@ def checks_and_saves(system: System, browser_page: BrowserPage) -> None:
     browser_page.check_layout("settings")
 
 
-def sees_events_arrive(system: System, browser_page: BrowserPage) -> None:
+def check_arriving_events(system: System, browser_page: BrowserPage) -> None:
     page = browser_page.page
     expect(headline(page)).to_have_text("All is well")
     fail(system.alloy, "first", "second", workflow="sync-orders", outcome="failed-error-object", ago=1)
@@ -165,10 +165,10 @@ def sees_events_arrive(system: System, browser_page: BrowserPage) -> None:
     browser_page.check_layout("event")
 
 
-def switches_off_and_on(system: System, page: Page) -> None:
+def switch_off_and_on(system: System, page: Page) -> None:
     switch(page, on=False)
     expect(headline(page)).to_have_text("Switched off")
-    system.daemon.wait_for_log("forwarding disabled", within=PATIENCE)
+    system.daemon.wait_for_log("forwarding disabled", within=MAX_WAIT_SECONDS)
     polls_before = polls(system.alloy, "sync-orders")
     fail(system.alloy, "while-off", workflow="sync-orders", outcome="failed-error-object", ago=1)
     assert never(
@@ -176,10 +176,10 @@ def switches_off_and_on(system: System, page: Page) -> None:
     )
     switch(page, on=True)
     expect(arrived_events(page)).to_have_count(3)
-    assert eventually(lambda: system.delivered_ids() == ["first", "second", "while-off"], within=PATIENCE)
+    assert eventually(lambda: system.delivered_ids() == ["first", "second", "while-off"], within=MAX_WAIT_SECONDS)
 
 
-def retries_a_dead_letter(system: System, browser_page: BrowserPage) -> None:
+def retry_dead_letter(system: System, browser_page: BrowserPage) -> None:
     page = browser_page.page
     system.bus.next(entry_codes({0: "MalformedDetail"}))
     fail(system.alloy, "refused", workflow="sync-orders", outcome="failed-error-object", ago=1)
@@ -189,13 +189,13 @@ def retries_a_dead_letter(system: System, browser_page: BrowserPage) -> None:
     browser_page.check_layout("status")
     dead_letters.get_by_role("button", name="Retry refused").click()
     expect(dead_letters.get_by_text("None: the bus has accepted everything it was given.")).to_be_visible()
-    assert eventually(lambda: "refused" in system.delivered_ids(), within=PATIENCE)
+    assert eventually(lambda: "refused" in system.delivered_ids(), within=MAX_WAIT_SECONDS)
     page.goto("/")
     expect(page.get_by_text("Every failure that was found has been sent")).to_be_visible()
     browser_page.screenshot("page")
 
 
-def test_all_of_it_works_without_scripts(system: System, browser: Browser) -> None:
+def test_every_page_without_scripts_works(system: System, browser: Browser) -> None:
     page = BrowserPage.of(browser, system.address, scripts=False).page
     log_in(page, system.token)
     expect(page.get_by_role("img", name=re.compile("Last hour: .* failures found"))).to_be_visible()
@@ -218,6 +218,6 @@ def test_all_of_it_works_without_scripts(system: System, browser: Browser) -> No
     expect(page.get_by_role("status")).to_contain_text("Saved")
     switch(page, on=True)
     fail(system.alloy, "first", workflow="sync-orders", outcome="failed-error-object", ago=1)
-    system.daemon.wait_until(lambda: system.delivered_ids() == ["first"], within=PATIENCE)
+    system.daemon.wait_until(lambda: system.delivered_ids() == ["first"], within=MAX_WAIT_SECONDS)
     open_page(page, "Status")
     expect(arrived_events(page)).to_have_count(1)
