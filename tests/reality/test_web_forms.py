@@ -63,7 +63,8 @@ DAMAGED = {
 
 
 async def is_refused(client: WebClient, route: Route, kind: str, body: Any, **headers: str) -> tuple[int, str]:
-    await client.is_in()  # the server closes the connection after a damaged body, and only a GET is sent again then
+    # The server closes the connection after a damaged body, and the client retries only a GET on a new connection.
+    await client.is_logged_in()
     sent = {"Content-Type": kind, **headers}
     if not kind:
         sent.pop("Content-Type")

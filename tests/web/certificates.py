@@ -1,4 +1,4 @@
-"""Keys made for a test: a certificate for this machine, and a pair that signs."""
+"""Generated keys: a certificate for 127.0.0.1, and a key pair for signatures."""
 
 from datetime import timedelta
 from ipaddress import ip_address
@@ -15,7 +15,7 @@ from forwarder.clock import SystemClock
 
 
 def create_certificate(folder: Path) -> dict[str, Any]:
-    """The settings of a certificate that was made for 127.0.0.1."""
+    """Create a certificate for 127.0.0.1 and return its settings."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a page in a test")])
     now = SystemClock().now()
@@ -36,7 +36,7 @@ def create_certificate(folder: Path) -> dict[str, Any]:
 
 
 def create_signing_key(folder: Path) -> rsa.RSAPrivateKey:
-    """Whose public half is in `alloy.pem`."""
+    """Create a key pair, write its public key to `alloy.pem`, and return the private key."""
     key = rsa.generate_private_key(65_537, 2048)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (folder / "alloy.pem").write_bytes(public)

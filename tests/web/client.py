@@ -58,7 +58,7 @@ VIEWS = [route for route in ROUTES if route.method in SAFE_METHODS]
 
 
 class StillClock(QuickClock):
-    """Its time moves by `advance` alone, however long a stream waits for it."""
+    """A clock whose time changes only through `advance`, also while a stream waits."""
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -89,22 +89,22 @@ class WebClient:
     ) -> ClientResponse:
         """Send a request as a form of the web UI does, with other headers if given."""
         sent = {"Origin": self.addresses.web_ui} | dict(headers or {})
-        answer = await self.browser.request(method, path, headers=sent, allow_redirects=False, **options)
-        return await self._read(answer)
+        response = await self.browser.request(method, path, headers=sent, allow_redirects=False, **options)
+        return await self._read(response)
 
-    async def _read(self, answer: ClientResponse) -> ClientResponse:
+    async def _read(self, response: ClientResponse) -> ClientResponse:
         """Read a response to its end: an open one would cause a warning when it is collected."""
-        if answer.content_type == "text/event-stream":
-            self.first_event = (await answer.content.readuntil(b"\n\n")).decode()
-            answer.close()
+        if response.content_type == "text/event-stream":
+            self.first_event = (await response.content.readuntil(b"\n\n")).decode()
+            response.close()
         else:
-            await answer.read()
-        return answer
+            await response.read()
+        return response
 
     async def log_in(self, token: str | None = None) -> ClientResponse:
         return await self.change("/login", data={"token": self.token if token is None else token})
 
-    async def is_in(self) -> bool:
+    async def is_logged_in(self) -> bool:
         return (await self.get("/")).status == 200
 
 
@@ -112,7 +112,7 @@ class WebClient:
 async def web_client(
     folder: Path, *, has_token: bool = True, timeouts: Timeouts = DEFAULT_TIMEOUTS, **web: Any
 ) -> AsyncIterator[WebClient]:
-    """Serve the web UI on a free port, unless the settings say otherwise."""
+    """Serve the web UI, on a free port unless `web` sets an address."""
     home = filled_vault_folder(folder)
     settings = some_settings(web={"listen": "127.0.0.1:0", **web})
     token = issue_token(home.config_source, settings, WEB_TOKEN, NOON) if has_token else ""

@@ -1,4 +1,4 @@
-"""Whatever is added to the page is closed, until it is opened on purpose."""
+"""Access control: every route requires a session and the web UI's own origin, unless it is listed as public."""
 
 from pathlib import Path
 from typing import Any
@@ -27,39 +27,39 @@ async def status_of(client: WebClient, route: Route, **options: Any) -> int:
 
 
 @closed_change
-async def test_without_a_session_nothing_can_be_changed(tmp_path: Path, route: Route) -> None:
+async def test_change_without_a_session_is_refused(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         assert await status_of(client, route) == 401
 
 
 @closed_view
-async def test_without_a_session_every_page_leads_to_the_login(tmp_path: Path, route: Route) -> None:
+async def test_view_without_a_session_redirects_to_login(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
-        answer = await client.get(route.path)
-        assert (answer.status, answer.headers["Location"]) == (303, "/login")
+        response = await client.get(route.path)
+        assert (response.status, response.headers["Location"]) == (303, "/login")
 
 
 @every_change
-async def test_nothing_is_changed_from_another_page(tmp_path: Path, route: Route) -> None:
+async def test_change_from_another_origin_is_refused(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1"):
             form = {"token": client.token}
             assert await status_of(client, route, headers={"Origin": origin}, data=form) == 403
-        assert await client.is_in()
+        assert await client.is_logged_in()
 
 
 @closed_change
-async def test_nothing_is_changed_by_what_does_not_say_where_it_comes_from(tmp_path: Path, route: Route) -> None:
+async def test_change_without_an_origin_is_refused(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
-        async with client.browser.request(route.method, route.path, data={}, allow_redirects=False) as answer:
-            assert answer.status == 403
-        assert await client.is_in()
+        async with client.browser.request(route.method, route.path, data={}, allow_redirects=False) as response:
+            assert response.status == 403
+        assert await client.is_logged_in()
 
 
 @every_route
-async def test_nothing_is_answered_under_another_name(tmp_path: Path, route: Route) -> None:
+async def test_request_with_another_host_name_is_refused(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         for host in ("evil.example", "127.0.0.1", "127.0.0.1.evil.example:80", ""):
@@ -77,7 +77,7 @@ async def test_change_without_the_cookie_is_refused(tmp_path: Path, route: Route
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
 @closed_change
-async def test_change_with_the_cookie_of_another_origin_is_refused(tmp_path: Path, route: Route, site: str) -> None:
+async def test_change_with_cookie_from_another_origin_is_refused(tmp_path: Path, route: Route, site: str) -> None:
     """SameSite lets the requests of a sibling host or another port pass: the Origin does not."""
     async with web_client(tmp_path, public_url="https://forwarder.example.com", tls_cert="", tls_key="") as client:
         await client.log_in()
@@ -86,11 +86,11 @@ async def test_change_with_the_cookie_of_another_origin_is_refused(tmp_path: Pat
         with capture_logs() as log:
             assert await status_of(client, route, headers=headers, data={"purge_all": "1", "on": "1"}) == 403
         assert log == []
-        assert await client.is_in()
+        assert await client.is_logged_in()
 
 
 @closed_change
-async def test_change_sent_twice_has_the_result_of_one(tmp_path: Path, route: Route) -> None:
+async def test_change_sent_twice_has_the_same_result(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         data = {"on": "yes", "retry": "unknown"}
@@ -99,7 +99,7 @@ async def test_change_sent_twice_has_the_result_of_one(tmp_path: Path, route: Ro
 
 
 @every_change
-async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: Path, route: Route) -> None:
+async def test_too_large_change_is_refused_with_or_without_a_length(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         webhook_token = issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)
         await client.log_in()
@@ -114,25 +114,26 @@ async def test_what_is_too_large_is_refused_whether_it_says_so_or_not(tmp_path: 
             assert (await client.change(path, kind, route.method, data=data)).status == 413
 
 
-async def test_what_is_too_large_is_refused_even_where_nobody_would_read_it(tmp_path: Path) -> None:
+async def test_too_large_body_of_a_view_is_refused(tmp_path: Path) -> None:
+    """No handler of these routes reads a body."""
     async with web_client(tmp_path) as client:
         for route in VIEWS:
             assert await status_of(client, route, data=b"x" * (MAX_BODY_BYTES + 1)) == 413
 
 
 @every_route
-async def test_every_answer_says_what_a_browser_may_do_with_it(tmp_path: Path, route: Route) -> None:
+async def test_every_response_has_the_security_headers(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
-        client.context.stopping.set()  # so that what lasts ends
+        client.context.stopping.set()  # ends the status stream
         for log_in in (False, True):
             if log_in:
                 await client.log_in()
-            answer = await client.change(route.path, method=route.method)
-            assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
-            assert answer.headers["Cache-Control"] == "no-store"
+            response = await client.change(route.path, method=route.method)
+            assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
+            assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_no_script_or_style_runs_but_from_files_of_ours() -> None:
+def test_content_policy_allows_own_files_only() -> None:
     policy = HEADERS["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -140,19 +141,19 @@ def test_no_script_or_style_runs_but_from_files_of_ours() -> None:
 
 
 @every_route
-async def test_no_answer_holds_a_secret(tmp_path: Path, route: Route) -> None:
+async def test_response_of_any_route_contains_no_secret(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
-        client.context.stopping.set()  # so that what lasts ends
+        client.context.stopping.set()  # ends the status stream
         await client.log_in()
         planted = [*SECRETS.values(), client.token, *(cookie.value for cookie in client.browser.cookie_jar)]
         form = {"token": "a-wrong-token-that-is-not-shown-either"}
-        answer = await client.change(route.path, method=route.method, data=form if route.method == "POST" else None)
-        response_text = f"{answer.headers} {client.first_event or await answer.text()}"
+        response = await client.change(route.path, method=route.method, data=form if route.method == "POST" else None)
+        response_text = f"{response.headers} {client.first_event or await response.text()}"
         assert not [secret for secret in [*planted, form["token"]] if secret in response_text]
 
 
 @closed_change
-async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_path: Path, route: Route) -> None:
+async def test_change_is_logged_with_its_caller_and_no_value(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         form = dict.fromkeys(NAMES, "planted-value")
@@ -164,7 +165,7 @@ async def test_every_change_is_a_line_of_the_log_with_who_and_never_a_value(tmp_
 
 
 @closed_change
-async def test_what_is_refused_is_no_change(tmp_path: Path, route: Route) -> None:
+async def test_refused_change_is_not_logged(tmp_path: Path, route: Route) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         with capture_logs() as log:
@@ -176,20 +177,20 @@ async def test_what_is_refused_is_no_change(tmp_path: Path, route: Route) -> Non
 async def test_error_is_a_page_without_internals(tmp_path: Path, path: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
-        answer = await client.change(path)
-        text = await answer.text()
-        assert answer.status in (401, 403, 404, 405)
+        response = await client.change(path)
+        text = await response.text()
+        assert response.status in (401, 403, 404, 405)
         assert "Traceback" not in text
-        assert "aiohttp" not in f"{text} {answer.headers}".lower()
+        assert "aiohttp" not in f"{text} {response.headers}".lower()
 
 
 async def test_internal_error_is_described_in_the_log_only(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         object.__setattr__(client.context, "health", None)
-        answer = await client.get("/")
-        assert answer.status == 500
-        assert "AttributeError" not in await answer.text()
+        response = await client.get("/")
+        assert response.status == 500
+        assert "AttributeError" not in await response.text()
 
 
 async def test_health_endpoints_need_no_token(tmp_path: Path) -> None:
@@ -200,14 +201,14 @@ async def test_health_endpoints_need_no_token(tmp_path: Path) -> None:
         assert (await client.log_in("")).status == 401
 
 
-async def test_a_name_of_the_settings_is_a_name_of_the_page(tmp_path: Path) -> None:
+async def test_public_url_in_another_spelling_is_accepted(tmp_path: Path) -> None:
     async with web_client(tmp_path, public_url="https://Forwarder.example.com:443") as client:
         origin = "https://forwarder.example.com"
         headers = {"Host": "forwarder.example.com", "Origin": origin}
         assert (await client.change("/login", headers, data={"token": client.token})).status == 303
 
 
-async def test_another_program_on_this_machine_is_another_origin(tmp_path: Path) -> None:
+async def test_another_port_of_this_machine_is_another_origin(tmp_path: Path) -> None:
     folders = [tmp_path / "one", tmp_path / "other"]
     for folder in folders:
         folder.mkdir()

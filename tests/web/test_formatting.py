@@ -1,4 +1,4 @@
-"""How numbers and times read on the page."""
+"""Formats of numbers, times and messages on the page."""
 
 from datetime import timedelta
 
@@ -45,13 +45,13 @@ def test_elapsed_is_a_plain_duration() -> None:
     assert elapsed(NOON, NOON) == "less than a minute"
 
 
-def test_large_numbers_are_set_in_groups() -> None:
+def test_number_above_999_is_grouped_by_thousands() -> None:
     assert (number(999), number(1_234_567)) == ("999", "1\N{THIN SPACE}234\N{THIN SPACE}567")
 
 
-def test_what_comes_from_outside_is_escaped_and_commands_are_set_as_code() -> None:
+def test_prose_escapes_text_and_sets_commands_as_code() -> None:
     assert prose("run `a <b>` & wait") == "Run <code>a &lt;b&gt;</code> &amp; wait"
 
 
-def test_a_machine_reads_times_in_utc() -> None:
+def test_iso_time_is_in_utc() -> None:
     assert iso_time(NOON) == "2026-11-02T12:00:00Z"

@@ -1,4 +1,4 @@
-"""The health endpoints, on the address of the web UI and on their own."""
+"""The health endpoints, on the address of the web UI and on a separate one."""
 
 import asyncio
 from pathlib import Path
@@ -15,16 +15,16 @@ from tests.web.client import WebClient, web_client
 
 
 async def get_json(client: WebClient, path: str) -> tuple[int, Any]:
-    answer = await client.get(path)
-    return answer.status, await answer.json()
+    response = await client.get(path)
+    return response.status, await response.json()
 
 
-async def test_live_if_no_loop_is_stalled(tmp_path: Path) -> None:
+async def test_livez_without_a_stalled_loop_is_live(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         assert await get_json(client, "/livez") == (200, {"live": True, "stalled": []})
 
 
-async def test_stalled_loop_is_named(tmp_path: Path) -> None:
+async def test_livez_with_a_stalled_loop_names_it(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.heartbeats.max_work_seconds = 0.0
         task = client.context.heartbeats.start("source", asyncio.Event().wait)  # type: ignore[arg-type]  # the result does not matter
@@ -38,7 +38,9 @@ READY_STATES = [State.HEALTHY, State.DEGRADED, State.PAUSED]
 
 @pytest.mark.parametrize("component", ["source", "ledger", "bus"])
 @pytest.mark.parametrize("state", State)
-async def test_ready_if_each_component_works_or_is_paused(tmp_path: Path, component: str, state: State) -> None:
+async def test_readyz_is_ready_if_each_component_works_or_is_paused(
+    tmp_path: Path, component: str, state: State
+) -> None:
     async with web_client(tmp_path) as client:
         client.context.health.report(component, state, "planted-reason-with-an-id")
         status, body = await get_json(client, "/readyz")
@@ -47,21 +49,21 @@ async def test_ready_if_each_component_works_or_is_paused(tmp_path: Path, compon
         assert "planted" not in str(body)
 
 
-async def test_component_without_a_status_is_not_ready(tmp_path: Path) -> None:
+async def test_readyz_without_component_states_is_not_ready(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.health._components.clear()  # noqa: SLF001  # as it is before the loops begin
         assert (await get_json(client, "/readyz"))[0] == 503
 
 
-async def test_draining_is_not_ready_and_still_alive(tmp_path: Path) -> None:
+async def test_draining_web_ui_is_live_but_not_ready(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.stopping.set()
         assert (await get_json(client, "/readyz"))[0] == 503
         assert (await get_json(client, "/livez"))[0] == 200
 
 
-async def metric_values(answer: ClientResponse) -> dict[tuple[str, ...], float]:
-    families = text_string_to_metric_families(await answer.text())
+async def metric_values(response: ClientResponse) -> dict[tuple[str, ...], float]:
+    families = text_string_to_metric_families(await response.text())
     return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
 
 
@@ -70,9 +72,9 @@ async def test_metrics_show_the_pending_entries(tmp_path: Path) -> None:
         await client.context.ledger.add_feeds({FEED: Checkpoint()})
         await client.context.ledger.record(FEED, [entry("e-1"), entry("e-2")], now=client.clock.now())
         client.clock.advance(90)
-        answer = await client.get("/metrics")
-        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-        found = await metric_values(answer)
+        response = await client.get("/metrics")
+        assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        found = await metric_values(response)
         assert (found["forwarder_events_pending",], found["forwarder_oldest_pending_event_age_seconds",]) == (2, 90)
         claimed = await client.context.ledger.claim(2, now=client.clock.now())
         await client.context.ledger.settle([Sent(each.token, "event") for each in claimed], now=client.clock.now())

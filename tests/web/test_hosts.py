@@ -1,4 +1,4 @@
-"""Behind a proxy: which peers may connect, and which address is the client's."""
+"""Trusted proxies: the peers that may connect, and the client address that is logged."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,13 +18,13 @@ BROWSER = {"Host": "forwarder.example.com", "Origin": PUBLIC}
 
 
 @asynccontextmanager
-async def behind(folder: Path, *proxies: str, **web: Any) -> AsyncIterator[WebClient]:
+async def client_behind_proxy(folder: Path, *proxies: str, **web: Any) -> AsyncIterator[WebClient]:
     async with web_client(folder, trusted_proxies=list(proxies), public_url=PUBLIC, **web) as client:
         yield client
 
 
 async def caller(client: WebClient, forwarded_for: str) -> Any:
-    """Who is logged as having failed to log in."""
+    """Return the caller in the log line of a rejected login."""
     with capture_logs() as log:
         await client.change("/login", BROWSER | {"X-Forwarded-For": forwarded_for}, data={"token": "wrong"})
     return log[0]["caller"]
@@ -41,29 +41,29 @@ async def caller(client: WebClient, forwarded_for: str) -> Any:
         ("x" * 1000, "x" * 64),
     ],
 )
-async def test_the_caller_is_whom_the_last_trusted_proxy_saw(tmp_path: Path, forwarded_for: str, expected: str) -> None:
-    async with behind(tmp_path, "127.0.0.0/8") as client:
+async def test_caller_is_the_peer_of_the_last_trusted_proxy(tmp_path: Path, forwarded_for: str, expected: str) -> None:
+    async with client_behind_proxy(tmp_path, "127.0.0.0/8") as client:
         assert await caller(client, forwarded_for) == expected
 
 
-async def test_nobody_else_is_believed_who_the_caller_is(tmp_path: Path) -> None:
-    async with behind(tmp_path, "10.0.0.5") as client:
+async def test_forwarded_for_of_an_untrusted_peer_is_ignored(tmp_path: Path) -> None:
+    async with client_behind_proxy(tmp_path, "10.0.0.5") as client:
         assert await caller(client, "198.51.100.7") == "127.0.0.1"
 
 
-async def test_through_the_proxy_the_cookie_is_for_tls_alone(tmp_path: Path) -> None:
-    async with behind(tmp_path, "127.0.0.1") as client:
-        answer = await client.change("/login", BROWSER, data={"token": client.token})
-        assert answer.cookies["__Host-forwarder"]["secure"] is True
+async def test_cookie_through_a_proxy_is_secure(tmp_path: Path) -> None:
+    async with client_behind_proxy(tmp_path, "127.0.0.1") as client:
+        response = await client.change("/login", BROWSER, data={"token": client.token})
+        assert response.cookies["__Host-forwarder"]["secure"] is True
 
 
-async def test_the_proxy_may_call_us_by_our_own_name(tmp_path: Path) -> None:
-    async with behind(tmp_path, "127.0.0.1") as client:
+async def test_proxy_with_the_listen_address_as_host_is_accepted(tmp_path: Path) -> None:
+    async with client_behind_proxy(tmp_path, "127.0.0.1") as client:
         assert (await client.change("/login", {"Origin": PUBLIC}, data={"token": client.token})).status == 303
 
 
 class Transport:
-    """One end of a connection with somebody at this address."""
+    """A connection with a peer at this address."""
 
     def __init__(self, peer: str) -> None:
         self._peer = peer
@@ -73,7 +73,7 @@ class Transport:
 
 
 @pytest.mark.parametrize(
-    ("peer", "proxies", "has_tls", "may"),
+    ("peer", "proxies", "has_tls", "is_allowed"),
     [
         ("10.1.2.3", ["10.0.0.0/8"], False, True),
         ("127.0.0.1", ["10.0.0.0/8"], False, True),
@@ -83,16 +83,17 @@ class Transport:
         ("198.51.100.7", [], False, True),
     ],
 )
-def test_without_tls_of_our_own_nobody_comes_but_through_the_proxy(
-    peer: str, proxies: list[str], *, has_tls: bool, may: bool
+def test_peer_without_tls_must_be_a_trusted_proxy(
+    peer: str, proxies: list[str], *, has_tls: bool, is_allowed: bool
 ) -> None:
+    """A peer on this machine is also accepted."""
     tls = {"tls_cert": "cert.pem", "tls_key": "key.pem"} if has_tls else {}
     settings = some_settings(web={"trusted_proxies": proxies, "public_url": PUBLIC, **tls}).web
     request = make_mocked_request("GET", "/", transport=Transport(peer))
-    assert AllowedHosts.of(settings, 8787).is_peer_allowed(request) == may
+    assert AllowedHosts.of(settings, 8787).is_peer_allowed(request) == is_allowed
 
 
-def test_a_name_is_written_as_browsers_write_it() -> None:
+def test_public_url_is_normalized_as_browsers_do() -> None:
     allowed_hosts = AllowedHosts.of(some_settings(web={"public_url": "https://Forwarder.Example.com:443"}).web, 80)
     assert allowed_hosts.hosts == {"127.0.0.1", "localhost", "[::1]", "forwarder.example.com"}
     assert allowed_hosts.origins == {"http://127.0.0.1", "http://localhost", "http://[::1]", PUBLIC}

@@ -1,4 +1,4 @@
-"""Logging in and out, and how long it lasts."""
+"""Login, logout, and the lifetime of a session."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,25 +16,25 @@ from tests.web.certificates import create_certificate
 from tests.web.client import WebClient, web_client
 
 
-async def test_the_admin_token_opens_the_page(tmp_path: Path) -> None:
+async def test_login_with_the_admin_token_opens_a_session(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
-        assert not await client.is_in()
-        answer = await client.log_in()
-        assert (answer.status, answer.headers["Location"]) == (303, "/")
-        assert await client.is_in()
+        assert not await client.is_logged_in()
+        response = await client.log_in()
+        assert (response.status, response.headers["Location"]) == (303, "/")
+        assert await client.is_logged_in()
         assert (await client.get("/login")).status == 303
 
 
 @pytest.mark.parametrize("token", ["", " ", "x", "é", "a" * 1000, "\ud800"])
-async def test_no_other_one_does(tmp_path: Path, token: str) -> None:
+async def test_login_with_another_token_is_refused(tmp_path: Path, token: str) -> None:
     async with web_client(tmp_path) as client:
-        answer = await client.log_in(token.encode(errors="replace").decode())
-        assert answer.status == 401
-        assert "Set-Cookie" not in answer.headers
-        assert not await client.is_in()
+        response = await client.log_in(token.encode(errors="replace").decode())
+        assert response.status == 401
+        assert "Set-Cookie" not in response.headers
+        assert not await client.is_logged_in()
 
 
-async def test_the_cookie_is_for_this_page_alone(tmp_path: Path) -> None:
+async def test_cookie_is_restricted_to_the_web_ui(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         cookie = (await client.log_in()).cookies["forwarder"]
         kept = {name: cookie[name] for name in ("httponly", "samesite", "path", "domain", "secure")}
@@ -42,48 +42,48 @@ async def test_the_cookie_is_for_this_page_alone(tmp_path: Path) -> None:
         assert int(cookie["max-age"]) <= MAX_AGE_SECONDS
 
 
-async def test_under_tls_the_cookie_is_never_sent_without_it(tmp_path: Path) -> None:
+async def test_cookie_under_tls_is_secure(tmp_path: Path) -> None:
     async with web_client(tmp_path, **create_certificate(tmp_path)) as client:
         assert client.addresses.web_ui.startswith("https://")
         cookie = (await client.log_in()).cookies["__Host-forwarder"]
         assert cookie["secure"] is True
-        assert await client.is_in()
+        assert await client.is_logged_in()
 
 
-async def test_a_session_that_is_not_used_ends(tmp_path: Path) -> None:
+async def test_idle_session_expires(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         for _ in range(3):
             client.clock.advance(MAX_IDLE_SECONDS - 1)
-            assert await client.is_in()
+            assert await client.is_logged_in()
         client.clock.advance(MAX_IDLE_SECONDS)
-        assert not await client.is_in()
+        assert not await client.is_logged_in()
 
 
-async def test_a_session_that_is_used_all_the_time_ends_too(tmp_path: Path) -> None:
+async def test_session_in_constant_use_expires_at_its_max_age(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         for _ in range(int(MAX_AGE_SECONDS / (MAX_IDLE_SECONDS / 2)) - 1):
             client.clock.advance(MAX_IDLE_SECONDS / 2)
-            assert await client.is_in()
+            assert await client.is_logged_in()
         client.clock.advance(MAX_IDLE_SECONDS / 2)
-        assert not await client.is_in()
+        assert not await client.is_logged_in()
 
 
-async def test_logging_out_ends_the_session_and_not_only_the_cookie(tmp_path: Path) -> None:
+async def test_logout_ends_the_session_of_a_kept_cookie(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         cookie = (await client.log_in()).cookies["forwarder"].value
         assert (await client.change("/logout")).status == 303
-        assert not await client.is_in()
+        assert not await client.is_logged_in()
         client.browser.cookie_jar.update_cookies({"forwarder": cookie})
-        assert not await client.is_in()
+        assert not await client.is_logged_in()
 
 
-async def test_a_new_admin_token_ends_every_session_at_once(tmp_path: Path) -> None:
+async def test_new_admin_token_ends_every_session(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         new = issue_token(client.context.config_source, client.context.settings(), WEB_TOKEN, NOON)
-        assert not await client.is_in()
+        assert not await client.is_logged_in()
         assert (await client.log_in()).status == 401
         assert (await client.log_in(new)).status == 303
 
@@ -101,7 +101,7 @@ async def expire_session(client: WebClient) -> None:
 
 
 @pytest.mark.parametrize("end", [log_out, renew_token, expire_session])
-async def test_a_stream_ends_with_its_session(tmp_path: Path, end: Callable[[WebClient], Awaitable[None]]) -> None:
+async def test_stream_ends_with_its_session(tmp_path: Path, end: Callable[[WebClient], Awaitable[None]]) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         async with client.browser.get("/status/stream") as stream:
@@ -111,7 +111,7 @@ async def test_a_stream_ends_with_its_session(tmp_path: Path, end: Callable[[Web
             assert stream.content.at_eof()
 
 
-async def test_to_follow_the_stream_is_not_to_use_the_page(tmp_path: Path) -> None:
+async def test_open_stream_does_not_keep_a_session_alive(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         async with client.browser.get("/status/stream") as stream:
@@ -122,25 +122,25 @@ async def test_to_follow_the_stream_is_not_to_use_the_page(tmp_path: Path) -> No
             await asyncio.wait_for(stream.read(), 20)
 
 
-async def test_a_vault_that_does_not_open_lets_nobody_in(tmp_path: Path) -> None:
+async def test_damaged_vault_refuses_sessions_and_logins(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         (tmp_path / "forwarder.keys").write_text("{}")
-        assert not await client.is_in()
+        assert not await client.is_logged_in()
         assert (await client.log_in()).status == 401
         assert (await client.get("/livez")).status == 200
 
 
-async def test_logins_are_rate_limited_for_each_client(tmp_path: Path) -> None:
+async def test_login_attempts_of_a_client_are_rate_limited(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         assert [(await client.log_in("wrong")).status for _ in range(LOGIN_BURST + 1)] == [401] * LOGIN_BURST + [429]
-        answer = await client.log_in()
-        assert (answer.status, answer.headers["Retry-After"]) == (429, str(int(LOGIN_INTERVAL_SECONDS)))
+        response = await client.log_in()
+        assert (response.status, response.headers["Retry-After"]) == (429, str(int(LOGIN_INTERVAL_SECONDS)))
         client.clock.advance(LOGIN_INTERVAL_SECONDS)
         assert (await client.log_in()).status == 303
 
 
-async def test_logins_are_logged_without_what_was_typed(tmp_path: Path) -> None:
+async def test_login_is_logged_without_the_token(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         with capture_logs() as log:
             await client.log_in("a-wrong-token")
@@ -153,7 +153,7 @@ async def test_logins_are_logged_without_what_was_typed(tmp_path: Path) -> None:
         assert client.token not in str(log)
 
 
-def test_so_many_sessions_are_kept_and_the_one_idle_longest_makes_room() -> None:
+def test_session_above_the_limit_replaces_the_longest_idle() -> None:
     clock = QuickClock()
     sessions = Sessions(clock)
     cookies = []
@@ -167,7 +167,7 @@ def test_so_many_sessions_are_kept_and_the_one_idle_longest_makes_room() -> None
     assert sessions.find(cookies[1], "digest") is None
 
 
-async def test_vault_that_cannot_be_read_is_logged_and_refuses_tokens(tmp_path: Path) -> None:
+async def test_unreadable_vault_is_logged_and_refuses_tokens(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         source, settings = client.context.config_source, client.context.settings()
         source.path(settings.vault.file).write_text("not a vault")

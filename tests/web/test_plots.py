@@ -1,4 +1,4 @@
-"""Plots are drawings that need no script, and add up."""
+"""Plots: SVG without scripts, whose bars have the sums of the recorded minutes."""
 
 import xml.etree.ElementTree as ET
 from datetime import timedelta
@@ -24,7 +24,7 @@ days = st.lists(
 
 @given(days)
 @examples(100)
-def test_a_day_of_minutes_is_in_the_drawing_and_in_the_table_alike(minutes: list[MinuteCounts]) -> None:
+def test_day_plot_and_table_have_the_sums_of_the_minutes(minutes: list[MinuteCounts]) -> None:
     plot = last_day(minutes, NOON)
     # The day begins with the first whole quarter of an hour.
     in_plot = [each for each in minutes if each.at >= plot.bars[0].at]
@@ -35,7 +35,7 @@ def test_a_day_of_minutes_is_in_the_drawing_and_in_the_table_alike(minutes: list
 
 @given(days)
 @examples(100)
-def test_every_bar_stays_in_the_drawing_and_none_that_stands_for_something_is_unseen(
+def test_bars_are_inside_the_svg_and_visible_if_not_zero(
     minutes: list[MinuteCounts],
 ) -> None:
     bars = last_hour(minutes, NOON).bars
@@ -51,7 +51,7 @@ def test_every_bar_stays_in_the_drawing_and_none_that_stands_for_something_is_un
             assert (y + height <= MIDDLE + 0.1) if name == "found" else (y >= MIDDLE - 0.1)
 
 
-def test_minutes_are_summed_into_the_bars_they_are_in() -> None:
+def test_bar_is_the_sum_of_its_minutes() -> None:
     minutes = [
         MinuteCounts(NOON - 61 * MINUTE, 9, 9),
         MinuteCounts(NOON - 6 * MINUTE, 1, 0),
@@ -73,7 +73,8 @@ def test_svg_has_a_text_summary() -> None:
     assert [title.text for title in svg.iter("title")] == ["12:00: 1\N{THIN SPACE}200 found, 3 sent"]
 
 
-def test_the_drawing_carries_no_style_of_its_own_for_the_policy_allows_none() -> None:
+def test_svg_has_no_inline_style_or_script() -> None:
+    """The content security policy forbids both."""
     svg = str(last_hour([MinuteCounts(NOON, 1, 1)], NOON).svg)
     assert "style" not in svg
     assert "<script" not in svg

@@ -1,4 +1,4 @@
-"""Problems of requests: what is counted, and how often one is logged."""
+"""Problems of requests: each is counted, and logged at most once in an interval."""
 
 from structlog.testing import capture_logs
 
@@ -19,7 +19,7 @@ def test_problem_is_logged_once_in_its_interval() -> None:
     assert b'forwarder_web_request_errors_total{kind="header_timeout"} 4.0' in metrics.render()
 
 
-def test_kinds_do_not_hide_each_other() -> None:
+def test_problem_of_each_kind_is_logged() -> None:
     problems = RequestProblems("listen", QuickClock(), Metrics())
     with capture_logs() as log:
         problems.report(Problem.HEADER_TIMEOUT)
@@ -32,7 +32,7 @@ def test_kinds_do_not_hide_each_other() -> None:
     assert "planted" not in str(log)
 
 
-def test_fault_is_logged_with_the_lines_it_passed() -> None:
+def test_internal_error_is_logged_with_its_frames() -> None:
     problems = RequestProblems("listen", QuickClock(), Metrics())
     with capture_logs() as log:
         try:

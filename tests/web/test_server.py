@@ -1,4 +1,4 @@
-"""The addresses that are bound, and the errors if they cannot be."""
+"""The addresses that the web server binds, and the errors of a failed start."""
 
 import socket
 from collections.abc import Callable
@@ -31,29 +31,29 @@ async def test_address_in_use_is_an_error_with_a_hint(tmp_path: Path, key: str) 
     assert key in error.hint
 
 
-async def test_address_of_another_machine_is_an_error(tmp_path: Path) -> None:
+async def test_address_replace_certificate_machine_is_an_error(tmp_path: Path) -> None:
     error = await start_error(tmp_path, listen="192.0.2.1:8787", **create_certificate(tmp_path))
     assert "web.listen 192.0.2.1:8787 cannot be bound" in error.message
 
 
-def without_key(folder: Path) -> None:
+def remove_key(folder: Path) -> None:
     (folder / "key.pem").unlink()
 
 
-def of_another(folder: Path) -> None:
+def replace_certificate(folder: Path) -> None:
     key = (folder / "key.pem").read_bytes()
     create_certificate(folder)
     (folder / "key.pem").write_bytes(key)
 
 
-def no_pem(folder: Path) -> None:
+def write_text_as_certificate(folder: Path) -> None:
     (folder / "cert.pem").write_text("planted-text")
 
 
-@pytest.mark.parametrize("spoil", [without_key, of_another, no_pem])
-async def test_unusable_certificate_is_an_error(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("damage", [remove_key, replace_certificate, write_text_as_certificate])
+async def test_unusable_certificate_is_an_error(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     web = create_certificate(tmp_path)
-    spoil(tmp_path)
+    damage(tmp_path)
     error = await start_error(tmp_path, **web)
     assert "web.tls_cert" in error.message
     assert "planted" not in str(error)
@@ -71,13 +71,13 @@ async def test_damaged_public_key_is_an_error(tmp_path: Path, text: bytes, expec
     assert "planted" not in str(error)
 
 
-async def test_public_key_of_another_type_is_an_error(tmp_path: Path) -> None:
+async def test_public_key_replace_certificate_type_is_an_error(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     (tmp_path / "alloy.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     assert "is not an RSA key" in (await start_error(tmp_path, alloy_public_key="alloy.pem")).message
 
 
-async def test_log_has_the_address_and_a_hint(tmp_path: Path) -> None:
+async def test_start_without_a_token_logs_the_address_and_a_hint(tmp_path: Path) -> None:
     with capture_logs() as log:
         async with web_client(tmp_path, has_token=False) as client:
             address = client.addresses.web_ui
@@ -86,14 +86,14 @@ async def test_log_has_the_address_and_a_hint(tmp_path: Path) -> None:
     assert "forwarder web create-token" in line["hint"]
 
 
-async def test_nothing_listens_unless_configured(tmp_path: Path) -> None:
+async def test_server_without_addresses_does_not_listen(tmp_path: Path) -> None:
     with capture_logs() as log:
         async with web_client(tmp_path, listen="", health_listen="") as client:
             assert (client.addresses.web_ui, client.addresses.health) == ("", "")
     assert not [line for line in log if line["event"] in ("web UI listening", "health endpoints listening")]
 
 
-async def test_ipv6_is_spoken_where_the_machine_speaks_it(tmp_path: Path) -> None:
+async def test_ipv6_address_is_served(tmp_path: Path) -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -101,5 +101,5 @@ async def test_ipv6_is_spoken_where_the_machine_speaks_it(tmp_path: Path) -> Non
     async with web_client(tmp_path, listen="[::1]:0", health_listen="[::1]:0") as client:
         assert client.addresses.web_ui.startswith("http://[::1]:")
         assert (await client.log_in()).status == 303
-        async with client.browser.get(f"{client.addresses.health}/livez") as answer:
-            assert answer.status == 200
+        async with client.browser.get(f"{client.addresses.health}/livez") as response:
+            assert response.status == 200

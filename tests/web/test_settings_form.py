@@ -1,4 +1,4 @@
-"""The settings page's form, against real files."""
+"""The form of the settings page, with real files."""
 
 from pathlib import Path
 
@@ -49,11 +49,11 @@ def vault(config_source: ConfigSource) -> Vault:
     return Vault.open(config_source, load(config_source))
 
 
-def test_a_form_sent_back_as_it_was_shown_changes_nothing(config_source: ConfigSource) -> None:
+def test_form_without_edits_has_no_changes(config_source: ConfigSource) -> None:
     assert parse_form(config_source, form_values(config_source)) == SettingsChanges()
 
 
-def test_what_differs_is_saved_and_the_rest_of_the_file_stays(config_source: ConfigSource) -> None:
+def test_edited_fields_are_saved_and_the_rest_stays(config_source: ConfigSource) -> None:
     given = form_values(
         config_source,
         destination__region=" us-east-1 ",
@@ -68,7 +68,7 @@ def test_what_differs_is_saved_and_the_rest_of_the_file_stays(config_source: Con
     assert '"failures"  # of the shop' in config_source.file.read_text()
 
 
-def test_secrets_are_sealed_and_an_empty_field_keeps_what_is_set(config_source: ConfigSource) -> None:
+def test_secrets_are_sealed_and_kept_by_an_empty_field(config_source: ConfigSource) -> None:
     keys = {"aws-access-key-id": "AKIAPLANTED000000001", "aws-secret-access-key": "planted/secret+key/0001"}
     assert (
         settings_form.save_changes(config_source, parse_form(config_source, form_values(config_source) | keys), NOON)
@@ -88,13 +88,13 @@ def test_secrets_are_sealed_and_an_empty_field_keeps_what_is_set(config_source: 
     assert vault(config_source).reveal("aws-access-key-id") is None
 
 
-def test_changes_hide_their_secrets(config_source: ConfigSource) -> None:
+def test_changes_repr_contains_no_secret(config_source: ConfigSource) -> None:
     given = parse_form(config_source, form_values(config_source) | {"alloy-api-key": "planted-secret"})
     assert given.changed == ["alloy-api-key"]
     assert "planted" not in repr(given)
 
 
-def test_faults_name_their_fields_and_nothing_is_saved(config_source: ConfigSource) -> None:
+def test_faults_name_their_fields_and_save_nothing(config_source: ConfigSource) -> None:
     given = form_values(
         config_source, destination__region="Mars", event__source="aws.mine", source__workflows="a\nb user="
     )
@@ -116,16 +116,15 @@ def test_faults_name_their_fields_and_nothing_is_saved(config_source: ConfigSour
         ({"aws-session-token": "t", "aws-access-key-id": "AKIA"}, "aws-secret-access-key"),
     ],
 )
-def test_half_an_aws_key_is_refused_for_the_daemon_would_not_take_it(
-    config_source: ConfigSource, given: dict[str, str], missing: str
-) -> None:
+def test_incomplete_aws_key_is_refused(config_source: ConfigSource, given: dict[str, str], missing: str) -> None:
+    """The daemon does not accept it either."""
     assert set(
         settings_form.save_changes(config_source, parse_form(config_source, form_values(config_source) | given), NOON)
     ) == {missing}
     assert vault(config_source).reveal("aws-access-key-id") is None
 
 
-def test_what_the_environment_overrides_cannot_be_changed(config_source: ConfigSource) -> None:
+def test_field_set_by_the_environment_is_not_changed(config_source: ConfigSource) -> None:
     overridden = ConfigSource(config_source.file, {"FORWARDER_DESTINATION__REGION": "eu-west-1"})
     given = parse_form(overridden, form_values(config_source, destination__region="us-east-1"))
     assert given == SettingsChanges()

@@ -29,7 +29,7 @@ KEYS = {"aws-access-key-id": KEY.id, "aws-secret-access-key": KEY.secret, "alloy
 async def settings_page_client(
     folder: Path, environ: Mapping[str, str] | None = None, **sections: Any
 ) -> AsyncIterator[WebClient]:
-    """Somebody logged in, before a settings file with these sections."""
+    """Yield a client with a session, and a settings file with these sections."""
     async with web_client(folder) as client:
         table = {"enabled": False, "destination": {"event_bus": BUS, "region": REGION}} | sections
         client.context.config_source.file.write_text("# ours\n" + tomlkit.dumps(table))
@@ -45,7 +45,7 @@ async def load_page(client: WebClient) -> str:
 
 
 def read_form_fields(page: str) -> dict[str, str]:
-    """The form as a browser would send it back."""
+    """Return the form as a browser submits it."""
     inputs = re.findall(r'<input type="(?:text|password|hidden)" name="([^"]+)"[^>]*?(?: value="([^"]*)")?', page)
     values = {
         name: unescape(found[1])
@@ -63,20 +63,20 @@ async def send(
     return await client.change(path, headers, data=read_form_fields(await load_page(client)) | dict(changes))
 
 
-async def test_what_is_sent_back_as_it_was_shown_changes_nothing(tmp_path: Path) -> None:
+async def test_save_without_edits_leaves_the_file_unchanged(tmp_path: Path) -> None:
     source = {"workflows": ["a", {"id": "<b>", "user_id": 'ü "1"'}], "version": ""}
     async with settings_page_client(tmp_path, source=source, event={"detail_type": 'A "quoted" <type>'}) as client:
         before = client.context.config_source.file.read_bytes()
-        answer = await send(client, {})
-        assert (answer.status, answer.headers["Location"]) == (303, "/settings?saved")
+        response = await send(client, {})
+        assert (response.status, response.headers["Location"]) == (303, "/settings?saved")
         assert client.context.config_source.file.read_bytes() == before
 
 
 async def test_save_writes_file_and_vault_and_logs_the_fields(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         with capture_logs() as logs:
-            answer = await send(client, {"destination.region": "us-east-1", "source.workflows": "w"} | KEYS)
-        assert answer.status == 303
+            response = await send(client, {"destination.region": "us-east-1", "source.workflows": "w"} | KEYS)
+        assert response.status == 303
         settings = load(client.context.config_source)
         assert (settings.destination.region, str(settings.source.workflows[0])) == ("us-east-1", "w")
         assert client.context.config_source.file.read_text().startswith("# ours\n")
@@ -87,18 +87,18 @@ async def test_save_writes_file_and_vault_and_logs_the_fields(tmp_path: Path) ->
         assert not [value for value in [*KEYS.values(), "us-east-1"] if value in str(logs)]
 
 
-async def test_save_works_on_the_file_that_init_makes(tmp_path: Path) -> None:
+async def test_save_works_on_the_file_that_init_creates(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         text = (
             template().replace('event_bus = ""', f'event_bus = "{BUS}"').replace('region = ""', f'region = "{REGION}"')
         )
         client.context.config_source.file.write_text(text)
-        answer = await send(client, {"destination.region": "us-east-1", "source.workflows": "w"})
-        assert (answer.status, answer.headers.get("Location")) == (303, "/settings?saved")
+        response = await send(client, {"destination.region": "us-east-1", "source.workflows": "w"})
+        assert (response.status, response.headers.get("Location")) == (303, "/settings?saved")
         assert load(client.context.config_source).destination.region == "us-east-1"
 
 
-async def test_a_secret_is_never_shown_but_for_its_end(tmp_path: Path) -> None:
+async def test_page_contains_only_the_end_of_a_secret(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         refused = await send(client, {"destination.region": "Mars"} | KEYS)
         tried = await send(client, {"destination.region": "Mars"} | KEYS, "/settings/check")
@@ -110,16 +110,16 @@ async def test_a_secret_is_never_shown_but_for_its_end(tmp_path: Path) -> None:
 async def test_fault_is_shown_beside_its_field(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         before = client.context.config_source.file.read_bytes()
-        answer = await send(client, {"destination.region": "Mars", "event.source": "mine"})
-        text = await answer.text()
-        assert answer.status == 422
+        response = await send(client, {"destination.region": "Mars", "event.source": "mine"})
+        text = await response.text()
+        assert response.status == 422
         assert '<p class="fault" id="fault-destination.region">Is not an AWS region such as eu-west-1</p>' in text
         assert read_form_fields(text)["destination.region"] == "Mars"
         assert read_form_fields(text)["event.source"] == "mine"
         assert client.context.config_source.file.read_bytes() == before
 
 
-async def test_what_the_environment_sets_is_said_to_be_so_and_not_changed(tmp_path: Path) -> None:
+async def test_field_set_by_the_environment_is_read_only(tmp_path: Path) -> None:
     environ = {"FORWARDER_DESTINATION__REGION": "eu-west-3", "FORWARDER_ENABLED": "false"}
     async with settings_page_client(tmp_path, environ) as client:
         text = await load_page(client)
@@ -133,14 +133,14 @@ async def test_what_the_environment_sets_is_said_to_be_so_and_not_changed(tmp_pa
 
 
 @pytest.mark.parametrize("on", ["yes", ""])
-async def test_the_switch_edits_its_one_line(tmp_path: Path, on: str) -> None:
+async def test_switch_changes_one_line_of_the_file(tmp_path: Path, on: str) -> None:
     async with settings_page_client(tmp_path, enabled=not on) as client:
         object.__setattr__(
             client.context, "settings", lambda: load(client.context.config_source)
         )  # as a daemon reloads them
         before = client.context.config_source.file.read_text()
-        answer = await send(client, {"on": on, "from": "settings"}, "/switch")
-        assert (answer.status, answer.headers["Location"]) == (303, "/settings")
+        response = await send(client, {"on": on, "from": "settings"}, "/switch")
+        assert (response.status, response.headers["Location"]) == (303, "/settings")
         was, now = (str(not on).lower(), str(bool(on)).lower())
         assert client.context.config_source.file.read_text() == before.replace(f"enabled = {was}", f"enabled = {now}")
 
@@ -158,8 +158,8 @@ async def test_check_uses_the_form_and_saves_nothing(tmp_path: Path) -> None:
         async with settings_page_client(tmp_path, source={"base_url": alloy.url}, destination=destination) as client:
             before = client.context.config_source.file.read_bytes()
             filled = {"destination.event_bus": BUS, "source.workflows": "w"} | KEYS
-            answer = await send(client, filled, "/settings/check", STEPS_ONLY)
-            lines = (await answer.text()).splitlines()
+            response = await send(client, filled, "/settings/check", STEPS_ONLY)
+            lines = (await response.text()).splitlines()
             assert [re.sub(r"<[^>]+>", "", line).split()[0] for line in lines] == ["Settings", "Logs", "AWS", "Event"]
             assert not [line for line in lines if "is-failed" in line]
             wrong = await send(client, filled | {"aws-secret-access-key": "wrong"}, "/settings/check", STEPS_ONLY)
@@ -170,7 +170,7 @@ async def test_check_uses_the_form_and_saves_nothing(tmp_path: Path) -> None:
             assert client.context.config_source.file.read_bytes() == before
 
 
-async def test_a_test_event_has_a_detail_type_of_its_own_and_its_event_id_is_shown(tmp_path: Path) -> None:
+async def test_test_event_has_its_detail_type_and_shows_its_event_id(tmp_path: Path) -> None:
     with StrictEventBridge() as bus:
         destination = {"event_bus": BUS, "region": REGION, "endpoint_url": bus.url}
         async with settings_page_client(tmp_path, destination=destination) as client:
@@ -187,14 +187,14 @@ async def test_a_test_event_has_a_detail_type_of_its_own_and_its_event_id_is_sho
             assert len(bus.delivered) == 1
 
 
-async def test_a_form_that_was_shown_before_the_file_changed_undoes_nothing(tmp_path: Path) -> None:
+async def test_form_older_than_the_file_is_refused(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client))
         file = client.context.config_source.file
         file.write_text(file.read_text() + '\n[event]\nsource = "by.hand"\n')
-        answer = await client.change("/settings", data=form | {"event.detail_type": "Mine"})
-        assert answer.status == 422
-        assert "has changed since this page was loaded" in await answer.text()
+        response = await client.change("/settings", data=form | {"event.detail_type": "Mine"})
+        assert response.status == 422
+        assert "has changed since this page was loaded" in await response.text()
         assert load(client.context.config_source).event.source == "by.hand"
         assert (await send(client, {"event.detail_type": "Mine"})).status == 303
         assert (

@@ -1,4 +1,4 @@
-"""The status page over a socket: what it shows of the ledger, its updates, and the actions on dead letters."""
+"""The status page over a socket: its view of the ledger, its updates, and the actions on dead letters."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ HOSTILE = '<script>alert("x")</script> & <b>'
 
 
 async def record_history(ledger: Ledger) -> None:
-    """One event was sent, two were rejected, and one is pending."""
+    """Record four events: one was sent, two were rejected, and one is pending."""
     await add_feed(ledger, FEED, Checkpoint())
     error = {"message": HOSTILE, "code": "E<1>", "blockId": "block-7"}
     entries = [entry(each, detail=json.dumps({"executionId": each, "error": error}).encode()) for each in "abcd"]
@@ -42,8 +42,8 @@ async def dead_letter(client: WebClient, execution_id: str) -> None:
 
 
 async def click(client: WebClient, **button: str) -> int:
-    answer = await client.change("/dead", data=button)
-    return answer.status
+    response = await client.change("/dead", data=button)
+    return response.status
 
 
 async def test_dead_letter_action_sent_twice_counts_once(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_dead_letter_action_sent_twice_counts_once(tmp_path: Path) -> None
         assert await client.context.ledger.audit() == Counters(recorded=4, pending=2, sent=1, purged=1)
 
 
-async def test_what_failed_is_shown_as_text_and_nothing_of_it_as_markup(tmp_path: Path) -> None:
+async def test_error_text_with_markup_is_escaped(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await record_history(client.context.ledger)
         await client.log_in()
@@ -67,18 +67,18 @@ async def test_what_failed_is_shown_as_text_and_nothing_of_it_as_markup(tmp_path
             assert "no &lt;object&gt;" in text
 
 
-async def test_an_event_is_shown_as_it_was_sent_byte_for_byte(tmp_path: Path) -> None:
+async def test_event_detail_is_served_byte_for_byte(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await record_history(client.context.ledger)
         await client.log_in()
-        held = await client.context.ledger.stored_entry("a")
-        assert held is not None
-        answer = await client.get("/event/detail?id=a")
-        assert (answer.content_type, await answer.read()) == ("application/json", held.entry.detail)
+        stored = await client.context.ledger.stored_entry("a")
+        assert stored is not None
+        response = await client.get("/event/detail?id=a")
+        assert (response.content_type, await response.read()) == ("application/json", stored.entry.detail)
         assert (await client.get("/event?id=nobody")).status == 404
 
 
-async def test_dead_letters_are_retried_and_purged_one_by_one_or_all(tmp_path: Path) -> None:
+async def test_dead_letters_are_retried_and_purged_singly_or_all(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         ledger = client.context.ledger
         await record_history(ledger)
@@ -128,13 +128,13 @@ async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
             client.context.stopping.set()
 
 
-async def test_a_stream_does_not_keep_a_session_and_ends_with_it(tmp_path: Path) -> None:
+async def test_stream_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         for _ in range(4):
             client.clock.advance(MAX_IDLE_SECONDS / 3)
-            answer = await client.get("/status/stream")
-        assert (answer.status, answer.headers["Location"]) == (303, "/login")
+            response = await client.get("/status/stream")
+        assert (response.status, response.headers["Location"]) == (303, "/login")
 
 
 async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,16 +149,16 @@ async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monk
 
         monkeypatch.setattr(client.context.ledger, "counters", counted)
         await client.log_in()
-        answers = await asyncio.gather(*(client.get("/") for _ in range(20)))
-        assert {answer.status for answer in answers} == {200}
+        responses = await asyncio.gather(*(client.get("/") for _ in range(20)))
+        assert {response.status for response in responses} == {200}
         assert queries == 1
 
 
-async def test_a_ledger_that_cannot_be_read_leaves_a_page_that_says_so(tmp_path: Path) -> None:
+async def test_unreadable_ledger_is_reported_on_the_page(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
-        client.context.health.report("ledger", State.FAILED, "the disk is gone", "look at its disk")
-        await client.context.ledger.__aexit__(None, None, None)  # type: ignore[attr-defined]  # every ledger here has one
-        answer = await client.get("/")
-        assert answer.status == 200
-        assert "The disk is gone" in await answer.text()
+        client.context.health.report("ledger", State.FAILED, "the disk is gone", "check its disk")
+        await client.context.ledger.__aexit__(None, None, None)  # type: ignore[attr-defined]  # SqliteLedger, not the protocol
+        response = await client.get("/")
+        assert response.status == 200
+        assert "The disk is gone" in await response.text()

@@ -1,4 +1,4 @@
-"""The headline and the summary follow from the components and the counters."""
+"""The headline and the summary, derived from the components and the counters."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The webhook: what it accepts, and how little it does."""
+"""The webhook: it authenticates a call and triggers a poll of the named workflow."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -24,7 +24,7 @@ PAYLOAD = {"workflowId": "w", "executionId": "e-1", "error": "planted-customer-d
 
 @asynccontextmanager
 async def webhook_client(folder: Path, **web: Any) -> AsyncIterator[tuple[WebClient, str]]:
-    """A page, and the path at which Alloy calls it."""
+    """Yield a client and the webhook's path."""
     async with web_client(folder, **web) as client:
         yield (
             client,
@@ -35,11 +35,11 @@ async def webhook_client(folder: Path, **web: Any) -> AsyncIterator[tuple[WebCli
 async def call_webhook(
     client: WebClient, path: str, payload: Any = PAYLOAD, headers: Mapping[str, str] | None = None
 ) -> int:
-    """As Alloy does it, which is no browser."""
+    """Call the webhook as Alloy does: without cookies and an Origin. Return the status."""
     body = payload if isinstance(payload, bytes) else json.dumps(payload, separators=(",", ":")).encode()
-    async with client.browser.post(path, data=body, headers=headers or {}) as answer:
-        assert await answer.read() == b"" or answer.status >= 400
-        return answer.status
+    async with client.browser.post(path, data=body, headers=headers or {}) as response:
+        assert await response.read() == b"" or response.status >= 400
+        return response.status
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ async def test_named_workflow_is_triggered(
         assert client.triggered == [triggered]
 
 
-async def test_a_workflow_that_is_not_watched_is_no_error_for_the_caller(tmp_path: Path) -> None:
+async def test_unwatched_workflow_is_no_error_for_the_caller(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert await call_webhook(client, path, {"workflowId": "elsewhere"}) == 204
 
@@ -75,14 +75,14 @@ async def test_body_without_a_workflow_triggers_nothing(tmp_path: Path, payload:
         assert client.triggered == []
 
 
-async def test_without_the_token_it_is_not_found(tmp_path: Path) -> None:
+async def test_call_with_a_wrong_token_is_not_found(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         for wrong in ("/hooks/alloy/x", path[:-1], f"{path}x", f"/hooks/alloy/{client.token}"):
             assert await call_webhook(client, wrong) == 404
         assert client.triggered == []
 
 
-async def test_a_new_address_closes_the_one_before(tmp_path: Path) -> None:
+async def test_new_webhook_token_revokes_the_previous_one(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert await call_webhook(client, path) == 202
         new = issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)
@@ -90,7 +90,7 @@ async def test_a_new_address_closes_the_one_before(tmp_path: Path) -> None:
         assert await call_webhook(client, f"/hooks/alloy/{new}") == 202
 
 
-async def test_storm_is_rate_limited(tmp_path: Path) -> None:
+async def test_webhook_calls_are_rate_limited(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert [await call_webhook(client, path) for _ in range(WEBHOOK_BURST + 1)] == [202] * WEBHOOK_BURST + [429]
         assert len(client.triggered) == WEBHOOK_BURST
@@ -98,13 +98,13 @@ async def test_storm_is_rate_limited(tmp_path: Path) -> None:
         assert [await call_webhook(client, path) for _ in range(3)] == [202, 202, 429]
 
 
-async def test_who_has_no_token_takes_nothing_from_who_has(tmp_path: Path) -> None:
+async def test_calls_with_a_wrong_token_use_no_rate_limit(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         assert {await call_webhook(client, "/hooks/alloy/x") for _ in range(WEBHOOK_BURST + 1)} == {404}
         assert await call_webhook(client, path) == 202
 
 
-async def test_nothing_of_a_call_stands_in_the_log(tmp_path: Path) -> None:
+async def test_webhook_call_is_logged_without_body_and_token(tmp_path: Path) -> None:
     async with webhook_client(tmp_path) as (client, path):
         with capture_logs() as log:
             await call_webhook(client, path)
@@ -117,7 +117,7 @@ def signature_headers(key: RSAPrivateKey, message: bytes) -> dict[str, str]:
     return {SIGNATURE_HEADER: key.sign(message, PKCS1v15(), SHA256()).hex()}
 
 
-async def test_where_a_key_is_configured_a_signed_call_counts(tmp_path: Path) -> None:
+async def test_signed_call_with_a_configured_key_is_accepted(tmp_path: Path) -> None:
     key = create_signing_key(tmp_path)
     async with webhook_client(tmp_path, alloy_public_key="alloy.pem") as (client, path):
         compact = b'{"workflowId":"w","text":"\xc3\xa9/\xe2\x82\xac"}'
@@ -127,7 +127,7 @@ async def test_where_a_key_is_configured_a_signed_call_counts(tmp_path: Path) ->
             assert await call_webhook(client, path, sent, signature_headers(key, message)) == 202
 
 
-async def test_behind_a_proxy_it_is_the_public_address_that_is_signed(tmp_path: Path) -> None:
+async def test_signature_behind_a_proxy_covers_the_public_url(tmp_path: Path) -> None:
     key = create_signing_key(tmp_path)
     public = "https://forwarder.example.com"
     async with webhook_client(tmp_path, alloy_public_key="alloy.pem", public_url=public) as (client, path):
@@ -143,7 +143,7 @@ async def test_behind_a_proxy_it_is_the_public_address_that_is_signed(tmp_path: 
         )
 
 
-async def test_any_other_call_is_refused(tmp_path: Path) -> None:
+async def test_call_with_a_wrong_signature_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     key, other = create_signing_key(tmp_path), create_signing_key(tmp_path / "other")
     async with webhook_client(tmp_path, alloy_public_key="alloy.pem") as (client, path):
