@@ -9,8 +9,8 @@ ROOT = Path(__file__).parent.parent
 
 PROOFS = {
     "the bus is down or throttles": [
-        "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
-        "e2e/test_bus_down.py::test_a_bus_that_nobody_answers_for_is_tried_until_it_is_up",
+        "e2e/test_bus_down.py::test_unavailable_bus_is_retried_until_it_recovers",
+        "e2e/test_bus_down.py::test_unreachable_bus_is_retried_until_it_recovers",
         "delivery/test_retry.py::test_transient_code_is_retried_without_limit_with_backoff",
         "delivery/test_dispatcher.py::test_delivery_resumes_when_the_bus_exists_again",
     ],
@@ -18,12 +18,12 @@ PROOFS = {
         "delivery/test_missing_bus.py::test_events_of_missing_bus_are_requeued_while_idle",
         "delivery/test_missing_bus.py::test_events_of_missing_bus_are_requeued_at_the_end",
         "delivery/test_bus_check.py::test_bus_is_verified_again_after_the_interval",
-        "e2e/test_bus_down.py::test_the_watching_goes_on_while_the_bus_is_missing",
+        "e2e/test_bus_down.py::test_polling_continues_while_the_bus_is_missing",
     ],
     "AWS refuses the check of the bus, the keys, the role, the source or the clock": [
         "reality/test_settling.py::test_error_before_put_events_settles_nothing",
         "reality/test_settling.py::test_refused_check_names_reason_and_setting",
-        "e2e/test_bus_down.py::test_delivery_stops_says_why_keeps_what_is_owed_and_resumes_by_itself",
+        "e2e/test_bus_down.py::test_bus_outage_pauses_delivery_until_it_is_corrected",
         "delivery/test_dispatcher.py::test_refusal_of_everything_keeps_entries_pending",
         "aws/test_eventbridge.py::test_wrong_clock_is_named_in_the_hint",
     ],
@@ -61,12 +61,12 @@ PROOFS = {
     "something answers in the place of AWS, or redirects": [
         "aws/test_eventbridge.py::test_refused_request_delivers_nothing",
         "aws/test_redirects.py::test_redirect_is_not_followed",
-        "e2e/test_bus_down.py::test_a_bus_that_is_down_is_tried_until_it_is_up",
+        "e2e/test_bus_down.py::test_unavailable_bus_is_retried_until_it_recovers",
     ],
     "the logs API is down, slow, or answers 429": [
-        "e2e/test_source_refusals.py::test_a_throttled_feed_slows_the_whole_client",
-        "e2e/test_source_refusals.py::test_a_page_that_stays_broken_leaves_the_watermark_and_keeps_what_was_recorded",
-        "e2e/test_source_refusals.py::test_a_source_that_is_slow_but_alive_is_waited_for",
+        "e2e/test_source_refusals.py::test_throttled_feed_delays_all_feeds",
+        "e2e/test_broken_pages.py::test_page_that_keeps_failing_keeps_the_watermark",
+        "e2e/test_source_refusals.py::test_slow_source_is_read",
         "alloy/test_client_faults.py::test_throttled_client_delays_every_request_by_retry_after",
     ],
     "the logs API reports an error under status 200": [
@@ -74,21 +74,21 @@ PROOFS = {
     ],
     "the logs API refuses the key (401, or 403 with JSON)": [
         "reality/test_source_intermediaries.py::test_refusal_of_the_api_itself_is_about_the_key",
-        "e2e/test_once.py::test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on",
-        "e2e/test_source_refusals.py::test_a_refused_key_is_not_asked_with_again_and_again",
-        "e2e/test_source_refusals.py::test_a_refused_key_fails_the_intake_and_mends_by_itself",
+        "e2e/test_once.py::test_once_with_a_refused_key_exits_77_and_sends_pending",
+        "e2e/test_source_refusals.py::test_requests_with_a_refused_key_are_limited",
+        "e2e/test_source_refusals.py::test_source_recovers_when_a_refused_key_is_accepted",
     ],
     "something before the logs API answers (403 or 200 with HTML, a redirect)": [
         "reality/test_source_intermediaries.py::test_403_without_json_is_an_outage",
         "reality/test_source_intermediaries.py::test_response_from_between_is_named",
     ],
     "a page is no page, or pages repeat": [
-        "e2e/test_source_bodies.py::test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on",
+        "e2e/test_source_bodies.py::test_invalid_body_aborts_the_poll_of_its_feed_only",
         "intake/test_reader_faults.py::test_endlessly_repeated_pages_abort_the_poll",
     ],
     "a page is broken inside, or too large": [
         "intake/test_reader_faults.py::test_malformed_record_is_rejected_alone_on_pages_of_any_size",
-        "e2e/test_source_bodies.py::test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one",
+        "e2e/test_source_bodies.py::test_record_over_the_limit_is_refused_and_others_are_sent",
     ],
     "pages are not listed newest first": [
         "reality/test_listing_order.py::test_wrong_order_is_degraded_and_failures_arrive",
@@ -99,12 +99,12 @@ PROOFS = {
         "reality/test_records.py::test_feed_without_times_from_the_beginning_is_sent",
     ],
     "an execution fails hours after it started": [
-        "e2e/test_late_failures.py::test_a_run_never_seen_running_that_started_long_ago_is_found_by_the_deep_reading",
+        "e2e/test_late_failures.py::test_full_scan_finds_an_old_run_that_was_never_listed",
         "intake/test_reader.py::test_open_execution_is_recorded_however_late_it_fails",
     ],
     "`kill -9`, a crash, a power cut": [
         "faults/test_simulation.py::test_kill_between_any_two_writes_loses_nothing",
-        "e2e/test_stopping.py::test_killed_again_and_again_it_still_gets_there",
+        "e2e/test_stopping.py::test_repeated_kills_do_not_prevent_delivery",
     ],
     "a part of the program dies or stalls": [
         "test_supervisor.py::test_failed_loop_is_reported_and_restarted",
@@ -137,12 +137,12 @@ PROOFS = {
         "faults/test_system.py::test_unsaved_response_is_settled_later_and_not_resent",
     ],
     "the settings file is broken by an edit": [
-        "e2e/test_reload.py::test_a_wrong_file_keeps_the_last_good_settings_and_is_reported",
+        "e2e/test_reload.py::test_invalid_file_is_reported_and_settings_are_kept",
         "faults/test_files.py::test_invalid_settings_change_nothing",
     ],
-    "the master key is lost": ["e2e/test_vault.py::test_a_missing_master_key_is_refused"],
+    "the master key is lost": ["e2e/test_vault.py::test_missing_master_key_is_refused"],
     "a second process is started on the ledger": [
-        "e2e/test_stopping.py::test_a_second_daemon_exits_75_and_names_the_first"
+        "e2e/test_stopping.py::test_second_daemon_exits_75_and_names_the_first"
     ],
 }
 """The rows of the table, keyed by their first cell, with the tests that prove them."""

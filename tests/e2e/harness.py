@@ -33,7 +33,7 @@ def numbered(count: int, prefix: str = "x") -> list[str]:
 
 
 def sent(bus: StrictEventBridge) -> list[str]:
-    """Return the executionIds that reached the bus, sorted, so that a duplicate shows."""
+    """Return the sorted executionIds of all delivered events, including duplicates."""
     return sorted(event.detail["executionId"] for event in list(bus.delivered))
 
 

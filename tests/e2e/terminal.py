@@ -1,4 +1,4 @@
-"""A command as a person at a terminal sees it, and what that person types."""
+"""A command run at a pseudo-terminal, with typed input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Final
 
 from tests.harness.installation import PROGRAM, Installation
 
-DEADLINE_SECONDS: Final = 60.0
+MAX_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
 class TerminalResult:
-    """`screen` is all that was drawn, control sequences included."""
+    """The exit code of a command and its whole output, including control sequences."""
 
     code: int
     screen: str
@@ -28,8 +28,9 @@ class TerminalResult:
 def run_at_terminal(
     installation: Installation, *command: str, prompt: str, answer: str, interrupt: Callable[[], bool] = lambda: False
 ) -> TerminalResult:
-    """Run the command at a terminal: answer once when `prompt` is on the screen, interrupt once as Ctrl-C does, if that
-    is wanted.
+    """Run the command at a terminal. Type `answer` once when `prompt` is on the screen.
+
+    Send one SIGINT, as Ctrl-C does, when `interrupt` returns True after the answer.
     """
     terminal, end = pty.openpty()
     with subprocess.Popen(  # noqa: S603 - the program under test
@@ -39,24 +40,24 @@ def run_at_terminal(
     ) as process:  # fmt: skip
         os.close(end)
         screen, answered, interrupted = b"", False, False
-        over = time.monotonic() + DEADLINE_SECONDS
-        while (drawn := _drawn(terminal)) is not None and time.monotonic() < over:
-            screen += drawn
+        deadline = time.monotonic() + MAX_SECONDS
+        while (output := _read_output(terminal)) is not None and time.monotonic() < deadline:
+            screen += output
             if not answered and prompt.encode() in screen:
                 os.write(terminal, answer.encode())
                 answered = True
             if not interrupted and answered and interrupt():
                 process.send_signal(signal.SIGINT)
                 interrupted = True
-        if time.monotonic() >= over:
+        if time.monotonic() >= deadline:
             process.kill()
-        code = process.wait(DEADLINE_SECONDS)
+        code = process.wait(MAX_SECONDS)
     os.close(terminal)
     return TerminalResult(code, screen.decode(errors="replace"))
 
 
-def _drawn(terminal: int) -> bytes | None:
-    """What was drawn within a moment, maybe nothing; None when the program is over."""
+def _read_output(terminal: int) -> bytes | None:
+    """Return the output of the next 50 ms, possibly empty, or None if the program has closed the terminal."""
     if not select.select([terminal], [], [], 0.05)[0]:
         return b""
     try:

@@ -1,4 +1,4 @@
-"""`dead-letters`: what the bus will not accept is kept, shown, tried again or dropped for good."""
+"""`dead-letters`: permanently rejected events are listed, shown, retried and purged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One with three dead letters, made once: each test takes a copy."""
+    """Create a ledger with three dead letters. Each test uses a copy."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         installation = Installation(tmp_path_factory.mktemp("dead"), alloy=alloy.url, bus=bus.url)
         installation.create_vault()
@@ -36,7 +36,7 @@ def dead(installation: Installation, alloy: FakeAlloy, ledger: Path) -> list[str
     return numbered(3)
 
 
-def test_they_are_listed_with_their_reason(installation: Installation, dead: list[str]) -> None:
+def test_list_names_each_dead_letter_with_its_reason(installation: Installation, dead: list[str]) -> None:
     letters = installation.dead_letters()
     assert sorted(str(letter["execution_id"]) for letter in letters) == dead
     assert {(letter["code"], letter["reason"]) for letter in letters} == {("MalformedDetail", "Detail is malformed.")}
@@ -44,22 +44,26 @@ def test_they_are_listed_with_their_reason(installation: Installation, dead: lis
     assert not [id_ for id_ in dead if id_ not in listed]
 
 
-def test_one_is_shown_whole(installation: Installation, dead: list[str]) -> None:
-    shown = installation.run_command("dead-letters", "show", dead[1]).json()
-    assert shown["detail"]["executionId"] == dead[1]
-    assert shown["reason"] == "Detail is malformed."
-    (attempt,) = shown["attempts"]
-    assert (attempt["code"], attempt["at"], shown["omitted_attempts"]) == ("MalformedDetail", shown["died_at"], 0)
+def test_show_has_the_whole_dead_letter(installation: Installation, dead: list[str]) -> None:
+    dead_letter = installation.run_command("dead-letters", "show", dead[1]).json()
+    assert dead_letter["detail"]["executionId"] == dead[1]
+    assert dead_letter["reason"] == "Detail is malformed."
+    (attempt,) = dead_letter["attempts"]
+    assert (attempt["code"], attempt["at"], dead_letter["omitted_attempts"]) == (
+        "MalformedDetail",
+        dead_letter["died_at"],
+        0,
+    )
 
 
 @pytest.mark.usefixtures("dead")
-def test_one_that_is_none_cannot_be_shown(installation: Installation) -> None:
+def test_show_of_an_unknown_id_fails(installation: Installation) -> None:
     done = installation.run_command("dead-letters", "show", "nobody")
     assert done.code == 2
     assert "nobody" in done.err
 
 
-def test_one_that_is_retried_is_sent(installation: Installation, dead: list[str], bus: StrictEventBridge) -> None:
+def test_retried_dead_letter_is_sent(installation: Installation, dead: list[str], bus: StrictEventBridge) -> None:
     assert installation.run_command("dead-letters", "retry", dead[0]).code == 0
     assert installation.counters()["pending"] == 1
     installation.run_command("once")
@@ -67,7 +71,7 @@ def test_one_that_is_retried_is_sent(installation: Installation, dead: list[str]
     assert len(installation.dead_letters()) == 2
 
 
-def test_all_are_retried_beside_a_running_daemon_which_notices(
+def test_retry_of_all_wakes_a_running_daemon(
     installation: Installation, dead: list[str], bus: StrictEventBridge
 ) -> None:
     with installation.start() as daemon:
@@ -76,46 +80,46 @@ def test_all_are_retried_beside_a_running_daemon_which_notices(
         daemon.wait_until(lambda: sent(bus) == dead, within=10)
 
 
-def test_what_is_purged_is_gone_and_its_id_stays_known(
+def test_purged_dead_letter_is_removed_and_its_id_kept(
     installation: Installation, dead: list[str], bus: StrictEventBridge
 ) -> None:
     assert installation.run_command("dead-letters", "purge", *dead[:2]).code == 0
     assert [letter["execution_id"] for letter in installation.dead_letters()] == dead[2:]
     installation.run_command("once")
     assert sent(bus) == [], "it is still listed by the API, and not recorded again"
-    books = installation.counters()
-    assert (books["recorded"], books["dead"], books["purged"]) == (3, 1, 2)
+    counters = installation.counters()
+    assert (counters["recorded"], counters["dead"], counters["purged"]) == (3, 1, 2)
 
 
 @pytest.mark.usefixtures("dead")
-def test_all_are_purged(installation: Installation) -> None:
+def test_purge_of_all_removes_every_dead_letter(installation: Installation) -> None:
     assert installation.run_command("dead-letters", "purge", "--all").code == 0
     assert installation.dead_letters() == []
 
 
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("command", ["retry", "purge"])
-def test_without_ids_it_is_a_usage_error_and_touches_nothing(installation: Installation, command: str) -> None:
+def test_command_without_ids_is_a_usage_error(installation: Installation, command: str) -> None:
     assert installation.run_command("dead-letters", command).code == 2
     assert len(installation.dead_letters()) == 3
 
 
 @pytest.mark.usefixtures("dead")
 @pytest.mark.parametrize("command", ["retry", "purge"])
-def test_an_id_that_is_no_dead_letter_is_named(installation: Installation, command: str) -> None:
+def test_id_without_a_dead_letter_is_named(installation: Installation, command: str) -> None:
     done = installation.run_command("dead-letters", command, "nobody")
     assert done.code == 2
     assert "nobody" in done.err
 
 
 @pytest.mark.parametrize("words", [["list"], ["retry", "--all"], ["purge", "--all"]])
-def test_before_the_first_run_there_are_none(installation: Installation, words: list[str]) -> None:
+def test_command_before_the_first_run_creates_no_ledger(installation: Installation, words: list[str]) -> None:
     done = installation.run_command("dead-letters", *words)
     assert "Traceback" not in done.output
     assert not list(installation.directory.glob("forwarder.db*"))
 
 
-def test_a_dead_letter_with_an_odd_id_can_be_shown_and_retried(
+def test_dead_letter_with_an_odd_id_is_shown_and_retried(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "-a/b 🫖")

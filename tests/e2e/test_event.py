@@ -1,4 +1,4 @@
-"""What is in an event, how much of it, and that each is as the schema says."""
+"""The content of events: the payload setting, trimming, and the JSON schema."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return done.json()
 
 
-def valid(bus: StrictEventBridge, schema: Any) -> None:
+def assert_valid(bus: StrictEventBridge, schema: Any) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
     for event in bus.delivered:
         validator.validate(event.detail)
 
 
-def test_every_event_of_every_variant_is_as_the_schema_says(
+def test_event_of_every_variant_matches_the_schema(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
 ) -> None:
     for variant in VARIANTS:
@@ -45,12 +45,12 @@ def test_every_event_of_every_variant_is_as_the_schema_says(
     alloy.api.add("v", execution("unfinished", id="of-user", started=alloy.api.now()), user_id="u")
     assert installation.run_command("once").code == 0
     assert len(sent(bus)) == len(VARIANTS) * len(FAILURES) + 1
-    valid(bus, schema)
+    assert_valid(bus, schema)
 
 
 ODD: dict[str, dict[str, Any]] = {
     "no times": {"startedAt": None, "stoppedAt": None},
-    "times that are none": {"startedAt": "yesterday", "stoppedAt": 12},
+    "invalid times": {"startedAt": "yesterday", "stoppedAt": 12},
     "an error that is a list": {"error": ["a", {"b": 1}]},
     "an error that is a number": {"error": 500},
     "an error code that is a number": {"error": {"code": 500, "message": "m"}},
@@ -63,17 +63,17 @@ ODD: dict[str, dict[str, Any]] = {
 }
 
 
-def test_odd_executions_are_as_the_schema_says_too(
+def test_event_of_an_odd_execution_matches_the_schema(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
 ) -> None:
     for id_, fields in ODD.items():
         alloy.api.add("w", execution("failed-status", id=id_, started=alloy.api.now()) | fields)
     assert installation.run_command("once").code == 0
     assert sent(bus) == sorted(ODD)
-    valid(bus, schema)
+    assert_valid(bus, schema)
 
 
-def test_full_has_the_results_of_every_block(
+def test_payload_full_has_the_results_of_every_block(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a", outcome="failed-block")
@@ -83,7 +83,7 @@ def test_full_has_the_results_of_every_block(
     assert "Earl Grey" in json.dumps(results)
 
 
-def test_errors_has_only_the_blocks_that_failed_without_their_data(
+def test_payload_errors_has_failed_blocks_without_data(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
 ) -> None:
     installation.change("event", payload="errors")
@@ -93,17 +93,19 @@ def test_errors_has_only_the_blocks_that_failed_without_their_data(
     assert "422" in json.dumps(block["error"])
     assert not block.get("data")
     assert "the-customers-own" not in str(bus.delivered[0].entry)
-    valid(bus, schema)
+    assert_valid(bus, schema)
 
 
-def test_none_has_no_results(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any) -> None:
+def test_payload_none_has_no_results(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, schema: Any
+) -> None:
     installation.change("event", payload="none")
     fail(alloy, "a", outcome="failed-block", payload={"order": "the-customers-own"})
     installation.run_command("once")
     assert "results" not in detail(bus, "a")
     assert "422" in detail(bus, "a")["error"]["message"]
     assert "the-customers-own" not in str(bus.delivered[0].entry)
-    valid(bus, schema)
+    assert_valid(bus, schema)
 
 
 LIMIT = 20_000
@@ -111,7 +113,7 @@ LIMIT = 20_000
 
 @pytest.fixture(scope="module")
 def trimmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrictEventBridge]:
-    """Executions that are too large for different reasons, by their ids."""
+    """Send executions that are too large for different reasons. Their IDs name the reasons."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         installation = Installation(tmp_path_factory.mktemp("trimmed"), alloy=alloy.url, bus=bus.url)
         installation.create_vault()
@@ -138,35 +140,35 @@ TOO_LARGE = ["other block", "failed block", "message", "stack", "blocks", "wide 
 
 
 @pytest.mark.parametrize("id_", ["fits", *TOO_LARGE])
-def test_no_event_is_larger_than_the_limit_and_none_is_dropped(trimmed: StrictEventBridge, id_: str) -> None:
+def test_large_events_are_trimmed_to_the_limit_and_sent(trimmed: StrictEventBridge, id_: str) -> None:
     (event,) = [event for event in trimmed.delivered if event.detail["executionId"] == id_]
     assert entry_bytes(dict(event.entry)) <= LIMIT
 
 
 @pytest.mark.parametrize("id_", TOO_LARGE)
-def test_an_event_says_what_was_shed_and_how_large_it_was(trimmed: StrictEventBridge, schema: Any, id_: str) -> None:
-    told = detail(trimmed, id_)["trimmed"]
-    assert told["shed"]
-    assert told["originalBytes"] > LIMIT
-    valid(trimmed, schema)
+def test_trimmed_event_names_removed_parts_and_its_size(trimmed: StrictEventBridge, schema: Any, id_: str) -> None:
+    trimming = detail(trimmed, id_)["trimmed"]
+    assert trimming["shed"]
+    assert trimming["originalBytes"] > LIMIT
+    assert_valid(trimmed, schema)
 
 
-def test_an_event_that_fits_sheds_nothing(trimmed: StrictEventBridge) -> None:
+def test_event_below_the_limit_is_not_trimmed(trimmed: StrictEventBridge) -> None:
     assert "trimmed" not in detail(trimmed, "fits")
 
 
-def test_the_data_of_the_other_blocks_goes_first(trimmed: StrictEventBridge) -> None:
-    told = detail(trimmed, "other block")
-    assert told["trimmed"]["shed"] == ["data of other blocks"]
-    assert told["error"]["stack"]
+def test_trimming_removes_data_of_other_blocks_first(trimmed: StrictEventBridge) -> None:
+    event = detail(trimmed, "other block")
+    assert event["trimmed"]["shed"] == ["data of other blocks"]
+    assert event["error"]["stack"]
 
 
-def test_the_error_is_kept_to_the_last(trimmed: StrictEventBridge) -> None:
+def test_trimming_removes_the_error_last(trimmed: StrictEventBridge) -> None:
     assert detail(trimmed, "blocks")["error"]["message"]
     assert detail(trimmed, "message")["error"]["message"].startswith("m" * 500)
 
 
-def test_a_smaller_limit_also_serves_what_is_already_owed(
+def test_smaller_limit_applies_to_pending_entries(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.buses.clear()

@@ -1,4 +1,4 @@
-"""`init`, and what is true of the command line as a whole."""
+"""`init`, and the properties of all commands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COMMANDS = (
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Installation:
-    """No settings file, no keys; nobody listens at these addresses."""
+    """Return an installation without settings and keys. No server listens at its addresses."""
     installation = Installation(tmp_path, alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9")
     installation.settings_file.unlink()
     return installation
@@ -57,14 +57,14 @@ def test_init_comments_each_setting_with_its_default(bare: Installation) -> None
         assert f"# {line}  # " in text, line
 
 
-def test_init_seals_the_master_key_file_from_other_users(bare: Installation) -> None:
+def test_init_creates_a_private_master_key_file(bare: Installation) -> None:
     bare.run_command("init")
     key = bare.directory / "forwarder.master-key"
     assert mode(key) == 0o600
     assert len(base64.b64decode(key.read_text().strip(), validate=True)) == 32
 
 
-def test_init_makes_no_master_key_where_one_is_handed_over(bare: Installation) -> None:
+def test_init_with_a_given_master_key_creates_none(bare: Installation) -> None:
     handed = bare.directory / "credentials"
     handed.mkdir()
     (handed / "forwarder-master-key").write_text(base64.b64encode(bytes(32)).decode())
@@ -75,7 +75,7 @@ def test_init_makes_no_master_key_where_one_is_handed_over(bare: Installation) -
     assert bare.run_command("keys", "set", "alloy-api-key", stdin="planted\n").code == 0
 
 
-def test_two_inits_make_two_master_keys(bare: Installation) -> None:
+def test_each_init_creates_another_master_key(bare: Installation) -> None:
     bare.run_command("init")
     key = bare.directory / "forwarder.master-key"
     first = key.read_text()
@@ -86,37 +86,37 @@ def test_two_inits_make_two_master_keys(bare: Installation) -> None:
 
 
 @pytest.mark.parametrize("name", ["forwarder.toml", "forwarder.master-key"])
-def test_init_never_overwrites(bare: Installation, name: str) -> None:
+def test_init_with_existing_files_overwrites_nothing(bare: Installation, name: str) -> None:
     there = bare.directory / name
     there.write_text("enabled = false\n")
     there.chmod(0o600)
     done = bare.run_command("init")
     assert there.read_text() == "enabled = false\n"
-    assert name in done.output, "it says what it left alone"
+    assert name in done.output, "the output names the existing file"
 
 
-def test_init_writes_where_it_is_told(bare: Installation) -> None:
+def test_init_with_a_path_writes_there(bare: Installation) -> None:
     bare.settings_file = bare.directory / "conf" / "own.toml"
     bare.settings_file.parent.mkdir()
     assert bare.run_command("init").code == 0
     assert {path.name for path in bare.settings_file.parent.iterdir()} == {"own.toml", "forwarder.master-key"}
 
 
-def test_the_settings_file_can_come_from_the_environment(bare: Installation) -> None:
+def test_settings_path_from_the_environment_is_used(bare: Installation) -> None:
     chosen = bare.directory / "chosen.toml"
     bare.env["FORWARDER_CONFIG"] = str(chosen)
     assert bare.run_program("init").code == 0
     assert chosen.exists()
 
 
-def test_a_command_without_a_settings_file_says_which_and_how_to_make_it(bare: Installation) -> None:
+def test_command_without_a_settings_file_has_a_hint(bare: Installation) -> None:
     done = bare.run_command("once")
     assert done.code == 78
     assert str(bare.settings_file) in done.err
     assert "init" in done.err
 
 
-def test_a_fresh_settings_file_says_what_is_still_missing(bare: Installation) -> None:
+def test_new_settings_file_is_refused_with_what_is_missing(bare: Installation) -> None:
     bare.run_command("init")
     done = bare.run_command("once")
     assert done.code == 78
@@ -124,17 +124,17 @@ def test_a_fresh_settings_file_says_what_is_still_missing(bare: Installation) ->
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_each_command_has_an_example(bare: Installation, command: str) -> None:
+def test_help_of_each_command_has_an_example(bare: Installation, command: str) -> None:
     done = bare.run_program(command, "--help")
     assert done.code == 0
     assert "Example: forwarder" in done.out
 
 
-def test_an_unknown_command_is_a_usage_error(bare: Installation) -> None:
+def test_unknown_command_is_a_usage_error(bare: Installation) -> None:
     assert bare.run_command("frobnicate").code == 2
 
 
-def test_nothing_that_a_command_says_looks_like_a_traceback(bare: Installation) -> None:
+def test_command_output_contains_no_traceback(bare: Installation) -> None:
     bare.write("enabled = [\n")
     for command in ("once", "check", "enable"):
         done = bare.run_command(command)

@@ -1,4 +1,4 @@
-"""`keys`: secrets go in over stdin, and never come out again."""
+"""`keys`: secrets are read from stdin and are never printed."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ pytestmark = pytest.mark.long
 NAMES = ("alloy-api-key", "aws-access-key-id", "aws-secret-access-key", "aws-session-token")
 
 
-def shown(installation: Installation) -> dict[str, dict[str, object]]:
+def stored_keys(installation: Installation) -> dict[str, dict[str, object]]:
     return {key["name"]: key for key in installation.run_command("keys", "show", "--json").json()}
 
 
-def test_show_tells_the_last_four_characters_and_never_the_value(installation: Installation) -> None:
+def test_show_has_only_the_last_four_characters(installation: Installation) -> None:
     done = installation.run_command("keys", "show")
     assert "0001" in done.out
     for secret in (API_KEY, KEY.id, KEY.secret):
         assert secret not in done.output
 
 
-def test_show_lists_each_name_and_whether_it_is_set(installation: Installation) -> None:
-    keys = shown(installation)
+def test_show_lists_each_name_with_its_state(installation: Installation) -> None:
+    keys = stored_keys(installation)
     assert tuple(keys) == NAMES
     assert [keys[name]["set"] for name in NAMES] == [True, True, True, False]
 
 
-def test_show_as_json_holds_no_value_either(installation: Installation) -> None:
+def test_show_as_json_has_only_the_last_four_characters(installation: Installation) -> None:
     done = installation.run_command("keys", "show", "--json")
     assert {API_KEY[-4:], KEY.secret[-4:]} <= {str(key["ends_with"]) for key in done.json()}
     assert not [secret for secret in (API_KEY, KEY.id, KEY.secret) if secret in done.output]
 
 
-def test_a_secret_too_short_to_mask_is_not_shown_at_all(installation: Installation) -> None:
+def test_show_of_a_short_secret_has_no_characters(installation: Installation) -> None:
     installation.run_command("keys", "set", "aws-session-token", stdin="abcd\n")
     assert "abcd" not in installation.run_command("keys", "show").output
 
@@ -52,14 +52,14 @@ def test_set_does_not_repeat_the_secret(installation: Installation) -> None:
     assert "another-planted-secret" not in done.output
 
 
-def test_a_secret_typed_at_the_prompt_is_not_echoed(installation: Installation) -> None:
+def test_set_at_the_prompt_does_not_echo(installation: Installation) -> None:
     result = run_at_terminal(
         installation, "keys", "set", "aws-session-token", prompt=": ", answer="typed-planted-secret\n"
     )
     assert result.code == 0, result
     assert "aws-session-token" in result.screen
     assert "typed-planted-secret" not in result.screen
-    assert shown(installation)["aws-session-token"]["ends_with"] == "cret"
+    assert stored_keys(installation)["aws-session-token"]["ends_with"] == "cret"
 
 
 def test_set_refuses_the_secret_as_an_argument(installation: Installation) -> None:
@@ -79,7 +79,7 @@ def test_set_knows_only_its_four_names(installation: Installation) -> None:
     assert "aws-access-key-id" in done.err
 
 
-def test_the_vault_file_is_private_and_holds_no_secret(installation: Installation) -> None:
+def test_vault_file_is_private_and_contains_no_secret(installation: Installation) -> None:
     vault = installation.directory / "forwarder.keys"
     installation.run_command("keys", "set", "aws-session-token", stdin="a-planted-session-token\n")
     assert stat.S_IMODE(vault.stat().st_mode) == 0o600
@@ -87,21 +87,22 @@ def test_the_vault_file_is_private_and_holds_no_secret(installation: Installatio
     assert not [s for s in (API_KEY, KEY.id, KEY.secret, "a-planted-session-token") if s.encode() in content]
 
 
-def test_a_removed_secret_is_gone(installation: Installation) -> None:
+def test_removed_secret_is_not_set(installation: Installation) -> None:
     assert installation.run_command("keys", "remove", "aws-secret-access-key").code == 0
-    assert shown(installation)["aws-secret-access-key"]["set"] is False
+    assert stored_keys(installation)["aws-secret-access-key"]["set"] is False
 
 
-def test_without_the_alloy_key_nothing_starts(installation: Installation) -> None:
+def test_start_without_the_alloy_key_fails(installation: Installation) -> None:
     installation.run_command("keys", "remove", "alloy-api-key")
     done = installation.run_command("once")
     assert done.code == 78
     assert "keys set alloy-api-key" in done.err
 
 
-def test_rotation_changes_the_master_key_and_every_seal_and_no_secret(
+def test_rotation_replaces_master_key_and_keeps_secrets(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
+    """Every sealed value changes."""
     master, vault = installation.directory / "forwarder.master-key", installation.directory / "forwarder.keys"
     before = master.read_bytes(), vault.read_bytes()
     assert installation.run_command("keys", "rotate").code == 0
@@ -113,16 +114,16 @@ def test_rotation_changes_the_master_key_and_every_seal_and_no_secret(
     assert sent(bus) == ["a"]
 
 
-def test_rotation_leaves_no_spare_key_lying_about(installation: Installation) -> None:
+def test_rotation_leaves_no_copy_of_a_key(installation: Installation) -> None:
     before = {path.name for path in installation.directory.iterdir()}
     installation.run_command("keys", "rotate")
     assert {path.name for path in installation.directory.iterdir()} == before
 
 
-def test_a_rotation_that_crashed_before_the_vault_locks_nobody_out(
+def test_crash_during_rotation_leaves_a_readable_vault(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """The new vault without the renamed key and the old one without it are the two states a crash leaves."""
+    """A crash leaves the new key without its final name, with the new vault or with the old one."""
     master, vault = installation.directory / "forwarder.master-key", installation.directory / "forwarder.keys"
     old_vault, old_key = vault.read_bytes(), master.read_bytes()
     installation.run_command("keys", "rotate")
@@ -139,7 +140,7 @@ def test_a_rotation_that_crashed_before_the_vault_locks_nobody_out(
     assert sent(bus) == ["a", "b"]
 
 
-def test_a_master_key_from_the_environment_is_not_rotated_but_explained(installation: Installation) -> None:
+def test_rotation_of_a_key_from_the_environment_is_refused(installation: Installation) -> None:
     master = installation.directory / "forwarder.master-key"
     installation.env["FORWARDER_MASTER_KEY"] = master.read_text().strip()
     master.unlink()
@@ -151,7 +152,7 @@ def test_a_master_key_from_the_environment_is_not_rotated_but_explained(installa
 
 
 @pytest.mark.parametrize("source", ["environment", "credentials directory"])
-def test_the_master_key_may_come_from_elsewhere(
+def test_master_key_from_each_supported_source_works(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, source: str
 ) -> None:
     master = installation.directory / "forwarder.master-key"
@@ -167,7 +168,7 @@ def test_the_master_key_may_come_from_elsewhere(
     assert sent(bus) == ["a"]
 
 
-def test_what_the_log_and_the_ledger_hold_has_no_key_in_it(installation: Installation, alloy: FakeAlloy) -> None:
+def test_log_and_ledger_contain_no_key(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     done = installation.run_command("once")
     output = json.dumps(done.output) + installation.run_command("status", "--json").output

@@ -1,4 +1,4 @@
-"""Where a reading begins, how far down it goes, and which workflows there are."""
+"""Late failures: the start of a feed, the depth of a scan, open runs and discovered workflows."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.long
 NARROW = {"overlap": "1s", "full_scan_interval": "1h", "max_lateness": "24h"}
 
 
-def ended(alloy: FakeAlloy) -> dict[str, Any]:
-    """What a running execution becomes when it fails now."""
+def failed_now(alloy: FakeAlloy) -> dict[str, Any]:
+    """Return the fields that change when a running execution fails now."""
     return {"status": "failed", "stoppedAt": rfc3339(alloy.api.now())}
 
 
-def test_a_run_that_was_listed_as_running_and_fails_later_is_sent(
+def test_open_run_that_fails_later_is_sent(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", **NARROW)
@@ -34,22 +34,22 @@ def test_a_run_that_was_listed_as_running_and_fails_later_is_sent(
     fail(alloy, *numbered(40), ago=60)
     with installation.start() as daemon:
         daemon.wait_until(lambda: sent(bus) == numbered(40))
-        alloy.api.update("at-work", **ended(alloy))
+        alloy.api.update("at-work", **failed_now(alloy))
         daemon.wait_until(lambda: sent(bus) == ["at-work", *numbered(40)])
 
 
-def test_a_run_that_was_running_before_a_restart_is_still_followed(
+def test_open_run_is_followed_after_a_restart(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", **NARROW)
     fail(alloy, "at-work", outcome="running", ago=100_000)
     installation.run_command("once")
-    alloy.api.update("at-work", **ended(alloy))
+    alloy.api.update("at-work", **failed_now(alloy))
     installation.run_command("once")
     assert sent(bus) == ["at-work"]
 
 
-def test_a_run_never_seen_running_that_started_long_ago_is_found_by_the_deep_reading(
+def test_full_scan_finds_an_old_run_that_was_never_listed(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", **NARROW | {"full_scan_interval": "1s"})
@@ -60,7 +60,7 @@ def test_a_run_never_seen_running_that_started_long_ago_is_found_by_the_deep_rea
         daemon.wait_until(lambda: "hidden" in sent(bus))
 
 
-def test_a_normal_reading_does_not_go_all_the_way_down(
+def test_normal_scan_ends_before_the_last_page(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", **NARROW)
@@ -74,7 +74,7 @@ def test_a_normal_reading_does_not_go_all_the_way_down(
     assert max(polls_before) <= "1", "the pages of an hour ago are old"
 
 
-def test_a_once_always_looks_deep(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_once_always_does_a_full_scan(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     installation.change("source", **NARROW)
     fail(alloy, *numbered(35), ago=60)
     installation.run_command("once")
@@ -83,7 +83,7 @@ def test_a_once_always_looks_deep(installation: Installation, alloy: FakeAlloy, 
     assert "hidden" in sent(bus)
 
 
-def test_a_run_that_ends_well_is_forgotten(
+def test_open_run_that_succeeds_is_not_followed(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "at-work", outcome="running", ago=7200)
@@ -95,14 +95,14 @@ def test_a_run_that_ends_well_is_forgotten(
     assert sent(bus) == []
 
 
-def test_a_run_that_never_ends_is_given_up_after_the_retention(installation: Installation, alloy: FakeAlloy) -> None:
+def test_open_run_above_max_run_duration_is_not_followed(installation: Installation, alloy: FakeAlloy) -> None:
     installation.change("source", max_run_duration="1h", max_lateness="30m")
     fail(alloy, "for-ever", outcome="running", ago=7200)
     installation.run_command("once")
     assert installation.run_command("status", "--json").json()["feeds"][0]["open_executions"] == 0
 
 
-def test_from_now_on_means_what_stops_from_now_on(
+def test_start_from_now_sends_runs_that_stop_later(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", start_from="now")
@@ -116,7 +116,9 @@ def test_from_now_on_means_what_stops_from_now_on(
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(hours=1)])
-def test_now_is_by_the_clock_of_the_api(installation: Installation, bus: StrictEventBridge, skew: timedelta) -> None:
+def test_start_from_now_uses_the_clock_of_the_api(
+    installation: Installation, bus: StrictEventBridge, skew: timedelta
+) -> None:
     with FakeAlloy(now=lambda: utc_now() + skew) as alloy:
         installation.change("source", start_from="now", base_url=alloy.url)
         fail(alloy, "before", ago=60)
@@ -126,7 +128,9 @@ def test_now_is_by_the_clock_of_the_api(installation: Installation, bus: StrictE
             daemon.wait_until(lambda: sent(bus) == ["after"])
 
 
-def test_a_duration_means_so_far_back(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_start_from_a_duration_sends_runs_since_then(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     installation.change("source", start_from="10m")
     fail(alloy, "long-ago", ago=1200)
     fail(alloy, "lately", ago=300)
@@ -135,7 +139,9 @@ def test_a_duration_means_so_far_back(installation: Installation, alloy: FakeAll
     assert sent(bus) == ["lately", "long-run"]
 
 
-def test_a_time_means_from_then_on(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_start_from_a_time_sends_runs_since_then(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     installation.change("source", start_from=rfc3339(alloy.api.now() - timedelta(minutes=10)))
     fail(alloy, "long-ago", ago=1200)
     fail(alloy, "lately", ago=300)
@@ -143,7 +149,7 @@ def test_a_time_means_from_then_on(installation: Installation, alloy: FakeAlloy,
     assert sent(bus) == ["lately"]
 
 
-def test_where_a_feed_began_is_not_changed_by_a_restart(
+def test_start_of_a_feed_is_kept_after_a_restart(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", start_from="now")
@@ -154,7 +160,7 @@ def test_where_a_feed_began_is_not_changed_by_a_restart(
     assert sent(bus) == ["meanwhile"]
 
 
-def of_user(alloy: FakeAlloy, id_: str, workflow: str, user: str, **options: Any) -> None:
+def fail_for_user(alloy: FakeAlloy, id_: str, workflow: str, user: str, **options: Any) -> None:
     alloy.api.add(workflow, execution("unfinished", id=id_, started=alloy.api.now(), **options), user_id=user)
 
 
@@ -162,32 +168,32 @@ def test_discovery_finds_every_workflow_of_every_user(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", workflows=[], discover=True)
-    of_user(alloy, "a", "v", "u1")
-    of_user(alloy, "b", "v", "u2")
-    of_user(alloy, "c", "x/y", "u2")
+    fail_for_user(alloy, "a", "v", "u1")
+    fail_for_user(alloy, "b", "v", "u2")
+    fail_for_user(alloy, "c", "x/y", "u2")
     assert installation.run_command("once").code == 0
     assert sent(bus) == ["a", "b", "c"]
 
 
-def test_discovery_finds_what_is_installed_later(
+def test_discovery_finds_a_workflow_added_later(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", discover=True, discover_interval="300ms", start_from="now")
-    of_user(alloy, "old", "v", "u1")
+    fail_for_user(alloy, "old", "v", "u1")
     with installation.start() as daemon:
         daemon.wait_until(lambda: polls(alloy, "v") > 2)
-        of_user(alloy, "new", "later", "u2")
-        of_user(alloy, "new-too", "v", "u3")
+        fail_for_user(alloy, "new", "later", "u2")
+        fail_for_user(alloy, "new-too", "v", "u3")
         daemon.wait_until(lambda: {"new", "new-too"} <= set(sent(bus)))
 
 
 def fail_everywhere(alloy: FakeAlloy, ids: list[str]) -> None:
     for number, id_ in enumerate(ids):
-        of_user(alloy, id_, f"v{number}", "u1")
+        fail_for_user(alloy, id_, f"v{number}", "u1")
 
 
 @pytest.mark.parametrize("meanwhile", ["nothing", "restart", "reload"])
-def test_workflows_that_are_found_no_more_are_read_a_last_time(
+def test_removed_workflow_is_polled_one_last_time(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, meanwhile: str
 ) -> None:
     rarely = {"min_interval": "1m", "max_interval": "1m", "concurrency": 1}
@@ -208,7 +214,7 @@ def test_workflows_that_are_found_no_more_are_read_a_last_time(
         daemon.wait_until(lambda: sent(bus) == [*before, *after])
 
 
-def test_discovery_that_fails_does_not_stop_the_feeds_that_are_known(
+def test_failed_discovery_does_not_stop_known_feeds(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", discover=True, discover_interval="300ms")
@@ -219,7 +225,7 @@ def test_discovery_that_fails_does_not_stop_the_feeds_that_are_known(
         assert daemon.stop() == 0
 
 
-def test_nothing_to_watch_is_a_mistake_in_the_settings(installation: Installation) -> None:
+def test_settings_without_workflows_are_refused(installation: Installation) -> None:
     installation.change("source", workflows=[])
     done = installation.run_command("once")
     assert "workflows" in done.output

@@ -1,4 +1,4 @@
-"""`logs` and `rerun`: the Error Logging API for a person."""
+"""`logs` and `rerun`: commands on the Error Logging API."""
 
 from __future__ import annotations
 
@@ -21,36 +21,32 @@ def test_logs_has_a_line_for_each_execution(installation: Installation, alloy: F
     assert "succeeded" in lines["good"]
 
 
-def test_logs_can_be_of_the_failed_only(installation: Installation, alloy: FakeAlloy) -> None:
+def test_logs_failed_lists_failed_executions_only(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "bad")
     fail(alloy, "good", outcome="success")
     assert [run["executionId"] for run in installation.run_command("logs", "w", "--failed", "--json").json()] == ["bad"]
 
 
-def test_logs_shows_no_more_than_was_asked_for(installation: Installation, alloy: FakeAlloy) -> None:
+def test_logs_with_a_limit_lists_no_more(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, *numbered(50))
     runs = installation.run_command("logs", "w", "--limit", "35", "--json").json()
     assert [run["executionId"] for run in runs] == numbered(50)[:14:-1]
 
 
-def test_the_limit_is_of_the_failed_ones_when_only_they_are_asked_for(
-    installation: Installation, alloy: FakeAlloy
-) -> None:
+def test_logs_failed_limits_failed_executions(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "long-ago", ago=3600)
     fail(alloy, *numbered(40), outcome="success")
     runs = installation.run_command("logs", "w", "--failed", "--limit", "1", "--json").json()
     assert [run["executionId"] for run in runs] == ["long-ago"]
 
 
-def test_logs_as_json_is_what_the_api_said(installation: Installation, alloy: FakeAlloy) -> None:
+def test_logs_as_json_is_the_response_of_the_api(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a", payload={"custom": ["ü", 1.5, None]})
     (run,) = installation.run_command("logs", "w", "--json").json()
     assert run["results"][0]["data"][0][0]["json"] == {"custom": ["ü", 1.5, None]}
 
 
-def test_logs_needs_neither_the_workflow_in_the_settings_nor_a_ledger(
-    installation: Installation, alloy: FakeAlloy
-) -> None:
+def test_logs_needs_no_configured_workflow_and_no_ledger(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a", workflow="elsewhere/1")
     assert "a" in installation.run_command("logs", "elsewhere/1").out
     assert not list(installation.directory.glob("forwarder.db*"))
@@ -67,13 +63,13 @@ def test_logs_with_a_refused_key_exit_77(installation: Installation, alloy: Fake
     assert installation.run_command("logs", "w").code == 77
 
 
-def test_logs_of_a_workflow_that_never_ran_say_so(installation: Installation) -> None:
+def test_logs_without_executions_has_a_message(installation: Installation) -> None:
     done = installation.run_command("logs", "w")
     assert done.code == 0
     assert done.out.strip(), "an empty screen leaves one guessing"
 
 
-def test_logs_do_not_let_an_error_text_draw_on_the_terminal(installation: Installation, alloy: FakeAlloy) -> None:
+def test_logs_removes_control_characters_of_an_error(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     alloy.api.update("a", error="red \x1b[31m[bold]alert[/bold] \x07 end")
     out = installation.run_command("logs", "w").out
@@ -90,7 +86,7 @@ def test_rerun_takes_the_workflow_from_the_ledger(installation: Installation, al
     assert "37e974f0-00000001" in done.out, "the id of the new run"
 
 
-def test_rerun_of_an_unknown_execution_asks_for_its_workflow(installation: Installation, alloy: FakeAlloy) -> None:
+def test_rerun_of_an_unknown_execution_requires_a_workflow(installation: Installation, alloy: FakeAlloy) -> None:
     installation.run_command("once")
     done = installation.run_command("rerun", "nobody")
     assert (done.code, alloy.api.reruns) == (2, [])
@@ -103,13 +99,13 @@ def test_rerun_with_a_workflow_needs_no_ledger(installation: Installation, alloy
     assert alloy.api.reruns == [("v/1", "a/b 🫖")]
 
 
-def test_rerun_for_a_user_says_so_to_the_api(installation: Installation, alloy: FakeAlloy) -> None:
+def test_rerun_with_a_user_sends_it_to_the_api(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     installation.run_command("rerun", "a", "--workflow", "w", "--user", "zoë/1")
     assert alloy.requests[-1].query == {"userId": "zoë/1"}
 
 
-def test_rerun_remembers_the_user_of_the_feed(installation: Installation, alloy: FakeAlloy) -> None:
+def test_rerun_uses_the_user_of_the_feed(installation: Installation, alloy: FakeAlloy) -> None:
     installation.change("source", workflows=[{"id": "w", "user_id": "u1"}])
     fail(alloy, "a")
     alloy.api.remove_workflow("w")
@@ -119,7 +115,7 @@ def test_rerun_remembers_the_user_of_the_feed(installation: Installation, alloy:
     assert alloy.requests[-1].query == {"userId": "u1"}
 
 
-def test_a_rerun_that_the_api_refuses_is_asked_for_once_only(installation: Installation, alloy: FakeAlloy) -> None:
+def test_refused_rerun_is_requested_once(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     before = polls(alloy)
     done = installation.run_command("rerun", "gone", "--workflow", "w")
@@ -129,10 +125,8 @@ def test_a_rerun_that_the_api_refuses_is_asked_for_once_only(installation: Insta
 
 
 @pytest.mark.parametrize("code", [500, 503])
-def test_a_rerun_whose_answer_is_an_error_is_not_repeated(
-    installation: Installation, alloy: FakeAlloy, code: int
-) -> None:
-    """It is not idempotent: a second POST may run an order twice."""
+def test_rerun_with_an_error_response_is_not_retried(installation: Installation, alloy: FakeAlloy, code: int) -> None:
+    """A rerun is not idempotent: a second POST may process an order twice."""
     fail(alloy, "a")
     alloy.always(lambda _: unavailable(code))
     assert installation.run_command("rerun", "a", "--workflow", "w").code == 69

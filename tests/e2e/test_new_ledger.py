@@ -25,7 +25,7 @@ def move_ledger_away(installation: Installation) -> None:
             file.rename(installation.directory / f"old.db{ending}")
 
 
-def test_now_sends_nothing_twice_and_skips_earlier_failures(
+def test_start_from_now_skips_earlier_failures_without_repeats(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "sent", ago=60)
@@ -42,7 +42,7 @@ def test_now_sends_nothing_twice_and_skips_earlier_failures(
     assert sent(bus) == ["at-work", "later", "sent"]
 
 
-def test_a_time_loses_nothing_and_repeats_what_stopped_since(
+def test_start_from_a_time_repeats_what_stopped_since(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "before", ago=120)
@@ -56,10 +56,10 @@ def test_a_time_loses_nothing_and_repeats_what_stopped_since(
 
 
 @pytest.mark.parametrize(("max_lateness", "found"), [("24h", []), ("7d", ["long-run"])])
-def test_a_long_run_is_followed_within_max_lateness(
+def test_long_run_within_max_lateness_is_followed(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, max_lateness: str, found: list[str]
 ) -> None:
-    """The new ledger does not know which executions were open. The first scan looks for them below its floor."""
+    """The new ledger does not know which executions were open. The first scan searches for them below its floor."""
     fail(alloy, "long-run", outcome="running", ago=200_000)
     fail(alloy, *numbered(30, "old"), ago=150_000)
     fail(alloy, *numbered(30, "new"), ago=60)
@@ -70,7 +70,7 @@ def test_a_long_run_is_followed_within_max_lateness(
     assert sent(bus) == found
 
 
-def test_a_discovered_workflow_starts_one_interval_earlier(
+def test_discovered_workflow_starts_one_interval_earlier(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", workflows=[], discover=True, discover_interval="10m", start_from="now")
@@ -81,7 +81,7 @@ def test_a_discovered_workflow_starts_one_interval_earlier(
     assert sent(bus) == ["within"]
 
 
-def test_a_ledger_moved_without_its_lock_file_stops_the_start(installation: Installation, alloy: FakeAlloy) -> None:
+def test_ledger_without_its_lock_file_stops_the_start(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     assert installation.run_command("once").code == 0
     (installation.directory / "forwarder.db").rename(installation.directory / "old.db")
@@ -90,7 +90,7 @@ def test_a_ledger_moved_without_its_lock_file_stops_the_start(installation: Inst
     assert "forwarder.db.lock" in done.err
 
 
-def test_an_execution_without_a_readable_time_is_sent_again(
+def test_execution_without_a_readable_time_is_sent_again(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "with-time", ago=60)

@@ -1,4 +1,4 @@
-"""`once`: one complete pass, and an exit code that tells how it went."""
+"""`once`: one complete pass with an exit code for its result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fakes.eventbridge import BUS, StrictEventBridge
 from tests.harness.installation import Installation
 
 
-def test_a_failed_execution_arrives_as_an_event(
+def test_failed_execution_is_delivered_as_an_event(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a")
@@ -22,7 +22,7 @@ def test_a_failed_execution_arrives_as_an_event(
     assert (event.detail["executionId"], event.detail["workflowId"]) == ("a", "w")
 
 
-def test_what_succeeded_or_still_runs_is_not_sent(
+def test_successful_and_running_executions_are_not_sent(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "fine", outcome="success")
@@ -32,16 +32,16 @@ def test_what_succeeded_or_still_runs_is_not_sent(
     assert sent(bus) == ["a"]
 
 
-def test_a_second_pass_sends_nothing_again(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_second_pass_sends_nothing_again(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, *numbered(12))
     installation.run_command("once")
     installation.run_command("once")
     assert sent(bus) == numbered(12)
 
 
-def test_all_pages_of_all_feeds_are_read(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_once_reads_all_pages_of_all_feeds(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     installation.change("source", workflows=["w", "v"])
     fail(alloy, *numbered(65, "w"))
     fail(alloy, *numbered(31, "v"), workflow="v")
@@ -49,7 +49,7 @@ def test_all_pages_of_all_feeds_are_read(installation: Installation, alloy: Fake
     assert sent(bus) == numbered(31, "v") + numbered(65, "w")
 
 
-def test_a_feed_of_one_user_asks_for_that_user_and_tells_of_it(
+def test_feed_of_a_user_requests_and_names_the_user(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", workflows=[{"id": "w", "user_id": "zoë/1"}])
@@ -61,14 +61,14 @@ def test_a_feed_of_one_user_asks_for_that_user_and_tells_of_it(
     assert {query["userId"] for query in pages(alloy)} == {"zoë/1"}
 
 
-def test_events_are_ten_to_a_request(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_requests_have_ten_events(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     installation.change("event", payload="none")
     fail(alloy, *numbered(30))
     installation.run_command("once")
     assert [served.delivered for served in bus.served if served.operation == "PutEvents"] == [10, 10, 10]
 
 
-def test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on(
+def test_once_with_a_refused_key_exits_77_and_sends_pending(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(3))
@@ -82,14 +82,15 @@ def test_refused_keys_of_the_source_exit_77_and_what_is_owed_goes_on(
     assert sent(bus) == numbered(3)
 
 
-def test_a_source_that_is_down_exits_69(installation: Installation, alloy: FakeAlloy) -> None:
+def test_once_with_an_unavailable_source_exits_69(installation: Installation, alloy: FakeAlloy) -> None:
     alloy.always(lambda _: unavailable())
     assert installation.run_command("once", "--timeout", "1s").code == 69
 
 
-def test_a_bus_that_is_down_exits_69_at_the_timeout_with_the_rest_owed(
+def test_once_with_an_unavailable_bus_exits_69_at_the_timeout(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
+    """The rest stays pending."""
     fail(alloy, "a", "b")
     bus.always(publishing(throttled()))
     began = time.monotonic()
@@ -98,7 +99,9 @@ def test_a_bus_that_is_down_exits_69_at_the_timeout_with_the_rest_owed(
     assert time.monotonic() - began < 10
 
 
-def test_the_worst_exit_code_wins(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_once_with_two_failures_exits_with_the_worst(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, "a")
     bus.buses.discard(BUS)
     installation.run_command("once", "--timeout", "1s")
@@ -106,7 +109,7 @@ def test_the_worst_exit_code_wins(installation: Installation, alloy: FakeAlloy, 
     assert installation.run_command("once", "--timeout", "1s").code == 77
 
 
-def test_switched_off_it_says_so_does_nothing_and_exits_0(
+def test_once_while_disabled_does_nothing_and_exits_0(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change(enabled=False)
@@ -116,13 +119,13 @@ def test_switched_off_it_says_so_does_nothing_and_exits_0(
     assert "switched off" in done.out
 
 
-def test_the_report_of_a_pass_has_books_that_balance(installation: Installation, alloy: FakeAlloy) -> None:
+def test_report_of_once_has_balanced_counters(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, *numbered(7))
-    books = installation.run_command("once", "--json").json()["counters"]
-    assert books == {"recorded": 7, "pending": 0, "sent": 7, "dead": 0, "purged": 0, "forgotten": 0}
+    counters = installation.run_command("once", "--json").json()["counters"]
+    assert counters == {"recorded": 7, "pending": 0, "sent": 7, "dead": 0, "purged": 0, "forgotten": 0}
 
 
-def test_a_timeout_must_be_a_duration(installation: Installation) -> None:
+def test_timeout_that_is_no_duration_is_a_usage_error(installation: Installation) -> None:
     done = installation.run_command("once", "--timeout", "soon")
     assert done.code == 2
     assert "60s" in done.err or "duration" in done.err

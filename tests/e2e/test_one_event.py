@@ -1,4 +1,4 @@
-"""One failed execution is one event, however often and wherever it is listed."""
+"""Deduplication: one failed execution is one event, however often and wherever it is listed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.installation import Installation
 pytestmark = pytest.mark.long
 
 
-def test_pages_that_shift_while_they_are_read_lose_and_double_nothing(
+def test_pages_that_shift_lose_and_repeat_nothing(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     numbers = count()
@@ -29,7 +29,7 @@ def test_pages_that_shift_while_they_are_read_lose_and_double_nothing(
     assert len(sent(bus)) == len(alloy.api.listed_ids) > 70
 
 
-def test_the_same_id_in_two_workflows_is_one_event(
+def test_same_id_in_two_workflows_is_one_event(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", workflows=["w", "v"])
@@ -39,7 +39,7 @@ def test_the_same_id_in_two_workflows_is_one_event(
     assert sent(bus) == ["both", "ours", "theirs"]
 
 
-def test_the_same_id_after_a_restart_is_one_event(
+def test_same_id_after_a_restart_is_one_event(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(5))
@@ -51,7 +51,7 @@ def test_the_same_id_after_a_restart_is_one_event(
     assert sent(bus) == numbered(5)
 
 
-def test_the_same_id_twice_on_a_page_is_one_event(
+def test_same_id_twice_on_a_page_is_one_event(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a", "a", "b")
@@ -59,7 +59,7 @@ def test_the_same_id_twice_on_a_page_is_one_event(
     assert sent(bus) == ["a", "b"]
 
 
-def test_an_api_that_repeats_its_first_page_for_ever_ends_the_reading(
+def test_api_that_repeats_its_first_page_ends_the_scan(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(40))
@@ -69,18 +69,14 @@ def test_an_api_that_repeats_its_first_page_for_ever_ends_the_reading(
     assert polls(alloy) < 10
 
 
-def test_short_pages_are_followed_to_the_end(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_short_pages_are_read_to_the_end(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, *numbered(20))
     alloy.always(short(alloy, 3))
     assert installation.run_command("once").code == 0
     assert sent(bus) == numbered(20)
 
 
-def test_a_page_out_of_order_loses_nothing(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_page_out_of_order_loses_nothing(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, *numbered(45))
     alloy.always(lambda _: out_of_order(7))
     assert installation.run_command("once").code == 0
@@ -97,7 +93,9 @@ def test_pages_that_count_from_1_are_read_from_1(
     assert [query["page"] for query in pages(alloy)][:2] == ["0", "1"]
 
 
-def test_pages_0_and_1_may_be_the_same(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_identical_pages_0_and_1_lose_nothing(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, *numbered(70))
     alloy.always(lambda request: alloy.answer(request, page=str(max(0, int(request.query["page"]) - 1))))
     assert installation.run_command("once").code == 0
@@ -105,7 +103,7 @@ def test_pages_0_and_1_may_be_the_same(installation: Installation, alloy: FakeAl
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_each_sign_of_failure_in_each_variant_is_seen(
+def test_each_sign_of_failure_is_detected_in_each_variant(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, variant: Variant
 ) -> None:
     signs: dict[Failure, str] = {sign: f"{variant} {sign}" for sign in FAILURES}
@@ -117,7 +115,7 @@ def test_each_sign_of_failure_in_each_variant_is_seen(
     assert sent(bus) == sorted(signs.values())
 
 
-def test_the_sample_of_the_product_page_is_a_success(
+def test_sample_of_the_product_page_is_a_success(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     alloy.api.add("w", {"startedAt": "2022-10-04T01:12:40.406Z", "status": "success"}, raw=product_page_record())
@@ -125,7 +123,7 @@ def test_the_sample_of_the_product_page_is_a_success(
     assert (polls(alloy), sent(bus)) == (2, [])
 
 
-def test_a_block_error_that_the_workflow_handled_is_no_failure(
+def test_block_error_of_a_successful_workflow_is_no_failure(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     record = execution("failed-block", id="handled", started=alloy.api.now()) | {"status": "success"}
@@ -135,7 +133,7 @@ def test_a_block_error_that_the_workflow_handled_is_no_failure(
 
 
 @pytest.mark.parametrize(("unknown_status", "expected"), [("forward", ["odd"]), ("ignore", [])])
-def test_a_status_in_no_known_set_is_forwarded_or_not_as_set(
+def test_unknown_status_is_handled_as_configured(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, unknown_status: str, expected: list[str]
 ) -> None:
     installation.change("source", unknown_status=unknown_status)
@@ -147,7 +145,7 @@ def test_a_status_in_no_known_set_is_forwarded_or_not_as_set(
     assert "aborted-by-gnomes" in done.err
 
 
-def test_the_sets_of_statuses_can_be_changed(
+def test_configured_statuses_decide_what_is_sent(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", failure_statuses=["kaputt"], success_statuses=["FAILED"])
@@ -157,9 +155,7 @@ def test_the_sets_of_statuses_can_be_changed(
     assert sent(bus) == ["a"]
 
 
-def test_an_event_tells_what_the_error_said(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_event_has_the_error_message(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, "a", outcome="failed-error-object")
     installation.run_command("once")
     error = detail(bus, "a")["error"]
@@ -169,7 +165,7 @@ def test_an_event_tells_what_the_error_said(
 
 
 @pytest.mark.parametrize("outcome", ["failed-block", "failed-error-object"])
-def test_an_event_tells_which_block_failed(
+def test_event_names_the_failed_block(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, outcome: Failure
 ) -> None:
     fail(alloy, "a", outcome=outcome)
@@ -177,7 +173,7 @@ def test_an_event_tells_which_block_failed(
     assert detail(bus, "a")["error"].get("blockId") == BLOCK_IDS[1]
 
 
-def test_the_time_of_an_event_is_when_the_execution_stopped(
+def test_event_time_is_when_the_execution_stopped(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     stopped = alloy.api.now()

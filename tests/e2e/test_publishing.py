@@ -1,4 +1,4 @@
-"""Each entry is settled by its own outcome; what is not known is sent again, and said to be so."""
+"""Delivery: each entry is settled by its own outcome, and sent again with a log line if the outcome is unknown."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ pytestmark = pytest.mark.usefixtures("either_client")
 
 
 def sizes(bus: StrictEventBridge) -> list[int]:
-    """How many entries each request that was answered delivered."""
+    """Return the number of delivered entries of each request that had a response."""
     return [served.delivered for served in bus.served if served.operation == "PutEvents"]
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "InternalFailure", "InternalException"])
-def test_a_throttled_entry_is_retried_without_its_neighbours(
+def test_throttled_entry_is_retried_alone(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, code: str
 ) -> None:
     fail(alloy, *numbered(10))
@@ -47,7 +47,7 @@ def test_a_throttled_entry_is_retried_without_its_neighbours(
     assert sent(bus) == numbered(10)
 
 
-def test_a_throttled_entry_is_retried_for_as_long_as_it_takes(
+def test_throttled_entry_is_retried_until_it_is_accepted(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a")
@@ -58,9 +58,10 @@ def test_a_throttled_entry_is_retried_for_as_long_as_it_takes(
 
 
 @pytest.mark.parametrize("code", ["MalformedDetail", "InvalidArgument", "RedactionFailure"])
-def test_an_entry_refused_for_good_is_dead_at_once_with_its_neighbours_unaffected(
+def test_permanently_rejected_entry_is_dead_at_once(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, code: str
 ) -> None:
+    """The other entries of the request are sent."""
     fail(alloy, *numbered(10))
     bus.next(entry_codes({4: code}))
     assert installation.run_command("once").code == 0
@@ -70,10 +71,10 @@ def test_an_entry_refused_for_good_is_dead_at_once_with_its_neighbours_unaffecte
     assert sizes(bus) == [9]
 
 
-def test_an_unknown_code_is_tried_again_and_again_before_it_is_given_up(
+def test_unknown_code_is_retried_before_it_is_dead(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """All of its ten attempts take minutes: here it only must not be given up early."""
+    """All ten attempts take minutes. This test checks that the first ones do not end the retries."""
     fail(alloy, *numbered(3))
     bus.next(*[entry_codes({0: "BrandNewException"})] * 4)
     assert installation.run_command("once").code == 0
@@ -82,7 +83,7 @@ def test_an_unknown_code_is_tried_again_and_again_before_it_is_given_up(
 
 
 @pytest.mark.parametrize("fault", [throttled(), refused(500, "InternalFailure"), refused(503, "ServiceUnavailable")])
-def test_a_request_refused_whole_for_a_while_is_sent_again(
+def test_temporarily_rejected_request_is_sent_again(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, fault: Fault
 ) -> None:
     fail(alloy, *numbered(10))
@@ -92,7 +93,7 @@ def test_a_request_refused_whole_for_a_while_is_sent_again(
 
 
 @pytest.mark.parametrize("fault", [too_large(), refused(400, "ValidationException", "Total size is over the limit")])
-def test_a_request_that_is_too_large_is_halved(
+def test_too_large_request_is_split(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, fault: Fault
 ) -> None:
     fail(alloy, *numbered(10))
@@ -102,7 +103,7 @@ def test_a_request_that_is_too_large_is_halved(
     assert sent(bus) == numbered(10)
 
 
-def test_an_entry_that_is_too_large_alone_is_a_dead_letter_and_the_others_are_sent(
+def test_too_large_entry_is_a_dead_letter_and_others_are_sent(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(4))
@@ -113,7 +114,7 @@ def test_an_entry_that_is_too_large_alone_is_a_dead_letter_and_the_others_are_se
     assert [letter["execution_id"] for letter in installation.dead_letters()] == ["poison"]
 
 
-def test_requests_keep_to_the_limit_in_bytes(installation: Installation, alloy: FakeAlloy) -> None:
+def test_requests_are_within_the_limit_in_bytes(installation: Installation, alloy: FakeAlloy) -> None:
     with StrictEventBridge(max_request_bytes=100_000) as small:
         installation.change("destination", endpoint_url=small.url, max_request_bytes=100_000, max_entry_bytes=60_000)
         fail(alloy, *numbered(10), payload={"text": "x" * 30_000})
@@ -139,7 +140,7 @@ LOST: list[Fault] = [
 
 
 @pytest.mark.parametrize("fault", LOST, ids=str)
-def test_after_a_lost_reply_no_more_than_the_entries_in_flight_are_sent_twice(
+def test_lost_response_repeats_only_entries_in_flight(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, fault: Fault
 ) -> None:
     installation.change("destination", concurrency=1, timeout="500ms")
@@ -151,9 +152,10 @@ def test_after_a_lost_reply_no_more_than_the_entries_in_flight_are_sent_twice(
     assert len(sent(bus)) <= 13 + 10
 
 
-def test_after_a_lost_reply_entries_go_one_at_a_time_until_an_answer_is_understood(
+def test_lost_response_makes_requests_of_one_entry(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
+    """The next understood response ends this."""
     installation.change("destination", concurrency=4)
     fail(alloy, *numbered(20))
     bus.next(*[empty(delivered=True)] * 2)
@@ -165,7 +167,7 @@ def test_after_a_lost_reply_entries_go_one_at_a_time_until_an_answer_is_understo
 @pytest.mark.parametrize(
     "fault", [reset_before(), reset_after(delivered=False), empty(delivered=False), html(504, delivered=False)], ids=str
 )
-def test_a_request_that_never_arrived_is_sent_again(
+def test_request_that_was_not_delivered_is_sent_again(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, fault: Fault
 ) -> None:
     fail(alloy, *numbered(5))
@@ -174,18 +176,20 @@ def test_a_request_that_never_arrived_is_sent_again(
     assert sent(bus) == numbered(5)
 
 
-def test_all_at_once_nothing_is_lost(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_all_faults_together_lose_no_event(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
     fail(alloy, *numbered(60))
     bus.next(throttled(), entry_codes({0: "InternalFailure", 9: "MalformedDetail"}), too_large(), empty(delivered=True))
     done = installation.run_command("once", "--json")
     assert done.code == 0
     dead = [letter["execution_id"] for letter in installation.dead_letters()]
     assert {*sent(bus), *dead} == set(numbered(60))
-    books = done.json()["counters"]
-    assert books["recorded"] == books["sent"] + books["dead"] == 60
+    counters = done.json()["counters"]
+    assert counters["recorded"] == counters["sent"] + counters["dead"] == 60
 
 
-def test_normal_running_sends_nothing_twice(
+def test_delivery_without_faults_sends_nothing_twice(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     with installation.start() as daemon:

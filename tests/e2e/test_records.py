@@ -1,4 +1,4 @@
-"""Records that are none, and text that is odd: all of them in one pass, each in a workflow of its own."""
+"""Invalid records and odd text: all of them in one pass, each in its own workflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import CommandResult, Installation
 
-NO_RECORD: dict[str, bytes] = {
+INVALID_RECORDS: dict[str, bytes] = {
     "no executionId": b'{"startedAt": "2026-01-01T00:00:00Z", "status": "failed"}',
     "executionId null": b'{"executionId": null, "status": "failed"}',
     "executionId empty": b'{"executionId": "", "status": "failed"}',
@@ -30,16 +30,16 @@ NO_RECORD: dict[str, bytes] = {
 }
 
 
-def deep(levels: int) -> bytes:
+def nested(levels: int) -> bytes:
     return b'{"a":' * levels + b"1" + b"}" * levels
 
 
 def times(moment: str) -> bytes:
-    """The end of the block, and other times for the execution."""
+    """Return JSON that ends the block and adds other times to the execution."""
     return f'1}}], "startedAt": "{moment}", "stoppedAt": "{moment}", "inputs": [{{"a": 1'.encode()
 
 
-# The data of a block, or what breaks out of it to say more about the execution.
+# The data of a block, or JSON that ends the block and adds fields to the execution.
 ODD: dict[str, bytes] = {
     "half a surrogate pair": rb'"\ud800 and \udfff"',
     "a pair the wrong way round": rb'"\udc00\ud800"',
@@ -47,8 +47,8 @@ ODD: dict[str, bytes] = {
     "NUL": rb'"a\u0000b"',
     "NUL in a name": rb'{"a\u0000b": "\u0000"}',
     "not UTF-8": b'"\xff\xfe"',
-    "990 levels": deep(990),
-    "5000 levels": deep(5000),
+    "990 levels": nested(990),
+    "5000 levels": nested(5000),
     "5000 lists": b"[" * 5000 + b"]" * 5000,
     "60 digits": b"9" * 60,
     "minus 60 digits": b"-" + b"9" * 60,
@@ -61,13 +61,13 @@ ODD: dict[str, bytes] = {
     "the same name twice": b'{"a": 1, "a": 2}',
     "names that are empty": b'{"": {"": ""}}',
     "status a number": b'1}], "status": 500, "inputs": [{"a": 1',
-    "times that are none": b'1}], "startedAt": "yesterday", "stoppedAt": {}, "inputs": [{"a": 1',
+    "invalid times": b'1}], "startedAt": "yesterday", "stoppedAt": {}, "inputs": [{"a": 1',
     "a time far away": times("9999-12-31T23:59:59Z"),
     "a time long ago": times("0001-01-01T00:00:00Z"),
     "an error of another kind": b'1}], "error": [["deep"], 7], "inputs": [{"a": 1',
     "results a text": b'1}], "results": "none", "inputs": [{"a": 1',
     "results null": b'1}], "results": null, "inputs": [{"a": 1',
-    "blocks that are none": b'1}, null, 7, "x", {"blockId": 5',
+    "invalid blocks": b'1}, null, 7, "x", {"blockId": 5',
 }
 
 
@@ -92,14 +92,14 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OncePass]:
         installation = Installation(tmp_path_factory.mktemp("records"), alloy=alloy.url, bus=bus.url)
         installation.create_vault()
         moment = alloy.api.now().isoformat()
-        for name, raw in NO_RECORD.items():
+        for name, raw in INVALID_RECORDS.items():
             list_between(alloy, name, raw)
         for name, value in ODD.items():
             head = (
                 f'{{"executionId": "odd {name}", "status": "failed", "startedAt": "{moment}", "stoppedAt": "{moment}"'
             )
             list_between(alloy, name, head.encode() + b', "results": [{"blockId": "b", "data": ' + value + b"}]}")
-        installation.change("source", workflows=[*NO_RECORD, *ODD], timeout="20s")
+        installation.change("source", workflows=[*INVALID_RECORDS, *ODD], timeout="20s")
         done = installation.run_command("once", timeout=120)
         feeds = {feed["workflow_id"]: feed for feed in installation.run_command("status", "--json").json()["feeds"]}
         letters = [letter["execution_id"] for letter in installation.dead_letters()]
@@ -107,44 +107,45 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OncePass]:
 
 
 def list_between(alloy: FakeAlloy, workflow: str, raw: bytes) -> None:
-    """The raw record, between two that are as they should be."""
+    """List the raw record between two valid ones."""
     fail(alloy, f"before {workflow}", workflow=workflow, ago=2)
     listed = {"startedAt": alloy.api.now().isoformat(), "status": "success"}
     alloy.api.add(workflow, listed, raw=raw)
     fail(alloy, f"after {workflow}", workflow=workflow, ago=-1)
 
 
-def test_nothing_of_it_fails_the_pass(once: OncePass) -> None:
+def test_odd_records_do_not_fail_the_pass(once: OncePass) -> None:
     assert once.done.code == 0, once.done.err[-3000:]
     assert "Traceback" not in once.done.err
 
 
-@pytest.mark.parametrize("name", [*NO_RECORD, *ODD])
-def test_the_records_around_it_are_sent_once_and_the_reading_ends_well(once: OncePass, name: str) -> None:
+@pytest.mark.parametrize("name", [*INVALID_RECORDS, *ODD])
+def test_records_around_an_odd_record_are_sent_once(once: OncePass, name: str) -> None:
+    """The scan completes."""
     assert (once.count(f"before {name}"), once.count(f"after {name}")) == (1, 1)
     assert once.feeds[name]["watermark"] is not None
 
 
-@pytest.mark.parametrize("name", NO_RECORD)
-def test_a_record_that_is_none_is_refused_and_counted(once: OncePass, name: str) -> None:
+@pytest.mark.parametrize("name", INVALID_RECORDS)
+def test_invalid_record_is_refused_and_counted(once: OncePass, name: str) -> None:
     assert once.line(name)["rejected"] == 1
     assert once.count("bad") == 0
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_text_becomes_an_event_or_a_dead_letter_or_a_refused_record(once: OncePass, name: str) -> None:
+def test_odd_record_is_sent_dead_or_refused(once: OncePass, name: str) -> None:
     ends = once.count(f"odd {name}") + once.dead.count(f"odd {name}") + once.line(name)["rejected"]
     assert ends == 1
 
 
-def test_a_refused_record_is_logged_by_hash_and_not_by_content(once: OncePass) -> None:
+def test_refused_record_is_logged_by_hash(once: OncePass) -> None:
     (line,) = [line for line in once.done.log if line["event"] == "record rejected" and line["feed"] == "planted"]
     assert re.fullmatch("[0-9a-f]{16,}", line["digest"])
     assert "executionId" in line["reason"]
     assert "planted-content" not in once.done.output
 
 
-def test_a_refused_record_does_not_stop_the_daemon_from_reading_on(
+def test_refused_record_does_not_stop_the_daemon(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     alloy.api.add("w", {"startedAt": alloy.api.now().isoformat()}, raw=b'{"status": ]')
@@ -155,9 +156,7 @@ def test_a_refused_record_does_not_stop_the_daemon_from_reading_on(
         daemon.wait_until(lambda: sent(bus) == ["a", "b"])
 
 
-def test_an_id_that_is_a_number_is_sent_as_text(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_numeric_id_is_sent_as_text(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     alloy.api.add("w", {"executionId": 7, "status": "failed", "stoppedAt": alloy.api.now().isoformat()})
     assert installation.run_command("once").code == 0
     assert [event.detail["executionId"] for event in bus.delivered] == ["7"]
@@ -166,7 +165,7 @@ def test_an_id_that_is_a_number_is_sent_as_text(
 IDS = ["a/b", "../../etc", "a b", "a%2Fb", "ü🫖", "a?b=c#d", "'; --", "x" * 1024, "NULL", "-rf", "\\", '"']
 
 
-def test_ids_with_slashes_spaces_and_emoji_arrive_as_they_are(
+def test_ids_with_odd_characters_are_sent_unchanged(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *IDS)
@@ -174,7 +173,7 @@ def test_ids_with_slashes_spaces_and_emoji_arrive_as_they_are(
     assert sent(bus) == sorted(IDS)
 
 
-def test_odd_workflow_ids_are_asked_for_as_they_are(
+def test_odd_workflow_ids_are_requested_unchanged(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     workflows = ["a b", "ü🫖", "a?b=c#d", "%2F", "x+y", "w;v"]

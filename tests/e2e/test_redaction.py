@@ -29,7 +29,7 @@ def plant(number: int) -> str:
 
 
 def token(number: int) -> str:
-    """A JWT whose signature carries the mark; its parts are real base64url."""
+    """Return a JWT of valid base64url parts whose signature contains the mark."""
     head, claims = (
         base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (b'{"alg":"HS256"}', b'{"sub":"1"}')
     )
@@ -60,7 +60,7 @@ AWS_IDS = ["AKIAPLANTEDKEY000123", "ASIAPLANTEDKEY000456"]
 
 @dataclass
 class PlantedSecrets:
-    """What was planted, by the place where it was."""
+    """The planted secrets by their place in the record, and the record."""
 
     marks: dict[str, str]
     record: dict[str, Any]
@@ -84,7 +84,7 @@ def plant_secrets(id_: str, moment: str) -> PlantedSecrets:
     marks |= {key: key for key in AWS_IDS}
     shaped += [f"key {key}, used" for key in AWS_IDS]
     where = {
-        place: f"it said Bearer {mark(place)}"
+        place: f"the header is Bearer {mark(place)}"
         for place in ("message", "stack", "name", "code", "block error", "block text", "status", "a name")
     }
     error = {name: where[name] for name in ("message", "stack", "name", "code")}
@@ -102,7 +102,7 @@ def plant_secrets(id_: str, moment: str) -> PlantedSecrets:
 
 @dataclass
 class RedactionRun:
-    """Two executions with the same plants, one sent and one dead, and everything that the program wrote or said."""
+    """All files, log lines and outputs of a program that sent one planted execution and dead-lettered another."""
 
     marks: dict[str, str]
     texts: dict[str, bytes]
@@ -123,7 +123,7 @@ def read_ledger_bytes(ledger: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedactionRun]:
+def redaction_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedactionRun]:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         installation = Installation(tmp_path_factory.mktemp("planted"), alloy=alloy.url, bus=bus.url)
         installation.create_vault()
@@ -156,20 +156,20 @@ MARKS = plant_secrets("x", "")
 
 
 @pytest.mark.parametrize("place", MARKS.marks)
-def test_a_planted_secret_is_nowhere(scene: RedactionRun, place: str) -> None:
-    mark = scene.marks[place].encode()
-    assert [name for name, text in scene.texts.items() if mark in text] == []
+def test_planted_secret_is_in_no_output(redaction_run: RedactionRun, place: str) -> None:
+    mark = redaction_run.marks[place].encode()
+    assert [name for name, text in redaction_run.texts.items() if mark in text] == []
 
 
-def test_what_was_not_secret_is_there(scene: RedactionRun) -> None:
-    """Else an empty event would pass all the others."""
+def test_text_that_is_no_secret_is_sent(redaction_run: RedactionRun) -> None:
+    """Without this test, an empty event would pass all the others."""
     for name in ("events", "dead show", "ledger"):
         for word in (b"shop.example/hook", b"page=1", b"[redacted]", b"used"):
-            assert word in scene.texts[name], (name, word)
-    assert b"executionId" not in scene.texts["forwarder.db, at rest"], "details are packed"
+            assert word in redaction_run.texts[name], (name, word)
+    assert b"executionId" not in redaction_run.texts["forwarder.db, at rest"], "details are packed"
 
 
-def test_further_names_can_be_redacted(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_configured_names_are_redacted(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     installation.change("event", redact=["email", "Phone"])
     fail(alloy, "a")
     installation.run_command("once")
@@ -179,7 +179,7 @@ def test_further_names_can_be_redacted(installation: Installation, alloy: FakeAl
     assert "Earl Grey" in text
 
 
-def test_a_name_can_be_taken_out_of_redaction(
+def test_name_in_redact_except_is_not_redacted(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("event", redact_except=["x-forwarded-for"])
@@ -190,7 +190,7 @@ def test_a_name_can_be_taken_out_of_redaction(
     assert headers["x-real-ip"] == headers["authorization"] == "[redacted]"
 
 
-def test_credentials_in_the_address_of_the_source_are_not_told(installation: Installation, alloy: FakeAlloy) -> None:
+def test_credentials_in_base_url_are_in_no_output(installation: Installation, alloy: FakeAlloy) -> None:
     installation.change("source", base_url=alloy.url.replace("://", f"://user:{plant(0)}@"))
     done = installation.run_command("once", "--timeout", "5s")
     assert (
@@ -199,10 +199,10 @@ def test_credentials_in_the_address_of_the_source_are_not_told(installation: Ins
     )
 
 
-def test_a_secret_cut_in_two_by_trimming_is_still_none(
+def test_secret_is_redacted_before_trimming(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """Redaction comes before trimming: a string cut in the middle of a token must not save its first half."""
+    """A string that is cut in the middle of a token must not keep the first half of the token."""
     installation.change("destination", max_entry_bytes=16_384)
     text = "x" * 1015 + " Bearer " + plant(7) * 100
     started = alloy.api.now()

@@ -17,7 +17,7 @@ from tests.harness.process import ForwarderProcess
 
 @pytest.fixture
 def daemon(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> Iterator[ForwarderProcess]:
-    """It runs, and has sent one event."""
+    """Yield a daemon that has sent one event."""
     fail(alloy, "first")
     with installation.start() as daemon:
         daemon.wait_until(lambda: sent(bus) == ["first"])
@@ -28,42 +28,42 @@ def source_of(bus: StrictEventBridge, id_: str) -> str:
     return next(str(event.entry["Source"]) for event in bus.delivered if event.detail["executionId"] == id_)
 
 
-def goes_on(daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge, id_: str = "goes-on") -> None:
+def check_continues(daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge, id_: str = "continues") -> None:
     fail(alloy, id_)
     daemon.wait_until(lambda: id_ in sent(bus))
 
 
-def takes_effect(daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge, source: str) -> None:
-    """New failures come under the new source, sooner or later."""
+def check_takes_effect(daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge, source: str) -> None:
+    """Wait until a new failure is sent with the new source."""
     ids = iter(numbered(500, source))
 
     def new_source() -> bool:
         id_ = next(ids)
-        goes_on(daemon, alloy, bus, id_)
+        check_continues(daemon, alloy, bus, id_)
         return source_of(bus, id_) == source
 
     daemon.wait_until(new_source, within=5)
 
 
-def test_a_changed_setting_takes_effect_without_a_restart(
+def test_changed_setting_takes_effect_without_a_restart(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("event", source="second")
-    takes_effect(daemon, alloy, bus, "second")
+    check_takes_effect(daemon, alloy, bus, "second")
 
 
-def test_a_file_edited_in_place_takes_effect(
+def test_file_edited_in_place_check_takes_effect(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     with installation.settings_file.open("a") as file:
         file.write('\n[event]\nsource = "in-place"\n')
-    takes_effect(daemon, alloy, bus, "in-place")
+    check_takes_effect(daemon, alloy, bus, "in-place")
 
 
-def test_a_link_pointed_elsewhere_takes_effect(
+def test_link_to_another_file_check_takes_effect(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """As Kubernetes swaps a mounted ConfigMap: the file is the same link to `..data`, which now means another."""
+    """Kubernetes updates a mounted ConfigMap so: the file links to `..data`, which becomes a link to a new folder."""
     text = installation.settings_file.read_text()
     for version, source in (("v1", "one"), ("v2", "two")):
         (installation.directory / version).mkdir()
@@ -73,12 +73,12 @@ def test_a_link_pointed_elsewhere_takes_effect(
     installation.settings_file.unlink()
     installation.settings_file.symlink_to("..data/forwarder.toml")
     with installation.start() as daemon:
-        goes_on(daemon, alloy, bus)
-        assert source_of(bus, "goes-on") == "one"
+        check_continues(daemon, alloy, bus)
+        assert source_of(bus, "continues") == "one"
         fresh = installation.directory / "..data_tmp"
         fresh.symlink_to("v2")
         fresh.rename(data)
-        takes_effect(daemon, alloy, bus, "two")
+        check_takes_effect(daemon, alloy, bus, "two")
 
 
 WRONG = {
@@ -89,27 +89,27 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_wrong_file_keeps_the_last_good_settings_and_is_reported(
+def test_invalid_file_is_reported_and_settings_are_kept(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge, wrong: str
 ) -> None:
     installation.write(WRONG[wrong])
     daemon.wait_for_log("error", "settings")
-    goes_on(daemon, alloy, bus)
+    check_continues(daemon, alloy, bus)
     report = installation.run_command("status", "--json").json()
     assert report["settings_error"]
     assert report["running"] is True
 
 
-def test_a_file_that_is_no_toml_keeps_the_last_good_settings_and_is_reported(
+def test_file_without_toml_is_reported_and_settings_are_kept(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.write("enabled = \n")
     daemon.wait_for_log("error", "settings")
-    goes_on(daemon, alloy, bus)
+    check_continues(daemon, alloy, bus)
     assert "TOML" in installation.run_command("status").output
 
 
-def test_status_works_even_while_the_file_is_no_toml(installation: Installation, daemon: ForwarderProcess) -> None:
+def test_status_works_while_the_file_is_not_toml(installation: Installation, daemon: ForwarderProcess) -> None:
     installation.write("enabled = \n")
     daemon.wait_for_log("error", "settings")
     done = installation.run_command("status", "--json")
@@ -117,17 +117,15 @@ def test_status_works_even_while_the_file_is_no_toml(installation: Installation,
     assert done.json()["running"] is True
 
 
-def test_a_removed_file_keeps_the_last_good_settings_and_is_reported(
+def test_removed_file_is_reported_and_settings_are_kept(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.settings_file.unlink()
     daemon.wait_for_log("error", "settings")
-    goes_on(daemon, alloy, bus)
+    check_continues(daemon, alloy, bus)
 
 
-def test_a_wrong_file_is_reported_once_and_not_at_every_look(
-    installation: Installation, daemon: ForwarderProcess
-) -> None:
+def test_invalid_file_is_reported_once(installation: Installation, daemon: ForwarderProcess) -> None:
     installation.write("enabled = \n")
     daemon.wait_for_log("error", "settings")
     installation.write("enabled = [\n")
@@ -135,13 +133,13 @@ def test_a_wrong_file_is_reported_once_and_not_at_every_look(
     assert sum('"error"' in line for line in daemon.log.splitlines()) == 2
 
 
-def test_a_mended_file_is_taken_up_again(
+def test_corrected_file_check_takes_effect(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.write("enabled = \n")
     daemon.wait_for_log("error", "settings")
-    installation.change("event", source="mended")
-    takes_effect(daemon, alloy, bus, "mended")
+    installation.change("event", source="corrected")
+    check_takes_effect(daemon, alloy, bus, "corrected")
     assert not installation.run_command("status", "--json").json()["settings_error"]
 
 
@@ -153,7 +151,7 @@ def test_a_mended_file_is_taken_up_again(
         ("vault", {"file": "other.keys"}),
     ],
 )
-def test_a_setting_that_needs_a_restart_says_so(
+def test_setting_that_needs_a_restart_is_logged(
     installation: Installation,
     daemon: ForwarderProcess,
     alloy: FakeAlloy,
@@ -163,18 +161,18 @@ def test_a_setting_that_needs_a_restart_says_so(
 ) -> None:
     installation.change(section, **fields)
     daemon.wait_for_log("start", f'"{section}"', "warning")
-    goes_on(daemon, alloy, bus)
+    check_continues(daemon, alloy, bus)
 
 
-def test_a_hangup_looks_at_the_settings_and_lives(
+def test_hangup_reloads_the_settings(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("event", source="hup")
     daemon.send(signal.SIGHUP)
-    takes_effect(daemon, alloy, bus, "hup")
+    check_takes_effect(daemon, alloy, bus, "hup")
 
 
-def test_a_workflow_added_to_the_file_is_watched(
+def test_workflow_added_to_the_file_is_polled(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "theirs", workflow="v")
@@ -182,7 +180,7 @@ def test_a_workflow_added_to_the_file_is_watched(
     daemon.wait_until(lambda: sent(bus) == ["first", "theirs"])
 
 
-def test_a_workflow_taken_out_of_the_file_is_watched_no_more(
+def test_workflow_removed_from_the_file_is_not_polled(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", workflows=["v"])
@@ -194,7 +192,7 @@ def test_a_workflow_taken_out_of_the_file_is_watched_no_more(
     assert "ours" not in sent(bus)
 
 
-def test_keys_changed_while_it_runs_are_used(
+def test_keys_changed_while_running_are_used(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     alloy.api.api_key = "rolled-alloy-key"
@@ -203,22 +201,22 @@ def test_keys_changed_while_it_runs_are_used(
     installation.run_command("keys", "set", "alloy-api-key", stdin="rolled-alloy-key\n")
     installation.run_command("keys", "set", "aws-access-key-id", stdin="AKIAROLLED0000000001\n")
     installation.run_command("keys", "set", "aws-secret-access-key", stdin="rolled+secret\n")
-    goes_on(daemon, alloy, bus)
+    check_continues(daemon, alloy, bus)
 
 
-def test_a_rotation_while_it_runs_disturbs_nothing(
+def test_rotation_while_running_disturbs_nothing(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     assert installation.run_command("keys", "rotate").code == 0
     alloy.api.api_key = "rolled-alloy-key"
     installation.run_command("keys", "set", "alloy-api-key", stdin="rolled-alloy-key\n")
-    goes_on(daemon, alloy, bus)
+    check_continues(daemon, alloy, bus)
 
 
-def test_a_vault_damaged_while_it_runs_is_reported_and_the_last_good_keys_stay(
+def test_damaged_vault_is_reported_and_keys_are_kept(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     (installation.directory / "forwarder.keys").write_text("{}")
     daemon.wait_for_log("error", "forwarder.keys")
-    goes_on(daemon, alloy, bus)
+    check_continues(daemon, alloy, bus)
     assert not [secret for secret in (API_KEY, KEY.secret) if secret in daemon.log]

@@ -1,4 +1,4 @@
-"""Settings that are wrong, and where settings come from."""
+"""Invalid settings, and the sources of settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import CommandResult, Installation
 
-# Files that are wrong in many ways at once: for each field its value and the words that help with it.
+# Settings files with several invalid fields. Each field has its value and words that the error must contain.
 Wrong = dict[tuple[str, str], tuple[Any, list[str]]]
 UNKNOWN: Wrong = {
     ("source", "min_intervall"): ("3s", ["source.min_intervall", "min_interval?"]),
@@ -48,67 +48,65 @@ MORE: Wrong = {
 }
 TOGETHER: Wrong = {("source", "min_interval"): ("10m", ["min_interval", "max_interval"])}
 LARGER: Wrong = {("destination", "max_entry_bytes"): (1_000_001, ["max_entry_bytes", "max_request_bytes"])}
-LOTS: dict[str, Wrong] = {
+INVALID_FILES: dict[str, Wrong] = {
     "unknown": UNKNOWN,
     "one by one": ONE_BY_ONE,
     "more": MORE,
     "together": TOGETHER,
     "larger": LARGER,
 }
-FIELDS = [(lot, section, field) for lot, wrong in LOTS.items() for section, field in wrong]
+FIELDS = [(invalid_file, section, field) for invalid_file, wrong in INVALID_FILES.items() for section, field in wrong]
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CommandResult]:
-    """What `once` says to the settings of a lot; it never comes to keys or a request."""
+def run_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], CommandResult]:
+    """Return a function that runs `once` with an invalid file. It ends before it reads keys or sends a request."""
 
     @cache
-    def told(lot: str) -> CommandResult:
+    def run(invalid_file: str) -> CommandResult:
         installation = Installation(
             tmp_path_factory.mktemp("settings"), alloy="http://127.0.0.1:9", bus="http://127.0.0.1:9"
         )
-        for (section, field), (value, _) in LOTS[lot].items():
+        for (section, field), (value, _) in INVALID_FILES[invalid_file].items():
             installation.change(section, **{field: value})
         return installation.run_command("once")
 
-    return told
+    return run
 
 
-@pytest.mark.parametrize(("lot", "section", "field"), FIELDS)
-def test_wrong_settings_exit_78_and_name_each_field_and_its_hint(
-    told: Callable[[str], CommandResult], lot: str, section: str, field: str
+@pytest.mark.parametrize(("invalid_file", "section", "field"), FIELDS)
+def test_invalid_settings_exit_78_and_name_each_field(
+    run_with: Callable[[str], CommandResult], invalid_file: str, section: str, field: str
 ) -> None:
-    done = told(lot)
+    done = run_with(invalid_file)
     assert done.code == 78
-    _, words = LOTS[lot][section, field]
+    _, words = INVALID_FILES[invalid_file][section, field]
     faults = done.err.replace("error: ", "").replace("\n", "; ").split("; ")
     about = [fault for fault in faults if words[0] in fault]
     assert any(all(word in fault for word in words) for fault in about), done.err
 
 
-def test_a_file_that_is_no_toml_names_the_line(installation: Installation) -> None:
+def test_file_without_toml_is_refused_with_its_line(installation: Installation) -> None:
     installation.write("enabled = true\n[source\n")
     done = installation.run_command("once")
     assert done.code == 78
     assert "line 2" in done.err
 
 
-def test_a_value_that_may_be_a_secret_is_not_repeated(installation: Installation) -> None:
+def test_error_contains_no_invalid_value(installation: Installation) -> None:
     installation.change("destination", aws_secret_access_key="planted-in-the-wrong-place")
     installation.change("source", timeout="planted-value")
     assert "planted" not in installation.run_command("once").output
 
 
-def test_keys_in_the_settings_file_are_sent_to_the_vault(installation: Installation) -> None:
+def test_key_in_the_settings_file_is_refused(installation: Installation) -> None:
     installation.change("source", api_key="x")
     done = installation.run_command("once")
     assert done.code == 78
     assert "source.api_key" in done.err
 
 
-def test_the_environment_overrides_the_file(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_environment_overrides_the_file(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     installation.env |= {"FORWARDER_EVENT__SOURCE": "ours", "FORWARDER_EVENT__PAYLOAD": "none"}
     installation.env["FORWARDER_SOURCE__WORKFLOWS"] = '["v"]'
     fail(alloy, "a", workflow="v")
@@ -117,14 +115,14 @@ def test_the_environment_overrides_the_file(
     assert bus.delivered[0].entry["Source"] == "ours"
 
 
-def test_a_wrong_variable_is_an_error_that_names_the_variable(installation: Installation) -> None:
+def test_invalid_variable_is_refused_with_its_name(installation: Installation) -> None:
     installation.env["FORWARDER_SOURCE__PAGE_SIZE"] = "many"
     done = installation.run_command("once")
     assert done.code == 78
     assert "FORWARDER_SOURCE__PAGE_SIZE" in done.err
 
 
-def test_unknown_variables_only_warn(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_unknown_variable_is_a_warning(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     installation.env |= {"FORWARDER_COLOUR": "blue", "FORWARDER_SOURCE__PAGE_SIZ": "3"}
     fail(alloy, "a")
     done = installation.run_command("once")
@@ -133,22 +131,22 @@ def test_unknown_variables_only_warn(installation: Installation, alloy: FakeAllo
     assert "FORWARDER_SOURCE__PAGE_SIZ" in done.err
 
 
-def test_paths_are_relative_to_the_settings_file(installation: Installation) -> None:
+def test_relative_path_is_relative_to_the_settings_file(installation: Installation) -> None:
     (installation.directory / "state").mkdir()
-    installation.change("ledger", url="sqlite:///state/books.db")
+    installation.change("ledger", url="sqlite:///state/ledger.db")
     assert installation.run_command("once").code == 0
-    assert (installation.directory / "state" / "books.db").exists()
+    assert (installation.directory / "state" / "ledger.db").exists()
 
 
-def test_a_ledger_that_cannot_be_made_is_said_to_be_so(installation: Installation) -> None:
-    installation.change("ledger", url="sqlite:///no/such/place/books.db")
+def test_ledger_that_cannot_be_created_is_named(installation: Installation) -> None:
+    installation.change("ledger", url="sqlite:///no/such/place/ledger.db")
     done = installation.run_command("once")
     assert done.code == 78
     assert "no/such/place" in done.err
     assert "Traceback" not in done.err
 
 
-def test_a_version_header_and_no_version_in_the_path(
+def test_version_header_replaces_the_version_in_the_path(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     alloy.api.version = ""
@@ -159,7 +157,7 @@ def test_a_version_header_and_no_version_in_the_path(
     assert sent(bus) == ["a"]
 
 
-def test_the_size_of_a_page_is_asked_for(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_page_size_is_in_each_request(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     installation.change("source", page_size=7)
     fail(alloy, *[f"x{number}" for number in range(9)])
     installation.run_command("once")

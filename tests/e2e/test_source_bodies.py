@@ -1,4 +1,4 @@
-"""Answers that are no page: the reading is cut short, other feeds go on, the watermark stays."""
+"""Response bodies that are no page: the poll is aborted, other feeds continue, the watermark stays."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ NO_PAGE: dict[str, HttpResponse] = {
 
 
 def body_for(target: str) -> HttpResponse | None:
-    return next((answer for name, answer in NO_PAGE.items() if f"/{name}/" in target), None)
+    return next((response for name, response in NO_PAGE.items() if f"/{name}/" in target), None)
 
 
-def test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on(
+def test_invalid_body_aborts_the_poll_of_its_feed_only(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", workflows=[*NO_PAGE, "w"])
@@ -40,7 +40,7 @@ def test_a_body_that_is_no_page_cuts_the_reading_short_and_other_feeds_go_on(
     assert {feed["workflow_id"] for feed in feeds if feed["watermark"]} == {"w"}
 
 
-def test_a_feed_that_answered_with_rubbish_is_read_again_once_it_is_mended(
+def test_feed_with_invalid_bodies_recovers(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a")
@@ -51,7 +51,7 @@ def test_a_feed_that_answered_with_rubbish_is_read_again_once_it_is_mended(
         daemon.wait_until(lambda: sent(bus) == ["a"])
 
 
-def test_rubbish_on_the_second_page_keeps_the_first_and_leaves_the_watermark(
+def test_invalid_second_page_keeps_the_first_and_the_watermark(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(40))
@@ -64,9 +64,10 @@ def test_rubbish_on_the_second_page_keeps_the_first_and_leaves_the_watermark(
     assert sent(bus) == numbered(40)
 
 
-def test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one(
+def test_record_over_the_limit_is_refused_and_others_are_sent(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
+    """The other records are read one by one."""
     installation.change("source", max_body_bytes=100_000)
     fail(alloy, *numbered(5, "before"))
     fail(alloy, "huge", payload={"text": "x" * 120_000})
@@ -78,7 +79,7 @@ def test_one_record_over_the_limit_is_refused_and_the_rest_is_read_one_by_one(
     assert watermark(installation) is not None, "one bad record never wedges a feed"
 
 
-def test_a_page_over_the_limit_whose_records_are_under_it_loses_nothing(
+def test_page_over_the_limit_of_small_records_loses_nothing(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", max_body_bytes=100_000)
@@ -87,7 +88,7 @@ def test_a_page_over_the_limit_whose_records_are_under_it_loses_nothing(
     assert (done.code, sent(bus)) == (0, numbered(35))
 
 
-def test_an_api_whose_every_answer_is_too_large_leaves_the_watermark_and_is_soon_left_alone(
+def test_too_large_responses_keep_the_watermark_and_back_off(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", max_body_bytes=4_000)
@@ -99,7 +100,7 @@ def test_an_api_whose_every_answer_is_too_large_leaves_the_watermark_and_is_soon
     assert polls(alloy) < 500, "at 20 requests a second, more than that would hold up the other feeds for long"
 
 
-def test_a_gzip_bomb_is_refused_unpacked_and_its_records_are_read_one_by_one(
+def test_gzip_bomb_is_refused_and_records_are_read_one_by_one(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("source", max_body_bytes=1_000_000)

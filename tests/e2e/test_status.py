@@ -1,4 +1,4 @@
-"""`status`: how it does, beside the daemon and without it."""
+"""`status`: its report beside a running daemon and without one."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_status_has_its_promised_keys(installation: Installation, alloy: FakeAll
     assert report["counters"].keys() == {"recorded", "pending", "sent", "dead", "purged", "forgotten"}
 
 
-def test_status_before_the_first_run_has_empty_books(installation: Installation) -> None:
+def test_status_before_the_first_run_has_zero_counters(installation: Installation) -> None:
     report = installation.run_command("status", "--json").json()
     assert (report["running"], report["last_poll_at"], report["feeds"]) == (False, None, [])
     assert set(report["counters"].values()) == {0}
-    assert not list(installation.directory.glob("forwarder.db*")), "looking makes no ledger"
+    assert not list(installation.directory.glob("forwarder.db*")), "status creates no ledger"
 
 
-def test_status_tells_what_runs(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+def test_status_names_the_running_daemon(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, "a")
     with installation.start() as daemon:
         daemon.wait_until(lambda: sent(bus) == ["a"])
@@ -49,7 +49,7 @@ def test_status_tells_what_runs(installation: Installation, alloy: FakeAlloy, bu
     assert installation.run_command("status", "--json").json()["running"] is False
 
 
-def test_status_tells_the_age_of_the_last_reading_while_it_runs(installation: Installation, alloy: FakeAlloy) -> None:
+def test_status_has_the_age_of_the_last_poll_while_running(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     with installation.start() as daemon:
         daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"])
@@ -58,13 +58,13 @@ def test_status_tells_the_age_of_the_last_reading_while_it_runs(installation: In
     assert age.total_seconds() < 10
 
 
-def test_status_knows_the_last_reading_of_a_once(installation: Installation, alloy: FakeAlloy) -> None:
+def test_status_has_the_last_poll_of_once(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     installation.run_command("once")
     assert installation.run_command("status", "--json").json()["last_poll_at"] is not None
 
 
-def test_status_tells_what_is_owed_and_since_when(
+def test_status_has_the_pending_entries_and_their_age(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.buses.discard(BUS)
@@ -85,7 +85,7 @@ def test_status_has_a_line_for_each_feed(installation: Installation, alloy: Fake
     assert {(feed["workflow_id"], feed["user_id"]) for feed in feeds} == {("w", None), ("v", "u1")}
 
 
-def test_status_says_what_is_wrong_with_a_part(installation: Installation, alloy: FakeAlloy) -> None:
+def test_status_has_the_reason_of_a_failed_component(installation: Installation, alloy: FakeAlloy) -> None:
     alloy.always(lambda _: unauthorized())
     with installation.start() as daemon:
         daemon.wait_for_log("refuses the key")
@@ -95,7 +95,7 @@ def test_status_says_what_is_wrong_with_a_part(installation: Installation, alloy
     assert "keys set alloy-api-key" in output
 
 
-def test_status_of_a_killed_daemon_says_that_nothing_runs(
+def test_status_of_a_killed_daemon_is_not_running(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a")
@@ -106,7 +106,7 @@ def test_status_of_a_killed_daemon_says_that_nothing_runs(
     assert (report["running"], report["pid"]) == (False, None)
 
 
-def test_status_tells_that_it_is_switched_off(installation: Installation, alloy: FakeAlloy) -> None:
+def test_status_while_disabled_is_disabled(installation: Installation, alloy: FakeAlloy) -> None:
     fail(alloy, "a")
     installation.run_command("once")
     installation.run_command("disable")
@@ -175,7 +175,7 @@ def test_status_has_newer_values_from_the_listener(installation: Installation) -
         b"no JSON",
     ],
 )
-def test_status_believes_no_other_program(installation: Installation, body: bytes) -> None:
+def test_status_ignores_another_program_at_the_listener(installation: Installation, body: bytes) -> None:
     with installation.start() as daemon, other_server(body) as port:
         daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"])
         installation.change("web", listen=f"127.0.0.1:{port}")  # takes effect at the next start
@@ -187,7 +187,7 @@ def test_status_believes_no_other_program(installation: Installation, body: byte
         assert daemon.stop() == 0
 
 
-def test_status_names_a_listener_that_does_not_answer(installation: Installation) -> None:
+def test_status_names_a_listener_without_a_response(installation: Installation) -> None:
     with installation.start() as daemon:
         daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"])
         installation.change("web", listen=f"127.0.0.1:{free_port()}")

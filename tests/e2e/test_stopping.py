@@ -1,4 +1,4 @@
-"""Signals, kills, and two processes on one ledger."""
+"""Exits: signals, kills, and two processes on one ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.process import eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_exit_0(
+def test_signal_ends_the_daemon_with_exit_0(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, number: signal.Signals
 ) -> None:
     fail(alloy, "a")
@@ -27,7 +27,7 @@ def test_a_signal_ends_it_with_exit_0(
         assert "Traceback" not in daemon.log
 
 
-def test_a_signal_waits_for_the_request_in_flight_and_settles_it(
+def test_signal_waits_for_the_request_in_flight(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.next(slow(500))
@@ -39,7 +39,7 @@ def test_a_signal_waits_for_the_request_in_flight_and_settles_it(
     assert sent(bus) == ["a"]
 
 
-def test_a_signal_in_the_middle_of_a_reading_loses_nothing(
+def test_signal_during_a_poll_loses_nothing(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(90))
@@ -52,7 +52,7 @@ def test_a_signal_in_the_middle_of_a_reading_loses_nothing(
     assert sent(bus) == numbered(90)
 
 
-def test_a_source_that_hangs_does_not_hold_up_the_exit(installation: Installation, alloy: FakeAlloy) -> None:
+def test_hanging_source_does_not_delay_the_exit(installation: Installation, alloy: FakeAlloy) -> None:
     installation.change("source", timeout="60s")
     alloy.always(lambda _: Hang(60))
     with installation.start() as daemon:
@@ -62,9 +62,10 @@ def test_a_source_that_hangs_does_not_hold_up_the_exit(installation: Installatio
         assert time.monotonic() - began < 5
 
 
-def test_a_bus_that_hangs_is_left_after_the_grace_and_its_entries_stay_owed(
+def test_hanging_bus_delays_the_exit_by_the_grace_period(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
+    """Its entries stay pending."""
     installation.change("destination", timeout="60s")
     installation.change("run", shutdown_grace="500ms")
     bus.always(publishing(hang(60, delivered=False)))
@@ -77,9 +78,10 @@ def test_a_bus_that_hangs_is_left_after_the_grace_and_its_entries_stay_owed(
     assert installation.counters()["pending"] == 1
 
 
-def test_a_signal_while_the_bus_throttles_exits_at_once_with_the_rest_owed(
+def test_signal_during_throttling_exits_at_once(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
+    """The rest stays pending."""
     bus.always(publishing(throttled()))
     fail(alloy, *numbered(20))
     with installation.start() as daemon:
@@ -90,13 +92,13 @@ def test_a_signal_while_the_bus_throttles_exits_at_once_with_the_rest_owed(
     assert sent(bus) == numbered(20)
 
 
-def test_a_signal_before_it_is_ready_ends_it_all_the_same(installation: Installation) -> None:
+def test_signal_before_the_daemon_is_ready_ends_it(installation: Installation) -> None:
     with installation.start() as daemon:
         assert eventually(lambda: list(installation.directory.glob("forwarder.db*")))
         assert daemon.stop() == 0
 
 
-def test_a_second_daemon_exits_75_and_names_the_first(
+def test_second_daemon_exits_75_and_names_the_first(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a")
@@ -107,9 +109,7 @@ def test_a_second_daemon_exits_75_and_names_the_first(
         assert str(daemon.pid) in done.err
 
 
-def test_a_once_beside_the_daemon_exits_75(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_once_beside_a_daemon_exits_75(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     fail(alloy, "a")
     with installation.start() as daemon:
         daemon.wait_until(lambda: sent(bus) == ["a"])
@@ -117,7 +117,7 @@ def test_a_once_beside_the_daemon_exits_75(
         assert (done.code, str(daemon.pid) in done.err) == (75, True)
 
 
-def test_the_lock_of_a_killed_daemon_holds_nobody_up(
+def test_lock_of_a_killed_daemon_is_released(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "a")
@@ -127,7 +127,7 @@ def test_the_lock_of_a_killed_daemon_holds_nobody_up(
     assert installation.run_command("once").code == 0
 
 
-def test_killed_while_it_reads_the_next_start_reads_the_rest(
+def test_kill_during_a_poll_loses_nothing_after_a_restart(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.buses.discard(BUS)
@@ -143,7 +143,7 @@ def test_killed_while_it_reads_the_next_start_reads_the_rest(
 
 
 @pytest.mark.parametrize("after", [1, 40])
-def test_killed_while_it_publishes_nothing_is_lost_and_little_is_doubled(
+def test_kill_during_delivery_loses_nothing_and_repeats_little(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, after: int
 ) -> None:
     installation.change("destination", concurrency=2)
@@ -159,7 +159,7 @@ def test_killed_while_it_publishes_nothing_is_lost_and_little_is_doubled(
     assert len(sent(bus)) <= 60 + 2 * 10, "at most the entries of the requests in flight are sent twice"
 
 
-def test_killed_again_and_again_it_still_gets_there(
+def test_repeated_kills_do_not_prevent_delivery(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(60))

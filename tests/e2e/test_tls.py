@@ -1,4 +1,4 @@
-"""TLS: whoever cannot prove to be the other end gets nothing, and no variable or setting changes that by accident."""
+"""TLS: a server without a trusted certificate receives no request, and no setting or common variable changes that."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WEAKENING = {
     "AWS_VERIFY_SSL": "false",
     "AWS_NO_VERIFY_SSL": "1",
 }
-"""What switches verification off elsewhere, or is said to."""
+"""Variables that disable verification in other programs, or that are believed to do so."""
 
 EMPTY_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
@@ -42,24 +42,24 @@ def trusting(certificate: Certificate) -> dict[str, str]:
 
 @pytest.fixture(params=CERTIFICATES)
 def certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Certificate:
-    return made(tmp_path, CERTIFICATES[request.param])
+    return create_certificate(tmp_path, CERTIFICATES[request.param])
 
 
 @pytest.fixture
 def environment(request: pytest.FixtureRequest, certificate: Certificate) -> dict[str, str]:
-    """What would make one trust the certificate, if anything could."""
-    by_itself = request.node.callspec.params["certificate"] == "signed by itself"
-    return WEAKENING if by_itself else trusting(certificate)
+    """Return the variables that are most likely to make a program trust the certificate."""
+    is_self_signed = request.node.callspec.params["certificate"] == "signed by itself"
+    return WEAKENING if is_self_signed else trusting(certificate)
 
 
-def made(place: Path, kind: Callable[[Path], Certificate] = self_signed) -> Certificate:
-    folder = place / "certificates"
-    folder.mkdir()
-    return kind(folder)
+def create_certificate(folder: Path, kind: Callable[[Path], Certificate] = self_signed) -> Certificate:
+    certificates = folder / "certificates"
+    certificates.mkdir()
+    return kind(certificates)
 
 
 @pytest.fixture
-def theirs(certificate: Certificate) -> Iterator[tuple[FakeAlloy, StrictEventBridge]]:
+def untrusted(certificate: Certificate) -> Iterator[tuple[FakeAlloy, StrictEventBridge]]:
     with FakeAlloy(tls=certificate.server) as alloy, StrictEventBridge(tls=certificate.server) as bus:
         fail(alloy, "x")
         yield alloy, bus
@@ -71,10 +71,10 @@ def clean(done: CommandResult) -> CommandResult:
     return done
 
 
-def test_a_source_that_proves_nothing_is_sent_nothing(
-    installation: Installation, theirs: tuple[FakeAlloy, StrictEventBridge], environment: dict[str, str]
+def test_untrusted_source_is_sent_no_request(
+    installation: Installation, untrusted: tuple[FakeAlloy, StrictEventBridge], environment: dict[str, str]
 ) -> None:
-    alloy, _ = theirs
+    alloy, _ = untrusted
     installation.change("source", base_url=alloy.url)
     installation.env = environment
     assert clean(installation.run_command("once")).code == 69
@@ -84,13 +84,13 @@ def test_a_source_that_proves_nothing_is_sent_nothing(
     assert alloy.requests == []
 
 
-def test_a_bus_that_proves_nothing_is_sent_nothing(
+def test_untrusted_bus_is_sent_no_request(
     installation: Installation,
     alloy: FakeAlloy,
-    theirs: tuple[FakeAlloy, StrictEventBridge],
+    untrusted: tuple[FakeAlloy, StrictEventBridge],
     environment: dict[str, str],
 ) -> None:
-    _, bus = theirs
+    _, bus = untrusted
     fail(alloy, "x")
     installation.change("destination", endpoint_url=bus.url)
     installation.env = environment
@@ -102,10 +102,10 @@ def test_a_bus_that_proves_nothing_is_sent_nothing(
 
 
 @pytest.mark.parametrize("name", EMPTY_BUNDLES)
-def test_an_empty_bundle_of_certificates_trusts_nobody_and_is_told(
+def test_empty_certificate_bundle_trusts_nothing_and_is_named(
     installation: Installation, alloy: FakeAlloy, tmp_path: Path, name: str
 ) -> None:
-    with StrictEventBridge(tls=made(tmp_path).server) as bus:
+    with StrictEventBridge(tls=create_certificate(tmp_path).server) as bus:
         fail(alloy, "x")
         installation.change("destination", endpoint_url=bus.url)
         installation.env = {name: ""}
@@ -116,9 +116,9 @@ def test_an_empty_bundle_of_certificates_trusts_nobody_and_is_told(
         assert bus.served == []
 
 
-def test_certificates_of_ones_own_can_be_trusted_on_purpose(installation: Installation, tmp_path: Path) -> None:
-    """Else all the others here would prove nothing."""
-    certificate = made(tmp_path)
+def test_configured_certificates_are_trusted(installation: Installation, tmp_path: Path) -> None:
+    """Without this test, a server that accepts no connection would pass all the others."""
+    certificate = create_certificate(tmp_path)
     with FakeAlloy(tls=certificate.server) as alloy, StrictEventBridge(tls=certificate.server) as bus:
         fail(alloy, "x")
         installation.change("source", base_url=alloy.url)
@@ -129,7 +129,7 @@ def test_certificates_of_ones_own_can_be_trusted_on_purpose(installation: Instal
 
 
 @pytest.mark.parametrize(("section", "field"), [("source", "base_url"), ("destination", "endpoint_url")])
-def test_beyond_this_machine_plain_http_is_refused(installation: Installation, section: str, field: str) -> None:
+def test_plain_http_to_another_machine_is_refused(installation: Installation, section: str, field: str) -> None:
     installation.change(section, **{field: "http://shop.example"})
     done = clean(installation.run_command("once"))
     assert done.code == 78
@@ -137,7 +137,7 @@ def test_beyond_this_machine_plain_http_is_refused(installation: Installation, s
 
 
 @pytest.mark.parametrize("field", ["verify_ssl", "insecure", "tls_verify"])
-def test_no_setting_switches_it_off(installation: Installation, field: str) -> None:
+def test_no_setting_disables_verification(installation: Installation, field: str) -> None:
     for section in ("source", "destination"):
         installation.change(section, **{field: False})
         assert clean(installation.run_command("check")).code == 78
@@ -147,8 +147,8 @@ def test_no_setting_switches_it_off(installation: Installation, field: str) -> N
 def test_verify_false_leaves_certificates_verified(
     installation: Installation, alloy: FakeAlloy, tmp_path: Path
 ) -> None:
-    """It is about the existence of the bus."""
-    with StrictEventBridge(tls=made(tmp_path).server) as bus:
+    """The setting is about the existence of the bus."""
+    with StrictEventBridge(tls=create_certificate(tmp_path).server) as bus:
         fail(alloy, "x")
         installation.change("destination", endpoint_url=bus.url, verify=False)
         assert clean(installation.run_command("once", "--timeout", "1s")).code == 69

@@ -1,4 +1,4 @@
-"""The switch, thrown while the daemon runs, and across a restart of it."""
+"""Forwarding is enabled and disabled while the daemon runs and across a restart."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from tests.harness.process import ForwarderProcess, eventually, never
 
 @pytest.fixture
 def daemon(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> Iterator[ForwarderProcess]:
-    """It runs, and has sent one event."""
+    """Yield a daemon that has sent one event."""
     fail(alloy, "first")
     with installation.start() as daemon:
         daemon.wait_until(lambda: sent(bus) == ["first"])
         yield daemon
 
 
-def off(installation: Installation, daemon: ForwarderProcess) -> None:
+def disable(installation: Installation, daemon: ForwarderProcess) -> None:
     installation.change(enabled=False)
     daemon.wait_for_log("forwarding disabled")
 
 
-def on(installation: Installation, daemon: ForwarderProcess) -> None:
+def enable(installation: Installation, daemon: ForwarderProcess) -> None:
     installation.change(enabled=True)
     daemon.wait_for_log("forwarding enabled")
 
 
-def test_off_takes_effect_within_a_second(installation: Installation, daemon: ForwarderProcess) -> None:
+def test_disabling_takes_effect_within_a_second(installation: Installation, daemon: ForwarderProcess) -> None:
     installation.change(enabled=False)
     began = time.monotonic()
     daemon.wait_for_log("forwarding disabled")
     assert time.monotonic() - began < 1.2
 
 
-def test_off_nothing_is_polled_and_nothing_published(
+def test_disabled_daemon_polls_and_publishes_nothing(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     def published() -> int:
-        """What went before is still looked after: whether the bus is there that took it."""
+        """Count the PutEvents requests. A disabled daemon still checks the bus of the events sent before."""
         return [each.operation for each in list(bus.served)].count("PutEvents")
 
-    off(installation, daemon)
+    disable(installation, daemon)
     polls_before, before = polls(alloy), published()
     fail(alloy, "meanwhile")
     assert never(lambda: polls(alloy) > polls_before or published() > before, within=1)
     assert daemon.is_running
 
 
-def test_the_commands_throw_the_same_switch(
+def test_commands_disable_and_enable_a_running_daemon(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.run_command("disable")
@@ -65,22 +65,22 @@ def test_the_commands_throw_the_same_switch(
     daemon.wait_until(lambda: sent(bus) == ["first", "meanwhile"])
 
 
-def test_on_again_catches_up(
+def test_enabling_sends_what_failed_meanwhile(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    off(installation, daemon)
+    disable(installation, daemon)
     fail(alloy, *numbered(40), ago=30)
-    on(installation, daemon)
+    enable(installation, daemon)
     daemon.wait_until(lambda: sent(bus) == ["first", *numbered(40)])
 
 
-def test_on_again_with_skip_leaves_out_what_failed_meanwhile(
+def test_enabling_with_skip_omits_what_failed_meanwhile(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change(on_enable="skip")
-    off(installation, daemon)
+    disable(installation, daemon)
     fail(alloy, "meanwhile", ago=5)
-    on(installation, daemon)
+    enable(installation, daemon)
     polls_before = polls(alloy)
     daemon.wait_until(lambda: polls(alloy) > polls_before + 4)
     fail(alloy, "after", ago=-2)
@@ -88,44 +88,44 @@ def test_on_again_with_skip_leaves_out_what_failed_meanwhile(
     assert sent(bus) == ["after", "first"]
 
 
-def test_what_was_owed_is_sent_even_with_skip(
+def test_enabling_with_skip_sends_pending_entries(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change(on_enable="skip")
     bus.always(publishing(throttled()))
-    fail(alloy, "owed")
+    fail(alloy, "pending")
     daemon.wait_until(lambda: installation.counters()["pending"] == 1)
-    off(installation, daemon)
+    disable(installation, daemon)
     bus.clear()
-    on(installation, daemon)
-    daemon.wait_until(lambda: sent(bus) == ["first", "owed"])
+    enable(installation, daemon)
+    daemon.wait_until(lambda: sent(bus) == ["first", "pending"])
 
 
-def test_off_nothing_that_is_owed_is_published(
+def test_disabled_daemon_publishes_no_pending_entry(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.always(publishing(throttled()))
     fail(alloy, *numbered(20))
     daemon.wait_until(lambda: installation.counters()["pending"] == 20)
-    off(installation, daemon)
+    disable(installation, daemon)
     bus.clear()
     assert never(lambda: len(bus.delivered) > 1, within=1.5)
     assert installation.counters()["pending"] == 20
 
 
-def test_requests_in_flight_end_and_are_settled(
+def test_disabling_settles_requests_in_flight(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.next(slow(500))
     fail(alloy, "in-flight")
     daemon.wait_until(lambda: len(bus.delivered) == 2)
-    off(installation, daemon)
+    disable(installation, daemon)
     daemon.wait_until(lambda: installation.counters()["sent"] == 2)
     assert sent(bus) == ["first", "in-flight"]
 
 
 @pytest.mark.parametrize(("on_enable", "expected"), [("catch_up", ["first", "x"]), ("skip", ["first"])])
-def test_a_toggle_across_a_restart_means_the_same(
+def test_toggle_across_a_restart_has_the_same_effect(
     installation: Installation,
     daemon: ForwarderProcess,
     alloy: FakeAlloy,
@@ -134,7 +134,7 @@ def test_a_toggle_across_a_restart_means_the_same(
     expected: list[str],
 ) -> None:
     installation.change(on_enable=on_enable)
-    off(installation, daemon)
+    disable(installation, daemon)
     assert daemon.stop() == 0
     fail(alloy, "x", ago=5)
     installation.change(enabled=True)
@@ -146,7 +146,7 @@ def test_a_toggle_across_a_restart_means_the_same(
     assert sent(bus) == expected
 
 
-def test_a_daemon_that_starts_switched_off_waits(
+def test_daemon_that_starts_disabled_waits(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change(enabled=False)
@@ -158,29 +158,30 @@ def test_a_daemon_that_starts_switched_off_waits(
         daemon.wait_until(lambda: sent(bus) == ["a"])
 
 
-def test_quick_toggles_lose_and_double_nothing(
+def test_quick_toggles_lose_and_repeat_nothing(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     for round_ in range(8):
         fail(alloy, f"x{round_}")
         installation.change(enabled=round_ % 2 == 1)
-        eventually(lambda: False, within=0.3)  # sometimes seen, sometimes not: that is the point
+        eventually(lambda: False, within=0.3)  # the daemon notices some of the changes only
     daemon.wait_until(lambda: sent(bus) == ["first", *(f"x{round_}" for round_ in range(8))])
 
 
-def test_off_in_the_middle_of_a_reading_keeps_what_was_recorded_and_reads_the_rest_later(
+def test_disabling_during_a_poll_loses_nothing(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
+    """Recorded executions are kept, and the rest is read after enabling."""
     alloy.always(lambda request: delayed(0.3) if "page=0" not in request.target else None)
     fail(alloy, *numbered(90))
     daemon.wait_until(lambda: len(sent(bus)) > 1)
-    off(installation, daemon)
-    on(installation, daemon)
+    disable(installation, daemon)
+    enable(installation, daemon)
     alloy.clear()
     daemon.wait_until(lambda: sent(bus) == ["first", *numbered(90)])
 
 
-def test_off_is_seen_in_status_and_a_drain_still_exits_0(installation: Installation, daemon: ForwarderProcess) -> None:
-    off(installation, daemon)
+def test_disabled_daemon_is_in_status_and_exits_0(installation: Installation, daemon: ForwarderProcess) -> None:
+    disable(installation, daemon)
     assert installation.run_command("status", "--json").json()["enabled"] is False
     assert daemon.stop() == 0

@@ -1,4 +1,4 @@
-"""A vault that is not as it was sealed is refused: never a fallback to other keys."""
+"""The vault: a changed vault is refused, and no other keys are used instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.harness.installation import Installation
 
 @pytest.fixture
 def installation(installation: Installation) -> Installation:
-    """With good ambient keys to be tempted by."""
+    """Return an installation whose environment has valid AWS keys, which must not be used."""
     installation.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
     return installation
 
@@ -28,7 +28,7 @@ def vault(installation: Installation) -> Path:
     return installation.directory / "forwarder.keys"
 
 
-def refused(installation: Installation, alloy: FakeAlloy, *words: str) -> None:
+def assert_refused(installation: Installation, alloy: FakeAlloy, *words: str) -> None:
     fail(alloy, "a")
     done = installation.run_command("once")
     assert (done.code, polls(alloy)) == (78, 0)
@@ -37,39 +37,39 @@ def refused(installation: Installation, alloy: FakeAlloy, *words: str) -> None:
     assert not [secret for secret in (API_KEY, KEY.id, KEY.secret) if secret in done.output]
 
 
-def test_another_master_key_is_refused(installation: Installation, alloy: FakeAlloy) -> None:
+def test_vault_with_another_master_key_is_refused(installation: Installation, alloy: FakeAlloy) -> None:
     (installation.directory / "forwarder.master-key").write_bytes(base64.b64encode(bytes(32)) + b"\n")
-    refused(installation, alloy, "master key")
+    assert_refused(installation, alloy, "master key")
 
 
 @pytest.mark.parametrize("content", [b"", base64.b64encode(bytes(31)), b"\xff\xfe"])
-def test_a_master_key_that_is_none_is_refused(installation: Installation, alloy: FakeAlloy, content: bytes) -> None:
+def test_invalid_master_key_is_refused(installation: Installation, alloy: FakeAlloy, content: bytes) -> None:
     (installation.directory / "forwarder.master-key").write_bytes(content)
-    refused(installation, alloy, "master")
+    assert_refused(installation, alloy, "master")
 
 
-def test_a_missing_master_key_is_refused(installation: Installation, alloy: FakeAlloy) -> None:
+def test_missing_master_key_is_refused(installation: Installation, alloy: FakeAlloy) -> None:
     (installation.directory / "forwarder.master-key").unlink()
-    refused(installation, alloy, "master")
+    assert_refused(installation, alloy, "master")
 
 
 def sealed_values(text: str) -> list[str]:
-    """The long base64 strings of the file: nonces and seals."""
+    """Return the long base64 strings of the file: nonces and sealed values."""
     return re.findall(r"[A-Za-z0-9+/=_-]{24,}", text)
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_a_changed_byte_of_any_sealed_value_is_refused(
+def test_changed_byte_of_any_sealed_value_is_refused(
     installation: Installation, vault: Path, alloy: FakeAlloy, which: int
 ) -> None:
     text = vault.read_text()
     value = sorted(sealed_values(text), key=len)[-1 - which]
     turned = value[:10] + ("A" if value[10] != "A" else "B") + value[11:]
     vault.write_text(text.replace(value, turned))
-    refused(installation, alloy, "forwarder.keys")
+    assert_refused(installation, alloy, "forwarder.keys")
 
 
-def test_two_values_swapped_are_refused(installation: Installation, vault: Path, alloy: FakeAlloy) -> None:
+def test_swapped_values_are_refused(installation: Installation, vault: Path, alloy: FakeAlloy) -> None:
     content = json.loads(vault.read_text())
     entries = find_entries(content)
     entries["aws-access-key-id"], entries["aws-secret-access-key"] = (
@@ -77,11 +77,11 @@ def test_two_values_swapped_are_refused(installation: Installation, vault: Path,
         entries["aws-access-key-id"],
     )
     vault.write_text(json.dumps(content))
-    refused(installation, alloy, "aws-access-key-id")
+    assert_refused(installation, alloy, "aws-access-key-id")
 
 
 def find_entries(content: object) -> dict[str, object]:
-    """The table by name, wherever in the file it is."""
+    """Return the table of entries by name, at any depth of the file."""
     if isinstance(content, dict):
         if "aws-access-key-id" in content:
             return content
@@ -92,23 +92,21 @@ def find_entries(content: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\x00" * 100])
-def test_a_vault_of_another_shape_is_refused(
+def test_vault_with_another_structure_is_refused(
     installation: Installation, vault: Path, alloy: FakeAlloy, content: bytes
 ) -> None:
     vault.write_bytes(content)
-    refused(installation, alloy, "forwarder.keys")
+    assert_refused(installation, alloy, "forwarder.keys")
 
 
 @pytest.mark.parametrize("name", ["forwarder.keys", "forwarder.master-key"])
-def test_a_file_that_everyone_may_read_is_refused_with_the_hint(
-    installation: Installation, alloy: FakeAlloy, name: str
-) -> None:
+def test_world_readable_file_is_refused_with_a_hint(installation: Installation, alloy: FakeAlloy, name: str) -> None:
     (installation.directory / name).chmod(0o644)
-    refused(installation, alloy, name, "chmod")
+    assert_refused(installation, alloy, name, "chmod")
 
 
 @pytest.mark.parametrize("name", ["forwarder.keys", "forwarder.master-key"])
-def test_a_file_that_the_group_may_read_is_only_warned_about(
+def test_group_readable_file_is_a_warning(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, name: str
 ) -> None:
     (installation.directory / name).chmod(0o640)
@@ -119,15 +117,15 @@ def test_a_file_that_the_group_may_read_is_only_warned_about(
 
 
 @pytest.mark.parametrize("kept", ["aws-access-key-id", "aws-secret-access-key"])
-def test_half_an_aws_key_is_refused_and_never_completed_from_the_environment(
+def test_incomplete_aws_key_is_not_completed_from_environment(
     installation: Installation, alloy: FakeAlloy, kept: str
 ) -> None:
     gone = {"aws-access-key-id": "aws-secret-access-key", "aws-secret-access-key": "aws-access-key-id"}[kept]
     installation.run_command("keys", "remove", gone)
-    refused(installation, alloy, gone)
+    assert_refused(installation, alloy, gone)
 
 
-def test_refused_stored_keys_do_not_fall_back_to_good_ambient_ones(
+def test_refused_stored_keys_do_not_fall_back_to_ambient_keys(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.run_command("keys", "set", "aws-secret-access-key", stdin="not-the-secret\n")
@@ -136,7 +134,7 @@ def test_refused_stored_keys_do_not_fall_back_to_good_ambient_ones(
     assert sent(bus) == []
 
 
-def test_without_stored_aws_keys_the_ambient_ones_serve(
+def test_ambient_keys_are_used_without_stored_keys(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.run_command("keys", "remove", "aws-access-key-id")
@@ -146,7 +144,7 @@ def test_without_stored_aws_keys_the_ambient_ones_serve(
     assert sent(bus) == ["a"]
 
 
-def test_stored_keys_win_over_ambient_ones(
+def test_stored_keys_override_ambient_keys(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.env |= {
@@ -159,7 +157,7 @@ def test_stored_keys_win_over_ambient_ones(
     assert sent(bus) == ["a"]
 
 
-def test_a_session_token_goes_with_its_keys(
+def test_session_token_is_sent_with_its_keys(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     bus.keys = {KEY.id: Key(KEY.id, KEY.secret, "planted-session-token")}
@@ -170,7 +168,7 @@ def test_a_session_token_goes_with_its_keys(
 
 
 @pytest.mark.parametrize(("external_id", "code"), [("ours", 0), ("theirs", 77)])
-def test_a_role_is_assumed_with_its_external_id(
+def test_role_is_assumed_with_its_external_id(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, external_id: str, code: int
 ) -> None:
     role = "arn:aws:iam::123456789012:role/forwarder"

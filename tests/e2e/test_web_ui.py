@@ -20,8 +20,6 @@ from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
 from tests.harness.process import ForwarderProcess
 
-LONG = {"min_interval": "1h", "max_interval": "1h"}
-
 
 @pytest.fixture
 def daemon(installation: Installation) -> Iterator[ForwarderProcess]:
@@ -30,15 +28,15 @@ def daemon(installation: Installation) -> Iterator[ForwarderProcess]:
         yield daemon
 
 
-def test_token_that_the_command_creates_opens_the_page(installation: Installation, daemon: ForwarderProcess) -> None:
+def test_token_of_create_token_opens_the_web_ui(installation: Installation, daemon: ForwarderProcess) -> None:
     page = web_address(daemon)
     assert http_request(f"{page}/")[0] == 303
     cookie = log_in(page, installation.run_command("web", "create-token").out.strip())
     assert http_request(f"{page}/", headers={"Cookie": cookie})[0] == 200
 
 
-def test_save_on_the_page_works_for_the_file_of_init(installation: Installation) -> None:
-    """The file is as `init` makes it where there is none, with the two lines that a start requires."""
+def test_save_on_the_page_works_with_the_file_of_init(installation: Installation) -> None:
+    """The file is that of `init`, with the two values that a start requires."""
     for name in ("forwarder.toml", "forwarder.keys", "forwarder.master-key"):
         (installation.directory / name).unlink()
     assert installation.run_command("init").code == 0
@@ -63,9 +61,7 @@ def test_save_on_the_page_works_for_the_file_of_init(installation: Installation)
     assert saved["source"]["workflows"] == ["w"]
 
 
-def test_the_page_works_while_switched_off_and_outlives_the_switch(
-    installation: Installation, daemon: ForwarderProcess
-) -> None:
+def test_web_ui_works_while_disabled(installation: Installation, daemon: ForwarderProcess) -> None:
     page = web_address(daemon)
     cookie = log_in(page, installation.run_command("web", "create-token").out.strip())
     for enabled in (False, True, False):
@@ -75,7 +71,7 @@ def test_the_page_works_while_switched_off_and_outlives_the_switch(
         assert http_request(f"{page}/", headers={"Cookie": cookie})[0] == 200
 
 
-def test_the_metrics_count_what_happened_and_name_no_one(
+def test_metrics_count_events_without_identifiers(
     daemon: ForwarderProcess, bus: StrictEventBridge, alloy: FakeAlloy
 ) -> None:
     page = web_address(daemon)
@@ -113,7 +109,7 @@ def test_metrics_count_the_outcome_of_each_attempt(
     assert "planted-code" not in http_request(f"{page}/metrics")[1]
 
 
-def test_draining_daemon_is_not_ready_and_answers_until_the_end(
+def test_draining_daemon_is_not_ready_and_responds(
     daemon: ForwarderProcess, bus: StrictEventBridge, alloy: FakeAlloy
 ) -> None:
     page = web_address(daemon)
@@ -130,36 +126,38 @@ def test_draining_daemon_is_not_ready_and_answers_until_the_end(
     assert sent(bus) == ["in-flight"]
 
 
+@pytest.fixture
+def idle_daemon(installation: Installation) -> Iterator[ForwarderProcess]:
+    """Yield a daemon that has polled once and polls again after an hour."""
+    installation.change("web", listen="127.0.0.1:0")
+    installation.change("source", min_interval="1h", max_interval="1h")
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == 1)
+        yield daemon
+
+
 def test_webhook_triggers_a_poll_of_a_quiet_workflow(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+    installation: Installation, idle_daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    installation.change("web", listen="127.0.0.1:0")
-    installation.change("source", **LONG)
-    with installation.start() as daemon:
-        webhook_url = create_webhook(installation, web_address(daemon))
-        daemon.wait_until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == 1)
-        fail(alloy, "real-time")
-        assert http_request(webhook_url, "POST", json.dumps({"workflowId": "w", "executionId": "real-time"}))[0] == 202
-        daemon.wait_until(lambda: sent(bus) == ["real-time"])
-        assert http_request(webhook_url, "POST", json.dumps({"workflowId": "elsewhere"}))[0] == 204
-        assert http_request(webhook_url[:-1], "POST")[0] == 404
+    webhook_url = create_webhook(installation, web_address(idle_daemon))
+    fail(alloy, "real-time")
+    assert http_request(webhook_url, "POST", json.dumps({"workflowId": "w", "executionId": "real-time"}))[0] == 202
+    idle_daemon.wait_until(lambda: sent(bus) == ["real-time"])
+    assert http_request(webhook_url, "POST", json.dumps({"workflowId": "elsewhere"}))[0] == 204
+    assert http_request(webhook_url[:-1], "POST")[0] == 404
 
 
-def test_webhook_that_comes_before_the_log_is_followed_up(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+def test_webhook_before_the_log_is_followed_by_a_later_poll(
+    installation: Installation, idle_daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    installation.change("web", listen="127.0.0.1:0")
-    installation.change("source", **LONG)
-    with installation.start() as daemon:
-        webhook_url = create_webhook(installation, web_address(daemon))
-        daemon.wait_until(lambda: metric(web_address(daemon), "poll_duration_seconds_count") == 1)
-        http_request(webhook_url, "POST", json.dumps({"workflowId": "w"}))
-        daemon.wait_until(lambda: polls(alloy) >= 2)
-        fail(alloy, "listed-later")
-        daemon.wait_until(lambda: sent(bus) == ["listed-later"])
+    webhook_url = create_webhook(installation, web_address(idle_daemon))
+    http_request(webhook_url, "POST", json.dumps({"workflowId": "w"}))
+    idle_daemon.wait_until(lambda: polls(alloy) >= 2)
+    fail(alloy, "listed-later")
+    idle_daemon.wait_until(lambda: sent(bus) == ["listed-later"])
 
 
-def test_webhook_triggers_nothing_while_switched_off(
+def test_webhook_while_disabled_triggers_nothing(
     installation: Installation, daemon: ForwarderProcess, alloy: FakeAlloy
 ) -> None:
     page = web_address(daemon)
@@ -180,14 +178,14 @@ def test_address_in_use_ends_the_start_with_a_hint(installation: Installation) -
     assert "hint:" in done.err
 
 
-def test_address_open_to_a_network_without_tls_ends_the_start_with_a_hint(installation: Installation) -> None:
+def test_public_address_without_tls_ends_the_start_with_a_hint(installation: Installation) -> None:
     installation.change("web", listen="0.0.0.0:0")
     done = installation.run_command("run")
     assert done.code == 78
     assert "tls_cert" in done.err
 
 
-def test_a_token_is_shown_once_and_its_digest_is_kept(installation: Installation) -> None:
+def test_token_is_printed_once_and_stored_as_a_digest(installation: Installation) -> None:
     installation.change("web", listen="127.0.0.1:8787")
     done = installation.run_command("web", "create-token")
     token = done.out.strip()
@@ -200,14 +198,14 @@ def test_a_token_is_shown_once_and_its_digest_is_kept(installation: Installation
 
 
 @pytest.mark.parametrize("command", ["create-token", "create-webhook"])
-def test_where_there_is_no_page_nothing_is_made_that_would_open_it(installation: Installation, command: str) -> None:
+def test_web_command_without_a_web_ui_creates_no_token(installation: Installation, command: str) -> None:
     installation.change("web", listen="")
     done = installation.run_command("web", command)
     assert (done.code, done.out) == (2, "")
     assert "web.listen" in done.err
 
 
-def test_the_address_for_alloy_is_the_public_one(installation: Installation) -> None:
+def test_webhook_address_is_the_public_one(installation: Installation) -> None:
     installation.change("web", listen="127.0.0.1:8787", public_url="https://forwarder.example.com")
     assert re.fullmatch(
         r"https://forwarder\.example\.com/hooks/alloy/[\w-]{43}",
@@ -215,7 +213,7 @@ def test_the_address_for_alloy_is_the_public_one(installation: Installation) -> 
     )
 
 
-def test_a_new_master_key_keeps_the_tokens(installation: Installation, daemon: ForwarderProcess) -> None:
+def test_rotation_keeps_the_tokens(installation: Installation, daemon: ForwarderProcess) -> None:
     page = web_address(daemon)
     token = installation.run_command("web", "create-token").out.strip()
     assert installation.run_command("keys", "rotate").code == 0
