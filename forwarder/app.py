@@ -58,7 +58,7 @@ class RuntimeConfig:
             return cls(settings)
         vault = Vault.open(config_source, settings)
         for warning in vault.warnings():
-            logger.warning(warning, hint="chmod 600")
+            logger.warning("file permissions too open", reason=warning, hint="chmod 600")
         return cls(settings, vault.require(ALLOY_API_KEY), StoredKeys.of(vault))
 
 

@@ -105,7 +105,7 @@ class _Writer:
                 self._is_draining = False
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                log.warning("log lines dropped", lines=dropped, reason="nobody read standard error")
+                log.warning("log lines dropped", lines=dropped, reason="standard error was not read")
             return
 
 

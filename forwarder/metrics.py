@@ -74,7 +74,7 @@ class Metrics:
         self._put_events = seconds("put_events_duration", "Duration of a PutEvents request.", _PUT_BUCKETS)
         self._lag = seconds("delivery_lag", "Time from an execution's stop to its event's acceptance.", _LAG_BUCKETS)
         self._responses = counter("source_responses", "Responses of the logs API, by HTTP status.", "code")
-        self._rate_limited = counter("rate_limited_seconds", "Time for which the logs API asked to wait.")
+        self._rate_limited = counter("rate_limited_seconds", "Time for which the logs API required a pause.")
         self._web_request_errors = counter(
             "web_request_errors",
             "Connections and requests to the web UI or the health endpoints that failed, by kind.",

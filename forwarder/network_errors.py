@@ -150,7 +150,7 @@ def _resolution(error: BaseException, attempt: ConnectionAttempt) -> NetworkProb
     if isinstance(error, socket.gaierror):
         if error.errno == socket.EAI_AGAIN:
             return attempt.peer_problem(
-                "its name cannot be resolved now (no answer from DNS)", "check DNS and the network of this machine"
+                "its name cannot be resolved now (no response from DNS)", "check DNS and the network of this machine"
             )
         return attempt.peer_problem("its name cannot be resolved", "check the spelling of the host name, and DNS")
     if exception_names(error) & {"ClientConnectorDNSError", "NameResolutionError"}:

@@ -89,5 +89,5 @@ async def _run_watched(name: str, loop: Callable[[], Awaitable[None]], heartbeat
         if not task.done():
             exit_process(f"the loop {name} cannot be cancelled")
     if task.cancelled():
-        raise RuntimeError("cancelled from inside")
+        raise RuntimeError("the loop cancelled its own task")
     task.result()

@@ -205,7 +205,7 @@ def test_ca_variables_of_aws_are_separate(tmp_path: Path) -> None:
         (OSError(errno.ETIMEDOUT, "Connection timed out"), "timed out"),
         (OSError(errno.EMFILE, "Too many open files"), "too many files"),
         (PermissionError(errno.EPERM, "Operation not permitted"), "forbids"),
-        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "now (no answer from DNS)"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), "now (no response from DNS)"),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "closed without a response"),
         (TimeoutError(), "no response in time"),
     ],

@@ -189,13 +189,13 @@ def _user_query(feed: Feed) -> dict[str, str]:
 def _decode_object(body: bytes) -> dict[str, Any]:
     content = decode_or_none(body)
     if not isinstance(content, dict):
-        raise PageUnreadable("the logs API answered with something that is not a JSON object")
+        raise PageUnreadable("the logs API responded with a body that is not a JSON object")
     return content
 
 
 def _extract_ids(content: Mapping[str, Any], name: str) -> list[str]:
     items = content.get("data")
     if not isinstance(items, list):
-        raise PageUnreadable(f"the logs API answered without a list of {name}s")
+        raise PageUnreadable(f"the logs API responded without a list of {name}s")
     ids = [item.get(name) for item in items if isinstance(item, dict)]
     return list(dict.fromkeys(text for text in ids if isinstance(text, str) and is_id(text)))

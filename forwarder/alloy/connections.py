@@ -23,13 +23,13 @@ KEEP_ALIVE_SECONDS = 5.0
 CA_VARIABLE = "SSL_CERT_FILE"
 
 FAULT_MESSAGES = {
-    "ReadTimeout": "did not answer in time",
-    "WriteTimeout": "did not answer in time",
-    "PoolTimeout": "did not answer in time",
-    "RemoteProtocolError": "cannot be reached: it broke off its answer",
+    "ReadTimeout": "did not respond in time",
+    "WriteTimeout": "did not respond in time",
+    "PoolTimeout": "did not respond in time",
+    "RemoteProtocolError": "cannot be reached: it broke off its response",
     "ReadError": "cannot be reached: the connection broke",
     "WriteError": "cannot be reached: the connection broke",
-    "LocalProtocolError": "cannot be asked: the request is not valid HTTP",
+    "LocalProtocolError": "cannot be called: the request is not valid HTTP",
 }
 """Failures after a connection was made. The messages have no address, because a query may name a user."""
 
@@ -131,7 +131,7 @@ class Connections:
             exchange.is_interruptible = False
             await response.aclose()  # a response that was not read closes its connection
             if method != "GET":
-                raise SourceUnavailable("the logs API answered before it was asked")
+                raise SourceUnavailable("the logs API sent a response before the request")
 
     def failure(self, error: httpx.HTTPError) -> SourceUnavailable:
         """Return the error for the caller, with its cause and a hint."""
@@ -140,7 +140,7 @@ class Connections:
         if problem is not None:
             return SourceUnavailable(problem.message, hint=problem.hint)
         if name == "RemoteProtocolError" and (fault := _http_fault(str(error))):
-            return SourceUnavailable(f"the logs API answered with invalid HTTP: {fault}", hint=INVALID_HTTP_HINT)
+            return SourceUnavailable(f"the logs API responded with invalid HTTP: {fault}", hint=INVALID_HTTP_HINT)
         way = f" through the proxy {without_credentials(proxy)}" if (proxy := proxy_for(self._server)) else ""
         return SourceUnavailable(f"the logs API {FAULT_MESSAGES.get(name, f'cannot be reached: {name}')}{way}")
 
@@ -151,7 +151,7 @@ class Connections:
         is_address = isinstance(error, ValueError | httpx.InvalidURL)  # no other address is read here
         cause = "a proxy's address is not valid" if is_address else type(error).__name__
         hint = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY: http://HOST:PORT"
-        return SourceUnavailable(f"the client of the logs API cannot be made: {cause}", hint=hint)
+        return SourceUnavailable(f"the client of the logs API cannot be created: {cause}", hint=hint)
 
     def _explained(self, error: Exception) -> NetworkProblem | None:
         port = self._server.port or (443 if self._server.scheme == "https" else 80)

@@ -116,13 +116,13 @@ def _raw_page(body: bytes) -> _RawPage:
         try:
             return _raw_pages.decode(form(body))
         except msgspec.ValidationError:
-            raise PageUnreadable("the logs API answered with JSON that is not a page of executions") from None
+            raise PageUnreadable("the logs API responded with JSON that is not a page of executions") from None
         except JSON_ERRORS:
             continue
     # A body that was cut, or is HTML, does not end with a brace. Reading it record by record would not help.
     if body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}":
-        raise PageUndecodable("an answer of the logs API is broken inside", digest=digest_of(body))
-    raise PageUnreadable("the logs API answered with something that is not JSON")
+        raise PageUndecodable("a response of the logs API has invalid JSON inside", digest=digest_of(body))
+    raise PageUnreadable("the logs API responded with a body that is not JSON")
 
 
 def _repair(raw: bytes | msgspec.Raw) -> bytes:

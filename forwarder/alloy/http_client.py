@@ -94,7 +94,9 @@ class HttpClient:
         try:
             server = httpx.URL(f"{self._settings.base_url}{version}/")
         except (ValueError, httpx.InvalidURL):
-            raise SourceUnavailable("[source] base_url is no address", hint="correct it") from None
+            raise SourceUnavailable(
+                "[source] base_url is not an address", hint="set it to the https address of the logs API"
+            ) from None
         self._connections = Connections(
             server, headers=self._common_headers(), count=self._settings.concurrency, seconds=self._timeout_seconds
         )
@@ -121,7 +123,7 @@ class HttpClient:
                 response = await self._connections.fetch(method, target, self._read)
             status = response.status
         except TimeoutError:
-            raise SourceUnavailable("the logs API did not answer in time") from None
+            raise SourceUnavailable("the logs API did not respond in time") from None
         except httpx.HTTPError as error:
             raise self._connections.failure(error) from None
         finally:
@@ -151,7 +153,7 @@ class HttpClient:
             if chunks % CHUNKS_PER_ITERATION == 0:
                 await asyncio.sleep(0)
                 if chunks > MAX_UNCHECKED_CHUNKS + raw_bytes // MIN_CHUNK_BYTES:
-                    raise SourceUnavailable("the logs API sends its answer in pieces that are too small to read")
+                    raise SourceUnavailable("the logs API sends its response in pieces that are too small to read")
         return ApiResponse(response.status_code, response.headers, body.finish())
 
     def _check_status(self, response: ApiResponse) -> None:

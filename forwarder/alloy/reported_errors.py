@@ -29,7 +29,7 @@ def reported_error(body: bytes) -> SourceUnavailable | None:
     suffix = f": {sanitize(message)}" if message else ""
     return SourceUnavailable(
         f"the logs API reports an error under a status of success{suffix}",
-        hint="the listing is read again; if this stays, ask the operator of the logs API",
+        hint="the listing is read again; if this persists, report it to the operator of the logs API",
     )
 
 

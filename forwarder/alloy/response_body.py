@@ -52,7 +52,7 @@ class BoundedBody:
         names = [name.split(";")[0].strip(" \t\"'").lower() for name in encoding.split(",")]
         codings = [COMPRESSIONS[name] for name in names if name in COMPRESSIONS]
         if len(codings) > MAX_CODINGS:
-            raise PageUnreadable("the logs API answered with too many codings at once")
+            raise PageUnreadable(f"the logs API applied more than {MAX_CODINGS} compressions to its response")
         self._limit = limit
         self._raw_bytes = 0
         self._body = bytearray()
@@ -80,7 +80,9 @@ class BoundedBody:
             raise self._too_large()
 
     def _too_large(self) -> PageTooLarge:
-        return PageTooLarge(f"an answer of the logs API is over {self._limit} bytes", digest=digest_of(self._body))
+        return PageTooLarge(
+            f"a response of the logs API is larger than {self._limit} bytes", digest=digest_of(self._body)
+        )
 
 
 class Decompressor:
@@ -116,7 +118,7 @@ class Decompressor:
         """Return the bytes not returned yet. Raise SourceUnavailable if the compressed stream was cut."""
         is_cut = self._is_compressed and not self._is_ended and not self._inflater.eof
         if is_cut or (not self._is_decided and self._start == GZIP_START[:1]):
-            raise SourceUnavailable("the logs API broke off its answer")
+            raise SourceUnavailable("the logs API broke off its response")
         return b"" if self._is_decided else self._start
 
     def _decide(self, data: bytes) -> None:
@@ -127,9 +129,9 @@ class Decompressor:
             self._is_compressed = True
             self._inflater = zlib.decompressobj(DEFLATE if has_zlib_header(data) else RAW_DEFLATE)
         elif self._coding == "gzip" and data[0] not in PLAIN_STARTS:
-            raise SourceUnavailable("the logs API answered with broken gzip")
+            raise SourceUnavailable("the logs API responded with broken gzip")
         elif self._coding not in {"none", "gzip", "deflate"} and data[0] not in PLAIN_STARTS:
-            raise PageUnreadable(f"the logs API answered in a compression that was not asked for ({self._coding})")
+            raise PageUnreadable(f"the logs API used a compression that was not requested ({self._coding})")
 
     def _decompress(self, data: bytes) -> bytes:
         """Return the decompressed data, of every member of gzip (RFC 1952, 2.2). Stop after the limit.
@@ -144,7 +146,7 @@ class Decompressor:
             try:
                 output = self._inflater.decompress(data, self._limit + 1 - self._decompressed_bytes)
             except zlib.error:
-                raise SourceUnavailable(f"the logs API answered with broken {self._format_name}") from None
+                raise SourceUnavailable(f"the logs API responded with broken {self._format_name}") from None
             self._decompressed_bytes += len(output)
             decompressed += output
             data = self._inflater.unused_data

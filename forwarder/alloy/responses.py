@@ -17,7 +17,7 @@ OK_STATUSES = (200, 203)
 """A proxy that changed a response may send 203 instead of 200 (RFC 9110, 15.3.4)."""
 
 INTERMEDIARY_HINT = (
-    "a proxy, firewall or login page may answer in its place: check [source] base_url, HTTPS_PROXY and NO_PROXY"
+    "a proxy, firewall or login page may respond in its place: check [source] base_url, HTTPS_PROXY and NO_PROXY"
 )
 
 CACHE_STATUSES = (206, 304)
@@ -73,7 +73,7 @@ def require_ok(response: ApiResponse) -> None:
         hint = "JSON must be sent in UTF-8"
     else:
         hint = INTERMEDIARY_HINT
-    raise PageUnreadable(f"the logs API answered {response.status} with {content}, not JSON", hint=hint)
+    raise PageUnreadable(f"the logs API returned {response.status} with {content}, not JSON", hint=hint)
 
 
 def error_for_status(response: ApiResponse) -> SourceError | None:
@@ -87,11 +87,12 @@ def error_for_status(response: ApiResponse) -> SourceError | None:
         return SourceRefused(f"the logs API refuses the key ({status})", hint=hint)
     if status == 403:  # noqa: PLR2004  # as above
         return SourceUnavailable(
-            f"something between here and the logs API answered {status} with {response.content}", hint=INTERMEDIARY_HINT
+            f"something between here and the logs API returned {status} with {response.content}",
+            hint=INTERMEDIARY_HINT,
         )
     if status == 407:  # noqa: PLR2004  # as above
         hint = "put the user name and the password into HTTP_PROXY: http://USER:PASSWORD@HOST"
-        return SourceUnavailable(f"the proxy before the logs API asks for credentials ({status})", hint=hint)
+        return SourceUnavailable(f"the proxy before the logs API requires credentials ({status})", hint=hint)
     if status == 451:  # noqa: PLR2004  # as above
         return SourceUnavailable(
             f"access to the logs API is blocked for legal reasons ({status})", hint=INTERMEDIARY_HINT
@@ -103,22 +104,22 @@ def not_found_error(response: ApiResponse) -> PageUnreadable | None:
     """Return the error for a 404 of an intermediary, whose body is HTML or XML, or None for a 404 of the API."""
     if response.content not in {"an HTML page", "an XML document"}:
         return None
-    hint = f"{CHECK_ADDRESS_HINT}; a proxy or firewall may answer in place of the logs API"
-    return PageUnreadable(f"the logs API answered {response.status} with {response.content}", hint=hint)
+    hint = f"{CHECK_ADDRESS_HINT}; a proxy or firewall may respond in place of the logs API"
+    return PageUnreadable(f"the logs API returned {response.status} with {response.content}", hint=hint)
 
 
 def _unexpected_status(response: ApiResponse) -> PageUnreadable:
     status = response.status
     if status in CACHE_STATUSES:
-        hint = "a cache before the logs API answers what was not asked for: it has to pass these requests on"
-        return PageUnreadable(f"the logs API answered {status}", hint=hint)
+        hint = "a cache before the logs API changes the requests: let it pass them on unchanged"
+        return PageUnreadable(f"the logs API returned {status}", hint=hint)
     if httpx.codes.is_redirect(status):
         target = _redirect_host(response.headers.get("location", ""))
         hint = "redirects are not followed, since they would carry the key along: check [source] base_url"
-        return PageUnreadable(f"the logs API answered {status}, a redirect to {target}", hint=hint)
+        return PageUnreadable(f"the logs API returned {status}, a redirect to {target}", hint=hint)
     if response.content in {"an HTML page", "an XML document"}:
-        return PageUnreadable(f"the logs API answered {status} with {response.content}", hint=INTERMEDIARY_HINT)
-    return PageUnreadable(f"the logs API answered {status}", hint=CHECK_ADDRESS_HINT)
+        return PageUnreadable(f"the logs API returned {status} with {response.content}", hint=INTERMEDIARY_HINT)
+    return PageUnreadable(f"the logs API returned {status}", hint=CHECK_ADDRESS_HINT)
 
 
 def _redirect_host(location: str) -> str:

@@ -48,7 +48,7 @@ KEYS_HINT = (
 )
 CLOCK_HINT = "check this machine's clock, then renew them"
 METADATA_HOST = "169.254.169.254"
-MFA_HINT = "use a role without mfa_serial: a daemon cannot ask for the code of a device"
+MFA_HINT = "use a role without mfa_serial: a daemon cannot enter the code of a device"
 
 NetworkError = HTTPClientError | SdkConnectionError
 """The two base classes of the SDK's connection errors."""
@@ -107,8 +107,8 @@ CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
     ("header value", "the token holds a line break", "write the token on one line, without a line break at its end"),
     ("Unsupported host", "the SDK requests no credentials from this host", f"use https, {CONTAINER_HOSTS}"),
     (r"non 200 response (\d+)", r"it responds with status \1", ""),
-    ("parse JSON|utf-8", "its answer is not JSON", ""),
-    ("[Tt]imeout", "it gives no answer in time", ""),
+    ("parse JSON|utf-8", "its response is not JSON", ""),
+    ("[Tt]imeout", "it does not respond in time", ""),
     ("Could not connect", "it cannot be reached", ""),
     ("netloc|IPv6|URL|[Pp]ort", "this is not an address", f"use https, {CONTAINER_HOSTS}"),
 )
@@ -117,7 +117,7 @@ CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
 
 def _container(error: Exception, _session: AioSession) -> Cause | None:
     if isinstance(error, TypeError | AttributeError):
-        return "its answer is not a JSON object", ""
+        return "its response is not a JSON object", ""
     if isinstance(error, UnicodeEncodeError) or not isinstance(
         error, CredentialRetrievalError | NetworkError | ValueError
     ):
@@ -125,7 +125,7 @@ def _container(error: Exception, _session: AioSession) -> Cause | None:
     for pattern, cause, hint in CONTAINER_CAUSES:
         if found := re.search(pattern, str(error)):
             return found.expand(cause), hint
-    return ("its answer holds no readable time" if isinstance(error, ValueError) else "it cannot be reached"), ""
+    return ("its response contains no readable time" if isinstance(error, ValueError) else "it cannot be reached"), ""
 
 
 def _process(error: Exception, _session: AioSession) -> Cause | None:
@@ -182,7 +182,7 @@ Row = tuple[type[Exception] | tuple[type[Exception], ...], Callable[[Any], Cause
 CAUSES_BY_EXCEPTION: tuple[Row, ...] = (
     (ConfigParseError, _config_error),
     (ProcessError, lambda error: (str(error), "")),
-    ((MfaRequiredError, RefreshWithMFAUnsupportedError), lambda _: ("it asks for the code of an MFA device", MFA_HINT)),
+    ((MfaRequiredError, RefreshWithMFAUnsupportedError), lambda _: ("it requires the code of an MFA device", MFA_HINT)),
     (
         InfiniteLoopConfigError,
         lambda error: (
@@ -200,7 +200,7 @@ CAUSES_BY_EXCEPTION: tuple[Row, ...] = (
     (BotoCoreError, lambda error: (_sdk_message(error), "")),
     (json.JSONDecodeError, lambda _: ("its output is not JSON", "")),
     (UnicodeError, lambda _: ("it contains bytes or characters that are not allowed there", "")),
-    (TimeoutError, lambda _: ("no answer in time", "")),
+    (TimeoutError, lambda _: ("no response in time", "")),
     (OSError, _os_error),
     (KeyError, lambda error: (f"{for_display(str(error.args[0] if error.args else ''))} is missing", "")),
     (RuntimeError, _runtime_error),

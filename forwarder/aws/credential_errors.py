@@ -71,8 +71,8 @@ def provider_error(
 
 
 def not_aws_error(prefix: str) -> DestinationError:
-    hint = "something between here and AWS answers in its place: check proxies and AWS_ENDPOINT_URL"
-    return DestinationUnavailable(f"{prefix}: the answer is not from AWS", code="not-aws", hint=hint)
+    hint = "an intermediary responds in place of AWS: check proxies and AWS_ENDPOINT_URL"
+    return DestinationUnavailable(f"{prefix}: the response is not from AWS", code="not-aws", hint=hint)
 
 
 async def no_credentials_error(session: AioSession) -> DestinationError:

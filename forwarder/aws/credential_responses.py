@@ -33,12 +33,12 @@ def sts_error(error: ClientError, provider: str, session: AioSession, prefix: st
         return DestinationUnavailable(
             f"{prefix}: status {status} from something that is not {service}",
             code="not-aws",
-            hint="something between here and AWS answers in its place: check proxies and AWS_ENDPOINT_URL",
+            hint="an intermediary responds in place of AWS: check proxies and AWS_ENDPOINT_URL",
         )
     if code in THROTTLING_CODES or status >= HTTPStatus.INTERNAL_SERVER_ERROR or code == "IDPCommunicationError":
         return DestinationUnavailable(f"{prefix}: {service} fails temporarily: {reason}", code="unreachable")
     return DestinationRefused(
-        f"{prefix}: {service} answers {error.operation_name} with {reason}",
+        f"{prefix}: {service} responds to {error.operation_name} with {reason}",
         code=CODE,
         hint=_hint(code, message, provider, session) or hint,
     )

@@ -207,7 +207,7 @@ async def _metadata(session: AioSession) -> str:
         return f"{name} {await _metadata_answer(base)}"
     except TimeoutError:
         return (
-            f"{name} gives no answer within {MAX_METADATA_SECONDS:g} s"
+            f"{name} does not respond within {MAX_METADATA_SECONDS:g} s"
             " (in a container on an instance, raise its metadata hop limit to 2)"
         )
     except (aiohttp.ClientError, OSError, ValueError):

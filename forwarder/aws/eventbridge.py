@@ -121,7 +121,7 @@ class EventBridgeBus:
         finally:
             self._metrics.observe_put_events(self._clock.monotonic() - started_at)
         if not is_valid_response(response, len(events)):
-            return PublishResult([Unknown("the answer of the bus cannot be understood")] * len(events))
+            return PublishResult([Unknown("the response of the bus cannot be decoded")] * len(events))
         results = response["Entries"]
         stop_error = common_refusal(results)
         self._invalidate_keys(stop_error, keys)
@@ -146,9 +146,9 @@ class EventBridgeBus:
             raise self._with_regions(failure, event_bus) from None
         if not (response.get("Name") or response.get("Arn")):  # the SDK returns a page of HTML as an empty response
             raise DestinationUnavailable(
-                "it is unknown whether the bus exists: the answer cannot be understood",
+                "it is unknown whether the bus exists: the response cannot be decoded",
                 code="not-aws",
-                hint="something between here and AWS answers in its place: check endpoint_url and proxies",
+                hint="an intermediary responds in place of AWS: check endpoint_url and proxies",
             )
 
     def _with_regions(self, error: DestinationError, event_bus: str) -> DestinationError:

@@ -151,7 +151,7 @@ class ErrorResponse:
         return None
 
     def not_aws_error(self) -> DestinationUnavailable:
-        hint = "something between here and AWS answers in its place: check endpoint_url and proxies"
+        hint = "an intermediary responds in place of AWS: check endpoint_url and proxies"
         return DestinationUnavailable(f"status {self.status} from something that is not AWS", code="not-aws", hint=hint)
 
 

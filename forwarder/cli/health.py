@@ -191,7 +191,7 @@ def _get(listener: Listener, path: str) -> tuple[int, bytes]:
     head, _, body = bytes(response).partition(b"\r\n\r\n")
     words = head.split(maxsplit=2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():  # noqa: PLR2004  # version, status
-        raise ListenerUnreachable(f"{listener.url} does not answer with HTTP", hint=_hint(listener))
+        raise ListenerUnreachable(f"{listener.url} does not respond with HTTP", hint=_hint(listener))
     return int(words[1]), body
 
 
@@ -215,7 +215,7 @@ def _unreachable(listener: Listener, error: OSError) -> ListenerUnreachable:
             cause = f"TLS failed: {error.reason or type(error).__name__}"
         case _:
             cause = (error.strerror or type(error).__name__).lower()
-    return ListenerUnreachable(f"{listener.url} (web.{listener.key}) cannot be asked: {cause}", hint=_hint(listener))
+    return ListenerUnreachable(f"{listener.url} (web.{listener.key}) cannot be reached: {cause}", hint=_hint(listener))
 
 
 def _hint(listener: Listener) -> str:
@@ -228,12 +228,12 @@ def _interpret(url: str, status: int, body: bytes) -> Health:
     key = "ready" if url.endswith("/readyz") else "live"
     if not isinstance(response, dict) or not isinstance(response.get(key), bool):
         text = printable(body.decode(errors="replace").strip().partition("\n")[0])[:MAX_REASON_CHARACTERS]
-        reason = f"{url} answers {status}, but not as a forwarder" + (f": {text}" if text else "")
+        reason = f"{url} responds with {status}, but not as a forwarder" + (f": {text}" if text else "")
         return Health(False, url, status, reason, None)
     if status == HTTPStatus.OK and response[key]:
-        return Health(True, url, status, f"healthy: {url} answers {status}", response)
+        return Health(True, url, status, f"healthy: {url} responds with {status}", response)
     reasons = _reasons(response)
-    reason = f"unhealthy: {url} answers {status}" + (f": {reasons}" if reasons else "")
+    reason = f"unhealthy: {url} responds with {status}" + (f": {reasons}" if reasons else "")
     return Health(False, url, status, reason, response)
 
 

@@ -25,7 +25,7 @@ def rerun(
     """
     feed = Feed(workflow, user) if workflow else _recorded_feed(context.obj, execution_id, user)
     response = call_logs_api(context, lambda client, _: client.rerun(feed, execution_id))
-    echo(f"asked for another run of {execution_id} of workflow {feed}: {response}")
+    echo(f"requested another run of {execution_id} of workflow {feed}: {response}")
 
 
 def _recorded_feed(config_source: ConfigSource, execution_id: str, user: str | None) -> Feed:

@@ -160,7 +160,7 @@ async def _publish_chunk(bus: VerifiedBus, chunk: Batch) -> PublishResult | Requ
     except DestinationError:
         raise
     except Exception as error:
-        log.exception("request failed", exception_type=type(error).__name__)
+        log.exception("PutEvents request failed", exception_type=type(error).__name__)
         return InternalFailure()
 
 

@@ -173,7 +173,7 @@ class Dispatcher:
                 await self._requeue()
         except Exception as error:
             # An internal fault in one request must not end the loop. The entries stay pending, and are sent again.
-            log.exception("request failed", exception_type=type(error).__name__)
+            log.exception("PutEvents request failed", exception_type=type(error).__name__)
             self._back_off(permit, DestinationUnavailable("a request failed inside the forwarder", code="internal"))
         finally:
             self._ledger.release(unsettled)

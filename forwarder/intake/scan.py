@@ -127,12 +127,12 @@ class Scan:
         self._pages_without_ids = 0 if ids or page.is_last else self._pages_without_ids + 1
         self._consecutive_rejected = 0 if ids else self._consecutive_rejected + len(page.records.rejected)
         if self._pages_without_ids == MAX_PAGES_WITHOUT_IDS or self._consecutive_rejected > MAX_CONSECUTIVE_REJECTED:
-            raise PageUnreadable("nothing that the logs API lists can be read")
+            raise PageUnreadable("no record that the logs API lists can be decoded")
         known_ids = self._page_ids if page.as_requested else self._page_ids | self._single_record_ids
         if ids:
             self._repeated_pages = 0 if ids - known_ids or page.is_last else self._repeated_pages + 1
         if self._repeated_pages == MAX_REPEATED_PAGES:
-            raise PageUnreadable("the logs API gives the same page again and again")
+            raise PageUnreadable("the logs API returns the same page repeatedly")
         if page.as_requested:
             self._page_ids |= ids
             self.max_page_records = max(self.max_page_records, len(ids) + len(page.records.rejected))

@@ -11,7 +11,7 @@ _NO_BOOLEAN = "is neither true nor false"
 _NO_SECTION = "is not a section: write it once, as [section] in single brackets"
 
 _WRONG_TYPES = {
-    "string_pattern_mismatch": "has a form that is not possible there",
+    "string_pattern_mismatch": "has an invalid form",
     "string_type": 'is not a text: put it in quotation marks, "…"',
     "tuple_type": 'is not a list: write ["…"], also for one item',
     "bool_parsing": _NO_BOOLEAN,

@@ -64,7 +64,7 @@ def load(config_source: ConfigSource, *, empty_is_valid: bool = True) -> Setting
     """
     table = read_table(config_source.file)
     if not table and not empty_is_valid:
-        raise SettingsError(f"{config_source.file} is empty", hint="bring its content back")
+        raise SettingsError(f"{config_source.file} is empty", hint="restore its content")
     return _load(Settings, config_source, table)
 
 

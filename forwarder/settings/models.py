@@ -77,9 +77,9 @@ class SourceSettings(Section):
     )
     concurrency: int = Field(8, ge=1, le=64, description="requests in flight")
     requests_per_second: float = Field(20, gt=0, le=1000, description="requests a second, all feeds together")
-    page_size: int = Field(30, ge=1, le=1000, description="executions asked for a page; the API gives 30 at most")
+    page_size: int = Field(30, ge=1, le=1000, description="executions requested per page; the API returns 30 at most")
     timeout: Interval = Field(timedelta(seconds=30), description="longest silence in a request")
-    max_body_bytes: int = Field(67_108_864, ge=1024, description="largest answer read, unpacked")
+    max_body_bytes: int = Field(67_108_864, ge=1024, description="largest response body, decompressed")
     failure_statuses: Statuses = Field(
         ("error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"),
         description="statuses that mean failed, whatever their case",
@@ -132,10 +132,10 @@ class DestinationSettings(Section):
     )
     verify: bool = Field(
         default=True,
-        description="ask DescribeEventBus whether the bus exists; `false` for buses that may not be described",
+        description="check with DescribeEventBus that the bus exists; `false` for buses that may not be described",
     )
     concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
-    timeout: Interval = Field(timedelta(seconds=10), description="longest wait for an answer")
+    timeout: Interval = Field(timedelta(seconds=10), description="longest wait for a response")
     client: Literal["direct", "sdk"] = Field(
         "direct", description="who calls PutEvents: a fast client of our own, or the AWS SDK's"
     )
@@ -192,14 +192,14 @@ class WebSettings(Section):
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key go together")
         if self.trusted_proxies and not self.public_url.startswith("https://"):
-            raise ValueError("trusted_proxies need the https address that people know the proxy by, as public_url")
+            raise ValueError("trusted_proxies need public_url: the https address of the proxy")
         if not (web_validators.is_loopback_only(self.listen) or self.tls_cert or self.trusted_proxies):
             raise ValueError(
                 "listen is open to a network without TLS: set tls_cert and tls_key, or trusted_proxies and public_url,"
                 " or listen on 127.0.0.1"
             )
         if web_validators.is_wildcard(self.listen) and not self.public_url:
-            raise ValueError("listen is every address of this machine: public_url has to say by which one people come")
+            raise ValueError("listen is every address of this machine: set public_url to the address that browsers use")
         return self
 
 

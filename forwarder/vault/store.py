@@ -197,6 +197,6 @@ def _unseal(key: MasterKey, name: str, secret: SealedSecret, file: Path) -> str:
         return AESGCM(key.key).decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], associated_data).decode()
     except (InvalidTag, ValueError, binascii.Error):
         raise VaultError(
-            f"{name} in {file} does not open: the vault was changed from outside",
+            f"{name} in {file} cannot be decrypted: another program changed the vault",
             hint=f"set it again with `forwarder keys set {name}`",
         ) from None

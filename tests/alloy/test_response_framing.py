@@ -70,7 +70,7 @@ async def test_invalid_or_cut_response_is_unavailable(raw_response: bytes) -> No
         await connection.send(raw_response if len(server.connections) == 1 else http_response())
 
     async with raw_server(handler) as server, open_client(server) as client:
-        with pytest.raises(SourceUnavailable, match=r"broke off its answer|answered with invalid HTTP"):
+        with pytest.raises(SourceUnavailable, match=r"broke off its response|responded with invalid HTTP"):
             await ids(client)
         assert await ids(client) == "e-1"
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-FAULT_EVENTS: Final = frozenset({"loop failed", "loop stalled", "poll failed", "request failed"})
+FAULT_EVENTS: Final = frozenset(
+    {"loop failed", "loop stalled", "poll failed", "request failed", "PutEvents request failed"}
+)
 
 
 def faults_in(lines: Sequence[str]) -> Iterator[str]:

@@ -141,7 +141,7 @@ PROCESSES = {
         ("expired", "{home}/.aws/config"),
         ("clock",),
     ),
-    "hanging": Case({}, script("sleep 1000 & wait"), ("credential_process", "no answer in time")),
+    "hanging": Case({}, script("sleep 1000 & wait"), ("credential_process", "no response in time")),
     "endless": Case({}, script(f"yes {SECRET}"), ("{home}/keys.sh", "writes more than")),
     "open quote": Case(
         {}, {CONFIG: '[default]\ncredential_process = "x\n'}, ("credential_process", "{home}/.aws/config")

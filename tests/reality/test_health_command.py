@@ -63,7 +63,7 @@ def test_health_ignores_proxy_variables(installation: Installation) -> None:
     port = free_port()
     with listening(installation, listen=f"127.0.0.1:{port}"):
         installation.env |= PROXIES
-        assert healthy(installation).out == f"healthy: http://127.0.0.1:{port}/livez answers 200\n"
+        assert healthy(installation).out == f"healthy: http://127.0.0.1:{port}/livez responds with 200\n"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,9 @@ def test_health_reaches_a_proxied_network_address(installation: Installation) ->
         cwd=installation.directory,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "healthy: http://192.0.2.7:8787/livez answers 200\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "healthy: http://192.0.2.7:8787/livez responds with 200\n"), (
+        done.stderr
+    )
 
 
 def test_readiness_names_the_part_that_fails(installation: Installation) -> None:
@@ -143,7 +145,7 @@ def test_readiness_names_the_part_that_fails(installation: Installation) -> None
         daemon.wait_until(lambda: "source is" in installation.run_command("health", "--ready").err)
         done = installation.run_command("health", "--ready")
         assert done.code == 1
-        assert "answers 503: source is" in done.err
+        assert "responds with 503: source is" in done.err
         healthy(installation)
 
 
@@ -161,7 +163,7 @@ def test_no_answer_names_address_cause_and_hint(installation: Installation) -> N
     done = installation.run_command("health")
     assert done.code == 69
     first, second = done.err.splitlines()
-    assert first == f"error: http://127.0.0.1:{port} (web.listen) cannot be asked: connection refused"
+    assert first == f"error: http://127.0.0.1:{port} (web.listen) cannot be reached: connection refused"
     assert "forwarder run" in second
     found = installation.run_command("health", "--json")
     assert (found.code, found.json()["healthy"]) == (69, False)
@@ -198,12 +200,12 @@ def answering(response: bytes) -> Iterator[int]:
     [
         (b"HTTP/1.0 200 OK\r\n\r\n<html>It works!</html>", 1, "not as a forwarder: <html>It works!"),
         (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\x1b[0m", 1, "not as a forwarder: �[31mred"),
-        (b"HTTP/1.0 302 Found\r\nLocation: /login\r\n\r\n", 1, "answers 302, but not as a forwarder"),
+        (b"HTTP/1.0 302 Found\r\nLocation: /login\r\n\r\n", 1, "responds with 302, but not as a forwarder"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 60_000, 1, "not as a forwarder"),
-        (b'HTTP/1.0 503 No\r\n\r\n{"live": false, "stalled": ["intake"]}', 1, "answers 503: stalled: intake"),
-        (b'HTTP/1.0 503 No\r\n\r\n{"live": true}', 1, "answers 503"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", 69, "does not answer with HTTP"),
-        (b"", 69, "does not answer with HTTP"),
+        (b'HTTP/1.0 503 No\r\n\r\n{"live": false, "stalled": ["intake"]}', 1, "responds with 503: stalled: intake"),
+        (b'HTTP/1.0 503 No\r\n\r\n{"live": true}', 1, "responds with 503"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", 69, "does not respond with HTTP"),
+        (b"", 69, "does not respond with HTTP"),
     ],
 )
 def test_another_program_is_not_healthy(installation: Installation, response: bytes, code: int, reason: str) -> None:

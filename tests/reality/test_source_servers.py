@@ -80,7 +80,7 @@ def test_invalid_http_is_named_without_its_bytes(many: Callable[..., CommandResu
     done = many({name: form for name, (form, _) in NAMED.items()})
     lines = {line["feed"]: line["reason"] for line in done.log if line["event"] == "poll aborted"}
     for name, (_, expected) in NAMED.items():
-        assert lines[name].startswith(f"the logs API answered with invalid HTTP: {expected}"), name
+        assert lines[name].startswith(f"the logs API responded with invalid HTTP: {expected}"), name
     assert (done.code, "s3cret" in done.output) == (69, False)
 
 
@@ -88,7 +88,7 @@ def test_invalid_http_is_named_without_its_bytes(many: Callable[..., CommandResu
 def test_response_of_a_cache_is_named(installation: Installation, alloy: FakeAlloy, status: int) -> None:
     alloy.always(lambda _: HttpResponse(status, JSON, b"" if status == 304 else b'{"data": []}'))
     done = installation.run_command("check")
-    assert f"answered {status}" in done.out
+    assert f"returned {status}" in done.out
     assert "a cache before the logs API" in done.out
     assert "redirect" not in done.out
 

@@ -205,8 +205,8 @@ def test_page_with_tls_may_listen_on_a_network(web: dict[str, Any]) -> None:
         ({"listen": OPEN}, "open to a network without TLS: set tls_cert"),
         ({"listen": "[::]:8787"}, "open to a network without TLS: set tls_cert"),
         ({"listen": OPEN, "tls_cert": "cert.pem"}, "tls_cert and tls_key go together"),
-        ({"listen": OPEN, "trusted_proxies": ["10.0.0.5"]}, "https address that people know the proxy by"),
-        ({"listen": OPEN, **TLS}, "every address of this machine: public_url"),
+        ({"listen": OPEN, "trusted_proxies": ["10.0.0.5"]}, "trusted_proxies need public_url"),
+        ({"listen": OPEN, **TLS}, "every address of this machine: set public_url"),
     ],
 )
 def test_page_without_tls_on_a_network_is_refused_with_hint(web: dict[str, Any], words: str) -> None:

@@ -139,7 +139,7 @@ def test_exchanged_value_name_or_date_is_refused(vault_folder: VaultFolder, tamp
     content = json.loads(vault_folder.vault_file.read_bytes())
     tamper(content)
     vault_folder.vault_file.write_text(json.dumps(content))
-    with pytest.raises(VaultError, match="does not open"):
+    with pytest.raises(VaultError, match="cannot be decrypted"):
         vault_folder.open()
 
 
@@ -173,7 +173,7 @@ def test_wrong_master_key_with_matching_id_is_refused(vault_folder: VaultFolder)
     (key,) = master_key.find_master_keys(vault_folder.config_source, vault_folder.settings)
     content = json.loads(vault_folder.vault_file.read_bytes())
     vault_folder.vault_file.write_text(json.dumps({**content, "master_key": key.id}))
-    with pytest.raises(VaultError, match="does not open"):
+    with pytest.raises(VaultError, match="cannot be decrypted"):
         vault_folder.open()
 
 

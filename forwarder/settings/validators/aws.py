@@ -57,7 +57,7 @@ def region(value: str) -> str:
     if _AVAILABILITY_ZONE.fullmatch(value):
         raise ValueError("is an availability zone: leave out the letter at its end")
     if _REGION.fullmatch(value.lower().replace("_", "-")) and not _REGION.fullmatch(value):
-        raise ValueError("is written another way than AWS does: in small letters with hyphens, such as eu-west-1")
+        raise ValueError("is not in the form of AWS: write it in small letters with hyphens, such as eu-west-1")
     if not _REGION.fullmatch(value):
         raise ValueError("is not an AWS region such as eu-west-1")
     return value
