@@ -12,6 +12,7 @@ from aiohttp import web
 
 from forwarder import __version__
 from forwarder.web import formatting
+from forwarder.web.hints import page_hint
 from forwarder.web.sessions import Session
 
 SESSION = web.RequestKey("session", Session)
@@ -49,7 +50,7 @@ class TemplateRenderer:
             lstrip_blocks=True,
         )
         self._templates.globals |= {"version": __version__, "static": self._static_url}
-        self._templates.filters |= formatting.FILTERS
+        self._templates.filters |= {**formatting.FILTERS, "page_hint": page_hint}
 
     def render(self, template: str, **values: Any) -> str:
         """Render a template that does not depend on the session."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from forwarder import atomicfile
 from forwarder.errors import LedgerError, LedgerUnavailable
 
-RECOVERY_HINT = "restore it from a backup, or rescue what can be read: `forwarder ledger repair`"
+RECOVERY_HINT = "restore it from a backup, or rescue what can be read with `forwarder ledger repair`"
 
 FREE_SPACE_HINT = "free space on its disk: `df` shows the free space, `df -i` the free inodes"
 
