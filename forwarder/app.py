@@ -25,11 +25,10 @@ from forwarder.aws.responses import CODES
 from forwarder.clock import Clock
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import SettingsError
 from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
-from forwarder.ledger import Ledger, PollResult, RunningLock, ledger_file, open_ledger
+from forwarder.ledger import Ledger, PollResult, RunningLock, ledger_file, open_ledger, require_folder
 from forwarder.metrics import Metrics
 from forwarder.model import Feed
 from forwarder.settings import ConfigSource, Settings, load
@@ -167,10 +166,7 @@ async def open_app(
         hint = suggest_for_variable(name)
         logger.warning("unknown environment variable ignored", variable=name, **({"hint": hint} if hint else {}))
     config = RuntimeConfig.of(config_source, settings)
-    if not (folder := ledger_file(config_source, settings).parent).is_dir():
-        raise SettingsError(
-            f"the folder of ledger.url does not exist: {folder}", hint="create it, or change ledger.url"
-        )
+    require_folder(ledger_file(config_source, settings))
     with RunningLock(ledger_file(config_source, settings)) as lock:
         async with open_ledger(config_source, settings, create=not lock.ledger_created, lock=lock) as ledger:
             health = Health(clock.now)

@@ -63,11 +63,13 @@ class Poller:
         self.triggers = Triggers(self.scheduler, clock)
         self.polls: dict[Feed, PollResult] = {}
         """The last poll of each feed. The most recent one is the last item."""
+        self._saved_feeds: frozenset[Feed] | None = None
+        """The feeds that the ledger marks as watched, or None before the first save."""
 
     async def run(self) -> None:
         self.scheduler.reset()
         # Feeds that were discovered before are polled at once. The list of users may be unavailable for hours.
-        known = [each.feed for each in await self._ledger.feeds()] if self._settings.discover else []
+        known = [each.feed for each in await self._ledger.feeds() if each.watched] if self._settings.discover else []
         await self._watch(known)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.triggers.run())
@@ -142,18 +144,36 @@ class Poller:
             await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at)
         self.scheduler.watch(feeds)
         self._source_health.watch(feeds)
+        await self._save_watched()
         if not feeds and not self._settings.discover:
             self._health.report(COMPONENT, State.FAILED, NO_WORKFLOWS, NO_WORKFLOWS_HINT)
 
+    async def _save_watched(self) -> None:
+        """Save which feeds are polled, if that changed. A removed feed is among them until its last poll."""
+        feeds = self.scheduler.feeds_to_poll
+        if feeds != self._saved_feeds:
+            await self._ledger.save_watched(feeds)
+            self._saved_feeds = feeds
+
     async def _poll(self, feed: Feed, *, full_scan: bool = False) -> ForwarderError | None:
+        """Poll a feed, and return the error that prevented it, or None. Save when that was its last poll."""
         heartbeat.beat()
+        error = await self._read(feed, full_scan=full_scan)
+        if self.scheduler.has_removed(feed):
+            try:
+                await self._save_watched()
+            except LedgerError as not_saved:  # the next change of the feeds saves it
+                self._report_ledger(not_saved)
+        return error
+
+    async def _read(self, feed: Feed, *, full_scan: bool) -> ForwarderError | None:
         started = self._clock.monotonic()
         try:
             summary = await self._reader.read(feed, full_scan=full_scan)
         except SourceError as error:
             return self._handle_failure(feed, error)
         except LedgerError as error:
-            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            self._report_ledger(error)
             self.scheduler.record_failure(feed)
             return error
         except Exception as error:
@@ -191,6 +211,9 @@ class Poller:
         self._save_poll(feed, PollResult(self._clock.now(), error.message))
         log.warning("poll aborted", feed=str(feed), reason=error.message, hint=error.hint, retry_in=retry_in)
         return error
+
+    def _report_ledger(self, error: LedgerError) -> None:
+        self._health.report("ledger", State.FAILED, error.message, error.hint)
 
     def _save_poll(self, feed: Feed, poll: PollResult) -> None:
         self.polls.pop(feed, None)  # the most recent one is last

@@ -94,6 +94,15 @@ class Scheduler:
     def feeds(self) -> list[Feed]:
         return [feed for feed in self._states if feed not in self._removing]
 
+    @property
+    def feeds_to_poll(self) -> frozenset[Feed]:
+        """Return the watched feeds, and the removed ones before their last poll."""
+        return frozenset(self._states)
+
+    def has_removed(self, feed: Feed) -> bool:
+        """Return whether a feed is not polled any more: it was removed, and its last poll is over."""
+        return feed not in self._states
+
     async def claim_next(self) -> Feed:
         """Claim the next feed as soon as one is due. End the claim with `record_success` or `record_failure`."""
         while True:

@@ -25,7 +25,7 @@ from forwarder.ledger.models import (
 )
 from forwarder.ledger.protocol import Ledger
 from forwarder.ledger.sqlite import SqliteLedger
-from forwarder.ledger.sqlite.lock import RunningLock, is_running, require_ledger, require_writable
+from forwarder.ledger.sqlite.lock import RunningLock, is_running, require_folder, require_ledger, require_writable
 from forwarder.settings import ConfigSource, LocalSettings
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "is_running",
     "ledger_file",
     "open_ledger",
+    "require_folder",
     "require_ledger",
     "require_writable",
 ]

@@ -165,9 +165,12 @@ class PollResult:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
+    """A feed that was ever added. `watched` is False after its last scan, if it is not watched any more."""
+
     feed: Feed
     checkpoint: Checkpoint
     last_poll: PollResult | None
+    watched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ class Ledger(Protocol):
     async def checkpoint(self, feed: Feed) -> Checkpoint:
         """Return the checkpoint of a feed. Raise LedgerError if the feed was never added."""
 
+    async def save_watched(self, feeds: Collection[Feed]) -> None:
+        """Save that exactly these feeds are watched. Unchanged flags are not written. Checkpoints stay."""
+
     async def feeds(self) -> list[FeedStatus]:
         """Return all feeds that were ever added, ordered by workflow and user."""
 

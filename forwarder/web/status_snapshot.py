@@ -64,6 +64,7 @@ class StatusSnapshot:
         feeds = [
             FeedStatus(each.feed, each.checkpoint, polls.get(each.feed, each.last_poll))
             for each in await ledger.feeds()
+            if each.watched
         ]
         return cls(
             at=now,

@@ -18,7 +18,7 @@ MAX_WORK: Final = "SIMULATION_MAX_WORK"
 """The variable with the seconds, by the machine's clock, after which a loop without a heartbeat is stalled."""
 
 POINTS: Final = (
-    *("add_feeds:before", "add_feeds:after"),
+    *("add_feeds:before", "add_feeds:after", "save_watched:before", "save_watched:after"),
     *("record:before", "record:during", "record:after"),
     *("checkpoint:before", "checkpoint:during", "checkpoint:after"),
     *("claim:after", "settle:before", "settle:during", "settle:after"),

@@ -59,6 +59,19 @@ class LedgerContract(ABC):
         async with open_ledger() as ledger:
             assert await add_feed(ledger, FEED, Checkpoint()) == initial
 
+    async def test_save_watched_marks_other_feeds_as_not_watched(self, open_ledger: OpenLedger) -> None:
+        checkpoint = Checkpoint(NOON)
+        async with open_ledger() as ledger:
+            for feed in (FEED, OTHER):
+                await add_feed(ledger, feed, checkpoint)
+            assert [each.watched for each in await ledger.feeds()] == [True, True]
+            await ledger.save_watched([OTHER, Feed("never-added")])
+        async with open_ledger() as ledger:
+            assert {each.feed: each.watched for each in await ledger.feeds()} == {FEED: False, OTHER: True}
+            assert await ledger.checkpoint(FEED) == checkpoint
+            await ledger.save_watched([FEED])
+            assert {each.feed: each.watched for each in await ledger.feeds()} == {FEED: True, OTHER: False}
+
     async def test_record_id_twice_adds_it_once(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             assert await record_ids(ledger, "a", "b", "a") == 2

@@ -1,6 +1,6 @@
 """The feeds and their checkpoints, the discovery of feeds, and the switch."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from sqlite3 import Connection
@@ -50,18 +50,33 @@ class FeedStore(SqliteStore):
 
         return await self._writer.read(load)
 
+    async def save_watched(self, feeds: Collection[Feed]) -> None:
+        watched = {(feed.workflow_id, feed.user_id or "") for feed in feeds}
+
+        def save(db: Connection) -> None:
+            rows = db.execute("SELECT feed, workflow_id, user_id, watched FROM feeds").fetchall()
+            changes = [
+                (is_watched, number)
+                for number, workflow_id, user_id, was_watched in rows
+                if (is_watched := (workflow_id, user_id) in watched) != bool(was_watched)
+            ]
+            db.executemany("UPDATE feeds SET watched = ? WHERE feed = ?", changes)
+
+        await self._writer.write(save)
+
     async def feeds(self) -> list[FeedStatus]:
         def load(db: Connection) -> list[FeedStatus]:
             rows = db.execute(
-                f"SELECT workflow_id, user_id, polled_at, poll_error, {_CHECKPOINT} FROM feeds ORDER BY 1, 2"  # noqa: S608  # a constant
+                f"SELECT workflow_id, user_id, polled_at, poll_error, watched, {_CHECKPOINT} FROM feeds ORDER BY 1, 2"  # noqa: S608  # a constant
             )
             return [
                 FeedStatus(
                     Feed(workflow_id, user_id or None),
                     decode_checkpoint(tuple(checkpoint)),
                     None if polled_at is None else PollResult(from_micros(polled_at), error or ""),
+                    bool(watched),
                 )
-                for workflow_id, user_id, polled_at, error, *checkpoint in rows
+                for workflow_id, user_id, polled_at, error, watched, *checkpoint in rows
             ]
 
         return await self._writer.read(load)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from forwarder import atomicfile
-from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable
+from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable, SettingsError
 from forwarder.ledger.sqlite.causes import LOCAL_DISK_HINT, hint_for
 
 MAX_LOCK_ATTEMPTS, LOCK_RETRY_SECONDS = 10, 0.05
@@ -96,10 +96,18 @@ def require_ledger(ledger: Path) -> None:
         raise _missing_error(ledger)
 
 
+def require_folder(ledger: Path) -> None:
+    """Raise SettingsError if the folder of the ledger does not exist."""
+    if not ledger.parent.is_dir():
+        raise SettingsError(
+            f"the folder of ledger.url does not exist: {ledger.parent}", hint="create it, or change ledger.url"
+        )
+
+
 def require_writable(ledger: Path) -> None:
-    """Raise LedgerUnavailable if this user cannot write the files that a run would write."""
+    """Raise LedgerUnavailable if this user cannot write or create the files that a run would write."""
     for file in (ledger, lock_file(ledger)):
-        if file.exists() and not atomicfile.is_writable(file):
+        if not atomicfile.is_writable(file if file.exists() else file.parent):
             raise LedgerUnavailable(f"{file} cannot be written by this user", hint=atomicfile.write_hint(file))
 
 

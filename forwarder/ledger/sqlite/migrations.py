@@ -39,7 +39,7 @@ CREATE TABLE payloads (entry INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE feeds (
     feed INTEGER PRIMARY KEY, workflow_id TEXT NOT NULL, user_id TEXT NOT NULL,
     watermark INTEGER, floor INTEGER, local_floor INTEGER, full_scan_at INTEGER, open_executions BLOB,
-    polled_at INTEGER, poll_error TEXT,
+    polled_at INTEGER, poll_error TEXT, watched INTEGER NOT NULL DEFAULT 1,
     UNIQUE (workflow_id, user_id)
 );
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
