@@ -19,17 +19,21 @@ from forwarder.settings import ConfigSource
 
 @dataclass(frozen=True, slots=True)
 class OnceResult:
-    """The result of one pass. `errors` are the reasons for which the pass is not complete."""
+    """The result of one pass. `errors` are the reasons for which the pass is not complete.
+
+    `dead_lettered` counts the entries that became dead letters in this pass.
+    """
 
     counters: Counters
     errors: list[ForwarderError] = field(default_factory=list)
     switched_off: bool = False
     stopped: bool = False
+    dead_lettered: int = 0
 
     @property
     def exit_code(self) -> int:
-        """Return the highest exit code of the errors, or 0 without an error. A refusal (77) outranks an outage (69)."""
-        return max((error.exit_code for error in self.errors), default=0)
+        """Return the highest exit code: a refusal (77) over an outage (69) over a dead letter (1)."""
+        return max((error.exit_code for error in self.errors), default=1 if self.dead_lettered else 0)
 
 
 async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) -> OnceResult:  # noqa: ASYNC109  # how long to go on delivering
@@ -42,6 +46,7 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
         await app.save_switch()
         if not app.config.settings.enabled:
             return OnceResult(await app.ledger.counters(), switched_off=True)
+        dead_before = (await app.ledger.counters()).dead
         async with app.open_loops() as loops:
             errors: list[ForwarderError] = []
             work = asyncio.create_task(_poll_and_deliver(loops, timeout, errors))
@@ -57,7 +62,7 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
             counters = await app.ledger.counters()
             if counters.pending:
                 errors.append(loops.delivery.current_error or DestinationUnavailable("the time was up", code="timeout"))
-            return OnceResult(counters, errors)
+            return OnceResult(counters, errors, dead_lettered=max(0, counters.dead - dead_before))
 
 
 async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109  # as above

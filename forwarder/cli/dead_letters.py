@@ -1,6 +1,7 @@
 """The commands `forwarder dead-letters list | show | retry | purge`."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -87,14 +88,31 @@ def retry(context: typer.Context, execution_ids: Ids = None, *, all_: All = Fals
 
 
 @app.command()
-def purge(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
-    """Delete dead letters. Their executionIds stay recorded, so the executions are not sent again.
+def purge(
+    context: typer.Context,
+    execution_ids: Ids = None,
+    *,
+    all_: All = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete dead letters. Their executionIds stay recorded, so they are not sent again. --all asks first.
 
     Example: forwarder dead-letters purge 6daaa0cf1a3daa6c41b5-ef
     """
     selected_ids = _selected_ids(execution_ids, all_=all_)
     missing_ids = _missing_ids(context, selected_ids)
+    if selected_ids is None and not yes:
+        # Only the letters that are counted here are dropped: others may be added while the question waits.
+        selected_ids = [each.entry.execution_id for each in _with_ledger(context, lambda ledger: ledger.dead_letters())]
+        _confirm_purge(len(selected_ids))
     _print_result(_with_ledger(context, lambda ledger: ledger.purge_dead_letters(selected_ids)), missing_ids, "purged")
+
+
+def _confirm_purge(count: int) -> None:
+    if count and not sys.stdin.isatty():
+        raise UsageError("nobody is here to confirm", hint="give --yes")
+    if count:
+        typer.confirm(f"drop {count} dead letter{'' if count == 1 else 's'} for good?", abort=True)
 
 
 def _with_ledger(context: typer.Context, operation: Callable[[Ledger], Awaitable[T]]) -> T:

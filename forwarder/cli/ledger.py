@@ -42,7 +42,7 @@ def repair(context: typer.Context, *, as_json: JsonOption = False) -> None:
     Example: forwarder ledger repair
     """
     _repair(context.obj, to_stderr=as_json)
-    raise typer.Exit(asyncio.run(print_checks(context.obj, as_json=as_json)))
+    raise typer.Exit(asyncio.run(print_checks(context.obj, send=False, as_json=as_json)))
 
 
 def _repair(config_source: ConfigSource, *, to_stderr: bool) -> None:

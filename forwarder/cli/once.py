@@ -7,7 +7,7 @@ import typer
 
 from forwarder.cli.output import JsonOption, echo, print_error, print_json
 from forwarder.clock import SystemClock
-from forwarder.errors import UsageError
+from forwarder.errors import ForwarderError, UsageError
 from forwarder.settings.duration import parse_duration
 
 
@@ -19,8 +19,8 @@ def once(
 ) -> None:
     """Run one complete pass: poll every feed, deliver pending entries, exit. Use it in cron, or for a first test.
 
-    It exits with 69 if the logs API or the bus cannot be reached, and with 77 if one of them refuses access. Entries
-    that are not delivered stay pending.
+    It exits with 69 if the logs API or the bus cannot be reached, with 77 if one of them refuses access, and with 1 if
+    this pass added a dead letter. Entries that are not delivered stay pending.
 
     Example: forwarder once --timeout 5m
     """
@@ -33,13 +33,23 @@ def once(
     done = asyncio.run(run_once(context.obj, SystemClock(), seconds))
     if as_json:
         errors = [{"message": error.message, "hint": error.hint} for error in done.errors]
-        print_json({"switched_off": done.switched_off, "counters": done.counters, "errors": errors})
+        print_json(
+            {
+                "switched_off": done.switched_off,
+                "counters": done.counters,
+                "dead_lettered": done.dead_lettered,
+                "errors": errors,
+            }
+        )
     elif done.switched_off:
         echo("switched off: nothing was polled or sent (`forwarder enable`)")
     else:
         counters = done.counters
         recorded = f"of {counters.recorded} ever recorded"
         echo(f"{counters.sent} sent, {counters.pending} pending, {counters.dead} dead, {recorded}")
+        if done.dead_lettered:
+            letters = f"{done.dead_lettered} dead letter{'' if done.dead_lettered == 1 else 's'}"
+            print_error(ForwarderError(f"this pass added {letters}", hint="`forwarder dead-letters list`"))
         for problem in done.errors:
             print_error(problem)
     raise typer.Exit(done.exit_code)

@@ -1,8 +1,9 @@
 """The command `forwarder status`."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,13 +11,22 @@ from forwarder.cli.health import ListenerNotConfigured, ask_daemon
 from forwarder.cli.output import JsonOption, echo, format_ago, print_json, print_table
 from forwarder.errors import ForwarderError, SettingsError
 from forwarder.ledger import Counters, FeedStatus, is_running, ledger_file, open_ledger, require_ledger
+from forwarder.model import State
 from forwarder.settings import ConfigSource, LocalSettings, load, load_local
 
+ATTENTION_STATES = frozenset({State.FAILED, State.DEGRADED})
 
-def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Show the switch, the components, the counters, and the last poll of each feed. The daemon may be running.
 
-    Example: forwarder status --json
+def status(
+    context: typer.Context,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 if anything needs attention.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="List all feeds, not only those with a problem.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the switch, the components, the counters, and the feeds with a problem. Works while the daemon runs.
+
+    Example: forwarder status --check
     """
     config_source: ConfigSource = context.obj
     try:
@@ -27,7 +37,9 @@ def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(report)
     else:
-        _print(report)
+        _print(report, all_feeds=all_)
+    if check and report["attention"]:
+        raise typer.Exit(1)
 
 
 async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> dict[str, Any]:
@@ -58,7 +70,7 @@ async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> 
     polls = [feed.last_poll.at for feed in feeds if feed.last_poll]
     if response.get("last_poll_at"):
         polls.append(datetime.fromisoformat(response["last_poll_at"]))
-    return {
+    report = {
         "enabled": settings.enabled if valid else saved_switch,
         "settings_error": _settings_error(config_source),
         "running": running,
@@ -78,9 +90,36 @@ async def _collect(config_source: ConfigSource, valid: LocalSettings | None) -> 
                 "watermark": each.checkpoint.watermark,
                 "open_executions": len(each.checkpoint.open_executions),
             }
-            for each in feeds
+            for each in sorted(feeds, key=_urgency)
+            if each.watched
         ],
     }
+    return {**report, "attention": _attention(report)}
+
+
+def _urgency(feed: FeedStatus) -> tuple[bool, datetime]:
+    """Return a key that sorts feeds: first those whose poll failed, then those polled longest ago."""
+    poll = feed.last_poll
+    return (not (poll and poll.error), poll.at if poll else datetime.min.replace(tzinfo=UTC))
+
+
+def _attention(report: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that needs a person. It is empty if nothing does."""
+    sentences = []
+    if report["settings_error"]:
+        sentences.append(f"the settings are not valid: {report['settings_error']}")
+    if report["enabled"] and not report["running"]:
+        sentences.append("the forwarder is switched on and not running")
+    if report["live"] is False:
+        sentences.append("the listener of the forwarder gives no healthy response")
+    sentences += [
+        f"{name} is {component['state']}"
+        for name, component in report["components"].items()
+        if component["state"] in ATTENTION_STATES
+    ]
+    if dead := report["counters"].dead:
+        sentences.append(f"{dead} dead letter{'' if dead == 1 else 's'}: see `forwarder dead-letters list`")
+    return sentences
 
 
 def _ask(config_source: ConfigSource, pid: int) -> tuple[bool | None, dict[str, Any]]:
@@ -109,11 +148,9 @@ def _settings_error(config_source: ConfigSource) -> str:
     return ""
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: dict[str, Any], *, all_feeds: bool) -> None:
     now = datetime.now(UTC)
     echo(f"switched {'on' if report['enabled'] else 'off'}, {_process(report)}")
-    if report["settings_error"]:
-        echo(f"settings not valid: {report['settings_error']}")
     echo(f"last poll {format_ago(report['last_poll_at'], now)}")
     counters = report["counters"]
     oldest = f", the oldest recorded {format_ago(report['oldest_pending_at'], now)}" if counters.pending else ""
@@ -125,7 +162,20 @@ def _print(report: dict[str, Any]) -> None:
         echo(f"{name:<10}{component['state']:<10}{component['reason']}".rstrip())
         if component["hint"]:
             echo(f"{'':<20}hint: {component['hint']}")
-    if not report["feeds"]:
+    if report["attention"]:
+        echo("")
+        echo("needs attention:")
+    for sentence in report["attention"]:
+        echo(f"  {sentence}")
+    _print_feeds(report["feeds"], now, all_feeds=all_feeds)
+
+
+def _print_feeds(feeds: Sequence[Mapping[str, Any]], now: datetime, *, all_feeds: bool) -> None:
+    shown = feeds if all_feeds else [feed for feed in feeds if feed["error"]]
+    if others := len(feeds) - len(shown):
+        echo("")
+        echo(f"{others} of {len(feeds)} feeds without a problem (--all lists them)")
+    if not shown:
         return
     echo("")
     print_table(
@@ -140,7 +190,7 @@ def _print(report: dict[str, Any]) -> None:
                 ),
                 *(str(feed["open_executions"]), feed["error"]),
             )
-            for feed in report["feeds"]
+            for feed in shown
         ],
         texts=("problem",),
     )

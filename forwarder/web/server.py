@@ -14,6 +14,7 @@ from aiohttp import web
 
 from forwarder.errors import SettingsError
 from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
+from forwarder.settings import ConfigSource, Settings
 from forwarder.settings.models import WebSettings
 from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.vault import WEB_TOKEN
@@ -75,7 +76,7 @@ async def run_web_server(context: WebContext, timeouts: Timeouts = DEFAULT_TIMEO
     async with AsyncExitStack() as stack:
         if settings.listen:
             listener_socket = stack.enter_context(_bind("listen", settings.listen))
-            tls = _load_tls(context, settings)
+            tls = _load_tls(context.config_source, settings)
             allowed_hosts = AllowedHosts.of(settings, listener_socket.getsockname()[1])
             app = create_web_app(context, allowed_hosts)
             await stack.enter_async_context(_run_app(app, listener_socket, tls, WEB_UI_SHARE, timeouts))
@@ -117,7 +118,7 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
     )
     app[status_page.STREAMS] = status_page.Streams()
     if public_key := context.settings().web.alloy_public_key:
-        app[webhook.SIGNATURE_VERIFIER] = _load_public_key(context, public_key)
+        app[webhook.SIGNATURE_VERIFIER] = _load_public_key(context.config_source, public_key)
     app.on_response_prepare.append(add_response_headers)
     app.add_routes(ROUTES)
     return app
@@ -186,18 +187,29 @@ def _bind(key: str, listen: str) -> socket.socket:
         ) from None
 
 
-def _load_tls(context: WebContext, settings: WebSettings) -> ReloadingValue[ssl.SSLContext] | None:
+def check_web_ui(config_source: ConfigSource, settings: Settings) -> str:
+    """Return the address of the web UI as a message. Raise SettingsError if a file that it needs is invalid."""
+    web_settings = settings.web
+    if not web_settings.listen:
+        return "none: web.listen is empty"
+    _load_tls(config_source, web_settings)
+    if web_settings.alloy_public_key:
+        _load_public_key(config_source, web_settings.alloy_public_key)
+    return web_settings.public_url or web_settings.listen
+
+
+def _load_tls(config_source: ConfigSource, settings: WebSettings) -> ReloadingValue[ssl.SSLContext] | None:
     """Return the TLS context, or None without a certificate. Raise SettingsError if the certificate is invalid."""
     if not settings.tls_cert:
         return None
-    cert, key = context.config_source.path(settings.tls_cert), context.config_source.path(settings.tls_key)
+    cert, key = config_source.path(settings.tls_cert), config_source.path(settings.tls_key)
     return ReloadingValue("web.tls_cert, web.tls_key", (cert, key), lambda: tls_context(cert, key))
 
 
-def _load_public_key(context: WebContext, file: str) -> ReloadingValue[webhook.SignatureVerifier]:
+def _load_public_key(config_source: ConfigSource, file: str) -> ReloadingValue[webhook.SignatureVerifier]:
     """Return the key that verifies signatures. Raise SettingsError if it is invalid."""
     return ReloadingValue(
         "web.alloy_public_key",
-        (context.config_source.path(file),),
-        lambda: webhook.SignatureVerifier.of(context.config_source, file),
+        (config_source.path(file),),
+        lambda: webhook.SignatureVerifier.of(config_source, file),
     )

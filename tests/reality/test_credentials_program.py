@@ -14,6 +14,7 @@ import pytest
 
 from forwarder.diagnostics import run_checks
 from forwarder.settings.load import resolve_config
+from forwarder.web.server import check_web_ui
 from tests.e2e.harness import fail, sent
 from tests.fakes import credential_endpoints as endpoints
 from tests.fakes import sts
@@ -27,7 +28,9 @@ from tests.harness.process import eventually
 from tests.virtual_clock import QuickClock
 
 ARN = "arn:aws:iam::123456789012:role/publisher"
-STEPS = ["settings", "vault", "logs API", "AWS identity", "event bus", "counters"]
+STEPS = [
+    *("settings", "web UI", "vault", "logs API", "workflows", "AWS identity", "event bus", "publishing", "counters"),
+]
 SSO = "[profile prod]\nsso_session=corp\nsso_account_id=1\nsso_role_name=r\n[sso-session corp]\nsso_start_url=https://x\nsso_region=eu-west-1\n"
 
 
@@ -66,7 +69,7 @@ def web_identity(installation: Installation, token: str | None = None) -> Path:
 
 
 def marks(done: CommandResult) -> dict[str, str]:
-    lines = [line for line in done.out.splitlines() if line[:1] in "✓✗" and line]
+    lines = [line for line in done.out.splitlines() if line[:1] in "✓✗–" and line]
     return {line[2:].partition(":")[0]: line[0] for line in lines}
 
 
@@ -81,7 +84,7 @@ def test_check_names_the_token_file_and_runs_every_step(installation: Installati
     file = web_identity(installation)
     done = installation.run_command("check")
     assert f"{file} (AWS_WEB_IDENTITY_TOKEN_FILE)" in clean(done)
-    assert marks(done) == dict(zip(STEPS, "✓✓✓✗✗✓", strict=True))
+    assert marks(done) == dict(zip(STEPS, "✓✓✓✓✓✗✗–✓", strict=True))
 
 
 def test_check_says_in_json_what_to_do(installation: Installation) -> None:
@@ -238,8 +241,9 @@ async def test_a_fault_in_one_step_leaves_the_others(
     for name, value in (installation.environment() | {"AWS_PROFILE": "missing"}).items():
         monkeypatch.setenv(name, value)
     (installation.directory / "forwarder.db").mkdir()
-    found = {step.name: step async for step in run_checks(resolve_config(installation.settings_file), BrokenClock())}
-    assert list(found) == STEPS
+    config_source = resolve_config(installation.settings_file)
+    found = {step.name: step async for step in run_checks(config_source, BrokenClock(), check_web_ui)}
+    assert list(found) == [name for name in STEPS if name != "workflows"]
     broken = found["logs API"].error
     assert broken is not None
     assert (broken.message, broken.exit_code) == ("failed inside the forwarder: ZeroDivisionError", 1)

@@ -32,7 +32,7 @@ def hints_with_commands() -> list[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 text = "".join(
-                    part.value if isinstance(part, ast.Constant) else "aws-access-key-id" for part in node.values
+                    str(part.value) if isinstance(part, ast.Constant) else "aws-access-key-id" for part in node.values
                 )
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 text = node.value

@@ -98,13 +98,15 @@ async def test_dead_letters_are_retried_and_purged_singly_or_all(tmp_path: Path)
 
 async def test_page_shows_reasons_and_hints(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
-        client.context.health.report("bus", State.FAILED, "AWS refuses the <keys>", "`forwarder keys set`")
+        client.context.health.report(
+            "bus", State.FAILED, "AWS refuses the <keys>", "`forwarder keys set alloy-api-key`"
+        )
         client.context.health.report("source", State.DEGRADED, "slow", "")
         await client.log_in()
         text = await (await client.get("/")).text()
         assert "<h1>The event bus needs attention</h1>" in text
         assert "AWS refuses the &lt;keys&gt;" in text
-        assert "<code>forwarder keys set</code>" in text
+        assert 'Enter it in <a href="/settings#alloy-api-key">' in text
 
 
 async def event_of(stream: Any) -> dict[str, str]:

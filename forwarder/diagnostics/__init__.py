@@ -1,0 +1,105 @@
+"""The checks of `forwarder check` and of the web UI. Each checks one component, in the order of dependencies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from forwarder.aws.credentials import Identity, StoredKeys
+from forwarder.clock import Clock
+from forwarder.diagnostics.destination import PUBLISHING, check_destination, check_publishing
+from forwarder.diagnostics.local import (
+    COUNTERS,
+    SETTINGS,
+    VAULT,
+    check_counters,
+    check_settings,
+    check_vault,
+)
+from forwarder.diagnostics.results import CheckResult, run_check, to_forwarder_error
+from forwarder.diagnostics.source import check_source
+from forwarder.errors import VaultError
+from forwarder.settings import ConfigSource, Settings, load, load_local
+from forwarder.vault import ALLOY_API_KEY, Vault
+
+__all__ = ["CheckResult", "ConnectionTest", "check_publishing", "run_check", "run_checks", "run_connection_checks"]
+
+WEB_UI = "web UI"
+
+NOT_SENT = "not tried, because a test event would be published: --send tries it"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTest:
+    """The settings of a connection to check, and their secrets."""
+
+    settings: Settings
+    alloy_key: SecretStr | None
+    stored_keys: StoredKeys | None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.settings.destination, self.stored_keys)
+
+
+async def run_checks(
+    config_source: ConfigSource,
+    clock: Clock,
+    check_web_ui: Callable[[ConfigSource, Settings], str],
+    *,
+    send: bool = False,
+) -> AsyncIterator[CheckResult]:
+    """Yield each result as soon as it is known. A check is skipped if an earlier failure makes it impossible.
+
+    `check_web_ui` returns a message or raises SettingsError; the web UI is above this package. With `send`, a test
+    event is published.
+    """
+    settings: Settings | None = None
+    try:
+        settings = load(config_source)
+        yield CheckResult(SETTINGS, check_settings(config_source, settings))
+    except Exception as error:  # noqa: BLE001  # as in `run_check`
+        yield CheckResult(SETTINGS, error=to_forwarder_error(error))
+    try:
+        local = settings or load_local(config_source)
+    except Exception:  # noqa: BLE001  # it is reported already, and no other check can run
+        return
+    if valid := settings:
+        yield await run_check(WEB_UI, lambda: asyncio.to_thread(check_web_ui, config_source, valid))
+    yield await run_check(VAULT, lambda: asyncio.to_thread(check_vault, config_source, local))
+    if settings is not None:
+        async for step in _check_endpoints(config_source, settings, clock, send=send):
+            yield step
+    yield await run_check(COUNTERS, lambda: check_counters(config_source, local))
+
+
+async def _check_endpoints(
+    config_source: ConfigSource, settings: Settings, clock: Clock, *, send: bool
+) -> AsyncIterator[CheckResult]:
+    """Yield the checks of the logs API and of AWS. Omit a check if its secrets cannot be read."""
+    try:
+        vault = await asyncio.to_thread(Vault.open, config_source, settings)
+        key = vault.reveal(ALLOY_API_KEY)
+    except Exception:  # noqa: BLE001  # the check of the vault reports it
+        return
+    async for step in check_source(settings, key, clock):
+        yield step
+    try:
+        identity = Identity(settings.destination, StoredKeys.of(vault))
+    except VaultError:
+        return
+    async for step in check_destination(identity, clock):
+        yield step
+    if send:
+        yield await check_publishing(identity, settings.event.source, clock)
+    else:
+        yield CheckResult(PUBLISHING, NOT_SENT, skipped=True)
+
+
+async def run_connection_checks(trial: ConnectionTest, clock: Clock) -> AsyncIterator[CheckResult]:
+    """Yield the checks of the logs API and of AWS. Nothing is published."""
+    async for step in check_source(trial.settings, trial.alloy_key, clock):
+        yield step
+    async for step in check_destination(trial.identity, clock):
+        yield step

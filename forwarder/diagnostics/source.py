@@ -1,0 +1,119 @@
+"""The checks of the logs API: its address, the key, and each workflow."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from pydantic import SecretStr
+
+from forwarder.alloy.client import LogsClient
+from forwarder.alloy.discovery import Discovery
+from forwarder.clock import Clock
+from forwarder.diagnostics.results import CheckResult, to_forwarder_error
+from forwarder.errors import (
+    ForwarderError,
+    PageUnreadable,
+    SettingsError,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+)
+from forwarder.model import Feed
+from forwarder.settings import Settings
+from forwarder.vault import ALLOY_API_KEY, missing_secret_error
+
+LOGS_API, WORKFLOWS = "logs API", "workflows"
+"""The names of the checks."""
+
+MAX_CHECKED_FEEDS = 100
+"""Feeds whose first page is requested. The others are counted in the message."""
+
+MAX_NAMED_FEEDS = 5
+"""Feeds that one error message names. The others are counted."""
+
+NO_WORKFLOWS = SettingsError(
+    "there are no workflows to poll", hint="list them in [source] workflows, or set discover = true"
+)
+
+Outcome = int | SourceError
+"""The number of executions on the first page of a feed, or the error of the request."""
+
+
+async def check_source(settings: Settings, key: SecretStr | None, clock: Clock) -> AsyncIterator[CheckResult]:
+    """Yield the check of the logs API and, if it answers, the check of the workflows."""
+    if key is None:
+        yield CheckResult(LOGS_API, error=missing_secret_error(ALLOY_API_KEY))
+        return
+    try:
+        async with LogsClient(settings.source, key, clock) as client:
+            feeds = await _watched_feeds(client, settings)
+            outcomes = await _request_first_pages(client, feeds[:MAX_CHECKED_FEEDS], settings)
+    except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the others
+        yield CheckResult(LOGS_API, error=to_forwarder_error(error))
+        return
+    yield CheckResult(LOGS_API, f"{settings.source.base_url} answers, and accepts the key")
+    if not feeds:
+        yield CheckResult(WORKFLOWS, error=NO_WORKFLOWS)
+    elif failed := {feed: outcome for feed, outcome in outcomes.items() if isinstance(outcome, SourceError)}:
+        yield CheckResult(WORKFLOWS, error=_workflows_error(failed, len(outcomes)))
+    else:
+        yield CheckResult(WORKFLOWS, _answered_message(outcomes, len(feeds)))
+
+
+async def _watched_feeds(client: LogsClient, settings: Settings) -> list[Feed]:
+    """Return the feeds of the settings and of the discovery. Without any, request the users, to try the key."""
+    feeds: list[Feed] = list(settings.source.workflows)
+    if settings.source.discover:
+        feeds += (await Discovery(client).discover()).feeds
+    if not feeds:
+        with contextlib.suppress(PageUnreadable):  # the API answered, and did not refuse the key
+            await client.list_users()
+    return list(dict.fromkeys(feeds))
+
+
+async def _request_first_pages(client: LogsClient, feeds: Sequence[Feed], settings: Settings) -> Mapping[Feed, Outcome]:
+    """Return the outcome of each feed. Raise SourceError if the API as a whole is refused, down or unreadable."""
+    outcomes: dict[Feed, Outcome] = {}
+
+    async def request(feed: Feed) -> None:
+        try:
+            page = await client.fetch_page(feed, 0, settings.source.page_size)
+        except SourceError as error:
+            outcomes[feed] = error
+        else:
+            outcomes[feed] = len(page.records.executions)
+
+    remaining = iter(feeds)
+    if first := next(remaining, None):
+        await request(first)
+        if isinstance(outcome := outcomes[first], (SourceRefused, SourceUnavailable)):
+            raise outcome  # no other feed would fare better
+
+    async def request_remaining() -> None:
+        for feed in remaining:
+            await request(feed)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(settings.source.concurrency):
+            tasks.create_task(request_remaining())
+    if outcomes and all(isinstance(outcome, PageUnreadable) for outcome in outcomes.values()):
+        raise next(outcome for outcome in outcomes.values() if isinstance(outcome, PageUnreadable))
+    return {feed: outcomes[feed] for feed in feeds}
+
+
+def _workflows_error(failed: Mapping[Feed, SourceError], checked: int) -> ForwarderError:
+    """Return one error that names the first failed feeds. It has the hint and the exit code of the worst."""
+    worst = max(failed.values(), key=lambda error: error.exit_code)
+    named = [f"{feed}: {error.message}" for feed, error in list(failed.items())[:MAX_NAMED_FEEDS]]
+    if len(failed) > MAX_NAMED_FEEDS:
+        named.append(f"{len(failed) - MAX_NAMED_FEEDS} others")
+    message = f"{len(failed)} of {checked} cannot be polled: {'; '.join(named)}"
+    kind = SourceRefused if isinstance(worst, SourceRefused) else SourceError
+    return kind(message, hint=worst.hint)
+
+
+def _answered_message(outcomes: Mapping[Feed, Outcome], watched: int) -> str:
+    executions = sum(outcome for outcome in outcomes.values() if isinstance(outcome, int))
+    message = f"{len(outcomes)} of {watched} answered, with {executions} executions on their first pages"
+    left_out = watched - len(outcomes)
+    return f"{message}; {left_out} were not tried" if left_out else message
