@@ -29,7 +29,7 @@ PROOFS = {
     ],
     "a provider of the AWS credential chain fails": [
         "reality/test_credentials.py::test_failing_provider_names_its_cause_and_a_hint",
-        "reality/test_credentials_program.py::test_once_keeps_entries_until_the_token_is_there",
+        "reality/test_credentials_program.py::test_once_keeps_entries_until_the_token_exists",
         "reality/test_credentials_program.py::test_run_logs_the_cause_and_sends_after_the_fix",
     ],
     "PutEvents refuses every entry (its bus name, its source, a 413 from a proxy)": [
@@ -73,14 +73,14 @@ PROOFS = {
         "reality/test_source_errors_in_200.py::test_error_under_200_leaves_the_watermark",
     ],
     "the logs API refuses the key (401, or 403 with JSON)": [
-        "reality/test_source_intermediaries.py::test_refusal_of_the_api_itself_is_about_the_key",
+        "reality/test_source_intermediaries.py::test_json_refusal_of_the_api_is_about_the_key",
         "e2e/test_once.py::test_once_with_a_refused_key_exits_77_and_sends_pending",
         "e2e/test_source_refusals.py::test_requests_with_a_refused_key_are_limited",
         "e2e/test_source_refusals.py::test_source_recovers_when_a_refused_key_is_accepted",
     ],
     "something before the logs API answers (403 or 200 with HTML, a redirect)": [
         "reality/test_source_intermediaries.py::test_403_without_json_is_an_outage",
-        "reality/test_source_intermediaries.py::test_response_from_between_is_named",
+        "reality/test_source_intermediaries.py::test_response_of_an_intermediary_is_named",
     ],
     "a page is no page, or pages repeat": [
         "e2e/test_source_bodies.py::test_invalid_body_aborts_the_poll_of_its_feed_only",
@@ -122,11 +122,11 @@ PROOFS = {
         "ledger/test_recover.py::test_recovery_reports_entries_with_lost_payloads",
     ],
     "the ledger is removed, replaced or truncated while in use": [
-        "reality/test_ledger_files.py::test_ledger_harmed_while_running_is_failed",
+        "reality/test_ledger_files.py::test_ledger_damaged_while_running_is_failed",
         "reality/test_ledger_files.py::test_removed_ledger_is_restored_at_the_stop",
     ],
     "the reader of the log stops (a log driver, a pager)": [
-        "reality/test_log_reader.py::test_a_log_reader_that_stopped_stops_nothing",
+        "reality/test_log_reader.py::test_stopped_log_reader_stops_nothing",
     ],
     "the machine's clock is wrong": [
         "reality/test_clock_ahead.py::test_clock_years_ahead_for_a_pass_loses_no_failure",

@@ -188,7 +188,7 @@ class Connection(web.RequestHandler):
         """Raise RequestPayloadError in the reader of a body if the rest of the body cannot be parsed.
 
         aiohttp's compiled parser reports that as one more message, an error, and leaves the reader waiting. The queue
-        of messages is private: `test_chunk_damaged_late_is_refused_at_once` fails if it changes.
+        of messages is private: `test_damaged_later_chunk_is_refused_at_once` fails if it changes.
         """
         if self.body is None or self.body.is_eof() or not self._messages:
             return

@@ -1,4 +1,4 @@
-"""The real credential chain, asked inside this process, with an environment that holds what a test plants."""
+"""The real credential chain inside this process, with the environment and files of a test."""
 
 import stat
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from tests.factories import some_settings
 from tests.fakes.eventbridge import BUS, REGION
 
 SECRET = "pl4nted"
-"""No message may hold it."""
+"""The part of every planted secret. No message may contain it."""
 
 CLEARED = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE"),
@@ -26,26 +26,26 @@ CLEARED = (
 
 @dataclass(frozen=True)
 class Chain:
-    """`place` is the home directory, and `{home}` in a planted text stands for it."""
+    """A credential chain with a home directory, which `{home}` in the texts of a test stands for."""
 
-    place: Path
+    home: Path
     patch: pytest.MonkeyPatch = field(repr=False)
 
     def plant(self, env: dict[str, str], files: dict[str, str | bytes]) -> None:
         for name in CLEARED:
             self.patch.delenv(name, raising=False)
-        bare = {"HOME": str(self.place), "AWS_EC2_METADATA_DISABLED": "true"}
+        bare = {"HOME": str(self.home), "AWS_EC2_METADATA_DISABLED": "true"}
         for name, value in (bare | env).items():
             self.patch.setenv(name, self._filled(value))
         for name, content in files.items():
-            file = self.place / name
+            file = self.home / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content if isinstance(content, bytes) else self._filled(content).encode())
             if name.endswith(".sh"):
                 file.chmod(stat.S_IRWXU)
 
     async def refusal(self, stored: StoredKeys | None = None, **destination: Any) -> DestinationError:
-        """Return the error of the chain. Its message and hint are one line each, and hold no secret."""
+        """Return the error of the chain. Its message and hint are one line each, and contain no secret."""
         identity = self.identity(stored, **destination)
         with pytest.raises(DestinationError) as raised:
             await load_keys(identity.session())
@@ -61,4 +61,4 @@ class Chain:
         return Identity(some_settings(destination=settings).destination, stored)
 
     def _filled(self, text: str) -> str:
-        return text.replace("{home}", str(self.place))
+        return text.replace("{home}", str(self.home))

@@ -1,4 +1,4 @@
-"""The network between here and AWS: the cause, the variable or file that fixes it, and exit code 69."""
+"""Failed connections to AWS: the error names the cause and the variable or file that fixes it, with exit code 69."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def certificate(tmp_path: Path) -> Certificate:
 
 @pytest.fixture
 def sts(certificate: Certificate) -> Iterator[StrictEventBridge]:
-    """An STS that proves itself by a certificate of its own."""
+    """Yield an STS with a self-signed certificate."""
     with StrictEventBridge(tls=certificate.server) as bridge:
         bridge.roles[ROLE] = None
         yield bridge
@@ -53,13 +53,13 @@ async def refusal(chain: Chain, env: dict[str, str], files: dict[str, str | byte
     return error
 
 
-async def test_an_untrusted_certificate_names_aws_ca_bundle(chain: Chain, sts: StrictEventBridge) -> None:
+async def test_untrusted_certificate_names_aws_ca_bundle(chain: Chain, sts: StrictEventBridge) -> None:
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": sts.url})
     assert "not trusted" in error.message
     assert "AWS_CA_BUNDLE" in error.hint
 
 
-async def test_an_untrusted_certificate_names_the_variable_in_vain(
+async def test_untrusted_certificate_names_the_ineffective_variable(
     chain: Chain, sts: StrictEventBridge, certificate: Certificate
 ) -> None:
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": sts.url, "SSL_CERT_FILE": str(certificate.file)})
@@ -67,7 +67,7 @@ async def test_an_untrusted_certificate_names_the_variable_in_vain(
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-async def test_a_bundle_is_used_for_sts(
+async def test_certificate_bundle_is_used_for_sts(
     variable: str, chain: Chain, sts: StrictEventBridge, certificate: Certificate
 ) -> None:
     chain.plant({"AWS_ENDPOINT_URL_STS": sts.url, variable: str(certificate.file)}, {})
@@ -76,39 +76,39 @@ async def test_a_bundle_is_used_for_sts(
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
 @pytest.mark.parametrize(("content", "fault"), [(None, "does not exist"), ("nonsense", "no certificate")])
-async def test_a_bundle_that_cannot_be_read_is_named(
+async def test_unreadable_certificate_bundle_is_named(
     variable: str, content: str | None, fault: str, chain: Chain, sts: StrictEventBridge
 ) -> None:
     files: dict[str, str | bytes] = {} if content is None else {"bundle.pem": content}
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": sts.url, variable: "{home}/bundle.pem"}, files)
-    assert f"{variable} names {chain.place}/bundle.pem, which" in error.message
+    assert f"{variable} names {chain.home}/bundle.pem, which" in error.message
     assert fault in error.message
     assert variable in error.hint
 
 
-async def test_the_bundle_of_a_profile_is_named_with_its_file(chain: Chain, sts: StrictEventBridge) -> None:
+async def test_certificate_bundle_of_a_profile_is_named_with_its_file(chain: Chain, sts: StrictEventBridge) -> None:
     pair = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED000000001", "AWS_SECRET_ACCESS_KEY": SECRET}
     profile = "[profile corp]\nca_bundle = {home}/none.pem\n"
     env = pair | {"AWS_PROFILE": "corp", "AWS_ENDPOINT_URL_STS": sts.url}
     chain.plant(env, {".aws/config": profile})
     error = await chain.refusal(role_arn=ROLE)
-    named = f'ca_bundle of the profile "corp" (AWS_PROFILE) in {chain.place}/.aws/config'
-    assert f"{named} names {chain.place}/none.pem" in error.message
+    named = f'ca_bundle of the profile "corp" (AWS_PROFILE) in {chain.home}/.aws/config'
+    assert f"{named} names {chain.home}/none.pem" in error.message
 
 
-async def test_a_host_without_an_address_names_the_region(chain: Chain) -> None:
+async def test_host_without_an_address_names_the_region(chain: Chain) -> None:
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": "https://sts.eu-nowhere-1.invalid"})
     assert "sts.eu-nowhere-1.invalid" in error.message
     assert "cannot be resolved" in error.message
     assert "destination.region" in error.hint
 
 
-async def test_a_refused_connection_names_the_host(chain: Chain) -> None:
+async def test_refused_connection_names_the_host(chain: Chain) -> None:
     error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9"})
     assert "AWS STS at 127.0.0.1:9 cannot be reached: the connection is refused" in error.message
 
 
-async def test_silence_of_sts_is_named(chain: Chain) -> None:
+async def test_timeout_of_sts_is_named(chain: Chain) -> None:
     with endpoints.always(Hang(60)) as server:
         error = await refusal(chain, {"AWS_ENDPOINT_URL_STS": server.url})
     assert "no response in time" in error.message
@@ -117,14 +117,14 @@ async def test_silence_of_sts_is_named(chain: Chain) -> None:
 @pytest.mark.parametrize(
     ("status", "word"), [(403, "refuses to connect"), (407, "refuses to connect"), (502, "cannot connect")]
 )
-async def test_a_refusing_proxy_is_named_without_its_password(status: int, word: str, chain: Chain) -> None:
+async def test_refusing_proxy_is_named_without_its_password(status: int, word: str, chain: Chain) -> None:
     with endpoints.always(HttpResponse(status)) as proxy:
         address = proxy.url.replace("//", f"//user:{SECRET}@")
         error = await refusal(chain, {"HTTPS_PROXY": address})
     assert f"the proxy {proxy.url.removeprefix('http://')} {word} to it ({status})" in error.message
 
 
-async def test_a_proxy_out_of_reach_is_named_without_its_password(chain: Chain) -> None:
+async def test_unreachable_proxy_is_named_without_its_password(chain: Chain) -> None:
     error = await refusal(chain, {"HTTPS_PROXY": f"http://user:{SECRET}@127.0.0.1:9"})
     assert "the proxy 127.0.0.1:9: the connection is refused" in error.message
     assert "HTTPS_PROXY" in error.hint

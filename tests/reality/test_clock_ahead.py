@@ -1,4 +1,4 @@
-"""A machine's clock that is years ahead for a while: a dead battery, a restored snapshot, a wrong NTP server.
+"""A machine's clock that is temporarily years ahead: a dead battery, a restored snapshot, a wrong NTP server.
 
 The report: a step of the clock past the retention removed a whole journal in one pass.
 """
@@ -32,7 +32,7 @@ asyncio.run(once(resolve_config(Path(sys.argv[1])), Ahead(), timedelta(seconds=5
 def test_clock_years_ahead_for_a_pass_loses_no_failure(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """A failure that is listed late has stopped before those that are known: their ids must not become a floor."""
+    """The known ids of the future must not become a floor that excludes a failure that is listed late."""
     fail(alloy, "known", ago=60)
     assert installation.run_command("once").code == 0
     subprocess.run(  # noqa: S603 - a program of ours

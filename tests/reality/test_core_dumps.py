@@ -1,4 +1,4 @@
-"""The keys stay out of core dumps: a piped core_pattern ignores the limit, and an undumpable process writes none."""
+"""The keys stay out of core dumps: the process is not dumpable, because a piped core_pattern ignores the limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from forwarder.vault.memory import forbid_core_dumps
 forbid_core_dumps()
 print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 """
-"""3 is PR_GET_DUMPABLE."""
+"""A program that prints the dumpable attribute of its process. 3 is PR_GET_DUMPABLE."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")

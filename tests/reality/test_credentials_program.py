@@ -1,4 +1,4 @@
-"""The program with credentials that fail: one line with the cause, exit code 77, and nothing is lost."""
+"""The program with failing credentials prints one line with the cause, exits with 77, and loses nothing."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def marks(done: CommandResult) -> dict[str, str]:
     return {line[2:].partition(":")[0]: line[0] for line in lines}
 
 
-def clean(done: CommandResult, code: int = 77) -> str:
-    """Return all output of a command that ended with this code, without a traceback."""
+def output_of(done: CommandResult, code: int = 77) -> str:
+    """Return the output of a command. Require its exit code, and that there is no traceback."""
     assert done.code == code, done
     assert "Traceback" not in done.output, done
     return done.output
@@ -83,32 +83,32 @@ def clean(done: CommandResult, code: int = 77) -> str:
 def test_check_names_the_token_file_and_runs_every_step(installation: Installation) -> None:
     file = web_identity(installation)
     done = installation.run_command("check")
-    assert f"{file} (AWS_WEB_IDENTITY_TOKEN_FILE)" in clean(done)
+    assert f"{file} (AWS_WEB_IDENTITY_TOKEN_FILE)" in output_of(done)
     assert marks(done) == dict(zip(STEPS, "✓✓✓✓✓✗✗–✓", strict=True))
 
 
-def test_check_says_in_json_what_to_do(installation: Installation) -> None:
+def test_check_has_the_hint_in_json(installation: Installation) -> None:
     installation.env["AWS_PROFILE"] = "prod"
     done = installation.run_command("check", "--json")
-    clean(done)
+    output_of(done)
     (identity,) = [step for step in done.json() if step["name"] == "AWS identity"]
     assert not identity["ok"]
     assert 'the profile "prod" (AWS_PROFILE)' in identity["message"]
     assert "aws configure --profile prod" in identity["hint"]
 
 
-def test_once_keeps_entries_until_the_token_is_there(installation: Installation, bus: StrictEventBridge) -> None:
+def test_once_keeps_entries_until_the_token_exists(installation: Installation, bus: StrictEventBridge) -> None:
     session = Key("ASIAPLANTED000000009", "pl4nted/secret", "pl4nted-token", utc_now() + timedelta(hours=1), ARN)
     bus.keys[session.id] = session
     with endpoints.web_identities({"pl4nted": session}) as server:
         installation.env["AWS_ENDPOINT_URL_STS"] = server.url
         file = web_identity(installation)
-        output = clean(installation.run_command("once", "--timeout", "1s"))
+        output = output_of(installation.run_command("once", "--timeout", "1s"))
         assert str(file) in output
         assert installation.counters()["pending"] == 1
         assert not installation.dead_letters()
         file.write_text("pl4nted")
-        output = clean(installation.run_command("once"), 0)
+        output = output_of(installation.run_command("once"), 0)
     assert sent(bus) == ["a"]
     assert "pl4nted" not in output
 
@@ -125,18 +125,18 @@ def test_run_logs_the_cause_and_sends_after_the_fix(installation: Installation, 
     assert KEY.secret not in daemon.log
 
 
-def test_a_process_that_hangs_is_ended_with_its_children(installation: Installation) -> None:
+def test_hanging_credential_process_is_killed_with_its_children(installation: Installation) -> None:
     installation.change("destination", timeout="500ms")
     script = installation.directory / "keys.sh"
     script.write_text(f"#!/bin/sh\nsleep 1000 &\necho $! > {installation.directory}/child\nwait\n")
     script.chmod(0o700)
     config(installation, f"[default]\ncredential_process = {script}\n")
-    assert "credential_process" in clean(installation.run_command("check"))
+    assert "credential_process" in output_of(installation.run_command("check"))
     child = int((installation.directory / "child").read_text())
-    assert eventually(lambda: not lives(child))
+    assert eventually(lambda: not is_running(child))
 
 
-def lives(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         os.kill(process, signal.SIG_DFL)
     except ProcessLookupError:
@@ -156,7 +156,7 @@ def lives(process: int) -> bool:
         ),
     ],
 )
-def test_an_sso_login_that_fails_says_how_to_log_in(
+def test_failing_sso_login_has_the_login_command(
     installation: Installation, expires: int, answer: HttpResponse, words: str
 ) -> None:
     if answer.status == 401:
@@ -173,20 +173,20 @@ def test_an_sso_login_that_fails_says_how_to_log_in(
             "AWS_ENDPOINT_URL_SSO": server.url,
             "AWS_ENDPOINT_URL_SSO_OIDC": server.url,
         }
-        output = clean(installation.run_command("check"))
+        output = output_of(installation.run_command("check"))
     assert words in output
     assert 'the profile "prod" (AWS_PROFILE)' in output
     assert "pl4nted" not in output
 
 
-def test_an_unreadable_sso_cache_is_named(installation: Installation) -> None:
+def test_unreadable_sso_cache_is_named(installation: Installation) -> None:
     config(installation, SSO)
     installation.env["AWS_PROFILE"] = "prod"
     cache = installation.directory / ".aws/sso/cache"
     cache.mkdir(parents=True)
     name = hashlib.sha1(b"corp", usedforsecurity=False).hexdigest()
     (cache / f"{name}.json").write_text("{")
-    output = clean(installation.run_command("check"))
+    output = output_of(installation.run_command("check"))
     assert f"{cache}/{name}.json" in output
     assert "aws sso login --profile prod" in output
 
@@ -199,9 +199,9 @@ def test_stored_keys_work_beside_a_broken_profile(
         assert installation.run_command("keys", "set", name, stdin=value).code == 0
     config(installation, broken)
     installation.env |= {"AWS_PROFILE": "missing", "AWS_ENDPOINT_URL_STS": bus.url}
-    output = clean(installation.run_command("check"), 0)
+    output = output_of(installation.run_command("check"), 0)
     assert "keys from the vault" in output
-    clean(installation.run_command("once"), 0)
+    output_of(installation.run_command("once"), 0)
     assert sent(bus) == ["a"]
 
 
@@ -209,25 +209,25 @@ def test_check_without_sts_still_tries_the_bus(installation: Installation) -> No
     installation.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": KEY.secret}
     installation.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
     done = installation.run_command("check")
-    output = clean(done, 69)
+    output = output_of(done, 69)
     assert (marks(done)["AWS identity"], marks(done)["event bus"]) == ("✗", "✓")
     assert "the connection is refused" in output
 
 
-def test_check_names_keys_that_aws_does_not_know(installation: Installation, bus: StrictEventBridge) -> None:
+def test_check_names_keys_unknown_to_aws(installation: Installation, bus: StrictEventBridge) -> None:
     installation.env |= {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWN", "AWS_SECRET_ACCESS_KEY": "pl4nted"}
     installation.env["AWS_ENDPOINT_URL_STS"] = bus.url
-    output = clean(installation.run_command("check"))
+    output = output_of(installation.run_command("check"))
     assert "the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in output
     assert "InvalidClientTokenId" in output
     assert "pl4nted" not in output
 
 
-def test_check_names_a_clock_that_is_wrong(installation: Installation) -> None:
+def test_check_names_a_wrong_clock(installation: Installation) -> None:
     installation.env |= {"AWS_ACCESS_KEY_ID": KEY.id, "AWS_SECRET_ACCESS_KEY": "pl4nted"}
     with endpoints.always(sts.error(403, "SignatureDoesNotMatch", "Signature expired: 1 is earlier than 2")) as server:
         installation.env["AWS_ENDPOINT_URL_STS"] = server.url
-        assert "clock" in clean(installation.run_command("check"))
+        assert "clock" in output_of(installation.run_command("check"))
 
 
 class BrokenClock(QuickClock):
@@ -235,7 +235,7 @@ class BrokenClock(QuickClock):
         raise ZeroDivisionError
 
 
-async def test_a_fault_in_one_step_leaves_the_others(
+async def test_fault_in_one_step_of_check_leaves_the_others(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (installation.environment() | {"AWS_PROFILE": "missing"}).items():
@@ -250,8 +250,8 @@ async def test_a_fault_in_one_step_leaves_the_others(
     assert found["vault"].error is None
 
 
-def test_wrong_settings_leave_vault_and_books(installation: Installation) -> None:
+def test_wrong_settings_leave_the_checks_of_vault_and_ledger(installation: Installation) -> None:
     installation.change("destination", region="nowhere")
     done = installation.run_command("check")
-    clean(done, 78)
+    output_of(done, 78)
     assert marks(done) == {"settings": "✗", "vault": "✓", "counters": "✓"}

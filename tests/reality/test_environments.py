@@ -1,4 +1,4 @@
-"""Odd but valid environments: locales, options of the interpreter and missing folders."""
+"""Unusual but valid environments: locales, options of the interpreter and missing folders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENVIRONMENTS: Final = {
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_odd_environment_changes_nothing(
+def test_unusual_environment_changes_nothing(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, environment: str
 ) -> None:
     installation.write("# Überwachung, 监控\n" + installation.settings_file.read_text())

@@ -1,4 +1,4 @@
-"""Errors as neighbouring engines print them: the reason is kept, wherever it stands."""
+"""Errors in the formats of similar engines: the reason is kept, in whichever field it is."""
 
 from typing import Any
 
@@ -53,5 +53,5 @@ NODE_API_ERROR = {
         ({"message": {"message": "inner", "code": 5}}, {"message": "inner", "code": "5"}),
     ],
 )
-def test_error_keeps_what_names_the_reason(error: Any, expected: dict[str, Any]) -> None:
+def test_error_keeps_the_fields_with_the_reason(error: Any, expected: dict[str, Any]) -> None:
     assert unredacted_error(a_failure(error=error)) == expected

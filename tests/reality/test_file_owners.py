@@ -1,4 +1,4 @@
-"""Files that a command left behind when it once ran as root, and that the service's own user cannot write."""
+"""Files that a command created as root, and that the user of the service cannot write."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.reality.test_platforms import ARBITRARY_USER, as_user, mounting
 __all__ = ["alloy", "bus", "installation", "vault_secrets"]
 
 
-def hand_over(installation: Installation, *, root_keeps: str) -> None:
-    """Give the folder to the service's user, but for one file."""
+def give_to_service(installation: Installation, *, kept_by_root: str) -> None:
+    """Give the folder to the user of the service, except one file."""
     for path in (installation.directory, *installation.directory.iterdir()):
-        os.chown(path, 0 if path.name == root_keeps else ARBITRARY_USER, 0)
+        os.chown(path, 0 if path.name == kept_by_root else ARBITRARY_USER, 0)
 
 
 @mounting
 @pytest.mark.parametrize("kept", ["forwarder.db", "forwarder.db.lock"])
-def test_ledger_that_root_made_is_named_with_its_owner(installation: Installation, alloy: FakeAlloy, kept: str) -> None:
-    """`check` names it before the service fails: it once found everything well."""
+def test_ledger_of_root_is_named_with_its_owner(installation: Installation, alloy: FakeAlloy, kept: str) -> None:
+    """`check` names the file before the service fails."""
     fail(alloy, "a")
     assert installation.run_command("once").code == 0
-    hand_over(installation, root_keeps=kept)
+    give_to_service(installation, kept_by_root=kept)
     for command in ("once", "check"):
         done = as_user(installation, command)
         assert done.code != 0
@@ -40,10 +40,8 @@ def test_ledger_that_root_made_is_named_with_its_owner(installation: Installatio
 @pytest.mark.parametrize(
     ("kept", "command"), [("forwarder.keys", ("keys", "remove", "alloy-api-key")), ("forwarder.toml", ("disable",))]
 )
-def test_file_that_root_made_is_named_when_edited(
-    installation: Installation, kept: str, command: tuple[str, ...]
-) -> None:
-    hand_over(installation, root_keeps=kept)
+def test_file_of_root_is_named_when_edited(installation: Installation, kept: str, command: tuple[str, ...]) -> None:
+    give_to_service(installation, kept_by_root=kept)
     done = as_user(installation, *command)
     assert done.code != 0
     assert f"{kept} belongs to user 0" in done.output
@@ -51,9 +49,9 @@ def test_file_that_root_made_is_named_when_edited(
 
 
 @mounting
-def test_owner_stays_when_root_edits(installation: Installation) -> None:
-    """An administrator edits keys and switch with sudo: the service goes on reading and writing them."""
-    hand_over(installation, root_keeps="none")
+def test_owner_of_a_file_stays_when_root_edits_it(installation: Installation) -> None:
+    """After an administrator edits keys and switch with sudo, the service can still read and write the files."""
+    give_to_service(installation, kept_by_root="none")
     assert installation.run_command("disable").code == 0
     assert installation.run_command("keys", "set", "alloy-api-key", stdin="al_1234567890abcdef").code == 0
     for name in ("forwarder.toml", "forwarder.keys", "forwarder.master-key"):

@@ -1,6 +1,6 @@
-"""File systems that lack what a ledger needs: network shares, folders shared with a virtual machine, full disks.
+"""File systems without the functions that a ledger needs: network shares, shared folders of machines, full disks.
 
-The reports: `No locks available` from NFS without lockd, `database is locked` for ever on SMB, shared memory that
+The reports: `No locks available` from NFS without lockd, a permanent `database is locked` on SMB, shared memory that
 cannot be mapped, a disk with space and without inodes.
 """
 
@@ -32,7 +32,7 @@ def flock(descriptor, operation):
     raise OSError(errno.{name}, os.strerror(errno.{name}))
 fcntl.flock = flock
 """
-"""A start of the interpreter (sitecustomize) after which flock(2) answers as on such a file system."""
+"""A sitecustomize module that makes flock(2) fail as on such a file system."""
 
 SHARED_MEMORY: Final = r"""
 #define _GNU_SOURCE
@@ -56,7 +56,7 @@ static int is_shared_memory(int fd) {
 REPLACE(mmap)
 REPLACE(mmap64)
 """
-"""A library before the C library in which the shared memory of a ledger cannot be mapped, as on 9p and SMB."""
+"""A preloaded library that prevents the mapping of a ledger's shared memory, as on 9p and SMB."""
 
 
 @pytest.mark.parametrize("name", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
@@ -76,7 +76,7 @@ def test_folder_without_locks_is_named_with_a_hint(installation: Installation, t
     assert str(installation.directory) in done.err
 
 
-def test_shared_memory_that_is_refused_is_named(installation: Installation, tmp_path: Path) -> None:
+def test_refused_shared_memory_is_named(installation: Installation, tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs Linux and a C compiler")
@@ -143,10 +143,10 @@ def has_sent(bus: StrictEventBridge, count: int) -> bool:
     return len(sent(bus)) == count
 
 
-def test_log_shrinks_after_a_reader_that_held_a_snapshot(
+def test_wal_shrinks_after_a_reader_held_a_snapshot(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """A backup, a shell or a database browser keeps checkpoints from ending for as long as it reads."""
+    """A backup, a shell or a database browser prevents complete checkpoints while it reads."""
     ledger = installation.directory / "forwarder.db"
     log = installation.directory / "forwarder.db-wal"
     with installation.start() as daemon:

@@ -17,9 +17,7 @@ from tests.harness.installation import PROGRAM, Installation
 from tests.harness.process import MAX_WAIT_SECONDS, eventually
 
 
-def test_terminal_that_closes_stops_nothing(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
+def test_closed_terminal_stops_nothing(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
     terminal, inside = pty.openpty()
     process = subprocess.Popen(  # noqa: S603 - the program under test
         [*PROGRAM, "-c", str(installation.settings_file), "run"],

@@ -1,4 +1,4 @@
-"""`forwarder health` against the running daemon: a container's health check under other people's configurations.
+"""The command `forwarder health` and the running daemon, as a container's health check in many configurations.
 
 It stands for reports in which a health check fails although the program works: a proxy variable in the container, TLS
 on the listener, another address, a Host allow-list, a settings file that is edited while the daemon runs.
@@ -46,7 +46,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 @contextmanager
 def listening(installation: Installation, **web: object) -> Iterator[ForwarderProcess]:
-    """A daemon that has bound its listeners."""
+    """Yield a daemon that listens."""
     installation.change("web", **web)
     with installation.start() as daemon:
         daemon.wait_for_log("health endpoints listening" if web.get("health_listen") else '"event": "web UI listening"')
@@ -67,7 +67,7 @@ def test_health_ignores_proxy_variables(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("listen", "asked"),
+    ("listen", "requested"),
     [
         ("0.0.0.0", "127.0.0.1"),  # noqa: S104  # the case under test
         ("[::]", "[::1]"),
@@ -76,11 +76,11 @@ def test_health_ignores_proxy_variables(installation: Installation) -> None:
         ("127.0.0.5", "127.0.0.5"),
     ],
 )
-def test_health_reaches_every_kind_of_address(installation: Installation, listen: str, asked: str) -> None:
+def test_health_reaches_every_kind_of_address(installation: Installation, listen: str, requested: str) -> None:
     port = free_port("::1" if ":" in listen else "127.0.0.1")
     behind = {"public_url": "https://forwarder.example.com", "trusted_proxies": ["10.0.0.0/8"]}
     with listening(installation, listen=f"{listen}:{port}", **behind):
-        assert healthy(installation, "--json").json()["address"] == f"http://{asked}:{port}/livez"
+        assert healthy(installation, "--json").json()["address"] == f"http://{requested}:{port}/livez"
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "[0:0:0:0:0:0:0:1]", "[::]"])
@@ -95,7 +95,7 @@ def test_health_does_not_verify_its_own_certificate(installation: Installation, 
 
 
 def test_health_prefers_the_health_listener(installation: Installation, tmp_path: Path) -> None:
-    """It has no TLS, even if the page has."""
+    """The health listener has no TLS, even if the page has it."""
     folder = tmp_path / "tls"
     folder.mkdir()
     certificate = self_signed(folder)
@@ -114,7 +114,7 @@ def test_health_takes_the_address_from_the_environment(installation: Installatio
 
 @rooted
 def test_health_reaches_a_proxied_network_address(installation: Installation) -> None:
-    """A listener that accepts only a proxy answers this machine, also at an address that is not loopback."""
+    """A listener that accepts only a proxy accepts this machine too, also at an address that is not loopback."""
     behind = {"public_url": "https://forwarder.example.com", "trusted_proxies": ["203.0.113.9"]}
     installation.change("web", listen="192.0.2.7:8787", **behind)
     program = f"{sys.executable} -m forwarder -c {installation.settings_file}"
@@ -139,7 +139,7 @@ def test_health_reaches_a_proxied_network_address(installation: Installation) ->
     )
 
 
-def test_readiness_names_the_part_that_fails(installation: Installation) -> None:
+def test_readiness_names_the_failing_component(installation: Installation) -> None:
     installation.change("source", base_url="http://127.0.0.1:9")
     with listening(installation, listen=f"127.0.0.1:{free_port()}") as daemon:
         daemon.wait_until(lambda: "source is" in installation.run_command("health", "--ready").err)
@@ -157,7 +157,7 @@ def test_readiness_of_a_working_daemon_is_healthy(installation: Installation) ->
     assert (found["status"], found["healthy"], found["hint"]) == (200, True, "")
 
 
-def test_no_answer_names_address_cause_and_hint(installation: Installation) -> None:
+def test_missing_response_names_address_cause_and_hint(installation: Installation) -> None:
     port = free_port()
     installation.change("web", listen=f"127.0.0.1:{port}")
     done = installation.run_command("health")
@@ -169,7 +169,7 @@ def test_no_answer_names_address_cause_and_hint(installation: Installation) -> N
     assert (found.code, found.json()["healthy"]) == (69, False)
 
 
-def test_a_stopped_process_is_unhealthy_in_time(installation: Installation) -> None:
+def test_stopped_process_is_unhealthy_within_the_timeout(installation: Installation) -> None:
     """The kernel accepts the connection for a process that does not run."""
     with listening(installation, listen=f"127.0.0.1:{free_port()}") as daemon:
         daemon.send(signal.SIGSTOP)
@@ -180,7 +180,7 @@ def test_a_stopped_process_is_unhealthy_in_time(installation: Installation) -> N
 
 @contextmanager
 def answering(response: bytes) -> Iterator[int]:
-    """Another program on the port."""
+    """Yield the port of another program with this response."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -208,7 +208,9 @@ def answering(response: bytes) -> Iterator[int]:
         (b"", 69, "does not respond with HTTP"),
     ],
 )
-def test_another_program_is_not_healthy(installation: Installation, response: bytes, code: int, reason: str) -> None:
+def test_response_of_another_program_is_unhealthy(
+    installation: Installation, response: bytes, code: int, reason: str
+) -> None:
     with answering(response) as port:
         installation.change("web", listen=f"127.0.0.1:{port}")
         done = installation.run_command("health")
@@ -217,7 +219,7 @@ def test_another_program_is_not_healthy(installation: Installation, response: by
     assert "Traceback" not in done.output
 
 
-def test_without_a_listener_the_lock_decides(installation: Installation) -> None:
+def test_health_without_a_listener_checks_the_lock(installation: Installation) -> None:
     done = installation.run_command("health")
     assert (done.code, "no process holds its lock" in done.err) == (69, True), done.output
     with RunningLock(installation.directory / "forwarder.db"):
@@ -226,7 +228,7 @@ def test_without_a_listener_the_lock_decides(installation: Installation) -> None
     assert (done.code, "health_listen" in done.err) == (78, True)
 
 
-def test_port_zero_is_explained(installation: Installation) -> None:
+def test_health_with_port_zero_has_a_hint(installation: Installation) -> None:
     installation.change("web", listen="127.0.0.1:0")
     done = installation.run_command("health")
     assert done.code == 78
@@ -242,8 +244,8 @@ def test_invalid_settings_exit_78_if_nothing_runs(installation: Installation) ->
 
 
 @pytest.mark.parametrize("text", ["[web\n", '[web]\nlisten = "nowhere"\n', ""])
-def test_an_invalid_edit_leaves_the_daemon_healthy(installation: Installation, text: str) -> None:
-    """The daemon keeps its last good settings, so its health check may not end it."""
+def test_invalid_edit_leaves_the_daemon_healthy(installation: Installation, text: str) -> None:
+    """The daemon keeps its last good settings, so that its health check must not restart it."""
     installation.env["FORWARDER_WEB__HEALTH_LISTEN"] = f"127.0.0.1:{free_port()}"
     with installation.start() as daemon:
         daemon.wait_for_log("health endpoints listening")
@@ -251,14 +253,14 @@ def test_an_invalid_edit_leaves_the_daemon_healthy(installation: Installation, t
         healthy(installation)
 
 
-def test_a_fault_in_another_section_does_not_matter(installation: Installation) -> None:
+def test_invalid_setting_of_another_section_is_ignored(installation: Installation) -> None:
     with listening(installation, listen=f"127.0.0.1:{free_port()}"):
         installation.change("destination", region=None)
         healthy(installation)
 
 
 @pytest.mark.parametrize("extra", [{"PYTHONIOENCODING": "latin-1"}, {"HOME": "/nonexistent"}, {"PATH": ""}])
-def test_health_needs_nothing_of_the_environment(installation: Installation, extra: dict[str, str]) -> None:
+def test_health_works_in_any_environment(installation: Installation, extra: dict[str, str]) -> None:
     with listening(installation, listen=f"127.0.0.1:{free_port()}"):
         installation.env |= extra
         healthy(installation)

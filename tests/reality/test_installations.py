@@ -1,4 +1,4 @@
-"""Interpreters, installations and limits that the forwarder cannot work with.
+"""Interpreters, installations and limits with which the forwarder cannot work.
 
 The reports: a Python from source without SQLite or TLS, a wheel for another C library, a container or a unit whose
 limit on threads is reached. Each ended in a traceback.
@@ -30,7 +30,7 @@ _thread.start_new_thread = threading._start_new_thread = start
 if hasattr(threading, "_start_joinable_thread"):
     threading._start_joinable_thread = start
 """
-"""A start of the interpreter (sitecustomize) after which it is at its limit of threads."""
+"""A sitecustomize module that makes the start of any thread fail, as at the limit of threads."""
 
 
 def broken(installation: Installation, tmp_path: Path, file: str, text: str) -> None:
@@ -40,7 +40,7 @@ def broken(installation: Installation, tmp_path: Path, file: str, text: str) -> 
 
 
 @pytest.mark.parametrize("module", ["_sqlite3", "_ssl", "zlib"])
-def test_python_without_a_part_is_named(installation: Installation, tmp_path: Path, module: str) -> None:
+def test_python_without_a_standard_module_is_named(installation: Installation, tmp_path: Path, module: str) -> None:
     broken(installation, tmp_path, f"{module}.py", MISSING.format(module))
     for command in ("status", "once"):
         done = installation.run_command(command)
@@ -102,7 +102,7 @@ def test_limit_of_threads_is_named(installation: Installation, tmp_path: Path) -
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a namespace of processes")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1)")
 def test_first_process_of_a_container_stops_on_sigterm(installation: Installation) -> None:
-    """The kernel gives process 1 no default actions: SIGTERM does nothing unless it is handled."""
+    """The kernel has no default actions for process 1, which SIGTERM ends only if it is handled."""
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
     started = 'n=0; (while [ $n -lt 200 ]; do sleep 0.1; kill -TERM 1; n=$((n+1)); done) & exec "$@"'
     done = subprocess.run(  # noqa: S603 - the program under test

@@ -1,6 +1,6 @@
 """A ledger whose files are removed, moved, replaced or truncated while the daemon runs.
 
-The report: a clean-up job removed the state of a shipper that ran on, healthy, and lost what was pending at its stop.
+The report: a clean-up job removed the state of a running shipper, which stayed healthy and lost its pending events.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pytest
 from tests.faults.environment import Environment, numbered_ids
 from tests.harness.process import ForwarderProcess
 
-SOON: Final = 10.0
-NOBODY_LISTENS: Final = "http://127.0.0.1:9"
+SOON_SECONDS: Final = 10.0
+CLOSED_ADDRESS: Final = "http://127.0.0.1:9"
 
 
 def part(ledger: Path, ending: str) -> Path:
@@ -50,7 +50,7 @@ def cut(ledger: Path) -> None:
     os.truncate(ledger, ledger.stat().st_size // 2)
 
 
-HARM: Final[dict[str, Callable[[Path], object]]] = {
+DAMAGE: Final[dict[str, Callable[[Path], object]]] = {
     "all removed": remove_all,
     "database removed": lambda ledger: ledger.unlink(),
     "log removed": lambda ledger: part(ledger, "-wal").unlink(),
@@ -71,7 +71,7 @@ def send_to(environment: Environment, address: str) -> None:
 
 
 def recorded(environment: Environment) -> int:
-    """Read by a command of the program: another connection of this process would disturb nothing, but prove less."""
+    """Return the number of recorded entries by a command of the program, which proves more than another connection."""
     return int(json.loads(environment.installation.run_command("status", "--json").out)["counters"]["recorded"])
 
 
@@ -79,21 +79,21 @@ def failed(daemon: ForwarderProcess) -> Callable[[], bool]:
     return lambda: daemon.has_logged('"event": "component state changed"', '"component": "ledger"', '"state": "FAILED"')
 
 
-CASES: Final = [(harm, "down") for harm in HARM] + [("all removed", "up"), ("log removed", "up")]
+CASES: Final = [(damage, "down") for damage in DAMAGE] + [("all removed", "up"), ("log removed", "up")]
 
 
-@pytest.mark.parametrize(("harm", "bus"), CASES)
-def test_ledger_harmed_while_running_is_failed(environment: Environment, harm: str, bus: str) -> None:
-    """The reason is in the log, and `status` and `check` do not report a sound ledger."""
+@pytest.mark.parametrize(("damage", "bus"), CASES)
+def test_ledger_damaged_while_running_is_failed(environment: Environment, damage: str, bus: str) -> None:
+    """The reason is in the log, and `status` and `check` do not report a valid ledger."""
     if bus == "down":
-        send_to(environment, NOBODY_LISTENS)
+        send_to(environment, CLOSED_ADDRESS)
     with environment.installation.start() as daemon:
         environment.fail(*numbered_ids(30), size=2000)
         daemon.wait_until(lambda: recorded(environment) >= 30)
         if bus == "up":
             daemon.wait_until(environment.has(*numbered_ids(30)))
-        HARM[harm](environment.installation.ledger_file)
-        daemon.wait_until(failed(daemon), within=SOON)
+        DAMAGE[damage](environment.installation.ledger_file)
+        daemon.wait_until(failed(daemon), within=SOON_SECONDS)
         for command in ("status", "check"):
             done = environment.installation.run_command(command)
             assert done.code != 0, done.out + done.err
@@ -102,14 +102,14 @@ def test_ledger_harmed_while_running_is_failed(environment: Environment, harm: s
 
 
 def test_removed_ledger_is_restored_at_the_stop(environment: Environment) -> None:
-    """Nothing pending is lost, nothing is sent twice, and no second daemon begins a new ledger meanwhile."""
+    """No pending entry is lost, none is sent twice, and a second daemon creates no new ledger meanwhile."""
     ids = numbered_ids(30)
-    send_to(environment, NOBODY_LISTENS)
+    send_to(environment, CLOSED_ADDRESS)
     with environment.installation.start() as daemon:
         environment.fail(*ids, size=2000)
         daemon.wait_until(lambda: recorded(environment) >= 30)
         remove_all(environment.installation.ledger_file)
-        daemon.wait_until(failed(daemon), within=SOON)
+        daemon.wait_until(failed(daemon), within=SOON_SECONDS)
         second = environment.installation.run_command("run")
         assert second.code == 75, second.err
         assert daemon.stop() == 0
@@ -121,15 +121,15 @@ def test_removed_ledger_is_restored_at_the_stop(environment: Environment) -> Non
     assert environment.installation.run_command("status").code == 0
 
 
-def test_moved_ledger_that_is_moved_back_is_used_again(environment: Environment) -> None:
+def test_ledger_that_is_moved_back_is_used_again(environment: Environment) -> None:
     with environment.installation.start() as daemon:
         environment.fail("a")
         daemon.wait_until(environment.has("a"))
         move_all(environment.installation.ledger_file)
-        daemon.wait_until(failed(daemon), within=SOON)
+        daemon.wait_until(failed(daemon), within=SOON_SECONDS)
         for each in (environment.installation.ledger_file.parent / "away").iterdir():
             each.replace(environment.installation.ledger_file.parent / each.name)
-        daemon.wait_until(lambda: daemon.has_logged('"component": "ledger"', '"state": "HEALTHY"'), within=SOON)
+        daemon.wait_until(lambda: daemon.has_logged('"component": "ledger"', '"state": "HEALTHY"'), within=SOON_SECONDS)
         environment.fail("b")
         daemon.wait_until(environment.has("b"))
         assert daemon.stop() == 0
@@ -137,7 +137,7 @@ def test_moved_ledger_that_is_moved_back_is_used_again(environment: Environment)
 
 
 def test_older_copy_over_a_running_ledger_is_failed(environment: Environment) -> None:
-    """`cp backup.db forwarder.db` keeps the inode; the change counter of the copy is lower."""
+    """`cp backup.db forwarder.db` keeps the inode, and lowers the change counter."""
     with environment.installation.start() as daemon:
         environment.fail("a")
         daemon.wait_until(environment.has("a"))
@@ -151,7 +151,7 @@ def test_older_copy_over_a_running_ledger_is_failed(environment: Environment) ->
         daemon.wait_for_log('"component": "ledger"', "HEALTHY")  # before, it would open the copy
         assert recorded(environment) == 31
         environment.installation.ledger_file.write_bytes(backup)
-        daemon.wait_until(failed(daemon), within=SOON)
+        daemon.wait_until(failed(daemon), within=SOON_SECONDS)
         assert daemon.has_logged("older copy") or daemon.has_logged("truncated")
 
 
@@ -161,6 +161,6 @@ def test_removed_lock_is_acquired_again(environment: Environment) -> None:
         daemon.wait_until(environment.has("a"))
         lock = part(environment.installation.ledger_file, ".lock")
         lock.unlink()
-        daemon.wait_until(lock.exists, within=SOON)
+        daemon.wait_until(lock.exists, within=SOON_SECONDS)
         assert environment.installation.run_command("run").code == 75
         assert daemon.stop() == 0

@@ -1,4 +1,4 @@
-"""Clients that connect and are slow: each phase of a connection has an end, and the log one line for it."""
+"""Slow clients: each phase of a connection has a time limit, and the log has one line for it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.waiting import until
 from tests.web.certificates import create_certificate
 from tests.web.client import WebClient, web_client
 
-SHORT = 0.3
-PATIENT = Timeouts(handshake=60, head=60, body=60, idle=60, write=60, lingering=60, shutdown=SHORT)
+SHORT_SECONDS = 0.3
+LONG_TIMEOUTS = Timeouts(handshake=60, head=60, body=60, idle=60, write=60, lingering=60, shutdown=SHORT_SECONDS)
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -48,7 +48,7 @@ async def connected(address: str, **options: Any) -> AsyncIterator[Ends]:
 
 
 async def closed(reader: asyncio.StreamReader) -> bytes:
-    """What arrives until the connection is closed; an error where it is not."""
+    """Return the bytes until the connection is closed. Fail if it stays open."""
     async with asyncio.timeout(20):
         try:
             return await reader.read()
@@ -65,22 +65,22 @@ def kinds(log: list[MutableMapping[str, Any]]) -> list[Any]:
     return [line["kind"] for line in log if "kind" in line]
 
 
-@pytest.mark.parametrize("begun", [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"\r\n\r\n"])
-async def test_client_that_sends_no_whole_head_is_closed(tmp_path: Path, begun: bytes) -> None:
+@pytest.mark.parametrize("beginning", [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"\r\n\r\n"])
+async def test_client_with_an_incomplete_head_is_closed(tmp_path: Path, beginning: bytes) -> None:
     async with (
-        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
+        web_client(tmp_path, timeouts=replace(LONG_TIMEOUTS, head=SHORT_SECONDS)) as client,
         connected(client.addresses.web_ui) as (reader, writer),
     ):
         with capture_logs() as log:
-            writer.write(begun)
+            writer.write(beginning)
             assert await closed(reader) == b""
         assert kinds(log) == ["header_timeout"]
 
 
-async def test_client_that_trickles_a_head_is_closed(tmp_path: Path) -> None:
-    """Each byte counts for nothing: the whole head has one limit."""
+async def test_client_with_a_slow_head_is_closed(tmp_path: Path) -> None:
+    """The whole head has one limit, which a received byte does not extend."""
     async with (
-        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
+        web_client(tmp_path, timeouts=replace(LONG_TIMEOUTS, head=SHORT_SECONDS)) as client,
         connected(client.addresses.web_ui) as (reader, writer),
     ):
 
@@ -96,9 +96,9 @@ async def test_client_that_trickles_a_head_is_closed(tmp_path: Path) -> None:
         trickling.cancel()
 
 
-async def test_second_head_has_the_same_limit(tmp_path: Path) -> None:
+async def test_second_head_has_the_limit_of_the_first(tmp_path: Path) -> None:
     async with (
-        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT)) as client,
+        web_client(tmp_path, timeouts=replace(LONG_TIMEOUTS, head=SHORT_SECONDS)) as client,
         connected(client.addresses.web_ui) as (reader, writer),
     ):
         writer.write(head(client, "GET /livez HTTP/1.1"))
@@ -109,7 +109,7 @@ async def test_second_head_has_the_same_limit(tmp_path: Path) -> None:
 
 async def test_idle_client_is_closed_after_its_request(tmp_path: Path) -> None:
     async with (
-        web_client(tmp_path, timeouts=replace(PATIENT, idle=SHORT)) as client,
+        web_client(tmp_path, timeouts=replace(LONG_TIMEOUTS, idle=SHORT_SECONDS)) as client,
         connected(client.addresses.web_ui) as (reader, writer),
     ):
         with capture_logs() as log:
@@ -119,8 +119,8 @@ async def test_idle_client_is_closed_after_its_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 60", "Transfer-Encoding: chunked"])
-async def test_body_that_does_not_end_is_refused(tmp_path: Path, length: str) -> None:
-    timeouts = replace(PATIENT, body=SHORT, lingering=SHORT)
+async def test_incomplete_body_is_refused(tmp_path: Path, length: str) -> None:
+    timeouts = replace(LONG_TIMEOUTS, body=SHORT_SECONDS, lingering=SHORT_SECONDS)
     async with (
         web_client(tmp_path, timeouts=timeouts) as client,
         connected(client.addresses.web_ui) as (reader, writer),
@@ -131,9 +131,9 @@ async def test_body_that_does_not_end_is_refused(tmp_path: Path, length: str) ->
         assert kinds(log) == ["body_timeout"]
 
 
-async def test_body_that_nobody_reads_is_dropped(tmp_path: Path) -> None:
-    """The response goes out at once, and the connection does not wait for the rest of the body."""
-    timeouts = replace(PATIENT, lingering=SHORT)
+async def test_unread_body_is_dropped(tmp_path: Path) -> None:
+    """The response is sent at once, and the connection does not wait for the rest of the body."""
+    timeouts = replace(LONG_TIMEOUTS, lingering=SHORT_SECONDS)
     async with web_client(tmp_path, listen="", health_listen="127.0.0.1:0", timeouts=timeouts) as client:
         for line in ("GET /livez HTTP/1.1", "POST /none HTTP/1.1"):
             async with connected(client.addresses.health) as (reader, writer):
@@ -142,7 +142,7 @@ async def test_body_that_nobody_reads_is_dropped(tmp_path: Path) -> None:
 
 
 async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
-    async with web_client(tmp_path, timeouts=replace(PATIENT, write=SHORT)) as client:
+    async with web_client(tmp_path, timeouts=replace(LONG_TIMEOUTS, write=SHORT_SECONDS)) as client:
         parts = urlsplit(client.addresses.web_ui)
         with socket.socket() as stuck, capture_logs() as log:
             stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -161,18 +161,18 @@ async def send_without_reading(stuck: socket.socket, request: bytes) -> None:
             await asyncio.get_running_loop().sock_sendall(stuck, request)
 
 
-async def test_handshake_that_does_not_end_is_closed(tmp_path: Path) -> None:
-    timeouts = replace(PATIENT, handshake=SHORT)
+async def test_incomplete_handshake_is_closed(tmp_path: Path) -> None:
+    timeouts = replace(LONG_TIMEOUTS, handshake=SHORT_SECONDS)
     async with web_client(tmp_path, timeouts=timeouts, **create_certificate(tmp_path)) as client:
-        for begun in (b"", b"\x16\x03\x01"):
+        for beginning in (b"", b"\x16\x03\x01"):
             async with connected(client.addresses.web_ui) as (reader, writer):
-                writer.write(begun)
+                writer.write(beginning)
                 assert await closed(reader) == b""
 
 
 async def test_plain_request_to_a_tls_listener_is_closed(tmp_path: Path) -> None:
     async with (
-        web_client(tmp_path, timeouts=PATIENT, **create_certificate(tmp_path)) as client,
+        web_client(tmp_path, timeouts=LONG_TIMEOUTS, **create_certificate(tmp_path)) as client,
         connected(client.addresses.web_ui) as (reader, writer),
     ):
         with capture_logs() as log:
@@ -186,15 +186,17 @@ async def test_tls_client_is_limited_after_the_handshake_too(tmp_path: Path) -> 
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     async with (
-        web_client(tmp_path, timeouts=replace(PATIENT, head=SHORT), **create_certificate(tmp_path)) as client,
+        web_client(
+            tmp_path, timeouts=replace(LONG_TIMEOUTS, head=SHORT_SECONDS), **create_certificate(tmp_path)
+        ) as client,
         connected(client.addresses.web_ui, ssl=trusting) as (reader, writer),
     ):
         writer.write(b"GET /")
         assert await closed(reader) == b""
 
 
-async def test_connection_that_waits_longest_makes_room(tmp_path: Path) -> None:
-    async with web_client(tmp_path, timeouts=PATIENT) as client, AsyncExitStack() as stack:
+async def test_longest_waiting_connection_is_closed_for_a_new_one(tmp_path: Path) -> None:
+    async with web_client(tmp_path, timeouts=LONG_TIMEOUTS) as client, AsyncExitStack() as stack:
         share = int(max_connections() * WEB_UI_SHARE)
         first, _ = await stack.enter_async_context(connected(client.addresses.web_ui))
         others = [await stack.enter_async_context(connected(client.addresses.web_ui)) for _ in range(share + 20)]
@@ -206,7 +208,7 @@ async def test_connection_that_waits_longest_makes_room(tmp_path: Path) -> None:
 
 
 async def test_streams_of_a_session_are_limited(tmp_path: Path) -> None:
-    async with web_client(tmp_path, timeouts=PATIENT) as client, AsyncExitStack() as stack:
+    async with web_client(tmp_path, timeouts=LONG_TIMEOUTS) as client, AsyncExitStack() as stack:
         await client.log_in()
         cookie = "; ".join(f"{each.key}={each.value}" for each in client.browser.cookie_jar)
         request = head(client, "GET /status/stream HTTP/1.1", f"Cookie: {cookie}")

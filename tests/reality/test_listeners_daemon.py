@@ -1,4 +1,4 @@
-"""Connections of strangers, against a daemon with few descriptors that forwards meanwhile."""
+"""Many foreign connections to a daemon with few descriptors, which still forwards."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def without_reading(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def many(count: int, opening: Opening, *addresses: str) -> Iterator[None]:
-    """Hold connections to each address, in turns. A connection that is refused or closed is not held."""
+    """Keep connections to the addresses in turns. Refused and closed connections do not count."""
     with ExitStack() as stack:
         for _ in range(count):
             for each in addresses:
@@ -88,7 +88,7 @@ def many(count: int, opening: Opening, *addresses: str) -> Iterator[None]:
         yield
 
 
-def seconds_of_processor(daemon: ForwarderProcess) -> float:
+def processor_seconds(daemon: ForwarderProcess) -> float:
     fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
@@ -122,7 +122,7 @@ def test_many_connections_do_not_stop_forwarding(
     assert "planted" not in daemon.log
 
 
-def test_a_full_page_leaves_the_health_endpoints_reachable(daemon: ForwarderProcess) -> None:
+def test_page_at_its_limit_leaves_health_endpoints_reachable(daemon: ForwarderProcess) -> None:
     health = health_address(daemon)
     with many(300, idle, web_address(daemon)):
         for path in ("/livez", "/metrics"):
@@ -146,19 +146,19 @@ def test_too_many_connections_are_one_line_of_the_log(daemon: ForwarderProcess) 
     assert float(counted[1]) > 100
 
 
-def test_a_daemon_without_descriptors_does_not_spin(
+def test_daemon_without_descriptors_does_not_spin(
     daemon: ForwarderProcess, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """The limit falls below what is open already: nothing can be accepted, and nothing is logged again and again."""
+    """With a limit below the number of open descriptors, nothing can be accepted, and the log does not repeat."""
     page = web_address(daemon)
     daemon.wait_until(lambda: http_request(f"{page}/readyz")[0] == 200)
     before = len(daemon.log)
     with many(20, idle, page):
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (10, DESCRIPTORS))
-        begun = seconds_of_processor(daemon)
+        started = processor_seconds(daemon)
         with many(100, idle, page):
             daemon.wait_for_log('"kind": "no_descriptors"')
-            used = seconds_of_processor(daemon) - begun
+            used = processor_seconds(daemon) - started
         assert used < 2
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     fail(alloy, *numbered(3))
@@ -167,7 +167,7 @@ def test_a_daemon_without_descriptors_does_not_spin(
     assert len(daemon.log) - before < MAX_LOG_BYTES
 
 
-def test_handshakes_that_never_end_do_not_stop_forwarding(
+def test_incomplete_handshakes_do_not_stop_forwarding(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     installation.change("web", listen="127.0.0.1:0", **create_certificate(installation.directory))

@@ -1,4 +1,4 @@
-"""Requests that are none: counted, one line of the log, and an answer that quotes nothing and names no version."""
+"""Malformed requests are counted and logged in one line. The response quotes nothing and names no version."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
 
 PLANTED = "planted-0b5e1c7d9a"
-"""It stands in place of a session cookie, a webhook token or a password."""
+"""A text instead of a session cookie, a webhook token or a password."""
 
 HOST = b"{host}"
 
@@ -110,7 +110,7 @@ REQUESTS: dict[str, Parts] = {
 
 
 async def exchange(address_: str, parts: Parts) -> bytes:
-    """Send the parts one after another, and return what arrives until the other side closes or falls silent."""
+    """Send the parts one after the other, and return the bytes until the server closes or sends no more."""
     where = urlsplit(address_)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     received = b""
@@ -141,7 +141,7 @@ def headers_of(received: bytes) -> tuple[int, dict[str, str]]:
 
 
 class LogCollector(logging.Handler):
-    """All that libraries log."""
+    """A collector of all log records of libraries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class LogCollector(logging.Handler):
 
 @pytest.mark.parametrize("listener", ["web_ui", "health"])
 @pytest.mark.parametrize("case", REQUESTS)
-async def test_malformed_request_is_refused_quietly(tmp_path: Path, case: str, listener: str) -> None:
+async def test_malformed_request_is_refused_without_its_content(tmp_path: Path, case: str, listener: str) -> None:
     collector = LogCollector()
     logging.getLogger().addHandler(collector)
     try:
@@ -174,8 +174,8 @@ async def test_malformed_request_is_refused_quietly(tmp_path: Path, case: str, l
     assert collector.lines == []
 
 
-async def test_chunk_damaged_late_is_refused_at_once(tmp_path: Path) -> None:
-    """aiohttp leaves the reader of the body waiting; see `Connection._end_damaged_body`."""
+async def test_damaged_later_chunk_is_refused_at_once(tmp_path: Path) -> None:
+    """aiohttp alone would leave the reader of the body waiting; see `Connection._end_damaged_body`."""
     async with web_client(tmp_path) as client:
         async with asyncio.timeout(5):
             received = await exchange(client.addresses.web_ui, REQUESTS["a chunk damaged later"])
@@ -213,7 +213,7 @@ async def test_client_that_leaves_during_its_body_is_no_fault(tmp_path: Path) ->
     ],
 )
 @pytest.mark.parametrize("signed", [False, True])
-async def test_odd_webhook_body_is_no_fault(
+async def test_malformed_webhook_body_is_no_fault(
     tmp_path: Path, body: bytes, headers: dict[str, str], signed: bool
 ) -> None:  # a parameter of a test
     web: dict[str, Any] = {}
@@ -242,7 +242,7 @@ async def call_webhook(client: WebClient, token: str, body: bytes, headers: dict
 
 
 def test_thousands_of_bad_requests_are_one_line_of_the_log(installation: Installation) -> None:
-    """The log of a real daemon, with nothing between it and the file."""
+    """The log of a real daemon goes directly to a file."""
     installation.change("web", listen="127.0.0.1:0")
     with installation.start() as daemon:
         page = web_address(daemon)

@@ -29,7 +29,7 @@ from tests.web.client import WebClient, web_client
 
 
 def served_certificate(address_: str) -> bytes:
-    """The certificate that a new connection gets."""
+    """Return the certificate of a new connection."""
     where = urlsplit(address_)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -42,27 +42,27 @@ def certificate_in(folder: Path) -> bytes:
     return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
 
 
-def prepared(folder: Path) -> Path:
-    """A new pair, in a folder of its own."""
+def create_pair(folder: Path) -> Path:
+    """Create a new pair of certificate and key in a new folder."""
     folder.mkdir()
     create_certificate(folder)
     return folder
 
 
-def rename_over(new: Path, place: Path) -> None:
+def rename_over(new: Path, target: Path) -> None:
     for name in ("cert.pem", "key.pem"):
-        (new / name).rename(place / name)
+        (new / name).rename(target / name)
 
 
-def write_over(new: Path, place: Path) -> None:
+def write_over(new: Path, target: Path) -> None:
     for name in ("key.pem", "cert.pem"):
-        (place / name).write_bytes((new / name).read_bytes())
+        (target / name).write_bytes((new / name).read_bytes())
 
 
-def remove_first(new: Path, place: Path) -> None:
+def remove_first(new: Path, target: Path) -> None:
     for name in ("cert.pem", "key.pem"):
-        (place / name).unlink()
-    rename_over(new, place)
+        (target / name).unlink()
+    rename_over(new, target)
 
 
 @pytest.mark.parametrize("replace", [rename_over, write_over, remove_first], ids=lambda each: each.__name__)
@@ -71,7 +71,7 @@ def test_renewed_certificate_is_used_for_new_connections(installation: Installat
     with installation.start() as daemon:
         page = web_address(daemon)
         assert served_certificate(page) == certificate_in(installation.directory)
-        new = prepared(installation.directory / "new")
+        new = create_pair(installation.directory / "new")
         renewed = certificate_in(new)
         assert callable(replace)
         replace(new, installation.directory)
@@ -79,10 +79,10 @@ def test_renewed_certificate_is_used_for_new_connections(installation: Installat
         daemon.wait_for_log('"event": "files reloaded"')
 
 
-def test_swapped_link_is_a_renewed_certificate(installation: Installation) -> None:
-    """As in a Kubernetes secret volume: the files are links into a folder that is a link, and only that one changes."""
+def test_replaced_link_is_a_renewed_certificate(installation: Installation) -> None:
+    """In a Kubernetes secret volume, the files are links into a folder that is a link, and only the latter changes."""
     for name in ("one", "two"):
-        prepared(installation.directory / name)
+        create_pair(installation.directory / name)
     (installation.directory / "data").symlink_to("one")
     installation.change("web", listen="127.0.0.1:0", tls_cert="data/cert.pem", tls_key="data/key.pem")
     with installation.start() as daemon:
@@ -93,40 +93,40 @@ def test_swapped_link_is_a_renewed_certificate(installation: Installation) -> No
         daemon.wait_until(lambda: served_certificate(page) == certificate_in(installation.directory / "two"))
 
 
-def certificate_alone(new: Path, place: Path) -> None:
-    shutil.copy(new / "cert.pem", place / "cert.pem")
+def certificate_alone(new: Path, target: Path) -> None:
+    shutil.copy(new / "cert.pem", target / "cert.pem")
 
 
-def half_a_certificate(new: Path, place: Path) -> None:
+def half_a_certificate(new: Path, target: Path) -> None:
     text = (new / "cert.pem").read_bytes()
-    (place / "cert.pem").write_bytes(text[: len(text) // 2])
+    (target / "cert.pem").write_bytes(text[: len(text) // 2])
 
 
-def nothing(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces has both
-    (place / "key.pem").unlink()
+def nothing(new: Path, target: Path) -> None:  # noqa: ARG001  # what replaces has both
+    (target / "key.pem").unlink()
 
 
-def a_pipe(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces has both
-    (place / "key.pem").unlink()
-    os.mkfifo(place / "key.pem")
+def a_pipe(new: Path, target: Path) -> None:  # noqa: ARG001  # what replaces has both
+    (target / "key.pem").unlink()
+    os.mkfifo(target / "key.pem")
 
 
-def a_folder(new: Path, place: Path) -> None:  # noqa: ARG001  # what replaces has both
-    (place / "cert.pem").unlink()
-    (place / "cert.pem").mkdir()
+def a_folder(new: Path, target: Path) -> None:  # noqa: ARG001  # what replaces has both
+    (target / "cert.pem").unlink()
+    (target / "cert.pem").mkdir()
 
 
 @pytest.mark.parametrize(
-    "spoil", [certificate_alone, half_a_certificate, nothing, a_pipe, a_folder], ids=lambda each: each.__name__
+    "damage", [certificate_alone, half_a_certificate, nothing, a_pipe, a_folder], ids=lambda each: each.__name__
 )
-def test_renewal_that_breaks_half_way_keeps_the_old_pair(installation: Installation, spoil: object) -> None:
+def test_incomplete_renewal_keeps_the_old_pair(installation: Installation, damage: object) -> None:
     installation.change("web", listen="127.0.0.1:0", **create_certificate(installation.directory))
     old = certificate_in(installation.directory)
     with installation.start() as daemon:
         page = web_address(daemon)
-        new = prepared(installation.directory / "new")
-        assert callable(spoil)
-        spoil(new, installation.directory)
+        new = create_pair(installation.directory / "new")
+        assert callable(damage)
+        damage(new, installation.directory)
         daemon.wait_for_log('"event": "invalid files, keeping previous', "web.tls_cert")
         assert served_certificate(page) == old
         renewed = certificate_in(new)

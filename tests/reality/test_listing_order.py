@@ -1,4 +1,4 @@
-"""Servers that ignore `order`: the feed is degraded, and its failures are found."""
+"""Servers that ignore `order`: the feed is DEGRADED, and its failures are found."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_wrong(*pages: list[Execution]) -> bool:
 
 
 def run(name: str, start: float, stop: float | None = None) -> Execution:
-    """An execution that started, and stopped, so many minutes before noon."""
+    """Return an execution that started and stopped so many minutes before noon."""
     stopped = None if stop is None else NOON - timedelta(minutes=stop)
     return Execution(id=name, started_at=NOON - timedelta(minutes=start), stopped_at=stopped)
 
@@ -56,7 +56,7 @@ def test_listing_with_ties_and_jitter_is_right() -> None:
     assert not is_wrong([run("a", 1, 1), run("b", 0.999, 0.999), run("c", 1, 1), run("d", 0.995, 0.995)])
 
 
-def test_shifted_executions_say_nothing() -> None:
+def test_shifted_executions_are_not_a_wrong_order() -> None:
     page = [run(str(minute), minute * 20, minute * 20) for minute in range(10)]
     assert not is_wrong(page, [*page[8:], run("below", 400, 400)])
 
@@ -68,7 +68,7 @@ def test_page_that_begins_below_the_watermark_is_wrong() -> None:
 
 
 async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_path: Path) -> None:
-    """The newest executions are on the last page: a scan between two full ones reads it, and little more."""
+    """The newest executions are on the last page. A scan between two full scans reads that page, and few others."""
     alloy.always(faults.oldest_first(alloy))
     async with reader_harness(alloy, tmp_path, max_lateness="1h", overlap="10m") as it:
         for number in range(12):
@@ -85,7 +85,7 @@ async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_pa
         assert it.pages() == ["0", "1", "2", "3", "4", "5"]
 
 
-async def test_order_that_is_right_again_clears_the_doubt(alloy: FakeAlloy, tmp_path: Path) -> None:
+async def test_order_that_is_right_again_clears_the_degradation(alloy: FakeAlloy, tmp_path: Path) -> None:
     alloy.always(faults.oldest_first(alloy))
     async with reader_harness(alloy, tmp_path) as it:
         for number in range(6):

@@ -1,4 +1,4 @@
-"""A reader of the log that has stopped: a hung log driver, a pager, a terminal after Ctrl-S.
+"""A stopped reader of the log: a log driver that hangs, a pager, a terminal after Ctrl-S.
 
 The report: containers hung, and did not stop on SIGTERM, while their log driver waited for a server that was down.
 """
@@ -22,7 +22,7 @@ from tests.harness.installation import PROGRAM, Installation
 from tests.harness.process import MAX_WAIT_SECONDS, eventually
 
 SMALL_BYTES: Final = 4096
-MANY: Final = 60  # their lines do not fit into a small pipe
+EXECUTIONS: Final = 60  # their lines do not fit into a small pipe
 
 FLOOD: Final = """
 import sys
@@ -53,8 +53,8 @@ def has_sent(bus: StrictEventBridge, count: int) -> bool:
 
 
 @contextlib.contextmanager
-def stuck_pipe() -> Iterator[tuple[int, int]]:
-    """Both ends of a small pipe that nobody reads."""
+def unread_pipe() -> Iterator[tuple[int, int]]:
+    """Yield both ends of a small pipe without a reader."""
     reads, writes = os.pipe()
     fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, SMALL_BYTES)
     try:
@@ -65,10 +65,8 @@ def stuck_pipe() -> Iterator[tuple[int, int]]:
                 os.close(descriptor)
 
 
-def test_a_log_reader_that_stopped_stops_nothing(
-    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
-) -> None:
-    with stuck_pipe() as (_, writes):
+def test_stopped_log_reader_stops_nothing(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+    with unread_pipe() as (_, writes):
         process = subprocess.Popen(  # noqa: S603 - the program under test
             [*PROGRAM, "-c", str(installation.settings_file), "run"],
             stderr=writes,
@@ -76,9 +74,9 @@ def test_a_log_reader_that_stopped_stops_nothing(
             cwd=installation.directory,
         )
         try:
-            for number, id_ in enumerate(numbered(MANY), 1):
+            for number, id_ in enumerate(numbered(EXECUTIONS), 1):
                 fail(alloy, id_)
-                assert eventually(partial(has_sent, bus, number)), f"{number} of {MANY}"
+                assert eventually(partial(has_sent, bus, number)), f"{number} of {EXECUTIONS}"
             process.terminate()
             assert process.wait(MAX_WAIT_SECONDS) == 0
         finally:
@@ -86,8 +84,8 @@ def test_a_log_reader_that_stopped_stops_nothing(
             process.wait()
 
 
-def test_a_log_reader_that_goes_on_gets_whole_lines() -> None:
-    with stuck_pipe() as (reads, writes):
+def test_continued_log_reader_gets_whole_lines() -> None:
+    with unread_pipe() as (reads, writes):
         process = subprocess.Popen(  # noqa: S603 - a program of ours
             [sys.executable, "-c", FLOOD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writes, text=True
         )
@@ -105,7 +103,7 @@ def test_a_log_reader_that_goes_on_gets_whole_lines() -> None:
     assert process.returncode == 0
 
 
-def test_a_log_reader_that_stopped_keeps_no_stall_alive() -> None:
-    with stuck_pipe() as (_, writes):
+def test_stopped_log_reader_does_not_block_the_watchdog() -> None:
+    with unread_pipe() as (_, writes):
         done = subprocess.run([sys.executable, "-c", HANG], stderr=writes, check=False, timeout=MAX_WAIT_SECONDS)  # noqa: S603 - a program of ours
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""A settings file that is mounted as a single file, as `docker run -v FILE:FILE` does it.
+"""A settings file that is mounted as a single file, as by `docker run -v FILE:FILE`.
 
 No container engine is needed: the mount namespace is the kernel's own.
 """
@@ -47,7 +47,7 @@ def in_container(installation: Installation, *command: str) -> Iterator[Forwarde
 
 @mounting
 def test_file_replaced_outside_of_its_mount_is_named(installation: Installation) -> None:
-    """Editors, sed -i and Ansible rename a new file over the old one, which stays in the container."""
+    """Editors, sed -i and Ansible replace the file by rename, and the container keeps the old one."""
     with in_container(installation, "run") as daemon:
         daemon.wait_for_log("started")
         installation.change(enabled=False)
@@ -66,7 +66,7 @@ def test_file_replaced_outside_of_its_mount_is_named(installation: Installation)
 
 
 @mounting
-def test_file_rewritten_in_place_is_taken_up(installation: Installation) -> None:
+def test_file_rewritten_in_place_is_reloaded(installation: Installation) -> None:
     with in_container(installation, "run") as daemon:
         daemon.wait_for_log("started")
         installation.settings_file.write_text(
@@ -77,8 +77,8 @@ def test_file_rewritten_in_place_is_taken_up(installation: Installation) -> None
 
 
 @mounting
-def test_edit_of_a_single_mounted_file_says_why_not(installation: Installation) -> None:
-    """A rename over a mount is EBUSY: nothing is changed, nothing is left behind."""
+def test_edit_of_a_single_mounted_file_names_the_reason(installation: Installation) -> None:
+    """A rename over a mount fails with EBUSY. Nothing changes, and no temporary file remains."""
     before = installation.settings_file.read_bytes()
     with in_container(installation, "disable") as daemon:
         daemon.wait_until(lambda: "mount its folder" in daemon.log)

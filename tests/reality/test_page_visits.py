@@ -1,4 +1,4 @@
-"""The page as people use it: double clicks, sessions that end before the save, and proxies with a path."""
+"""Unusual uses of the page: double clicks, sessions that end before the save, and proxies with a path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.web.test_settings_page import load_page, read_form_fields, settings_p
 
 
 async def test_double_click_saves_once(tmp_path: Path) -> None:
-    """A browser shows the response to the second request alone: it has to be that of the first."""
+    """A browser shows only the response to the second request, which must equal that to the first."""
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client)) | {"event.source": "twice"}
         answers = await asyncio.gather(client.change("/settings", data=form), client.change("/settings", data=form))
@@ -23,8 +23,8 @@ async def test_double_click_saves_once(tmp_path: Path) -> None:
         assert load(client.context.config_source).event.source == "twice"
 
 
-async def test_form_sent_again_later_undoes_nothing(tmp_path: Path) -> None:
-    """The back button, and a page that a browser restores."""
+async def test_repeated_old_form_changes_nothing(tmp_path: Path) -> None:
+    """The back button and restored pages send old forms."""
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client)) | {"event.source": "first"}
         assert [(await client.change("/settings", data=form)).status for _ in range(2)] == [303, 303]
@@ -35,8 +35,8 @@ async def test_form_sent_again_later_undoes_nothing(tmp_path: Path) -> None:
         assert load(client.context.config_source).event.source == "later"
 
 
-async def test_form_of_an_earlier_session_undoes_nothing(tmp_path: Path) -> None:
-    """The back button after a new login, or a restart of the daemon."""
+async def test_form_of_an_earlier_session_changes_nothing(tmp_path: Path) -> None:
+    """The back button sends such a form after a new login or a restart of the daemon."""
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client)) | {"event.source": "late"}
         await client.change("/logout")
@@ -47,7 +47,7 @@ async def test_form_of_an_earlier_session_undoes_nothing(tmp_path: Path) -> None
         assert load(client.context.config_source).event.source == "between"
 
 
-async def test_save_after_the_session_says_that_nothing_changed(tmp_path: Path) -> None:
+async def test_save_after_the_session_reports_no_change(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client)) | {"event.source": "late"}
         client.clock.advance(MAX_IDLE_SECONDS)
@@ -57,13 +57,13 @@ async def test_save_after_the_session_says_that_nothing_changed(tmp_path: Path) 
         assert load(client.context.config_source).event.source == "alloy.embedded"
 
 
-async def test_pages_are_kept_by_no_cache(tmp_path: Path) -> None:
-    """Firefox restores hidden fields of a page that it kept, with the digest of an earlier settings file."""
+async def test_pages_forbid_caching(tmp_path: Path) -> None:
+    """Firefox restores hidden fields of a cached page, with the digest of an earlier settings file."""
     async with settings_page_client(tmp_path) as client:
         assert (await client.get("/settings")).headers["Cache-Control"] == "no-store"
 
 
-def test_public_url_with_a_path_names_what_works(tmp_path: Path) -> None:
+def test_public_url_with_a_path_has_a_hint(tmp_path: Path) -> None:
     file = tmp_path / "forwarder.toml"
     file.write_text(
         '[destination]\nevent_bus = "b"\nregion = "eu-west-1"\n[web]\npublic_url = "https://ops.example.com/forwarder"\n'
@@ -73,7 +73,7 @@ def test_public_url_with_a_path_names_what_works(tmp_path: Path) -> None:
 
 
 def test_fips_endpoint_of_the_environment_is_used(installation: Installation) -> None:
-    """Both clients take the SDK's address. Nothing answers here: the error names the host that is asked."""
+    """Both clients use the address of the SDK. Nothing responds there, and the error names the host."""
     installation.change("destination", endpoint_url=None)
     installation.env |= {"AWS_USE_FIPS_ENDPOINT": "true", "HTTPS_PROXY": "http://127.0.0.1:9"}
     assert "events-fips.eu-central-1.amazonaws.com" in installation.run_command("check").output

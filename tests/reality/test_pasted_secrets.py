@@ -1,4 +1,4 @@
-"""Secrets as scripts, consoles and browsers hand them over, and endpoints that contradict the region."""
+"""Secrets in the forms of scripts, consoles and browsers, and endpoints that contradict the region."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def in_base64(text: str) -> str:
         (SECRET, SECRET_KEY.replace("/", "\\/"), "encoded"),
     ],
 )
-def test_secret_that_a_script_or_console_adds_to_is_refused(name: str, value: str, words: str) -> None:
+def test_secret_with_additions_of_a_script_is_refused(name: str, value: str, words: str) -> None:
     with pytest.raises(VaultError, match=words) as raised:
         validate_secret(name, value)
     assert raised.value.hint
@@ -62,21 +62,21 @@ def test_secret_that_a_script_or_console_adds_to_is_refused(name: str, value: st
 @pytest.mark.parametrize(
     "value", ["a" * 40, "0" * 32, "deadbeef" * 5, "Zm9vYmFy", "5f0c1a2b-3c4d-4e5f-8a9b-0c1d2e3f4a5b"]
 )
-def test_key_that_is_no_text_in_base64_is_set_without_a_note(value: str) -> None:
+def test_key_that_is_not_base64_text_is_set_without_a_note(value: str) -> None:
     validate_secret(API, value)
     assert secret_hint(API, value, has_token=False) == ""
 
 
 def test_api_key_in_base64_is_set_with_a_note() -> None:
-    """The form of the API's keys is not documented, so it may be right."""
+    """The form of the API's keys is not documented, so that such a key may be correct."""
     value = in_base64("al_1234567890abcdef\n")
     validate_secret(API, value)
     assert "base64" in secret_hint(API, value, has_token=False)
 
 
 @pytest.mark.parametrize("name", [API, SECRET, TOKEN])
-async def test_token_of_the_page_filled_in_by_a_browser_is_refused(tmp_path: Path, name: str) -> None:
-    """It must replace no stored key, and a try of the connection must send it to nobody."""
+async def test_page_token_filled_in_by_a_browser_is_refused(tmp_path: Path, name: str) -> None:
+    """The token must replace no stored key, and a connection test must not send it."""
     async with settings_page_client(tmp_path) as client:
         before = Vault.open(client.context.config_source, load(client.context.config_source)).reveal(API)
         saved = await send(client, {name: client.token})
@@ -92,7 +92,7 @@ async def test_token_of_the_page_filled_in_by_a_browser_is_refused(tmp_path: Pat
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {} ", "\u200b{}\ufeff", "\u00a0{}\u00a0\r\n"])
-async def test_token_with_white_space_around_logs_in(tmp_path: Path, around: str) -> None:
+async def test_token_with_surrounding_white_space_logs_in(tmp_path: Path, around: str) -> None:
     async with settings_page_client(tmp_path) as client:
         assert (await client.log_in(around.format(client.token))).status == 303
 

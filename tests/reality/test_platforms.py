@@ -24,7 +24,7 @@ from tests.harness.installation import CommandResult, Installation
 __all__ = ["alloy", "bus", "installation", "vault_secrets"]
 
 ARBITRARY_USER: Final = 1_000_650_000
-"""A user id as OpenShift gives out: it has no name, and its group is 0."""
+"""A user id as OpenShift assigns it, without a name, and with group 0."""
 
 
 def can_mount() -> bool:
@@ -39,7 +39,7 @@ mounting = pytest.mark.skipif(not can_mount(), reason="left out: it needs root a
 def as_user(
     installation: Installation, *command: str, mounts: str = "", user: int = ARBITRARY_USER, gone: tuple[str, ...] = ()
 ) -> CommandResult:
-    """Run a command as this user of group 0, after these mounts, which end with it. `gone` are unset variables.
+    """Run a command as this user of group 0, with these mounts, which end with it. `gone` are unset variables.
 
     The Python and the checkout may be in a home folder that other users cannot enter. A read-only capability to pass
     folders stands for an image, in which everybody can.
@@ -63,7 +63,7 @@ def as_user(
 
 
 READ_ONLY_ROOT: Final = "mount --bind {place} {place}; mount -o remount,ro,bind /"
-"""The file system of a container with `read_only: true`: the state's volume alone can be written."""
+"""The mounts of a container with `read_only: true`, in which only the volume of the state can be written."""
 
 
 @mounting
@@ -71,7 +71,7 @@ READ_ONLY_ROOT: Final = "mount --bind {place} {place}; mount -o remount,ro,bind 
 def test_arbitrary_user_on_a_read_only_root_sends(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, gone: tuple[str, ...]
 ) -> None:
-    """OpenShift and `read_only: true`: no name for the user, no home, no folder for temporary files."""
+    """On OpenShift with `read_only: true` the user has no name, no home and no folder for temporary files."""
     installation.directory.chmod(0o770)
     fail(alloy, "a")
     done = as_user(installation, "once", mounts=READ_ONLY_ROOT.format(place=installation.directory), gone=gone)
@@ -86,7 +86,7 @@ def test_arbitrary_user_on_a_read_only_root_sends(
 def test_settings_of_a_read_only_folder_are_read(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """`ProtectSystem=strict` and ConfigMaps: the settings are elsewhere, and cannot be written."""
+    """With `ProtectSystem=strict` and ConfigMaps, the settings are in another folder and cannot be written."""
     settings, state = installation.directory / "etc", installation.directory / "state"
     settings.mkdir()
     state.mkdir(mode=0o770)
@@ -110,8 +110,8 @@ def test_settings_of_a_read_only_folder_are_read(
 
 
 @mounting
-def test_state_that_cannot_be_written_is_named(installation: Installation) -> None:
-    """A volume without write permission for the image's user: one error, no traceback."""
+def test_read_only_state_is_named(installation: Installation) -> None:
+    """A volume without write permission for the image's user gives one error without a traceback."""
     installation.directory.chmod(0o755)
     for command in (("once",), ("run",), ("keys", "remove", "alloy-api-key"), ("disable",)):
         done = as_user(installation, *command, mounts="mount -o remount,ro,bind /")
@@ -140,8 +140,8 @@ def test_secrets_of_compose_open_the_vault(
 
 
 @mounting
-def test_an_ipv6_only_host_serves_and_answers(installation: Installation) -> None:
-    """No address of IPv4 at all, not even loopback."""
+def test_ipv6_only_host_serves_and_sends(installation: Installation) -> None:
+    """The host has no IPv4 address, not even loopback."""
     installation.change("web", listen="[::1]:8787", health_listen="[::]:8788")
     program = f"{sys.executable} -m forwarder -c {installation.settings_file}"
     script = f"""
@@ -167,8 +167,8 @@ def test_an_ipv6_only_host_serves_and_answers(installation: Installation) -> Non
     ]
 
 
-def test_no_terminal_and_closed_streams_are_no_fault(installation: Installation) -> None:
-    """A service manager may start a program without standard input, and cron closes what it does not read."""
+def test_closed_standard_streams_are_no_fault(installation: Installation) -> None:
+    """A service manager may start a program without standard input, and cron closes streams that it does not read."""
     script = f"{sys.executable} -m forwarder -c {installation.settings_file} once <&- >out 2>err"
     done = subprocess.run(  # noqa: S603  # ours
         ["/bin/sh", "-c", script], env=installation.environment(), cwd=installation.directory, timeout=60, check=False

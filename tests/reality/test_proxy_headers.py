@@ -1,4 +1,4 @@
-"""What proxies, load balancers and browsers write into addresses, hosts and origins."""
+"""The addresses, hosts and origins in the headers of proxies, load balancers and browsers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def behind(folder: Path, *proxies: str, **web: Any) -> AsyncIterator[WebCl
 
 
 async def refused_login(client: WebClient, *headers: tuple[str, str]) -> tuple[int, str]:
-    """The status of a wrong login, and the client in the log."""
+    """Return the status of a wrong login, and the client in the log."""
     with capture_logs() as log:
         sent = CIMultiDict([*BROWSER.items(), *headers])
         async with client.browser.post("/login", headers=sent, data={"token": "wrong"}) as answer:
@@ -67,7 +67,7 @@ async def refused_login(client: WebClient, *headers: tuple[str, str]) -> tuple[i
         (" , ", "127.0.0.1"),
     ],
 )
-async def test_client_is_read_in_every_spelling(tmp_path: Path, forwarded_for: str, expected: str) -> None:
+async def test_client_address_is_read_in_every_spelling(tmp_path: Path, forwarded_for: str, expected: str) -> None:
     async with behind(tmp_path, "127.0.0.0/8") as client:
         sent = forwarded_for.replace("\u001b", "\u202d")  # the client of this test refuses to send a control character
         _, caller = await refused_login(client, ("X-Forwarded-For", sent))
@@ -88,7 +88,7 @@ async def test_client_is_read_in_every_spelling(tmp_path: Path, forwarded_for: s
         ([("Forwarded", "for=198.51.100.1"), ("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
     ],
 )
-async def test_client_is_found_in_several_headers(
+async def test_client_address_is_found_in_several_headers(
     tmp_path: Path, headers: list[tuple[str, str]], expected: str
 ) -> None:
     async with behind(tmp_path, "127.0.0.0/8") as client:
@@ -120,7 +120,7 @@ async def test_one_client_in_many_spellings_is_limited(tmp_path: Path, forwarded
 
 
 @pytest.mark.parametrize("proxy", ["::ffff:127.0.0.1", "::ffff:127.0.0.0/104", "::ffff:7f00:1/128", "127.0.0.1/32"])
-async def test_proxy_may_be_written_as_ipv6(tmp_path: Path, proxy: str) -> None:
+async def test_trusted_proxy_may_be_an_ipv6_address(tmp_path: Path, proxy: str) -> None:
     async with behind(tmp_path, proxy) as client:
         assert (await refused_login(client, ("X-Forwarded-For", "203.0.113.9:1")))[1] == "203.0.113.9"
 
@@ -192,7 +192,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1"
 
 
 @needs_ipv6
-async def test_every_ipv6_address_takes_ipv4_too(tmp_path: Path) -> None:
+async def test_listener_on_all_ipv6_addresses_accepts_ipv4(tmp_path: Path) -> None:
     async with behind(tmp_path, "127.0.0.1", listen="[::]:0", health_listen="[::]:0") as client:
         assert client.addresses.web_ui.startswith("http://[::1]:")
         assert client.addresses.health.startswith("http://[::1]:")
@@ -222,7 +222,7 @@ async def test_ipv4_client_of_an_ipv6_listener_is_shown_as_ipv4(tmp_path: Path) 
     ("listen", "address"),
     [("0.0.0.0:0", "http://127.0.0.1:"), ("localhost:0", "http://localhost:"), ("127.0.0.1:0", "http://127.0.0.1:")],
 )
-async def test_address_that_is_logged_can_be_opened(tmp_path: Path, listen: str, address: str) -> None:
+async def test_logged_address_can_be_opened(tmp_path: Path, listen: str, address: str) -> None:
     async with behind(tmp_path, "127.0.0.1", listen=listen, health_listen=listen) as client:
         for each in (client.addresses.web_ui, client.addresses.health):
             assert each.startswith(address)

@@ -1,4 +1,4 @@
-"""No response of AWS, or of whatever answers in its place, takes more memory or time than a response of AWS needs."""
+"""No response of AWS or of another server in its place takes unbounded memory or time."""
 
 import gzip
 import tracemalloc
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("either_client")
 
 ROLE = "arn:aws:iam::123456789012:role/publisher"
 MAX_GROWTH_BYTES = 24_000_000
-"""Far less than any of the bodies below. The test's own server is part of it."""
+"""Far less than any of the bodies below. It includes the memory of the test's server."""
 
 UNPACKED_BYTES = 300_000_000
 
@@ -62,7 +62,7 @@ UNBOUNDED = {
 }
 
 
-async def meaning_of(bus: VerifiedBus) -> DestinationError | RequestRefusal | None:
+async def refusal_of(bus: VerifiedBus) -> DestinationError | RequestRefusal | None:
     """Return the refusal of two events, or None if both are Unknown."""
     try:
         answer = await bus.publish(events())
@@ -83,7 +83,7 @@ async def test_response_of_any_size_takes_bounded_memory(bridge: StrictEventBrid
         if operation == "PutEvents":
             await bus.verify()
         tracemalloc.start()
-        meaning = await meaning_of(bus)
+        meaning = await refusal_of(bus)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         is_refusal = isinstance(meaning, (DestinationError, RequestRefusal))
@@ -105,7 +105,7 @@ async def test_compression_that_was_not_requested_is_unknown(bridge: StrictEvent
         assert [type(outcome) for outcome in response.outcomes] == [Unknown] * 2
 
 
-async def test_identity_that_is_named_is_read(bridge: StrictEventBridge) -> None:
+async def test_declared_identity_encoding_is_read(bridge: StrictEventBridge) -> None:
     def named(answer: HttpResponse) -> Action:
         return HttpResponse(answer.status, {**answer.headers, "Content-Encoding": "identity"}, answer.body)
 

@@ -1,4 +1,4 @@
-"""Records as neighbouring engines print them: each has a visible outcome, and the right one."""
+"""Records in the formats of similar engines: each has a visible and correct outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JS_STOP = "Fri Nov 20 2026 03:12:59 GMT+0000 (Coordinated Universal Time)"
 TIMES = {"startedAt": "2026-11-20T03:12:40Z", "stoppedAt": "2026-11-20T03:12:59Z"}
 
 
-def verdict_of(record: dict[str, Any]) -> tuple[Classification, dict[str, Any]]:
+def classification_of(record: dict[str, Any]) -> tuple[Classification, dict[str, Any]]:
     body = json.dumps({"data": [{"executionId": "e", **TIMES, **record}]}).encode()
     (execution,) = decode_page(body).executions
     classifier = Classifier.from_settings(some_settings().source)
@@ -49,7 +49,7 @@ def verdict_of(record: dict[str, Any]) -> tuple[Classification, dict[str, Any]]:
     ],
 )
 def test_block_error_counts_at_any_depth(results: Any, block: str) -> None:
-    classification, error = verdict_of({"finished": True, "results": results})
+    classification, error = classification_of({"finished": True, "results": results})
     assert classification is Classification.FAILED
     assert error == {"message": "the shop answered 503", "code": "503", "blockId": block}
 
@@ -57,7 +57,7 @@ def test_block_error_counts_at_any_depth(results: Any, block: str) -> None:
 @pytest.mark.parametrize("status", ["error", "failed", "crashed"])
 def test_block_status_without_an_error_counts(status: str) -> None:
     results = {"Send": [{"startTime": 1, "executionStatus": status}]}
-    classification, error = verdict_of({"finished": True, "results": results})
+    classification, error = classification_of({"finished": True, "results": results})
     assert (classification, error["blockId"]) == (Classification.FAILED, "Send")
 
 
@@ -73,13 +73,13 @@ def test_block_status_without_an_error_counts(status: str) -> None:
     ],
 )
 def test_error_in_a_payload_does_not_count(results: Any) -> None:
-    assert verdict_of({"finished": True, "results": results})[0] is Classification.SUCCEEDED
+    assert classification_of({"finished": True, "results": results})[0] is Classification.SUCCEEDED
 
 
 @pytest.mark.parametrize("start", ["N/A", "soon", None, JS_START])
 def test_unreadable_stop_is_a_stop(start: str | None) -> None:
     record = {"startedAt": start, "stoppedAt": "when it was done", "results": [{"blockId": "b", "error": "boom"}]}
-    assert verdict_of(record)[0] is Classification.FAILED
+    assert classification_of(record)[0] is Classification.FAILED
 
 
 def test_block_errors_in_runs_reach_the_bus(
@@ -137,7 +137,7 @@ def test_record_without_times_among_others_is_sent(
     assert sent(bus) == ["t-4"]
 
 
-def test_huge_list_of_numbers_is_cut_in_bounds() -> None:
+def test_huge_list_of_numbers_is_truncated() -> None:
     numbers = b"[" + b"137," * 2_000_000 + b"1]"
     record = b'{"executionId":"e","status":"failed","results":[{"blockId":"b","error":"x","data":' + numbers + b"}]}"
     (execution,) = decode_page(b'{"data":[' + record + b"]}").executions

@@ -1,4 +1,4 @@
-"""A record of 60 MB with a Buffer that is printed as numbers stays within bounds of memory."""
+"""A record of 60 MB with a Buffer in the form of numbers takes bounded memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PAYLOADS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize(
     "payload", [pytest.param(payload, marks=() if payload == "buffer" else pytest.mark.long) for payload in PAYLOADS]
 )
-def test_record_of_60_mb_stays_in_bounds(
+def test_record_of_60_mb_takes_bounded_memory(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, payload: str
 ) -> None:
     times = b'"startedAt":"2026-11-20T03:12:40Z","stoppedAt":"2026-11-20T03:12:59Z"'

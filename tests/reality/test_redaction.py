@@ -1,4 +1,4 @@
-"""Planted secrets in the forms in which clients print them, and harmless texts that resemble them: both are counted."""
+"""Planted secrets in the formats of clients are redacted, and few harmless texts that resemble them are."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_no_planted_secret_survives_anywhere() -> None:
 
 
 UNSEEN = json.loads((HERE / "unseen.json").read_text(encoding="utf-8"))
-"""Texts and trees by someone who had not seen the patterns: planted ones with their secrets, and harmless ones."""
+"""Texts and trees by an author who had not read the patterns: planted ones with their secrets, and harmless ones."""
 
 
 def redacted(value: Any) -> Any:
@@ -100,7 +100,7 @@ def test_redacting_planted_text_twice_is_stable() -> None:
     assert [redactor.text(text) for text in once] == once
 
 
-def test_fast_path_sees_every_planted_text() -> None:
+def test_fast_path_finds_every_planted_text() -> None:
     assert [text for text in PLANTED if cannot_match(text)] == []
 
 
@@ -109,13 +109,13 @@ def test_every_row_names_its_source() -> None:
     assert [form for form in KEY_FORMATS if not form.source] == []
 
 
-def test_lists_are_large_enough_to_say_something() -> None:
+def test_lists_of_texts_have_a_minimum_size() -> None:
     assert len(PLANTED) >= MIN_TEXTS
     assert len(HARMLESS) >= MIN_TEXTS
 
 
-def test_fast_path_sees_every_secret_name() -> None:
-    """The markers are derived by hand from the names; each name before a separator must pass the fast path."""
+def test_fast_path_finds_every_secret_name() -> None:
+    """The markers are derived by hand from the names. Each name before a separator must reach the patterns."""
     is_secret = secret_names()
     names = [*EXACT_NAMES, *SECRET_WORDS, *(f"{kind}_key" for kind in SECRET_KEY_WORDS)]
     assert [name for name in names if is_secret(name) and cannot_match(f"{name}=hunter2hunter2")] == []

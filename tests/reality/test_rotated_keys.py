@@ -1,4 +1,4 @@
-"""AWS keys that another process renews in their files while the daemon runs: refused keys are read again."""
+"""AWS keys that another process renews in their files while the daemon runs: after a refusal they are read again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def in_a_named_file(installation: Installation, key: Key) -> None:
 
 
 def write(file: Path, text: str) -> None:
-    """Replace the file by rename, as tools that renew keys do."""
+    """Replace the file by rename, like tools that renew keys."""
     file.parent.mkdir(exist_ok=True)
     fresh = file.with_suffix(".fresh")
     fresh.write_text(text)
@@ -55,7 +55,7 @@ def write(file: Path, text: str) -> None:
 
 @pytest.fixture
 def vault_secrets() -> Mapping[str, str]:
-    """A vault without AWS keys: those are in the files of the AWS tools."""
+    """Return the secrets of a vault without AWS keys, which are in the files of the AWS tools."""
     return {"alloy-api-key": API_KEY}
 
 
@@ -79,10 +79,10 @@ def test_keys_renewed_in_a_file_need_no_restart(
     assert installation.counters()["pending"] == 0
 
 
-def test_keys_beneath_a_role_are_read_again(
+def test_source_keys_of_a_role_are_read_again(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """The role's own hour is over, too: its renewal is asked for with keys that are not valid any more."""
+    """The session of the role has expired too, and its renewal is requested with keys that are no longer valid."""
     old, new = temporary(1), temporary(2)
     bus.keys, bus.roles = {old.id: old}, {ROLE: None}
     installation.change("destination", role_arn=ROLE)
@@ -98,7 +98,7 @@ def test_keys_beneath_a_role_are_read_again(
         assert daemon.stop() == 0
 
 
-def test_a_file_that_breaks_while_running_is_named(
+def test_key_file_damaged_while_running_is_named(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     old, new = temporary(1), temporary(2)

@@ -1,4 +1,4 @@
-"""The settings file as editors and shells of other systems write it."""
+"""The settings file in the encodings and line ends of other systems' editors and shells."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def config_source(folder: Path, content: bytes) -> ConfigSource:
 
 @pytest.mark.parametrize("mark", [b"", MARK, MARK * 2])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_mark_and_line_ends_are_read(tmp_path: Path, mark: bytes, line_end: str) -> None:
+def test_byte_order_mark_and_line_ends_are_read(tmp_path: Path, mark: bytes, line_end: str) -> None:
     assert (
         load(config_source(tmp_path, mark + TEXT.replace("\n", line_end).encode())).destination.event_bus == "failures"
     )
@@ -32,8 +32,8 @@ def test_mark_and_line_ends_are_read(tmp_path: Path, mark: bytes, line_end: str)
 
 @pytest.mark.parametrize("mark", [b"", MARK])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_edit_keeps_mark_and_line_ends(tmp_path: Path, mark: bytes, line_end: str) -> None:
-    """Both a changed line and a section that was not there."""
+def test_edit_keeps_byte_order_mark_and_line_ends(tmp_path: Path, mark: bytes, line_end: str) -> None:
+    """The edit changes a line, and adds a section."""
     here = config_source(tmp_path, mark + TEXT.replace("\n", line_end).encode())
     assert set_value(here, "enabled", value=False)
     assert here.file.read_bytes() == mark + TEXT.replace("true", "false").replace("\n", line_end).encode()
@@ -67,7 +67,7 @@ def test_other_encoding_is_named_with_its_line(tmp_path: Path, content: bytes, w
     assert here.file.read_bytes() == content
 
 
-def test_save_works_on_the_file_that_init_makes(tmp_path: Path) -> None:
+def test_save_works_on_the_file_of_init(tmp_path: Path) -> None:
     """The page saves several settings at once, which must be valid together with `format = 1`."""
     here = config_source(tmp_path, template().encode())
     values = {"destination.event_bus": "failures", "destination.region": "eu-west-1", "source.workflows": ["a"]}

@@ -1,4 +1,4 @@
-"""The settings as other tools and other habits write them: templates, other formats, env files, Kubernetes."""
+"""The settings in the syntax of other tools: templates, other formats, env files, Kubernetes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_backslash_that_is_a_line_break_is_refused(tmp_path: Path) -> None:
         (GOOD.replace('"failures"', "12"), ["destination.event_bus is not a text"]),
     ],
 )
-def test_name_or_type_of_another_habit_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_similar_name_or_wrong_type_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
     message = refusal(config_source(tmp_path, text))
     assert [word for word in words if word not in message] == []
 
@@ -112,7 +112,7 @@ MISSING = ("null", "None", "undefined", "<no value>", "<nil>", "%!s(<nil>)", "(n
 
 
 @pytest.mark.parametrize("value", [*TEMPLATES, *MISSING])
-def test_template_that_was_not_filled_in_is_refused(tmp_path: Path, value: str) -> None:
+def test_unfilled_template_is_refused(tmp_path: Path, value: str) -> None:
     words = ("variable or a template", "missing value", "placeholder")
     for message in (
         refusal(config_source(tmp_path, GOOD.replace("failures", value))),
@@ -161,7 +161,7 @@ def test_empty_variable_of_an_optional_text_is_its_value(tmp_path: Path) -> None
     ],
 )
 def test_variable_in_another_spelling_is_named(tmp_path: Path, name: str) -> None:
-    """It has no effect: the error about the missing setting, and the warning at the start, name the right one."""
+    """The variable has no effect. The error about the missing setting and the warning name the right one."""
     at = config_source(tmp_path, GOOD.replace('region = "eu-central-1"\n', ""), **{name: "eu-west-1"})
     message = refusal(at)
     assert REGION in message
@@ -171,7 +171,7 @@ def test_variable_in_another_spelling_is_named(tmp_path: Path, name: str) -> Non
 
 
 def test_variables_that_kubernetes_adds_change_nothing(tmp_path: Path) -> None:
-    """A Service that is named `forwarder` gives every pod of its namespace these variables."""
+    """A Service with the name `forwarder` adds these variables to every pod of its namespace."""
     links = {
         "FORWARDER_PORT": "tcp://10.0.0.1:8787",
         "FORWARDER_PORT_8787_TCP": "tcp://10.0.0.1:8787",
@@ -189,8 +189,8 @@ def test_secret_in_a_variable_is_sent_to_the_vault() -> None:
     assert suggest_for_variable("FORWARDER_SERVICE_HOST") == ""
 
 
-def test_switch_in_capitals_is_not_switched_in_vain(installation: Installation) -> None:
-    """`enable` once wrote a second line beside `Enabled = false`, which stayed in force."""
+def test_enable_with_a_capitalized_switch_is_refused(installation: Installation) -> None:
+    """`enable` must not add a second line beside `Enabled = false`, which would stay in force."""
     installation.write("Enabled = false\n" + installation.settings_file.read_text().replace("enabled = true\n", ""))
     checked = installation.run_command("check")
     assert checked.code == 78

@@ -1,4 +1,4 @@
-"""Only a response to PutEvents settles entries: whatever fails before it leaves all of them pending.
+"""Only a response to PutEvents settles entries: any earlier failure leaves all of them pending.
 
 Sources: bug reports in which EventBridge refuses an ARN of another region with 400 ValidationException (Terraform's AWS
 provider 31444, AWS's resource-policy samples 10), and in which PutEvents refuses a bus name (AWS SDK for JavaScript
@@ -136,7 +136,7 @@ async def test_code_of_another_service_is_no_missing_bus(bridge: StrictEventBrid
 
 
 async def test_denied_role_is_not_a_denied_check(bridge: StrictEventBridge, tmp_path: Path) -> None:
-    """The bus is still described, and found missing, once the role may be assumed."""
+    """After the role may be assumed again, the bus is described and found missing."""
     bridge.buses.clear()
     del bridge.roles[ROLE]
     async with delivery_harness(bridge, tmp_path, role_arn=ROLE) as harness:
@@ -199,7 +199,7 @@ async def test_put_events_refusal_is_read_in_every_dialect(bridge: StrictEventBr
     assert "Total size" in refused.message
 
 
-async def test_bus_deleted_and_made_again_gets_everything(bridge: StrictEventBridge, tmp_path: Path) -> None:
+async def test_bus_deleted_and_created_again_gets_everything(bridge: StrictEventBridge, tmp_path: Path) -> None:
     def vanish(request: Request) -> None:
         if operation_of(request) == "PutEvents":
             bridge.buses.discard(BUS)

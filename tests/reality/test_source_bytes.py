@@ -1,4 +1,4 @@
-"""Bytes of the logs API's responses as real servers and proxies send them: they are read, or named in the error."""
+"""Responses of the logs API in the encodings of real servers and proxies are read, or named in the error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Form = Callable[[HttpResponse], Action]
 
 
 def coded(encoding: str, pack: Callable[[bytes], bytes] = lambda body: body) -> Form:
-    """Declare a coding, and apply what is given."""
+    """Declare a content coding, and apply the given function."""
     return lambda answer: replace(
         answer, headers={**answer.headers, "Content-Encoding": encoding}, body=pack(answer.body)
     )
@@ -44,7 +44,7 @@ def raw_deflate(body: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class WithTrailers(Action):
-    """A chunked response with extensions, and headers behind its last chunk."""
+    """A chunked response with extensions, and with headers after its last chunk."""
 
     answer: HttpResponse
 
@@ -119,7 +119,7 @@ def apply_faults(forms: dict[str, Form | HttpResponse]) -> Callable[[Request], A
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """One pass over a workflow for each form; the ids that were sent."""
+    """Yield the ids that one pass over a workflow for each form has sent."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         installation = Installation(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
         installation.create_vault()
@@ -161,7 +161,7 @@ def test_response_that_is_no_page_is_named(named: tuple[Installation, CommandRes
 
 
 def test_response_204_is_an_empty_page(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
-    """Some frameworks answer an empty list so. The listing ends there; later failures are found."""
+    """Some frameworks send it for an empty list. The listing ends there, and later failures are found."""
     fail(alloy, *numbered(10))
     alloy.always(lambda request: HttpResponse(204) if request.query["page"] != "0" else None)
     assert installation.run_command("once").code == 0
@@ -175,7 +175,7 @@ def test_response_204_is_an_empty_page(installation: Installation, alloy: FakeAl
 
 
 def test_empty_rerun_response_is_not_sent_again(installation: Installation, alloy: FakeAlloy) -> None:
-    """The run was begun. An error would make people begin another."""
+    """The run was started. An error would make people start another."""
     alloy.always(lambda request: HttpResponse(202) if request.method == "POST" else None)
     fail(alloy, "x")
     done = installation.run_command("rerun", "x", "--workflow", "w")

@@ -1,4 +1,4 @@
-"""Errors that a response reports under the status 200: they are no empty page, which would end the listing."""
+"""Errors in responses with status 200 are not empty pages, which would end the listing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EMPTY: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def passed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, CommandResult, list[str]]]:
-    """Return one pass over a workflow for each error, which stands where the second page should be."""
+    """Run one pass over a workflow for each error, which replaces the second page."""
     forms = ERRORS | EMPTY
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         installation = Installation(tmp_path_factory.mktemp("errors"), alloy=alloy.url, bus=bus.url)
@@ -59,7 +59,9 @@ def lines_of(done: CommandResult, feed: str) -> str:
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_under_200_cuts_the_scan_short(passed: tuple[Installation, CommandResult, list[str]], name: str) -> None:
+def test_error_under_200_ends_the_scan_as_incomplete(
+    passed: tuple[Installation, CommandResult, list[str]], name: str
+) -> None:
     _, done, ids = passed
     assert "reports an error under a status of success" in lines_of(done, name)
     assert "the store is away" in lines_of(done, name) or name in ("ok-false", "with-a-secret")
@@ -76,13 +78,11 @@ def test_error_under_200_leaves_the_watermark(passed: tuple[Installation, Comman
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_fields_that_report_no_error_end_the_scan(
-    passed: tuple[Installation, CommandResult, list[str]], name: str
-) -> None:
+def test_fields_without_an_error_end_the_scan(passed: tuple[Installation, CommandResult, list[str]], name: str) -> None:
     assert "poll aborted" not in lines_of(passed[1], name)
 
 
-def test_discovery_takes_no_error_for_no_users(installation: Installation, alloy: FakeAlloy) -> None:
+def test_discovery_distinguishes_an_error_from_no_users(installation: Installation, alloy: FakeAlloy) -> None:
     installation.change("source", workflows=None, discover=True)
     alloy.always(lambda _: HttpResponse(200, {}, b'{"success": false, "data": [], "message": "the store is away"}'))
     done = installation.run_command("once", "--timeout", "5s")

@@ -1,4 +1,4 @@
-"""Responses of proxies, firewalls and portals in place of the logs API: they are no verdict on the key."""
+"""Responses of proxies, firewalls and portals in place of the logs API are not refusals of the key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FIREWALLS: dict[str, HttpResponse] = {
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass in which each workflow has a response of its own."""
+    """The result of one pass, in which each workflow has its own response."""
 
     done: CommandResult
     poll_counts: dict[str, int]
@@ -47,9 +47,9 @@ class Pass:
         return "".join(str(line) for line in self.done.log if line.get("feed") == workflow)
 
 
-def answered(place: Path, answers: Mapping[str, HttpResponse | Raw]) -> Pass:
+def run_pass(folder: Path, answers: Mapping[str, HttpResponse | Raw]) -> Pass:
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
-        installation = Installation(place, alloy=alloy.url, bus=bus.url)
+        installation = Installation(folder, alloy=alloy.url, bus=bus.url)
         installation.create_vault()
         installation.change("source", workflows=[*answers, "w"])
         fail(alloy, "x")
@@ -61,7 +61,7 @@ def answered(place: Path, answers: Mapping[str, HttpResponse | Raw]) -> Pass:
 
 @pytest.fixture(scope="module")
 def firewalls(tmp_path_factory: pytest.TempPathFactory) -> Pass:
-    return answered(tmp_path_factory.mktemp("firewalls"), FIREWALLS)
+    return run_pass(tmp_path_factory.mktemp("firewalls"), FIREWALLS)
 
 
 @pytest.mark.parametrize("name", FIREWALLS)
@@ -98,7 +98,7 @@ def test_403_without_json_ends_with_the_outage(
     ],
     ids=["401", "401 empty", "401 with HTML", "403", "403 undeclared", "403 empty"],
 )
-def test_refusal_of_the_api_itself_is_about_the_key(
+def test_json_refusal_of_the_api_is_about_the_key(
     installation: Installation, alloy: FakeAlloy, answer: HttpResponse
 ) -> None:
     alloy.always(lambda _: answer)
@@ -106,7 +106,7 @@ def test_refusal_of_the_api_itself_is_about_the_key(
     assert (done.code, "refuses the key" in done.out, "alloy-api-key" in done.out) == (77, True, True)
 
 
-def test_check_and_page_name_what_answered(installation: Installation, alloy: FakeAlloy) -> None:
+def test_check_and_page_name_the_responding_server(installation: Installation, alloy: FakeAlloy) -> None:
     alloy.always(lambda _: HttpResponse(403, HTML, PAGE))
     done = installation.run_command("check")
     assert (done.code, BETWEEN in done.out) == (69, True)
@@ -146,19 +146,19 @@ OTHERS: dict[str, tuple[HttpResponse | Raw, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Pass:
-    return answered(tmp_path_factory.mktemp("others"), {name: answer for name, (answer, _) in OTHERS.items()})
+    return run_pass(tmp_path_factory.mktemp("others"), {name: answer for name, (answer, _) in OTHERS.items()})
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_response_from_between_is_named(others: Pass, name: str) -> None:
+def test_response_of_an_intermediary_is_named(others: Pass, name: str) -> None:
     lines = others.lines(name)
     assert [word for word in OTHERS[name][1] if word not in lines] == []
     assert (others.done.code, others.sent) == (69, ["x"])
     assert [text for text in ("s3cret", API_KEY, "\x1b") if text in others.done.output] == []
 
 
-def test_discovery_does_not_take_html_for_no_workflows(installation: Installation, alloy: FakeAlloy) -> None:
-    """A user without workflows has a 404 of the API. A 404 page of a proxy says nothing about the user."""
+def test_discovery_distinguishes_html_from_no_workflows(installation: Installation, alloy: FakeAlloy) -> None:
+    """A user without workflows gets a 404 of the API. A 404 page of a proxy does not concern the user."""
     installation.change("source", workflows=None, discover=True)
     alloy.api.add("v", execution("failed-status", id="x", started=utc_now()), user_id="u-1")
     alloy.always(lambda request: HttpResponse(404, HTML, PAGE) if "/workflows" in request.path else None)
@@ -170,7 +170,7 @@ def test_discovery_does_not_take_html_for_no_workflows(installation: Installatio
 def test_dot_segments_are_not_sent(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, id_: str
 ) -> None:
-    """Clients, proxies and servers remove them from a path, and another resource answers."""
+    """Clients, proxies and servers remove them from a path, so that another resource would respond."""
     installation.change("source", workflows=[id_, "w"])
     fail(alloy, "x")
     done = installation.run_command("once", "--timeout", "1s")

@@ -1,4 +1,4 @@
-"""JSON as Python, JavaScript and templates write it: a part that is no JSON does not hide the failed execution."""
+"""Invalid JSON as written by Python, JavaScript and templates does not hide the failed execution."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def with_fragment(fragment: bytes) -> Callable[[HttpResponse], HttpResponse]:
 
 @pytest.fixture(scope="module")
 def sent_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """Return the ids that one pass over a workflow for each part has sent."""
+    """Yield the ids that one pass over a workflow for each part has sent."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         installation = Installation(tmp_path_factory.mktemp("read"), alloy=alloy.url, bus=bus.url)
         installation.create_vault()
@@ -56,5 +56,5 @@ def sent_ids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", FRAGMENTS)
-def test_part_that_is_no_json_hides_no_failure(sent_ids: list[str], name: str) -> None:
+def test_invalid_json_in_a_record_hides_no_failure(sent_ids: list[str], name: str) -> None:
     assert [id_ for id_ in sent_ids if id_.partition(" ")[0] == name] == numbered(3, f"{name} ")

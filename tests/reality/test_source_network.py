@@ -23,7 +23,7 @@ PROXY_PASSWORD = "pr0xy-s3cret"
 
 
 def source_line(installation: Installation) -> str:
-    """What `check` says about the logs API. No secret and no traceback may be in any of it."""
+    """Return the line of `check` about the logs API. Require that the output has no secret and no traceback."""
     done = installation.run_command("check")
     assert done.code in (69, 77)
     assert [text for text in (API_KEY, PROXY_PASSWORD, "Traceback") if text in done.output] == []
@@ -42,7 +42,7 @@ def served(installation: Installation, certificate: Certificate) -> Iterator[Fak
 
 @pytest.fixture
 def unknown(installation: Installation, tmp_path: Path) -> Iterator[Certificate]:
-    """The logs API has a certificate that this machine does not trust."""
+    """Give the logs API a certificate that this machine does not trust."""
     certificate = self_signed(tmp_path)
     with served(installation, certificate):
         yield certificate
@@ -124,7 +124,7 @@ def test_ssl_cert_file_of_another_issuer_is_named(
     ],
     ids=["expired", "not yet", "another"],
 )
-def test_invalid_certificate_has_its_own_words(
+def test_invalid_certificate_has_its_own_message(
     installation: Installation, tmp_path: Path, ended: timedelta, address: str, expected: tuple[str, ...]
 ) -> None:
     certificate = self_signed(tmp_path, address=address, ended=ended)
@@ -137,7 +137,7 @@ def test_invalid_certificate_has_its_own_words(
 
 @contextmanager
 def answering(data: bytes) -> Iterator[int]:
-    """A port that sends these bytes to whatever comes, and closes."""
+    """Yield a port that sends these bytes to every client, and closes."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -201,13 +201,13 @@ def test_silent_host_is_named(installation: Installation) -> None:
 
 @contextmanager
 def proxied(installation: Installation, answer: HttpResponse | Raw) -> Iterator[str]:
-    """A proxy between here and the logs API; its host and port."""
+    """Yield the host and port of a proxy before the logs API."""
     with FakeAlloy() as proxy:
         proxy.always(lambda _: answer)
-        place = proxy.url.removeprefix("http://")
-        installation.env = {"HTTPS_PROXY": f"http://someone:{PROXY_PASSWORD}@{place}"}
+        address = proxy.url.removeprefix("http://")
+        installation.env = {"HTTPS_PROXY": f"http://someone:{PROXY_PASSWORD}@{address}"}
         installation.change("source", base_url="https://logs.example")
-        yield place
+        yield address
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,9 @@ def proxied(installation: Installation, answer: HttpResponse | Raw) -> Iterator[
 def test_refusing_proxy_is_named(
     installation: Installation, answer: HttpResponse | Raw, expected: tuple[str, ...]
 ) -> None:
-    with proxied(installation, answer) as place:
+    with proxied(installation, answer) as address:
         line = source_line(installation)
-    assert [word for word in (*expected, place) if word not in line] == []
+    assert [word for word in (*expected, address) if word not in line] == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Servers and caches before the logs API that bend HTTP: what is read, and how the rest is named."""
+"""Unusual HTTP of servers and caches before the logs API is read, or named in the error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 def with_head(*lines: str, first: str = "HTTP/1.1 200 OK", before: bytes = b"") -> Callable[[HttpResponse], Raw]:
-    """Return the honest answer under another head, and a close."""
+    """Return the correct body with another head, and a close."""
 
     def spoil(answer: HttpResponse) -> Raw:
         head = "\r\n".join([first, *lines, f"Content-Length: {len(answer.body)}", "", ""])
@@ -71,12 +71,12 @@ def many(
     return run
 
 
-def test_unusual_http_is_read(many: Callable[..., CommandResult], bus: StrictEventBridge) -> None:
+def test_unusual_http_response_is_read(many: Callable[..., CommandResult], bus: StrictEventBridge) -> None:
     assert many(READABLE).code == 0
     assert sent(bus) == sorted(READABLE)
 
 
-def test_invalid_http_is_named_without_its_bytes(many: Callable[..., CommandResult]) -> None:
+def test_invalid_http_response_is_named_without_its_bytes(many: Callable[..., CommandResult]) -> None:
     done = many({name: form for name, (form, _) in NAMED.items()})
     lines = {line["feed"]: line["reason"] for line in done.log if line["event"] == "poll aborted"}
     for name, (_, expected) in NAMED.items():
@@ -94,7 +94,7 @@ def test_response_of_a_cache_is_named(installation: Installation, alloy: FakeAll
 
 
 class Cache:
-    """A shared cache that stores each page for ever, and obeys the request."""
+    """A shared cache that stores each page without a limit, and follows the directives of requests."""
 
     def __init__(self, alloy: FakeAlloy) -> None:
         self._alloy = alloy
@@ -117,7 +117,7 @@ def test_page_in_a_cache_hides_no_failure(installation: Installation, alloy: Fak
 
 
 @pytest.mark.parametrize("status", [404, 416])
-def test_page_behind_the_last_that_is_missing_ends(
+def test_missing_page_after_the_last_ends_the_scan(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, status: int
 ) -> None:
     installation.change("source", page_size=2)
@@ -129,7 +129,7 @@ def test_page_behind_the_last_that_is_missing_ends(
     assert watermark(installation)
 
 
-def test_workflow_that_vanishes_while_read_is_named(installation: Installation, alloy: FakeAlloy) -> None:
+def test_workflow_removed_during_a_scan_is_named(installation: Installation, alloy: FakeAlloy) -> None:
     installation.change("source", page_size=2)
     fail(alloy, *numbered(4))
     targets: list[str] = []
@@ -143,10 +143,10 @@ def test_workflow_that_vanishes_while_read_is_named(installation: Installation, 
     assert (done.code, "knows no workflow" in done.err, watermark(installation)) == (69, True, None)
 
 
-def test_page_that_comes_again_cuts_the_scan_short(
+def test_repeated_page_ends_the_scan_as_incomplete(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
-    """A page number behind the end gives the last page again: nothing says that the listing ended."""
+    """A page number after the end gives the last page again, without a sign that the listing ended."""
     installation.change("source", page_size=2)
     fail(alloy, *numbered(4))
     alloy.always(
@@ -157,7 +157,7 @@ def test_page_that_comes_again_cuts_the_scan_short(
     assert "the same page again" in done.err
 
 
-def test_403_with_a_time_is_a_limit_of_the_rate(
+def test_403_with_retry_after_is_a_rate_limit(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "x")
@@ -184,10 +184,10 @@ def test_403_with_a_time_is_a_limit_of_the_rate(
         ("Wed, 21 Oct 2015 07:28:00 GMT", (0, 5)),
     ],
 )
-def test_retry_after_in_any_form_ends(
+def test_retry_after_in_any_form_is_bounded(
     installation: Installation, alloy: FakeAlloy, value: str, seconds: tuple[float, float]
 ) -> None:
-    """A time as a number of seconds since 1970 would stop all polls for an hour, read as a number of seconds."""
+    """A Unix time would stop all polls for an hour if it was read as a number of seconds."""
     now = int(time.time())
     limited = HttpResponse(429, {"Retry-After": value.format(now=now + 2, past=now - 60)})
     fail(alloy, "x")

@@ -1,4 +1,4 @@
-"""Output in every terminal encoding and width, and text from outside that tries to control a terminal or a log."""
+"""Output in every terminal encoding and width, and control characters of outside text in terminals and logs."""
 
 import ast
 import json
@@ -21,7 +21,7 @@ from tests.harness.installation import PROGRAM, Installation
 CLI = Path(__file__).parents[2] / "forwarder" / "cli"
 
 HOSTILE = "line\nforged \x1b[31mred\x07 \u202egnp.exe\u2066 \x00 a\u200bb"
-"""Line break, colour, bell, right-to-left override, isolate, NUL and a zero-width space."""
+"""A text with a line break, a colour, a bell, a right-to-left override, an isolate, NUL and a zero-width space."""
 
 
 def commands_of(installation: Installation, *words: str, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
@@ -39,7 +39,7 @@ def test_check_in_any_encoding_prints_every_line(installation: Installation, enc
         assert done.stdout.decode(encoding if encoding != "ascii" else "utf-8")
 
 
-def test_check_in_latin_1_still_says_good_from_bad(installation: Installation) -> None:
+def test_check_in_latin_1_distinguishes_passed_from_failed(installation: Installation) -> None:
     text = commands_of(installation, "check", env={"PYTHONIOENCODING": "latin-1"}).stdout.decode("latin-1")
     assert "ok settings" in text
     assert "FAILED vault" in text or "ok vault" in text
@@ -59,7 +59,7 @@ def test_output_to_a_full_disk_is_one_line(installation: Installation) -> None:
     assert done.stderr.decode() == "error: the output: No space left on device\n"
 
 
-def test_a_reader_that_leaves_early_is_no_error(installation: Installation) -> None:
+def test_reader_that_closes_early_is_no_error(installation: Installation) -> None:
     with subprocess.Popen(  # noqa: S603  # the program under test
         [*PROGRAM, "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=installation.environment()
     ) as process:
@@ -69,7 +69,7 @@ def test_a_reader_that_leaves_early_is_no_error(installation: Installation) -> N
     assert (process.returncode, complaint) == (1, b"")
 
 
-def test_a_closed_standard_output_is_no_error(installation: Installation) -> None:
+def test_closed_standard_output_is_no_error(installation: Installation) -> None:
     done = subprocess.run(  # noqa: S603  # the program under test
         [*PROGRAM, "schema"], preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE,
         env=installation.environment(), check=False, timeout=60,
@@ -82,7 +82,7 @@ def add_hostile_failure(alloy: FakeAlloy) -> None:
     alloy.api.add("w", record | {"status": "error", "error": {"message": HOSTILE}})
 
 
-def test_a_hostile_error_reaches_no_terminal(
+def test_control_characters_of_an_error_reach_no_terminal(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     add_hostile_failure(alloy)
@@ -120,7 +120,7 @@ except ValueError:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_log_line_holds_no_control_character(form: str) -> None:
+def test_log_line_has_no_control_character(form: str) -> None:
     done = subprocess.run(  # noqa: S603  # a program of ours
         [sys.executable, "-c", LOGGING, form, HOSTILE.replace("\x00", "")], capture_output=True, check=True, timeout=60
     )
@@ -129,7 +129,7 @@ def test_a_log_line_holds_no_control_character(form: str) -> None:
     assert not [line for line in text.splitlines() if line.startswith("forged") and form == "json"]
 
 
-def test_what_a_library_logs_is_one_json_line_each() -> None:
+def test_each_log_record_of_a_library_is_one_json_line() -> None:
     done = subprocess.run(  # noqa: S603  # a program of ours
         [sys.executable, "-c", LOGGING, "json", "boom"], capture_output=True, check=True, timeout=60
     )
@@ -146,7 +146,7 @@ print_table(("id", "user", "reason"), [("i" * 90, "u-1", "a reason " * 20)], tex
 
 
 @pytest.mark.parametrize("width", [40, 100, 250])
-def test_an_id_in_a_table_is_whole_at_any_width(width: int) -> None:
+def test_id_in_a_table_is_whole_at_any_width(width: int) -> None:
     terminal, end = pty.openpty()
     try:
         environment = os.environ | {"COLUMNS": str(width)}
@@ -160,13 +160,13 @@ def test_an_id_in_a_table_is_whole_at_any_width(width: int) -> None:
     assert "u-1" in shown[1]
 
 
-def test_a_table_in_a_pipe_cuts_nothing() -> None:
+def test_table_in_a_pipe_is_not_truncated() -> None:
     done = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603  # ours
     assert ("a reason " * 20).strip() in done.stdout
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_printable_replaces_what_could_mislead() -> None:
+def test_printable_replaces_misleading_characters() -> None:
     assert printable(HOSTILE) == "line forged \ufffd[31mred\ufffd \ufffdgnp.exe\ufffd \ufffd a\ufffdb"
     assert printable("plain – text … é 漢字 👍") == "plain – text … é 漢字 👍"
     assert printable("a\u00a0b\u2028c") == "a b c"
@@ -178,8 +178,8 @@ def test_escaped_json_reads_back_the_same() -> None:
     assert "\u202e" not in escaped(text)
 
 
-def test_no_command_prints_past_the_filter() -> None:
-    """Every text that a command prints goes through `output`, so that a new command cannot forget it."""
+def test_commands_print_through_the_filter_only() -> None:
+    """Every command prints through `output`, so that a new command cannot omit the filter."""
     for file in CLI.glob("*.py"):
         if file.name == "output.py":
             continue

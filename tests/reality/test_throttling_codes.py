@@ -1,4 +1,4 @@
-"""Codes with which AWS throttles or fails for a while: they are retried without limit, and end in no dead letter."""
+"""Codes of throttling and temporary failures of AWS are retried without limit, and cause no dead letter."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_throttled_entry_counts_no_unclassified_attempt(code: str) -> None:
 def test_throttled_request_settles_nothing(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, code: str
 ) -> None:
-    """The code may come with status 400, as if the request were wrong."""
+    """The code may have status 400, like an error of the request."""
     fail(alloy, *numbered(3))
     bus.always(publishing(refused(400, code, "Rate exceeded")))
     assert installation.run_command("once", "--timeout", "3s").code == 69
@@ -46,7 +46,7 @@ def test_throttled_request_settles_nothing(
     assert sent(bus) == numbered(3)
 
 
-def test_mixed_entries_are_settled_each_by_its_own(
+def test_mixed_entries_are_settled_by_their_own_outcomes(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, *numbered(4))
@@ -57,7 +57,7 @@ def test_mixed_entries_are_settled_each_by_its_own(
 
 @pytest.mark.parametrize("policy", ["VPC endpoint policy", "service control policy", "permissions boundary"])
 @pytest.mark.parametrize("status", [400, 403])
-def test_explicit_deny_pauses_and_is_named(
+def test_explicit_deny_pauses_delivery_and_is_named(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, policy: str, status: int
 ) -> None:
     fail(alloy, "x")

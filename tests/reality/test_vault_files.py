@@ -1,4 +1,4 @@
-"""Vault, master key and settings file that are no regular files, or come from a mount of secrets."""
+"""Vault, master key and settings file that are not regular files, or are in a mount of secrets."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ KINDS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["forwarder.keys", "forwarder.master-key", "forwarder.toml"])
-def test_file_of_another_kind_is_named(tmp_path: Path, name: str, kind: str) -> None:
-    """No command hangs, and none takes it for an empty vault."""
+def test_file_of_another_type_is_named(tmp_path: Path, name: str, kind: str) -> None:
+    """No command hangs, or treats the file as an empty vault."""
     home = filled_vault_folder(tmp_path)
     make, words = KINDS[kind]
     (tmp_path / name).unlink()
@@ -59,7 +59,7 @@ def test_file_of_another_kind_is_named(tmp_path: Path, name: str, kind: str) -> 
 
 
 @pytest.mark.parametrize(("name", "words"), [("forwarder.keys", "damaged"), ("forwarder.master-key", "is empty")])
-def test_empty_file_is_no_empty_vault(tmp_path: Path, name: str, words: str) -> None:
+def test_empty_file_is_not_an_empty_vault(tmp_path: Path, name: str, words: str) -> None:
     home = filled_vault_folder(tmp_path)
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(VaultError, match=words):
@@ -68,7 +68,7 @@ def test_empty_file_is_no_empty_vault(tmp_path: Path, name: str, words: str) -> 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b" \n\n"])
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
-def test_key_with_mark_and_line_ends_is_read(tmp_path: Path, mark: bytes, end: bytes) -> None:
+def test_key_with_byte_order_mark_and_line_ends_is_read(tmp_path: Path, mark: bytes, end: bytes) -> None:
     home = filled_vault_folder(tmp_path)
     home.key_file.write_bytes(mark + home.key_file.read_bytes().strip() + end)
     assert home.secret_values() == SECRETS
@@ -82,8 +82,8 @@ def test_key_in_quotes_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o440, 0o400, 0o644])
-def test_credential_has_the_mode_of_who_hands_it_over(tmp_path: Path, mode: int) -> None:
-    """Docker and Compose mount secrets with 0444; Kubernetes with 0644, through a link to a dated folder."""
+def test_credential_of_any_mount_mode_is_accepted(tmp_path: Path, mode: int) -> None:
+    """Docker and Compose mount secrets with 0444, Kubernetes with 0644 through a link to a dated folder."""
     home = filled_vault_folder(tmp_path)
     mount = tmp_path / "run-secrets"
     (mount / "..2026").mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_credential_has_the_mode_of_who_hands_it_over(tmp_path: Path, mode: int)
     assert handed.open().warnings() == []
 
 
-def test_key_file_is_named_by_a_variable(tmp_path: Path) -> None:
+def test_key_file_of_a_variable_is_used(tmp_path: Path) -> None:
     home = filled_vault_folder(tmp_path)
     elsewhere = tmp_path / "elsewhere"
     home.key_file.rename(elsewhere)
@@ -108,13 +108,13 @@ def test_key_file_is_named_by_a_variable(tmp_path: Path) -> None:
         VaultFolder(tmp_path, {master_key.FILE_VARIABLE: "/nowhere"}).open()
 
 
-def test_secret_mounts_keep_their_mode(tmp_path: Path) -> None:
+def test_secret_mount_keeps_its_mode(tmp_path: Path) -> None:
     assert master_key.is_mounted(Path("/run/secrets/forwarder-master-key"))
     assert not master_key.is_mounted(tmp_path)
 
 
 def test_key_of_another_user_has_a_hint_that_works() -> None:
-    """`chmod` alone would lock out the user that the forwarder runs as. Every system has this file of root's."""
+    """`chmod` alone would exclude the user of the forwarder. Every system has this file of root."""
     with unprivileged(), pytest.raises(VaultError) as raised:
         master_key.require_not_world_accessible(Path("/etc/passwd"))
     assert "as root: chown" in raised.value.hint

@@ -1,4 +1,4 @@
-"""Forms that no page of ours sends, after login: each is refused on a page that names what is wrong."""
+"""Malformed forms after login are refused with a page that names the fault."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_compressed_form_is_refused(tmp_path: Path, route: Route) -> None:
         ("retry", "\ud7ff\U0010ffff"),
     ],
 )
-async def test_id_of_no_dead_letter_changes_nothing(tmp_path: Path, name: str, value: str) -> None:
+async def test_unknown_dead_letter_id_changes_nothing(tmp_path: Path, name: str, value: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         answer = await client.change("/dead", data={name: value})
@@ -151,7 +151,7 @@ async def test_id_of_no_dead_letter_changes_nothing(tmp_path: Path, name: str, v
         ("file-digest", "ff"),
     ],
 )
-async def test_odd_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, value: str) -> None:
+async def test_unusual_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, value: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         for path in ("/settings", "/settings/check", "/settings/test"):
@@ -169,14 +169,14 @@ async def test_odd_setting_is_no_fault_of_the_page(tmp_path: Path, name: str, va
     ],
 )
 @pytest.mark.parametrize("path", ["/event", "/event/detail"])
-async def test_odd_query_names_no_event(tmp_path: Path, path: str, query: str) -> None:
+async def test_malformed_query_is_not_found(tmp_path: Path, path: str, query: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         assert await raw_status(client, f"GET {path}?{query} HTTP/1.1") == 404
 
 
 async def raw_status(client: WebClient, line: str) -> int:
-    """Send a request line as it is, with the cookie of the visitor."""
+    """Send a request line unchanged, with the cookie of the client."""
     parts = urlsplit(client.addresses.web_ui)
     cookie = "; ".join(f"{each.key}={each.value}" for each in client.browser.cookie_jar)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
