@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from forwarder.heartbeat import Heartbeats
-from tests.loop_scenarios import MAX_WORK_SECONDS, SCENARIOS, Scenario, Steps
+from tests.loop_scenarios import MAX_WORK_SECONDS, SCENARIOS, Scenario
+from tests.loop_stubs import Steps
 from tests.virtual_loop import cancel_all, run_in_virtual_time
 
 CHECK_SECONDS = 5.0
