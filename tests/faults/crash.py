@@ -28,13 +28,13 @@ class Crash:
     @classmethod
     def inspect(cls, ledger: Path, bridge: StrictEventBridge, may_be_requeued: Callable[[int], bool]) -> Self:
         """Read the state from the ledger. `may_be_requeued` excludes requests whose events are requeued on purpose."""
-        owed = in_state(ledger, PENDING)
+        pending = in_state(ledger, PENDING)
         misreported = misreported_requests(bridge)
         last = {event.detail["executionId"]: event for event in list(bridge.delivered)}
         unsettled = {
             id_: event.request_index
             for id_, event in last.items()
-            if id_ in owed and event.request_index not in misreported and not may_be_requeued(event.request_index)
+            if id_ in pending and event.request_index not in misreported and not may_be_requeued(event.request_index)
         }
         return cls(frozenset(unsettled), frozenset(unsettled.values()))
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 from forwarder.model import Feed
 from tests.faults import bus_steps, checks, process_steps, source_steps
 from tests.faults.plan import Step, summary
-from tests.faults.simulation_environment import MARGIN_SECONDS, SimulationEnvironment, start_simulation
+from tests.faults.simulation_environment import SimulationEnvironment, start_simulation
+from tests.faults.simulation_process import MARGIN_SECONDS
 from tests.faults.workload import USERS, WORKFLOWS
 from tests.harness.process import eventually
 
