@@ -123,7 +123,7 @@ def create_installation(
 
 @contextmanager
 def start_daemon(
-    place: Path,
+    directory: Path,
     api: str,
     bus: str,
     *,
@@ -137,7 +137,7 @@ def start_daemon(
     With `measure_blocking`, it measures its event loop. `changes` are settings by section. The log is printed only if
     the benchmark fails, because some benchmarks cause warnings on purpose, without feeds or without a bus.
     """
-    file = create_installation(place, api, bus, workflows, **changes).settings_file
+    file = create_installation(directory, api, bus, workflows, **changes).settings_file
     command = [
         sys.executable,
         "-m",
@@ -146,10 +146,10 @@ def start_daemon(
         str(speed),
         *(["--measure-blocking"] if measure_blocking else []),
     ]
-    with (place / "daemon.log").open("w+") as log:
+    with (directory / "daemon.log").open("w+") as log:
         try:
             with start_process(command, log=log) as process:
-                yield Daemon(process, place / "forwarder.db")
+                yield Daemon(process, directory / "forwarder.db")
         except BaseException:
             log.seek(0)
             sys.stderr.write(log.read())

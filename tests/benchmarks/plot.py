@@ -38,14 +38,14 @@ def bars(title: str, unit: str, values: Mapping[str, tuple[float, float, float]]
 
 def lines(title: str, x: str, y: str, points: Mapping[str, Points], *, logarithmic: bool = False) -> str:
     """Draw a line for each name. The scale of x may be logarithmic. The scale of y begins at 0."""
-    place = (lambda size: math.log10(max(size, 1))) if logarithmic else float
-    sizes = [place(size) for line in points.values() for size, _ in line]
+    scaled = (lambda size: math.log10(max(size, 1))) if logarithmic else float
+    sizes = [scaled(size) for line in points.values() for size, _ in line]
     least, most = min(sizes), max(sizes)
     top = max((value for line in points.values() for _, value in line), default=0) or 1
     wide, high = WIDTH - LEFT - RIGHT, 260
 
     def across(size: float) -> float:
-        return LEFT + (place(size) - least) / ((most - least) or 1) * wide
+        return LEFT + (scaled(size) - least) / ((most - least) or 1) * wide
 
     def up(value: float) -> float:
         return TOP + high - value / top * high

@@ -190,7 +190,7 @@ def entries_become(change: Callable[[list[Any]], list[Any]]) -> Callable[[HttpRe
 
 
 def swapped(entries: list[Any], index: int, entry: dict[str, str]) -> list[Any]:
-    return [entry if place == index else other for place, other in enumerate(entries)]
+    return [entry if position == index else other for position, other in enumerate(entries)]
 
 
 # The faults of `StrictEventBridge.chaos`. The delivery of events whose response is lost is random too.

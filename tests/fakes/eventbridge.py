@@ -215,8 +215,8 @@ class StrictEventBridge:
         name_or_arn = content.get("EventBusName", "default")
         if not (bus := self._bus(name_or_arn)):
             return refusal(400, "ResourceNotFoundException", f"Event bus {name_or_arn} does not exist.")
-        place = content["Name"] if bus == "default" else f"{bus}/{content['Name']}"
-        return ok({"RuleArn": f"arn:aws:events:{self.region}:{self.account}:rule/{place}"})
+        rule_path = content["Name"] if bus == "default" else f"{bus}/{content['Name']}"
+        return ok({"RuleArn": f"arn:aws:events:{self.region}:{self.account}:rule/{rule_path}"})
 
     def _bus(self, name_or_arn: str) -> str | None:
         """Return the name of the bus with this name or ARN, or None if it does not exist."""

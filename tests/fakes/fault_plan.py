@@ -39,9 +39,9 @@ class FaultPlan(Generic[F]):
 
     def pick(self, request: Request) -> F | None:
         with self._lock:
-            for place, (when, fault) in enumerate(self._queued):
+            for position, (when, fault) in enumerate(self._queued):
                 if when(request):
-                    del self._queued[place]
+                    del self._queued[position]
                     return fault
             rules = list(self._rules)
         faults = (rule(request) for rule in rules)

@@ -96,8 +96,8 @@ def refusal_of_code(code: str) -> Refusal:
     return Refusal(code, MESSAGES.get(code, "Refused."))
 
 
-def validation_refusal(place: str, constraint: str) -> Refusal:
-    message = f"1 validation error detected: Value at '{place}' failed to satisfy constraint: {constraint}"
+def validation_refusal(member: str, constraint: str) -> Refusal:
+    message = f"1 validation error detected: Value at '{member}' failed to satisfy constraint: {constraint}"
     return Refusal("ValidationException", message)
 
 

@@ -46,11 +46,11 @@ def assumed_role(key: Key, action: str = "AssumeRole") -> HttpResponse:
 
 def result(action: str, content: str) -> HttpResponse:
     result = f"<{action}Result>{content}</{action}Result>"
-    whole = result + "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
-    return HttpResponse(200, XML, f'<{action}Response xmlns="{NAMESPACE}">{whole}</{action}Response>'.encode())
+    document = result + "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
+    return HttpResponse(200, XML, f'<{action}Response xmlns="{NAMESPACE}">{document}</{action}Response>'.encode())
 
 
 def error(status: int, code: str, message: str) -> HttpResponse:
     content = f"<Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
-    whole = f"<Error>{content}</Error><RequestId>r</RequestId>"
-    return HttpResponse(status, XML, f'<ErrorResponse xmlns="{NAMESPACE}">{whole}</ErrorResponse>'.encode())
+    document = f"<Error>{content}</Error><RequestId>r</RequestId>"
+    return HttpResponse(status, XML, f'<ErrorResponse xmlns="{NAMESPACE}">{document}</ErrorResponse>'.encode())

@@ -68,15 +68,15 @@ def test_short_content_length_truncates_and_breaks_the_next() -> None:
 
 
 def test_handler_gets_the_request_as_sent() -> None:
-    seen: list[Request] = []
+    received: list[Request] = []
 
     def handler(request: Request) -> Action:
-        seen.append(request)
+        received.append(request)
         return HELLO
 
     with WireServer(handler) as server:
         post(server)
-    request = seen[0]
+    request = received[0]
     assert (request.index, request.method, request.path, request.query, request.body) == (
         0,
         "POST",
@@ -88,15 +88,15 @@ def test_handler_gets_the_request_as_sent() -> None:
 
 
 def test_screen_can_reset_before_the_body_is_read() -> None:
-    asked: list[Request] = []
+    requests: list[Request] = []
 
     def screen(request: Request) -> Action | None:
-        asked.append(request)
+        requests.append(request)
         return ResetBefore()
 
     with WireServer(lambda _: HELLO, screen=screen) as server, pytest.raises(httpx.TransportError):
         httpx.post(server.url, content=bytes(10_000_000))
-    assert [request.body for request in asked] == [b""]
+    assert [request.body for request in requests] == [b""]
 
 
 def test_connection_is_reused_for_compressed_responses() -> None:
@@ -110,14 +110,14 @@ def test_connection_is_reused_for_compressed_responses() -> None:
 def test_close_ends_hanging_requests_at_once() -> None:
     ends: list[Exception] = []
 
-    def ask() -> None:
+    def send() -> None:
         try:
             post(server, action_timeout=60)
         except httpx.TransportError as error:
             ends.append(error)
 
     with WireServer(lambda _: Hang(60)) as server:
-        threads = [threading.Thread(target=ask) for _ in range(3)]
+        threads = [threading.Thread(target=send) for _ in range(3)]
         for thread in threads:
             thread.start()
         assert server.wait_until(lambda: server.max_in_flight == 3)

@@ -38,8 +38,8 @@ redact = ["{PLANTED}-name"]
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    with TemporaryDirectory() as place:
-        yield Path(place)
+    with TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def refusal(exception_type: type[ForwarderError], work: Callable[[], object]) -> str:
@@ -51,9 +51,9 @@ def refusal(exception_type: type[ForwarderError], work: Callable[[], object]) ->
     return ""
 
 
-def load_or_refuse(place: ConfigSource) -> None:
+def load_or_refuse(config_source: ConfigSource) -> None:
     for load_settings in (load, load_local):
-        message = refusal(SettingsError, lambda load_settings=load_settings: load_settings(place))  # type: ignore[misc]
+        message = refusal(SettingsError, lambda load_settings=load_settings: load_settings(config_source))  # type: ignore[misc]
         assert PLANTED not in message
 
 
@@ -84,9 +84,9 @@ def test_any_environment_is_accepted_or_refused(folder: Path, environ: dict[str,
 @pytest.fixture(scope="module")
 def home(folder: Path) -> VaultFolder:
     """Yield a vault with secrets. Each example damages a copy of its files."""
-    place = folder / "vault"
-    place.mkdir()
-    home = VaultFolder(place)
+    directory = folder / "vault"
+    directory.mkdir()
+    home = VaultFolder(directory)
     home.make_key()
     for name, secret in SECRETS.items():
         home.open().set(name, secret, NOON)

@@ -213,10 +213,10 @@ def runs_and_sends(machine: Machine, endpoints: FakeEndpoints) -> None:
     machine.run_checked("forwarder-ctl", "health")
     machine.wait_until(lambda: machine("forwarder-ctl", "health", "--ready").code == 0, "it is ready")
     machine.run_checked("forwarder-ctl", "check")
-    wanted = int(show(machine, "LimitNOFILE"))
-    assert wanted == 65_536
+    limit = int(show(machine, "LimitNOFILE"))
+    assert limit == 65_536
     # systemd cannot raise the limit above its own.
-    assert open_files(machine, show(machine, "MainPID")) == min(wanted, open_files(machine, "1"))
+    assert open_files(machine, show(machine, "MainPID")) == min(limit, open_files(machine, "1"))
 
 
 def open_files(machine: Machine, process: str) -> int:
