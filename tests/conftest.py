@@ -5,6 +5,7 @@ import pytest
 
 from forwarder.settings.models import variable
 from tests.browser.chrome import missing_requirement
+from tests.harness.fork_server import Switch, stop_fork_server
 from tests.waiting import with_deadline
 
 # A property states the number of its examples relative to the 100 of the short profile; see tests/factories.py. CI runs
@@ -18,6 +19,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the hypothesis profile before the tests are imported, because decorators of the tests read it."""
     profile = config.getoption("--hypothesis-profile", None)
     hypothesis.settings.load_profile(profile or ("long" if config.getoption("--long") else "short"))
+    if config.getoption("--long"):
+        Switch.forks = False
+
+
+def pytest_sessionfinish() -> None:
+    """End the process that starts the commands under test."""
+    stop_fork_server()
 
 
 @pytest.fixture(params=["direct", pytest.param("sdk", marks=pytest.mark.long)])

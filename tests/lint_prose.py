@@ -1,6 +1,6 @@
 """A check of the prose: docstring openings, banned words in code, comments, messages and Markdown, and test names.
 
-Run it as `python -m tests.lint_prose [PATH …]`. Without a path, it checks all but the pending paths. It prints each
+Run it as `python -m tests.lint_prose [PATH …]`. Without a path, it checks all. It prints each
 finding as `file:line: problem`, and exits with 1 if there are any.
 """
 
@@ -16,9 +16,6 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 
 CHECKED = ("forwarder", "tests", "infra", "docs", ".ci", "Makefile", "pyproject.toml", "*.md")
-
-PENDING: tuple[str, ...] = ()
-"""Paths whose prose is not rewritten yet. A rewritten path is removed from this list."""
 
 MAX_TEST_NAME_CHARACTERS = 60
 """A longer name of a test is a sentence, which belongs in the docstring."""
@@ -187,12 +184,11 @@ def file_problems(name: str, source: str) -> list[str]:
 
 
 def checked_files(paths: list[str]) -> Iterator[str]:
-    """Yield the names of the files to check: those of `paths`, or all that are not pending."""
+    """Yield the names of the files to check: those of `paths`, or all."""
     for top in (top for pattern in paths or CHECKED for top in sorted(ROOT.glob(pattern))):
         for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
             name = file.relative_to(ROOT).as_posix()
-            is_pending = not paths and f"{name}/".startswith(tuple(f"{path}/" for path in PENDING))
-            if file.is_file() and file.suffix in SUFFIXES and not is_pending:
+            if file.is_file() and file.suffix in SUFFIXES:
                 yield name
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from forwarder.settings import ConfigSource, load_local
 from forwarder.vault import Vault, master_key
 from tests.fakes.alloy import API_KEY
 from tests.fakes.eventbridge import BUS, KEY, REGION
+from tests.harness.fork_server import can_fork, fork_server
 from tests.harness.process import ForwarderProcess
 
 ROOT: Final = Path(__file__).parents[2]
@@ -167,38 +169,65 @@ class Installation:
         self, *command: str, stdin: str = "", timeout: float = MAX_COMMAND_SECONDS, through: Sequence[str] = ()
     ) -> CommandResult:
         """Run `forwarder -c FILE COMMAND`."""
-        return self._run([*through, *PROGRAM, "-c", str(self.settings_file), *command], stdin, timeout)
+        return self._run(["-c", str(self.settings_file), *command], stdin, timeout, through)
 
     def run_program(self, *words: str, stdin: str = "", timeout: float = MAX_COMMAND_SECONDS) -> CommandResult:
         """Run `forwarder` with these words only."""
-        return self._run([*PROGRAM, *words], stdin, timeout)
+        return self._run(words, stdin, timeout)
 
-    def _run(self, command: Sequence[str], stdin: str, timeout: float) -> CommandResult:
+    def _run(self, words: Sequence[str], stdin: str, timeout: float, through: Sequence[str] = ()) -> CommandResult:
+        environment = self.environment()
+        if not through and can_fork(environment):
+            return self._run_forked(words, stdin, timeout, environment)
         ended = subprocess.run(  # noqa: S603 - the program under test
-            command,
+            [*through, *PROGRAM, *words],
             input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout,
-            env=self.environment(),
+            env=environment,
             cwd=self.directory,
             check=False,
         )
         return CommandResult(ended.returncode, ended.stdout, ended.stderr)
+
+    def _run_forked(
+        self, words: Sequence[str], stdin: str, timeout: float, environment: Mapping[str, str]
+    ) -> CommandResult:
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(stdin.encode())
+            given.seek(0)
+            streams = given.fileno(), out.fileno(), err.fileno()
+            process = fork_server().start(FORWARDER, words, streams, environment, self.directory)
+            try:
+                code = process.wait(timeout)
+            finally:
+                process.kill()
+                process.wait()
+            out.seek(0)
+            err.seek(0)
+            return CommandResult(code, out.read().decode(), err.read().decode())
 
     def start(
         self, *, module: str = FORWARDER, environ: Mapping[str, str] | None = None, through: Sequence[str] = ()
     ) -> ForwarderProcess:
         """Start `run`, and do not wait for it. `module` is a variant of the program that the tests have."""
         log_file = self.directory / f"log-{time.monotonic_ns()}.jsonl"
+        words = ["-c", str(self.settings_file), "run"]
+        environment = self.environment() | dict(environ or {})
+        cwd = self.directory if module == FORWARDER else ROOT
         with log_file.open("wb") as log:
+            if not through and can_fork(environment):
+                with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+                    streams = nothing.fileno(), log.fileno(), log.fileno()
+                    return ForwarderProcess(fork_server().start(module, words, streams, environment, cwd), log_file)
             process = subprocess.Popen(  # noqa: S603 - the program under test
-                [*through, sys.executable, "-m", module, "-c", str(self.settings_file), "run"],
+                [*through, sys.executable, "-m", module, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self.environment() | dict(environ or {}),
-                cwd=self.directory if module == FORWARDER else ROOT,
+                env=environment,
+                cwd=cwd,
             )
         return ForwarderProcess(process, log_file)
 

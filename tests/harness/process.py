@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from tests.harness.fork_server import ForkedProcess
+
 MAX_WAIT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.01
 
@@ -18,7 +20,7 @@ POLL_SECONDS: Final = 0.01
 class ForwarderProcess:
     """A running `forwarder run`. Leaving the context kills it if it still runs."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     log_file: Path
 
     def __enter__(self) -> Self:
