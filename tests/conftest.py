@@ -5,7 +5,7 @@ import pytest
 
 from forwarder.settings.models import variable
 from tests.browser.chrome import missing_requirement
-from tests.harness.fork_server import Switch, stop_fork_server
+from tests.harness.fork_server import ForkServer, stop_fork_server
 from tests.waiting import with_deadline
 
 # A property states the number of its examples relative to the 100 of the short profile; see tests/factories.py. CI runs
@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     profile = config.getoption("--hypothesis-profile", None)
     hypothesis.settings.load_profile(profile or ("long" if config.getoption("--long") else "short"))
     if config.getoption("--long"):
-        Switch.forks = False
+        ForkServer.is_used = False
 
 
 def pytest_sessionfinish() -> None:

@@ -21,13 +21,14 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 ROOT: Final = Path(__file__).parents[2]
 MAX_REQUEST_BYTES: Final = 128 * 1024
 PRELOADED: Final = ("forwarder.cli", "forwarder.daemon", "forwarder.once")
 START_ENVIRONMENT: Final = {"LANG": "C.UTF-8"}
-"""Variables that the interpreter reads when it starts. A command with other values cannot be a fork."""
+READ_ONCE: Final = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "OPENSSL", "TZ")
+"""Beginnings of the variables that are read only when a process starts. A fork has the values of START_ENVIRONMENT."""
 
 
 class ForkedProcess:
@@ -69,7 +70,9 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """The tests' end of the server."""
+    """The tests' end of the server. With `--long` it is not used: each start is a real one."""
+
+    is_used: ClassVar[bool] = hasattr(os, "pidfd_open")
 
     def __init__(self) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -102,37 +105,27 @@ class ForkServer:
         self._process.wait()
 
 
-_lock = threading.Lock()
-_servers: list[ForkServer] = []
+lock = threading.Lock()
+servers: list[ForkServer] = []
 
 
 def fork_server() -> ForkServer:
     """Return the one server of this process, which the first call starts."""
-    with _lock:
-        if not _servers:
-            _servers.append(ForkServer())
-        return _servers[0]
+    with lock:
+        if not servers:
+            servers.append(ForkServer())
+        return servers[0]
 
 
 def stop_fork_server() -> None:
     """End the server of this process, if there is one."""
-    with _lock:
-        while _servers:
-            _servers.pop().stop()
-
-
-class Switch:
-    """The choice between forks and real starts. `--long` turns it to real starts."""
-
-    forks = hasattr(os, "pidfd_open")
+    while servers:
+        servers.pop().stop()
 
 
 def can_fork(env: Mapping[str, str]) -> bool:
-    """Return whether a fork behaves like a start with this environment: Python reads some variables only once."""
-    read_once = {
-        name: value for name, value in env.items() if name.startswith(("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "TZ"))
-    }
-    return Switch.forks and read_once == START_ENVIRONMENT
+    """Return whether a fork behaves like a start with this environment."""
+    return ForkServer.is_used and {name: env[name] for name in env if name.startswith(READ_ONCE)} == START_ENVIRONMENT
 
 
 def serve(control: socket.socket) -> bytes | None:
