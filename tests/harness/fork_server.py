@@ -25,7 +25,7 @@ from typing import ClassVar, Final
 
 ROOT: Final = Path(__file__).parents[2]
 MAX_REQUEST_BYTES: Final = 128 * 1024
-PRELOADED: Final = ("forwarder.cli", "forwarder.daemon", "forwarder.once")
+PRELOADED: Final = ("forwarder.cli", "forwarder.daemon", "forwarder.once", "httpcore", "anyio._backends._asyncio")
 START_ENVIRONMENT: Final = {"LANG": "C.UTF-8"}
 READ_ONCE: Final = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "OPENSSL", "TZ")
 """Beginnings of the variables that are read only when a process starts. A fork has the values of START_ENVIRONMENT."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import io
 import json
 import os
 import subprocess
@@ -176,37 +177,8 @@ class Installation:
         return self._run(words, stdin, timeout)
 
     def _run(self, words: Sequence[str], stdin: str, timeout: float, through: Sequence[str] = ()) -> CommandResult:
-        environment = self.environment()
-        if not through and can_fork(environment):
-            return self._run_forked(words, stdin, timeout, environment)
-        ended = subprocess.run(  # noqa: S603 - the program under test
-            [*through, *PROGRAM, *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=environment,
-            cwd=self.directory,
-            check=False,
-        )
-        return CommandResult(ended.returncode, ended.stdout, ended.stderr)
-
-    def _run_forked(
-        self, words: Sequence[str], stdin: str, timeout: float, environment: Mapping[str, str]
-    ) -> CommandResult:
-        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            given.write(stdin.encode())
-            given.seek(0)
-            streams = given.fileno(), out.fileno(), err.fileno()
-            process = fork_server().start(FORWARDER, words, streams, environment, self.directory)
-            try:
-                code = process.wait(timeout)
-            finally:
-                process.kill()
-                process.wait()
-            out.seek(0)
-            err.seek(0)
-            return CommandResult(code, out.read().decode(), err.read().decode())
+        done = run_program([*through, *PROGRAM], words, stdin.encode(), timeout, self.environment(), self.directory)
+        return CommandResult(done.returncode, text_of(done.stdout), text_of(done.stderr))
 
     def start(
         self, *, module: str = FORWARDER, environ: Mapping[str, str] | None = None, through: Sequence[str] = ()
@@ -246,3 +218,30 @@ class Installation:
 
     def dead_letters(self) -> list[Any]:
         return list(self.run_command("dead-letters", "list", "--json").json())
+
+
+def run_program(
+    program: Sequence[str], words: Sequence[str], stdin: bytes, timeout: float, env: Mapping[str, str], cwd: Path
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the program with these words: as a fork if it is the forwarder alone and the environment allows it."""
+    if tuple(program) != PROGRAM or not can_fork(env):
+        return subprocess.run(  # noqa: S603 - the program under test
+            [*program, *words], input=stdin, capture_output=True, timeout=timeout, env=env, cwd=cwd, check=False
+        )
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        process = fork_server().start(FORWARDER, words, (given.fileno(), out.fileno(), err.fileno()), env, cwd)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def text_of(output: bytes) -> str:
+    """Decode the output. Each end of a line becomes a newline."""
+    return io.TextIOWrapper(io.BytesIO(output), encoding="utf-8").read()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from forwarder.errors import VaultError
 from forwarder.vault import NAMES
 from forwarder.vault.secret_values import validate_secret
+from tests.harness.installation import PROGRAM, run_program
 
 API, ID, SECRET, TOKEN = NAMES
 KEY_ID, TEMPORARY_ID = "AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"
@@ -20,14 +20,8 @@ PLANTED = "al_pl4nted567890"
 
 
 def run_command(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(  # noqa: S603  # the program under test
-        [sys.executable, "-m", "forwarder", "-c", str(folder / "forwarder.toml"), *words],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        timeout=60,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "PYTHONPATH": str(Path.cwd())},
-    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
+    return run_program(PROGRAM, ["-c", str(folder / "forwarder.toml"), *words], stdin, 60, env, folder)
 
 
 @pytest.fixture

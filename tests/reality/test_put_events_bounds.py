@@ -75,7 +75,7 @@ async def refusal_of(bus: VerifiedBus) -> DestinationError | RequestRefusal | No
 
 
 @pytest.mark.parametrize("name", UNBOUNDED)
-@pytest.mark.parametrize("operation", ["PutEvents", "DescribeEventBus", "STS"])
+@pytest.mark.parametrize("operation", ["PutEvents", "STS", pytest.param("DescribeEventBus", marks=pytest.mark.long)])
 async def test_response_of_any_size_takes_bounded_memory(bridge: StrictEventBridge, name: str, operation: str) -> None:
     action = UNBOUNDED[name]
     bridge.next(Fault(name, delivered=False, spoil=lambda _: action), operation=operation)

@@ -83,7 +83,15 @@ FAULTS_BEFORE_PUT_EVENTS: list[tuple[str, Fault]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("operation", "fault"), FAULTS_BEFORE_PUT_EVENTS, ids=str)
+# One fault in four is of `make test`: both operations, and each kind of response, are among them.
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        pytest.param(*pair, marks=pytest.mark.long if number % 4 else ())
+        for number, pair in enumerate(FAULTS_BEFORE_PUT_EVENTS)
+    ],
+    ids=str,
+)
 async def test_error_before_put_events_settles_nothing(
     bridge: StrictEventBridge, tmp_path: Path, operation: str, fault: Fault
 ) -> None:
