@@ -83,7 +83,7 @@ FAULTS_BEFORE_PUT_EVENTS: list[tuple[str, Fault]] = [
 ]  # fmt: skip
 
 
-# One fault in four is of `make test`: both operations, and each kind of response, are among them.
+# One fault in four of each operation runs in `make test`, and all of them in `make test-all`.
 @pytest.mark.parametrize(
     ("operation", "fault"),
     [
