@@ -137,7 +137,7 @@ def test_recovery_reports_mismatched_ids_as_lost(file: Path) -> None:
     assert "e-mangled" not in {each.entry.execution_id for each in claim_all(file)}
 
 
-@pytest.mark.parametrize("body", [b"no zlib", b"", zlib.compress(b"{}"), (31).to_bytes(8) + b"no zlib"])
+@pytest.mark.parametrize("body", [b"no zlib", b"", zlib.compress(b"{}"), (31).to_bytes(8) + b"no zlib", b"\xff" * 20])
 def test_recovery_forgets_ids_of_unreadable_payloads(file: Path, body: bytes) -> None:
     damage_page(file, pages(file, "executions")[0])
     with closing(sqlite3.connect(file)) as db, db:
