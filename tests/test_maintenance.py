@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from forwarder.health import Health
 from forwarder.ledger import DaemonStatus, PollResult, SqliteLedger
 from forwarder.maintenance import Maintenance
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
 from tests.factories import FEED, some_settings
+from tests.ledger.ledger_files import execute_sql
 from tests.virtual_clock import NOON, QuickClock
 from tests.waiting import until
 
@@ -100,3 +103,17 @@ async def test_changed_health_is_saved(tmp_path: Path) -> None:
         status = await daemon.ledger.daemon_status()
         assert status is not None
         assert status.components["bus"]["reason"] == "it is missing"
+
+
+async def test_failing_retention_is_logged_and_tried_again(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon:
+        with capture_logs() as lines:
+            execute_sql(tmp_path / "ledger.db", "ALTER TABLE lags RENAME TO moved")
+            await daemon.pass_time(timedelta(minutes=3))
+        failures = [line for line in lines if line["event"] == "retention failed"]
+        assert 2 <= len(failures) <= 4
+        assert {(line["log_level"], bool(line["reason"])) for line in failures} == {("warning", True)}
+        execute_sql(tmp_path / "ledger.db", "ALTER TABLE moved RENAME TO lags")
+        with capture_logs() as lines:
+            await daemon.pass_time(timedelta(minutes=3))
+        assert lines == []
