@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from forwarder.alloy.times import is_no_time, read_time
+from forwarder.alloy.times import MAX_UNIX_SECONDS, MIN_UNIX_SECONDS, is_no_time, read_time
 from tests.factories import examples, trees
 
 TIME = datetime(2026, 11, 20, 3, 12, 40, tzinfo=UTC)
@@ -62,6 +62,8 @@ def test_time_in_any_form_is_read(value: Any) -> None:
         ("2026-11-20T03:12:60Z", TIME + timedelta(seconds=20)),
         ("2026-11-20T24:00:00Z", datetime(2026, 11, 21, tzinfo=UTC)),
         ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        (MIN_UNIX_SECONDS, datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC)),
+        (MAX_UNIX_SECONDS, datetime(5138, 11, 16, 9, 46, 40, tzinfo=UTC)),
     ],
 )
 def test_time_with_a_special_part_is_read(value: Any, time: datetime) -> None:
