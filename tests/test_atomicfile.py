@@ -12,6 +12,10 @@ from forwarder import atomicfile
 from tests.disk_faults import unprivileged
 
 
+def count_open_files() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
 def modes(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -41,6 +45,17 @@ def test_replaced_file_keeps_its_owner(tmp_path: Path) -> None:
     os.chown(file, 1234, 1234)
     atomicfile.replace(file, b"two")
     assert (file.stat().st_uid, file.stat().st_gid) == (1234, 1234)
+
+
+def test_written_files_are_closed(tmp_path: Path) -> None:
+    """A daemon replaces files for years: each descriptor that stays open is a step to the limit."""
+    before = count_open_files()
+    for number in range(20):
+        atomicfile.replace(tmp_path / "a", b"one")
+        atomicfile.create(tmp_path / str(number), b"two")
+        with atomicfile.locked(tmp_path):
+            atomicfile.rename(tmp_path / str(number), tmp_path / "b")
+    assert count_open_files() < before + 20
 
 
 def test_read_only_file_is_not_replaced() -> None:
