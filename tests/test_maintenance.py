@@ -117,3 +117,13 @@ async def test_failing_retention_is_logged_and_tried_again(tmp_path: Path) -> No
         with capture_logs() as lines:
             await daemon.pass_time(timedelta(minutes=3))
         assert lines == []
+
+
+async def test_ledger_that_works_again_is_healthy_again(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon:
+        execute_sql(tmp_path / "ledger.db", "ALTER TABLE metadata RENAME TO moved")
+        await daemon.pass_time(timedelta(seconds=10))
+        assert daemon.health.components["ledger"].state is State.FAILED
+        execute_sql(tmp_path / "ledger.db", "ALTER TABLE moved RENAME TO metadata")
+        await daemon.pass_time(timedelta(seconds=10))
+        assert daemon.health.components["ledger"].state is State.HEALTHY

@@ -80,6 +80,17 @@ def test_pair_within_another_value_is_redacted(text: str) -> None:
     assert Redactor().text(text) == text.replace("QzXw", REDACTED)
 
 
+@pytest.mark.parametrize("value", ["[7]", "{7}", "[75"])
+def test_shortest_nested_value_of_a_secret_name_is_hidden(value: str) -> None:
+    assert Redactor().text(f"call failed: password={value}") == f"call failed: password={REDACTED}"
+
+
+@pytest.mark.parametrize(("prefix", "length"), [("sk-", 40), ("EAA", 60)])
+def test_key_whose_prefix_starts_a_longer_one_is_hidden(prefix: str, length: int) -> None:
+    """`sk-` also starts `sk-ant-`, and `EAA` also starts `EAAA`."""
+    assert Redactor().text(f"used {prefix}{'Z' * length}") == f"used {REDACTED}"
+
+
 @pytest.mark.parametrize("value", [None, True, False])
 def test_constant_under_a_secret_name_is_kept(value: object) -> None:
     assert Redactor().tree({"password": value}) == {"password": value}

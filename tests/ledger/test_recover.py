@@ -61,6 +61,16 @@ def test_recovery_of_intact_ledger_loses_nothing(file: Path) -> None:
     assert [each.entry.detail for each in claim_all(file)] == [detail(number) for number in range(20, COUNT + 20)]
 
 
+@pytest.mark.parametrize("ending", [".rescued", ".copy"])
+def test_recovery_removes_what_an_interrupted_one_left(file: Path, ending: str) -> None:
+    for leftover in (file.with_name(f"{file.name}{ending}"), file.with_name(f"{file.name}{ending}-wal")):
+        leftover.write_bytes(b"no ledger" * 1000)
+    damaged_copy = recover(file).damaged_copy
+    assert counters(file) == WHOLE
+    assert damaged_copy is not None
+    assert sorted(path.name for path in file.parent.iterdir()) == [file.name, damaged_copy.name]
+
+
 def test_recovery_keeps_only_the_damaged_file_beside_it(file: Path) -> None:
     before = file.read_bytes()
     damaged_copy = recover(file).damaged_copy

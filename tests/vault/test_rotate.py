@@ -8,6 +8,7 @@ from forwarder.errors import VaultError
 from forwarder.vault import ALLOY_API_KEY, Vault, master_key
 from forwarder.vault.master_key import new_key_file
 from forwarder.vault.rotate import rotate
+from tests.disk_faults import no_file_larger_than
 from tests.vault.vault_folder import SECRETS, VaultFolder, filled_vault_folder
 from tests.virtual_clock import NOON
 
@@ -73,6 +74,15 @@ def test_partly_written_new_key_is_ignored(vault_folder: VaultFolder) -> None:
     vault_folder.key_file.with_name(f".{new_key_file(vault_folder.key_file).name}.x7").write_bytes(steps.new_key[:20])
     assert vault_folder.secret_values() == SECRETS
     rotate(vault_folder.config_source, vault_folder.settings)
+    assert vault_folder.secret_values() == SECRETS
+
+
+def test_failed_rotation_after_an_interrupted_one_loses_nothing(vault_folder: VaultFolder) -> None:
+    """The key in force has the name of the new key, which this rotation is about to write."""
+    steps = RotationSteps(vault_folder)
+    steps.lay(key=steps.old_key, new=steps.new_key, vault=steps.new_vault)
+    with no_file_larger_than(10), pytest.raises(VaultError, match="cannot be written"):
+        rotate(vault_folder.config_source, vault_folder.settings)
     assert vault_folder.secret_values() == SECRETS
 
 
