@@ -120,6 +120,12 @@ def test_recovery_recounts_unreadable_counters(file: Path) -> None:
     assert counters(file) == WHOLE
 
 
+def test_recovery_reports_an_unreadable_table_of_metadata(file: Path) -> None:
+    spoil(file, pages(file, "metadata")[0])
+    done = recover(file)
+    assert (done.lost, counters(file)) == ({"metadata": 1}, WHOLE)
+
+
 def test_recovery_reports_invalid_rows_as_lost(file: Path) -> None:
     with closing(sqlite3.connect(file)) as db, db:
         (sql,) = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'payloads'").fetchone()
