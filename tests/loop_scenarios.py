@@ -58,6 +58,7 @@ async def _intake(steps: Steps, response: ApiResponse | None, **source: Any) -> 
             "feeds": list,
             "discovered_at": lambda: None,
             "add_feeds": lambda *_, **__: None,
+            "save_watched": lambda *_: None,
             "checkpoint": lambda _: Checkpoint(floor=NOON - timedelta(days=1)),
             "known_ids": lambda _: set[str](),
             "record": lambda _, entries, **__: len(entries),

@@ -136,6 +136,11 @@ PROCESSES = {
 
 LOGINS = {
     "no login": Case({}, {CONFIG: SSO}, ("{home}/.aws/sso/cache/", "does not exist"), ("aws sso login",)),
+    "no login of `aws login`": Case(
+        {"AWS_PROFILE": "prod"},
+        {CONFIG: "[profile prod]\nlogin_session=arn:aws:iam::123456789012:user/x\n"},
+        ("the login session of", '"prod"', "{home}/.aws/config"),
+    ),
     "no login of a profile": Case(
         {"AWS_PROFILE": "prod"},
         {
