@@ -121,7 +121,7 @@ def test_recovery_recounts_unreadable_counters(file: Path) -> None:
 
 
 def test_recovery_reports_an_unreadable_table_of_metadata(file: Path) -> None:
-    spoil(file, pages(file, "metadata")[0])
+    damage_page(file, pages(file, "metadata")[0])
     done = recover(file)
     assert (done.lost, counters(file)) == ({"metadata": 1}, WHOLE)
 

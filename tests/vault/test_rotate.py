@@ -80,7 +80,7 @@ def test_partly_written_new_key_is_ignored(vault_folder: VaultFolder) -> None:
 def test_failed_rotation_after_an_interrupted_one_loses_nothing(vault_folder: VaultFolder) -> None:
     """The key in force has the name of the new key, which this rotation is about to write."""
     steps = RotationSteps(vault_folder)
-    steps.lay(key=steps.old_key, new=steps.new_key, vault=steps.new_vault)
+    steps.write(key=steps.old_key, new=steps.new_key, vault=steps.new_vault)
     with no_file_larger_than(10), pytest.raises(VaultError, match="cannot be written"):
         rotate(vault_folder.config_source, vault_folder.settings)
     assert vault_folder.secret_values() == SECRETS
