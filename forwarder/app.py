@@ -10,21 +10,22 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Self
 
 import structlog
-from pydantic import SecretStr
 
 from forwarder import log
 from forwarder.alloy import http_client
 from forwarder.alloy.client import LogsClient
 from forwarder.aws import eventbridge
-from forwarder.aws.credentials import Identity, StoredKeys
+from forwarder.aws.credentials import Identity
 from forwarder.aws.eventbridge import EventBridgeBus
 from forwarder.aws.responses import CODES
 from forwarder.clock import Clock
+from forwarder.configuration import RuntimeConfig
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.settlement import SettlementWriter
+from forwarder.errors import ForwarderError, SettingsError, VaultError
+from forwarder.first_start import SETUP_HINT, find_obstacle
 from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
@@ -34,31 +35,11 @@ from forwarder.model import Feed
 from forwarder.settings import ConfigSource, Settings, load
 from forwarder.settings.load import unknown_variables
 from forwarder.settings.suggestions import suggest_for_variable
-from forwarder.vault import ALLOY_API_KEY, Vault
 from forwarder.web.context import WebContext
 
 logger = structlog.get_logger("app")
 
 LedgerWrapper = Callable[[Ledger], Ledger]
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeConfig:
-    """The settings and the secrets that they need. A disabled configuration has no secrets."""
-
-    settings: Settings
-    alloy_key: SecretStr | None = None
-    stored_keys: StoredKeys | None = None
-
-    @classmethod
-    def of(cls, config_source: ConfigSource, settings: Settings) -> Self:
-        """Read the secrets for these settings. Raise VaultError if they cannot be read or are incomplete."""
-        if not settings.enabled:
-            return cls(settings)
-        vault = Vault.open(config_source, settings)
-        for warning in vault.warnings():
-            logger.warning("file permissions too open", reason=warning, hint="chmod 600")
-        return cls(settings, vault.require(ALLOY_API_KEY), StoredKeys.of(vault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +70,7 @@ class App:
         """
         settings, key = self.config.settings, self.config.alloy_key
         if key is None:
-            raise ValueError("a disabled configuration forwards nothing")
+            raise ValueError("a disabled or incomplete configuration forwards nothing")
         self.heartbeats.max_work_seconds = max_work_seconds(settings)
         identity = Identity(settings.destination, self.config.stored_keys)
         async with (
@@ -152,20 +133,47 @@ def _unwrapped(ledger: Ledger) -> Ledger:
     return ledger
 
 
-@asynccontextmanager
-async def open_app(
-    config_source: ConfigSource, clock: Clock, wrap_ledger: LedgerWrapper = _unwrapped
-) -> AsyncIterator[App]:
-    """Open the ledger and create the components. Raise SettingsError, VaultError or LedgerError.
+async def _load_config(config_source: ConfigSource, *, setup: bool) -> RuntimeConfig:
+    """Return the configuration, which may be incomplete in a set-up. Raise SettingsError, VaultError or LedgerError."""
+    try:
+        settings = load(config_source)
+        _configure_log(config_source, settings)
+        return RuntimeConfig.of(config_source, settings)
+    except (SettingsError, VaultError) as error:
+        obstacle = await find_obstacle(config_source, error)
+        if not setup:
+            raise (error if obstacle else _with_setup_hint(error)) from None
+        if obstacle:
+            raise obstacle from None
+    config = RuntimeConfig.incomplete(config_source) or RuntimeConfig.of(config_source, load(config_source))
+    _configure_log(config_source, config.settings)
+    return config
 
-    `wrap_ledger` may wrap the ledger that the loops use. The fault tests use it to kill the process at each operation.
-    """
-    settings = load(config_source)
+
+def _with_setup_hint(error: ForwarderError) -> ForwarderError:
+    """Return the error, with a hint that names the set-up on the page as well."""
+    error.hint = f"{error.hint}; or {SETUP_HINT}" if error.hint else SETUP_HINT
+    return error
+
+
+def _configure_log(config_source: ConfigSource, settings: Settings) -> None:
     log.configure(settings.run)
     for name in unknown_variables(config_source):
         hint = suggest_for_variable(name)
         logger.warning("unknown environment variable ignored", variable=name, **({"hint": hint} if hint else {}))
-    config = RuntimeConfig.of(config_source, settings)
+
+
+@asynccontextmanager
+async def open_app(
+    config_source: ConfigSource, clock: Clock, wrap_ledger: LedgerWrapper = _unwrapped, *, setup: bool = False
+) -> AsyncIterator[App]:
+    """Open the ledger and create the components. Raise SettingsError, VaultError or LedgerError.
+
+    `wrap_ledger` may wrap the ledger that the loops use. The fault tests use it to kill the process at each operation.
+    With `setup`, the configuration may be incomplete.
+    """
+    config = await _load_config(config_source, setup=setup)
+    settings = config.settings
     require_folder(ledger_file(config_source, settings))
     with RunningLock(ledger_file(config_source, settings)) as lock:
         async with open_ledger(config_source, settings, create=not lock.ledger_created, lock=lock) as ledger:

@@ -7,25 +7,29 @@ loops start again on the same ledger, while the requests in flight of the old co
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from forwarder import __version__, atomicfile, log, systemd
-from forwarder.app import App, LedgerWrapper, RuntimeConfig, open_app
+from forwarder.app import App, LedgerWrapper, open_app
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
+from forwarder.configuration import MissingParts, RuntimeConfig
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.errors import DestinationError, ForwarderError, LedgerError
+from forwarder.first_start import create_files_for_setup
 from forwarder.maintenance import Maintenance
 from forwarder.model import State
 from forwarder.runtime import background_tasks, handle_signals, tune_runtime
-from forwarder.settings import ConfigSource, load
+from forwarder.settings import ConfigSource, Settings, load
 from forwarder.settings.watch import FileWatch
 from forwarder.supervisor import keep_running
 from forwarder.systemd import ServiceManager
 from forwarder.watchdog import Watchdog
 from forwarder.web.server import run_web_server
+from forwarder.web.setup import ShowLink
 
 logger = structlog.get_logger("app")
 
@@ -35,24 +39,47 @@ SECTIONS_NEEDING_RESTART = ("ledger", "vault", "web")
 RETRY_SECONDS = 30.0
 """Time between two attempts to create the clients, if the environment prevents it."""
 
+UNCONFIGURED_WARNING_SECONDS = 600.0
+"""Time between two warnings that settings or secrets are missing, so that a forgotten set-up is found in the log."""
 
-async def run(config_source: ConfigSource, clock: Clock, *wrap_ledger: LedgerWrapper) -> int:
-    """Run until SIGTERM or SIGINT, drain, and return 0. `wrap_ledger` is described in `open_app`."""
+
+async def run(
+    config_source: ConfigSource,
+    clock: Clock,
+    *wrap_ledger: LedgerWrapper,
+    setup: bool = False,
+    show_setup_link: ShowLink | None = None,
+) -> int:
+    """Run until SIGTERM or SIGINT, drain, and return 0. `wrap_ledger` is described in `open_app`.
+
+    With `setup`, files that are missing are created, and incomplete settings may be completed while it runs;
+    `show_setup_link` prints the link to the page that does so.
+    """
     stop, reload = asyncio.Event(), asyncio.Event()
     with handle_signals(stop=stop.set, reload=reload.set):  # first, because a signal may come while files are opened
-        async with open_app(config_source, clock, *wrap_ledger) as app:
-            await Daemon(app, stop, reload).run()
+        created = create_files_for_setup(config_source) if setup else ()
+        async with open_app(config_source, clock, *wrap_ledger, setup=setup) as app:
+            for file in created:
+                logger.info("file created", file=str(file))
+            await Daemon(app, stop, reload, show_setup_link).run()
     return 0
 
 
 class Daemon:
     """A running daemon. It follows the settings file, the vault and the signals."""
 
-    def __init__(self, app: App, stopping: asyncio.Event, reload: asyncio.Event) -> None:
+    def __init__(
+        self,
+        app: App,
+        stopping: asyncio.Event,
+        reload: asyncio.Event,
+        show_setup_link: ShowLink | None = None,
+    ) -> None:
         self._app = app
         self._initial_settings = app.config.settings
         self._stopping = stopping
         self._reload = reload
+        self._show_setup_link = show_setup_link
         self._changed = asyncio.Event()
         self._manager = ServiceManager.of(app.config_source.environ)
         self._draining: set[asyncio.Task[None]] = set()
@@ -62,12 +89,15 @@ class Daemon:
         logger.info(
             "started", version=__version__, settings=str(app.config_source.file), enabled=app.config.settings.enabled
         )
-        app.health.healthy("settings")
+        if app.config.missing is None:
+            app.health.healthy("settings")
+        else:
+            self._report_unconfigured(app.config.missing)
         maintenance = Maintenance(
             app.ledger, lambda: app.config.settings, app.polls, app.clock, app.health, app.metrics
         )
         async with (
-            run_web_server(app.web_context(self._stopping)),
+            run_web_server(app.web_context(self._stopping), show_setup_link=self._show_setup_link),
             background_tasks(
                 self._keep_running("maintenance", maintenance.run),
                 self._keep_running("settings", self._watch_files),
@@ -79,6 +109,9 @@ class Daemon:
             self._manager.notify(systemd.READY)
             while not self._stopping.is_set():
                 self._changed.clear()
+                if app.config.missing is not None:
+                    await self._wait_until_configured(app.config.missing)
+                    continue
                 await self._save_switch()
                 if self._stopping.is_set():
                     break
@@ -90,6 +123,12 @@ class Daemon:
             await self._drain()
         await maintenance.save_status()
         logger.info("stopped")
+
+    async def _wait_until_configured(self, missing: MissingParts) -> None:
+        """Warn now and then until the configuration changes. Nothing is forwarded, and the switch is not saved."""
+        while not self._changed.is_set():
+            logger.warning("not configured, nothing is forwarded", missing=missing.reason, hint=missing.hint)
+            await self._app.clock.wait(self._changed, UNCONFIGURED_WARNING_SECONDS)
 
     async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         await keep_running(name, loop, self._app.clock, self._app.health, self._app.heartbeats)
@@ -141,7 +180,7 @@ class Daemon:
     def _is_destination_checked(self) -> bool:
         """Return whether the bus was checked. Its client is created last, so startup is complete then."""
         bus = self._app.health.components.get("bus")
-        return bus is not None and bus.state not in (State.STARTING, State.PAUSED)
+        return bus is not None and bus.state not in (State.UNCONFIGURED, State.STARTING, State.PAUSED)
 
     def _pause(self) -> None:
         for component in ("source", "bus"):
@@ -178,12 +217,21 @@ class Daemon:
                 "invalid settings, keeping previous", reason=error.message, hint=error.hint
             )
             return
-        self._report_settings()
         if config != app.config:
-            logger.info("settings reloaded", enabled=config.settings.enabled)
+            is_first = app.config.missing is not None and config.missing is None
+            logger.info("set-up complete" if is_first else "settings reloaded", enabled=config.settings.enabled)
             log.configure(config.settings.run)
             app.config = config
             self._changed.set()
+        if config.missing is None:
+            self._report_settings()
+        else:
+            self._report_unconfigured(config.missing)
+
+    def _report_unconfigured(self, missing: MissingParts) -> None:
+        self._app.health.report("settings", State.UNCONFIGURED, missing.reason, missing.hint)
+        for component in ("source", "bus"):
+            self._app.health.report(component, State.UNCONFIGURED, "waits for the settings")
 
     def _report_settings(self) -> None:
         """Report that the settings are valid. Report a file as stale if its changes are invisible to this process."""
@@ -196,12 +244,19 @@ class Daemon:
             health.healthy("settings")
 
     def _load_config(self) -> RuntimeConfig:
-        config_source = self._app.config_source
+        config_source, previous = self._app.config_source, self._app.config
+        # Once complete, the configuration stays complete: an invalid edit keeps the previous one.
+        if previous.missing is not None and (config := RuntimeConfig.incomplete(config_source)) is not None:
+            return replace(config, settings=self._with_kept_sections(config.settings))
         settings = load(config_source, empty_is_valid=False)
+        return RuntimeConfig.of(config_source, self._with_kept_sections(settings))
+
+    def _with_kept_sections(self, settings: Settings) -> Settings:
+        """Return the settings with those sections as they were at the start that need a restart."""
         kept = {name: getattr(self._initial_settings, name) for name in SECTIONS_NEEDING_RESTART}
         if changed := [name for name in SECTIONS_NEEDING_RESTART if getattr(settings, name) != kept[name]]:
             logger.warning("changed settings need a restart", sections=changed)
-        return RuntimeConfig.of(config_source, settings.model_copy(update=kept))
+        return settings.model_copy(update=kept)
 
     def _watched_files(self) -> list[Path]:
         config_source, vault = self._app.config_source, self._initial_settings.vault

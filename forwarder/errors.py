@@ -4,6 +4,7 @@ ForwarderError                  1
 ├── UsageError                  2    the command line asks for something impossible
 ├── SettingsError              78    the settings file or the environment
 ├── VaultError                 78    the master key or the sealed secrets
+│   └── SecretMissing          78    the vault opens, and does not hold a secret that is required
 ├── SourceError
 │   ├── SourceUnavailable      69    the logs API cannot be reached, fails, or asks to wait
 │   ├── SourceRefused          77    the logs API refuses the key
@@ -59,6 +60,10 @@ class SettingsError(ForwarderError):
 
 class VaultError(ForwarderError):
     exit_code = 78
+
+
+class SecretMissing(VaultError):
+    pass
 
 
 class SourceError(ForwarderError):

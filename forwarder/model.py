@@ -178,9 +178,11 @@ Outcome = Accepted | Retry | Rejected | Unknown
 class State(StrEnum):
     """The state of a component.
 
-    PAUSED is switched off. DEGRADED works with restrictions. FAILED does not work, and needs a person or time.
+    UNCONFIGURED waits for settings or secrets that are missing since the first start. PAUSED is switched off. DEGRADED
+    works with restrictions. FAILED does not work, and needs a person or time.
     """
 
+    UNCONFIGURED = "UNCONFIGURED"
     STARTING = "STARTING"
     HEALTHY = "HEALTHY"
     DEGRADED = "DEGRADED"

@@ -120,7 +120,7 @@ def status_text(health: Health) -> str:
     unhealthy = [
         f"{name} {component.state.value}: {component.reason}"
         for name, component in health.components.items()
-        if component.state in (State.FAILED, State.DEGRADED)
+        if component.state in (State.FAILED, State.DEGRADED, State.UNCONFIGURED)
     ]
     states = [f"{name} {component.state.value}" for name, component in health.components.items()]
     return "; ".join(unhealthy or states)

@@ -17,7 +17,7 @@ from forwarder.aws.credential_chain import KeySession, ProviderFactory, StoredKe
 from forwarder.aws.credential_errors import not_aws_error, provider_error
 from forwarder.aws.credential_providers import ROLE, CredentialSource, source_of
 from forwarder.aws.http_session import BoundedSession
-from forwarder.errors import VaultError
+from forwarder.errors import SecretMissing
 from forwarder.settings.models import DestinationSettings
 from forwarder.settings.validators.common import is_loopback
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
@@ -47,14 +47,14 @@ class StoredKeys:
 
     @classmethod
     def of(cls, vault: SecretStore) -> Self | None:
-        """Return the stored AWS keys, or None if none are stored. Raise VaultError if the set is incomplete."""
+        """Return the stored AWS keys, or None if none are stored. Raise SecretMissing if the set is incomplete."""
         key_id, secret = vault.reveal(AWS_ACCESS_KEY_ID), vault.reveal(AWS_SECRET_ACCESS_KEY)
         token = vault.reveal(AWS_SESSION_TOKEN)
         if key_id is None and secret is None and token is None:
             return None
         if key_id is None or secret is None:
             missing = AWS_ACCESS_KEY_ID if key_id is None else AWS_SECRET_ACCESS_KEY
-            raise VaultError(
+            raise SecretMissing(
                 f"the vault holds a part of an AWS key: {missing} is missing",
                 hint=f"`forwarder keys set {missing}`, or remove the others to use the ambient keys",
             )

@@ -2,36 +2,24 @@
 
 import typer
 
-from forwarder import atomicfile
 from forwarder.cli.output import echo
-from forwarder.errors import UsageError
+from forwarder.first_start import create_missing_files
 from forwarder.settings import ConfigSource
-from forwarder.settings.models import VaultSettings
-from forwarder.settings.reference import template
-from forwarder.vault import master_key
 
 
 def init(context: typer.Context) -> None:
-    """Create a commented settings file, and a master key beside it unless one is provided. Nothing is overwritten.
+    """Create a commented settings file, and a master key beside it unless one is provided. Existing files are kept.
 
     Example: forwarder -c /etc/forwarder/forwarder.toml init
     """
     config_source: ConfigSource = context.obj
-    key = (
-        None
-        if master_key.is_externally_provided(config_source)
-        else config_source.path(VaultSettings().master_key_file)
-    )
-    existing = [str(file) for file in (config_source.file, key) if file and atomicfile.lexists(file)]
-    if existing:
-        raise UsageError(f"not overwritten: {' and '.join(existing)}", hint="name another place with -c")
-    try:
-        if key:
-            atomicfile.create(key, master_key.generate().encode(), mode=0o600)
-        atomicfile.create(config_source.file, template().encode(), mode=0o644)
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be made: {error.strerror}") from None
-    echo(f"made {config_source.file}")
-    if key:
-        echo(f"made {key} (keep a copy in a safe place)")
-    echo("next: fill in workflows, event_bus and region; then `forwarder keys set alloy-api-key`")
+    files = create_missing_files(config_source)
+    for file in files.created:
+        echo(f"created {file}{' (keep a copy in a safe place)' if file == files.master_key else ''}")
+    for file in files.kept:
+        echo(f"kept {file}")
+    if not files.created:
+        echo("nothing is missing, and nothing was changed")
+        return
+    echo("next: `forwarder run --setup` completes the settings in the browser")
+    echo(f"or in the terminal: edit {config_source.file}, then `forwarder keys set alloy-api-key`")

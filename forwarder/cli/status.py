@@ -159,9 +159,9 @@ def _print(report: dict[str, Any], *, all_feeds: bool) -> None:
     if report["components"]:
         echo("")
     for name, component in report["components"].items():  # no table: a reason and its hint are shown whole at any width
-        echo(f"{name:<10}{component['state']:<10}{component['reason']}".rstrip())
+        echo(f"{name:<10}{component['state']:<13}{component['reason']}".rstrip())
         if component["hint"]:
-            echo(f"{'':<20}hint: {component['hint']}")
+            echo(f"{'':<23}hint: {component['hint']}")
     if report["attention"]:
         echo("")
         echo("needs attention:")

@@ -25,7 +25,15 @@ from forwarder.ledger.models import (
 )
 from forwarder.ledger.protocol import Ledger
 from forwarder.ledger.sqlite import SqliteLedger
-from forwarder.ledger.sqlite.lock import RunningLock, is_running, require_folder, require_ledger, require_writable
+from forwarder.ledger.sqlite.lock import (
+    RunningLock,
+    is_running,
+    lock_file,
+    require_folder,
+    require_ledger,
+    require_writable,
+    was_created,
+)
 from forwarder.settings import ConfigSource, LocalSettings
 
 __all__ = [
@@ -49,7 +57,9 @@ __all__ = [
     "TimeWindow",
     "Traffic",
     "is_running",
+    "is_unused",
     "ledger_file",
+    "lock_file",
     "open_ledger",
     "require_folder",
     "require_ledger",
@@ -70,3 +80,16 @@ def open_ledger(
     A process that runs the loops passes its `lock`, and has to hold it while the ledger is open. A command passes none.
     """
     return SqliteLedger(ledger_file(config_source, settings), create=create, lock=lock)
+
+
+async def is_unused(config_source: ConfigSource, settings: LocalSettings) -> bool:
+    """Return whether the ledger does not exist yet, or has never had a feed. Nothing is created.
+
+    Raise LedgerError if it was lost, or cannot be read.
+    """
+    file = ledger_file(config_source, settings)
+    require_ledger(file)
+    if not file.exists() or was_created(file) is False:
+        return True
+    async with open_ledger(config_source, settings) as ledger:
+        return not await ledger.feeds() and not (await ledger.counters()).recorded

@@ -166,7 +166,7 @@ class _Environment(EnvSettingsSource):
 
 def _load(model: type[S], config_source: ConfigSource, table: dict[str, Any]) -> S:
     try:
-        return model(**pasted.trim_all(_merged(table, _Environment(model, config_source.environ)())))
+        return model(**pasted.trim_all(merge_environment(model, config_source, table)))
     except ValidationError as error:
         faults = [
             describe_fault(details, config_source.environ)
@@ -178,10 +178,13 @@ def _load(model: type[S], config_source: ConfigSource, table: dict[str, Any]) ->
     raise SettingsError("; ".join(dict.fromkeys(message for _, message in faults)), hint=hint, faults=dict(faults))
 
 
-def _merged(table: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-    """Return the table with the variables applied. A variable replaces one setting, not the section around it."""
+def merge_environment(model: type[LocalSettings], config_source: ConfigSource, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the table with the variables applied. A variable replaces one setting, not the section around it.
+
+    Raise the error of pydantic-settings if a variable of a list is not JSON.
+    """
     merged = dict(table)
-    for key, value in variables.items():
+    for key, value in _Environment(model, config_source.environ)().items():
         own = merged.get(key, {})
         merged[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, dict) else value
     return merged

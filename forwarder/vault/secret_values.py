@@ -10,7 +10,7 @@ import hmac
 import re
 from collections.abc import Iterable
 
-from forwarder.errors import VaultError
+from forwarder.errors import SecretMissing, VaultError
 from forwarder.settings import pasted
 
 MAX_SECRET_CHARACTERS = 8192
@@ -139,9 +139,9 @@ def secret_hint(name: str, value: str, *, has_token: bool) -> str:
     return ""
 
 
-def missing_secret_error(name: str) -> VaultError:
+def missing_secret_error(name: str) -> SecretMissing:
     """Return the error for a required secret that is not in the vault."""
-    return VaultError(f"the vault holds no {name}", hint=f"`forwarder keys set {name}`")
+    return SecretMissing(f"the vault holds no {name}", hint=f"`forwarder keys set {name}`")
 
 
 def _require_aws_form(name: str, value: str) -> None:

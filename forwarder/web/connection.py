@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Handler
 
 from forwarder.web.request_errors import Problem, RequestProblems
-from forwarder.web.response_headers import HEADERS, add_headers, error_response
+from forwarder.web.response_headers import DEFAULT_HEADERS, HEADERS, error_response
 
 _silent = logging.getLogger("forwarder.web.aiohttp")
 _silent.propagate = False
@@ -209,7 +209,7 @@ class Connection(web.RequestHandler):
         if self._stream is None or self._stream.is_closing():
             return
         if self._phase is Phase.HEAD:
-            head = {**HEADERS, "Cache-Control": "no-store", "Content-Length": "0", "Connection": "close"}
+            head = {**HEADERS, **DEFAULT_HEADERS, "Content-Length": "0", "Connection": "close"}
             lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in head.items())]
             self._stream.write("\r\n".join([*lines, "", ""]).encode())
         self.force_close()

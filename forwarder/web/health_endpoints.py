@@ -52,7 +52,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def _update_gauges(context: WebContext) -> None:
     """Set the gauges whose values are read on request."""
-    valid = context.state_of("settings") is not State.FAILED
+    valid = context.state_of("settings") not in (State.FAILED, State.UNCONFIGURED)
     context.metrics.set_settings(enabled=context.settings().enabled, valid=valid)
     try:
         counters = await context.ledger.counters()

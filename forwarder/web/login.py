@@ -7,11 +7,12 @@ from forwarder.log import audit
 from forwarder.rate_limit import KeyedRateLimiter
 from forwarder.settings import pasted
 from forwarder.vault import WEB_TOKEN
+from forwarder.web.client_address import Client
 from forwarder.web.form_body import read_form
 from forwarder.web.hosts import ALLOWED_HOSTS
 from forwarder.web.middleware import SESSIONS, TOKEN_DIGESTS, cookie_name
 from forwarder.web.rendering import SESSION, render_page
-from forwarder.web.sessions import MAX_AGE_SECONDS
+from forwarder.web.sessions import MAX_AGE_SECONDS, Session
 
 log = structlog.get_logger("web")
 
@@ -32,11 +33,7 @@ async def log_in(request: web.Request) -> web.Response:
     client = request.app[ALLOWED_HOSTS].client(request)
     caller = client.text
     limiter, digests = request.app[LOGIN_LIMITER], request.app[TOKEN_DIGESTS]
-    if wait := limiter.wait_seconds(client.key):
-        log.debug("login rate limited", caller=caller)  # the attempts before were logged
-        raise web.HTTPTooManyRequests(
-            reason=f"too many attempts: wait {wait:.0f} seconds", headers={"Retry-After": f"{wait:.0f}"}
-        )
+    reject_while_limited(limiter, client)
     try:
         token = (await read_form(request)).get("token", "")
     except web.HTTPException:  # a body that is no form
@@ -47,9 +44,15 @@ async def log_in(request: web.Request) -> web.Response:
         limiter.take(client.key)
         audit().warning("login rejected", caller=caller)
         return _login_page(request, status=web.HTTPUnauthorized.status_code, is_wrong=True)
-    cookie, session = request.app[SESSIONS].create(known)
-    audit().info("logged in", session=session.name, caller=caller)
     response = web.HTTPSeeOther("/")
+    session = start_session(request, response, known)
+    audit().info("logged in", session=session.name, caller=caller)
+    raise response
+
+
+def start_session(request: web.Request, response: web.StreamResponse, token_digest: str) -> Session:
+    """Start a session of the token with this digest, and add its cookie to the response."""
+    cookie, session = request.app[SESSIONS].create(token_digest)
     response.set_cookie(
         cookie_name(request),
         cookie,
@@ -58,7 +61,7 @@ async def log_in(request: web.Request) -> web.Response:
         samesite="Strict",
         secure=request.app[ALLOWED_HOSTS].is_secure(request),
     )
-    raise response
+    return session
 
 
 async def log_out(request: web.Request) -> web.Response:
@@ -67,6 +70,15 @@ async def log_out(request: web.Request) -> web.Response:
     response = web.HTTPSeeOther("/login")
     response.del_cookie(name, secure=request.app[ALLOWED_HOSTS].is_secure(request), httponly=True, samesite="Strict")
     raise response
+
+
+def reject_while_limited(limiter: KeyedRateLimiter, client: Client) -> None:
+    """Raise HTTPTooManyRequests if a client has made too many attempts that failed."""
+    if wait := limiter.wait_seconds(client.key):
+        log.debug("login rate limited", caller=client.text)  # the attempts before were logged
+        raise web.HTTPTooManyRequests(
+            reason=f"too many attempts: wait {wait:.0f} seconds", headers={"Retry-After": f"{wait:.0f}"}
+        )
 
 
 def _login_page(request: web.Request, *, status: int = 200, is_wrong: bool = False) -> web.Response:

@@ -15,11 +15,16 @@ HEADERS = {
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    # Not `no-referrer`: with that, browsers send the origin of a form as `null`.
-    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+DEFAULT_HEADERS = {
+    "Cache-Control": "no-store",
+    # Not `no-referrer`: with that, browsers send the origin of a form as `null`.
+    "Referrer-Policy": "same-origin",
+}
+"""Headers that a handler may set to another value."""
 
 
 def error_response(status: int, headers: dict[str, str] | None = None) -> web.Response:
@@ -33,4 +38,5 @@ def add_headers(response: web.StreamResponse) -> None:
     """Add the headers that every response has."""
     for name, value in HEADERS.items():
         response.headers[name] = value
-    response.headers.setdefault("Cache-Control", "no-store")
+    for name, value in DEFAULT_HEADERS.items():
+        response.headers.setdefault(name, value)

@@ -16,7 +16,7 @@ from forwarder.errors import SettingsError
 from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
 from forwarder.settings import ConfigSource, Settings
 from forwarder.settings.models import WebSettings
-from forwarder.settings.validators.web import parse_host_and_port
+from forwarder.settings.validators.web import is_loopback_only, parse_host_and_port
 from forwarder.vault import WEB_TOKEN
 from forwarder.web import (
     connection_test,
@@ -25,6 +25,7 @@ from forwarder.web import (
     login,
     rendering,
     settings_page,
+    setup,
     status_page,
     webhook,
 )
@@ -45,6 +46,7 @@ from forwarder.web.middleware import (
 from forwarder.web.rendering import RENDERER, TemplateRenderer
 from forwarder.web.request_errors import PROBLEMS, RequestProblems
 from forwarder.web.sessions import Sessions
+from forwarder.web.setup import SETUP_LIMITER, SETUP_LINK, SetupLink, ShowLink
 from forwarder.web.status_cache import STATUS_CACHE, StatusCache
 from forwarder.web.tokens import TokenDigests
 
@@ -57,7 +59,7 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 ROUTES = (
     *(*status_page.ROUTES, *dead_letters.ROUTES, *settings_page.ROUTES, *connection_test.ROUTES),
-    *(*login.ROUTES, *rendering.ROUTES, *health_endpoints.ROUTES, *webhook.ROUTES),
+    *(*login.ROUTES, *setup.ROUTES, *rendering.ROUTES, *health_endpoints.ROUTES, *webhook.ROUTES),
 )
 
 
@@ -70,8 +72,13 @@ class ServerAddresses:
 
 
 @asynccontextmanager
-async def run_web_server(context: WebContext, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> AsyncIterator[ServerAddresses]:
-    """Serve the web UI and the health endpoints until the end of the block. Raise SettingsError if that fails."""
+async def run_web_server(
+    context: WebContext, timeouts: Timeouts = DEFAULT_TIMEOUTS, *, show_setup_link: ShowLink | None = None
+) -> AsyncIterator[ServerAddresses]:
+    """Serve the web UI and the health endpoints until the end of the block. Raise SettingsError if that fails.
+
+    `show_setup_link` receives the link of a first start, if there is one.
+    """
     settings, addresses = context.settings().web, ServerAddresses()
     async with AsyncExitStack() as stack:
         if settings.listen:
@@ -85,10 +92,14 @@ async def run_web_server(context: WebContext, timeouts: Timeouts = DEFAULT_TIMEO
                     await stack.enter_async_context(
                         _background_task(reloading.watch_files(context.clock, context.metrics))
                     )
-            has_token = app[TOKEN_DIGESTS].get(WEB_TOKEN) is not None
-            hint = {} if has_token else {"hint": "`forwarder web create-token` creates the admin token"}
             addresses.web_ui = allowed_hosts.local_url
+            has_token = app[TOKEN_DIGESTS].get(WEB_TOKEN) is not None
+            may_link = show_setup_link is not None and is_loopback_only(settings.listen)
+            link = app[SETUP_LINK].issue(allowed_hosts.local_url) if may_link else None
+            hint = {} if has_token or link else {"hint": "`forwarder web create-token` creates the admin token"}
             log.info("web UI listening", address=settings.public_url or addresses.web_ui, **hint)
+            if show_setup_link is not None and link is not None:
+                show_setup_link(link)
         if settings.health_listen:
             listener_socket = stack.enter_context(_bind("health_listen", settings.health_listen))
             await stack.enter_async_context(
@@ -111,6 +122,10 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
     app[TOKEN_DIGESTS] = TokenDigests(context.config_source, context.settings())
     app[PROBLEMS] = RequestProblems("listen", context.clock, context.metrics)
     app[login.LOGIN_LIMITER] = KeyedRateLimiter(
+        context.clock, interval_seconds=login.LOGIN_INTERVAL_SECONDS, burst=login.LOGIN_BURST
+    )
+    app[SETUP_LINK] = SetupLink(context, app[TOKEN_DIGESTS])
+    app[SETUP_LIMITER] = KeyedRateLimiter(
         context.clock, interval_seconds=login.LOGIN_INTERVAL_SECONDS, burst=login.LOGIN_BURST
     )
     app[webhook.WEBHOOK_LIMITER] = RateLimiter(

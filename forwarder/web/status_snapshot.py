@@ -26,7 +26,14 @@ COMPONENT_LABELS = {
     "settings": "the settings file",
 }
 
-STATES_BY_SEVERITY = (State.FAILED, State.DEGRADED, State.STARTING, State.PAUSED, State.HEALTHY)
+STATES_BY_SEVERITY = (
+    State.FAILED,
+    State.UNCONFIGURED,
+    State.DEGRADED,
+    State.STARTING,
+    State.PAUSED,
+    State.HEALTHY,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ class StatusSnapshot:
     def state(self) -> State:
         """Return the worst state of any component. If forwarding is disabled, only FAILED is worse than PAUSED."""
         states = {component.state for component in self.components.values()}
-        if not self.settings.enabled and State.FAILED not in states:
+        if not self.settings.enabled and not states & {State.FAILED, State.UNCONFIGURED}:
             return State.PAUSED
         return next((state for state in STATES_BY_SEVERITY if state in states), State.STARTING)
 
@@ -110,6 +117,8 @@ class StatusSnapshot:
                 return f"{affected} {'need' if several else 'needs'} attention"
             case State.DEGRADED:
                 return f"{affected} {'work' if several else 'works'} with difficulty"
+            case State.UNCONFIGURED:
+                return "Settings are missing"
             case State.PAUSED:
                 return "Switched off"
             case State.STARTING:
@@ -121,9 +130,8 @@ class StatusSnapshot:
     def summary(self) -> str:
         bus, pending, dead = self.settings.destination.event_bus, self.counters.pending, self.counters.dead
         purged = self.counters.purged
-        if not self.settings.enabled:
-            waiting = f" {_failures(pending)} found before until it is on again." if pending else ""
-            return f"Nothing is read and nothing is sent.{waiting}"
+        if self.state is State.UNCONFIGURED or not self.settings.enabled:
+            return self._idle_summary
         if pending:
             return f"{_failures(pending)} to be sent to {bus}. Nothing is lost meanwhile."
         if dead:
@@ -134,6 +142,13 @@ class StatusSnapshot:
         if self.counters.recorded:
             return f"Every failure that was found has been sent to {bus}."
         return f"Failures will be sent to {bus} as they are found."
+
+    @property
+    def _idle_summary(self) -> str:
+        if self.state is State.UNCONFIGURED:
+            return "Nothing is forwarded yet. Forwarding begins when the settings and the keys are complete."
+        waiting = f" {_failures(self.counters.pending)} found before until it is on again."
+        return f"Nothing is read and nothing is sent.{waiting if self.counters.pending else ''}"
 
 
 def _urgency(feed: FeedStatus) -> tuple[bool, float]:

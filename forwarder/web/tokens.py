@@ -37,6 +37,17 @@ def issue_token(config_source: ConfigSource, settings: LocalSettings, name: str,
     return token
 
 
+def issue_first_token(config_source: ConfigSource, settings: LocalSettings, name: str, now: datetime) -> str | None:
+    """Return a new token, or None if one exists: it is not replaced. Raise VaultError if the vault cannot be used."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    with atomicfile.locked(config_source.path(settings.vault.file).resolve().parent):
+        vault = Vault.open(config_source, settings)
+        if vault.set_at(name) is not None:
+            return None
+        vault.set(name, digest_of(token), now)
+    return token
+
+
 class TokenDigests:
     """The digests in the vault. They are read again when its file or key changes, so a new token is valid at once."""
 
