@@ -1,7 +1,7 @@
 """The settings of a first start, for display: valid values as they are, and defaults in place of the others."""
 
 import contextlib
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
@@ -40,8 +40,8 @@ def _partial_section(section: type[Section], values: object) -> Section:
         if name in given:
             try:
                 # A validator of the whole section could not tell which of its values is at fault.
-                adapter: TypeAdapter[Any] = TypeAdapter(Annotated[cast("Any", field.annotation), field])
-                found[name] = adapter.validate_python(given[name])
+                validated_type: Any = Annotated[field.annotation, field]
+                found[name] = TypeAdapter(validated_type).validate_python(given[name])
             except ValidationError:
                 continue
     return section.model_construct(**found)

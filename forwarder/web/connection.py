@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Handler
 
 from forwarder.web.request_errors import Problem, RequestProblems
-from forwarder.web.response_headers import DEFAULT_HEADERS, HEADERS, error_response
+from forwarder.web.response_headers import DEFAULT_HEADERS, HEADERS, add_headers, error_response
 
 _silent = logging.getLogger("forwarder.web.aiohttp")
 _silent.propagate = False

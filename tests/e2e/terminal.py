@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,3 +66,47 @@ def _read_output(terminal: int) -> bytes | None:
         return os.read(terminal, 4096)
     except OSError:  # the other end is closed
         return None
+
+
+@dataclass
+class TerminalProcess:
+    """A command that runs at a terminal. `screen` is all that was drawn so far."""
+
+    process: subprocess.Popen[bytes]
+    terminal: int
+    screen: str = ""
+
+    def wait_for(self, pattern: str) -> str:
+        """Return what the first group of the pattern matches on the screen, once it does."""
+        over = time.monotonic() + DEADLINE_SECONDS
+        while (found := re.search(pattern, self.screen)) is None:
+            drawn = _drawn(self.terminal)
+            assert drawn is not None, self.screen
+            assert time.monotonic() < over, self.screen
+            self.screen += drawn.decode(errors="replace")
+        return found[1]
+
+    def interrupt(self) -> int:
+        """Interrupt it as Ctrl-C does, and return the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        while (drawn := _drawn(self.terminal)) is not None:
+            self.screen += drawn.decode(errors="replace")
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+@contextmanager
+def terminal_process(installation: Installation, *command: str) -> Iterator[TerminalProcess]:
+    """Start the command at a terminal. It is killed at the end of the block if it still runs."""
+    terminal, end = pty.openpty()
+    with subprocess.Popen(  # noqa: S603 - the program under test
+        [*PROGRAM, "-c", str(installation.settings_file), *command],
+        stdin=end, stdout=end, stderr=end, env=installation.environment(), cwd=installation.directory,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(end)
+        try:
+            yield TerminalProcess(process, terminal)
+        finally:
+            process.kill()
+            process.wait(DEADLINE_SECONDS)
+            os.close(terminal)

@@ -181,11 +181,15 @@ class Installation:
         return CommandResult(done.returncode, text_of(done.stdout), text_of(done.stderr))
 
     def start(
-        self, *, module: str = FORWARDER, environ: Mapping[str, str] | None = None, through: Sequence[str] = ()
+        self,
+        *options: str,
+        module: str = FORWARDER,
+        environ: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
     ) -> ForwarderProcess:
-        """Start `run`, and do not wait for it. `module` is a variant of the program that the tests have."""
+        """Start `run` with these options, and do not wait for it. `module` is a variant of the program."""
         log_file = self.directory / f"log-{time.monotonic_ns()}.jsonl"
-        words = ["-c", str(self.settings_file), "run"]
+        words = ["-c", str(self.settings_file), "run", *options]
         environment = self.environment() | dict(environ or {})
         cwd = self.directory if module == FORWARDER else ROOT
         with log_file.open("wb") as log:

@@ -16,6 +16,7 @@ from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
 from forwarder.ledger import SqliteLedger
 from forwarder.metrics import Metrics
+from forwarder.model import State
 from forwarder.settings import ConfigSource, Settings
 from forwarder.vault import WEB_TOKEN
 from forwarder.web import server
@@ -79,6 +80,7 @@ class WebClient:
     clock: StillClock
     token: str = ""
     triggered: list[tuple[str, str | None]] = field(default_factory=list)
+    setup_link: str = ""
     first_event: str = ""
 
     async def get(self, path: str, **options: Any) -> ClientResponse:
@@ -110,19 +112,32 @@ class WebClient:
 
 @asynccontextmanager
 async def web_client(
-    folder: Path, *, has_token: bool = True, timeouts: Timeouts = DEFAULT_TIMEOUTS, **web: Any
+    folder: Path,
+    *,
+    has_token: bool = True,
+    is_first_start: bool = False,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    **web: Any,
 ) -> AsyncIterator[WebClient]:
-    """Serve the web UI, on a free port unless `web` sets an address."""
+    """Serve the web UI, on a free port unless `web` sets an address.
+
+    In a first start the settings are incomplete, and `setup_link` is the path of the link that was shown, if any was.
+    """
     home = filled_vault_folder(folder)
     settings = some_settings(web={"listen": "127.0.0.1:0", **web})
     token = issue_token(home.config_source, settings, WEB_TOKEN, NOON) if has_token else ""
     async with SqliteLedger(folder / "forwarder.db", create=True) as ledger:
         context, clock, triggered = create_context(home.config_source, ledger, settings)
+        if is_first_start:
+            for component in ("settings", "source", "bus"):
+                context.health.report(component, State.UNCONFIGURED, "incomplete")
+        links: list[str] = []
         async with (
-            run_web_server(context, timeouts) as addresses,
+            run_web_server(context, timeouts, show_setup_link=links.append) as addresses,
             browser(addresses.web_ui or addresses.health or None) as session,
         ):
-            yield WebClient(session, addresses, context, clock, token, triggered)
+            link = "".join(links).removeprefix(addresses.web_ui)
+            yield WebClient(session, addresses, context, clock, token, triggered, link)
 
 
 def create_context(
