@@ -86,13 +86,59 @@ def test_each_init_creates_another_master_key(bare: Installation) -> None:
 
 
 @pytest.mark.parametrize("name", ["forwarder.toml", "forwarder.master-key"])
-def test_init_with_existing_files_overwrites_nothing(bare: Installation, name: str) -> None:
+def test_init_creates_what_is_missing_and_keeps_the_rest(bare: Installation, name: str) -> None:
     there = bare.directory / name
     there.write_text("enabled = false\n")
     there.chmod(0o600)
     done = bare.run_command("init")
+    assert done.code == 0
     assert there.read_text() == "enabled = false\n"
-    assert name in done.output, "the output names the existing file"
+    assert f"kept {there}" in done.out
+    (other,) = {bare.settings_file, bare.master_key_file} - {there}
+    assert f"created {other}" in done.out
+    assert other.exists()
+
+
+def test_init_with_nothing_missing_changes_nothing(bare: Installation) -> None:
+    bare.run_command("init")
+    before = {path: path.read_bytes() for path in bare.directory.iterdir()}
+    done = bare.run_command("init")
+    assert (done.code, "nothing is missing" in done.out) == (0, True)
+    assert {path: path.read_bytes() for path in bare.directory.iterdir()} == before
+
+
+def test_init_creates_no_key_beside_a_vault(bare: Installation) -> None:
+    """A new key would not open the vault, and would hide that the old one is missing."""
+    bare.run_command("init")
+    bare.run_command("keys", "set", "alloy-api-key", stdin="planted")
+    bare.master_key_file.unlink()
+    done = bare.run_command("init")
+    assert done.code == 78
+    assert str(bare.master_key_file) in done.err
+    assert "bring the key back" in done.err
+    assert not bare.master_key_file.exists()
+
+
+def test_init_keeps_the_new_key_of_a_rotation(bare: Installation) -> None:
+    """A rotation that was interrupted leaves the key beside its place."""
+    bare.run_command("init")
+    bare.master_key_file.rename(bare.master_key_file.with_name("forwarder.master-key.new"))
+    assert bare.run_command("init").code == 0
+    assert not bare.master_key_file.exists()
+
+
+def test_init_uses_the_paths_of_an_existing_settings_file(bare: Installation) -> None:
+    bare.settings_file.write_text('[vault]\nmaster_key_file = "own.key"\n')
+    assert bare.run_command("init").code == 0
+    assert (bare.directory / "own.key").exists()
+    assert not bare.master_key_file.exists()
+
+
+def test_init_in_a_missing_folder_names_it(bare: Installation) -> None:
+    bare.settings_file = bare.directory / "missing" / "forwarder.toml"
+    done = bare.run_command("init")
+    assert done.code == 78
+    assert "create its folder" in done.err
 
 
 def test_init_with_a_path_writes_there(bare: Installation) -> None:

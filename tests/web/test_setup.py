@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.virtual_clock import NOON
 from tests.web.client import WebClient, web_client
 
 
-def first_start(folder: Path, **web: object):  # type: ignore[no-untyped-def]  # as `web_client`
+def first_start(folder: Path, **web: object) -> AbstractAsyncContextManager[WebClient]:
     return web_client(folder, has_token=False, is_first_start=True, **web)
 
 
