@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -74,6 +75,34 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= MAX_LINES
     assert max(map(len, README.splitlines())) <= MAX_COLUMNS
     assert re.findall(r"^## (.+)$", README, re.MULTILINE) == HEADINGS
+
+
+QUICK_START = README.split("## Quick start")[1].split("\n## ")[0]
+
+
+def test_quick_start_is_valid_shell() -> None:
+    blocks = re.findall(r"^```\n(.+?)^```", QUICK_START, re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)  # noqa: S607  # the shell of the reader
+
+
+def test_quick_start_uses_commands_that_exist() -> None:
+    named = {found.strip() for found in re.findall(r"^forwarder ((?:keys )?[a-z]+)", QUICK_START, re.MULTILINE)}
+    assert named >= {"run", "init", "keys set", "check"}
+    assert named <= set(leaf_commands())
+    assert "`--setup`" in COMMANDS
+
+
+@pytest.mark.parametrize("words", ["python3 -m venv", "pipx install", "API Keys", "start_from", "Security credentials"])
+def test_quick_start_names_what_a_new_user_needs(words: str) -> None:
+    assert words in QUICK_START
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_assumes_that_an_editor_is_set(page: Path) -> None:
+    """On most machines `$EDITOR` is empty, and the command would run the file instead of editing it."""
+    assert "$EDITOR" not in page.read_text()
 
 
 def test_the_docs_link_every_page() -> None:

@@ -56,9 +56,12 @@ def find_master_keys(config_source: ConfigSource, settings: LocalSettings) -> li
     """
     found = list(_candidates(config_source, settings))
     if not found:
+        has_vault = atomicfile.lexists(config_source.path(settings.vault.file))
         raise VaultError(
             "there is no master key",
-            hint=f"make one with `forwarder init`, or set {VARIABLE} or [vault] master_key_file",
+            hint=f"bring back the one that {settings.vault.file} is sealed under: no other key opens it"
+            if has_vault
+            else f"make one with `forwarder init`, or set {VARIABLE} or [vault] master_key_file",
         )
     return found
 

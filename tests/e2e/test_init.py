@@ -117,6 +117,7 @@ def test_init_creates_no_key_beside_a_vault(bare: Installation) -> None:
     assert str(bare.master_key_file) in done.err
     assert "bring the key back" in done.err
     assert not bare.master_key_file.exists()
+    assert "forwarder init" not in bare.run_command("keys", "show").err, "the hint does not lead in a circle"
 
 
 def test_init_keeps_the_new_key_of_a_rotation(bare: Installation) -> None:
