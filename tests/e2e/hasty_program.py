@@ -1,11 +1,11 @@
-"""The program with a clock on which long waits end early: `python -m tests.e2e.hasty_program -c FILE run`."""
+"""`run --setup` with a clock on which long waits end early: `python -m tests.e2e.hasty_program -c FILE run --setup`."""
 
 import asyncio
 import sys
 
-from forwarder import cli
-from forwarder.cli import run
 from forwarder.clock import SystemClock
+from forwarder.daemon import run
+from forwarder.settings import resolve_config
 
 MIN_LONG_WAIT_SECONDS, LONG_WAIT_SECONDS = 600, 0.2
 
@@ -17,7 +17,8 @@ class HastyClock(SystemClock):
         return await super().wait(event, LONG_WAIT_SECONDS if seconds >= MIN_LONG_WAIT_SECONDS else seconds)
 
 
-run.SystemClock = HastyClock  # type: ignore[misc]  # the composition of a variant of the program
-
 if __name__ == "__main__":
-    sys.exit(cli.main())
+    _, file, command, option = sys.argv[1:]
+    if (command, option) != ("run", "--setup"):
+        raise ValueError(option)
+    sys.exit(asyncio.run(run(resolve_config(file), HastyClock(), setup=True)))

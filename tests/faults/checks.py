@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from forwarder.app import RuntimeConfig
+from forwarder.configuration import RuntimeConfig
 from forwarder.ledger.sqlite.payloads import decompress
 from forwarder.settings import ConfigSource, load
 from forwarder.vault import Vault

@@ -4,6 +4,7 @@ import asyncio
 import re
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +18,7 @@ from tests.virtual_clock import NOON
 from tests.web.client import WebClient, web_client
 
 
-def first_start(folder: Path, **web: object) -> AbstractAsyncContextManager[WebClient]:
+def first_start(folder: Path, **web: Any) -> AbstractAsyncContextManager[WebClient]:
     return web_client(folder, has_token=False, is_first_start=True, **web)
 
 
