@@ -78,20 +78,20 @@ class TerminalProcess:
 
     def wait_for(self, pattern: str) -> str:
         """Return what the first group of the pattern matches on the screen, once it does."""
-        over = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + MAX_SECONDS
         while (found := re.search(pattern, self.screen)) is None:
-            drawn = _drawn(self.terminal)
-            assert drawn is not None, self.screen
-            assert time.monotonic() < over, self.screen
-            self.screen += drawn.decode(errors="replace")
+            output = _read_output(self.terminal)
+            assert output is not None, self.screen
+            assert time.monotonic() < deadline, self.screen
+            self.screen += output.decode(errors="replace")
         return found[1]
 
     def interrupt(self) -> int:
         """Interrupt it as Ctrl-C does, and return the exit code."""
         self.process.send_signal(signal.SIGINT)
-        while (drawn := _drawn(self.terminal)) is not None:
-            self.screen += drawn.decode(errors="replace")
-        return self.process.wait(DEADLINE_SECONDS)
+        while (output := _read_output(self.terminal)) is not None:
+            self.screen += output.decode(errors="replace")
+        return self.process.wait(MAX_SECONDS)
 
 
 @contextmanager
@@ -108,5 +108,5 @@ def terminal_process(installation: Installation, *command: str) -> Iterator[Term
             yield TerminalProcess(process, terminal)
         finally:
             process.kill()
-            process.wait(DEADLINE_SECONDS)
+            process.wait(MAX_SECONDS)
             os.close(terminal)

@@ -49,7 +49,7 @@ async def test_post_of_the_link_opens_a_session_once(tmp_path: Path) -> None:
     """The token is shown once, and logs in later."""
     async with first_start(tmp_path) as client:
         token = await admin_token(client)
-        assert await client.is_in()
+        assert await client.is_logged_in()
         assert [(await client.change(client.setup_link)).status for _ in range(2)] == [404, 404]
         await client.change("/logout")
         assert (await client.get(client.setup_link)).status == 404
