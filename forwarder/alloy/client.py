@@ -19,12 +19,16 @@ from forwarder.clock import Clock
 from forwarder.errors import PageUnreadable, WorkflowNotFound
 from forwarder.metrics import Metrics
 from forwarder.model import Feed, is_id
+from forwarder.printable import printable
 from forwarder.settings.models import SourceSettings
 from forwarder.untrusted_json import decode_or_none
 
 log = structlog.get_logger("source")
 
 PATH_SEGMENTS = ("workflow", "workflows")
+
+MAX_NAME_CHARACTERS = 100
+"""The length at which the name of a workflow is cut. Names are displayed only."""
 
 PAGE_REJECTED_STATUSES = (httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY)
 """Statuses that reject a page number of an existing workflow."""
@@ -116,14 +120,14 @@ class LogsClient:
 
     async def list_users(self) -> list[str]:
         """Return the ids of all users."""
-        return _extract_ids(await self._get_json("users", {}), "userId")
+        return list(_extract_names(await self._get_json("users", {}), "userId"))
 
-    async def list_workflows(self, user_id: str) -> list[str]:
-        """Return the ids of a user's workflows, or an empty list if the API does not know the user any more."""
+    async def list_workflows(self, user_id: str) -> dict[str, str]:
+        """Return the names of a user's workflows by id. It is empty if the API does not know the user any more."""
         try:
-            return _extract_ids(await self._get_json("workflows/", {"userId": user_id}), "workflowId")
+            return _extract_names(await self._get_json("workflows/", {"userId": user_id}), "workflowId")
         except WorkflowNotFound:
-            return []
+            return {}
 
     async def rerun(self, feed: Feed, execution_id: str) -> str:
         """Run an execution again. Return the id of the new one, or the message of the API if it returns no id."""
@@ -193,9 +197,14 @@ def _decode_object(body: bytes) -> dict[str, Any]:
     return content
 
 
-def _extract_ids(content: Mapping[str, Any], name: str) -> list[str]:
+def _extract_names(content: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Return the name of each listed object by its id, which is at `key`. The name is empty if it is not a text."""
     items = content.get("data")
     if not isinstance(items, list):
-        raise PageUnreadable(f"the logs API responded without a list of {name}s")
-    ids = [item.get(name) for item in items if isinstance(item, dict)]
-    return list(dict.fromkeys(text for text in ids if isinstance(text, str) and is_id(text)))
+        raise PageUnreadable(f"the logs API responded without a list of {key}s")
+    found: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, dict) and isinstance(id_ := item.get(key), str) and is_id(id_):
+            name = item.get("name")
+            found.setdefault(id_, printable(name)[:MAX_NAME_CHARACTERS] if isinstance(name, str) else "")
+    return found

@@ -2,9 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-
-from pydantic import SecretStr
 
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.clock import Clock
@@ -23,24 +20,11 @@ from forwarder.errors import VaultError
 from forwarder.settings import ConfigSource, Settings, load, load_local
 from forwarder.vault import ALLOY_API_KEY, Vault
 
-__all__ = ["CheckResult", "ConnectionTest", "check_publishing", "run_check", "run_checks", "run_connection_checks"]
+__all__ = ["CheckResult", "check_destination", "check_publishing", "check_source", "run_check", "run_checks"]
 
 WEB_UI = "web UI"
 
 NOT_SENT = "not tried, because a test event would be published: --send tries it"
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionTest:
-    """The settings of a connection to check, and their secrets."""
-
-    settings: Settings
-    alloy_key: SecretStr | None
-    stored_keys: StoredKeys | None
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.settings.destination, self.stored_keys)
 
 
 async def run_checks(
@@ -95,11 +79,3 @@ async def _check_endpoints(
         yield await check_publishing(identity, settings.event.source, clock)
     else:
         yield CheckResult(PUBLISHING, NOT_SENT, skipped=True)
-
-
-async def run_connection_checks(trial: ConnectionTest, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Yield the checks of the logs API and of AWS. Nothing is published."""
-    async for step in check_source(trial.settings, trial.alloy_key, clock):
-        yield step
-    async for step in check_destination(trial.identity, clock):
-        yield step

@@ -19,7 +19,7 @@ from forwarder.errors import (
     SourceUnavailable,
 )
 from forwarder.model import Feed
-from forwarder.settings import Settings
+from forwarder.settings.models import AlloySettings
 from forwarder.vault import ALLOY_API_KEY, missing_secret_error
 
 LOGS_API, WORKFLOWS = "logs API", "workflows"
@@ -39,7 +39,7 @@ Outcome = int | SourceError
 """The number of executions on the first page of a feed, or the error of the request."""
 
 
-async def check_source(settings: Settings, key: SecretStr | None, clock: Clock) -> AsyncIterator[CheckResult]:
+async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Clock) -> AsyncIterator[CheckResult]:
     """Yield the check of the logs API and, if it answers, the check of the workflows."""
     if key is None:
         yield CheckResult(LOGS_API, error=missing_secret_error(ALLOY_API_KEY))
@@ -60,7 +60,7 @@ async def check_source(settings: Settings, key: SecretStr | None, clock: Clock) 
         yield CheckResult(WORKFLOWS, _answered_message(outcomes, len(feeds)))
 
 
-async def _watched_feeds(client: LogsClient, settings: Settings) -> list[Feed]:
+async def _watched_feeds(client: LogsClient, settings: AlloySettings) -> list[Feed]:
     """Return the feeds of the settings and of the discovery. Without any, request the users, to try the key."""
     feeds: list[Feed] = list(settings.source.workflows)
     if settings.source.discover:
@@ -71,7 +71,9 @@ async def _watched_feeds(client: LogsClient, settings: Settings) -> list[Feed]:
     return list(dict.fromkeys(feeds))
 
 
-async def _request_first_pages(client: LogsClient, feeds: Sequence[Feed], settings: Settings) -> Mapping[Feed, Outcome]:
+async def _request_first_pages(
+    client: LogsClient, feeds: Sequence[Feed], settings: AlloySettings
+) -> Mapping[Feed, Outcome]:
     """Return the outcome of each feed. Raise SourceError if the API as a whole is refused, down or unreadable."""
     outcomes: dict[Feed, Outcome] = {}
 

@@ -78,7 +78,7 @@ def load_local(config_source: ConfigSource) -> LocalSettings:
 
     Raise SettingsError if the file cannot be read, or if these settings are invalid.
     """
-    return _load_sections(LocalSettings, config_source, read_table(config_source.file))
+    return load_sections(LocalSettings, config_source, read_table(config_source.file))
 
 
 def load_listeners(config_source: ConfigSource) -> ListenerSettings:
@@ -86,7 +86,7 @@ def load_listeners(config_source: ConfigSource) -> ListenerSettings:
 
     Raise SettingsError if the file cannot be read, or if these settings are invalid.
     """
-    return _load_sections(ListenerSettings, config_source, read_table(config_source.file))
+    return load_sections(ListenerSettings, config_source, read_table(config_source.file))
 
 
 def load_without_file(config_source: ConfigSource) -> ListenerSettings:
@@ -94,10 +94,11 @@ def load_without_file(config_source: ConfigSource) -> ListenerSettings:
 
     Raise SettingsError if a variable is invalid.
     """
-    return _load_sections(ListenerSettings, config_source, {})
+    return load_sections(ListenerSettings, config_source, {})
 
 
-def _load_sections(model: type[S], config_source: ConfigSource, table: dict[str, Any]) -> S:
+def load_sections(model: type[S], config_source: ConfigSource, table: dict[str, Any]) -> S:
+    """Return the settings of a part of the sections. Raise SettingsError, with its faults, if these are invalid."""
     return _load(model, config_source, {key: table[key] for key in model.model_fields if key in table})
 
 

@@ -254,10 +254,22 @@ class ListenerSettings(LocalSettings):
     web: WebSettings = Field(default_factory=WebSettings)
 
 
-class Settings(LocalSettings):
-    """The complete settings. `forwarder.settings.load` returns them."""
+class AlloySettings(LocalSettings):
+    """The settings that requests to the logs API need."""
 
     source: SourceSettings = Field(default_factory=SourceSettings)
+
+
+class AwsSettings(LocalSettings):
+    """The settings that requests to the event bus need."""
+
+    event: EventSettings = Field(default_factory=EventSettings)
+    destination: DestinationSettings
+
+
+class Settings(AlloySettings):
+    """The complete settings. `forwarder.settings.load` returns them."""
+
     event: EventSettings = Field(default_factory=EventSettings)
     destination: DestinationSettings
     web: WebSettings = Field(default_factory=WebSettings)

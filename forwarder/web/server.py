@@ -19,6 +19,7 @@ from forwarder.settings.models import WebSettings
 from forwarder.settings.validators.web import is_loopback_only, parse_host_and_port
 from forwarder.vault import WEB_TOKEN
 from forwarder.web import (
+    checklist,
     connection_test,
     dead_letters,
     health_endpoints,
@@ -28,7 +29,9 @@ from forwarder.web import (
     setup,
     status_page,
     webhook,
+    workflow_list,
 )
+from forwarder.web.checklist import CHECK_RECORD, CheckRecord
 from forwarder.web.client_address import parse_address
 from forwarder.web.connection import Timeouts
 from forwarder.web.connection_limit import HEALTH_SHARE, WEB_UI_SHARE, Listener
@@ -59,7 +62,8 @@ DEFAULT_TIMEOUTS = Timeouts()
 
 ROUTES = (
     *(*status_page.ROUTES, *dead_letters.ROUTES, *settings_page.ROUTES, *connection_test.ROUTES),
-    *(*login.ROUTES, *setup.ROUTES, *rendering.ROUTES, *health_endpoints.ROUTES, *webhook.ROUTES),
+    *(*checklist.ROUTES, *workflow_list.ROUTES, *setup.ROUTES),
+    *(*login.ROUTES, *rendering.ROUTES, *health_endpoints.ROUTES, *webhook.ROUTES),
 )
 
 
@@ -118,6 +122,7 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
     app[ALLOWED_HOSTS] = allowed_hosts
     app[RENDERER] = TemplateRenderer()
     app[STATUS_CACHE] = StatusCache(context, app[RENDERER])
+    app[CHECK_RECORD] = CheckRecord()
     app[SESSIONS] = Sessions(context.clock)
     app[TOKEN_DIGESTS] = TokenDigests(context.config_source, context.settings())
     app[PROBLEMS] = RequestProblems("listen", context.clock, context.metrics)

@@ -1,25 +1,19 @@
-"""The form of the settings page, and the changes that it saves to the settings file and the vault.
+"""The form of the settings page: its fields, their texts, and the changes of a form that was sent.
 
 A secret is write-only: it can be set or removed. The page shows that it is set, its last characters, and when.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from forwarder import atomicfile
-from forwarder.errors import SettingsError, VaultError
-from forwarder.model import Feed
-from forwarder.settings import ConfigSource, Settings, load_local, pasted
-from forwarder.settings.edit import Value, set_values
-from forwarder.settings.load import overriding_variable, read_table, validate_table
-from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, NAMES, Vault
-from forwarder.vault.secret_values import reject_own_token, validate_secret
-from forwarder.web.formatting import capitalize_first
-
-USER_SEPARATOR = " user="
-"""The text between the id of a workflow and the id of a user, on a line of the list of workflows."""
+from forwarder.errors import SettingsError
+from forwarder.settings import ConfigSource, Settings, load, pasted
+from forwarder.settings.edit import Value
+from forwarder.settings.load import overriding_variable, read_table
+from forwarder.settings.models import SECTIONS, variable
+from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, NAMES
+from forwarder.web.workflow_ids import format_feed, parse_workflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +30,25 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class SecretField:
+    """A secret on the page. A `readable` one is no secret alone, and can be read while it is typed."""
+
     name: str
     label: str
     hint: str = ""
+    readable: bool = False
+    required: bool = False
 
 
 AWS_SECRETS = (
-    SecretField(AWS_ACCESS_KEY_ID, "Access key ID"),
+    SecretField(AWS_ACCESS_KEY_ID, "Access key ID", readable=True),
     SecretField(AWS_SECRET_ACCESS_KEY, "Secret access key"),
     SecretField(AWS_SESSION_TOKEN, "Session token", "Only for temporary keys."),
 )
-ALLOY_SECRETS = (SecretField(ALLOY_API_KEY, "API key"),)
+ALLOY_SECRETS = (SecretField(ALLOY_API_KEY, "API key", required=True),)
+SECRETS = AWS_SECRETS + ALLOY_SECRETS
 
 AWS_FIELDS = (
-    FormField("destination.event_bus", "Event bus", "Its name or ARN.", placeholder="alloy-failures", required=True),
+    FormField("destination.event_bus", "Event bus name", "Or its ARN.", placeholder="alloy-failures", required=True),
     FormField("destination.region", "Region", placeholder="eu-west-1", required=True),
     FormField("destination.role_arn", "Role ARN", "Assumed on top of the keys.",
           placeholder="arn:aws:iam::123456789012:role/forwarder"),
@@ -59,11 +58,22 @@ AWS_FIELDS = (
 )  # fmt: skip
 ALLOY_FIELDS = (
     FormField("source.version", "API version", "As in the path; empty for none.", placeholder="2024-03"),
-    FormField("source.workflows", "Workflows", "One ID a line; for one user alone, add user= and the user's ID.",
-          "lines", placeholder="64f1a2c9e1\n64f1a2c9e1 user=u-42"),
+    FormField("source.workflows", "Workflows",
+          "Their IDs or addresses, one a line. For one user alone, add user= and the user's ID.", "lines",
+          placeholder="64f1a2c9e1\n64f1a2c9e1 user=u-42"),
     FormField("source.discover", "Also every workflow of every user", input_type="checkbox"),
 )  # fmt: skip
-FIELDS = AWS_FIELDS + ALLOY_FIELDS
+ADDRESS_FIELDS = (
+    FormField("source.base_url", "Address of the logs API", "Alloy's own, unless your account is in another region.",
+              placeholder="https://embedded.runalloy.com", required=True),
+    FormField("destination.endpoint_url", "Address of EventBridge",
+              "Empty for the public one of the region. Set it for a VPC endpoint or an emulator."),
+)  # fmt: skip
+FIELDS = AWS_FIELDS + ALLOY_FIELDS + ADDRESS_FIELDS
+INPUT_NAMES = tuple(
+    each.name for group in (AWS_SECRETS, AWS_FIELDS, ALLOY_SECRETS, ALLOY_FIELDS, ADDRESS_FIELDS) for each in group
+)
+"""The names of all inputs, in the order of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,109 +93,58 @@ class SettingsChanges:
 def format_value(settings: Settings, name: str) -> str:
     """Return a setting as the text of its input."""
     section, _, key = name.partition(".")
-    value = getattr(getattr(settings, section), key)
-    match value:
-        case bool():
-            return "on" if value else ""
-        case tuple():
-            return "\n".join(_format_feed(feed) for feed in value)
-        case _:
-            return str(value)
+    return _format(getattr(getattr(settings, section), key))
 
 
-def parse_changes(config_source: ConfigSource, settings: Settings, given: Mapping[str, str]) -> SettingsChanges:
-    """Return the fields of a form that differ from the settings, its new secrets, and the secrets to remove.
+def current_texts(config_source: ConfigSource, in_force: Settings) -> dict[str, str]:
+    """Return the text of each input, by name. An invalid value is shown as it is in the file, so it can be corrected.
+
+    This reads the settings file. If that is impossible, the texts are those of the settings in force.
+    """
+    try:
+        settings = load(config_source)
+    except SettingsError:
+        return _texts_of_invalid_file(config_source, in_force)
+    return {each.name: format_value(settings, each.name) for each in FIELDS}
+
+
+def _texts_of_invalid_file(config_source: ConfigSource, in_force: Settings) -> dict[str, str]:
+    try:
+        table = read_table(config_source.file)
+    except SettingsError:
+        return {each.name: format_value(in_force, each.name) for each in FIELDS}
+    texts = {}
+    for each in FIELDS:
+        section, _, key = each.name.partition(".")
+        default = dict(SECTIONS)[section].model_fields[key].get_default()
+        values = table.get(section)
+        value = values.get(key, default) if isinstance(values, dict) else default
+        texts[each.name] = pasted.trim(config_source.environ.get(variable(each.name), _format(value)))
+    return texts
+
+
+def parse_changes(config_source: ConfigSource, current: Mapping[str, str], given: Mapping[str, str]) -> SettingsChanges:
+    """Return the fields of a form that differ from the current texts, its new secrets, and the secrets to remove.
 
     Settings that the environment overrides are ignored. An empty secret changes nothing.
     """
     values = {
-        each.name: _parse_value(each, text)
+        each.name: _parse_value(each, text, current[each.name])
         for each in FIELDS
         if not overriding_variable(config_source, each.name)
-        and (text := _normalize_lines(given.get(each.name, ""))) != _normalize_lines(format_value(settings, each.name))
+        and (text := _normalize_lines(given.get(each.name, ""))) != _normalize_lines(current[each.name])
     }
     secrets = {name: text for name in NAMES if (text := pasted.trim(given.get(name, "")))}
     removed = tuple(name for name in NAMES if given.get(f"remove {name}") and name not in secrets)
     return SettingsChanges(values, secrets, removed)
 
 
-def save_changes(config_source: ConfigSource, given: SettingsChanges, now: datetime) -> dict[str, str]:
-    """Save the changes, and return no errors. If any is invalid, write nothing, and return the errors by input.
-
-    Errors that belong to no input are under "".
-
-    Raise SettingsError or VaultError if a file cannot be read or written, or is not valid.
-    """
-    local = load_local(config_source)
-    faults = _validate_secrets(Vault.open(config_source, local), given) | _validate_values(config_source, given)
-    if faults:
-        return faults
-    if given.values:
-        set_values(config_source, given.values)
-    with atomicfile.locked(config_source.path(local.vault.file).resolve().parent):
-        vault = Vault.open(config_source, local)
-        for name, value in given.secrets.items():
-            vault.set(name, value, now)
-        for name in given.removed:
-            vault.remove(name)
-    return {}
-
-
-def candidate_settings(config_source: ConfigSource, given: SettingsChanges) -> Settings:
-    """Return the settings of the file with these changes. Raise SettingsError, with its faults, if they are invalid."""
-    table = read_table(config_source.file)
-    for name, value in given.values.items():
-        section, _, key = name.partition(".")
-        table.setdefault(section, {})[key] = value
-    return validate_table(config_source, table)
-
-
-def _validate_values(config_source: ConfigSource, given: SettingsChanges) -> dict[str, str]:
-    try:
-        candidate_settings(config_source, given)
-    except SettingsError as error:
-        if not error.faults:
-            raise
-        return field_errors(error)
-    return {}
-
-
-def field_errors(error: SettingsError) -> dict[str, str]:
-    """Return a message for each input with a fault. Faults of settings that are not on the page are under ""."""
-    known = {each.name for each in FIELDS}
-    faults = {
-        name: capitalize_first(message.removeprefix(name).lstrip(": "))
-        for name, message in error.faults.items()
-        if name in known
-    }
-    if others := [message for name, message in error.faults.items() if name not in known]:
-        faults[""] = capitalize_first("; ".join(others))
-    return faults
-
-
-def _validate_secrets(vault: Vault, given: SettingsChanges) -> dict[str, str]:
-    faults = {}
-    for name, value in given.secrets.items():
-        try:
-            validate_secret(name, value)
-            reject_own_token(name, value, vault.digests())
-        except VaultError as error:
-            faults[name] = capitalize_first(error.message.removeprefix(name).strip())
-    set_names = {name for name in NAMES if vault.set_at(name) is not None}
-    set_names = (set_names | set(given.secrets)) - set(given.removed)
-    if set_names & {AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN}:
-        for name in (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY):
-            if name not in set_names:
-                faults.setdefault(name, "Is missing: an AWS key has both parts, or none of them is stored")
-    return faults
-
-
-def _parse_value(each: FormField, text: str) -> Value:
+def _parse_value(each: FormField, text: str, current: str) -> Value:
     match each.input_type:
         case "checkbox":
             return bool(text)
         case "lines":
-            return [_parse_workflow(line) for line in text.splitlines()]
+            return parse_workflows(text, known_lines=_normalize_lines(current).splitlines())
         case "text":
             return text
 
@@ -194,10 +153,13 @@ def _normalize_lines(text: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _parse_workflow(line: str) -> str | dict[str, str]:
-    workflow_id, is_of_user, user_id = line.rpartition(USER_SEPARATOR)
-    return {"id": workflow_id.strip(), "user_id": user_id.strip()} if is_of_user else line
-
-
-def _format_feed(feed: Feed) -> str:
-    return feed.workflow_id if feed.user_id is None else f"{feed.workflow_id}{USER_SEPARATOR}{feed.user_id}"
+def _format(value: Any) -> str:
+    match value:
+        case bool():
+            return "on" if value else ""
+        case list() | tuple():
+            return "\n".join(map(format_feed, value))
+        case str() | int() | float():
+            return str(value)
+        case _:
+            return ""

@@ -8,15 +8,18 @@ from typing import Any
 from aiohttp import web
 
 from forwarder.errors import ForwarderError, SettingsError, VaultError
-from forwarder.settings import ConfigSource, Settings, load
+from forwarder.settings import ConfigSource, LocalSettings, load, load_local
 from forwarder.settings.edit import set_value
 from forwarder.settings.load import overriding_variable
 from forwarder.vault import NAMES, Vault
 from forwarder.web import settings_form
+from forwarder.web.checklist import CHECK_RECORD, read_checklist
 from forwarder.web.context import CONTEXT, WebContext
 from forwarder.web.form_body import read_form
 from forwarder.web.middleware import CHANGED_FIELDS
 from forwarder.web.rendering import redirect_to, render_page
+from forwarder.web.settings_changes import field_errors, save_changes
+from forwarder.web.settings_form import SettingsChanges
 from forwarder.web.status_cache import STATUS_CACHE
 
 RELOAD_POLL_SECONDS, MAX_RELOAD_POLLS = 0.05, 40
@@ -31,30 +34,39 @@ SAVED = {"level": "good", "text": "Saved. It takes effect within a second, witho
 
 
 async def show_settings(request: web.Request) -> web.Response:
-    values = await asyncio.to_thread(form_values, request.app[CONTEXT])
-    notice = SAVED if "saved" in request.query else None
-    return render_page(request, "settings.html", **values, notice=notice)
+    is_saved = "saved" in request.query
+    values = await asyncio.to_thread(form_values, request)
+    values["checks_on_load"] |= is_saved
+    return render_page(request, "settings.html", **values, notice=SAVED if is_saved else None)
 
 
 async def save_settings(request: web.Request) -> web.Response:
     context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
     digest = file_digest(context)  # before the file is compared: what is written in between is no other change then
-    changes = settings_form.parse_changes(context.config_source, file_settings(context), given)
+    changes = await asyncio.to_thread(read_changes, context, given)
     try:
         # A change made meanwhile must not be undone. A form that is sent twice undoes nothing.
         if changes.values and given.get(FILE_DIGEST_FIELD, digest) != digest:
             faults = {"": FILE_CHANGED}
         else:
-            faults = await asyncio.to_thread(
-                settings_form.save_changes, context.config_source, changes, context.clock.now()
-            )
+            faults = await asyncio.to_thread(save_changes, context.config_source, changes, context.clock.now())
     except ForwarderError as error:
         faults = {"": format_error(error)}
     if not faults:
         request[CHANGED_FIELDS] = tuple(changes.changed)
         return redirect_to("/settings?saved")
-    values = await asyncio.to_thread(form_values, context, given)
-    return render_page(request, "settings.html", status=422, **(values | {"faults": faults}), notice=None)
+    values = await asyncio.to_thread(form_values, request, given)
+    # A response never holds a secret, so those that were typed are gone.
+    lost = [each.label for each in settings_form.SECRETS if each.name in changes.secrets]
+    first = next((name for name in settings_form.INPUT_NAMES if name in faults), "")
+    refusal = {"faults": faults, "first_invalid": first, "lost_secrets": lost, "checks_on_load": False}
+    return render_page(request, "settings.html", status=422, **(values | refusal), notice=None)
+
+
+def read_changes(context: WebContext, given: Mapping[str, str]) -> SettingsChanges:
+    """Return the changes of a form, compared with the settings file."""
+    current = settings_form.current_texts(context.config_source, context.settings())
+    return settings_form.parse_changes(context.config_source, current, given)
 
 
 async def switch_forwarding(request: web.Request) -> web.Response:
@@ -78,25 +90,24 @@ async def _wait_until_applied(context: WebContext, *, enabled: bool) -> None:
         await context.clock.sleep(RELOAD_POLL_SECONDS)
 
 
-def form_values(context: WebContext, given: Mapping[str, str] | None = None) -> dict[str, Any]:
+def form_values(request: web.Request, given: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the values of the template `settings.html`. Inputs have the values of `given`, else of the file.
 
     This reads the settings file and the vault.
     """
-    settings, faults = file_settings(context), dict[str, str]()
+    context = request.app[CONTEXT]
+    config_source = context.config_source
+    texts = settings_form.current_texts(config_source, context.settings())
+    vault, faults = dict[str, dict[str, Any]](), dict[str, str]()
     try:
-        load(context.config_source)
-        vault = stored_secrets(context.config_source, settings)
+        vault = stored_secrets(config_source, load_local(config_source))
+        load(config_source)
     except (SettingsError, VaultError) as error:
-        vault, faults = {}, {"": format_error(error)}
+        faults = _faults_on_load(error, texts)
     keys = ["enabled", *(each.name for each in settings_form.FIELDS)]
-    variables = {key: variable for key in keys if (variable := overriding_variable(context.config_source, key))}
-    values = {
-        each.name: settings_form.format_value(settings, each.name)
-        if given is None or each.name in variables
-        else given.get(each.name, "")
-        for each in settings_form.FIELDS
-    }
+    variables = {key: variable for key in keys if (variable := overriding_variable(config_source, key))}
+    values = {name: text if given is None or name in variables else given.get(name, "") for name, text in texts.items()}
+    checklist = read_checklist(context, request.app[CHECK_RECORD])
     return {
         "active": "settings",
         "file_digest": file_digest(context),
@@ -105,9 +116,31 @@ def form_values(context: WebContext, given: Mapping[str, str] | None = None) -> 
         "variables": variables,
         "vault": vault,
         "faults": faults,
-        "enabled": settings.enabled,
+        "first_invalid": "",
+        "lost_secrets": [],
+        "enabled": is_enabled(context),
+        "checklist": checklist,
+        "checks_on_load": checklist.attention_count > 0,
         "has_steps": False,
+        "workflow_list": None,
     }
+
+
+def _faults_on_load(error: ForwarderError, texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the faults of files that no form was sent for. The checklist names the values that are not entered yet."""
+    if not isinstance(error, SettingsError) or not error.faults:
+        return {"": format_error(error)}
+    faults = field_errors(error)
+    elsewhere = {"": format_error(error)} if faults.pop("", "") else {}
+    return elsewhere | {name: fault for name, fault in faults.items() if texts[name]}
+
+
+def is_enabled(context: WebContext) -> bool:
+    """Return the switch in the settings file, or the one in force if the file is not valid."""
+    try:
+        return load_local(context.config_source).enabled
+    except SettingsError:
+        return context.settings().enabled
 
 
 def file_digest(context: WebContext) -> str:
@@ -118,15 +151,7 @@ def file_digest(context: WebContext) -> str:
         return ""
 
 
-def file_settings(context: WebContext) -> Settings:
-    """Return the settings of the file and the environment, or the settings in force if they are not valid."""
-    try:
-        return load(context.config_source)
-    except SettingsError:
-        return context.settings()
-
-
-def stored_secrets(config_source: ConfigSource, settings: Settings) -> dict[str, dict[str, Any]]:
+def stored_secrets(config_source: ConfigSource, settings: LocalSettings) -> dict[str, dict[str, Any]]:
     """Return `set_at` (a time) and `suffix` (the last characters, or an empty text) of each stored secret, by name.
 
     Raise VaultError if the vault cannot be opened.

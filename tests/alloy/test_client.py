@@ -93,7 +93,7 @@ async def test_users_and_workflows_are_listed_by_id(alloy: FakeAlloy) -> None:
     alloy.api.add("v", execution("success", id="x", started=NOON), user_id="u/1")
     async with open_client(alloy) as client:
         assert await client.list_users() == ["u/1"]
-        assert await client.list_workflows("u/1") == ["w", "v"]
+        assert await client.list_workflows("u/1") == {"w": "Workflow w", "v": "Workflow v"}
         alloy.next(
             HttpResponse(200, {}, b'{"data": [{"userId": 7}, {"userId": ""}, {"userId": "a"}, null, {"userId": "a"}]}')
         )

@@ -9,6 +9,7 @@ from forwarder.model import Feed
 from forwarder.settings import ConfigSource, load
 from forwarder.vault import Vault, master_key
 from forwarder.web import settings_form
+from forwarder.web.settings_changes import save_changes
 from forwarder.web.settings_form import SettingsChanges
 from tests.virtual_clock import NOON
 
@@ -42,7 +43,9 @@ def form_values(config_source: ConfigSource, **changes: str) -> dict[str, str]:
 
 
 def parse_form(config_source: ConfigSource, given: dict[str, str]) -> SettingsChanges:
-    return settings_form.parse_changes(config_source, load(config_source), given)
+    return settings_form.parse_changes(
+        config_source, settings_form.current_texts(config_source, load(config_source)), given
+    )
 
 
 def vault(config_source: ConfigSource) -> Vault:
@@ -60,7 +63,7 @@ def test_edited_fields_are_saved_and_the_rest_stays(config_source: ConfigSource)
         source__workflows="a\r\n\r\nc user=ü\r\nb user=u 1",
         source__discover="on",
     )
-    assert settings_form.save_changes(config_source, parse_form(config_source, given), NOON) == {}
+    assert save_changes(config_source, parse_form(config_source, given), NOON) == {}
     settings = load(config_source)
     assert settings.destination.region == "us-east-1"
     assert settings.source.workflows == (Feed("a"), Feed("c", "ü"), Feed("b", "u 1"))
@@ -70,12 +73,9 @@ def test_edited_fields_are_saved_and_the_rest_stays(config_source: ConfigSource)
 
 def test_secrets_are_sealed_and_kept_by_an_empty_field(config_source: ConfigSource) -> None:
     keys = {"aws-access-key-id": "AKIAPLANTED000000001", "aws-secret-access-key": "planted/secret+key/0001"}
+    assert save_changes(config_source, parse_form(config_source, form_values(config_source) | keys), NOON) == {}
     assert (
-        settings_form.save_changes(config_source, parse_form(config_source, form_values(config_source) | keys), NOON)
-        == {}
-    )
-    assert (
-        settings_form.save_changes(
+        save_changes(
             config_source, parse_form(config_source, form_values(config_source) | dict.fromkeys(keys, "")), NOON
         )
         == {}
@@ -84,7 +84,7 @@ def test_secrets_are_sealed_and_kept_by_an_empty_field(config_source: ConfigSour
     assert stored.suffix("aws-access-key-id") == "0001"
     assert stored.set_at("aws-secret-access-key") == NOON
     gone = form_values(config_source) | {f"remove {name}": "yes" for name in keys}
-    assert settings_form.save_changes(config_source, parse_form(config_source, gone), NOON) == {}
+    assert save_changes(config_source, parse_form(config_source, gone), NOON) == {}
     assert vault(config_source).reveal("aws-access-key-id") is None
 
 
@@ -98,9 +98,7 @@ def test_faults_name_their_fields_and_save_nothing(config_source: ConfigSource) 
     given = form_values(
         config_source, destination__region="Mars", event__source="aws.mine", source__workflows="a\nb user="
     )
-    faults = settings_form.save_changes(
-        config_source, parse_form(config_source, given | {"alloy-api-key": "a planted key"}), NOON
-    )
+    faults = save_changes(config_source, parse_form(config_source, given | {"alloy-api-key": "a planted key"}), NOON)
     assert set(faults) == {"destination.region", "event.source", "source.workflows", "alloy-api-key"}
     assert faults["destination.region"] == "Is not an AWS region such as eu-west-1"
     assert "planted" not in str(faults)
@@ -118,9 +116,9 @@ def test_faults_name_their_fields_and_save_nothing(config_source: ConfigSource) 
 )
 def test_incomplete_aws_key_is_refused(config_source: ConfigSource, given: dict[str, str], missing: str) -> None:
     """The daemon does not accept it either."""
-    assert set(
-        settings_form.save_changes(config_source, parse_form(config_source, form_values(config_source) | given), NOON)
-    ) == {missing}
+    assert set(save_changes(config_source, parse_form(config_source, form_values(config_source) | given), NOON)) == {
+        missing
+    }
     assert vault(config_source).reveal("aws-access-key-id") is None
 
 
@@ -133,7 +131,7 @@ def test_field_set_by_the_environment_is_not_changed(config_source: ConfigSource
 def test_fault_elsewhere_in_the_file_is_an_error(config_source: ConfigSource) -> None:
     given = parse_form(config_source, form_values(config_source, destination__region="us-east-1"))
     config_source.file.write_text(TEXT + "[event]\npayload = 7\n")
-    assert "Event.payload" in settings_form.save_changes(config_source, given, NOON)[""]
+    assert "Event.payload" in save_changes(config_source, given, NOON)[""]
     config_source.file.write_text(TEXT + "[run]\nlog_level = 7\n")
     with pytest.raises(SettingsError, match="log_level"):
-        settings_form.save_changes(config_source, given, NOON)
+        save_changes(config_source, given, NOON)

@@ -160,22 +160,11 @@ async def test_check_uses_the_form_and_saves_nothing(tmp_path: Path) -> None:
             filled = {"destination.event_bus": BUS, "source.workflows": "w"} | KEYS
             response = await send(client, filled, "/settings/check", STEPS_ONLY)
             lines = (await response.text()).splitlines()
-            assert [re.sub(r"<[^>]+>", "", line).split()[0] for line in lines] == [
-                "Settings",
-                "Logs",
-                "Workflows",
-                "AWS",
-                "Event",
-            ]
+            first_words = [re.sub(r"<[^>]+>", "", line).split()[0] for line in lines]
+            assert first_words == ["Settings", "Logs", "Workflows", "AWS", "Event"]
             assert not [line for line in lines if "is-failed" in line]
             wrong = await send(client, filled | {"aws-secret-access-key": "wrong"}, "/settings/check", STEPS_ONLY)
-            assert [("is-failed" in line) for line in (await wrong.text()).splitlines()] == [
-                False,
-                False,
-                False,
-                True,
-                True,
-            ]
+            assert [("is-failed" in line) for line in (await wrong.text()).splitlines()] == [False] * 3 + [True] * 2
             page = await (await send(client, filled, "/settings/check")).text()
             assert page.count("<li>") == 5
             assert page.rstrip().endswith("</html>")

@@ -72,6 +72,7 @@ async function submitInPlace(event) {
     place.textContent = `No response (${error.message}). Load the page again.`;
   }
   button.disabled = false;
+  place.dispatchEvent(new Event("steps-shown", { bubbles: true }));
 }
 
 showLocalTimes(document);
