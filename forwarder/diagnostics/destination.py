@@ -21,6 +21,9 @@ from forwarder.errors import (
 IDENTITY, EVENT_BUS, PUBLISHING = "AWS identity", "event bus", "publishing"
 """The names of the checks."""
 
+NO_CREDENTIALS = "not checked: it needs AWS credentials, which the step before this one did not find"
+"""The message about the event bus if the check of the identity found no credentials."""
+
 
 async def check_destination(identity: Identity, clock: Clock) -> AsyncIterator[CheckResult]:
     """Yield the checks of the credentials and of the bus. Nothing is published."""
@@ -50,12 +53,11 @@ async def _find_credentials(session: KeySession) -> str:
 
 
 def _missing_credentials(error: ForwarderError) -> ForwarderError:
-    needs = "not checked: it needs AWS credentials, which the step before this one did not find"
     if isinstance(error, DestinationUnavailable):
-        return DestinationUnavailable(needs, code=error.code)
-    return (
-        DestinationRefused(needs, code="credentials") if isinstance(error, DestinationError) else ForwarderError(needs)
-    )
+        return DestinationUnavailable(NO_CREDENTIALS, code=error.code)
+    if isinstance(error, DestinationError):
+        return DestinationRefused(NO_CREDENTIALS, code="credentials")
+    return ForwarderError(NO_CREDENTIALS)
 
 
 async def _check_event_bus(identity: Identity, session: KeySession, clock: Clock) -> str:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from aiohttp import web
 
 from forwarder.diagnostics import CheckResult
-from forwarder.diagnostics.destination import EVENT_BUS, IDENTITY
+from forwarder.diagnostics.destination import EVENT_BUS, IDENTITY, NO_CREDENTIALS
 from forwarder.diagnostics.source import LOGS_API, WORKFLOWS
 from forwarder.errors import SettingsError, VaultError
 from forwarder.settings import load, load_local
@@ -51,20 +51,26 @@ PARTS = (
     Part("test-event", "Test event", TEST_EVENT, ("event.source", "event.detail_type")),
 )  # fmt: skip
 
+AMBIENT_KEYS = "Not entered. Without keys, those of the forwarder's environment are used, if it has any"
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A part with its state, the result of its check, and the policy that the part needs, if it needs one."""
+    """A part with its state, the result of its check, and the policy that the part needs, if it needs one.
+
+    A part that is optional may be missing: the values may come from elsewhere.
+    """
 
     part: Part
     state: ItemState
     message: str = ""
     hint: str = ""
+    is_optional: bool = False
     policy: IamPolicy | None = None
 
     @property
     def needs_attention(self) -> bool:
-        return self.state is ItemState.FAILED or (self.state is ItemState.MISSING and self.part.check != IDENTITY)
+        return self.state is ItemState.FAILED or (self.state is ItemState.MISSING and not self.is_optional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def read_checklist(context: WebContext, record: CheckRecord) -> Checklist:
     texts = current_texts(context.config_source, context.settings())
     stored, faults = _stored_names(context), _faults(context)
     results = record.results(connection_digest(context))
-    items = [_item(part, texts, stored, faults, results.get(part.check)) for part in PARTS]
+    items = [_item(part, texts, stored, faults, results) for part in PARTS]
     identity = results.get(IDENTITY)
     policy = IamPolicy.of(texts, identity.message if identity else "")
     return Checklist(tuple(replace(item, policy=policy) if item.part.check == IDENTITY else item for item in items))
@@ -123,12 +129,32 @@ def _item(
     texts: Mapping[str, str],
     stored: frozenset[str],
     faults: Mapping[str, str],
-    result: CheckResult | None,
+    results: Mapping[str, CheckResult],
 ) -> Item:
-    if missing := _missing(part, texts, stored, result):
+    if missing := _missing(part, texts, stored):
         return Item(part, ItemState.MISSING, missing)
     if fault := next((faults[name] for name in part.fields if name in faults), ""):
         return Item(part, ItemState.FAILED, fault)
+    return _item_without_keys(part, texts, stored, results) or _checked_item(part, results.get(part.check))
+
+
+def _item_without_keys(
+    part: Part, texts: Mapping[str, str], stored: frozenset[str], results: Mapping[str, CheckResult]
+) -> Item | None:
+    """Return the item of a part of AWS if no keys are entered, or if the check found none. Return None otherwise."""
+    result = results.get(part.check)
+    if part.check == EVENT_BUS and _lacks_credentials(results):
+        return Item(part, ItemState.SET, "Not checked without AWS credentials")
+    if part.check != IDENTITY or AWS_ACCESS_KEY_ID in stored or texts["destination.role_arn"]:
+        return None
+    if result is None or result.skipped:
+        return Item(part, ItemState.MISSING, AMBIENT_KEYS, is_optional=True)
+    if result.error is not None and _lacks_credentials(results):
+        return Item(part, ItemState.MISSING, result.error.message, result.error.hint)
+    return None
+
+
+def _checked_item(part: Part, result: CheckResult | None) -> Item:
     if result is None or result.skipped:
         return Item(part, ItemState.SET, result.message if result else "")
     if result.error is not None:
@@ -136,24 +162,22 @@ def _item(
     return Item(part, ItemState.CHECKED, result.message)
 
 
-def _missing(part: Part, texts: Mapping[str, str], stored: frozenset[str], result: CheckResult | None) -> str:
+def _lacks_credentials(results: Mapping[str, CheckResult]) -> bool:
+    bus = results.get(EVENT_BUS)
+    return bus is not None and bus.error is not None and bus.error.message == NO_CREDENTIALS
+
+
+def _missing(part: Part, texts: Mapping[str, str], stored: frozenset[str]) -> str:
     """Return a message about the values that are not entered, or an empty text."""
-    match part.check:
-        case "logs API" if ALLOY_API_KEY not in stored:
-            return "Not entered"
-        case "workflows" if not texts["source.workflows"] and not texts["source.discover"]:
-            return "Not chosen"
-        case "event bus":
-            names = [
-                label
-                for name, label in (("destination.event_bus", "name"), ("destination.region", "region"))
-                if not texts[name]
-            ]
-            return f"Not entered: {' and '.join(names)}" if names else ""
-        case "AWS identity" if not (stored & {AWS_ACCESS_KEY_ID} or texts["destination.role_arn"] or result):
-            return "Not entered. Without keys, those of the forwarder's environment are used, if it has any"
-        case _:
-            return ""
+    if part.check == LOGS_API and ALLOY_API_KEY not in stored:
+        return "Not entered"
+    if part.check == WORKFLOWS and not (texts["source.workflows"] or texts["source.discover"]):
+        return "Not chosen"
+    if part.check == EVENT_BUS:
+        labels = {"name": "destination.event_bus", "region": "destination.region"}
+        if missing := [label for label, name in labels.items() if not texts[name]]:
+            return f"Not entered: {' and '.join(missing)}"
+    return ""
 
 
 def _stored_names(context: WebContext) -> frozenset[str]:

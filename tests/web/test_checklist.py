@@ -101,6 +101,13 @@ async def test_alloy_is_checked_before_the_bus_is_chosen(tmp_path: Path) -> None
             assert (found["alloy-key"], found["workflows"], found["bus"]) == ("checked", "checked", "missing")
 
 
+async def test_bus_is_not_failed_without_credentials(tmp_path: Path) -> None:
+    async with settings_page_client(tmp_path, source={"base_url": "http://127.0.0.1:1"}) as client:
+        await remove_secrets(client)
+        found = states(await run_checks(client))
+        assert (found["aws-keys"], found["bus"]) == ("missing", "set")
+
+
 async def test_results_of_other_settings_are_not_shown(tmp_path: Path) -> None:
     """A check of unsaved values is not recorded, and a save makes the recorded results obsolete."""
     with FakeAlloy() as alloy:

@@ -202,3 +202,36 @@ async def test_form_older_than_the_file_is_refused(tmp_path: Path) -> None:
             load(client.context.config_source).event.source,
             load(client.context.config_source).event.detail_type,
         ) == ("by.hand", "Mine")
+
+
+async def test_refused_save_marks_the_first_field_and_lost_secrets(tmp_path: Path) -> None:
+    async with settings_page_client(tmp_path) as client:
+        changes = {"event.source": "aws.mine", "destination.region": "Mars"} | KEYS
+        text = await (await send(client, changes)).text()
+        assert re.findall(r'name="([^"]+)"[^>]* autofocus', text) == ["destination.region"]
+        lost = (
+            "Enter again before you save, because the page keeps no secret: Access key ID, Secret access key, API key."
+        )
+        assert lost in text
+        assert not [secret for secret in KEYS.values() if secret in text]
+        assert "autofocus" not in await load_page(client)
+
+
+async def test_invalid_value_of_the_file_is_shown_and_corrected(tmp_path: Path) -> None:
+    """A value that equals the one in force is a change, if the file has another one."""
+    async with settings_page_client(tmp_path, destination={"event_bus": BUS, "region": "Mars"}) as client:
+        in_force = client.context.settings().destination.region
+        page = await load_page(client)
+        assert read_form_fields(page)["destination.region"] == "Mars"
+        assert 'id="fault-destination.region"' in page
+        assert (await send(client, {"destination.region": in_force})).status == 303
+        assert load(client.context.config_source).destination.region == in_force
+
+
+async def test_long_message_is_clamped(tmp_path: Path) -> None:
+    with FakeAlloy() as alloy:
+        workflows = [f"unknown-{number}" for number in range(20)]
+        source = {"base_url": alloy.url, "workflows": workflows}
+        async with settings_page_client(tmp_path, source=source) as client:
+            steps = await (await send(client, KEYS, "/settings/check", STEPS_ONLY)).text()
+            assert '<details class="clamp"><summary><span>20 of 20 cannot be polled' in steps
