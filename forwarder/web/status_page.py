@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
@@ -20,8 +21,8 @@ from forwarder.web.request_errors import PROBLEMS, Problem
 from forwarder.web.status_cache import STATUS_CACHE
 
 REFRESH_SECONDS = 1.0
-KEEPALIVE_SECONDS = 15.0
-"""The time between two comments that are sent on a stream without updates, so that no proxy closes it."""
+CONTACT_SECONDS = 2.0
+"""The time between two contact events of a stream. A page that receives none shows that it has no contact."""
 
 
 MAX_STREAMS_OF_SESSION, MAX_STREAMS = 8, 64
@@ -61,7 +62,7 @@ async def status(request: web.Request) -> web.Response:
 async def stream(request: web.Request) -> web.StreamResponse:
     """Stream server-sent events. Each is a JSON object with the HTML of the changed sections by name.
 
-    The first event has all sections. The stream ends with the session or the daemon. It does not reset the idle time
+    The first event has all sections. An event `contact` has the daemon's time, in milliseconds. The stream ends with the session or the daemon. It does not reset the idle time
     of the session.
     """
     with request.app[STREAMS].open(request):
@@ -75,17 +76,22 @@ async def stream(request: web.Request) -> web.StreamResponse:
 async def _send_updates(request: web.Request, response: web.StreamResponse) -> None:
     context, cache = request.app[CONTEXT], request.app[STATUS_CACHE]
     sent_sections: dict[str, str] = {}
-    sent_at = context.clock.monotonic()
+    contact_at = float("-inf")
     stopping = False
     while not stopping and is_session_alive(request):
         sections, now = await cache.sections(), context.clock.monotonic()
         if updates := {name: html for name, html in sections.items() if sent_sections.get(name) is not html}:
             await response.write(b"data: " + msgspec.json.encode(updates) + b"\n\n")
-            sent_sections, sent_at = dict(sections), now
-        elif now - sent_at >= KEEPALIVE_SECONDS:
-            await response.write(b": keep-alive\n\n")
-            sent_at = now
+            sent_sections = dict(sections)
+        if now - contact_at >= CONTACT_SECONDS:
+            await response.write(b"event: contact\ndata: %d\n\n" % (context.clock.now().timestamp() * 1000))
+            contact_at = now
         stopping = await context.clock.wait(context.stopping, REFRESH_SECONDS)
+
+
+async def contact(_request: web.Request) -> web.Response:
+    """Return 204: the daemon responds. It does not reset the idle time of the session."""
+    return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def event(request: web.Request) -> web.Response:
@@ -118,6 +124,7 @@ async def _requested_entry(request: web.Request) -> StoredEntry:
 ROUTES = [
     web.get("/", status, name="status"),
     web.get("/status/stream", stream, name="stream", allow_head=False),
+    web.get("/status/contact", contact, name="contact"),
     web.get("/event", event, name="event"),
     web.get("/event/detail", event_detail, name="event-detail"),
 ]

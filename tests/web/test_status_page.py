@@ -12,6 +12,7 @@ from forwarder.ledger import Counters, Dead, Ledger, Sent
 from forwarder.model import Checkpoint, State
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS
+from forwarder.web.status_page import CONTACT_SECONDS
 from tests.factories import FEED, add_feed, entry
 from tests.virtual_clock import NOON
 from tests.web.client import WebClient, web_client
@@ -111,7 +112,7 @@ async def test_page_shows_reasons_and_hints(tmp_path: Path) -> None:
 
 async def event_of(stream: Any) -> dict[str, str]:
     line = await asyncio.wait_for(stream.readuntil(b"\n\n"), 30)
-    while line.startswith(b":"):
+    while line.startswith(b"event: contact"):
         line = await asyncio.wait_for(stream.readuntil(b"\n\n"), 30)
     found: dict[str, str] = json.loads(line.removeprefix(b"data: "))
     return found
@@ -128,6 +129,29 @@ async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
             changed = await event_of(stream.content)
             assert "MalformedDetail" in changed["dead"]
             client.context.stopping.set()
+
+
+async def test_stream_without_changes_sends_contact_events(tmp_path: Path) -> None:
+    """A page shows that it has no contact if none of these events arrives."""
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        async with client.browser.get("/status/stream") as stream:
+            await event_of(stream.content)
+            for _ in range(3):
+                sent = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 30)
+                assert sent == b"event: contact\ndata: %d\n\n" % (client.clock.now().timestamp() * 1000)
+                client.clock.advance(CONTACT_SECONDS)
+            client.context.stopping.set()
+
+
+async def test_contact_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        for _ in range(2):
+            client.clock.advance(MAX_IDLE_SECONDS / 3)
+            assert (await client.get("/status/contact")).status == 204
+        client.clock.advance(MAX_IDLE_SECONDS / 3)
+        assert (await client.get("/status/contact")).status == 303
 
 
 async def test_stream_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:

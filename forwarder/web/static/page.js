@@ -33,19 +33,34 @@ function applyUpdate(place, html) {
   document.title = `${document.querySelector("h1").textContent} · forwarder`;
 }
 
+// The difference between the forwarder's clock and the reader's, for countdowns.
+let clockOffset = 0;
+
 function subscribe() {
   const places = new Map([...document.querySelectorAll("[data-live]")].map((each) => [each.dataset.live, each]));
   if (!places.size) return;
   const stream = new EventSource("/status/stream");
   stream.onmessage = (message) => {
+    recordContact();
     for (const [name, html] of Object.entries(JSON.parse(message.data))) {
       if (places.has(name)) applyUpdate(places.get(name), html);
     }
   };
+  stream.addEventListener("contact", (message) => {
+    clockOffset = Number(message.data) - Date.now();
+    recordContact();
+  });
   stream.onerror = () => {
-    if (stream.readyState === EventSource.CLOSED) location.reload(); // rejected: the session has ended
+    if (stream.readyState === EventSource.CLOSED) subscribeAgain();
   };
   window.addEventListener("pagehide", () => stream.close());
+}
+
+// A rejected stream is not repeated by the browser. Without a session, the page that is loaded is the login.
+async function subscribeAgain() {
+  const response = await fetch("/status/contact", { redirect: "manual" }).catch(() => null);
+  if (response?.type === "opaqueredirect") location.reload();
+  else setTimeout(subscribe, 2000);
 }
 
 async function submitInPlace(event) {

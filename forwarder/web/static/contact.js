@@ -1,0 +1,63 @@
+// Shows when the forwarder does not respond any more: a page that is not updated must not pass for a current one.
+"use strict";
+
+const SILENT_MS = 2500, LOST_MS = 4000, PROBE_MS = 1500, TICK_MS = 500;
+
+// `title` is the title to return to, or null while there is contact.
+const contact = { at: Date.now(), watchedSince: Date.now(), tickedAt: Date.now(), isProbing: false, title: null, focused: null };
+
+function lose() {
+  const notice = document.getElementById("contact"), message = `No contact since ${new Date(contact.at).toLocaleTimeString()}`;
+  notice.textContent = `${message}. This page may be out of date, and nothing can be changed. It recovers when the forwarder responds.`;
+  notice.hidden = false;
+  contact.title = document.title;
+  document.title = `${message} · forwarder`;
+  document.body.classList.add("no-contact");
+  contact.focused = document.activeElement;
+  for (const button of document.querySelectorAll("button:not([disabled])")) {
+    button.disabled = true;
+    button.dataset.noContact = "";
+  }
+}
+
+function recover() {
+  document.getElementById("contact").hidden = true;
+  document.title = contact.title;
+  contact.title = null;
+  document.body.classList.remove("no-contact");
+  for (const button of document.querySelectorAll("button[data-no-contact]")) {
+    button.disabled = false;
+    delete button.dataset.noContact;
+  }
+  if (document.activeElement === document.body && contact.focused?.isConnected) contact.focused.focus();
+}
+
+function recordContact() {
+  contact.at = Date.now();
+  if (contact.title !== null) recover();
+  document.dispatchEvent(new Event("contact"));
+}
+
+async function probe() {
+  contact.isProbing = true;
+  try {
+    const response = await fetch("/status/contact", { redirect: "manual", signal: AbortSignal.timeout(PROBE_MS) });
+    // A proxy responds with 502 for a daemon that does not run. A redirect leads to the login.
+    if (response.status === 204 || response.type === "opaqueredirect") recordContact();
+  } catch {
+    // No contact: `tick` shows it when it lasts.
+  }
+  contact.isProbing = false;
+}
+
+function tick() {
+  const now = Date.now();
+  // A browser slows the timers of hidden pages, and stops those of a sleeping machine. Nobody was watching then.
+  if (document.hidden || now - contact.tickedAt > 4 * TICK_MS) contact.watchedSince = now;
+  contact.tickedAt = now;
+  const isWatched = now - contact.watchedSince >= 2 * PROBE_MS || contact.watchedSince <= contact.at;
+  if (now - contact.at >= SILENT_MS && !contact.isProbing && !document.hidden) probe();
+  if (now - contact.at >= LOST_MS && isWatched && contact.title === null) lose();
+}
+
+setInterval(tick, TICK_MS);
