@@ -48,6 +48,7 @@ from forwarder.web.middleware import (
 )
 from forwarder.web.rendering import RENDERER, TemplateRenderer
 from forwarder.web.request_errors import PROBLEMS, RequestProblems
+from forwarder.web.session_file import session_file
 from forwarder.web.sessions import Sessions
 from forwarder.web.setup import SETUP_LIMITER, SETUP_LINK, SetupLink, ShowLink
 from forwarder.web.status_cache import STATUS_CACHE, StatusCache
@@ -90,6 +91,7 @@ async def run_web_server(
             tls = _load_tls(context.config_source, settings)
             allowed_hosts = AllowedHosts.of(settings, listener_socket.getsockname()[1])
             app = create_web_app(context, allowed_hosts)
+            stack.callback(app[SESSIONS].save)
             await stack.enter_async_context(_run_app(app, listener_socket, tls, WEB_UI_SHARE, timeouts))
             for reloading in (tls, app.get(webhook.SIGNATURE_VERIFIER)):
                 if reloading is not None:
@@ -123,7 +125,7 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
     app[RENDERER] = TemplateRenderer()
     app[STATUS_CACHE] = StatusCache(context, app[RENDERER])
     app[CHECK_RECORD] = CheckRecord()
-    app[SESSIONS] = Sessions(context.clock)
+    app[SESSIONS] = Sessions(context.clock, session_file(context.config_source, context.settings().vault))
     app[TOKEN_DIGESTS] = TokenDigests(context.config_source, context.settings())
     app[PROBLEMS] = RequestProblems("listen", context.clock, context.metrics)
     app[login.LOGIN_LIMITER] = KeyedRateLimiter(

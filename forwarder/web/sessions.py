@@ -1,10 +1,12 @@
-"""The sessions of the web UI. They are kept in memory only: a restart ends them."""
+"""The sessions of the web UI. A file keeps them for the next process."""
 
 import hashlib
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 
 from forwarder.clock import Clock
+from forwarder.web.session_file import SavedSession, load_sessions, save_sessions
 
 MAX_IDLE_SECONDS = 30 * 60.0
 MAX_AGE_SECONDS = 12 * 3600.0
@@ -16,7 +18,7 @@ MAX_SESSIONS = 100
 
 @dataclass(slots=True)
 class Session:
-    """A session. `name` identifies it in the log; `token_digest` is the digest of the admin token that opened it."""
+    """A session. `name` identifies it in the log; `token_digest` belongs to the admin token that opened it."""
 
     name: str
     token_digest: str
@@ -25,9 +27,17 @@ class Session:
 
 
 class Sessions:
-    def __init__(self, clock: Clock) -> None:
+    """The sessions by cookie. With a `file`, logins and logouts are saved, and the sessions of its last save go on."""
+
+    def __init__(self, clock: Clock, file: Path | None = None) -> None:
         self._clock = clock
-        self._sessions: dict[str, Session] = {}
+        self._file = file
+        now = clock.monotonic()
+        saved = load_sessions(file, clock.now()) if file else {}
+        self._sessions = {
+            key: Session(key[:8], each.token_digest, now - each.age_seconds, now - each.idle_seconds)
+            for key, each in saved.items()
+        }
 
     def create(self, token_digest: str) -> tuple[str, Session]:
         """Start a session. Return the value of its cookie, and the session."""
@@ -36,8 +46,9 @@ class Sessions:
             del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].last_used_at)]
         cookie = secrets.token_urlsafe(32)
         now = self._clock.monotonic()
-        session = Session(_cookie_digest(cookie)[:8], token_digest, started_at=now, last_used_at=now)
-        self._sessions[_cookie_digest(cookie)] = session
+        key = _digest(cookie)
+        self._sessions[key] = session = Session(key[:8], _digest(token_digest), started_at=now, last_used_at=now)
+        self.save()
         return cookie, session
 
     def find(self, cookie: str, token_digest: str | None, *, use: bool = True) -> Session | None:
@@ -46,15 +57,28 @@ class Sessions:
         `token_digest` is the digest of the current token. `use` resets the idle time.
         """
         self._remove_expired()
-        session = self._sessions.get(_cookie_digest(cookie))
-        if session is None or session.token_digest != token_digest:
+        session = self._sessions.get(_digest(cookie))
+        if session is None or token_digest is None or session.token_digest != _digest(token_digest):
             return None
         if use:
             session.last_used_at = self._clock.monotonic()
         return session
 
     def end(self, cookie: str) -> None:
-        self._sessions.pop(_cookie_digest(cookie), None)
+        if self._sessions.pop(_digest(cookie), None) is not None:
+            self.save()
+
+    def save(self) -> None:
+        """Save the sessions for the next process. If that fails, they end with this process."""
+        self._remove_expired()
+        if self._file is None:
+            return
+        now = self._clock.monotonic()
+        saved = {
+            key: SavedSession(each.token_digest, now - each.started_at, now - each.last_used_at)
+            for key, each in self._sessions.items()
+        }
+        save_sessions(self._file, self._clock.now(), saved)
 
     def _remove_expired(self) -> None:
         now = self._clock.monotonic()
@@ -63,6 +87,9 @@ class Sessions:
                 del self._sessions[key]
 
 
-def _cookie_digest(cookie: str) -> str:
-    """Return the key of a cookie's session. A digest is used, so that the time of a lookup does not reveal a cookie."""
-    return hashlib.sha256(cookie.encode(errors="replace")).hexdigest()
+def _digest(secret: str) -> str:
+    """Return the key of a cookie's session, or the digest of a token's digest.
+
+    The time of a lookup does not reveal a cookie, and the file of the sessions holds nothing that opens one.
+    """
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()

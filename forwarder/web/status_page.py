@@ -62,8 +62,8 @@ async def status(request: web.Request) -> web.Response:
 async def stream(request: web.Request) -> web.StreamResponse:
     """Stream server-sent events. Each is a JSON object with the HTML of the changed sections by name.
 
-    The first event has all sections. An event `contact` has the daemon's time, in milliseconds. The stream ends with the session or the daemon. It does not reset the idle time
-    of the session.
+    The first event has all sections. An event `contact` has the daemon's time, in milliseconds. The stream ends with
+    the session or the daemon. It does not reset the idle time of the session.
     """
     with request.app[STREAMS].open(request):
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

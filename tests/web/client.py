@@ -103,6 +103,10 @@ class WebClient:
             await response.read()
         return response
 
+    @property
+    def cookies(self) -> dict[str, str]:
+        return {cookie.key: cookie.value for cookie in self.browser.cookie_jar}
+
     async def log_in(self, token: str | None = None) -> ClientResponse:
         return await self.change("/login", data={"token": self.token if token is None else token})
 

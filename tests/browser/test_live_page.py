@@ -1,0 +1,102 @@
+"""The live parts of the page in a real browser: lost contact, sessions after a restart, and the charts."""
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.chrome import MAX_WAIT_MILLISECONDS, BrowserPage, chrome
+from tests.browser.sample_ledger import record_one_day
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
+from tests.harness.process import ForwarderProcess
+
+pytestmark = pytest.mark.browser
+
+MAX_LOSS_SECONDS = 5.0
+"""The time within which a page shows that the daemon has died."""
+
+
+@dataclass
+class LiveSystem:
+    installation: Installation
+    daemon: ForwarderProcess
+    listen: str
+    token: str
+
+    def restart(self) -> None:
+        self.daemon = self.installation.start()
+        self.daemon.wait_for_log('"web UI listening"', self.listen)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chrome() as browser:
+        yield browser
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[LiveSystem]:
+    with FakeAlloy() as alloy, StrictEventBridge() as bus, socket.create_server(("127.0.0.1", 0)) as free:
+        alloy.api.add_workflow("w")
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        installation = Installation(tmp_path, alloy=alloy.url, bus=bus.url, web={"listen": listen})
+        installation.create_vault()
+        record_one_day(installation.ledger_file)
+        token = installation.run_command("web", "create-token").out.strip()
+        with installation.start() as daemon:
+            daemon.wait_for_log('"web UI listening"', listen)
+            system = LiveSystem(installation, daemon, listen, token)
+            yield system
+            system.daemon.kill()
+
+
+def open_status(system: LiveSystem, browser: Browser) -> BrowserPage:
+    browser_page = BrowserPage.of(browser, f"http://{system.listen}")
+    page = browser_page.page
+    page.goto("/")
+    page.get_by_label("Admin token").fill(system.token)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("All is well", timeout=MAX_WAIT_MILLISECONDS)
+    return browser_page
+
+
+def expect_lost_contact(page: Page, died_at: float) -> None:
+    """Check that the page shows the loss, no later than MAX_LOSS_SECONDS after the daemon has died."""
+    remaining = 1000 * (MAX_LOSS_SECONDS - (time.monotonic() - died_at))
+    expect(page.get_by_role("alert")).to_contain_text("No contact since", timeout=max(1, remaining))
+    assert page.title().startswith("No contact since")
+    for button in page.get_by_role("button").all():
+        expect(button).to_be_disabled()
+
+
+def expect_recovered_contact(page: Page, title: str) -> None:
+    expect(page.get_by_role("alert")).to_be_hidden(timeout=MAX_WAIT_MILLISECONDS)
+    expect(page).to_have_title(title)
+    expect(page.get_by_role("button", name="Log out")).to_be_enabled()
+
+
+def test_page_shows_a_killed_daemon_and_recovers(system: LiveSystem, browser: Browser) -> None:
+    """The status page has a stream, and the settings page has none. The session outlives the process."""
+    status = open_status(system, browser)
+    settings = status.page.context.new_page()
+    settings.goto("/settings")
+    settings.get_by_label("Region").fill("eu-west-1")
+    system.daemon.kill()
+    died_at = time.monotonic()
+    expect_lost_contact(status.page, died_at)
+    expect_lost_contact(settings, died_at)
+    status.check_layout("no-contact")
+    system.restart()
+    expect_recovered_contact(status.page, "All is well · forwarder")
+    expect_recovered_contact(settings, "Settings · forwarder")
+    expect(settings.get_by_label("Region")).to_have_value("eu-west-1")
+    assert status.page.url == f"http://{system.listen}/"
+    status.page.reload()
+    expect(status.page.get_by_role("heading", level=1)).to_have_text("All is well")
