@@ -26,7 +26,7 @@ from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.settlement import SettlementWriter
 from forwarder.errors import ForwarderError, SettingsError, VaultError
 from forwarder.first_start import SETUP_HINT, find_obstacle
-from forwarder.health import Health
+from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
 from forwarder.ledger import Ledger, PollResult, RunningLock, ledger_file, open_ledger, require_folder
@@ -102,6 +102,21 @@ class App:
             return 0
         return self.loops.poller.triggers.trigger(workflow_id, user_id)
 
+    def next_attempts(self) -> dict[str, NextAttempt]:
+        """Return the next attempt of each component that backs off after an error."""
+        if self.loops is None or not self.config.settings.enabled:
+            return {}
+        found = {"source": self.loops.poller.next_attempt(), "bus": self.loops.delivery.next_attempt()}
+        return {name: attempt for name, attempt in found.items() if attempt is not None}
+
+    def retry_now(self, component: str) -> bool:
+        """End the backoff of a component. Return false if it does not back off, or if the API requested the wait."""
+        attempt = self.next_attempts().get(component)
+        if self.loops is None or attempt is None or not attempt.can_retry_now:
+            return False
+        {"source": self.loops.poller.retry_now, "bus": self.loops.delivery.retry_now}[component]()
+        return True
+
     def web_context(self, stopping: asyncio.Event) -> WebContext:
         """Return the parts of the daemon that the web UI may use."""
         return WebContext(
@@ -114,6 +129,8 @@ class App:
             settings=lambda: self.config.settings,
             polls=self.polls,
             trigger=self.trigger,
+            next_attempts=self.next_attempts,
+            retry_now=self.retry_now,
             stopping=stopping,
         )
 

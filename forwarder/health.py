@@ -22,6 +22,18 @@ class ComponentStatus:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class NextAttempt:
+    """The next attempt of a component that failed.
+
+    `at` is its time, or None if the component waits for the next event. `can_retry_now` is false if the other side
+    has requested the wait.
+    """
+
+    at: datetime | None
+    can_retry_now: bool = True
+
+
 class Health:
     """The status of all components. Each change of a state is logged once."""
 

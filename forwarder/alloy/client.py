@@ -64,6 +64,11 @@ class LogsClient:
         self._tried_both_segments: set[Feed] = set()
         self._first_page_number: dict[Feed, int] = {}
 
+    @property
+    def pause_seconds(self) -> float:
+        """Return the time for which the API has requested no further requests, or 0."""
+        return self._http_client.throttle.pause_seconds
+
     async def __aenter__(self) -> Self:
         """Raise SourceUnavailable if the environment names certificates or proxies that cannot be used."""
         await self._http_client.__aenter__()

@@ -71,6 +71,11 @@ class RequestThrottle:
         self._rate_limiter.block_until(until)
         return seconds
 
+    @property
+    def pause_seconds(self) -> float:
+        """Return the time until the end of the current pause, or 0 if there is none."""
+        return max(0.0, self._paused_until - self._clock.monotonic())
+
     def record_success(self) -> None:
         """Reset the backoff: the next pause without a given length is short again."""
         self._backoff.reset()
@@ -84,7 +89,7 @@ class HttpClient:
         self._key = key
         self._clock = clock
         self._metrics = metrics
-        self._throttle = RequestThrottle(clock, settings.requests_per_second, metrics)
+        self.throttle = RequestThrottle(clock, settings.requests_per_second, metrics)
         self._timeout_seconds = settings.timeout.total_seconds()
         self._slots = asyncio.Semaphore(settings.concurrency)
 
@@ -117,7 +122,7 @@ class HttpClient:
         await self._acquire_slot()
         status = None
         try:
-            await self._throttle.acquire()
+            await self.throttle.acquire()
             async with asyncio.timeout(MAX_TIMEOUTS * self._timeout_seconds):
                 target = f"{path}?{urlencode(query)}" if query else path
                 response = await self._connections.fetch(method, target, self._read)
@@ -163,13 +168,13 @@ class HttpClient:
         is_rate_limit = response.status == httpx.codes.FORBIDDEN and response.is_json
         can_wait = is_rate_limit or httpx.codes.is_server_error(response.status)
         if response.status == httpx.codes.TOO_MANY_REQUESTS or (wait > 0 and can_wait):
-            pause_seconds = self._throttle.pause(wait)
+            pause_seconds = self.throttle.pause(wait)
             raise SourceUnavailable(
                 f"the logs API limits the request rate ({response.status})", retry_after=pause_seconds
             )
         if error := error_for_status(response):
             raise error
-        self._throttle.record_success()
+        self.throttle.record_success()
 
     def _common_headers(self) -> dict[str, str]:
         headers = {

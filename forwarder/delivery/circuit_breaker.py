@@ -71,6 +71,16 @@ class CircuitBreaker:
             heartbeat.beat(wait)
             await self._clock.wait(self._changed, wait)
 
+    @property
+    def wait_seconds(self) -> float:
+        """Return the time until the circuit allows a request again, or 0 if it is closed."""
+        return max(0.0, self._retry_at - self._clock.monotonic())
+
+    def retry_now(self) -> None:
+        """End the current backoff. The next failure opens the circuit again, for no shorter time."""
+        self._retry_at = self._clock.monotonic()
+        self._changed.set()
+
     def release(self) -> None:
         self._in_flight -= 1
         self._changed.set()

@@ -1,6 +1,7 @@
 """The delivery loop. It publishes pending entries, and settles each by its own outcome."""
 
 import asyncio
+from datetime import timedelta
 
 import structlog
 
@@ -16,7 +17,7 @@ from forwarder.delivery.reporting import DeliveryReporter
 from forwarder.delivery.retry import decide
 from forwarder.delivery.settlement import SettlementWriter
 from forwarder.errors import BusMissing, DestinationError, DestinationUnavailable, LedgerError
-from forwarder.health import Health
+from forwarder.health import Health, NextAttempt
 from forwarder.ledger import UNDECODABLE, Dead, Ledger, Settlement
 from forwarder.metrics import Metrics
 from forwarder.model import ClaimedEntry, State, Unknown
@@ -67,6 +68,7 @@ class Dispatcher:
         self._reporter = DeliveryReporter(clock, metrics)
         self._refusal_tracker = RefusalTracker()
         self._bus_health = BusHealth(health, metrics)
+        self._verify_requested = False
 
     @property
     def current_error(self) -> DestinationError | None:
@@ -76,12 +78,25 @@ class Dispatcher:
     def wake(self) -> None:
         self._wake_event.set()
 
+    def next_attempt(self) -> NextAttempt | None:
+        """Return the next attempt after a failed request or check, or None if the last response was valid."""
+        if wait := self._circuit_breaker.wait_seconds:
+            return NextAttempt(self._clock.now() + timedelta(seconds=wait))
+        is_idle = not self._requests and not self._batcher
+        return NextAttempt(None) if self.current_error and is_idle else None
+
+    def retry_now(self) -> None:
+        """End the backoff of the circuit breaker. If nothing is pending, verify the bus."""
+        self._verify_requested = True
+        self._circuit_breaker.retry_now()
+        self.wake()
+
     async def run(self, *, until_empty: bool = False) -> None:
         """Run until cancelled. With `until_empty`, return when nothing is pending or when the bus refuses every event.
 
         Requests can still be in flight after the return. `drain` waits for them.
         """
-        await self._verify_at_start()
+        await self._verify()
         try:
             while await self._fill_batcher(until_empty=until_empty):
                 permit = await self._acquire_permit()
@@ -91,8 +106,8 @@ class Dispatcher:
         finally:
             self._ledger.release([claimed.token for claimed in self._batcher.drain()])
 
-    async def _verify_at_start(self) -> None:
-        """Verify the bus before the first request. Report a failure in health, and raise nothing."""
+    async def _verify(self) -> None:
+        """Verify the bus before the first request, or on request. Report a failure in health, and raise nothing."""
         try:
             await self._bus.verify()
         except DestinationError as error:
@@ -127,7 +142,11 @@ class Dispatcher:
             if not self._batcher and (invalid := self._batcher.add(await self._claim())):
                 await self._dead_letter(invalid)
             if self._batcher:
+                self._verify_requested = False  # the next request verifies the bus, if it has to
                 return True
+            if self._verify_requested:
+                self._verify_requested = False
+                await self._verify()
             if self._bus_check.is_due:
                 await self._check_bus()
             if until_empty and not self._requests and await self._ledger.next_due() is None:

@@ -19,7 +19,7 @@ from forwarder.errors import (
     SourceError,
     WorkflowNotFound,
 )
-from forwarder.health import Health
+from forwarder.health import Health, NextAttempt
 from forwarder.intake.reader import PollSummary, Reader
 from forwarder.intake.scheduler import Scheduler
 from forwarder.intake.source_health import COMPONENT, SourceHealth
@@ -49,6 +49,7 @@ class Poller:
         metrics: Metrics,
         on_recorded: Callable[[], None],
     ) -> None:
+        self._source = source
         self._discovery = Discovery(source)
         self._ledger = ledger
         self._settings = settings.source
@@ -61,10 +62,30 @@ class Poller:
         self._source_health = SourceHealth(health)
         self.scheduler = Scheduler(settings.source, clock)
         self.triggers = Triggers(self.scheduler, clock)
+        self._discovery_retry_at: float | None = None
+        self._discover_now = asyncio.Event()
         self.polls: dict[Feed, PollResult] = {}
         """The last poll of each feed. The most recent one is the last item."""
         self._saved_feeds: frozenset[Feed] | None = None
         """The feeds that the ledger marks as watched, or None before the first save."""
+
+    def next_attempt(self) -> NextAttempt | None:
+        """Return the next attempt after a failed poll or discovery, or None if nothing waits for one.
+
+        A pause that the API requested (`Retry-After`, or a status of 429) cannot be ended.
+        """
+        waits = [self.scheduler.retry_seconds, self._discovery_retry_seconds]
+        wait = min((each for each in waits if each is not None), default=None)
+        if wait is None:
+            return None
+        pause = self._source.pause_seconds
+        return NextAttempt(self._clock.now() + timedelta(seconds=max(wait, pause)), can_retry_now=not pause)
+
+    def retry_now(self) -> None:
+        """Repeat the failed polls and the failed discovery now."""
+        self.scheduler.retry_now()
+        if self._discovery_retry_at is not None:
+            self._discover_now.set()
 
     async def run(self) -> None:
         self.scheduler.reset()
@@ -113,8 +134,16 @@ class Poller:
             if problem is None:
                 backoff.reset()
             wait = backoff.next() if problem else interval_seconds
+            self._discovery_retry_at = self._clock.monotonic() + wait if problem else None
+            self._discover_now.clear()
             heartbeat.beat(wait)
-            await self._clock.sleep(wait)
+            await self._clock.wait(self._discover_now, wait)
+            self._discovery_retry_at = None
+
+    @property
+    def _discovery_retry_seconds(self) -> float | None:
+        at = self._discovery_retry_at
+        return None if at is None else max(0.0, at - self._clock.monotonic())
 
     async def _discover(self) -> SourceError | None:
         """Discover and watch feeds. Return the error that made the discovery incomplete, or None."""

@@ -180,6 +180,18 @@ class Scheduler:
             return
         self._trigger_limiter.take()
 
+    @property
+    def retry_seconds(self) -> float | None:
+        """Return the time until the next poll of a feed whose last poll failed, or None if no feed waits for one."""
+        retries = [state.due_at for feed, state in self._states.items() if state.failures and feed not in self._polling]
+        return max(0.0, min(retries) - self._clock.monotonic()) if retries else None
+
+    def retry_now(self) -> None:
+        """Make every feed due whose last poll failed. Its next wait after another failure stays as long."""
+        for feed, state in list(self._states.items()):
+            if state.failures and feed not in self._polling and state.due_at > self._clock.monotonic():
+                self._push(feed, 0)
+
     def _start_removal(self, feed: Feed) -> None:
         """Make a removed feed due for its last poll.
 

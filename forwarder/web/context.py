@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from forwarder.clock import Clock
-from forwarder.health import Health
+from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
 from forwarder.ledger import Ledger, PollResult
 from forwarder.metrics import Metrics
@@ -20,7 +20,9 @@ class WebContext:
     """The context of the handlers. It outlives reloads of the settings.
 
     `settings` returns the settings in force, `polls` the last poll of each feed. `trigger` makes the feeds of a
-    workflow due now (of one user if one is named) and returns their number. `stopping` is set when the daemon begins
+    workflow due now (of one user if one is named) and returns their number. `next_attempts` returns the next attempt of
+    each component that backs off. `retry_now` ends the backoff of a component that the forwarder has chosen, and
+    returns false if there is none; a wait that the API requested stays. `stopping` is set when the daemon begins
     to drain; a stream of events ends then.
     """
 
@@ -33,6 +35,8 @@ class WebContext:
     settings: Callable[[], Settings]
     polls: Callable[[], Mapping[Feed, PollResult]]
     trigger: Callable[[str, str | None], int]
+    next_attempts: Callable[[], Mapping[str, NextAttempt]]
+    retry_now: Callable[[str], bool]
     stopping: asyncio.Event
 
     def state_of(self, component: str) -> State:

@@ -48,6 +48,14 @@ def clock_time(time: datetime) -> str:
     return f"{time.astimezone(UTC):%H:%M}"
 
 
+def time_of_day(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%H:%M:%S} UTC"
+
+
+def minute(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%d %b %Y, %H:%M} UTC"
+
+
 def moment(time: datetime) -> str:
     return f"{time.astimezone(UTC):%d %b %Y, %H:%M:%S} UTC"
 
@@ -91,7 +99,20 @@ def error(stored: StoredEntry) -> ErrorFields:
     return (decode_or_none(stored.entry.detail, _details) or _Detail()).error
 
 
-_FILTERS = (number, ago, elapsed, duration, clock_time, moment, iso_time, capitalize_first, code_spans, prose, error)
+_FILTERS = (
+    number,
+    ago,
+    elapsed,
+    duration,
+    clock_time,
+    time_of_day,
+    moment,
+    iso_time,
+    capitalize_first,
+    code_spans,
+    prose,
+    error,
+)
 
 FILTERS: Mapping[str, Callable[..., Any]] = {each.__name__: each for each in _FILTERS}
 """The filters of the templates, by name."""

@@ -6,6 +6,7 @@ twice has the same result as one that is sent once.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -160,4 +161,9 @@ def _route(request: web.Request) -> str:
 def _error_response(request: web.Request, status: int, reason: str) -> web.Response:
     if _route(request) in MACHINE_ROUTES or RENDERER not in request.app:
         return web.Response(text=f"{reason}\n", status=status)
-    return render_page(request, "error.html", status=status, reason=reason)
+    heading = "Not done"
+    if status == HTTPStatus.NOT_FOUND:
+        is_unknown_address = reason == HTTPStatus.NOT_FOUND.phrase
+        heading = "There is no such page" if is_unknown_address else "Not found"
+        reason = "no page has this address" if is_unknown_address else reason
+    return render_page(request, "error.html", status=status, heading=heading, reason=reason)

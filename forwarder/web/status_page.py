@@ -14,9 +14,10 @@ from forwarder.ledger import StoredEntry
 from forwarder.model import is_id
 from forwarder.web import formatting
 from forwarder.web.context import CONTEXT
+from forwarder.web.form_body import read_form
 from forwarder.web.hosts import ALLOWED_HOSTS
-from forwarder.web.middleware import is_session_alive
-from forwarder.web.rendering import SESSION, render_page
+from forwarder.web.middleware import CHANGED_FIELDS, is_session_alive
+from forwarder.web.rendering import SESSION, redirect_to, render_page
 from forwarder.web.request_errors import PROBLEMS, Problem
 from forwarder.web.status_cache import STATUS_CACHE
 
@@ -24,6 +25,8 @@ REFRESH_SECONDS = 1.0
 CONTACT_SECONDS = 2.0
 """The time between two contact events of a stream. A page that receives none shows that it has no contact."""
 
+
+RETRY_COMPONENTS = ("source", "bus")
 
 MAX_STREAMS_OF_SESSION, MAX_STREAMS = 8, 64
 """The number of streams at a time. A stream holds a connection for as long as its page is open."""
@@ -94,6 +97,17 @@ async def contact(_request: web.Request) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
+async def retry_now(request: web.Request) -> web.Response:
+    """End the backoff of a component. Do nothing if it does not back off, or if the API requested the wait."""
+    component = (await read_form(request)).get("component", "")
+    if component not in RETRY_COMPONENTS:
+        raise web.HTTPBadRequest(reason="the form names no component that can be tried again")
+    if request.app[CONTEXT].retry_now(component):
+        request[CHANGED_FIELDS] = (component,)
+        request.app[STATUS_CACHE].invalidate()
+    return redirect_to("/")
+
+
 async def event(request: web.Request) -> web.Response:
     stored = await _requested_entry(request)
     detail = msgspec.json.format(_published_detail(stored), indent=2).decode(errors="replace")
@@ -117,7 +131,9 @@ async def _requested_entry(request: web.Request) -> StoredEntry:
     except LedgerError as error:
         raise web.HTTPServiceUnavailable(reason=error.message) from None
     if stored is None:
-        raise web.HTTPNotFound(reason="this event is not stored, or no longer: see ledger.payload_retention")
+        raise web.HTTPNotFound(
+            reason="there is no such event: it was never recorded, or ledger.payload_retention has removed it"
+        )
     return stored
 
 
@@ -125,6 +141,7 @@ ROUTES = [
     web.get("/", status, name="status"),
     web.get("/status/stream", stream, name="stream", allow_head=False),
     web.get("/status/contact", contact, name="contact"),
+    web.post("/retry-now", retry_now, name="retry-now"),
     web.get("/event", event, name="event"),
     web.get("/event/detail", event_detail, name="event-detail"),
 ]

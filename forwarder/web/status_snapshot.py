@@ -1,11 +1,12 @@
 """A snapshot of the forwarder's state, which the status page shows."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from forwarder.health import ComponentStatus
+from forwarder.health import ComponentStatus, NextAttempt
 from forwarder.ledger import Counters, FeedStatus, Lag, StoredEntry
 from forwarder.model import State
 from forwarder.settings import Settings
@@ -25,6 +26,9 @@ COMPONENT_LABELS = {
     "ledger": "the ledger",
     "settings": "the settings file",
 }
+
+WORKING_STATES = (State.STARTING, State.PAUSED, State.HEALTHY)
+"""The states in which dead letters are the most important problem."""
 
 STATES_BY_SEVERITY = (
     State.FAILED,
@@ -54,12 +58,13 @@ class StatusSnapshot:
     latest: Sequence[StoredEntry]
     dead: Sequence[StoredEntry]
     feeds: Sequence[FeedStatus]
+    next_attempts: Mapping[str, NextAttempt]
 
     @classmethod
     def empty(cls, settings: Settings, now: datetime) -> Self:
         """Return the snapshot of a ledger that has never been read."""
         last_hour, last_day = plots.last_hour([], now), plots.last_day([], now)
-        return cls(now, settings, {}, Counters(), None, None, last_hour, last_day, [], [], [])
+        return cls(now, settings, {}, Counters(), None, None, last_hour, last_day, [], [], [], {})
 
     @classmethod
     async def take(cls, context: WebContext, now: datetime) -> Self:
@@ -85,7 +90,13 @@ class StatusSnapshot:
             latest=await ledger.latest_entries(MAX_ENTRIES),
             dead=await ledger.latest_entries(MAX_ENTRIES, dead=True) if counters.dead else [],
             feeds=feeds,
+            next_attempts=context.next_attempts(),
         )
+
+    @property
+    def components_by_severity(self) -> Mapping[str, ComponentStatus]:
+        """Return the components, the worst first."""
+        return dict(sorted(self.components.items(), key=lambda each: STATES_BY_SEVERITY.index(each[1].state)))
 
     @property
     def feeds_by_urgency(self) -> Sequence[FeedStatus]:
@@ -108,7 +119,22 @@ class StatusSnapshot:
         return {name: component for name, component in self.components.items() if component.state is self.state}
 
     @property
+    def has_rejections(self) -> bool:
+        """Return whether dead letters are the most important problem."""
+        return bool(self.counters.dead) and self.state in WORKING_STATES
+
+    @property
+    def main_rejection(self) -> str:
+        """Return the most frequent code and reason of the latest dead letters, or an empty string."""
+        reasons = Counter(f"{each.result}: {each.reason}" if each.reason else each.result for each in self.dead)
+        return next((reason for reason, _ in reasons.most_common(1)), "")
+
+    @property
     def headline(self) -> str:
+        if self.has_rejections:
+            count = self.counters.dead
+            rejected = f"{number(count)} event{' was' if count == 1 else 's were'} rejected by the bus"
+            return f"Switched off, and {rejected}" if self.state is State.PAUSED else rejected
         affected = " and ".join(COMPONENT_LABELS.get(name, name) for name in self.affected)
         affected = f"{affected[:1].upper()}{affected[1:]}"
         several = len(self.affected) > 1

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiohttp import ClientResponse, ClientSession, CookieJar, TCPConnector
 from aiohttp.web import AbstractRouteDef, RouteDef
 
 from forwarder.aws.responses import CODES
-from forwarder.health import Health
+from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
 from forwarder.ledger import SqliteLedger
 from forwarder.metrics import Metrics
@@ -71,6 +71,7 @@ class StillClock(QuickClock):
 class WebClient:
     """A browser session: it keeps cookies, and sends the origin with each change.
 
+    `attempts` are the next attempts that the page shows, and `retried` the components that were to be tried again.
     `first_event` is the first event of a stream. The rest of a stream is not read.
     """
 
@@ -80,6 +81,8 @@ class WebClient:
     clock: StillClock
     token: str = ""
     triggered: list[tuple[str, str | None]] = field(default_factory=list)
+    attempts: dict[str, NextAttempt] = field(default_factory=dict)
+    retried: list[str] = field(default_factory=list)
     setup_link: str = ""
     first_event: str = ""
 
@@ -136,12 +139,20 @@ async def web_client(
             for component in ("settings", "source", "bus"):
                 context.health.report(component, State.UNCONFIGURED, "incomplete")
         links: list[str] = []
+        attempts: dict[str, NextAttempt] = {}
+        retried: list[str] = []
+
+        def retry_now(component: str) -> bool:
+            retried.append(component)
+            return component in attempts
+
+        context = replace(context, next_attempts=lambda: attempts, retry_now=retry_now)
         async with (
             run_web_server(context, timeouts, show_setup_link=links.append) as addresses,
             browser(addresses.web_ui or addresses.health or None) as session,
         ):
             link = "".join(links).removeprefix(addresses.web_ui)
-            yield WebClient(session, addresses, context, clock, token, triggered, link)
+            yield WebClient(session, addresses, context, clock, token, triggered, attempts, retried, link)
 
 
 def create_context(
@@ -168,6 +179,8 @@ def create_context(
         settings=lambda: settings,
         polls=dict,
         trigger=trigger,
+        next_attempts=dict,
+        retry_now=lambda _: False,
         stopping=asyncio.Event(),
     )
     return context, clock, triggered

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forwarder.health import NextAttempt
 from forwarder.ledger import Counters, Dead, Ledger, Sent
 from forwarder.model import Checkpoint, State
 from forwarder.web.sessions import MAX_IDLE_SECONDS
@@ -188,3 +190,67 @@ async def test_unreadable_ledger_is_reported_on_the_page(tmp_path: Path) -> None
         response = await client.get("/")
         assert response.status == 200
         assert "The disk is gone" in await response.text()
+
+
+async def test_dead_letters_are_named_in_the_headline(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client.context.ledger)
+        await client.log_in()
+        text = await (await client.get("/")).text()
+        assert "<h1>2 events were rejected by the bus</h1>" in text
+        assert "NEEDS ATTENTION" in text
+        assert "Most frequent reason: MalformedDetail: no &lt;object&gt;" in text
+        assert '<a href="/events?state=dead">Show them</a>' in text
+
+
+async def test_try_now_ends_the_backoff_of_the_named_component(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        client.context.health.report("source", State.FAILED, "the logs API is gone")
+        client.context.health.report("bus", State.FAILED, "the bus is gone")
+        client.attempts["source"] = NextAttempt(NOON + timedelta(seconds=12))
+        client.attempts["bus"] = NextAttempt(NOON + timedelta(hours=1), can_retry_now=False)
+        await client.log_in()
+        text = await (await client.get("/")).text()
+        assert "at 12:00:12 UTC" in text
+        assert "at 13:00:00 UTC" in text
+        assert re.findall(r'form="retrying" [^>]*value="(\w+)"', text) == ["source"]
+        assert (await client.change("/retry-now", data={"component": "source"})).status == 303
+        assert client.retried == ["source"]
+        assert (await client.change("/retry-now", data={"component": "ledger"})).status == 400
+        assert client.retried == ["source"]
+
+
+async def test_healthy_component_shows_no_next_attempt(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        client.attempts["source"] = NextAttempt(NOON)
+        await client.log_in()
+        assert "Next attempt" not in await (await client.get("/")).text()
+
+
+async def test_unknown_address_and_event_are_named_as_such(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        page, event = await client.get("/no-such-page"), await client.get("/event?id=none")
+        assert (page.status, event.status) == (404, 404)
+        assert "<h1>There is no such page</h1>" in await page.text()
+        assert "There is no such event" in await event.text()
+
+
+async def test_long_reason_is_cut_and_can_be_opened(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        client.context.health.report("bus", State.FAILED, "x" * 161)
+        client.context.health.report("source", State.FAILED, "y" * 160)
+        await client.log_in()
+        text = await (await client.get("/")).text()
+        assert re.findall(r'<details class="long [^"]*" id="reason-(\w+)">', text) == ["bus"]
+        assert f"X{'x' * 160}" in text
+
+
+async def test_components_are_sorted_by_severity(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        client.context.health.report("ledger", State.FAILED, "the disk is full")
+        client.context.health.report("bus", State.DEGRADED, "slow")
+        await client.log_in()
+        text = await (await client.get("/")).text()
+        names = re.findall(r"<h3>(Logs API|Event bus|Ledger|Settings)</h3>", text)
+        assert names == ["Ledger", "Event bus", "Settings", "Logs API"]

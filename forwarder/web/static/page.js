@@ -1,11 +1,26 @@
 // The page works without this: it updates itself, shows times in the reader's time zone, and shows responses in place.
 "use strict";
 
-const DATES = { moment: { dateStyle: "medium", timeStyle: "medium" }, clock: { timeStyle: "short" } };
+// A time is relative in a text, with the absolute time in its title. An absolute time has its zone.
+const CLOCK = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+const DATE = { day: "numeric", month: "short", year: "numeric" };
+const FORMATS = { clock: CLOCK, minute: { ...DATE, ...CLOCK }, moment: { ...DATE, ...CLOCK, second: "2-digit" } };
 
 function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[data-local]")) {
-    time.textContent = new Date(time.dateTime).toLocaleString(undefined, DATES[time.dataset.local]);
+    const form = time.dataset.local, isTitle = form === "title";
+    time[isTitle ? "title" : "textContent"] = new Date(time.dateTime).toLocaleString(undefined, FORMATS[isTitle ? "moment" : form]);
+  }
+}
+
+// The difference between the forwarder's clock and the reader's.
+let clockOffset = 0;
+
+function countDown() {
+  for (const time of document.querySelectorAll("time[data-countdown]")) {
+    const seconds = Math.ceil((new Date(time.dateTime) - Date.now() - clockOffset) / 1000);
+    const text = seconds <= 0 ? "now" : seconds < 120 ? `in ${seconds} s` : `in ${Math.round(seconds / 60)} min`;
+    if (time.textContent !== text) time.textContent = text;
   }
 }
 
@@ -30,11 +45,9 @@ function applyUpdate(place, html) {
   place.innerHTML = html;
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   showLocalTimes(place);
+  countDown();
   document.title = `${document.querySelector("h1").textContent} · forwarder`;
 }
-
-// The difference between the forwarder's clock and the reader's, for countdowns.
-let clockOffset = 0;
 
 function subscribe() {
   const places = new Map([...document.querySelectorAll("[data-live]")].map((each) => [each.dataset.live, each]));
@@ -48,6 +61,7 @@ function subscribe() {
   };
   stream.addEventListener("contact", (message) => {
     clockOffset = Number(message.data) - Date.now();
+    countDown();
     recordContact();
   });
   stream.onerror = () => {
@@ -91,5 +105,7 @@ async function submitInPlace(event) {
 }
 
 showLocalTimes(document);
+countDown();
+setInterval(countDown, 1000);
 subscribe();
 document.addEventListener("submit", submitInPlace);
