@@ -73,7 +73,7 @@ class RequestThrottle:
 
     @property
     def pause_seconds(self) -> float:
-        """Return the time until the end of the current pause, or 0 if there is none."""
+        """Return the time until the end of the current pause, or 0 outside of a pause."""
         return max(0.0, self._paused_until - self._clock.monotonic())
 
     def record_success(self) -> None:

@@ -21,8 +21,8 @@ class WebContext:
 
     `settings` returns the settings in force, `polls` the last poll of each feed. `trigger` makes the feeds of a
     workflow due now (of one user if one is named) and returns their number. `next_attempts` returns the next attempt of
-    each component that backs off. `retry_now` ends the backoff of a component that the forwarder has chosen, and
-    returns false if there is none; a wait that the API requested stays. `stopping` is set when the daemon begins
+    each component that backs off. `retry_now` ends the backoff of a component, if the forwarder has chosen it, and
+    returns whether it did; a wait that the API requested stays. `stopping` is set when the daemon begins
     to drain; a stream of events ends then.
     """
 

@@ -27,6 +27,14 @@ COMPONENT_LABELS = {
     "settings": "the settings file",
 }
 
+HEADLINES = {
+    State.UNCONFIGURED: "Settings are missing",
+    State.PAUSED: "Switched off",
+    State.STARTING: "Starting",
+    State.HEALTHY: "All is well",
+}
+"""The headlines of the states that no single component causes."""
+
 WORKING_STATES = (State.STARTING, State.PAUSED, State.HEALTHY)
 """The states in which dead letters are the most important problem."""
 
@@ -143,14 +151,8 @@ class StatusSnapshot:
                 return f"{affected} {'need' if several else 'needs'} attention"
             case State.DEGRADED:
                 return f"{affected} {'work' if several else 'works'} with difficulty"
-            case State.UNCONFIGURED:
-                return "Settings are missing"
-            case State.PAUSED:
-                return "Switched off"
-            case State.STARTING:
-                return "Starting"
-            case State.HEALTHY:
-                return "All is well"
+            case _:
+                return HEADLINES[self.state]
 
     @property
     def summary(self) -> str:
