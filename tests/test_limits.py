@@ -12,7 +12,7 @@ from forwarder.delivery.circuit_breaker import BACKOFF_SECONDS
 
 LIMITS = {
     "alloy.connections:KEEP_ALIVE_SECONDS": 5.0,
-    "alloy.connections:MIN_READ_ITERATIONS": 2,
+    "alloy.exchange:MIN_READ_ITERATIONS": 2,
     "alloy.http_client:MAX_PAUSE_SECONDS": 3600.0,
     "alloy.http_client:MAX_TIMEOUTS": 10,
     "alloy.http_client:MAX_UNCHECKED_CHUNKS": 100_000,
@@ -95,7 +95,7 @@ LIMITS = {
     "web.sessions:MAX_IDLE_SECONDS": 1_800.0,
     "web.sessions:MAX_SESSIONS": 100,
     "web.status_cache:CACHE_SECONDS": 1.0,
-    "web.status_page:KEEPALIVE_SECONDS": 15.0,
+    "web.status_page:CONTACT_SECONDS": 2.0,
     "web.status_page:REFRESH_SECONDS": 1.0,
     "web.tokens:TOKEN_BYTES": 32,
     "web.webhook:WEBHOOK_BURST": 100,

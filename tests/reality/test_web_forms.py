@@ -83,7 +83,7 @@ async def test_damaged_form_is_refused_with_a_reason(tmp_path: Path, case: str) 
     async with web_client(tmp_path) as client:
         await client.log_in()
         for route in CHANGES:
-            if route.name == "webhook":
+            if route.name in ("webhook", "setup"):  # they read no form
                 continue
             if route.name == "login":
                 client.clock.advance(60)  # a wrong login counts

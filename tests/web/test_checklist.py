@@ -45,7 +45,7 @@ async def test_file_of_init_shows_what_is_missing(tmp_path: Path) -> None:
         }
         assert "3 of 5 need attention" in page
         assert "data-check-on-load" in page
-        assert 'role="alert"' not in page
+        assert 'class="notice bad" role="alert"' not in page
         assert read_form_fields(page)["destination.event_bus"] == ""
 
 
