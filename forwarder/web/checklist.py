@@ -78,6 +78,10 @@ class Checklist:
     items: tuple[Item, ...]
 
     @property
+    def is_complete(self) -> bool:
+        return not any(item.state is ItemState.MISSING and item.needs_attention for item in self.items)
+
+    @property
     def attention_count(self) -> int:
         return sum(item.needs_attention for item in self.items)
 

@@ -31,13 +31,15 @@ FILE_DIGEST_FIELD = "file-digest"
 FILE_CHANGED = "The settings file has changed since this page was loaded: check it again, then save"
 
 SAVED = {"level": "good", "text": "Saved. It takes effect within a second, without a restart."}
+SAVED_INCOMPLETE = {"level": "wary", "text": "Saved. The checklist names what is still missing."}
 
 
 async def show_settings(request: web.Request) -> web.Response:
     is_saved = "saved" in request.query
     values = await asyncio.to_thread(form_values, request)
     values["checks_on_load"] |= is_saved
-    return render_page(request, "settings.html", **values, notice=SAVED if is_saved else None)
+    saved = SAVED if values["checklist"].is_complete else SAVED_INCOMPLETE
+    return render_page(request, "settings.html", **values, notice=saved if is_saved else None)
 
 
 async def save_settings(request: web.Request) -> web.Response:
@@ -56,10 +58,8 @@ async def save_settings(request: web.Request) -> web.Response:
         request[CHANGED_FIELDS] = tuple(changes.changed)
         return redirect_to("/settings?saved")
     values = await asyncio.to_thread(form_values, request, given)
-    # A response never holds a secret, so those that were typed are gone.
-    lost = [each.label for each in settings_form.SECRETS if each.name in changes.secrets]
     first = next((name for name in settings_form.INPUT_NAMES if name in faults), "")
-    refusal = {"faults": faults, "first_invalid": first, "lost_secrets": lost, "checks_on_load": False}
+    refusal = {"faults": faults, "first_invalid": first, "checks_on_load": False}
     return render_page(request, "settings.html", status=422, **(values | refusal), notice=None)
 
 
@@ -93,6 +93,7 @@ async def _wait_until_applied(context: WebContext, *, enabled: bool) -> None:
 def form_values(request: web.Request, given: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the values of the template `settings.html`. Inputs have the values of `given`, else of the file.
 
+    Inputs of secrets are empty, and `lost_secrets` names those that `given` has: a response never holds a secret.
     This reads the settings file and the vault.
     """
     context = request.app[CONTEXT]
@@ -117,7 +118,7 @@ def form_values(request: web.Request, given: Mapping[str, str] | None = None) ->
         "vault": vault,
         "faults": faults,
         "first_invalid": "",
-        "lost_secrets": [],
+        "lost_secrets": [each.label for each in settings_form.SECRETS if (given or {}).get(each.name)],
         "enabled": is_enabled(context),
         "checklist": checklist,
         "checks_on_load": checklist.attention_count > 0,

@@ -59,8 +59,12 @@ async def test_file_of_init_is_saved_when_it_is_filled_in(tmp_path: Path) -> Non
         text = await refused.text()
         assert set(re.findall(r'id="fault-([^"]+)"', text)) == {"destination.event_bus", "destination.region"}
         assert file.read_text() == template()
+        without_key = {"destination.event_bus": BUS, "destination.region": REGION, "remove alloy-api-key": "yes"}
+        saved = await client.get((await send(client, without_key)).headers["Location"])
+        assert "Saved. The checklist names what is still missing." in await saved.text()
         filled = {"destination.event_bus": BUS, "destination.region": REGION, "source.workflows": "w"} | KEYS
-        assert (await send(client, filled)).status == 303
+        saved = await client.get((await send(client, filled)).headers["Location"])
+        assert "Saved. It takes effect within a second" in await saved.text()
         assert load(client.context.config_source).destination.event_bus == BUS
         comments = [line for line in template().splitlines() if line.startswith("#")]
         assert [line for line in file.read_text().splitlines() if line.startswith("#")] == comments

@@ -235,3 +235,23 @@ async def test_long_message_is_clamped(tmp_path: Path) -> None:
         async with settings_page_client(tmp_path, source=source) as client:
             steps = await (await send(client, KEYS, "/settings/check", STEPS_ONLY)).text()
             assert '<details class="clamp"><summary><span>20 of 20 cannot be polled' in steps
+
+
+async def test_page_without_script_names_the_secrets_to_enter_again(tmp_path: Path) -> None:
+    """The page after a check holds no secret either, so a save after it would lose them silently."""
+    async with settings_page_client(tmp_path, source={"base_url": "http://127.0.0.1:1"}) as client:
+        for path in ("/settings/check", "/settings/workflows"):
+            text = await (await send(client, {"alloy-api-key": API_KEY}, path)).text()
+            assert "Enter again before you save, because the page keeps no secret: API key." in text
+            assert API_KEY not in text
+
+
+@pytest.mark.parametrize("content", ["[destination", "destination = 3\nsource = 3\n"])
+async def test_page_works_with_a_file_that_is_no_settings_file(tmp_path: Path, content: str) -> None:
+    async with settings_page_client(tmp_path) as client:
+        client.context.config_source.file.write_text(content)
+        assert (await client.get("/settings")).status == 200
+        for path in ("/settings/check", "/settings/test", "/settings/workflows", "/settings"):
+            response = await send(client, {"destination.region": "eu-west-1", "source.workflows": "w"}, path)
+            assert response.status == (422 if path == "/settings" else 200)
+        assert client.context.config_source.file.read_text() == content

@@ -2,6 +2,7 @@
 "use strict";
 
 const form = document.getElementById("settings");
+const summary = document.getElementById("checklist-summary");
 const field = document.getElementById("source.workflows");
 
 // Items of the checklist arrive one a line, and replace those with the same id.
@@ -20,10 +21,12 @@ function replaceItem(line) {
 
 async function updateChecklist(method) {
   const list = document.querySelector(".checklist");
+  const before = summary.textContent;
   list.setAttribute("aria-busy", "true");
+  summary.textContent = "checking …";
   try {
     const response = await fetch("/settings/checklist", { method });
-    if (!response.ok || response.redirected) return;
+    if (!response.ok || response.redirected) throw new Error(response.statusText);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let rest = "", read; !(read = await reader.read()).done; ) {
       const lines = (rest + read.value).split("\n");
@@ -31,10 +34,10 @@ async function updateChecklist(method) {
       lines.forEach(replaceItem);
     }
     const count = list.querySelectorAll(".needs-attention").length;
-    const text = count ? `${count} of ${list.children.length} need attention` : "nothing is missing";
-    document.getElementById("checklist-summary").textContent = text;
+    summary.textContent = count ? `${count} of ${list.children.length} need attention` : "nothing is missing";
+    document.getElementById("checklist-announcement").textContent = `Checklist: ${summary.textContent}`;
   } catch {
-    // The page shows the states that it has: a check is advice.
+    summary.textContent = before; // a check is advice: the page shows the states that it has
   } finally {
     list.removeAttribute("aria-busy");
   }
@@ -70,6 +73,7 @@ async function showPart(event) {
     place.textContent = `No response (${error.message}). Load the page again.`;
   }
   button.disabled = false;
+  (place.querySelector("input") ?? button).focus();
 }
 
 // Unsaved changes are compared with the form as it was loaded. A refused form differs from the file already.
