@@ -132,11 +132,16 @@ def parse_changes(config_source: ConfigSource, current: Mapping[str, str], given
         each.name: _parse_value(each, text, current[each.name])
         for each in FIELDS
         if not overriding_variable(config_source, each.name)
-        and (text := _normalize_lines(given.get(each.name, ""))) != _normalize_lines(current[each.name])
+        and (text := _normalize_lines(submitted_text(each, current, given))) != _normalize_lines(current[each.name])
     }
     secrets = {name: text for name in NAMES if (text := pasted.trim(given.get(name, "")))}
     removed = tuple(name for name in NAMES if given.get(f"remove {name}") and name not in secrets)
     return SettingsChanges(values, secrets, removed)
+
+
+def submitted_text(each: FormField, current: Mapping[str, str], given: Mapping[str, str]) -> str:
+    """Return the text of an input that was sent. A browser leaves out a checkbox that is off; other inputs are kept."""
+    return given.get(each.name, "" if each.input_type == "checkbox" else current[each.name])
 
 
 def _parse_value(each: FormField, text: str, current: str) -> Value:

@@ -107,7 +107,12 @@ def form_values(request: web.Request, given: Mapping[str, str] | None = None) ->
         faults = _faults_on_load(error, texts)
     keys = ["enabled", *(each.name for each in settings_form.FIELDS)]
     variables = {key: variable for key in keys if (variable := overriding_variable(config_source, key))}
-    values = {name: text if given is None or name in variables else given.get(name, "") for name, text in texts.items()}
+    values = {
+        each.name: texts[each.name]
+        if given is None or each.name in variables
+        else settings_form.submitted_text(each, texts, given)
+        for each in settings_form.FIELDS
+    }
     checklist = read_checklist(context, request.app[CHECK_RECORD])
     return {
         "active": "settings",

@@ -135,3 +135,9 @@ def test_fault_elsewhere_in_the_file_is_an_error(config_source: ConfigSource) ->
     config_source.file.write_text(TEXT + "[run]\nlog_level = 7\n")
     with pytest.raises(SettingsError, match="log_level"):
         save_changes(config_source, given, NOON)
+
+
+def test_input_that_was_not_sent_is_kept_unless_a_checkbox(config_source: ConfigSource) -> None:
+    given = form_values(config_source, source__discover="on")
+    assert save_changes(config_source, parse_form(config_source, given), NOON) == {}
+    assert parse_form(config_source, {}) == SettingsChanges({"source.discover": False})
