@@ -75,10 +75,10 @@ class Poller:
         A pause that the API requested (`Retry-After`, or a status of 429) cannot be ended.
         """
         waits = [self.scheduler.retry_seconds, self._discovery_retry_seconds]
-        wait = min((each for each in waits if each is not None), default=None)
-        if wait is None:
-            return None
+        wait = min((each for each in waits if each is not None), default=0.0)
         pause = self._source.pause_seconds
+        if not wait and not pause:
+            return None
         return NextAttempt(self._clock.now() + timedelta(seconds=max(wait, pause)), can_retry_now=not pause)
 
     def retry_now(self) -> None:

@@ -100,18 +100,8 @@ def error(stored: StoredEntry) -> ErrorFields:
 
 
 _FILTERS = (
-    number,
-    ago,
-    elapsed,
-    duration,
-    clock_time,
-    time_of_day,
-    moment,
-    iso_time,
-    capitalize_first,
-    code_spans,
-    prose,
-    error,
+    *(number, ago, elapsed, duration, clock_time, time_of_day, minute, moment, iso_time),
+    *(capitalize_first, code_spans, prose, error),
 )
 
 FILTERS: Mapping[str, Callable[..., Any]] = {each.__name__: each for each in _FILTERS}

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from forwarder.ledger import MinuteCounts
-from forwarder.web.formatting import clock_time, number
+from forwarder.web.formatting import clock_time, iso_time, number
 
 WIDTH, HEIGHT = 720, 168
 MIDDLE = HEIGHT / 2
@@ -24,11 +25,17 @@ MIN_BAR_HEIGHT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The failures found and sent from `at` until the next bar."""
+    """The failures found and sent from `at` until `end`, the start of the next bar."""
 
     at: datetime
+    end: datetime
     found: int
     sent: int
+
+    @property
+    def events_url(self) -> str:
+        """Return the URL of the list of the events that were found in this time."""
+        return f"/events?{urlencode({'from': iso_time(self.at), 'to': iso_time(self.end)})}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +84,10 @@ def build_bars(minutes: Iterable[MinuteCounts], now: datetime, *, step: timedelt
     `minutes` are ordered by time. Minutes outside the bars are ignored.
     """
     last = _floor(now, step)
-    summed = {at: list(group) for at, group in groupby(minutes, key=lambda minute: _floor(minute.at, step))}
+    grouped = groupby(minutes, key=lambda minute: _floor(minute.at, step))
+    summed = {at: [(each.recorded, each.sent) for each in group] for at, group in grouped}
     times = [last - step * back for back in reversed(range(count))]
-    return [
-        Bar(at, sum(each.recorded for each in summed.get(at, ())), sum(each.sent for each in summed.get(at, ())))
-        for at in times
-    ]
+    return [Bar(at, at + step, *map(sum, zip((0, 0), *summed.get(at, ()), strict=True))) for at in times]
 
 
 def render_svg(bars: Sequence[Bar], summary: str) -> Markup:
@@ -100,8 +105,15 @@ def _group(bar: Bar, x: float, bar_width: float, max_count: int) -> Markup:
     if not bar.found and not bar.sent:
         return Markup("")
     found, sent = _height(bar.found, max_count), _height(bar.sent, max_count)
-    title = f"{clock_time(bar.at)}: {number(bar.found)} found, {number(bar.sent)} sent"
-    return Markup("<g><title>{title}</title>{area}{found}{sent}</g>").format(
+    title = f"{clock_time(bar.at)} UTC: {number(bar.found)} found, {number(bar.sent)} sent"
+    return Markup(
+        '<g data-from="{start}" data-to="{end}" data-found="{found_count}" data-sent="{sent_count}">'
+        "<title>{title}</title>{area}{found}{sent}</g>"
+    ).format(
+        start=iso_time(bar.at),
+        end=iso_time(bar.end),
+        found_count=number(bar.found),
+        sent_count=number(bar.sent),
         title=title,
         area=_rect("area", x, 0, bar_width, HEIGHT),
         found=_rect("found", x + bar_width * GAP_RATIO / 2, MIDDLE - found, bar_width * (1 - GAP_RATIO), found),

@@ -1,17 +1,21 @@
 """The live parts of the page in a real browser: lost contact, sessions after a restart, and the charts."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chrome import MAX_WAIT_MILLISECONDS, BrowserPage, chrome
 from tests.browser.sample_ledger import record_one_day
-from tests.fakes.alloy import FakeAlloy
+from tests.e2e.harness import fail
+from tests.fakes.alloy import FakeAlloy, unavailable
+from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
 from tests.harness.process import ForwarderProcess
@@ -28,6 +32,8 @@ class LiveSystem:
     daemon: ForwarderProcess
     listen: str
     token: str
+    alloy: FakeAlloy
+    bus: StrictEventBridge
 
     def restart(self) -> None:
         self.daemon = self.installation.start()
@@ -52,7 +58,7 @@ def system(tmp_path: Path) -> Iterator[LiveSystem]:
         token = installation.run_command("web", "create-token").out.strip()
         with installation.start() as daemon:
             daemon.wait_for_log('"web UI listening"', listen)
-            system = LiveSystem(installation, daemon, listen, token)
+            system = LiveSystem(installation, daemon, listen, token, alloy, bus)
             yield system
             system.daemon.kill()
 
@@ -100,3 +106,52 @@ def test_page_shows_a_killed_daemon_and_recovers(system: LiveSystem, browser: Br
     assert status.page.url == f"http://{system.listen}/"
     status.page.reload()
     expect(status.page.get_by_role("heading", level=1)).to_have_text("All is well")
+
+
+def test_dead_letters_and_next_attempt_are_shown(system: LiveSystem, browser: Browser) -> None:
+    browser_page = open_status(system, browser)
+    page, headline = browser_page.page, browser_page.page.get_by_role("heading", level=1)
+    system.bus.next(entry_codes({0: "MalformedDetail"}))
+    fail(system.alloy, "refused", ago=1)
+    expect(headline).to_have_text("1 event was rejected by the bus", timeout=MAX_WAIT_MILLISECONDS)
+    expect(page.get_by_role("link", name="Show them").first).to_have_attribute("href", "/events?state=dead")
+    browser_page.check_layout("rejected")
+    system.installation.change("source", min_interval="20s", max_interval="60s")
+    system.alloy.always(lambda _: unavailable())
+    expect(headline).to_have_text("The logs API needs attention", timeout=MAX_WAIT_MILLISECONDS)
+    expect(page.get_by_text(re.compile(r"in \d+ s"))).to_be_visible()
+    browser_page.check_layout("next-attempt")
+    system.alloy.clear()
+    page.get_by_role("button", name="try now").click()
+    expect(headline).to_have_text("1 event was rejected by the bus", timeout=MAX_WAIT_MILLISECONDS)
+    assert not [each for each in browser_page.console_errors if "Content Security Policy" in each]
+
+
+def test_chart_is_used_by_keyboard_and_pointer(system: LiveSystem, browser: Browser) -> None:
+    browser_page = open_status(system, browser)
+    page = browser_page.page
+    chart, tip = page.get_by_role("slider", name=re.compile("^Last 24 hours|^Last day")), page.locator(".tip")
+    expect(page.locator("svg.plot[tabindex]")).to_have_count(2)
+    page.get_by_text("As a table").first.focus()
+    page.keyboard.press("Tab")
+    expect(chart).to_be_focused()
+    newest = tip.inner_text()
+    assert re.fullmatch(r"\d\d:\d\d – \d\d:\d\d UTC: \d+ found, \d+ sent", newest)
+    page.keyboard.press("ArrowLeft")
+    expect(tip).not_to_have_text(newest)
+    assert chart.get_attribute("aria-valuetext") == f"{tip.inner_text()}. Enter shows these events."
+    browser_page.check_layout("chart")
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    bar = chart.locator("g[data-from]").first
+    bar.hover()
+    expect(tip).to_be_visible()
+    start = bar.get_attribute("data-from")
+    bar.click()
+    expect(page).to_have_url(re.compile(re.escape(f"/events?{urlencode({'from': start})}&to=")))
+    page.go_back()
+    chart.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/events\?from="))
+    assert not [each for each in browser_page.console_errors if "Content Security Policy" in each]

@@ -134,3 +134,17 @@ async def test_success_resets_backoff() -> None:
     permit, _ = await acquire_next(breaker, clock)
     breaker.record_success(permit)
     assert (breaker.record_failure(permit, FailureType.OUTAGE) or 99) <= BACKOFF_SECONDS[FailureType.OUTAGE][0]
+
+
+@pytest.mark.parametrize("failure_type", list(FailureType))
+async def test_retry_now_ends_a_backoff_for_one_request(failure_type: FailureType) -> None:
+    clock = QuickClock()
+    breaker = CircuitBreaker(8, clock)
+    for _ in range(10):
+        breaker.record_failure((await acquire_next(breaker, clock))[0], failure_type)
+        breaker.release()
+    assert breaker.wait_seconds > 0
+    assert await acquire_all(breaker) == []
+    breaker.retry_now()
+    assert breaker.wait_seconds == 0
+    assert len(await acquire_all(breaker)) == 1

@@ -7,6 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.errors import BusMissing
+from forwarder.health import NextAttempt
+from forwarder.model import State
 from tests.delivery.harness import DeliveryHarness, delivered, delivery_harness
 from tests.fakes import bus_faults
 from tests.fakes.eventbridge import BUS, StrictEventBridge, operation_of
@@ -130,3 +132,18 @@ async def test_verified_bus_deleted_later_causes_no_duplicate(bridge: StrictEven
         await harness.record("c")
         await harness.send()
     assert delivered(bridge) == ["a", "b", "c"]
+
+
+async def test_retry_now_verifies_the_bus_if_nothing_is_pending(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    """A bus that was missing at the start would stay FAILED until the next event."""
+    bridge.buses.discard(BUS)
+    async with delivery_harness(bridge, tmp_path) as harness:
+        running = asyncio.create_task(harness.delivery.run())
+        await until(lambda: harness.delivery.next_attempt() == NextAttempt(None))
+        assert harness.health.components["bus"].state is State.FAILED
+        bridge.buses.add(BUS)
+        harness.delivery.retry_now()
+        await until(lambda: harness.health.components["bus"].state is State.HEALTHY)
+        assert harness.delivery.next_attempt() is None
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

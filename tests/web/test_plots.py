@@ -59,9 +59,9 @@ def test_bar_is_the_sum_of_its_minutes() -> None:
     ]
     bars = build_bars([*minutes, MinuteCounts(NOON, 5, 6)], NOON + timedelta(seconds=59), step=5 * MINUTE, count=3)
     assert bars == [
-        Bar(NOON - 10 * MINUTE, 1, 0),
-        Bar(NOON - 5 * MINUTE, 2, 4),
-        Bar(NOON, 5, 6),
+        Bar(NOON - 10 * MINUTE, NOON - 5 * MINUTE, 1, 0),
+        Bar(NOON - 5 * MINUTE, NOON, 2, 4),
+        Bar(NOON, NOON + 5 * MINUTE, 5, 6),
     ]
 
 
@@ -70,7 +70,7 @@ def test_svg_has_a_text_summary() -> None:
     svg = ET.fromstring(plot.svg)  # noqa: S314  # our own
     assert svg.get("role") == "img"
     assert svg.get("aria-label") == "Last hour: 1\N{THIN SPACE}200 failures found, 3 events sent"
-    assert [title.text for title in svg.iter("title")] == ["12:00: 1\N{THIN SPACE}200 found, 3 sent"]
+    assert [title.text for title in svg.iter("title")] == ["12:00 UTC: 1\N{THIN SPACE}200 found, 3 sent"]
 
 
 def test_svg_has_no_inline_style_or_script() -> None:
@@ -78,3 +78,15 @@ def test_svg_has_no_inline_style_or_script() -> None:
     svg = str(last_hour([MinuteCounts(NOON, 1, 1)], NOON).svg)
     assert "style" not in svg
     assert "<script" not in svg
+
+
+def test_bar_leads_to_the_events_of_its_time() -> None:
+    plot = last_hour([MinuteCounts(NOON, 1200, 3)], NOON)
+    assert plot.bars[-1].events_url == "/events?from=2026-11-02T12%3A00%3A00Z&to=2026-11-02T12%3A01%3A00Z"
+    (group,) = ET.fromstring(plot.svg).iter("g")  # noqa: S314  # our own
+    assert group.attrib == {
+        "data-from": "2026-11-02T12:00:00Z",
+        "data-to": "2026-11-02T12:01:00Z",
+        "data-found": "1\N{THIN SPACE}200",
+        "data-sent": "3",
+    }

@@ -47,6 +47,7 @@ function applyUpdate(place, html) {
   showLocalTimes(place);
   countDown();
   document.title = `${document.querySelector("h1").textContent} · forwarder`;
+  place.dispatchEvent(new Event("updated", { bubbles: true }));
 }
 
 function subscribe() {
