@@ -133,9 +133,13 @@ class StatusSnapshot:
 
     @property
     def main_rejection(self) -> str:
-        """Return the most frequent code and reason of the latest dead letters, or an empty string."""
+        """Return a sentence with the most frequent code and reason of the latest dead letters."""
         reasons = Counter(f"{each.result}: {each.reason}" if each.reason else each.result for each in self.dead)
-        return next((reason for reason, _ in reasons.most_common(1)), "")
+        if not reasons:
+            return ""
+        ((reason, _),) = reasons.most_common(1)
+        name = "Reason" if len(reasons) == 1 and len(self.dead) >= self.counters.dead else "Most frequent reason"
+        return f"{name}: {reason.removesuffix('.')}."
 
     @property
     def headline(self) -> str:

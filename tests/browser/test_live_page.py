@@ -130,7 +130,7 @@ def test_dead_letters_and_next_attempt_are_shown(system: LiveSystem, browser: Br
 def test_chart_is_used_by_keyboard_and_pointer(system: LiveSystem, browser: Browser) -> None:
     browser_page = open_status(system, browser)
     page = browser_page.page
-    chart, tip = page.get_by_role("slider", name=re.compile("^Last 24 hours|^Last day")), page.locator(".tip")
+    chart, tip = page.get_by_role("slider", name=re.compile("^Last day")), page.locator(".tip")
     expect(page.locator("svg.plot[tabindex]")).to_have_count(2)
     page.get_by_text("As a table").first.focus()
     page.keyboard.press("Tab")

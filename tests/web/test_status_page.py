@@ -199,7 +199,7 @@ async def test_dead_letters_are_named_in_the_headline(tmp_path: Path) -> None:
         text = await (await client.get("/")).text()
         assert "<h1>2 events were rejected by the bus</h1>" in text
         assert "NEEDS ATTENTION" in text
-        assert "Most frequent reason: MalformedDetail: no &lt;object&gt;" in text
+        assert "Reason: MalformedDetail: no &lt;object&gt;." in text
         assert '<a href="/events?state=dead">Show them</a>' in text
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from forwarder.health import ComponentStatus
-from forwarder.ledger import Counters
+from forwarder.ledger import Counters, StoredEntry
 from forwarder.model import State
 from forwarder.web.status_snapshot import StatusSnapshot
-from tests.factories import some_settings
+from tests.factories import entry, some_settings
 from tests.virtual_clock import NOON
 
 
@@ -52,3 +52,21 @@ def test_headline_names_the_worst_component() -> None:
 def test_headline_is_switched_off_unless_a_component_failed() -> None:
     assert snapshot(enabled=False, source=State.PAUSED, bus=State.PAUSED).headline == "Switched off"
     assert snapshot(enabled=False, ledger=State.FAILED).headline == "The ledger needs attention"
+
+
+def test_headline_names_rejected_events_unless_a_component_is_worse() -> None:
+    counters = Counters(recorded=3, sent=1, dead=2)
+    rejected = "2 events were rejected by the bus"
+    assert snapshot(counters=counters, bus=State.HEALTHY).headline == rejected
+    assert snapshot(counters=counters, bus=State.STARTING).headline == rejected
+    assert snapshot(counters=counters, enabled=False, bus=State.PAUSED).headline == f"Switched off, and {rejected}"
+    assert snapshot(counters=counters, bus=State.DEGRADED).headline == "The event bus works with difficulty"
+    assert snapshot(counters=counters, bus=State.FAILED).headline == "The event bus needs attention"
+
+
+def test_main_rejection_is_the_most_frequent_reason() -> None:
+    dead = [StoredEntry(entry(each), "dead", NOON, NOON, result=each, reason="why.") for each in ("A", "B", "B")]
+    taken = replace(snapshot(counters=Counters(recorded=3, dead=3), bus=State.HEALTHY), dead=dead)
+    assert taken.main_rejection == "Most frequent reason: B: why."
+    assert replace(taken, dead=dead[1:], counters=Counters(recorded=2, dead=2)).main_rejection == "Reason: B: why."
+    assert replace(taken, dead=[]).main_rejection == ""

@@ -105,6 +105,7 @@ document.addEventListener("focusin", (event) => {
   if (plot?.matches(":focus-visible")) showTip(choose(plot, Number(plot.dataset.chosen)));
 });
 document.addEventListener("focusout", hideTip);
+window.addEventListener("resize", () => shownBar && showTip(shownBar));
 document.addEventListener("updated", (event) => prepare(event.target));
 
 prepare(document);
