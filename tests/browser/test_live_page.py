@@ -155,3 +155,18 @@ def test_chart_is_used_by_keyboard_and_pointer(system: LiveSystem, browser: Brow
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/events\?from="))
     assert not [each for each in browser_page.console_errors if "Content Security Policy" in each]
+
+
+def test_first_touch_of_a_bar_shows_numbers_the_second_events(system: LiveSystem, browser: Browser) -> None:
+    state = open_status(system, browser).page.context.storage_state()
+    context = browser.new_context(
+        base_url=f"http://{system.listen}", storage_state=state, has_touch=True, viewport={"width": 360, "height": 800}
+    )
+    page = context.new_page()
+    page.goto("/")
+    bar = page.get_by_role("slider", name=re.compile("^Last day")).locator("g[data-from]").last
+    bar.tap()
+    expect(page.locator(".tip")).to_contain_text("found")
+    expect(page).to_have_url(f"http://{system.listen}/")
+    bar.tap()
+    expect(page).to_have_url(re.compile(r"/events\?from="))

@@ -54,7 +54,7 @@ def test_headline_is_switched_off_unless_a_component_failed() -> None:
     assert snapshot(enabled=False, ledger=State.FAILED).headline == "The ledger needs attention"
 
 
-def test_headline_names_rejected_events_unless_a_component_is_worse() -> None:
+def test_headline_names_rejections_unless_a_component_is_worse() -> None:
     counters = Counters(recorded=3, sent=1, dead=2)
     rejected = "2 events were rejected by the bus"
     assert snapshot(counters=counters, bus=State.HEALTHY).headline == rejected
