@@ -141,6 +141,7 @@ def test_chart_is_used_by_keyboard_and_pointer(system: LiveSystem, browser: Brow
     expect(tip).not_to_have_text(newest)
     assert chart.get_attribute("aria-valuetext") == f"{tip.inner_text()}. Enter shows these events."
     browser_page.check_layout("chart")
+    expect(tip).to_be_visible()
     page.keyboard.press("Escape")
     expect(tip).to_be_hidden()
     bar = chart.locator("g[data-from]").first

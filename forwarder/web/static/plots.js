@@ -27,7 +27,7 @@ function prepare(root) {
     }
     choose(plot, bars.length - 1);
   }
-  hideTip();
+  if (shownBar && !shownBar.isConnected) hideTip();
 }
 
 function choose(plot, index) {
