@@ -234,7 +234,7 @@ async def test_long_message_is_clamped(tmp_path: Path) -> None:
         source = {"base_url": alloy.url, "workflows": workflows}
         async with settings_page_client(tmp_path, source=source) as client:
             steps = await (await send(client, KEYS, "/settings/check", STEPS_ONLY)).text()
-            assert '<details class="clamp"><summary><span>20 of 20 cannot be polled' in steps
+            assert '<details class="long"><summary><span class="clamp">20 of 20 cannot be polled' in steps
 
 
 async def test_page_without_script_names_the_secrets_to_enter_again(tmp_path: Path) -> None:
