@@ -1,6 +1,7 @@
 """The live parts of the page in a real browser: lost contact, sessions after a restart, and the charts."""
 
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def expect_recovered_contact(page: Page, title: str) -> None:
     expect(page.get_by_role("button", name="Log out")).to_be_enabled()
 
 
-def test_page_shows_a_killed_daemon_and_recovers(system: LiveSystem, browser: Browser) -> None:
+def test_page_shows_a_killed_or_stopped_daemon_and_recovers(system: LiveSystem, browser: Browser) -> None:
     """The status page has a stream, and the settings page has none. The session outlives the process."""
     status = open_status(system, browser)
     settings = status.page.context.new_page()
@@ -104,6 +105,12 @@ def test_page_shows_a_killed_daemon_and_recovers(system: LiveSystem, browser: Br
     expect_recovered_contact(settings, "Settings · forwarder")
     expect(settings.get_by_label("Region")).to_have_value("eu-west-1")
     assert status.page.url == f"http://{system.listen}/"
+    system.daemon.send(signal.SIGSTOP)  # its connections stay open
+    try:
+        expect_lost_contact(status.page, time.monotonic())
+    finally:
+        system.daemon.send(signal.SIGCONT)
+    expect_recovered_contact(status.page, "All is well · forwarder")
     status.page.reload()
     expect(status.page.get_by_role("heading", level=1)).to_have_text("All is well")
 

@@ -19,8 +19,8 @@ def open_page(installation: Installation, daemon: ForwarderProcess) -> tuple[str
     return page, {"Cookie": cookie, "Origin": page, "Content-Type": "application/x-www-form-urlencoded"}
 
 
-def try_source_now(page: str, headers: dict[str, str]) -> None:
-    assert http_request(f"{page}/retry-now", "POST", urlencode({"component": "source"}), headers) == (303, "/")
+def try_now(page: str, headers: dict[str, str], component: str = "source") -> None:
+    assert http_request(f"{page}/retry-now", "POST", urlencode({"component": component}), headers) == (303, "/")
 
 
 def test_try_now_repeats_a_failed_poll(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
@@ -34,7 +34,7 @@ def test_try_now_repeats_a_failed_poll(installation: Installation, alloy: FakeAl
         daemon.wait_until(lambda: 'name="component" value="source"' in http_request(f"{page}/", headers=headers)[1])
         alloy.clear()
         fail(alloy, "a")
-        try_source_now(page, headers)
+        try_now(page, headers)
         daemon.wait_until(lambda: sent(bus) == ["a"])
         assert daemon.stop() == 0
 
@@ -47,5 +47,5 @@ def test_try_now_keeps_a_pause_that_the_api_requested(installation: Installation
         daemon.wait_until(lambda: "as the API requested" in http_request(f"{page}/", headers=headers)[1])
         assert 'name="component" value="source"' not in http_request(f"{page}/", headers=headers)[1]
         before = polls(alloy)
-        try_source_now(page, headers)
+        try_now(page, headers)
         assert never(lambda: polls(alloy) > before, within=1)

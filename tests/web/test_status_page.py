@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from forwarder.health import NextAttempt
-from forwarder.ledger import Counters, Dead, Ledger, Sent
+from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Sent
 from forwarder.model import Checkpoint, State
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS
@@ -254,3 +254,16 @@ async def test_components_are_sorted_by_severity(tmp_path: Path) -> None:
         text = await (await client.get("/")).text()
         names = re.findall(r"<h3>(Logs API|Event bus|Ledger|Settings)</h3>", text)
         assert names == ["Ledger", "Event bus", "Settings", "Logs API"]
+
+
+async def test_feed_table_has_absolute_times_and_cut_errors(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        ledger = client.context.ledger
+        await add_feed(ledger, FEED, Checkpoint())
+        await ledger.save_watched([FEED])
+        await ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {FEED: PollResult(NOON, "x" * 161)})
+        await client.log_in()
+        text = await (await client.get("/")).text()
+        assert '<time datetime="2026-11-02T12:00:00Z" data-local="minute">02 Nov 2026, 12:00 UTC</time>' in text
+        assert f'<details class="long small fault" id="poll-{FEED.workflow_id}-">' in text
+        assert "`forwarder" not in text
