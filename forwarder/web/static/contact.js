@@ -6,10 +6,14 @@ const SILENT_MS = 2500, LOST_MS = 4000, PROBE_MS = 1500, TICK_MS = 500;
 // `title` is the title to return to, or null while there is contact.
 const contact = { at: Date.now(), watchedSince: Date.now(), tickedAt: Date.now(), isProbing: false, title: null, focused: null };
 
+const notice = document.createElement("p");
+notice.className = "notice bad contact";
+notice.setAttribute("role", "alert");
+
 function lose() {
-  const notice = document.getElementById("contact"), message = `No contact since ${new Date(contact.at).toLocaleTimeString()}`;
+  const message = `No contact since ${new Date(contact.at).toLocaleTimeString()}`;
   notice.textContent = `${message}. This page may be out of date, and nothing can be changed. It recovers when the forwarder responds.`;
-  notice.hidden = false;
+  document.querySelector("main").before(notice);
   contact.title = document.title;
   document.title = `${message} · forwarder`;
   document.body.classList.add("no-contact");
@@ -21,7 +25,7 @@ function lose() {
 }
 
 function recover() {
-  document.getElementById("contact").hidden = true;
+  notice.remove();
   document.title = contact.title;
   contact.title = null;
   document.body.classList.remove("no-contact");
