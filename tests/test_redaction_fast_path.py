@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from forwarder.redaction import Redactor
 from forwarder.redaction.patterns import cannot_match
 from forwarder.redaction.redactor import MAX_CACHED_CHARACTERS, MAX_CACHED_TEXTS
+from forwarder.redaction.vendors import KEY_FORMATS, KeyFormat
 from tests.factories import examples, texts, trees
 from tests.test_redaction import plants, strings
 
@@ -37,6 +38,20 @@ def test_text_that_cannot_match_is_unchanged_by_full_redaction(text: str) -> Non
 )
 def test_secret_without_two_letters_in_a_row_is_found(text: str) -> None:
     assert Redactor().text(text) != text
+
+
+@pytest.mark.parametrize("form", KEY_FORMATS, ids=lambda form: form.prefix)
+@given(data=st.data())
+@examples(10)
+def test_key_of_each_format_takes_the_full_path(form: KeyFormat, data: st.DataObject) -> None:
+    """A text that holds nothing but the key has no other sign of a secret."""
+    key = data.draw(st.from_regex(form.pattern, fullmatch=True))
+    assert Redactor().text(key) != key
+
+
+@pytest.mark.parametrize("text", ["xapp-token000", "xoxb-12345678", "whsec_12345678"])
+def test_short_key_is_redacted(text: str) -> None:
+    assert Redactor().text(text) == "[redacted]"
 
 
 @pytest.mark.parametrize("text", ["://@", "a://@", "https://@shop.example"])

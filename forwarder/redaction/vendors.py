@@ -166,7 +166,7 @@ _FORMATS = tuple(
 
 _ANY_DISCORD = ("", re.compile(f"[MNO]{_DISCORD}"))
 
-MIN_KEY_CHARACTERS = 16
+MIN_KEY_CHARACTERS = 13
 """The length of the shortest key. A text whose words are all shorter holds no key."""
 
 _has_run = re.compile(rf"[\w.~+/=-]{{{MIN_KEY_CHARACTERS}}}").search
