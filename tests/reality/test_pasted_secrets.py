@@ -87,7 +87,8 @@ async def test_page_token_filled_in_by_a_browser_is_refused(tmp_path: Path, name
         assert Vault.open(client.context.config_source, load(client.context.config_source)).reveal(API) == before
         for path in ("/settings/check", "/settings/test"):
             tried = await (await send(client, {name: client.token}, path)).text()
-            assert "password manager" in tried
+            is_used = (name, path) != (API, "/settings/test")  # a test event needs no key of the logs API
+            assert ("password manager" in tried) == is_used
             assert client.token not in tried
 
 
