@@ -51,7 +51,7 @@ PARTS = (
     Part("test-event", "Test event", TEST_EVENT, ("event.source", "event.detail_type")),
 )  # fmt: skip
 
-AMBIENT_KEYS = "Not entered. Without keys, those of the forwarder's environment are used, if it has any"
+AMBIENT_KEYS = "Without keys, those of the forwarder's environment are used, if it has any"
 
 
 @dataclass(frozen=True, slots=True)

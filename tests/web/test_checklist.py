@@ -19,7 +19,7 @@ ROLE = "arn:aws:iam::210987654321:role/forwarder"
 
 def states(text: str) -> dict[str, str]:
     """Return the state of each item, by its id. The last version of an item counts."""
-    return dict(re.findall(r'<li id="item-([\w-]+)".*?<span class="state (\w+)">', text, re.DOTALL))
+    return dict(re.findall(r'<li id="item-([\w-]+)".*?<span class="state (\w+)', text, re.DOTALL))
 
 
 def policy(text: str) -> str:
