@@ -7,10 +7,14 @@ from pathlib import Path
 
 from forwarder.ledger.models import (
     UNDECODABLE,
+    Activity,
     Counters,
     DaemonStatus,
     Dead,
     DeadLetter,
+    EntryFilter,
+    EntryPage,
+    EntryState,
     FeedStatus,
     Lag,
     MinuteCounts,
@@ -38,10 +42,14 @@ from forwarder.settings import ConfigSource, LocalSettings
 
 __all__ = [
     "UNDECODABLE",
+    "Activity",
     "Counters",
     "DaemonStatus",
     "Dead",
     "DeadLetter",
+    "EntryFilter",
+    "EntryPage",
+    "EntryState",
     "FeedStatus",
     "Lag",
     "Ledger",

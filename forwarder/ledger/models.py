@@ -93,18 +93,55 @@ class DeadLetter:
         return self.attempt_count - len(self.attempts)
 
 
+EntryState = Literal["pending", "sent", "dead"]
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
     """An entry whose payload is stored. `result` is the event id of a sent entry, or the code of a dead letter."""
 
     entry: Entry
-    state: Literal["pending", "sent", "dead"]
+    state: EntryState
     recorded_at: datetime
     settled_at: datetime | None
     attempts: int = 0
     result: str = ""
     reason: str = ""
     replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """A filter of stored entries. A criterion that is None selects all.
+
+    The time of recording is at or after `recorded_from` and before `recorded_to`.
+    """
+
+    state: EntryState | None = None
+    workflow_id: str | None = None
+    recorded_from: datetime | None = None
+    recorded_to: datetime | None = None
+    execution_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """A page of entries, newest first. `next` is the position of the next page, or None after the last entry.
+
+    A position is an opaque text. It stays valid when entries are added, changed or deleted.
+    """
+
+    entries: Sequence[StoredEntry]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """The entries recorded and the events sent after a position, oldest first. `position` continues after them."""
+
+    recorded: Sequence[StoredEntry]
+    sent: Sequence[StoredEntry]
+    position: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from forwarder.ledger.models import (
+    Activity,
     Counters,
     DaemonStatus,
     DeadLetter,
+    EntryFilter,
+    EntryPage,
     FeedStatus,
     PollResult,
     ReplayCounts,
@@ -126,11 +129,27 @@ class Ledger(Protocol):
     async def replay(self, window: TimeWindow, *, now: datetime) -> int:
         """Make the sent entries of a window pending again, marked as replays. Return how many."""
 
+    async def replay_executions(self, execution_ids: Collection[str], *, now: datetime) -> int:
+        """Make the sent entries of these executions pending again, marked as replays. Return how many."""
+
     async def pending_replays(self) -> int:
         """Return how many pending entries are replays."""
 
-    async def latest_entries(self, limit: int, *, dead: bool = False) -> list[StoredEntry]:
-        """Return the latest recorded entries, or with `dead` the latest dead letters, the newest first."""
+    async def entries(self, matching: EntryFilter, limit: int, *, before: str | None = None) -> EntryPage:
+        """Return the latest recorded entries that match, newest first, at most `limit`. `before` is where a page ended.
+
+        The work does not grow with the number of entries that do not match. Raise ValueError if `before` is not the
+        `next` of a page.
+        """
+
+    async def activity(self, after: str | None, limit: int) -> Activity:
+        """Return at most `limit` recorded entries and as many sent events after a position, oldest first.
+
+        Without a position, begin with the oldest that are stored. Raise ValueError if `after` is not a position.
+        """
+
+    async def last_activity(self) -> str:
+        """Return the position after all entries recorded and all events sent so far."""
 
     async def stored_entry(self, execution_id: str) -> StoredEntry | None:
         """Return the entry of an execution, or None if its payload is not stored."""

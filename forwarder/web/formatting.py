@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 from markupsafe import Markup, escape
 
+from forwarder.event.failure import ErrorFields, error_fields
 from forwarder.ledger import StoredEntry
 from forwarder.time_format import format_age, rfc3339
-from forwarder.untrusted_json import decode_or_none
 
 JUST_NOW = timedelta(minutes=1)
 """An age below this is not shown in seconds, so that an idle page does not change continually."""
@@ -79,24 +78,9 @@ def prose(text: str) -> Markup:
     return code_spans(capitalize_first(text))
 
 
-class ErrorFields(msgspec.Struct, frozen=True, rename={"block_id": "blockId"}):
-    """The error in the detail of an event."""
-
-    message: str = ""
-    code: str = ""
-    block_id: str = ""
-
-
-class _Detail(msgspec.Struct, frozen=True):
-    error: ErrorFields = ErrorFields()
-
-
-_details = msgspec.json.Decoder(_Detail)
-
-
 def error(stored: StoredEntry) -> ErrorFields:
     """Return the error of an entry. Its fields are empty if the detail has none."""
-    return (decode_or_none(stored.entry.detail, _details) or _Detail()).error
+    return error_fields(stored.entry.detail)
 
 
 _FILTERS = (

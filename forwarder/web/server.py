@@ -22,6 +22,7 @@ from forwarder.web import (
     checklist,
     connection_test,
     dead_letters,
+    events,
     health_endpoints,
     login,
     rendering,
@@ -62,7 +63,7 @@ SHUTDOWN_GRACE_SECONDS = 1.0
 DEFAULT_TIMEOUTS = Timeouts()
 
 ROUTES = (
-    *(*status_page.ROUTES, *dead_letters.ROUTES, *settings_page.ROUTES, *connection_test.ROUTES),
+    *(*status_page.ROUTES, *dead_letters.ROUTES, *events.ROUTES, *settings_page.ROUTES, *connection_test.ROUTES),
     *(*checklist.ROUTES, *workflow_list.ROUTES, *setup.ROUTES),
     *(*login.ROUTES, *rendering.ROUTES, *health_endpoints.ROUTES, *webhook.ROUTES),
 )

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Self
 
 from forwarder.health import ComponentStatus, NextAttempt
-from forwarder.ledger import Counters, FeedStatus, Lag, StoredEntry
+from forwarder.ledger import Counters, EntryFilter, FeedStatus, Lag, StoredEntry
 from forwarder.model import State
 from forwarder.settings import Settings
 from forwarder.web import plots
@@ -95,8 +95,8 @@ class StatusSnapshot:
             lag=traffic.lag,
             last_hour=plots.last_hour(traffic.minutes, now),
             last_day=plots.last_day(traffic.minutes, now),
-            latest=await ledger.latest_entries(MAX_ENTRIES),
-            dead=await ledger.latest_entries(MAX_ENTRIES, dead=True) if counters.dead else [],
+            latest=(await ledger.entries(EntryFilter(), MAX_ENTRIES)).entries,
+            dead=(await ledger.entries(EntryFilter("dead"), MAX_ENTRIES)).entries if counters.dead else [],
             feeds=feeds,
             next_attempts=context.next_attempts(),
         )

@@ -31,7 +31,7 @@ def test_every_write_has_points_and_a_plan_kills_at_each() -> None:
     methods = [item for each in SqliteLedger.__mro__ for item in vars(each).items()]
     writes = {name for name, method in methods if WRITES.search(source_of(method))} - {"__aexit__"}
     killable = {point.partition(":")[0] for point in POINTS}
-    assert writes - killable == {"retry_dead_letters", "purge_dead_letters", "replay"}, (
+    assert writes - killable == {"retry_dead_letters", "purge_dead_letters", "replay", "replay_executions"}, (
         "a command, with one commit each"
     )
     assert killable - writes == {"claim", "checkpoint"}, "before publishing, and a part of record"

@@ -4,7 +4,19 @@ from datetime import timedelta
 
 import pytest
 
-from forwarder.ledger import Dead, Lag, MinuteCounts, Postponed, Sent, Settlement, StoredEntry, TimeWindow, Traffic
+from forwarder.ledger import (
+    Dead,
+    EntryFilter,
+    EntryPage,
+    Lag,
+    MinuteCounts,
+    Postponed,
+    Sent,
+    Settlement,
+    StoredEntry,
+    TimeWindow,
+    Traffic,
+)
 from forwarder.model import Checkpoint
 from tests.factories import FEED, add_feed, entry
 from tests.ledger.contract import (
@@ -25,11 +37,17 @@ MINUTE = timedelta(minutes=1)
 class QueryContract(LedgerContract):
     async def test_queries_of_empty_ledger_return_nothing(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
-            assert await ledger.latest_entries(10) == await ledger.latest_entries(10, dead=True) == []
+            assert (
+                await ledger.entries(EntryFilter(), 10)
+                == await ledger.entries(EntryFilter("dead"), 10)
+                == EntryPage([])
+            )
+            nothing = await ledger.activity(None, 10)
+            assert (nothing.recorded, nothing.sent) == ([], [])
             assert await ledger.stored_entry("a") is None
             assert await ledger.traffic(now=NOON) == Traffic([], None)
 
-    async def test_latest_entries_are_newest_first_with_results(self, open_ledger: OpenLedger) -> None:
+    async def test_entries_are_newest_first_with_results(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"abcd")
             token = await claim_tokens(ledger)
@@ -42,23 +60,14 @@ class QueryContract(LedgerContract):
         sent = StoredEntry(entry("a"), "sent", NOON, NOON + SECOND, 1, "event-1")
         dead = StoredEntry(entry("b"), "dead", NOON, NOON + SECOND, 1, "MalformedDetail", "no object")
         async with open_ledger() as ledger:
-            assert await ledger.latest_entries(9) == [
+            assert (await ledger.entries(EntryFilter(), 9)).entries == [
                 StoredEntry(entry("d"), "pending", NOON, None),
                 StoredEntry(entry("c"), "pending", NOON, None, 1),
                 dead,
                 sent,
             ]
-            assert await ledger.latest_entries(3, dead=True) == [dead]
-            assert [each.entry.execution_id for each in await ledger.latest_entries(2)] == ["d", "c"]
+            assert (await ledger.entries(EntryFilter("dead"), 3)).entries == [dead]
             assert (await ledger.stored_entry("a"), await ledger.stored_entry("b")) == (sent, dead)
-
-    async def test_latest_dead_letters_are_in_order_of_death(self, open_ledger: OpenLedger) -> None:
-        async with open_ledger() as ledger:
-            await record_ids(ledger, *"abc")
-            token = await claim_tokens(ledger)
-            for number, each in enumerate("bca"):
-                await ledger.settle([Dead(token[each], "X", "")], now=NOON + number * SECOND)
-            assert [each.entry.execution_id for each in await ledger.latest_entries(2, dead=True)] == ["a", "c"]
 
     async def test_stored_entry_pending_again_has_no_result(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
@@ -73,7 +82,8 @@ class QueryContract(LedgerContract):
             await ledger.settle([Sent((await claim_tokens(ledger))["a"], "event-1")], now=NOON)
             await apply_all_retention(ledger, now=2 * HOUR)
             assert await ledger.stored_entry("a") is None
-            assert [each.entry.execution_id for each in await ledger.latest_entries(9)] == ["b"]
+            page = await ledger.entries(EntryFilter(), 9)
+            assert [each.entry.execution_id for each in page.entries] == ["b"]
 
     async def test_traffic_counts_each_minute_of_all_processes(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from forwarder.ledger import Counters, Dead, Ledger, Postponed, Sent
+from forwarder.ledger import Counters, Dead, EntryFilter, EntryState, Ledger, Postponed, Sent
 from forwarder.model import Checkpoint, Token
 from tests.factories import FEED, add_feed, entry, examples
 from tests.ledger.contract import LedgerContract, OpenLedger
@@ -141,6 +141,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.run(self.ledger.purge_dead_letters(ids)) == len(dead)
         self.states.update(dict.fromkeys(dead, "purged"))
 
+    @rule(ids=st.lists(st.sampled_from(IDS), max_size=3))
+    def replay(self, ids: list[str]) -> None:
+        """Replay sent entries. The payload of some is no longer stored, and they stay sent."""
+        replayed = set(ids) & self.listed("sent")
+        assert self.run(self.ledger.replay_executions(ids, now=self.now)) == len(replayed)
+        self.states.update(dict.fromkeys(replayed, "pending"))
+        self.due.update(dict.fromkeys(replayed, self.now))
+
     @rule()
     def apply_retention(self) -> None:
         while self.run(
@@ -162,7 +170,21 @@ class LedgerMachine(RuleBasedStateMachine):
         assert audited == self.run(self.ledger.counters())
         assert audited == Counters(recorded=len(self.states), **settled)
         dead = {dead_letter.entry.execution_id for dead_letter in self.run(self.ledger.dead_letters())}
-        assert dead == set(self.dead(None))
+        assert dead == set(self.dead(None)) == self.listed("dead")
+        assert self.listed("pending") == {each for each, state in self.states.items() if state == "pending"}
+        assert self.listed("sent") <= {each for each, state in self.states.items() if state == "sent"}
+
+    def listed(self, state: EntryState) -> set[str]:
+        """Return the ids of the entries in a state, read in pages of two."""
+        found: list[str] = []
+        page = self.run(self.ledger.entries(EntryFilter(state), 2))
+        while True:
+            found += [each.entry.execution_id for each in page.entries]
+            if page.next is None:
+                break
+            page = self.run(self.ledger.entries(EntryFilter(state), 2, before=page.next))
+        assert len(found) == len(set(found))
+        return set(found)
 
     def dead(self, ids: list[str] | None) -> list[str]:
         return [each for each, state in self.states.items() if state == "dead" and (ids is None or each in ids)]

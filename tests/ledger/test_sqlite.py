@@ -9,13 +9,14 @@ from forwarder.ledger import SqliteLedger
 from tests.ledger.contract import OpenLedger
 from tests.ledger.dead_letters import DeadLetterContract
 from tests.ledger.missing_bus import MissingBusContract
+from tests.ledger.pages import PageContract
 from tests.ledger.queries import QueryContract
 from tests.ledger.random_operations import RandomOperationsContract
 from tests.ledger.retention import RetentionContract
 
 
 class TestSqliteLedger(
-    DeadLetterContract, MissingBusContract, RetentionContract, QueryContract, RandomOperationsContract
+    DeadLetterContract, MissingBusContract, RetentionContract, QueryContract, PageContract, RandomOperationsContract
 ):
     @contextmanager
     def opener(self) -> Iterator[OpenLedger]:

@@ -5,6 +5,7 @@ from forwarder.ledger.sqlite.counters import CounterStore
 from forwarder.ledger.sqlite.dead_letters import DeadLetterStore
 from forwarder.ledger.sqlite.entries import EntryStore
 from forwarder.ledger.sqlite.feeds import FeedStore
+from forwarder.ledger.sqlite.pages import PageStore
 from forwarder.ledger.sqlite.queries import QueryStore
 from forwarder.ledger.sqlite.replay import ReplayStore
 from forwarder.ledger.sqlite.requeue import RequeueStore
@@ -22,6 +23,7 @@ class SqliteLedger(
     ReplayStore,
     RetentionStore,
     QueryStore,
+    PageStore,
     CounterStore,
 ):
     """The ledger in a SQLite file. It implements the protocol `Ledger`."""

@@ -33,6 +33,11 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_pending ON entries (due_at) WHERE state = 0;
 CREATE INDEX entries_sent ON entries (settled_at) WHERE state = 1;
+-- In the order of settlements, which clocks do not affect, for a reader that follows the events as they are sent.
+CREATE INDEX entries_settled ON entries (settlement_seq) WHERE state = 1;
+-- For pages of entries, newest first: of all, and of each feed and state, which are merged.
+CREATE INDEX entries_recorded ON entries (recorded_at);
+CREATE INDEX entries_feed ON entries (feed, state, recorded_at);
 CREATE INDEX entries_dead ON entries (execution_id) WHERE state = 2;
 -- Apart from entries, so that settling an entry does not write its payload again. The format is in payloads.py.
 CREATE TABLE payloads (entry INTEGER PRIMARY KEY, body BLOB NOT NULL);

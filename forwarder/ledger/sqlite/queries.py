@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from sqlite3 import Connection
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from forwarder.ledger.models import DaemonStatus, PollResult, StoredEntry, Traffic
+import msgspec
+
+from forwarder.ledger.models import DaemonStatus, EntryState, PollResult, StoredEntry, Traffic
 from forwarder.ledger.sqlite import metadata, payloads
 from forwarder.ledger.sqlite.codec import from_micros, from_optional_micros, to_micros
 from forwarder.ledger.sqlite.identities import find_id
@@ -14,7 +16,7 @@ from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
 from forwarder.ledger.sqlite.store import SqliteStore
 from forwarder.model import Entry, Feed
 
-_STATES: Final[dict[int, Literal["pending", "sent", "dead"]]] = {PENDING: "pending", SENT: "sent", DEAD: "dead"}
+_STATES: Final[dict[int, EntryState]] = {PENDING: "pending", SENT: "sent", DEAD: "dead"}
 
 _SELECT = """
     SELECT entry, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, result, reason,
@@ -25,13 +27,6 @@ _SELECT = """
 
 class QueryStore(SqliteStore):
     """The operations that only display needs."""
-
-    async def latest_entries(self, limit: int, *, dead: bool = False) -> list[StoredEntry]:
-        order = "settled_at DESC, entry DESC" if dead else "entry DESC"
-        # The subquery limits the rows first: only a few of many dead letters are displayed.
-        latest = f"SELECT entry FROM entries {'WHERE state = 2' if dead else ''} ORDER BY {order} LIMIT ?"  # noqa: S608  # constants
-        query = f"{_SELECT} WHERE entry IN ({latest}) ORDER BY {order}"  # constants
-        return await self._writer.read(lambda db: _load(db, db.execute(query, (limit,)).fetchall()))
 
     async def stored_entry(self, execution_id: str) -> StoredEntry | None:
         query = f"{_SELECT} WHERE entry = (SELECT entry FROM executions WHERE key = ?)"  # noqa: S608  # a constant
@@ -61,6 +56,13 @@ class QueryStore(SqliteStore):
 
     async def daemon_status(self) -> DaemonStatus | None:
         return await self._writer.read(metadata.daemon_status)
+
+
+def load_entries(db: Connection, entries: Sequence[int]) -> list[StoredEntry]:
+    """Return the stored entries with these numbers, in this order."""
+    query = f"{_SELECT} WHERE entry IN (SELECT value FROM json_each(?))"  # noqa: S608  # a constant
+    rows = {row[0]: row for row in db.execute(query, (msgspec.json.encode(list(entries)).decode(),))}
+    return _load(db, [rows[entry] for entry in entries if entry in rows])
 
 
 def _load(db: Connection, rows: Sequence[tuple[Any, ...]]) -> list[StoredEntry]:

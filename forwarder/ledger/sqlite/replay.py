@@ -1,12 +1,16 @@
 """Deliberate replay of events that were sent and whose payload is still stored."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from sqlite3 import Connection
+
+import msgspec
 
 from forwarder.ledger.models import ReplayCounts, TimeWindow
 from forwarder.ledger.sqlite import counters
 from forwarder.ledger.sqlite.codec import ceil_to_seconds, to_micros
 from forwarder.ledger.sqlite.history import WITH_ACCEPTED
+from forwarder.ledger.sqlite.identities import find_ids
 from forwarder.ledger.sqlite.migrations import SENT
 from forwarder.ledger.sqlite.store import SqliteStore
 
@@ -36,15 +40,15 @@ class ReplayStore(SqliteStore):
         return await self._writer.read(load)
 
     async def replay(self, window: TimeWindow, *, now: datetime) -> int:
+        selected = f"SELECT entry FROM entries JOIN feeds USING (feed) WHERE {_SENT_IN_WINDOW}"  # noqa: S608  # a constant
+        return await self._writer.write(lambda db: _make_pending(db, selected, _parameters(window), now))
+
+    async def replay_executions(self, execution_ids: Collection[str], *, now: datetime) -> int:
         def update(db: Connection) -> int:
-            changed = db.execute(
-                f"""UPDATE entries SET state = 0, replay = 1, due_at = :now, settled_at = NULL,
-                                       unclassified_attempts = 0, history = {WITH_ACCEPTED}
-                    WHERE entry IN (SELECT entry FROM entries JOIN feeds USING (feed) WHERE {_SENT_IN_WINDOW})""",  # noqa: S608  # constants
-                {**_parameters(window), "now": to_micros(now)},
-            ).rowcount
-            counters.add(db, sent=-changed, pending=changed)
-            return changed
+            keys = [row.key for row in find_ids(db, execution_ids).values() if row.is_known]
+            selected = """SELECT entry FROM executions
+                          WHERE key IN (SELECT value FROM json_each(:keys)) AND entry IS NOT NULL"""
+            return _make_pending(db, selected, {"keys": msgspec.json.encode(keys).decode()}, now)
 
         return await self._writer.write(update)
 
@@ -53,6 +57,18 @@ class ReplayStore(SqliteStore):
             return int(db.execute("SELECT count(*) FROM entries WHERE state = 0 AND replay = 1").fetchone()[0])
 
         return await self._writer.read(count)
+
+
+def _make_pending(db: Connection, selected: str, parameters: Mapping[str, int | str | None], now: datetime) -> int:
+    """Make the sent entries among the selected ones pending, marked as replays. Return how many."""
+    changed = db.execute(
+        f"""UPDATE entries SET state = 0, replay = 1, due_at = :now, settled_at = NULL,
+                               unclassified_attempts = 0, history = {WITH_ACCEPTED}
+            WHERE state = 1 AND entry IN ({selected})""",  # noqa: S608  # constants
+        {**parameters, "now": to_micros(now)},
+    ).rowcount
+    counters.add(db, sent=-changed, pending=changed)
+    return changed
 
 
 def _parameters(window: TimeWindow) -> dict[str, int | str | None]:
