@@ -15,7 +15,10 @@ from forwarder.settings.duration import parse_start
 MAX_SEARCHED_ENTRIES: Final = 1000
 """The number of newest matches of a filter in which a text is searched, and which are grouped."""
 
-_PAGE_ENTRIES: Final = 100
+MAX_FOUND_BYTES: Final = 32 * 1024 * 1024
+"""The limit of the details of the entries found. The last page that is searched may exceed it."""
+
+_PAGE_ENTRIES: Final = 50
 """Entries that are read at a time. Other operations of the ledger go on in between."""
 
 
@@ -29,7 +32,10 @@ def parse_time(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The entries found, newest first. `is_truncated` means that older matches of the filter were not searched."""
+    """The entries found, newest first.
+
+    `is_truncated` means that older matches of the filter were not searched, since the limit was reached.
+    """
 
     entries: Sequence[StoredEntry]
     is_truncated: bool
@@ -44,14 +50,19 @@ class MessageGroup:
 
 
 async def search(ledger: Ledger, matching: EntryFilter, text: str = "") -> SearchResult:
-    """Return the entries among the newest matches of a filter that contain a text. Case is ignored."""
+    """Return the entries among the newest matches of a filter that contain a text, in any case.
+
+    The text is searched in the error message, code and block, the ids, and the result and reason of the delivery.
+    """
     wanted = text.strip().casefold()
     found: list[StoredEntry] = []
-    searched, position = 0, None
-    while searched < MAX_SEARCHED_ENTRIES:
+    searched, found_bytes, position = 0, 0, None
+    while searched < MAX_SEARCHED_ENTRIES and found_bytes < MAX_FOUND_BYTES:
         page = await ledger.entries(matching, _PAGE_ENTRIES, before=position)
         searched, position = searched + len(page.entries), page.next
-        found += [each for each in page.entries if not wanted or _contains(each, wanted)]
+        matches = [each for each in page.entries if not wanted or _contains(each, wanted)]
+        found += matches
+        found_bytes += sum(len(each.entry.detail) for each in matches)
         if position is None:
             break
     return SearchResult(found, is_truncated=position is not None)
