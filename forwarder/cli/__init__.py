@@ -15,6 +15,7 @@ from forwarder.cli import (
     dead_letters,
     demo,
     enable_disable,
+    events,
     health,
     init,
     keys,
@@ -26,6 +27,7 @@ from forwarder.cli import (
     run,
     schema,
     status,
+    tail,
     web,
 )
 from forwarder.cli.output import echo, print_error
@@ -108,6 +110,8 @@ app.command()(enable_disable.enable)
 app.command()(enable_disable.disable)
 app.command()(logs.logs)
 app.command()(rerun.rerun)
+app.command()(tail.tail)
+app.add_typer(events.app)
 app.add_typer(dead_letters.app)
 app.add_typer(ledger.app)
 app.command()(replay.replay)

@@ -34,7 +34,7 @@ def list_(
     since: SinceOption = None,
     from_: FromOption = None,
     to: ToOption = None,
-    text: Annotated[str, typer.Option(help="With this text in the message, code, block or an id.")] = "",
+    text: Annotated[str | None, typer.Option(help="With this text in the message, code, block or an id.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=MAX_SEARCHED_ENTRIES, help="At most this many.")] = 50,
     *,
     as_json: JsonOption = False,
@@ -44,7 +44,7 @@ def list_(
     Example: forwarder events list --state dead --since 24h --text timeout
     """
     start, end = _range(since, from_, to, datetime.now(UTC))
-    found = asyncio.run(_search(context.obj, EntryFilter(state, workflow, start, end), text))
+    found = asyncio.run(_search(context.obj, EntryFilter(state, workflow, start, end), text or ""))
     shown = found.entries[:limit]
     if as_json:
         print_json([_summary(each) for each in shown])
@@ -65,9 +65,16 @@ def list_(
         )
     else:
         echo("no stored event matches")
-    if len(shown) < len(found.entries) or found.is_truncated:
-        searched = f" of the newest {MAX_SEARCHED_ENTRIES:,} events" if found.is_truncated else ""
-        echo(f"{len(shown)} of {len(found.entries)} found{searched} are shown; there may be more", err=True)
+    _print_rest(found, len(shown))
+
+
+def _print_rest(found: SearchResult, shown: int) -> None:
+    """Print that there are more events than those shown, if there are."""
+    count = f"{shown} of {len(found.entries)} events are shown"
+    if found.is_truncated:
+        echo(f"{count}; older events were not searched: narrow the time with --from and --to", err=True)
+    elif shown < len(found.entries):
+        echo(f"{count}: --limit shows more", err=True)
 
 
 @app.command()

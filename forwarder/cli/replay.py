@@ -23,8 +23,15 @@ INTERRUPTED_EXIT_CODE = 130
 """The exit code that shells use for Ctrl-C."""
 
 
+Selection = TimeWindow | list[str]
+"""The events to replay: those of a time window, or those with these executionIds."""
+
+
 def replay(
     context: typer.Context,
+    execution_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID…", help="Their executionIds, instead of a period.")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="From this long ago until now: 24h.")] = None,
     from_: Annotated[str | None, typer.Option("--from", help="From this time: 2026-11-20T00:00:00Z.")] = None,
     to: Annotated[str | None, typer.Option(help="Until before this time [default: now].")] = None,
@@ -34,7 +41,7 @@ def replay(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the events of a period again. An event is stored for `payload_retention` after it was sent.
+    """Send the named events, or those of a period, again. An event is stored for `payload_retention` after it was sent.
 
     Each event is marked with detail.forwarder.replay = true. A running daemon sends them; otherwise this command does.
 
@@ -42,8 +49,14 @@ def replay(
     """
     config_source: ConfigSource = context.obj
     settings = load_local(config_source)
-    window = _window(since, from_, to, workflow, datetime.now(UTC))
-    found = asyncio.run(_find_replayable(config_source, settings, window))
+    selected: Selection
+    if execution_ids:
+        if any(value is not None for value in (since, from_, to, workflow)):
+            raise UsageError("name executionIds or a period, not both")
+        selected = list(dict.fromkeys(execution_ids))
+    else:
+        selected = _window(since, from_, to, workflow, datetime.now(UTC))
+    found = asyncio.run(_find_replayable(config_source, settings, selected))
     if as_json:
         print_json({"available": found.available, "expired": found.expired, "dry_run": dry_run})
     else:
@@ -52,12 +65,12 @@ def replay(
         return
     if not yes:
         _confirm(found)
-    asyncio.run(_replay(config_source, settings, window))
+    asyncio.run(_replay(config_source, settings, selected))
 
 
 def _window(since: str | None, from_: str | None, to: str | None, workflow: str | None, now: datetime) -> TimeWindow:
     if (since is None) == (from_ is None) or (since is not None and to is not None):
-        raise UsageError("name a time: --since 24h, or --from T with or without --to T")
+        raise UsageError("name executionIds or a time: --since 24h, or --from T with or without --to T")
     try:
         start = now - parse_duration(since) if since is not None else _time(from_)
         end = now if to is None else _time(to)
@@ -74,9 +87,22 @@ def _time(text: str | None) -> datetime:
     return time
 
 
-async def _find_replayable(config_source: ConfigSource, settings: LocalSettings, window: TimeWindow) -> ReplayCounts:
+async def _find_replayable(config_source: ConfigSource, settings: LocalSettings, selected: Selection) -> ReplayCounts:
+    """Return how many events can be sent again. Raise UsageError if a named one cannot."""
     async with open_ledger(config_source, settings) as ledger:
-        return await ledger.replay_counts(window)
+        if isinstance(selected, TimeWindow):
+            return await ledger.replay_counts(selected)
+        for execution_id in selected:
+            stored = await ledger.stored_entry(execution_id)
+            if stored is None:
+                raise UsageError(
+                    f"no event with the executionId {execution_id} is stored",
+                    hint="`forwarder events list` lists them; ledger.payload_retention sets how long they are stored",
+                )
+            if stored.state != "sent":
+                hint = f"`forwarder dead-letters retry {execution_id}`" if stored.state == "dead" else ""
+                raise UsageError(f"the event {execution_id} is {stored.state}, not sent", hint=hint)
+        return ReplayCounts(len(selected), {})
 
 
 def _print_replayable(found: ReplayCounts, settings: LocalSettings) -> None:
@@ -96,9 +122,13 @@ def _confirm(found: ReplayCounts) -> None:
     typer.confirm(f"send {_events(found.available)} again?", abort=True)
 
 
-async def _replay(config_source: ConfigSource, settings: LocalSettings, window: TimeWindow) -> None:
+async def _replay(config_source: ConfigSource, settings: LocalSettings, selected: Selection) -> None:
     async with open_ledger(config_source, settings) as ledger:
-        count = await ledger.replay(window, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        if isinstance(selected, TimeWindow):
+            count = await ledger.replay(selected, now=now)
+        else:
+            count = await ledger.replay_executions(selected, now=now)
         if not settings.enabled:
             echo("switched off: they are pending, and sent when it is on again (`forwarder enable`)", err=True)
             return

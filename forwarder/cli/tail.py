@@ -1,0 +1,164 @@
+"""The command `forwarder tail`."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from forwarder.cli.output import JsonOption, echo
+from forwarder.clock import SystemClock
+from forwarder.errors import UsageError
+from forwarder.event.failure import error_fields
+from forwarder.event_search import search
+from forwarder.ledger import EntryFilter, Ledger, StoredEntry, ledger_file, open_ledger, require_ledger
+from forwarder.printable import escaped, printable
+from forwarder.runtime import handle_signals
+from forwarder.settings import ConfigSource, load_local
+from forwarder.settings.duration import parse_duration
+
+POLL_SECONDS: Final = 0.5
+
+PAGE_ENTRIES: Final = 100
+
+INTERRUPTED_EXIT_CODE: Final = 130
+"""The exit code that shells use for Ctrl-C."""
+
+ID_COLUMNS: Final = 24
+
+Kind = Literal["found", "sent"]
+Changes = AsyncGenerator[tuple[Kind, StoredEntry], None]
+
+
+def tail(
+    context: typer.Context,
+    since: Annotated[str | None, typer.Option(help="First print the failures found since this long ago: 10m.")] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Print one line for each failure that is found and for each event that is sent, until Ctrl-C.
+
+    It waits for a ledger that does not exist yet. --since prints at most the newest 1,000 failures.
+
+    Example: forwarder tail --since 10m
+    """
+    try:
+        start = None if since is None else datetime.now(UTC) - parse_duration(since)
+    except ValueError as error:
+        raise UsageError(f"--since {error}") from None
+    asyncio.run(_follow(context.obj, start, _JsonLines() if as_json else _TextLines()))
+    raise typer.Exit(INTERRUPTED_EXIT_CODE)
+
+
+class _TextLines:
+    """The lines for a person: cut to the width of a terminal, and whole in a pipe, because logs are searched."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._workflow_columns = 0
+
+    def print(self, kind: Kind, stored: StoredEntry) -> None:
+        workflow = printable(stored.entry.feed.workflow_id)
+        self._workflow_columns = max(self._workflow_columns, len(workflow))
+        line = Text.assemble(
+            (f"{_time(kind, stored).astimezone():%H:%M:%S}", "dim"),
+            "  ",
+            (kind.ljust(len("found")), "green" if kind == "sent" else "red"),
+            "  ",
+            (workflow.ljust(self._workflow_columns), "cyan"),
+            "  ",
+            (printable(stored.entry.execution_id).ljust(ID_COLUMNS), "dim"),
+            "  ",
+            ("again: ", "yellow") if _is_again(kind, stored) else "",
+            printable(error_fields(stored.entry.detail).message),
+        )
+        layout: dict[str, Any] = (
+            {"no_wrap": True, "overflow": "ellipsis"} if self._console.is_terminal else {"soft_wrap": True}
+        )
+        self._console.print(line, **layout)
+
+
+class _JsonLines:
+    """The lines for a program: one JSON object each."""
+
+    def print(self, kind: Kind, stored: StoredEntry) -> None:
+        entry, error = stored.entry, error_fields(stored.entry.detail)
+        line = {
+            "kind": kind,
+            "at": _time(kind, stored),
+            "execution_id": entry.execution_id,
+            "workflow_id": entry.feed.workflow_id,
+            "user_id": entry.feed.user_id,
+            "message": error.message,
+            "code": error.code,
+            "replay": _is_again(kind, stored),
+            "event_id": stored.result if kind == "sent" else "",
+        }
+        typer.echo(escaped(msgspec.json.encode(line).decode()))
+
+
+def _time(kind: Kind, stored: StoredEntry) -> datetime:
+    return stored.settled_at if kind == "sent" and stored.settled_at else stored.recorded_at
+
+
+def _is_again(kind: Kind, stored: StoredEntry) -> bool:
+    return kind == "sent" and stored.replay
+
+
+async def _follow(config_source: ConfigSource, start: datetime | None, lines: _TextLines | _JsonLines) -> None:
+    settings = load_local(config_source)
+    stop = asyncio.Event()
+    with handle_signals(stop=stop.set):
+        is_new = await _wait_for_ledger(ledger_file(config_source, settings), stop)
+        if stop.is_set():
+            return
+        async with open_ledger(config_source, settings) as ledger:
+            # A new ledger is read from its beginning: a failure may be found before it is opened here.
+            position = None if is_new else await ledger.last_activity()
+            echo("following: Ctrl-C ends it", err=True)
+            earlier = [] if is_new or start is None else await _found_since(ledger, start)
+            for stored in earlier:
+                lines.print("found", stored)
+            printed_ids = {stored.entry.execution_id for stored in earlier}
+            async with aclosing(_changes(ledger, position, stop)) as changes:
+                async for kind, stored in changes:
+                    if kind == "sent" or stored.entry.execution_id not in printed_ids:
+                        lines.print(kind, stored)
+
+
+async def _wait_for_ledger(file: Path, stop: asyncio.Event) -> bool:
+    """Wait until the ledger exists or `stop` is set. Return whether it did not exist.
+
+    Raise LedgerError if it was lost.
+    """
+    require_ledger(file)
+    if await asyncio.to_thread(file.exists):
+        return False
+    echo(f"waiting for the ledger {file}: `forwarder run` or `forwarder once` creates it", err=True)
+    while not stop.is_set() and not await asyncio.to_thread(file.exists):
+        await SystemClock().wait(stop, POLL_SECONDS)
+    return True
+
+
+async def _found_since(ledger: Ledger, start: datetime) -> list[StoredEntry]:
+    """Return the newest failures that were found since then, oldest first."""
+    return list(reversed((await search(ledger, EntryFilter(recorded_from=start))).entries))
+
+
+async def _changes(ledger: Ledger, position: str | None, stop: asyncio.Event) -> Changes:
+    """Yield each failure that is found and each event that is sent after a position."""
+    while not stop.is_set():
+        activity = await ledger.activity(position, PAGE_ENTRIES)
+        position = activity.position
+        for stored in activity.recorded:
+            yield "found", stored
+        for stored in activity.sent:
+            yield "sent", stored
+        if not activity.recorded and not activity.sent:
+            await SystemClock().wait(stop, POLL_SECONDS)
