@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
+from pydantic import SecretStr
 
 from forwarder import log
 from forwarder.alloy import http_client
@@ -35,6 +36,7 @@ from forwarder.model import Feed
 from forwarder.settings import ConfigSource, Settings, load
 from forwarder.settings.load import unknown_variables
 from forwarder.settings.suggestions import suggest_for_variable
+from forwarder.vault import ALLOY_API_KEY, Vault
 from forwarder.web.context import WebContext
 
 logger = structlog.get_logger("app")
@@ -117,6 +119,22 @@ class App:
         {"source": self.loops.poller.retry_now, "bus": self.loops.delivery.retry_now}[component]()
         return True
 
+    async def rerun(self, feed: Feed, execution_id: str) -> str:
+        """Request another run of an execution from Alloy, and return the response. Raise VaultError or SourceError.
+
+        The client is a separate one: that of the loops closes when the settings change, and is absent while forwarding
+        is disabled.
+        """
+        settings = self.config.settings
+        key = self.config.alloy_key
+        if key is None:
+            key = await asyncio.to_thread(self._stored_alloy_key)
+        async with LogsClient(settings.source, key, self.clock, self.metrics) as client:
+            return await client.rerun(feed, execution_id)
+
+    def _stored_alloy_key(self) -> SecretStr:
+        return Vault.open(self.config_source, self.config.settings).require(ALLOY_API_KEY)
+
     def web_context(self, stopping: asyncio.Event) -> WebContext:
         """Return the parts of the daemon that the web UI may use."""
         return WebContext(
@@ -131,6 +149,7 @@ class App:
             trigger=self.trigger,
             next_attempts=self.next_attempts,
             retry_now=self.retry_now,
+            rerun=self.rerun,
             stopping=stopping,
         )
 

@@ -1,7 +1,7 @@
 """The parts of the daemon that the web UI and the health endpoints may use."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -22,8 +22,9 @@ class WebContext:
     `settings` returns the settings in force, `polls` the last poll of each feed. `trigger` makes the feeds of a
     workflow due now (of one user if one is named) and returns their number. `next_attempts` returns the next attempt of
     each component that backs off. `retry_now` ends the backoff of a component, if the forwarder has chosen it, and
-    returns whether it did; a wait that the API requested stays. `stopping` is set when the daemon begins
-    to drain; a stream of events ends then.
+    returns whether it did; a wait that the API requested stays. `rerun` requests another run of an execution from
+    Alloy, and returns the response or raises ForwarderError. `stopping` is set when the daemon begins to drain; a
+    stream of events ends then.
     """
 
     config_source: ConfigSource
@@ -37,6 +38,7 @@ class WebContext:
     trigger: Callable[[str, str | None], int]
     next_attempts: Callable[[], Mapping[str, NextAttempt]]
     retry_now: Callable[[str], bool]
+    rerun: Callable[[Feed, str], Awaitable[str]]
     stopping: asyncio.Event
 
     def state_of(self, component: str) -> State:

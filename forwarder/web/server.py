@@ -22,6 +22,7 @@ from forwarder.web import (
     checklist,
     connection_test,
     dead_letters,
+    event,
     events,
     health_endpoints,
     login,
@@ -49,6 +50,7 @@ from forwarder.web.middleware import (
 )
 from forwarder.web.rendering import RENDERER, TemplateRenderer
 from forwarder.web.request_errors import PROBLEMS, RequestProblems
+from forwarder.web.reruns import RERUNS, Reruns
 from forwarder.web.session_file import session_file
 from forwarder.web.sessions import Sessions
 from forwarder.web.setup import SETUP_LIMITER, SETUP_LINK, SetupLink, ShowLink
@@ -63,7 +65,8 @@ SHUTDOWN_GRACE_SECONDS = 1.0
 DEFAULT_TIMEOUTS = Timeouts()
 
 ROUTES = (
-    *(*status_page.ROUTES, *dead_letters.ROUTES, *events.ROUTES, *settings_page.ROUTES, *connection_test.ROUTES),
+    *(*status_page.ROUTES, *events.ROUTES, *event.ROUTES, *dead_letters.ROUTES),
+    *(*settings_page.ROUTES, *connection_test.ROUTES),
     *(*checklist.ROUTES, *workflow_list.ROUTES, *setup.ROUTES),
     *(*login.ROUTES, *rendering.ROUTES, *health_endpoints.ROUTES, *webhook.ROUTES),
 )
@@ -126,6 +129,7 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
     app[RENDERER] = TemplateRenderer()
     app[STATUS_CACHE] = StatusCache(context, app[RENDERER])
     app[CHECK_RECORD] = CheckRecord()
+    app[RERUNS] = Reruns()
     app[SESSIONS] = Sessions(context.clock, session_file(context.config_source, context.settings().vault))
     app[TOKEN_DIGESTS] = TokenDigests(context.config_source, context.settings())
     app[PROBLEMS] = RequestProblems("listen", context.clock, context.metrics)

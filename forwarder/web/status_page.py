@@ -1,4 +1,4 @@
-"""The status page, its stream of updates, and the page of one event."""
+"""The status page, and its stream of updates."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,11 +8,6 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
-from forwarder.errors import LedgerError
-from forwarder.event.truncate import mark_replay
-from forwarder.ledger import StoredEntry
-from forwarder.model import is_id
-from forwarder.web import formatting
 from forwarder.web.context import CONTEXT
 from forwarder.web.form_body import read_form
 from forwarder.web.hosts import ALLOWED_HOSTS
@@ -108,40 +103,9 @@ async def retry_now(request: web.Request) -> web.Response:
     return redirect_to("/")
 
 
-async def event(request: web.Request) -> web.Response:
-    stored = await _requested_entry(request)
-    detail = msgspec.json.format(_published_detail(stored), indent=2).decode(errors="replace")
-    return render_page(request, "event.html", stored=stored, error=formatting.error(stored), detail=detail, active="")
-
-
-async def event_detail(request: web.Request) -> web.Response:
-    """Return the JSON of an event's detail. Raise HTTPNotFound if the event is not stored."""
-    return web.Response(body=_published_detail(await _requested_entry(request)), content_type="application/json")
-
-
-def _published_detail(stored: StoredEntry) -> bytes:
-    """Return the JSON that was, or will be, published."""
-    return mark_replay(stored.entry.detail) if stored.replay else stored.entry.detail
-
-
-async def _requested_entry(request: web.Request) -> StoredEntry:
-    try:
-        id_ = request.query.get("id", "").encode(errors="replace").decode()  # a query may hold bytes that are no text
-        stored = await request.app[CONTEXT].ledger.stored_entry(id_) if is_id(id_) else None
-    except LedgerError as error:
-        raise web.HTTPServiceUnavailable(reason=error.message) from None
-    if stored is None:
-        raise web.HTTPNotFound(
-            reason="there is no such event: it was never recorded, or ledger.payload_retention has removed it"
-        )
-    return stored
-
-
 ROUTES = [
     web.get("/", status, name="status"),
     web.get("/status/stream", stream, name="stream", allow_head=False),
     web.get("/status/contact", contact, name="contact"),
     web.post("/retry-now", retry_now, name="retry-now"),
-    web.get("/event", event, name="event"),
-    web.get("/event/detail", event_detail, name="event-detail"),
 ]

@@ -11,7 +11,10 @@ from typing import Any
 from aiohttp import ClientResponse, ClientSession, CookieJar, TCPConnector
 from aiohttp.web import AbstractRouteDef, RouteDef
 
+from forwarder.app import App
 from forwarder.aws.responses import CODES
+from forwarder.configuration import RuntimeConfig
+from forwarder.delivery.settlement import SettlementWriter
 from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
 from forwarder.ledger import SqliteLedger
@@ -124,6 +127,7 @@ async def web_client(
     has_token: bool = True,
     is_first_start: bool = False,
     timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    source: Mapping[str, Any] | None = None,
     **web: Any,
 ) -> AsyncIterator[WebClient]:
     """Serve the web UI, on a free port unless `web` sets an address.
@@ -131,7 +135,7 @@ async def web_client(
     In a first start the settings are incomplete, and `setup_link` is the path of the link that was shown, if any was.
     """
     home = filled_vault_folder(folder)
-    settings = some_settings(web={"listen": "127.0.0.1:0", **web})
+    settings = some_settings(web={"listen": "127.0.0.1:0", **web}, source=dict(source or {}))
     token = issue_token(home.config_source, settings, WEB_TOKEN, NOON) if has_token else ""
     async with SqliteLedger(folder / "forwarder.db", create=True) as ledger:
         context, clock, triggered = create_context(home.config_source, ledger, settings)
@@ -169,18 +173,23 @@ def create_context(
         triggered.append((workflow_id, user_id))
         return 1 if workflow_id == "w" else 0
 
+    settlement_writer = SettlementWriter(ledger, clock, health)
+    heartbeats, metrics = Heartbeats(), Metrics(CODES)
+    config = RuntimeConfig(settings)
+    app = App(config_source, ledger, clock, health, heartbeats, metrics, settlement_writer, config)
     context = WebContext(
         config_source,
         clock,
         ledger,
         health,
-        Heartbeats(),
-        Metrics(CODES),
+        heartbeats,
+        metrics,
         settings=lambda: settings,
         polls=dict,
         trigger=trigger,
         next_attempts=dict,
         retry_now=lambda _: False,
+        rerun=app.rerun,
         stopping=asyncio.Event(),
     )
     return context, clock, triggered

@@ -1,0 +1,315 @@
+"""The list of events over a socket: its filters, groups and pages, and the actions on the dead letters in it."""
+
+import json
+import re
+from datetime import timedelta
+from html import unescape
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from structlog.testing import capture_logs
+
+from forwarder.ledger import Counters, Dead, Sent
+from forwarder.model import Checkpoint, Feed
+from tests.factories import FEED, add_feed, entry
+from tests.reality.test_web_forms import raw_status
+from tests.virtual_clock import NOON
+from tests.web.client import WebClient, web_client
+
+HOSTILE = '<script>alert("x")</script>'
+
+MESSAGES = {"a-1": HOSTILE, "b-2": "Timeout of 30 s", "c-3": "timeout OF 30 s", "d-4": "Timeout of 30 s"}
+MINUTE = timedelta(minutes=1)
+
+
+def detail(execution_id: str, message: str) -> bytes:
+    return json.dumps({"executionId": execution_id, "error": {"message": message}}).encode()
+
+
+async def record_history(client: WebClient) -> None:
+    """Record four events, one a minute, and log in: one was sent, two were rejected, and one is pending."""
+    ledger = client.context.ledger
+    await add_feed(ledger, FEED, Checkpoint())
+    for minute, (each, message) in enumerate(MESSAGES.items()):
+        await ledger.record(FEED, [entry(each, detail=detail(each, message))], now=NOON + minute * MINUTE)
+    token = {claimed.entry.execution_id: claimed.token for claimed in await ledger.claim(9, now=NOON + 9 * MINUTE)}
+    dead = [Dead(token[each], "MalformedDetail", "") for each in ("b-2", "d-4")]
+    await ledger.settle([Sent(token["a-1"], "event-1"), *dead], now=NOON + 9 * MINUTE)
+    ledger.release([token["c-3"]])
+    await client.log_in()
+
+
+async def record_dead(client: WebClient, *ids: str) -> None:
+    ledger = client.context.ledger
+    await add_feed(ledger, FEED, Checkpoint())
+    await ledger.record(FEED, [entry(each) for each in ids], now=NOON)
+    claimed = [each for each in await ledger.claim(2000, now=NOON) if each.entry.execution_id in ids]
+    await ledger.settle([Dead(each.token, "MalformedDetail", "") for each in claimed], now=NOON)
+
+
+async def load(client: WebClient, query: str) -> str:
+    response = await client.get(f"/events?{query}")
+    assert response.status == 200
+    return await response.text()
+
+
+async def listed(client: WebClient, query: str) -> list[str]:
+    """Return the ids of the events in the list, newest first."""
+    return re.findall(r'href="/event\?id=([^"]*)"', await load(client, query))
+
+
+async def next_page(client: WebClient, query: str) -> str:
+    """Return the query of the link to the next page."""
+    (found,) = re.findall(r'href="/events\?([^"]*)" rel="next"', await load(client, query))
+    return unescape(found)
+
+
+def pressed(page: str, button: str) -> dict[str, str]:
+    """Return the form of the list as a browser submits it with a button."""
+    hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page)
+    (value,) = re.findall(rf'name="{button}" value="([^"]*)"', page)
+    return {name: unescape(text) for name, text in hidden} | {button: value}
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("", ["d-4", "c-3", "b-2", "a-1"]),
+        ("state=dead", ["d-4", "b-2"]),
+        ("state=sent", ["a-1"]),
+        (f"workflow={FEED.workflow_id}&state=pending", ["c-3"]),
+        ("workflow=unknown", []),
+        ("id=b-2", ["b-2"]),
+        ("id=b-2&state=sent", []),
+        ("text=TIMEOUT", ["d-4", "c-3", "b-2"]),
+        ("text=malformeddetail", ["d-4", "b-2"]),
+        ("from=2200-01-01T00:00:00Z", []),
+        ("to=2200-01-01T00:00", ["d-4", "c-3", "b-2", "a-1"]),
+        (urlencode({"from": (NOON + MINUTE).isoformat(), "to": (NOON + 3 * MINUTE).isoformat()}), ["c-3", "b-2"]),
+        (f"from={NOON + 2 * MINUTE:%Y-%m-%dT%H:%M}", ["d-4", "c-3"]),
+        ("state=&workflow=&from=&to=&id=&text=&before=", ["d-4", "c-3", "b-2", "a-1"]),
+    ],
+)
+async def test_filter_lists_its_matches_newest_first(tmp_path: Path, query: str, ids: list[str]) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        assert await listed(client, query) == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [("", "4 events"), ("id=a-1", "1 event"), ("text=timeout", "3 events"), ("state=dead", "2 events")],
+)
+async def test_number_of_matches_is_shown(tmp_path: Path, query: str, number: str) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        assert re.search(rf'<h2 id="results">{number}\s*</h2>', await load(client, query))
+
+
+async def test_empty_list_says_why(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        assert "Nothing has failed yet." in await load(client, "")
+        for query, text in (
+            ("text=x", "No event matches."),
+            ("state=dead", "There is no dead letter."),
+            ("state=dead&id=x", "There is no dead letter that matches."),
+        ):
+            assert f'{text} <a href="/events">Show all events</a>' in await load(client, query)
+
+
+async def test_filter_is_kept_in_the_form(tmp_path: Path) -> None:
+    """A time with a zone becomes one in UTC, which the labels name."""
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        values = {"state": "sent", "workflow": '"><b>', "from": "2026-11-20T01:00:00+01:00", "text": "30 %"}
+        page = await load(client, urlencode(values))
+        assert '<option value="sent" selected>' in page
+        assert 'name="workflow" value="&#34;&gt;&lt;b&gt;"' in page
+        assert 'name="from" value="2026-11-20T00:00:00"' in page
+        assert 'name="text" value="30 %"' in page
+        assert "Found from, UTC" in page
+
+
+async def test_markup_in_messages_and_filters_is_escaped(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        for fields in ({}, {"group": "message"}, {"text": HOSTILE}, {"id": HOSTILE, "workflow": '"><script>'}):
+            page = await load(client, urlencode(fields))
+            assert "<script>" not in page
+            assert '"><script' not in page
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("from=yesterday", "is not a time"),
+        ("to=9999-12-31T23:59:59-23:00", "is not a time"),
+        ("from=0001-01-01T00:00", "is not a time"),
+        ("from=2026-11-20T00:00&to=2026-11-20T00:00", "is not after the start"),
+        ("state=lost", "is not a state"),
+        (f"id={'x' * 2000}", "is too long for an id"),
+        (f"workflow={'%E2%82%AC' * 600}", "is too long for an id"),
+        (f"text={'x' * 201}", "is longer than 200 characters"),
+        ("group=%3Cscript%3E", "is not message"),
+    ],
+)
+async def test_invalid_field_is_named_beside_it(tmp_path: Path, query: str, fault: str) -> None:
+    """Nothing is searched then, and the response has the status 400."""
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        response = await client.get(f"/events?{query}")
+        page = await response.text()
+        assert response.status == 400
+        assert fault in page
+        assert 'role="alert"' in page
+        assert "/event?id=" not in page
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("text=%00", "text=%1b[31m", "text=%7f", "state=sent&state=dead", "text=a%0d%0ab"),
+        *("before=x", "before=1_2_3", "before=%2d", "text=a&before=" + "x" * 1100, "before=" + "9" * 400 + "_1"),
+    ],
+)
+async def test_malformed_query_is_a_bad_request(tmp_path: Path, query: str) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        with capture_logs() as log:
+            assert await raw_status(client, f"GET /events?{query} HTTP/1.1") == 400
+        assert not [line for line in log if line["event"] == "request failed"]
+
+
+@pytest.mark.parametrize("query", ["id=%ff", "workflow=%ed%a0%80", "text=%", "text=%zz", "text=%25zz", "x=%ff&text=zz"])
+async def test_bytes_that_are_no_text_match_nothing(tmp_path: Path, query: str) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        assert await raw_status(client, f"GET /events?{query} HTTP/1.1") == 200
+        assert await listed(client, query.replace("%25", "%")) == []
+
+
+async def test_groups_are_counted_and_lead_to_their_events(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        page = await load(client, "group=message&state=dead")
+        assert re.findall(r'class="message">([^<]*)<', page) == ["Timeout of 30 s"]
+        assert '<span class="group-count">2<' in page
+        (link,) = re.findall(r'class="event" href="/events\?([^"]*)"', page)
+        assert await listed(client, unescape(link)) == ["d-4", "b-2"]
+
+
+@pytest.mark.parametrize("message", ["\x00\x1b[31mred\r\n", "", "\u202e" * 300, HOSTILE * 99, "a\nlonger line of it"])
+async def test_group_of_a_hostile_message_has_a_valid_link(tmp_path: Path, message: str) -> None:
+    async with web_client(tmp_path) as client:
+        await add_feed(client.context.ledger, FEED, Checkpoint())
+        await client.context.ledger.record(FEED, [entry("e", detail=detail("e", message))], now=NOON)
+        await client.log_in()
+        (link,) = re.findall(r'class="event" href="([^"]*)"', await load(client, "group=message"))
+        response = await client.get(unescape(link))
+        assert response.status == 200
+        assert "id=e" in str(response.url) or 'href="/event?id=e"' in await response.text()
+
+
+@pytest.mark.parametrize("query", ["", "text=e-"])
+async def test_next_page_continues_while_events_arrive(tmp_path: Path, query: str) -> None:
+    async with web_client(tmp_path) as client:
+        ledger, ids = client.context.ledger, [f"e-{number}" for number in range(120)]
+        await add_feed(ledger, FEED, Checkpoint())
+        await ledger.record(FEED, [entry(each) for each in ids], now=NOON)
+        await client.log_in()
+        found, page = await listed(client, query), await next_page(client, query)
+        await ledger.record(FEED, [entry("e-new")], now=NOON + MINUTE)
+        found += await listed(client, page)
+        found += await listed(client, await next_page(client, page))
+        assert found == ids[::-1]
+        assert "First page" in await load(client, page)
+
+
+async def test_retry_of_a_filter_changes_its_matches_only(tmp_path: Path) -> None:
+    """The button has the number, the audit line too, and a form that is sent twice changes nothing more."""
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        await record_dead(client, "x-1")
+        page = await load(client, "state=dead&text=timeout")
+        assert ">Retry these 2</button>" in page
+        form = pressed(page, "retry_matching")
+        with capture_logs() as log:
+            locations = [(await client.change("/events/dead", data=form)).headers["Location"] for _ in range(2)]
+        assert locations == [f"/events?state=dead&text=timeout&retried={number}" for number in (2, 0)]
+        audits = [line["fields"] for line in log if line["event"] == "changed in web UI"]
+        assert audits == [["retry_matching", "2 dead letters"], ["retry_matching", "0 dead letters"]]
+        assert await listed(client, "state=dead") == ["x-1"]
+        assert "2 dead letters are pending again." in await load(client, "state=dead&retried=2")
+
+
+async def test_purge_of_a_filter_drops_only_what_was_shown(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_dead(client, "x-1", "x-2")
+        await client.log_in()
+        page = await load(client, "state=dead")
+        assert ">Drop these 2 for good</button>" in page
+        await record_dead(client, "x-3")
+        refused = await client.change("/events/dead", data=pressed(page, "purge_matching"))
+        assert refused.status == 409
+        assert "nothing was dropped" in await refused.text()
+        form = pressed(await load(client, "state=dead&id=x-2"), "purge_matching")
+        statuses = [(await client.change("/events/dead", data=form)).status for _ in range(2)]
+        assert statuses == [303, 303]
+        assert await client.context.ledger.audit() == Counters(recorded=3, dead=2, purged=1)
+
+
+async def test_retry_of_a_filter_is_bounded(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_dead(client, *(f"e-{number}" for number in range(1001)))
+        await client.log_in()
+        page = await load(client, "state=dead")
+        assert ">Retry the newest 1\N{THIN SPACE}000</button>" in page
+        await client.change("/events/dead", data=pressed(page, "retry_matching"))
+        assert await client.context.ledger.audit() == Counters(recorded=1001, pending=1000, dead=1)
+
+
+async def test_one_dead_letter_of_the_list_is_changed(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        for button, location in (
+            ({"retry": "b-2"}, "retried=1"),
+            ({"purge": "d-4"}, "purged=1"),
+            ({"purge": "no"}, "purged=0"),
+        ):
+            answer = await client.change("/events/dead", data={"state": "dead"} | button)
+            assert (answer.status, answer.headers["Location"]) == (303, f"/events?state=dead&{location}")
+        assert await client.context.ledger.audit() == Counters(recorded=4, pending=2, sent=1, purged=1)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *({}, {"retry": "a", "purge": "a"}, {"retry_matching": "x"}, {"purge_matching": "x", "state": "sent"}),
+        *({"retry_matching": "x", "state": "dead", "from": "<b>"}, {"retry": "x" * 5000}, {"purge_all": "yes"}),
+    ],
+)
+async def test_invalid_list_action_changes_nothing(tmp_path: Path, form: dict[str, str]) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        assert (await client.change("/events/dead", data=form)).status == 400
+        assert await client.context.ledger.audit() == Counters(recorded=4, pending=1, sent=1, dead=2)
+
+
+async def test_status_page_leads_to_the_list(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        page = await (await client.get("/")).text()
+        assert 'href="/events?state=dead"' in page
+        assert '<a href="/events">Show all events</a>' in page
+
+
+async def test_group_names_the_number_of_other_workflows(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        ledger = client.context.ledger
+        for number, feed in enumerate((Feed("w-1"), Feed("w-2"), Feed("w-3"))):
+            await add_feed(ledger, feed, Checkpoint())
+            await ledger.record(feed, [entry(f"e-{number}", feed=feed)], now=NOON + number * MINUTE)
+        await client.log_in()
+        assert "w-3 and 2 more" in await load(client, "group=message")
