@@ -58,6 +58,7 @@ async def test_file_of_init_is_saved_when_it_is_filled_in(tmp_path: Path) -> Non
         assert refused.status == 422
         text = await refused.text()
         assert set(re.findall(r'id="fault-([^"]+)"', text)) == {"destination.event_bus", "destination.region"}
+        assert text.count(">Is empty</p>") == 2
         assert file.read_text() == template()
         without_key = {"destination.event_bus": BUS, "destination.region": REGION, "remove alloy-api-key": "yes"}
         saved = await client.get((await send(client, without_key)).headers["Location"])

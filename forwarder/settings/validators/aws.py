@@ -54,6 +54,8 @@ def _resource(arn: re.Match[str]) -> str:
 
 
 def region(value: str) -> str:
+    if not value:
+        raise ValueError("is empty")
     if _AVAILABILITY_ZONE.fullmatch(value):
         raise ValueError("is an availability zone: leave out the letter at its end")
     if _REGION.fullmatch(value.lower().replace("_", "-")) and not _REGION.fullmatch(value):
