@@ -152,13 +152,13 @@ async def _found_since(ledger: Ledger, start: datetime) -> list[StoredEntry]:
 
 
 async def _changes(ledger: Ledger, position: str | None, stop: asyncio.Event) -> Changes:
-    """Yield each failure that is found and each event that is sent after a position."""
+    """Yield each failure that is found and each event that is sent after a position, in the order of their times."""
     while not stop.is_set():
         activity = await ledger.activity(position, PAGE_ENTRIES)
         position = activity.position
-        for stored in activity.recorded:
-            yield "found", stored
-        for stored in activity.sent:
-            yield "sent", stored
-        if not activity.recorded and not activity.sent:
+        changes: list[tuple[Kind, StoredEntry]] = [("found", stored) for stored in activity.recorded]
+        changes += [("sent", stored) for stored in activity.sent]
+        for kind, stored in sorted(changes, key=lambda change: _time(*change)):
+            yield kind, stored
+        if not changes:
             await SystemClock().wait(stop, POLL_SECONDS)

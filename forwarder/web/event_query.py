@@ -117,7 +117,7 @@ def _find_faults(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _time_of(text: str | None) -> datetime | None:
-    """Return the time in UTC, or None if the text is none. A time without a zone is in UTC."""
+    """Return the time in UTC, or None without a text. A time without a zone is in UTC."""
     try:
         return None if text is None else parse_time(text).astimezone(UTC)
     except (ValueError, OverflowError):
