@@ -58,6 +58,8 @@ LIMITS = {
     "intake.scheduler:TRIGGERED_REQUEST_SHARE": 0.5,
     "intake.triggers:IDLE_SECONDS": 60.0,
     "intake.triggers:RECHECK_SECONDS": (1.0, 5.0, 30.0),
+    "event_search:MAX_FOUND_BYTES": 33_554_432,
+    "event_search:MAX_SEARCHED_ENTRIES": 1000,
     "ledger.models:MAX_POSTPONEMENT": timedelta(minutes=2),
     "ledger.sqlite.claims:MAX_CLAIM_BYTES": 33_554_432,
     "ledger.sqlite.connection:BUSY_SECONDS": 5,

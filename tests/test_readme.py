@@ -66,7 +66,7 @@ def test_the_docs_name_every_command() -> None:
 
 def test_commands_of_the_readme_exist() -> None:
     cells = README.split("## Commands")[1].split("## ")[0].split("|---|---|")[1]
-    named = re.findall(r"`((?:keys |dead-letters |ledger |web )?[a-z-]+)[^`]*`", cells)
+    named = re.findall(r"`((?:keys |dead-letters |events |ledger |web )?[a-z-]+)[^`]*`", cells)
     assert len(named) >= 10
     assert set(named) <= set(leaf_commands())
 

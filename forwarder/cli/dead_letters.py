@@ -11,7 +11,8 @@ import typer
 
 from forwarder.cli.output import JsonOption, echo, format_time, print_json, print_table
 from forwarder.errors import UsageError
-from forwarder.ledger import DeadLetter, Ledger, open_ledger
+from forwarder.event_search import MAX_SEARCHED_ENTRIES, search
+from forwarder.ledger import DeadLetter, EntryFilter, Ledger, open_ledger
 from forwarder.settings import ConfigSource, load_local
 
 app = typer.Typer(
@@ -22,20 +23,24 @@ app = typer.Typer(
 T = TypeVar("T")
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Their executionIds.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
+Workflow = Annotated[str | None, typer.Option(help="Those of this workflow.")]
+Words = Annotated[str | None, typer.Option("--text", help="Those with this text in the error, the reason or an id.")]
 
 
 @app.command("list")
-def list_(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """List all dead letters, oldest first.
+def list_(
+    context: typer.Context, workflow: Workflow = None, text: Words = None, *, as_json: JsonOption = False
+) -> None:
+    """List the dead letters, oldest first. A text is searched in the newest 1,000.
 
-    Example: forwarder dead-letters list --json
+    Example: forwarder dead-letters list --workflow 64f1a2 --text timeout
     """
-    dead_letters = _with_ledger(context, lambda ledger: ledger.dead_letters())
+    dead_letters = _with_ledger(context, lambda ledger: _matching(ledger, workflow, text))
     if as_json:
         print_json([_summary(dead_letter) for dead_letter in dead_letters])
         return
     if not dead_letters:
-        echo("no dead letters")
+        echo("no dead letters" if workflow is text is None else "no dead letter matches")
         return
     print_table(
         ("execution", "workflow", "died at", "code", "reason"),
@@ -76,11 +81,28 @@ def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(met
 
 
 @app.command()
-def retry(context: typer.Context, execution_ids: Ids = None, *, all_: All = False) -> None:
+def retry(
+    context: typer.Context,
+    execution_ids: Ids = None,
+    workflow: Workflow = None,
+    text: Words = None,
+    *,
+    all_: All = False,
+) -> None:
     """Make dead letters pending again. A running daemon notices them within a second.
 
-    Example: forwarder dead-letters retry --all
+    --workflow and --text select those that `dead-letters list` lists with the same options.
+
+    Example: forwarder dead-letters retry --workflow 64f1a2
     """
+    if workflow is not None or text is not None:
+        if execution_ids or all_:
+            raise UsageError("name the executionIds, or give --all, or --workflow and --text")
+        found = _with_ledger(context, lambda ledger: _matching(ledger, workflow, text))
+        execution_ids, all_ = [each.entry.execution_id for each in found], False
+        if not execution_ids:
+            echo("no dead letter matches")
+            return
     selected_ids = _selected_ids(execution_ids, all_=all_)
     missing_ids = _missing_ids(context, selected_ids)
     count = _with_ledger(context, lambda ledger: ledger.retry_dead_letters(selected_ids, now=datetime.now(UTC)))
@@ -106,6 +128,20 @@ def purge(
         selected_ids = [each.entry.execution_id for each in _with_ledger(context, lambda ledger: ledger.dead_letters())]
         _confirm_purge(len(selected_ids))
     _print_result(_with_ledger(context, lambda ledger: ledger.purge_dead_letters(selected_ids)), missing_ids, "purged")
+
+
+async def _matching(ledger: Ledger, workflow: str | None, text: str | None) -> list[DeadLetter]:
+    """Return the dead letters of a workflow that contain a text, oldest first; without both, all."""
+    dead_letters = await ledger.dead_letters()
+    if workflow is not None:
+        dead_letters = [each for each in dead_letters if each.entry.feed.workflow_id == workflow]
+    if text is None:
+        return dead_letters
+    found = await search(ledger, EntryFilter("dead", workflow), text)
+    if found.is_truncated:
+        echo(f"older ones than the newest {MAX_SEARCHED_ENTRIES:,} were not searched", err=True)
+    found_ids = {each.entry.execution_id for each in found.entries}
+    return [each for each in dead_letters if each.entry.execution_id in found_ids]
 
 
 def _confirm_purge(count: int) -> None:

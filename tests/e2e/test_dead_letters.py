@@ -129,3 +129,30 @@ def test_dead_letter_with_an_odd_id_is_shown_and_retried(
     assert installation.run_command("dead-letters", "retry", "--", "-a/b 🫖").code == 0
     installation.run_command("once")
     assert sent(bus) == ["-a/b 🫖"]
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        (["--workflow", "w"], [0, 1, 2]),
+        (["--workflow", "unknown"], []),
+        (["--text", "X001"], [1]),
+        (["--workflow", "w", "--text", "malformed"], [0, 1, 2]),
+        (["--workflow", "unknown", "--text", "malformed"], []),
+    ],
+)
+def test_retry_changes_what_list_lists_with_a_filter(
+    installation: Installation, dead: list[str], options: list[str], numbers: list[int]
+) -> None:
+    listed = installation.run_command("dead-letters", "list", "--json", *options).json()
+    assert sorted(letter["execution_id"] for letter in listed) == [dead[number] for number in numbers]
+    done = installation.run_command("dead-letters", "retry", *options)
+    assert (done.code, done.err) == (0, "")
+    assert (f"{len(numbers)} pending again" if numbers else "no dead letter matches") in done.out
+    assert installation.counters()["pending"] == len(numbers)
+
+
+def test_retry_with_ids_and_a_filter_is_refused(installation: Installation, dead: list[str]) -> None:
+    for selection in (dead[0], "--all"):
+        assert installation.run_command("dead-letters", "retry", selection, "--workflow", "w").code == 2
+    assert installation.counters()["dead"] == 3
