@@ -8,7 +8,7 @@ from random import Random
 
 import msgspec
 
-from forwarder.ledger import Sent, SqliteLedger
+from forwarder.ledger import Dead, Sent, SqliteLedger
 from forwarder.model import Checkpoint, Entry, Feed
 
 FEEDS = [Feed("sync-orders"), Feed("book-shipments"), Feed("update-contacts", "user-42")]
@@ -28,6 +28,25 @@ def record_one_day(file: Path) -> int:
     with ThreadPoolExecutor(1) as thread:
         draw = Random(11)  # noqa: S311  # a history, not a secret
         return thread.submit(lambda: asyncio.run(_record(file, draw, datetime.now(UTC)))).result()
+
+
+def record_dead_letters(file: Path, count: int) -> None:
+    """Record failures that the bus has rejected, one of them with a long message, in a ledger that may be in use."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(_record_dead(file, count, datetime.now(UTC)))).result()
+
+
+async def _record_dead(file: Path, count: int, now: datetime) -> None:
+    async with SqliteLedger(file) as ledger:
+        messages = ("the carrier refuses parcels above 31.5 kg", f"the response was {'no JSON and ' * 40}empty")
+        entries = []
+        for number in range(count):
+            id_, error = f"dead-{number}", {"message": messages[number == 0]}
+            detail = {"executionId": id_, "workflowId": FEEDS[0].workflow_id, "error": error, "forwarder": {}}
+            entries.append(Entry(id_, FEEDS[0], now, msgspec.json.encode(detail)))
+        await ledger.record(FEEDS[0], entries, now=now)
+        claimed = await ledger.claim(count, now=now)
+        await ledger.settle([Dead(each.token, "MalformedDetail", "Detail is malformed.") for each in claimed], now=now)
 
 
 async def _record(file: Path, draw: Random, now: datetime) -> int:
@@ -52,5 +71,11 @@ def _entry(draw: Random, feed: Feed, found_at: datetime, execution_id: str) -> E
     stopped = found_at - timedelta(milliseconds=int(draw.lognormvariate(6.5, 0.8)))
     message, code = draw.choice(MESSAGES)
     error = {"message": message, "blockId": "f2eb053c-d04a-1a6c-8cd1-dbd6b8d016d0"} | ({"code": code} if code else {})
-    detail = {"version": "1", "executionId": execution_id, "workflowId": feed.workflow_id, "error": error}
+    detail = {
+        "version": "1",
+        "executionId": execution_id,
+        "workflowId": feed.workflow_id,
+        "error": error,
+        "forwarder": {},
+    }
     return Entry(execution_id, feed, stopped, msgspec.json.encode(detail))
