@@ -26,6 +26,7 @@ AGREES = Report(
 )
 
 
+@pytest.mark.long  # `make demo` runs the same
 def test_demo_succeeds_and_its_events_match_the_schema() -> None:
     output = io.StringIO()
     with start_environment(ConsoleOutput(Console(file=output, width=120), workflow_width=20)) as environment:

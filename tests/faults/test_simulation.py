@@ -49,6 +49,7 @@ def test_simulation_without_faults_loses_and_repeats_none(tmp_path: Path) -> Non
     assert result.figures["duplicates"] == 0
 
 
+@pytest.mark.long
 def test_jumping_clock_loses_none_and_sends_none_twice(tmp_path: Path) -> None:
     result = simulate(4, plan(4, 80, TRAFFIC | {"set clock": 20}), tmp_path)
     assert not result.problems, str(result)
@@ -63,6 +64,7 @@ def test_kill_between_any_two_writes_loses_nothing(points: Sequence[str], tmp_pa
     assert set(result.kill_points) == set(points)
 
 
+@pytest.mark.long
 def test_all_faults_together_lose_nothing(tmp_path: Path) -> None:
     result = simulate(3, full_plan(3, 100), tmp_path)
     assert not result.problems, str(result)

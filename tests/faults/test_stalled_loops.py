@@ -35,7 +35,12 @@ def start_stalled(directory: Path, point: str) -> Iterator[tuple[Environment, Fo
 
 
 @pytest.mark.parametrize(
-    ("part", "point"), [("source", "record:before"), ("source", "known_ids:after"), ("bus", "claim:before")]
+    ("part", "point"),
+    [
+        pytest.param("source", "record:before", marks=pytest.mark.long),
+        pytest.param("source", "known_ids:after", marks=pytest.mark.long),
+        ("bus", "claim:before"),
+    ],
 )
 def test_stalled_loop_is_named_and_restarted_without_loss(part: str, point: str, tmp_path: Path) -> None:
     with start_stalled(tmp_path, point) as (environment, daemon, driver):

@@ -170,6 +170,7 @@ def damaged(installation: Installation) -> None:
     lock_file(installation.ledger_file).write_text(LEDGER_CREATED_LINE)
 
 
+@pytest.mark.long
 def test_killed_repair_starts_no_new_ledger_and_is_resumed(kill_at_each_step: KillAtEachStep) -> None:
     """After a kill at any step, `run` starts no new ledger, and the next repair completes."""
     runs = kill_at_each_step("ledger", "repair", before=damaged, code=NO_NETWORK)
@@ -206,6 +207,7 @@ STEPS: dict[tuple[str, ...], list[str]] = {
 """Every step on disk of each command that writes settings or the vault."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", STEPS, ids=" ".join)
 def test_every_step_on_disk_has_a_kill(kill_at_each_step: KillAtEachStep, command: tuple[str, ...]) -> None:
     """The commands that write settings or the vault have exactly the listed steps, and are killed at each."""

@@ -83,11 +83,11 @@ FAULTS_BEFORE_PUT_EVENTS: list[tuple[str, Fault]] = [
 ]  # fmt: skip
 
 
-# One fault in four of each operation runs in `make test`, and all of them in `make test-all`.
+# One fault in eight of each operation runs in `make test`, and all of them in `make test-all`.
 @pytest.mark.parametrize(
     ("operation", "fault"),
     [
-        pytest.param(*pair, marks=pytest.mark.long if number % 4 else ())
+        pytest.param(*pair, marks=pytest.mark.long if number % 8 else ())
         for number, pair in enumerate(FAULTS_BEFORE_PUT_EVENTS)
     ],
     ids=str,
