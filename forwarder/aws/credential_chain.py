@@ -235,4 +235,6 @@ class _RefreshWarningFilter(logging.Filter):
 
 
 for _name in ("aiobotocore.credentials", "aiobotocore.tokens"):
+    # `log.configure` silences the other loggers of the SDK. This filter decides what these two write.
+    logging.getLogger(_name).setLevel(logging.WARNING)
     logging.getLogger(_name).addFilter(_RefreshWarningFilter())
