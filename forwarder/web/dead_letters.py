@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from forwarder.errors import LedgerError
-from forwarder.event_search import MAX_SEARCHED_ENTRIES, search
+from forwarder.event_search import MAX_SEARCHED_ENTRIES, SearchResult, search
 from forwarder.model import is_id
 from forwarder.web.context import CONTEXT, WebContext
 from forwarder.web.event_query import EventQuery
@@ -37,6 +37,10 @@ class Matches:
     ids: Sequence[str]
     is_truncated: bool
 
+    @classmethod
+    def of(cls, found: SearchResult) -> Self:
+        return cls([each.entry.execution_id for each in found.entries], found.is_truncated)
+
     @property
     def digest(self) -> str:
         """Return a digest of the ids, which a form carries in place of them."""
@@ -45,9 +49,8 @@ class Matches:
 
 async def find_matches(context: WebContext, query: EventQuery) -> Matches:
     """Return the newest dead letters that match. Raise LedgerError."""
-    if query.text:
-        found = await search(context.ledger, query.matching, query.text)
-        return Matches([each.entry.execution_id for each in found.entries], found.is_truncated)
+    if query.is_searched:
+        return Matches.of(await search(context.ledger, query.matching, query.text))
     ids: list[str] = []
     position = None
     while len(ids) < MAX_MATCHES:  # in small pages, because only the ids are kept and the details may be large

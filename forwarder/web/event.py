@@ -30,7 +30,7 @@ class CopyText:
     id: str
     label: str
     text: str
-    hint: str = ""
+    hint: str
 
 
 async def show_event(request: web.Request) -> web.Response:
@@ -86,7 +86,7 @@ def event_url(execution_id: str) -> str:
 
 
 def copy_texts(stored: StoredEntry, settings: Settings) -> list[CopyText]:
-    """Return the texts to copy: the id, a rule pattern for events of the workflow, and a command."""
+    """Return the texts to copy: a rule pattern for events of the workflow, and a command."""
     execution_id, event = stored.entry.execution_id, settings.event
     pattern = {
         "source": [event.source],
@@ -97,7 +97,6 @@ def copy_texts(stored: StoredEntry, settings: Settings) -> list[CopyText]:
     separator = "-- " if execution_id.startswith("-") else ""
     command = f"forwarder events show {separator}{shlex.quote(execution_id)}"
     return [
-        CopyText("execution-id", "Execution ID", execution_id),
         CopyText("rule-pattern", "Rule pattern", pattern_json, "For an EventBridge rule: all events of this workflow."),
         CopyText("command", "Command", command, "Prints this event in a terminal."),
     ]

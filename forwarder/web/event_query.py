@@ -56,12 +56,22 @@ class EventQuery:
         return "group" in self.values
 
     @property
+    def is_searched(self) -> bool:
+        """Return whether the list has the newest matches only, because their text is searched or grouped."""
+        return bool(self.text) or self.is_grouped
+
+    @property
     def is_dead_only(self) -> bool:
         return self.matching.state == "dead"
 
     @property
     def has_criteria(self) -> bool:
         return bool(self.values.keys() - {"group"})
+
+    @property
+    def has_details(self) -> bool:
+        """Return whether a field is set that the form shows on request only."""
+        return bool(self.values.keys() & {"workflow", "id", "from", "to"})
 
     @property
     def time_inputs(self) -> Mapping[str, str]:
@@ -117,7 +127,7 @@ def _find_faults(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _time_of(text: str | None) -> datetime | None:
-    """Return the time in UTC, or None without a text. A time without a zone is in UTC."""
+    """Return the time in UTC, or None if the text is no time. A time without a zone is in UTC."""
     try:
         return None if text is None else parse_time(text).astimezone(UTC)
     except (ValueError, OverflowError):

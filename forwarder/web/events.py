@@ -43,8 +43,7 @@ async def show_events(request: web.Request) -> web.Response:
     listed, matches = EventList(), EMPTY
     if not query.faults:
         try:
-            listed = await find_events(context, query, before)
-            matches = await find_matches(context, query) if query.is_dead_only else EMPTY
+            listed, matches = await find_events(context, query, before)
         except ValueError:
             raise web.HTTPBadRequest(reason="the address names no page of the list: start at its first page") from None
         except LedgerError as error:
@@ -67,20 +66,24 @@ async def show_events(request: web.Request) -> web.Response:
     )
 
 
-async def find_events(context: WebContext, query: EventQuery, before: str = "") -> EventList:
-    """Return a page of the list. Raise LedgerError, or ValueError if `before` is not a position."""
-    if query.is_grouped:
-        return _grouped(await search(context.ledger, query.matching, query.text))
-    if query.text:
-        return _page_of(await search(context.ledger, query.matching, query.text), before)
+async def find_events(context: WebContext, query: EventQuery, before: str = "") -> tuple[EventList, Matches]:
+    """Return a page of the list, and the dead letters that actions on the whole list change.
+
+    Raise LedgerError, or ValueError if `before` is not a position.
+    """
+    if query.is_searched:
+        found = await search(context.ledger, query.matching, query.text)
+        listed = _grouped(found) if query.is_grouped else _page_of(found, before)
+        return listed, Matches.of(found) if query.is_dead_only else EMPTY
     page = await context.ledger.entries(query.matching, PAGE_ENTRIES, before=before or None)
     is_complete = not before and page.next is None
-    return EventList(
+    listed = EventList(
         page.entries,
         page.next or "",
         count=len(page.entries) if is_complete else None,
         is_later_page=bool(before),
     )
+    return listed, await find_matches(context, query) if query.is_dead_only else EMPTY
 
 
 def _grouped(found: SearchResult) -> EventList:

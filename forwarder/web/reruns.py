@@ -44,7 +44,7 @@ class Reruns:
     async def request(self, key: str, execution_id: str, call: Callable[[], Awaitable[str]]) -> RerunResult:
         """Request another run, or return the result of the request with the same key.
 
-        Raise HTTPBadRequest if the key does not come from a form.
+        Raise HTTPBadRequest if the key has another form than those of `new_key`.
         """
         if not _KEY.fullmatch(key):
             raise web.HTTPBadRequest(reason="the form is incomplete: load the page of the event again")

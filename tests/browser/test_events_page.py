@@ -70,7 +70,7 @@ def test_event_is_copied_sent_again_and_rerun(system: System, browser: Browser) 
     page.locator("a.event").first.click()
     id_ = page.locator("#copy-execution-id").inner_text()
     browser_page.check_layout("event-actions")
-    for name, text in (("the execution id", id_), ("the command", f"forwarder events show {id_}")):
+    for name, text in (("the execution ID", id_), ("the command", f"forwarder events show {id_}")):
         page.get_by_role("button", name=f"Copy {name}").click()
         expect(page.get_by_role("status").filter(has_text="Copied.").last).to_be_visible()
         assert page.evaluate("navigator.clipboard.readText()") == text
@@ -93,16 +93,19 @@ def test_event_is_copied_sent_again_and_rerun(system: System, browser: Browser) 
 
 def test_text_is_selected_without_a_clipboard(system: System, browser: Browser) -> None:
     """Browsers offer a clipboard only with TLS or on this machine."""
-    page = open_events(system, browser).page
+    browser_page = open_events(system, browser)
+    page = browser_page.page
     page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
-    page.goto("/event?id=dead-1")
+    page.goto("/event?id=dead-0")
+    browser_page.check_layout("event-long-message")
     page.get_by_role("button", name="Copy the command").click()
     expect(page.get_by_text("It is selected: copy it with the keyboard.")).to_be_visible()
-    assert page.evaluate("getSelection().toString()") == "forwarder events show dead-1"
+    assert page.evaluate("getSelection().toString()") == "forwarder events show dead-0"
 
 
 def test_event_pages_work_without_scripts(system: System, browser: Browser) -> None:
     page = open_events(system, browser, scripts=False).page
+    page.get_by_text("Workflow, execution and time").click()
     page.get_by_label("Execution ID").fill("dead-1")
     show(page)
     page.locator("a.event").click()

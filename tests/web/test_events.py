@@ -40,12 +40,12 @@ async def record_history(client: WebClient) -> None:
     await client.log_in()
 
 
-async def record_dead(client: WebClient, *ids: str) -> None:
+async def record_dead(client: WebClient, *ids: str, reason: str = "") -> None:
     ledger = client.context.ledger
     await add_feed(ledger, FEED, Checkpoint())
     await ledger.record(FEED, [entry(each) for each in ids], now=NOON)
     claimed = [each for each in await ledger.claim(2000, now=NOON) if each.entry.execution_id in ids]
-    await ledger.settle([Dead(each.token, "MalformedDetail", "") for each in claimed], now=NOON)
+    await ledger.settle([Dead(each.token, "MalformedDetail", reason) for each in claimed], now=NOON)
 
 
 async def load(client: WebClient, query: str) -> str:
@@ -210,6 +210,24 @@ async def test_group_of_a_hostile_message_has_a_valid_link(tmp_path: Path, messa
         response = await client.get(unescape(link))
         assert response.status == 200
         assert "id=e" in str(response.url) or 'href="/event?id=e"' in await response.text()
+
+
+async def test_group_of_dead_letters_is_purged_as_shown(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_history(client)
+        form = pressed(await load(client, "state=dead&group=message"), "purge_matching")
+        answer = await client.change("/events/dead", data=form)
+        assert answer.headers["Location"] == "/events?state=dead&group=message&purged=2"
+        assert await client.context.ledger.audit() == Counters(recorded=4, pending=1, sent=1, purged=2)
+
+
+async def test_long_reason_of_a_dead_letter_is_clamped(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await record_dead(client, "x-1", reason="refused because " * 20)
+        await record_dead(client, "x-2", reason="refused")
+        await client.log_in()
+        page = await load(client, "state=dead")
+        assert re.findall(r'<details class="long small" id="reason-([^"]*)">', page) == ["x-1"]
 
 
 @pytest.mark.parametrize("query", ["", "text=e-"])
