@@ -110,7 +110,7 @@ def health(
     elif result.healthy:
         echo(result.reason)
     else:
-        print_error(ForwarderError(result.reason, hint="see the daemon's log and `forwarder status`"))
+        print_error(ForwarderError(result.reason, hint="see the daemon's log"))
     raise typer.Exit(0 if result.healthy else 1)
 
 

@@ -28,9 +28,14 @@ async def run_check(name: str, attempt: Callable[[], Awaitable[str]]) -> CheckRe
         return CheckResult(name, error=to_forwarder_error(error))
 
 
+CIRCULAR_HINT = ": `forwarder check`"
+"""The end of hints that also appear in the log and in `status`. The reader of a check has just run it."""
+
+
 def to_forwarder_error(error: Exception) -> ForwarderError:
     """Return the error itself if it is ours, else an error that explains it without its values."""
     if isinstance(error, ForwarderError):
+        error.hint = error.hint.removesuffix(CIRCULAR_HINT)
         return error
     if explained := machine_error(error):
         return explained

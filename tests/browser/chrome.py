@@ -14,7 +14,7 @@ SCREENSHOTS: Final = ROOT / "build" / "screenshots"
 AXE: Final = ROOT / "build" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
-WIDTHS: Final = (360, 1200)
+WIDTHS: Final = (360, 1280)
 HEIGHT: Final = 900
 MAX_WAIT_MILLISECONDS: Final = 60_000.0
 """The longest wait, in milliseconds, for a change on a page on a busy machine."""

@@ -53,8 +53,9 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_new_user_sets_up_from_an_empty_folder(tmp_path: Path, browser: Browser, width: int) -> None:
+@pytest.mark.parametrize(("width", "prepared"), [(WIDTHS[0], []), (WIDTHS[1], []), (WIDTHS[1], ["init"])])
+def test_new_user_sets_up_in_the_browser(tmp_path: Path, browser: Browser, width: int, prepared: list[str]) -> None:
+    """The folder is empty, or has the files of `init`. The comments of the settings file survive."""
     with FakeAlloy() as alloy, StrictEventBridge() as bus:
         alloy.api.add_workflow("sync-orders")
         alloy.api.add("sync-orders", execution("success", id="e", started=utc_now()), user_id="u-1")
@@ -66,6 +67,7 @@ def test_new_user_sets_up_from_an_empty_folder(tmp_path: Path, browser: Browser,
             "FORWARDER_DESTINATION__ENDPOINT_URL": bus.url,
             "AWS_ENDPOINT_URL_STS": bus.url,
         }
+        assert [installation.run_command(command).code for command in prepared] == [0] * len(prepared)
         with terminal_process(installation, "run", "--setup") as process:
             link = process.wait_for(LINK)
             browser_page = BrowserPage.of(browser, link[: link.index("/setup/")])
@@ -75,6 +77,7 @@ def test_new_user_sets_up_from_an_empty_folder(tmp_path: Path, browser: Browser,
             see_a_failure_arrive(browser_page, alloy, bus)
             assert browser_page.console_errors == []
             assert process.interrupt() == 0
+        assert "# Settings of the forwarder." in installation.settings_file.read_text()
 
 
 def set_up(browser_page: BrowserPage, link: str) -> None:

@@ -71,6 +71,7 @@ def test_check_with_refused_aws_keys_exits_77_and_checks_the_bus(
     assert done.code == 77
     marks = lines(done.out)
     assert (marks["AWS identity"], marks.get("event bus")) == ("✗", "✗")
+    assert "forwarder check" not in done.output, "a hint must not send its reader in a circle"
 
 
 def test_check_with_a_missing_bus_exits_69_with_a_hint(installation: Installation, bus: StrictEventBridge) -> None:
