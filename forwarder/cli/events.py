@@ -70,11 +70,10 @@ def list_(
 
 def _print_rest(found: SearchResult, shown: int) -> None:
     """Print that there are more events than those shown, if there are."""
-    count = f"{shown} of {len(found.entries)} events are shown"
+    if shown < len(found.entries):
+        echo(f"{shown} of {len(found.entries)} events are shown: --limit shows more", err=True)
     if found.is_truncated:
-        echo(f"{count}; older events were not searched: narrow the time with --from and --to", err=True)
-    elif shown < len(found.entries):
-        echo(f"{count}: --limit shows more", err=True)
+        echo("older events were not searched: --to searches those before a time", err=True)
 
 
 @app.command()

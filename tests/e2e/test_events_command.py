@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.harness import fail, sent
+from forwarder.ledger import SqliteLedger
+from forwarder.model import Checkpoint
+from tests.e2e.harness import fail, numbered, sent
+from tests.factories import FEED, entry
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
+from tests.virtual_clock import NOON
 
 
 @pytest.fixture
@@ -66,3 +70,14 @@ def test_replay_ids_sends_only_these_events(installation: Installation, bus: Str
     assert installation.run_command("replay", first, "--yes").code == 0
     assert sent(bus) == sorted([*before, first])
     assert bus.delivered[-1].detail["forwarder"]["replay"] is True
+
+
+async def test_events_list_reports_events_not_searched(installation: Installation) -> None:
+    async with SqliteLedger(installation.ledger_file, create=True) as ledger:
+        await ledger.add_feeds({FEED: Checkpoint()})
+        await ledger.record(FEED, [entry(id_) for id_ in numbered(1001)], now=NOON)
+    done = installation.run_command("events", "list", "--text", "x00", "--json")
+    assert [row["execution_id"] for row in done.json()] == [f"x00{number}" for number in range(9, 0, -1)]
+    assert "older events were not searched" in done.err
+    assert installation.run_command("events", "list", "--text", "x00", "--to", "2200-01-01").err == done.err
+    assert installation.run_command("events", "list", "--workflow", "\udcff").out == "no stored event matches\n"

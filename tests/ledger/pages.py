@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from forwarder.ledger import Dead, EntryFilter, Ledger, Sent
+from forwarder.ledger import Dead, EntryFilter, Ledger, Sent, TimeWindow
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, add_feed, entry
 from tests.ledger.contract import OTHER, SECOND, LedgerContract, OpenLedger, claim_tokens, record_ids
@@ -74,6 +74,24 @@ class PageContract(LedgerContract):
                 await ledger.entries(EntryFilter(), 2, before=position)
             with pytest.raises(ValueError, match="position"):
                 await ledger.activity(position, 2)
+
+    async def test_text_of_undecodable_bytes_matches_nothing(self, open_ledger: OpenLedger) -> None:
+        """A command line may hold such bytes."""
+        bad = "a\udcff"
+        async with open_ledger() as ledger:
+            await record_ids(ledger, "a", "b")
+            await ledger.settle([Dead((await claim_tokens(ledger))["a"], "X", "")], now=NOON)
+            for matching in (
+                EntryFilter(workflow_id=bad),
+                EntryFilter(execution_id=bad),
+                EntryFilter("dead", bad, None, None, "a"),
+            ):
+                assert await ids(ledger, matching) == ""
+            window = TimeWindow(NOON - SECOND, NOON + SECOND, bad)
+            assert await ledger.dead_letter(bad) is None
+            assert (await ledger.replay_counts(window)).available == await ledger.replay(window, now=NOON) == 0
+            assert await ledger.retry_dead_letters([bad], now=NOON) == await ledger.purge_dead_letters([bad]) == 0
+            assert await ledger.replay_executions([bad], now=NOON) == 0
 
     async def test_activity_returns_each_change_once(self, open_ledger: OpenLedger) -> None:
         """A clock that is set back does not hide an event, and a page ends at the limit."""

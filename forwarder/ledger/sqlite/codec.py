@@ -22,6 +22,18 @@ def digest(execution_id: str) -> tuple[int, int]:
     return key, rest >> 16
 
 
+def text_parameter(text: str) -> str | bytes:
+    """Return the parameter of a query that compares a stored text with this one.
+
+    A text with undecodable bytes, from a command line, is in no row. Bytes equal no stored text.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+    return text
+
+
 def to_micros(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 

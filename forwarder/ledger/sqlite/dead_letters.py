@@ -8,7 +8,7 @@ from typing import Any
 
 from forwarder.ledger.models import Attempt, DeadLetter
 from forwarder.ledger.sqlite import counters, payloads
-from forwarder.ledger.sqlite.codec import from_micros, to_micros
+from forwarder.ledger.sqlite.codec import from_micros, text_parameter, to_micros
 from forwarder.ledger.sqlite.history import readable
 from forwarder.ledger.sqlite.migrations import PURGED
 from forwarder.ledger.sqlite.retention import discard
@@ -54,20 +54,21 @@ def _dead(db: Connection, execution_ids: Collection[str] | None) -> list[tuple[i
     if execution_ids is None:
         return db.execute("SELECT entry, key FROM entries WHERE state = 2").fetchall()
     found = [
-        db.execute("SELECT entry, key FROM entries WHERE state = 2 AND execution_id = ?", (execution_id,)).fetchone()
-        for execution_id in dict.fromkeys(execution_ids)
+        db.execute("SELECT entry, key FROM entries WHERE state = 2 AND execution_id = ?", (parameter,)).fetchone()
+        for parameter in map(text_parameter, dict.fromkeys(execution_ids))
     ]
     return [row for row in found if row is not None]
 
 
 def _load(db: Connection, execution_id: str | None = None) -> list[DeadLetter]:
     """Return all dead letters, the oldest first, or only the dead letter with this id."""
+    parameter = None if execution_id is None else text_parameter(execution_id)
     rows = db.execute(
         """SELECT entry, execution_id, workflow_id, user_id, time,
                   result, reason, recorded_at, settled_at, attempts, history
            FROM entries LEFT JOIN feeds USING (feed)
            WHERE state = 2 AND (? IS NULL OR execution_id = ?) ORDER BY settled_at, entry""",
-        (execution_id, execution_id),
+        (parameter, parameter),
     ).fetchall()
     details = payloads.details_of(db, [row[0] for row in rows])
     return [_dead_letter(row, details.get(row[0], b"null")) for row in rows]

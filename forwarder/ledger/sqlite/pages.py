@@ -9,7 +9,7 @@ from typing import Final
 
 from forwarder.ledger.models import Activity, EntryFilter, EntryPage, EntryState
 from forwarder.ledger.sqlite import metadata
-from forwarder.ledger.sqlite.codec import to_micros
+from forwarder.ledger.sqlite.codec import text_parameter, to_micros
 from forwarder.ledger.sqlite.identities import find_id
 from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
 from forwarder.ledger.sqlite.queries import load_entries
@@ -34,7 +34,7 @@ _FEEDS_OF_ENTRIES: Final = """
 """The query for all feeds with entries. It jumps from feed to feed in the index and reads no other row."""
 
 Position = tuple[int, ...]
-Parameters = Mapping[str, int | str]
+Parameters = Mapping[str, int | str | bytes]
 
 
 class PageStore(SqliteStore):
@@ -76,6 +76,7 @@ def matching_rows(db: Connection, matching: EntryFilter, position: Position | No
         yield from _select(db, "INDEXED BY entries_recorded", conditions, parameters)
     else:
         feeds = _FEEDS_OF_ENTRIES if matching.workflow_id is None else _FEEDS_OF_WORKFLOW
+        workflow = text_parameter(matching.workflow_id or "")
         states = [_STATES[matching.state]] if matching.state else list(_STATES.values())
         yield from merge(
             *(
@@ -85,7 +86,7 @@ def matching_rows(db: Connection, matching: EntryFilter, position: Position | No
                     ["feed = :feed", "state = :state", *conditions],
                     {**parameters, "feed": feed, "state": state},
                 )
-                for (feed,) in db.execute(feeds, {"workflow": matching.workflow_id}).fetchall()
+                for (feed,) in db.execute(feeds, {"workflow": workflow}).fetchall()
                 for state in states
             ),
             reverse=True,
@@ -105,7 +106,7 @@ def _row_of_id(
         parameters["state"] = _STATES[matching.state]
     if matching.workflow_id is not None:
         conditions.append(f"feed IN ({_FEEDS_OF_WORKFLOW})")
-        parameters["workflow"] = matching.workflow_id
+        parameters["workflow"] = text_parameter(matching.workflow_id)
     return _select(db, "", conditions, parameters)
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from forwarder.ledger.models import ReplayCounts, TimeWindow
 from forwarder.ledger.sqlite import counters
-from forwarder.ledger.sqlite.codec import ceil_to_seconds, to_micros
+from forwarder.ledger.sqlite.codec import ceil_to_seconds, text_parameter, to_micros
 from forwarder.ledger.sqlite.history import WITH_ACCEPTED
 from forwarder.ledger.sqlite.identities import find_ids
 from forwarder.ledger.sqlite.migrations import SENT
@@ -26,6 +26,7 @@ class ReplayStore(SqliteStore):
                 f"SELECT count(*) FROM entries JOIN feeds USING (feed) WHERE {_SENT_IN_WINDOW}",  # noqa: S608  # a constant
                 _parameters(window),
             ).fetchone()[0]
+            workflow = _parameters(window)["workflow"]
             # An execution whose payload is no longer stored has its stop in seconds only.
             start, end = ceil_to_seconds(window.start), ceil_to_seconds(window.end)
             expired = db.execute(
@@ -33,7 +34,7 @@ class ReplayStore(SqliteStore):
                    WHERE entry IS NULL AND outcome = ? AND stopped >= ? AND stopped < ?
                          AND (? IS NULL OR workflow_id = ?)
                    GROUP BY workflow_id ORDER BY workflow_id""",
-                (SENT, start, end, window.workflow_id, window.workflow_id),
+                (SENT, start, end, workflow, workflow),
             )
             return ReplayCounts(int(stored), dict(expired.fetchall()))
 
@@ -59,7 +60,9 @@ class ReplayStore(SqliteStore):
         return await self._writer.read(count)
 
 
-def _make_pending(db: Connection, selected: str, parameters: Mapping[str, int | str | None], now: datetime) -> int:
+def _make_pending(
+    db: Connection, selected: str, parameters: Mapping[str, int | str | bytes | None], now: datetime
+) -> int:
     """Make the sent entries among the selected ones pending, marked as replays. Return how many."""
     changed = db.execute(
         f"""UPDATE entries SET state = 0, replay = 1, due_at = :now, settled_at = NULL,
@@ -71,5 +74,6 @@ def _make_pending(db: Connection, selected: str, parameters: Mapping[str, int | 
     return changed
 
 
-def _parameters(window: TimeWindow) -> dict[str, int | str | None]:
-    return {"start": to_micros(window.start), "end": to_micros(window.end), "workflow": window.workflow_id}
+def _parameters(window: TimeWindow) -> Mapping[str, int | str | bytes | None]:
+    workflow = None if window.workflow_id is None else text_parameter(window.workflow_id)
+    return {"start": to_micros(window.start), "end": to_micros(window.end), "workflow": workflow}
