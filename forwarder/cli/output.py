@@ -42,6 +42,11 @@ def print_json(value: Any) -> None:
     typer.echo(escaped(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
+def print_json_line(value: Any) -> None:
+    """Print a JSON document on one line, for a stream of documents."""
+    typer.echo(escaped(msgspec.json.encode(value).decode()))
+
+
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Collection[str] = (), title: str = ""
 ) -> None:

@@ -7,18 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from forwarder.cli.output import JsonOption, echo
+from forwarder.cli.output import JsonOption, echo, print_json_line
 from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
 from forwarder.event.failure import error_fields
 from forwarder.event_search import search
 from forwarder.ledger import EntryFilter, Ledger, StoredEntry, ledger_file, open_ledger, require_ledger
-from forwarder.printable import escaped, printable
+from forwarder.printable import printable
 from forwarder.runtime import handle_signals
 from forwarder.settings import ConfigSource, load_local
 from forwarder.settings.duration import parse_duration
@@ -100,7 +99,7 @@ class _JsonLines:
             "replay": _is_again(kind, stored),
             "event_id": stored.result if kind == "sent" else "",
         }
-        typer.echo(escaped(msgspec.json.encode(line).decode()))
+        print_json_line(line)
 
 
 def _time(kind: Kind, stored: StoredEntry) -> datetime:
