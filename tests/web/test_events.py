@@ -1,8 +1,6 @@
-"""The list of events over a socket: its filters, groups and pages, and the actions on the dead letters in it."""
+"""The list of events over a socket: its filters, groups and pages."""
 
-import json
 import re
-from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
@@ -10,66 +8,23 @@ from urllib.parse import urlencode
 import pytest
 from structlog.testing import capture_logs
 
-from forwarder.ledger import Counters, Dead, Sent
+from forwarder.ledger import Counters
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, add_feed, entry
 from tests.reality.test_web_forms import raw_status
 from tests.virtual_clock import NOON
-from tests.web.client import WebClient, web_client
-
-HOSTILE = '<script>alert("x")</script>'
-
-MESSAGES = {"a-1": HOSTILE, "b-2": "Timeout of 30 s", "c-3": "timeout OF 30 s", "d-4": "Timeout of 30 s"}
-MINUTE = timedelta(minutes=1)
-
-
-def detail(execution_id: str, message: str) -> bytes:
-    return json.dumps({"executionId": execution_id, "error": {"message": message}}).encode()
-
-
-async def record_history(client: WebClient) -> None:
-    """Record four events, one a minute, and log in: one was sent, two were rejected, and one is pending."""
-    ledger = client.context.ledger
-    await add_feed(ledger, FEED, Checkpoint())
-    for minute, (each, message) in enumerate(MESSAGES.items()):
-        await ledger.record(FEED, [entry(each, detail=detail(each, message))], now=NOON + minute * MINUTE)
-    token = {claimed.entry.execution_id: claimed.token for claimed in await ledger.claim(9, now=NOON + 9 * MINUTE)}
-    dead = [Dead(token[each], "MalformedDetail", "") for each in ("b-2", "d-4")]
-    await ledger.settle([Sent(token["a-1"], "event-1"), *dead], now=NOON + 9 * MINUTE)
-    ledger.release([token["c-3"]])
-    await client.log_in()
-
-
-async def record_dead(client: WebClient, *ids: str, reason: str = "") -> None:
-    ledger = client.context.ledger
-    await add_feed(ledger, FEED, Checkpoint())
-    await ledger.record(FEED, [entry(each) for each in ids], now=NOON)
-    claimed = [each for each in await ledger.claim(2000, now=NOON) if each.entry.execution_id in ids]
-    await ledger.settle([Dead(each.token, "MalformedDetail", reason) for each in claimed], now=NOON)
-
-
-async def load(client: WebClient, query: str) -> str:
-    response = await client.get(f"/events?{query}")
-    assert response.status == 200
-    return await response.text()
-
-
-async def listed(client: WebClient, query: str) -> list[str]:
-    """Return the ids of the events in the list, newest first."""
-    return re.findall(r'href="/event\?id=([^"]*)"', await load(client, query))
-
-
-async def next_page(client: WebClient, query: str) -> str:
-    """Return the query of the link to the next page."""
-    (found,) = re.findall(r'href="/events\?([^"]*)" rel="next"', await load(client, query))
-    return unescape(found)
-
-
-def pressed(page: str, button: str) -> dict[str, str]:
-    """Return the form of the list as a browser submits it with a button."""
-    hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page)
-    (value,) = re.findall(rf'name="{button}" value="([^"]*)"', page)
-    return {name: unescape(text) for name, text in hidden} | {button: value}
+from tests.web.client import web_client
+from tests.web.event_history import (
+    HOSTILE,
+    MINUTE,
+    detail,
+    listed,
+    load,
+    next_page,
+    pressed,
+    record_dead,
+    record_history,
+)
 
 
 @pytest.mark.parametrize(
@@ -243,76 +198,6 @@ async def test_next_page_continues_while_events_arrive(tmp_path: Path, query: st
         found += await listed(client, await next_page(client, page))
         assert found == ids[::-1]
         assert "First page" in await load(client, page)
-
-
-async def test_retry_of_a_filter_changes_its_matches_only(tmp_path: Path) -> None:
-    """The button has the number, the audit line too, and a form that is sent twice changes nothing more."""
-    async with web_client(tmp_path) as client:
-        await record_history(client)
-        await record_dead(client, "x-1")
-        page = await load(client, "state=dead&text=timeout")
-        assert ">Retry these 2</button>" in page
-        form = pressed(page, "retry_matching")
-        with capture_logs() as log:
-            locations = [(await client.change("/events/dead", data=form)).headers["Location"] for _ in range(2)]
-        assert locations == [f"/events?state=dead&text=timeout&retried={number}" for number in (2, 0)]
-        audits = [line["fields"] for line in log if line["event"] == "changed in web UI"]
-        assert audits == [["retry_matching", "2 dead letters"], ["retry_matching", "0 dead letters"]]
-        assert await listed(client, "state=dead") == ["x-1"]
-        assert "2 dead letters are pending again." in await load(client, "state=dead&retried=2")
-
-
-async def test_purge_of_a_filter_drops_only_what_was_shown(tmp_path: Path) -> None:
-    async with web_client(tmp_path) as client:
-        await record_dead(client, "x-1", "x-2")
-        await client.log_in()
-        page = await load(client, "state=dead")
-        assert ">Drop these 2 for good</button>" in page
-        await record_dead(client, "x-3")
-        refused = await client.change("/events/dead", data=pressed(page, "purge_matching"))
-        assert refused.status == 409
-        assert "nothing was dropped" in await refused.text()
-        form = pressed(await load(client, "state=dead&id=x-2"), "purge_matching")
-        statuses = [(await client.change("/events/dead", data=form)).status for _ in range(2)]
-        assert statuses == [303, 303]
-        assert await client.context.ledger.audit() == Counters(recorded=3, dead=2, purged=1)
-
-
-async def test_retry_of_a_filter_is_bounded(tmp_path: Path) -> None:
-    async with web_client(tmp_path) as client:
-        await record_dead(client, *(f"e-{number}" for number in range(1001)))
-        await client.log_in()
-        page = await load(client, "state=dead")
-        assert ">Retry the newest 1\N{THIN SPACE}000</button>" in page
-        await client.change("/events/dead", data=pressed(page, "retry_matching"))
-        assert await client.context.ledger.audit() == Counters(recorded=1001, pending=1000, dead=1)
-
-
-async def test_one_dead_letter_of_the_list_is_changed(tmp_path: Path) -> None:
-    async with web_client(tmp_path) as client:
-        await record_history(client)
-        for button, location in (
-            ({"retry": "b-2"}, "retried=1"),
-            ({"purge": "d-4"}, "purged=1"),
-            ({"purge": "no"}, "purged=0"),
-        ):
-            answer = await client.change("/events/dead", data={"state": "dead"} | button)
-            assert (answer.status, answer.headers["Location"]) == (303, f"/events?state=dead&{location}")
-        assert await client.context.ledger.audit() == Counters(recorded=4, pending=2, sent=1, purged=1)
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        *({}, {"retry": "a", "purge": "a"}, {"retry_matching": "x"}, {"purge_matching": "x", "state": "sent"}),
-        *({"retry_matching": "x", "state": "dead", "from": "<b>"}, {"retry": "x" * 5000}, {"purge_all": "yes"}),
-    ],
-)
-async def test_invalid_list_action_changes_nothing(tmp_path: Path, form: dict[str, str]) -> None:
-    async with web_client(tmp_path) as client:
-        await record_history(client)
-        assert (await client.change("/events/dead", data=form)).status == 400
-        assert await client.context.ledger.audit() == Counters(recorded=4, pending=1, sent=1, dead=2)
 
 
 async def test_status_page_leads_to_the_list(tmp_path: Path) -> None:
