@@ -48,20 +48,21 @@ ALLOY_SECRETS = (SecretField(ALLOY_API_KEY, "API key", required=True),)
 SECRETS = AWS_SECRETS + ALLOY_SECRETS
 
 AWS_FIELDS = (
-    FormField("destination.event_bus", "Event bus name", "Or its ARN.", placeholder="alloy-failures", required=True),
+    FormField("destination.event_bus", "Event bus name", "Name or ARN.", placeholder="alloy-failures", required=True),
     FormField("destination.region", "Region", placeholder="eu-west-1", required=True),
-    FormField("destination.role_arn", "Role ARN", "Assumed on top of the keys.",
+    FormField("destination.role_arn", "Role ARN", "Optional: a role to assume with these credentials.",
           placeholder="arn:aws:iam::123456789012:role/forwarder"),
     FormField("destination.external_id", "External ID", "If the role asks for one."),
     FormField("event.source", "Source", "The source of each event.", required=True),
     FormField("event.detail_type", "Detail type", "The detail-type of each event.", required=True),
 )  # fmt: skip
 ALLOY_FIELDS = (
-    FormField("source.version", "API version", "As in the path; empty for none.", placeholder="2024-03"),
+    FormField("source.version", "API version", "The version in the paths of the API. Empty if they have none.",
+          placeholder="2024-03"),
     FormField("source.workflows", "Workflows",
-          "Their IDs or addresses, one a line. For one user alone, add user= and the user's ID.", "lines",
+          "Their IDs or addresses, one per line. For one user only, add user= and the user's ID.", "lines",
           placeholder="64f1a2c9e1\n64f1a2c9e1 user=u-42"),
-    FormField("source.discover", "Also every workflow of every user", input_type="checkbox"),
+    FormField("source.discover", "Also watch every workflow of every user", input_type="checkbox"),
 )  # fmt: skip
 ADDRESS_FIELDS = (
     FormField("source.base_url", "Address of the logs API", "Alloy's own, unless your account is in another region.",

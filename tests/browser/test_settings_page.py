@@ -50,7 +50,7 @@ def test_changed_address_asks_for_its_key_again(system: System, browser: Browser
     system.installation.open_vault().set("alloy-api-key", API_KEY, utc_now())
     page = open_settings(system, browser).page
     expect(page.get_by_label("Address of the logs API")).not_to_be_visible()
-    page.get_by_text("Addresses", exact=True).click()
+    page.get_by_text("API addresses", exact=True).click()
     page.get_by_label("Address of the logs API").fill("http://127.0.0.1:1")
     save(page)
     expect(page.get_by_label("API key")).to_be_focused()
