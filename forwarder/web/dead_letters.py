@@ -105,7 +105,7 @@ async def _matching_ids(request: web.Request, query: EventQuery, action: str, di
     except LedgerError as error:
         raise web.HTTPServiceUnavailable(reason=error.message) from None
     if action == "purge_matching" and matches.ids and matches.digest != digest:
-        raise web.HTTPConflict(reason="the list has changed since it was shown, and nothing was dropped: load it again")
+        raise web.HTTPConflict(reason="the list has changed since it was shown, and nothing was purged: load it again")
     return matches.ids
 
 

@@ -121,7 +121,7 @@ def group_text(message: str) -> str:
 
 def _notice(given: Mapping[str, str]) -> str:
     """Return the result of an action that led to this page, or an empty text."""
-    for name, text in (("retried", "pending again"), ("purged", "dropped for good")):
+    for name, text in (("retried", "pending again"), ("purged", "purged for good")):
         count = given.get(name, "")
         if count.isascii() and count.isdigit() and len(count) <= len(str(MAX_SEARCHED_ENTRIES)):
             return f"{count} dead letter{' is' if count == '1' else 's are'} {text}."

@@ -170,7 +170,7 @@ class StatusSnapshot:
             letters = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} attention"
             return f"{letters}; every other failure has been sent to {bus}."
         if purged:
-            return f"{number(purged)} dead letter{' was' if purged == 1 else 's were'} dropped; all else has been sent."
+            return f"{number(purged)} dead letter{' was' if purged == 1 else 's were'} purged; all else has been sent."
         if self.counters.recorded:
             return f"Every failure that was found has been sent to {bus}."
         return f"Failures will be sent to {bus} as they are found."

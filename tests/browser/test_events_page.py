@@ -50,7 +50,7 @@ def test_events_are_filtered_grouped_and_retried(system: System, browser: Browse
     show(page)
     expect(headline(page)).to_have_text("Dead letters")
     page.get_by_text("Purge these 3 …").click()
-    expect(page.get_by_role("button", name="Drop these 3 for good")).to_be_visible()
+    expect(page.get_by_role("button", name="Purge these 3 for good")).to_be_visible()
     browser_page.check_layout("events-dead")
     page.get_by_role("button", name="Retry these 3").click()
     expect(page.get_by_role("status")).to_have_text("3 dead letters are pending again.")

@@ -32,11 +32,11 @@ async def test_purge_of_a_filter_drops_only_what_was_shown(tmp_path: Path) -> No
         await record_dead(client, "x-1", "x-2")
         await client.log_in()
         page = await load(client, "state=dead")
-        assert ">Drop these 2 for good</button>" in page
+        assert ">Purge these 2 for good</button>" in page
         await record_dead(client, "x-3")
         refused = await client.change("/events/dead", data=pressed(page, "purge_matching"))
         assert refused.status == 409
-        assert "nothing was dropped" in await refused.text()
+        assert "nothing was purged" in await refused.text()
         form = pressed(await load(client, "state=dead&id=x-2"), "purge_matching")
         statuses = [(await client.change("/events/dead", data=form)).status for _ in range(2)]
         assert statuses == [303, 303]

@@ -31,7 +31,7 @@ def snapshot(*, counters: Counters = Counters(), enabled: bool = True, **compone
             Counters(recorded=3, dead=1, sent=2),
             "1 dead letter needs attention; every other failure has been sent to failures.",
         ),
-        (Counters(recorded=3, purged=1, sent=2), "1 dead letter was dropped; all else has been sent."),
+        (Counters(recorded=3, purged=1, sent=2), "1 dead letter was purged; all else has been sent."),
         (
             Counters(recorded=3, dead=2, sent=1),
             "2 dead letters need attention; every other failure has been sent to failures.",
