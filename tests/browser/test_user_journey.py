@@ -160,7 +160,7 @@ def check_arriving_events(system: System, browser_page: BrowserPage) -> None:
     detail = json.loads(page.locator("pre.detail").inner_text())
     (event,) = [each for each in system.bus.delivered if each.detail.get("executionId") == detail["executionId"]]
     assert detail == event.detail
-    detail_url = page.get_by_role("link", name="byte for byte").get_attribute("href")
+    detail_url = page.get_by_role("link", name="raw JSON").get_attribute("href")
     assert page.request.get(detail_url or "").text() == event.entry["Detail"]
     browser_page.check_layout("event")
 
