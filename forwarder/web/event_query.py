@@ -118,7 +118,7 @@ def _find_faults(values: Mapping[str, str]) -> dict[str, str]:
             case "from" | "to" if _time_of(text) is None:
                 faults[name] = "is not a time such as 2026-11-20T00:00:00Z"
             case "workflow" | "id" if not is_id(text):
-                faults[name] = "is too long for an id"
+                faults[name] = "is too long for an ID"
             case "text" if len(text) > MAX_TEXT_CHARACTERS:
                 faults[name] = f"is longer than {MAX_TEXT_CHARACTERS} characters"
             case "group" if text != GROUP_BY_MESSAGE:
