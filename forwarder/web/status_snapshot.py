@@ -165,15 +165,15 @@ class StatusSnapshot:
         if self.state is State.UNCONFIGURED or not self.settings.enabled:
             return self._idle_summary
         if pending:
-            return f"{_failures(pending)} to be sent to {bus}. Nothing is lost meanwhile."
+            return f"{_failures(pending)} to be sent to the bus {bus}. Nothing is lost meanwhile."
         if dead:
             letters = f"{number(dead)} dead letter{' needs' if dead == 1 else 's need'} attention"
-            return f"{letters}; every other failure has been sent to {bus}."
+            return f"{letters}; every other failure has been sent to the bus {bus}."
         if purged:
             return f"{number(purged)} dead letter{' was' if purged == 1 else 's were'} purged; all else has been sent."
         if self.counters.recorded:
-            return f"Every failure that was found has been sent to {bus}."
-        return f"Failures will be sent to {bus} as they are found."
+            return f"Every failure that was found has been sent to the bus {bus}."
+        return f"Failures will be sent to the bus {bus} as they are found."
 
     @property
     def _idle_summary(self) -> str:

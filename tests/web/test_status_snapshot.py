@@ -24,17 +24,20 @@ def snapshot(*, counters: Counters = Counters(), enabled: bool = True, **compone
 @pytest.mark.parametrize(
     ("counters", "summary"),
     [
-        (Counters(), "Failures will be sent to failures as they are found."),
-        (Counters(recorded=3, sent=3), "Every failure that was found has been sent to failures."),
-        (Counters(recorded=3, pending=1, sent=2), "1 failure waits to be sent to failures. Nothing is lost meanwhile."),
+        (Counters(), "Failures will be sent to the bus failures as they are found."),
+        (Counters(recorded=3, sent=3), "Every failure that was found has been sent to the bus failures."),
+        (
+            Counters(recorded=3, pending=1, sent=2),
+            "1 failure waits to be sent to the bus failures. Nothing is lost meanwhile.",
+        ),
         (
             Counters(recorded=3, dead=1, sent=2),
-            "1 dead letter needs attention; every other failure has been sent to failures.",
+            "1 dead letter needs attention; every other failure has been sent to the bus failures.",
         ),
         (Counters(recorded=3, purged=1, sent=2), "1 dead letter was purged; all else has been sent."),
         (
             Counters(recorded=3, dead=2, sent=1),
-            "2 dead letters need attention; every other failure has been sent to failures.",
+            "2 dead letters need attention; every other failure has been sent to the bus failures.",
         ),
     ],
 )
