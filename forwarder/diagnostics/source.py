@@ -35,8 +35,8 @@ NO_WORKFLOWS = SettingsError(
     "there are no workflows to poll", hint="list them in [source] workflows, or set discover = true"
 )
 
-Outcome = int | SourceError
-"""The number of executions on the first page of a feed, or the error of the request."""
+Outcome = SourceError | None
+"""The error of the request for the first page of a feed, or None if the feed answered."""
 
 
 async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Clock) -> AsyncIterator[CheckResult]:
@@ -57,7 +57,7 @@ async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Cl
     elif failed := {feed: outcome for feed, outcome in outcomes.items() if isinstance(outcome, SourceError)}:
         yield CheckResult(WORKFLOWS, error=_workflows_error(failed, len(outcomes)))
     else:
-        yield CheckResult(WORKFLOWS, _answered_message(outcomes, len(feeds)))
+        yield CheckResult(WORKFLOWS, _answered_message(len(outcomes), len(feeds)))
 
 
 async def _watched_feeds(client: LogsClient, settings: AlloySettings) -> list[Feed]:
@@ -79,11 +79,11 @@ async def _request_first_pages(
 
     async def request(feed: Feed) -> None:
         try:
-            page = await client.fetch_page(feed, 0, settings.source.page_size)
+            await client.fetch_page(feed, 0, settings.source.page_size)
         except SourceError as error:
             outcomes[feed] = error
         else:
-            outcomes[feed] = len(page.records.executions)
+            outcomes[feed] = None
 
     remaining = iter(feeds)
     if first := next(remaining, None):
@@ -114,8 +114,6 @@ def _workflows_error(failed: Mapping[Feed, SourceError], checked: int) -> Forwar
     return kind(message, hint=worst.hint)
 
 
-def _answered_message(outcomes: Mapping[Feed, Outcome], watched: int) -> str:
-    executions = sum(outcome for outcome in outcomes.values() if isinstance(outcome, int))
-    message = f"{len(outcomes)} of {watched} answered, with {executions} executions on their first pages"
-    left_out = watched - len(outcomes)
-    return f"{message}; {left_out} were not tried" if left_out else message
+def _answered_message(answered: int, watched: int) -> str:
+    left_out = watched - answered
+    return f"{answered} of {watched} answered{f'; {left_out} were not tried' if left_out else ''}"
