@@ -105,4 +105,4 @@ def test_wheel_runs_in_an_empty_environment(
     assert run(program, "--version", env=environment, cwd=tmp_path) == f"forwarder {__version__}\n"
     assert '"executionId"' in run(program, "schema", env=environment, cwd=tmp_path)
     checked = run(program, "-c", installation.settings_file, "check", env=environment, cwd=tmp_path)
-    assert checked.count("✓") == 6
+    assert checked.count("✓") == 8

@@ -130,7 +130,7 @@ def _trigger(environment: SimulationEnvironment, draw: Random, point: str) -> No
         environment.wait_until_delivered()
         environment.delete_bus()
         environment.trigger_bus_check()
-    if point.startswith(("save_switch", "add_feeds")):
+    if point.startswith(("save_switch", "add_feeds", "save_watched")):
         vary_settings(environment, draw, CHANGES[:1])
         environment.write_settings("rename")
 

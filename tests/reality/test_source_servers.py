@@ -154,7 +154,7 @@ def test_repeated_page_ends_the_scan_as_incomplete(
     )
     done = installation.run_command("once")
     assert (done.code, sent(bus), watermark(installation)) == (69, numbered(4), None)
-    assert "the same page again" in done.err
+    assert "the same page repeatedly" in done.err
 
 
 def test_403_with_retry_after_is_a_rate_limit(
