@@ -12,6 +12,7 @@ from forwarder.clock import Clock
 from forwarder.diagnostics.results import CheckResult, to_forwarder_error
 from forwarder.errors import (
     ForwarderError,
+    PageUndecodable,
     PageUnreadable,
     SettingsError,
     SourceError,
@@ -76,24 +77,15 @@ async def _request_first_pages(
 ) -> Mapping[Feed, Outcome]:
     """Return the outcome of each feed. Raise SourceError if the API as a whole is refused, down or unreadable."""
     outcomes: dict[Feed, Outcome] = {}
-
-    async def request(feed: Feed) -> None:
-        try:
-            await client.fetch_page(feed, 0, settings.source.page_size)
-        except SourceError as error:
-            outcomes[feed] = error
-        else:
-            outcomes[feed] = None
-
     remaining = iter(feeds)
     if first := next(remaining, None):
-        await request(first)
+        outcomes[first] = await _request_first_page(client, first, settings)
         if isinstance(outcome := outcomes[first], (SourceRefused, SourceUnavailable)):
             raise outcome  # no other feed would fare better
 
     async def request_remaining() -> None:
         for feed in remaining:
-            await request(feed)
+            outcomes[feed] = await _request_first_page(client, feed, settings)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(settings.source.concurrency):
@@ -101,6 +93,16 @@ async def _request_first_pages(
     if outcomes and all(isinstance(outcome, PageUnreadable) for outcome in outcomes.values()):
         raise next(outcome for outcome in outcomes.values() if isinstance(outcome, PageUnreadable))
     return {feed: outcomes[feed] for feed in feeds}
+
+
+async def _request_first_page(client: LogsClient, feed: Feed, settings: AlloySettings) -> Outcome:
+    try:
+        await client.fetch_page(feed, 0, settings.source.page_size)
+    except PageUndecodable:  # a poll reads the records of such a page one by one
+        return None
+    except SourceError as error:
+        return error
+    return None
 
 
 def _workflows_error(failed: Mapping[Feed, SourceError], checked: int) -> ForwarderError:

@@ -7,6 +7,7 @@ import pytest
 from forwarder.delivery.canary import DETAIL_TYPE
 from forwarder.diagnostics.source import MAX_CHECKED_FEEDS
 from tests.e2e.harness import numbered, polls
+from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import FakeAlloy, unavailable
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
@@ -44,6 +45,13 @@ def test_check_polls_many_workflows_up_to_its_bound(installation: Installation, 
     assert f"{MAX_CHECKED_FEEDS} of {len(names)} answered" in line_of(result, "workflows")
     assert "7 were not tried" in line_of(result, "workflows")
     assert [polls(alloy, name) for name in names] == [1] * MAX_CHECKED_FEEDS + [0] * 7
+
+
+def test_check_accepts_a_page_whose_records_are_read_singly(installation: Installation, alloy: FakeAlloy) -> None:
+    """A poll reads such a page record by record, so it is no reason to fail."""
+    alloy.always(lambda _: HttpResponse(200, {"Content-Type": "application/json"}, b'{"data": [{"id": tru]}'))
+    result = installation.run_command("check")
+    assert (result.code, line_of(result, "workflows")[:1]) == (0, "✓")
 
 
 def test_check_of_an_api_that_is_down_tries_one_workflow(installation: Installation, alloy: FakeAlloy) -> None:
