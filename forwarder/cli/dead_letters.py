@@ -40,7 +40,7 @@ def list_(
         print_json([_summary(dead_letter) for dead_letter in dead_letters])
         return
     if not dead_letters:
-        echo("no dead letters" if workflow is text is None else "no dead letter matches")
+        echo("no dead letters" if workflow is None and text is None else "no dead letter matches")
         return
     print_table(
         ("execution", "workflow", "died at", "code", "reason"),

@@ -33,14 +33,15 @@ def save_changes(config_source: ConfigSource, given: SettingsChanges, now: datet
     faults = _validate_secrets(Vault.open(config_source, local), given) | _validate_values(config_source, given)
     if faults:
         return faults
-    if given.values:
-        set_values(config_source, given.values)
+    # The daemon may load the files between the two writes. It must not find a new address with the previous secret.
     with atomicfile.locked(config_source.path(local.vault.file).resolve().parent):
         vault = Vault.open(config_source, local)
         for name, value in given.secrets.items():
             vault.set(name, value, now)
         for name in given.removed:
             vault.remove(name)
+    if given.values:
+        set_values(config_source, given.values)
     return {}
 
 
