@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Some images set it. Then each collection of the tests, and each start of the program, compiles its modules again.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo browser picture docs test test-all soak fuzz bench check lint types imports format lock clean
+.PHONY: help setup demo browser dynamodb picture docs test test-all soak soak-fleet fuzz bench check lint types imports format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,13 +25,20 @@ demo: setup  ## run the demo on this machine, without an account; ARGS=--keep ke
 	$(BIN)/forwarder demo $(ARGS)
 
 AXE := 4.14.1
+DYNALITE := 4.0.0
+# One command for all packages: npm removes those that it did not install in the same command.
+NODE_PACKAGES = test -e build/node/node_modules/axe-core/axe.min.js && test -e build/node/node_modules/dynalite/cli.js \
+	|| npm install --prefix build/node --no-save --no-fund --no-audit --ignore-scripts axe-core@$(AXE) dynalite@$(DYNALITE)
 APT := export DEBIAN_FRONTEND=noninteractive && apt-get update -qq && apt-get install -y -qq --no-install-recommends
 
 browser:  ## install Chromium (Debian's, if none is installed) and axe-core for the tests of the page
 	command -v chromium || command -v chromium-browser || command -v google-chrome || { $(APT) chromium fonts-dejavu-core; }
 	command -v npm || { $(APT) npm; }
-	test -e build/node/node_modules/axe-core/axe.min.js || \
-	  npm install --prefix build/node --no-save --no-fund --no-audit --ignore-scripts axe-core@$(AXE)
+	$(NODE_PACKAGES)
+
+dynamodb:  ## install dynalite, an emulator of DynamoDB with atomic conditions, for the tests of the shared ledger
+	command -v npm || { $(APT) npm; }
+	$(NODE_PACKAGES)
 
 picture: setup browser  ## update the README's picture of the page
 	$(BIN)/python -m pytest -n 0 --browser -m browser -k retries
@@ -41,7 +50,7 @@ docs: setup  ## update the generated parts of docs/ from the code
 test: setup  ## run the test suite
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: setup browser  ## run the test suite with the long tests and the tests in a browser
+test-all: setup browser dynamodb  ## run the test suite with the long tests and the tests in a browser
 	$(BIN)/python -m pytest --long --browser $(ARGS)
 
 SEED ?=
@@ -52,11 +61,17 @@ JOBS ?= 1
 soak: setup  ## run the fault simulation; SEED=… STEPS=… SEEDS=… JOBS=…
 	$(BIN)/python -m tests.faults.soak $(if $(SEED),--seed $(SEED)) --steps $(STEPS) --seeds $(SEEDS) --jobs $(JOBS)
 
+WORKFLOWS ?= 400
+FAILURES ?= 20000
+
+soak-fleet: setup dynamodb  ## disrupt four forwarders on one table; SEED=… SEEDS=… WORKFLOWS=… FAILURES=…
+	$(BIN)/python -m tests.faults.soak_fleet $(if $(SEED),--seed $(SEED)) --seeds $(SEEDS) --workflows $(WORKFLOWS) --failures $(FAILURES)
+
 QUICK ?=
 ONLY ?=
 
 bench: setup  ## run the benchmarks, into build/bench; QUICK=1 takes two to three minutes, ONLY=publishing
-	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m tests.benchmarks $(if $(QUICK),--quick) $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY))
 
 check: lint types imports test  ## run all checks that main must pass
 
