@@ -6,7 +6,7 @@ Invalid stored keys are an error. They are never replaced by ambient keys.
 import hashlib
 import os
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
@@ -18,7 +18,7 @@ from forwarder.aws.credential_errors import not_aws_error, provider_error
 from forwarder.aws.credential_providers import ROLE, CredentialSource, source_of
 from forwarder.aws.http_session import BoundedSession
 from forwarder.errors import SecretMissing
-from forwarder.settings.models import DestinationSettings
+from forwarder.settings.sections import DestinationSettings
 from forwarder.settings.validators.common import is_loopback
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 
@@ -29,6 +29,9 @@ ROLE_SESSION_NAME = "forwarder"
 
 MAX_PROVIDER_TIMEOUTS = 2
 """The time limit of a provider, in multiples of the request timeout. Credential programs take longer than requests."""
+
+Service = Literal["events", "sts", "sqs", "s3"]
+"""The name of a service in the SDK."""
 
 
 class SecretStore(Protocol):
@@ -115,7 +118,7 @@ class Identity:
         source = self._role_source() if self.destination.role_arn else source_of(credentials.method, session)
         prefix = "AWS STS does not confirm the keys from"
         try:
-            async with session.create_client("sts", **self.sts_options()) as sts:
+            async with session.create_client("sts", **self.client_options("sts")) as sts:
                 arn = (await sts.get_caller_identity()).get("Arn")
         except Exception as error:  # noqa: BLE001  # provider_error classifies every error of the SDK
             raise provider_error(error, credentials.method, session, source=source, prefix=prefix) from None
@@ -123,12 +126,24 @@ class Identity:
             raise not_aws_error(f"{prefix} {source.name}")
         return f"{arn}, with keys from {source.name}"
 
-    def sts_options(self) -> dict[str, Any]:
-        """Return the options of an STS client. `endpoint_url` applies to STS only if it is an emulator on loopback."""
+    def client_options(self, service: Service) -> dict[str, Any]:
+        """Return the options of a client of this service, in addition to those of the session.
+
+        `endpoint_url` is the address of EventBridge. The other services have it too if it is on loopback, because an
+        emulator serves all of them on one port. A variable of the SDK that sets their address has precedence.
+        """
         endpoint_url = self.destination.endpoint_url
-        is_set = any(name in os.environ for name in ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"))
-        is_emulator = bool(endpoint_url) and is_loopback(urlsplit(endpoint_url).hostname or "") and not is_set
-        return {"region_name": self.destination.region, "endpoint_url": endpoint_url if is_emulator else None}
+        if service != "events" and not self._has_emulator(service):
+            endpoint_url = ""
+        options: dict[str, Any] = {"region_name": self.destination.region, "endpoint_url": endpoint_url or None}
+        if service == "s3" and endpoint_url:
+            options["config"] = AioConfig(s3={"addressing_style": "path"})  # `bucket.localhost` often has no address
+        return options
+
+    def _has_emulator(self, service: Service) -> bool:
+        variables = (f"AWS_ENDPOINT_URL_{service.upper()}", "AWS_ENDPOINT_URL")
+        host = urlsplit(self.destination.endpoint_url).hostname or ""
+        return is_loopback(host) and not any(name in os.environ for name in variables)
 
     def role_request(self) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -152,7 +167,7 @@ class Identity:
         await load_keys(base)
         source = self._role_source(source_of((await base.get_credentials()).method, base).name)
         try:
-            async with base.create_client("sts", **self.sts_options()) as sts:
+            async with base.create_client("sts", **self.client_options("sts")) as sts:
                 response = await sts.assume_role(**self.role_request())
             keys = response["Credentials"]
             return {

@@ -23,30 +23,34 @@ class CurrentKeys:
     def __init__(self, identity: "Identity", seconds: float) -> None:
         self._identity = identity
         self._timeout_seconds = seconds
-        self._session = identity.session()
+        self._session: KeySession | None = None  # made when keys are needed; some never are
 
     async def find(self) -> FrozenKeys:
         """Return keys that are valid now. Raise DestinationError if no provider returns valid keys.
 
         After an error, the next call reads every source again.
         """
-        session = self._session
+        session = self._session = self._session or self._identity.session()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await load_keys(session)
         except Exception as error:  # noqa: BLE001  # each provider of the chain raises different errors
             problem = provider_error(error, "", session)
-            self._replace_session(session)
+            self._discard(session)
             raise problem from None
 
     def invalidate(self, keys: FrozenKeys) -> None:
         """Read every source again before the next request. Further calls with the same keys have no effect."""
-        if self._session.validated_keys == keys:
-            self._replace_session(self._session)
+        if self._session is not None and self._session.validated_keys == keys:
+            self._session = None
 
-    def _replace_session(self, session: KeySession) -> None:
+    def invalidate_current(self) -> None:
+        """Read every source again before the next request, whichever keys were refused."""
+        self._session = None
+
+    def _discard(self, session: KeySession) -> None:
         if self._session is session:
-            self._session = self._identity.session()
+            self._session = None
 
     def client_session(self) -> KeySession:
         """Return a session whose clients sign each request with the current keys."""

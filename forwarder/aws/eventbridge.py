@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from forwarder import heartbeat
-from forwarder.aws.credentials import Identity, client_config
+from forwarder.aws.credentials import Identity
 from forwarder.aws.current_keys import CurrentKeys
 from forwarder.aws.put_events import PutEventsClient
 from forwarder.aws.request_errors import VERIFY_OFF, error_before_request, region_of
@@ -183,12 +183,7 @@ class EventBridgeBus:
         session = self._keys.client_session()
         if self._client is None:
             self._client = await self._exit_stack.enter_async_context(
-                session.create_client(
-                    "events",
-                    region_name=destination.region,
-                    endpoint_url=destination.endpoint_url or None,
-                    config=client_config(destination),
-                )
+                session.create_client("events", **self._identity.client_options("events"))
             )
         client = self._client
         self._endpoint_url = client.meta.endpoint_url

@@ -29,15 +29,17 @@ class ResponseUnreadable(Exception):  # named like the errors of aiohttp
     """A response that is larger than allowed, or compressed although that was not requested."""
 
 
-async def read_body(content: aiohttp.StreamReader, headers: Mapping[str, str]) -> bytes:
-    """Return the whole body. Raise ResponseUnreadable if it is compressed or larger than MAX_RESPONSE_BYTES."""
+async def read_body(
+    content: aiohttp.StreamReader, headers: Mapping[str, str], max_bytes: int = MAX_RESPONSE_BYTES
+) -> bytes:
+    """Return the whole body. Raise ResponseUnreadable if it is compressed or larger than `max_bytes`."""
     if (encoding := headers.get("Content-Encoding", "identity").strip().lower()) not in ("", "identity"):
         raise ResponseUnreadable(f"the response is compressed ({encoding[:20]}), which was not requested")
     body = bytearray()
     while chunk := await content.readany():
         body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            raise ResponseUnreadable(f"the response is larger than {MAX_RESPONSE_BYTES} bytes")
+        if len(body) > max_bytes:
+            raise ResponseUnreadable(f"the response is larger than {max_bytes} bytes")
     return bytes(body)
 
 
@@ -61,12 +63,14 @@ class BoundedSession(AIOHTTPSession):  # type: ignore[misc]  # the SDK ships no 
     Keys and events are sent only to the address in the settings. The blocking SDK follows no redirects either.
     """
 
+    max_response_bytes = MAX_RESPONSE_BYTES
+
     async def _get_session(self, proxy_url: str | None) -> Any:
         try:
             session = await super()._get_session(proxy_url)
         except Exception as error:  # an unreadable file of certificates, or an invalid proxy
             raise NeverSent(type(error).__name__) from error
-        return _BoundedClient(session)
+        return _BoundedClient(session, self.max_response_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class _BoundedClient:
     """A wrapper of aiohttp's session, as the SDK uses it."""
 
     session: aiohttp.ClientSession
+    max_response_bytes: int
 
     async def request(self, method: str, **options: Any) -> Response:
         data = options.pop("data", None)
@@ -107,13 +112,14 @@ class _BoundedClient:
                 raise
             raise NeverSent(type(error).__name__) from error
         async with response:
-            return Response(response.url, response.status, response.raw_headers, await _read_bounded(response))
+            body_read = await _read_bounded(response, self.max_response_bytes)
+            return Response(response.url, response.status, response.raw_headers, body_read)
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return the body. A refusal without a readable body is still a refusal: its status is enough."""
     try:
-        return await read_body(response.content, response.headers)
+        return await read_body(response.content, response.headers, max_bytes)
     except ResponseUnreadable:
         response.close()
         if response.status < HTTPStatus.MULTIPLE_CHOICES:

@@ -14,7 +14,8 @@ from forwarder.aws.responses import RequestRefusal
 from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, DestinationUnavailable
-from forwarder.event.truncate import entry_bytes, fit_encoded, mark_replay
+from forwarder.event.idempotency import published_detail
+from forwarder.event.truncate import entry_bytes, fit_encoded
 from forwarder.model import Accepted, ClaimedEntry, Retry
 from forwarder.settings import Settings
 
@@ -43,7 +44,7 @@ class EventTemplate:
 
     def build(self, claimed: ClaimedEntry) -> Event:
         entry = claimed.entry
-        detail = mark_replay(entry.detail) if claimed.replay else entry.detail
+        detail = published_detail(entry.detail, claimed.send_number)
         detail = fit_encoded(detail, self.max_entry_bytes - self.overhead_bytes)
         detail.decode()  # an error in a request would stop the other entries too
         return Event(self.source, self.detail_type, entry.time, detail)

@@ -1,5 +1,6 @@
 """A test event. PutEvents has no dry run, so only an accepted event proves that events can be published."""
 
+import secrets
 from typing import assert_never
 
 import msgspec
@@ -18,10 +19,21 @@ DETAIL_TYPE = "Forwarder Test"
 """The detail type of test events. Rules for failed executions do not match it."""
 
 
-async def send_canary(identity: Identity, source: str, clock: Clock) -> str:
-    """Publish a test event, and return its EventId. Raise DestinationError if it is not accepted."""
+def new_canary_id() -> str:
+    """Return an id that distinguishes a test event from all others."""
+    return secrets.token_hex(8)
+
+
+async def send_canary(identity: Identity, source: str, clock: Clock, canary_id: str) -> str:
+    """Publish a test event with this id, and return its EventId. Raise DestinationError if it is not accepted."""
     now = clock.now()
-    detail = {"version": "1", "test": True, "sentAt": rfc3339(now), "forwarder": {"version": __version__}}
+    detail = {
+        "version": "1",
+        "test": True,
+        "canaryId": canary_id,
+        "sentAt": rfc3339(now),
+        "forwarder": {"version": __version__},
+    }
     async with EventBridgeBus(identity, clock) as bus:
         verified_bus = VerifiedBus(bus, clock, verify=identity.destination.verify)
         result = await verified_bus.publish([Event(source, DETAIL_TYPE, now, msgspec.json.encode(detail))])

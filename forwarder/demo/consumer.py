@@ -16,8 +16,9 @@ _POLL_INTERVAL_SECONDS = 0.03
 class Consumer:
     """A consumer of the queue.
 
-    `arrived` counts the messages of each execution id. `bodies` are the complete messages. `leaked` counts the events
-    that contain `secret`.
+    `arrived` counts the messages of each execution id. `known_keys` has the idempotency keys, by which the output marks
+    an event that arrived before; a deliberate replay has a new key. `bodies` are the complete messages. `leaked` counts
+    the events that contain `secret`.
     """
 
     aws: FakeAws
@@ -25,6 +26,7 @@ class Consumer:
     output: ConsoleOutput
     secret: str = field(repr=False)
     arrived: Counter[str] = field(default_factory=Counter, init=False)
+    known_keys: set[str] = field(default_factory=set, init=False)
     bodies: list[str] = field(default_factory=list, init=False)
     leaked: int = field(default=0, init=False)
 
@@ -73,7 +75,8 @@ class Consumer:
             self.arrived[event.execution_id] += 1
             self.bodies.append(event.body)
             self.leaked += self.secret in event.body
-            self.output.event(event, again=self.arrived[event.execution_id] > 1)
+            self.output.event(event, again=event.idempotency_key in self.known_keys)
+            self.known_keys.add(event.idempotency_key)
         return len(events)
 
     def _check(self, deadline: float, what: str, within: float) -> None:

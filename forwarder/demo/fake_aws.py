@@ -37,6 +37,11 @@ class Event:
         return str(self.detail.get("executionId", ""))
 
     @property
+    def idempotency_key(self) -> str:
+        added = self.detail.get("forwarder")
+        return str(added.get("idempotencyKey", "")) if isinstance(added, dict) else ""
+
+    @property
     def workflow_id(self) -> str:
         return str(self.detail.get("workflowId", ""))
 

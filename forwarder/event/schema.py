@@ -2,7 +2,13 @@
 
 from typing import Any
 
+from forwarder.event.idempotency import KEY_CHARACTERS
 from forwarder.event.truncate import SHEDDABLE
+
+DESCRIPTION = (
+    "The detail of an event that reports one failed execution of an Alloy Embedded workflow. "
+    "Within version 1, fields are only added. Consumers ignore unknown fields."
+)
 
 _TIME = {"type": ["string", "null"], "format": "date-time"}
 
@@ -12,7 +18,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Workflow Execution Failed",
-        "description": "The detail of an event that reports one failed execution of an Alloy Embedded workflow.",
+        "description": DESCRIPTION,
         "type": "object",
         "required": [
             "version",
@@ -24,10 +30,9 @@ def schema() -> dict[str, Any]:
             "error",
             "forwarder",
         ],
-        "additionalProperties": False,
         "properties": {
             "version": {"const": "1", "description": "version of this schema"},
-            "executionId": {"type": "string", "description": "the key for deduplication and for a rerun"},
+            "executionId": {"type": "string", "description": "the id of the execution, and the argument of a rerun"},
             "workflowId": {"type": "string"},
             "userId": {"type": "string", "description": "the user of the feed, if the feed has one"},
             "status": {"type": ["string", "null"], "description": "as in the source; null if the source has none"},
@@ -37,7 +42,6 @@ def schema() -> dict[str, Any]:
             "error": {
                 "type": "object",
                 "required": ["message"],
-                "additionalProperties": False,
                 "properties": {
                     "message": {"type": "string"},
                     "name": {"type": "string"},
@@ -47,7 +51,6 @@ def schema() -> dict[str, Any]:
                         "type": "object",
                         "description": "the error one level below this one",
                         "required": ["message"],
-                        "additionalProperties": False,
                         "properties": {"message": {"type": "string"}, "code": {"type": "string"}},
                     },
                     "blockId": {"type": "string", "description": "the id of the failed block, else its name"},
@@ -59,7 +62,6 @@ def schema() -> dict[str, Any]:
                 "type": "object",
                 "description": "the parts that were removed so that the event fits",
                 "required": ["shed", "originalBytes"],
-                "additionalProperties": False,
                 "properties": {
                     "shed": {"type": "array", "items": {"enum": list(SHEDDABLE)}, "uniqueItems": True},
                     "originalBytes": {"type": "integer", "minimum": 1},
@@ -69,13 +71,28 @@ def schema() -> dict[str, Any]:
                     },
                 },
             },
+            "dataref": {
+                "type": "object",
+                "description": "the S3 object with the whole detail, if the event was too large",
+                "required": ["bucket", "key", "size", "sha256"],
+                "properties": {
+                    "bucket": {"type": "string"},
+                    "key": {"type": "string"},
+                    "size": {"type": "integer", "minimum": 1, "description": "bytes"},
+                    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                },
+            },
             "forwarder": {
                 "type": "object",
-                "required": ["version", "observedAt"],
-                "additionalProperties": False,
+                "required": ["version", "observedAt", "idempotencyKey"],
                 "properties": {
                     "version": {"type": "string"},
                     "observedAt": {"type": "string", "format": "date-time"},
+                    "idempotencyKey": {
+                        "type": "string",
+                        "pattern": f"^[0-9a-f]{{{KEY_CHARACTERS}}}$",
+                        "description": "the key for deduplication: equal for every retry, another for each replay",
+                    },
                     "replay": {"type": "boolean", "description": "true if the event was sent again on purpose"},
                 },
             },

@@ -64,13 +64,6 @@ def fit_encoded(encoded: bytes, max_bytes: int) -> bytes:
     return encoded if len(encoded) <= max_bytes else fit(msgspec.json.decode(encoded), max_bytes)
 
 
-def mark_replay(encoded: bytes) -> bytes:
-    """Return the detail with `forwarder.replay` set to true. It marks an event that is sent again on request."""
-    detail = msgspec.json.decode(encoded)
-    detail["forwarder"]["replay"] = True
-    return msgspec.json.encode(detail)
-
-
 def truncate_text(text: str, limit: int) -> str:
     """Return the start of a text and a note of the missing length. Together they take at most `limit` bytes as JSON."""
     if len(text) <= limit // 6 or len(msgspec.json.encode(text)) <= limit:  # no character takes more than six

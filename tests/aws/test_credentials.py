@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.aws.credentials import StoredKeys
+from forwarder.aws.credentials import Service, StoredKeys
 from forwarder.errors import DestinationRefused, VaultError
 from forwarder.vault import AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 from tests.aws.harness import delivered, events, identity, open_bus, publish_ids, raised_by, stored_keys
-from tests.fakes.eventbridge import KEY, StrictEventBridge
+from tests.fakes.eventbridge import KEY, REGION, StrictEventBridge
 from tests.fakes.signing import Key
 from tests.fakes.wire import utc_now
 from tests.vault.vault_folder import VaultFolder
@@ -117,8 +117,55 @@ async def test_caller_names_the_source_of_its_keys(bridge: StrictEventBridge, mo
 )
 async def test_sts_uses_the_region_of_the_settings(bridge: StrictEventBridge, region: str, host: str) -> None:
     aws_identity = identity(bridge, region=region, endpoint_url="")
-    async with aws_identity.session().create_client("sts", **aws_identity.sts_options()) as sts:
+    async with aws_identity.session().create_client("sts", **aws_identity.client_options("sts")) as sts:
         assert sts.meta.endpoint_url == f"https://{host}"
+
+
+@pytest.mark.parametrize("service", ["events", "sts", "sqs", "s3"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+async def test_emulator_on_loopback_serves_every_service(
+    bridge: StrictEventBridge, host: str, service: Service
+) -> None:
+    aws_identity = identity(bridge, endpoint_url=f"http://{host}:5000")
+    async with aws_identity.session().create_client(service, **aws_identity.client_options(service)) as client:
+        assert client.meta.endpoint_url == f"http://{host}:5000"
+        assert client.meta.config.connect_timeout == 1  # the options of the session still apply
+
+
+@pytest.mark.parametrize("service", ["sts", "sqs", "s3"])
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_{}", "AWS_ENDPOINT_URL"])
+async def test_variable_of_the_sdk_has_precedence_over_the_emulator(
+    bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch, variable: str, service: Service
+) -> None:
+    monkeypatch.setenv(variable.format(service.upper()), "http://127.0.0.1:9")
+    aws_identity = identity(bridge)
+    async with aws_identity.session().create_client(service, **aws_identity.client_options(service)) as client:
+        assert client.meta.endpoint_url == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("service", ["sts", "sqs", "s3"])
+async def test_other_endpoint_serves_eventbridge_only(bridge: StrictEventBridge, service: Service) -> None:
+    vpc_endpoint = f"https://vpce-1.events.{REGION}.vpce.amazonaws.com"
+    aws_identity = identity(bridge, endpoint_url=vpc_endpoint)
+    assert aws_identity.client_options("events")["endpoint_url"] == vpc_endpoint
+    async with aws_identity.session().create_client(service, **aws_identity.client_options(service)) as client:
+        assert client.meta.endpoint_url == f"https://{service}.{REGION}.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "expected"),
+    [
+        ("http://localhost:5000", "http://localhost:5000/details/key?"),
+        ("", "https://details.s3."),
+    ],
+)
+async def test_bucket_of_an_emulator_is_in_the_path(
+    bridge: StrictEventBridge, endpoint_url: str, expected: str
+) -> None:
+    aws_identity = identity(bridge, endpoint_url=endpoint_url)
+    async with aws_identity.session().create_client("s3", **aws_identity.client_options("s3")) as s3:
+        url = await s3.generate_presigned_url("put_object", Params={"Bucket": "details", "Key": "key"})
+    assert url.startswith(expected)
 
 
 def test_incomplete_keys_in_the_vault_are_an_error(tmp_path: Path) -> None:
@@ -146,3 +193,17 @@ def test_representations_contain_no_key(bridge: StrictEventBridge) -> None:
     aws_identity = identity(bridge, key)
     displayed = f"{aws_identity} {aws_identity!r} {aws_identity.stored!r} {stored_keys(key)} {aws_identity.origin}"
     assert not [secret for secret in (key.id, key.secret, key.token) if str(secret) in displayed]
+
+
+def test_sessions_share_the_service_models_of_their_data_path(
+    bridge: StrictEventBridge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Parsing the models is most of the cost of a client, so a second session does not parse them again."""
+    monkeypatch.delenv("AWS_DATA_PATH", raising=False)
+    first, second = (identity(bridge).session().get_component("data_loader") for _ in range(2))
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    other = identity(bridge).session().get_component("data_loader")
+    assert first is second
+    assert first.load_service_model("events", "service-2") is second.load_service_model("events", "service-2")
+    assert str(tmp_path) in other.search_paths
+    assert str(tmp_path) not in first.search_paths

@@ -12,7 +12,9 @@ from tests.fakes.actions import Action, HttpResponse, Line, Raw
 from tests.fakes.wire import Request, WireServer
 
 LARGE = [{"Source": "alloy.embedded", "Detail": "x" * 8_000_000}]
-"""A body larger than any send buffer."""
+"""A body larger than the send buffer of a client (4 MiB) and `RECEIVE_BUFFER` together."""
+
+RECEIVE_BUFFER = 64 * 1024
 
 TIMEOUT_SECONDS = 1.0
 """The timeout of the client."""
@@ -39,7 +41,7 @@ async def test_early_refusal_is_returned_before_body_is_sent(then: str) -> None:
     def screen(request: Request) -> Action | None:
         return EarlyRefusal(request, then) if request.index == 0 else None
 
-    with WireServer(lambda _: ACCEPTED, screen=screen) as server:
+    with WireServer(lambda _: ACCEPTED, screen=screen, receive_buffer=RECEIVE_BUFFER) as server:
         async with open_client(server.url) as client:
             async with asyncio.timeout(3 * TIMEOUT_SECONDS):
                 with pytest.raises(ClientError) as refused:

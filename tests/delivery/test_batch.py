@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from forwarder.aws.eventbridge import Event
 from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
+from forwarder.event.idempotency import idempotency_key
 from forwarder.event.truncate import entry_bytes
 from forwarder.model import ClaimedEntry
 from tests.factories import entry, examples, some_settings
@@ -108,6 +109,7 @@ def test_entry_over_new_limit_is_truncated_when_published() -> None:
 def test_replay_is_marked_and_fits(size: int) -> None:
     detail = {"executionId": "e-1", "error": {"message": "m"}, "results": ["x" * size], "forwarder": {"version": "0"}}
     recorded = entry("e-1", detail=json.dumps(detail).encode())
-    event = EventTemplate("s", "t", 16_384).build(ClaimedEntry(1, recorded, replay=True))
+    event = EventTemplate("s", "t", 16_384).build(ClaimedEntry(1, recorded, send_number=2))
     assert event_bytes(event) <= 16_384
-    assert json.loads(event.detail)["forwarder"] == {"version": "0", "replay": True}
+    key = idempotency_key("e-1", 2)
+    assert json.loads(event.detail)["forwarder"] == {"version": "0", "idempotencyKey": key, "replay": True}

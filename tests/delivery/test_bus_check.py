@@ -24,7 +24,7 @@ async def test_missing_bus_is_detected_before_publishing(bridge: StrictEventBrid
 
 async def test_test_event_to_missing_bus_is_refused(bridge: StrictEventBridge) -> None:
     aws_identity = identity(bridge, event_bus="nowhere")
-    await raised_by(BusMissing, lambda: send_canary(aws_identity, "alloy.embedded", QuickClock()))
+    await raised_by(BusMissing, lambda: send_canary(aws_identity, "alloy.embedded", QuickClock(), "c-1"))
     assert (bridge.dropped, served(bridge)) == ([], ["DescribeEventBus"])
 
 

@@ -13,7 +13,7 @@ from forwarder.demo.daemon_process import Counters
 from forwarder.demo.environment import start_environment
 from forwarder.demo.report import Report
 from forwarder.demo.scenario import run_scenario
-from forwarder.event.schema import schema
+from tests.event.closed_schema import closed_schema
 
 AGREES = Report(
     listed=3,
@@ -32,7 +32,7 @@ def test_demo_succeeds_and_its_events_match_the_schema() -> None:
     with start_environment(ConsoleOutput(Console(file=output, width=120), workflow_width=20)) as environment:
         assert run_scenario(environment, keep=False) == 0, output.getvalue()
         details = [json.loads(body)["detail"] for body in environment.consumer.bodies]
-    validator = Draft202012Validator(schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    validator = Draft202012Validator(closed_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
     assert len(details) >= len(environment.workload.failed) > 0
     assert [error.message for detail in details for error in validator.iter_errors(detail)] == []
 

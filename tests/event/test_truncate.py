@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.event.schema import schema
+from forwarder.event.idempotency import idempotency_key
 from forwarder.event.truncate import (
     LONG_STRING_BYTES,
     SHEDDABLE,
@@ -18,9 +18,11 @@ from forwarder.event.truncate import (
     max_detail_bytes,
     truncate_text,
 )
+from forwarder.intake.oversize import PayloadReference, refer
+from tests.event.closed_schema import closed_schema
 from tests.factories import examples, texts, trees
 
-VALIDATOR = jsonschema.Draft202012Validator(schema())
+VALIDATOR = jsonschema.Draft202012Validator(closed_schema())
 MIN_DETAIL_BYTES = max_detail_bytes("s" * 256, "t" * 128, 16_384)
 
 # Small trees with a few repeated strings and lists need truncation without megabytes of random data.
@@ -45,7 +47,11 @@ def a_detail(**fields: Any) -> dict[str, Any]:
         "stoppedAt": "2026-11-02T12:00:00.000Z",
         "durationMs": None,
         "error": {"message": "no stock"},
-        "forwarder": {"version": "0.1.0", "observedAt": "2026-11-02T12:00:00.000Z"},
+        "forwarder": {
+            "version": "0.1.0",
+            "observedAt": "2026-11-02T12:00:00.000Z",
+            "idempotencyKey": idempotency_key("e-1", 1),
+        },
         **fields,
     }
 
@@ -159,3 +165,20 @@ def test_text_of_one_character_is_truncated_at_the_limit(character: str) -> None
     result = truncate_text(character * 1_000_000, SHORT_STRING_BYTES)
     size = len(json.dumps(result, ensure_ascii=False).encode())
     assert SHORT_STRING_BYTES - 16 <= size <= SHORT_STRING_BYTES
+
+
+@examples(50)
+@given(trees, st.integers(0, 3))
+def test_reference_to_the_whole_detail_is_never_removed(results: Any, times: int) -> None:
+    """A lower limit at publishing removes other parts."""
+    bucket, key = "b" * 63, "p" * 200 + "2026/11/02/" + "0" * 32 + "-" + "1" * 16 + ".json"
+    reference = PayloadReference(bucket, key, 70_000, "2" * 64)
+    detail = {"executionId": "e", "workflowId": "w", "error": {"message": "m" * 9000}, "forwarder": {}}
+    encoded = json.dumps({**detail, "results": [results] * (1 + times), "padding": "x" * 60_000}).encode()
+    referring = refer(encoded, reference, 30_000)
+    assert len(referring) <= 30_000
+    for limit in (20_000, MIN_DETAIL_BYTES):
+        shorter = fit_encoded(referring, limit)
+        assert len(shorter) <= limit
+        assert json.loads(shorter)["dataref"] == reference.to_json()
+        assert json.loads(shorter)["trimmed"]["originalBytes"] == len(encoded)

@@ -1,0 +1,69 @@
+"""The client of DynamoDB, with the forwarder's own keys. The role of the bus is not assumed for it."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from aiobotocore.config import AioConfig
+
+from forwarder.aws.credentials import Identity, client_config
+from forwarder.aws.current_keys import CurrentKeys
+from forwarder.aws.http_session import BoundedSession
+from forwarder.aws.request_errors import CREDENTIAL_CODES, SIGNATURE_CODES
+
+MAX_CONNECTIONS = 64
+"""The connections of a client, as many as requests that a table makes at once."""
+
+REQUEST_SECONDS = 4.0
+"""The longest silence in a request. DynamoDB responds in milliseconds, unless the connection no longer exists.
+
+After a NAT gateway or a firewall has forgotten the idle connections, a heartbeat may try two of them, and must still
+come before others take this process over: https://github.com/boto/boto3/issues/2704,
+https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html.
+"""
+
+MAX_TIMEOUTS = 3
+"""The time limit of finding the keys, in multiples of the configured timeout."""
+
+
+class TableSession(BoundedSession):
+    """A session for responses of up to 16 MB, the limit of BatchGetItem, as base64 and JSON."""
+
+    max_response_bytes = 32 * 1024 * 1024
+
+
+@asynccontextmanager
+async def dynamodb_client(identity: Identity, *, region: str = "", endpoint_url: str = "") -> AsyncIterator[Any]:
+    """Yield a client that makes no retries. `region` and `endpoint_url` default to those of the settings or of AWS.
+
+    Finding the keys raises DestinationError, as in every client of the forwarder. After a request whose keys were
+    refused, they are read from their source again: another process may have renewed them in a file, which the SDK
+    reads once (https://github.com/boto/botocore/issues/704).
+    """
+    destination = identity.destination.model_copy(update={"role_arn": "", "external_id": ""})
+    keys = CurrentKeys(replace(identity, destination=destination), MAX_TIMEOUTS * destination.timeout.total_seconds())
+    config = client_config(destination).merge(
+        AioConfig(
+            max_pool_connections=MAX_CONNECTIONS,
+            http_session_cls=TableSession,
+            connect_timeout=REQUEST_SECONDS,
+            read_timeout=REQUEST_SECONDS,
+        )
+    )
+    session = keys.client_session()
+    async with session.create_client(
+        "dynamodb", region_name=region or destination.region, endpoint_url=endpoint_url or None, config=config
+    ) as client:
+        client.meta.events.register("after-call.dynamodb", _invalidating(keys))
+        yield client
+
+
+def _invalidating(keys: CurrentKeys) -> Callable[..., None]:
+    """Return a handler of the SDK's event that follows a response."""
+
+    def handle(parsed: Mapping[str, Any], **_: Any) -> None:
+        if (parsed.get("Error") or {}).get("Code") in CREDENTIAL_CODES | SIGNATURE_CODES:
+            keys.invalidate_current()
+
+    return handle
