@@ -8,6 +8,9 @@ from collections import OrderedDict
 
 from forwarder.clock import Clock
 
+USAGE_SECONDS = 60
+"""The time over which requests are counted."""
+
 MAX_KEYS = 1000
 """Keys that are limited at a time. A new key replaces the least recently used one."""
 
@@ -39,9 +42,41 @@ class RateLimiter:
         self._full_at = max(now, self._full_at) + self._interval
         return allowed_at
 
+    def set_interval(self, seconds: float) -> None:
+        """Change the time between requests. Requests that are reserved stay where they are."""
+        bursts = self._tolerance / self._interval
+        self._interval = seconds
+        self._tolerance = bursts * seconds
+
     def block_until(self, time: float) -> None:
         """Allow no request before `time`, and then one every `interval_seconds`, without a burst."""
         self._full_at = max(self._full_at, time + self._tolerance)
+
+
+class UsageMeter:
+    """The number of requests in the last USAGE_SECONDS, counted by second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts = [0] * USAGE_SECONDS
+        self._second = int(clock.monotonic())
+
+    def count(self) -> None:
+        self._move()
+        self._counts[self._second % USAGE_SECONDS] += 1
+
+    @property
+    def requests_per_second(self) -> float:
+        """Return the mean over the last USAGE_SECONDS, of which the present second is a part."""
+        self._move()
+        return sum(self._counts) / USAGE_SECONDS
+
+    def _move(self) -> None:
+        """Move to the present second, and clear the counts of the seconds that passed without a request."""
+        now = int(self._clock.monotonic())
+        for second in range(max(self._second + 1, now - USAGE_SECONDS + 1), now + 1):
+            self._counts[second % USAGE_SECONDS] = 0
+        self._second = max(self._second, now)
 
 
 class KeyedRateLimiter:

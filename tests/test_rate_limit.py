@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forwarder.rate_limit import MAX_KEYS, KeyedRateLimiter, RateLimiter
+from forwarder.rate_limit import MAX_KEYS, USAGE_SECONDS, KeyedRateLimiter, RateLimiter, UsageMeter
 from tests.factories import examples
 from tests.virtual_clock import QuickClock
 
@@ -151,3 +151,18 @@ def test_least_recently_used_key_is_dropped() -> None:
     limiter.take("0")
     limiter.take("new")
     assert [limiter.wait_seconds(key) for key in ("0", "1", "2", "new")] == [20, 0, 10, 10]
+
+
+@examples(50)
+@given(st.lists(st.tuples(st.floats(0, 90), st.integers(0, 5)), max_size=30))
+def test_usage_is_the_mean_of_the_last_minute(steps: list[tuple[float, int]]) -> None:
+    clock = QuickClock()
+    meter = UsageMeter(clock)
+    counted: list[int] = []
+    for pause, requests in steps:
+        clock.advance(pause)
+        for _ in range(requests):
+            meter.count()
+            counted.append(int(clock.monotonic()))
+    recent = [second for second in counted if second > int(clock.monotonic()) - USAGE_SECONDS]
+    assert meter.requests_per_second == len(recent) / USAGE_SECONDS

@@ -11,7 +11,7 @@ import msgspec
 from forwarder.alloy.json_tree import decode_tree
 from forwarder.event.block_errors import failed_blocks
 from forwarder.model import EARLIEST_YEAR, Classification, Execution
-from forwarder.settings.models import SourceSettings
+from forwarder.settings.sections import SourceSettings
 
 _NULL = msgspec.Raw(b"null")
 _EMPTY_VALUES = frozenset({b"", b"null", b'""', b"{}", b"[]", b"false"})

@@ -8,7 +8,6 @@ import structlog
 
 from forwarder import heartbeat
 from forwarder.alloy.client import LogsClient
-from forwarder.alloy.discovery import Discovery
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import (
@@ -20,12 +19,14 @@ from forwarder.errors import (
     WorkflowNotFound,
 )
 from forwarder.health import Health, NextAttempt
+from forwarder.intake.discovery_loop import DiscoveryLoop
+from forwarder.intake.oversize import OversizeHandler, PayloadStore, clear_problem
 from forwarder.intake.reader import PollSummary, Reader
 from forwarder.intake.scheduler import Scheduler
 from forwarder.intake.source_health import COMPONENT, SourceHealth
 from forwarder.intake.transform import EventBuilder
 from forwarder.intake.triggers import Triggers
-from forwarder.ledger import Ledger, PollResult
+from forwarder.ledger import ONE_PROCESS, Fleet, Ledger, PollResult
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
 from forwarder.settings import Settings
@@ -48,24 +49,39 @@ class Poller:
         health: Health,
         metrics: Metrics,
         on_recorded: Callable[[], None],
+        payload_store: PayloadStore | None = None,
     ) -> None:
         self._source = source
-        self._discovery = Discovery(source)
         self._ledger = ledger
         self._settings = settings.source
         self._clock = clock
         self._health = health
         self._metrics = metrics
-        self._reader = Reader(
-            source, ledger, settings.source, EventBuilder.from_settings(settings), clock, metrics, on_recorded
-        )
+        builder = EventBuilder.from_settings(settings)
+        oversize = None
+        if payload_store is not None:
+            prefix, limit = settings.event.s3_prefix, builder.max_detail_bytes
+            oversize = OversizeHandler(payload_store, prefix, limit, clock, health, metrics)
+        else:
+            clear_problem(health)
+        self._reader = Reader(source, ledger, settings.source, builder, clock, metrics, on_recorded, oversize)
         self._source_health = SourceHealth(health)
         self.scheduler = Scheduler(settings.source, clock)
         self.triggers = Triggers(self.scheduler, clock)
-        self._discovery_retry_at: float | None = None
-        self._discover_now = asyncio.Event()
+        self._discovery = DiscoveryLoop(
+            source,
+            settings.source,
+            clock,
+            self._source_health,
+            self._watch,
+            lambda: len(self.scheduler),
+            self._report_ledger,
+        )
         self.polls: dict[Feed, PollResult] = {}
         """The last poll of each feed. The most recent one is the last item."""
+        self._fleet = ONE_PROCESS
+        self._feeds: list[Feed] = []
+        """All feeds, also those that other processes poll."""
         self._saved_feeds: frozenset[Feed] | None = None
         """The feeds that the ledger marks as watched, or None before the first save."""
 
@@ -74,7 +90,7 @@ class Poller:
 
         A pause that the API requested (`Retry-After`, or a status of 429) cannot be ended.
         """
-        waits = [self.scheduler.retry_seconds, self._discovery_retry_seconds]
+        waits = [self.scheduler.retry_seconds, self._discovery.retry_seconds]
         wait = min((each for each in waits if each is not None), default=0.0)
         pause = self._source.pause_seconds
         if not wait and not pause:
@@ -84,26 +100,60 @@ class Poller:
     def retry_now(self) -> None:
         """Repeat the failed polls and the failed discovery now."""
         self.scheduler.retry_now()
-        if self._discovery_retry_at is not None:
-            self._discover_now.set()
+        self._discovery.retry_now()
+
+    def join(self, fleet: Fleet) -> None:
+        """Poll the feeds that are assigned to this process, with its part of the request limit."""
+        self._fleet = fleet
+        requests_per_second = self._settings.requests_per_second / fleet.size
+        self._source.limit_requests(requests_per_second)
+        self.scheduler.limit_requests(requests_per_second)
+        self._assign()
+
+    def _assign(self) -> None:
+        own = [feed for feed in self._feeds if self._fleet.is_own(feed)]
+        self.scheduler.watch(own, elsewhere=set(self._feeds).difference(own))
+        self._source_health.watch(own)
+        if self._feeds and not own:  # there are more processes than feeds
+            self._source_health.report(0)
 
     async def run(self) -> None:
-        self.scheduler.reset()
-        # Feeds that were discovered before are polled at once. The list of users may be unavailable for hours.
-        known = [each.feed for each in await self._ledger.feeds() if each.watched] if self._settings.discover else []
-        await self._watch(known)
+        await self._begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.triggers.run())
             if self._settings.discover:
-                tasks.create_task(self._run_discovery())
+                tasks.create_task(self._discovery.run())
             tasks.create_task(self._poll_due_feeds())
             heartbeat.beat(float("inf"))  # each of these tasks sends heartbeats
+
+    async def _begin(self) -> None:
+        """Watch the feeds. While the ledger cannot be used, report it and wait."""
+        backoff = Backoff(base=1.0, cap=10.0)
+        while True:
+            heartbeat.beat()
+            try:
+                await self._watch_stored()
+            except LedgerError as error:
+                self._report_ledger(error)
+                wait = backoff.next()
+                heartbeat.beat(wait)
+                await self._clock.sleep(wait)
+            else:
+                return
+
+    async def _watch_stored(self) -> None:
+        self.scheduler.reset()
+        # Feeds that were discovered before are polled at once. The list of users may be unavailable for hours.
+        stored = await self._ledger.feeds()
+        await self._watch([each.feed for each in stored if each.watched] if self._settings.discover else [])
+        activities = {each.feed: each.checkpoint.activity for each in stored}
+        self.scheduler.restore({feed: activity for feed, activity in activities.items() if activity is not None})
 
     async def run_once(self) -> list[ForwarderError]:
         """Poll every feed with a full scan, and return the errors."""
         errors: list[ForwarderError] = []
         await self._watch([])
-        if self._settings.discover and (problem := await self._discover()):
+        if self._settings.discover and (problem := await self._discovery.discover()):
             errors.append(problem)
         if not self.scheduler.feeds and not errors:
             errors.append(SettingsError(NO_WORKFLOWS, hint=NO_WORKFLOWS_HINT))
@@ -124,40 +174,6 @@ class Poller:
                 feed = await self.scheduler.claim_next()
                 polls.create_task(self._poll(feed))
 
-    async def _run_discovery(self) -> None:
-        interval_seconds = self._settings.discover_interval.total_seconds()
-        backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=interval_seconds, floor=1.0)
-        while True:
-            heartbeat.beat()
-            problem = self._source_health.discovery_error = await self._discover()
-            self._source_health.report(len(self.scheduler))
-            if problem is None:
-                backoff.reset()
-            wait = backoff.next() if problem else interval_seconds
-            self._discovery_retry_at = self._clock.monotonic() + wait if problem else None
-            self._discover_now.clear()
-            heartbeat.beat(wait)
-            await self._clock.wait(self._discover_now, wait)
-            self._discovery_retry_at = None
-
-    @property
-    def _discovery_retry_seconds(self) -> float | None:
-        at = self._discovery_retry_at
-        return None if at is None else max(0.0, at - self._clock.monotonic())
-
-    async def _discover(self) -> SourceError | None:
-        """Discover and watch feeds. Return the error that made the discovery incomplete, or None."""
-        started_at = self._clock.now()
-        try:
-            found = await self._discovery.discover()
-        except SourceError as error:
-            log.warning("discovery failed", reason=error.message, hint=error.hint)
-            return error
-        await self._watch(found.feeds, discovered_at=None if found.problem else started_at)
-        if found.problem is not None:
-            log.warning("discovery incomplete", reason=found.problem.message, hint=found.problem.hint)
-        return found.problem
-
     async def _watch(self, found: list[Feed], *, discovered_at: datetime | None = None) -> None:
         """Watch the feeds of the settings and `found`. Add each new feed to the ledger before any feed is polled.
 
@@ -165,24 +181,36 @@ class Poller:
         """
         feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
         last_discovery_at = await self._ledger.discovered_at()
-        now = self._clock.now()
+        now, known = self._clock.now(), set(self._feeds)
         checkpoints = {
-            feed: self._initial_checkpoint(feed, now, last_discovery_at) for feed in feeds if feed not in self.scheduler
+            feed: self._initial_checkpoint(feed, now, last_discovery_at) for feed in feeds if feed not in known
         }
         if checkpoints or discovered_at is not None:
             await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at)
-        self.scheduler.watch(feeds)
-        self._source_health.watch(feeds)
+        self._feeds = feeds
+        self._assign()
         await self._save_watched()
         if not feeds and not self._settings.discover:
             self._health.report(COMPONENT, State.FAILED, NO_WORKFLOWS, NO_WORKFLOWS_HINT)
 
     async def _save_watched(self) -> None:
         """Save which feeds are polled, if that changed. A removed feed is among them until its last poll."""
-        feeds = self.scheduler.feeds_to_poll
-        if feeds != self._saved_feeds:
+        feeds = self.scheduler.feeds_to_poll.union(self._feeds)
+        is_changed = feeds != self._saved_feeds
+        if is_changed or not feeds.issuperset(self.polls):  # the removal ended the repetition of a poll that ran then
+            self._forget_all_except(feeds)
+        if is_changed:
             await self._ledger.save_watched(feeds)
             self._saved_feeds = feeds
+
+    def _forget_all_except(self, feeds: frozenset[Feed]) -> None:
+        """Remove what is stored of the other feeds. Discovered feeds may come and go for months."""
+        self._reader.forget_all_except(feeds)
+        self._source.forget_all_except(feeds)
+        for feed in self.polls.keys() - feeds:
+            del self.polls[feed]
+            # The first poll of a new feed is saved when the number of polls changes. A removal must not hide it.
+            self._health.changed.set()
 
     async def _poll(self, feed: Feed, *, full_scan: bool = False) -> ForwarderError | None:
         """Poll a feed, and return the error that prevented it, or None. Save when that was its last poll."""
@@ -217,9 +245,9 @@ class Poller:
         return None
 
     def _handle_success(self, feed: Feed, summary: PollSummary) -> None:
-        self.scheduler.record_success(feed, summary.arrivals)
+        self.scheduler.record_success(feed, summary.activity, summary.pages, is_full_scan=summary.is_full_scan)
         self._source_health.record_success(feed, summary.listing_problem)
-        self._save_poll(feed, PollResult(self._clock.now()))
+        self._save_poll(feed)
         write_log = log.info if summary.recorded or summary.rejected else log.debug
         write_log(
             "poll completed",
@@ -237,16 +265,18 @@ class Poller:
         )
         if feed in self.scheduler:
             self._source_health.record_failure(feed, error)
-        self._save_poll(feed, PollResult(self._clock.now(), error.message))
+        self._save_poll(feed, error.message)
         log.warning("poll aborted", feed=str(feed), reason=error.message, hint=error.hint, retry_in=retry_in)
         return error
 
     def _report_ledger(self, error: LedgerError) -> None:
         self._health.report("ledger", State.FAILED, error.message, error.hint)
 
-    def _save_poll(self, feed: Feed, poll: PollResult) -> None:
+    def _save_poll(self, feed: Feed, error: str = "") -> None:
+        plan = self.scheduler.plan(feed)
+        interval, reason = (plan.interval_seconds, plan.reason.value) if plan else (None, "")
         self.polls.pop(feed, None)  # the most recent one is last
-        self.polls[feed] = poll
+        self.polls[feed] = PollResult(self._clock.now(), error, interval, reason)
         self._source_health.report(len(self.scheduler))
 
     def _initial_checkpoint(self, feed: Feed, now: datetime, discovered_at: datetime | None) -> Checkpoint:

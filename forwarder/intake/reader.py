@@ -1,8 +1,9 @@
 """The reader of one feed. It reads the pages from the newest on, and records the failures of each page."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -11,15 +12,17 @@ from forwarder.alloy.client import LogsClient, Page
 from forwarder.alloy.decode import Records, RejectedRecord
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.errors import PageUndecodable, PageUnreadable, SourceUnavailable
+from forwarder.errors import PageUndecodable, PageUnreadable, SourceError, SourceUnavailable
 from forwarder.intake.classify import Classifier
+from forwarder.intake.failure_rates import observe
 from forwarder.intake.listing_order import WRONG_ORDER, WRONG_ORDER_HINT
+from forwarder.intake.oversize import OversizeHandler
 from forwarder.intake.scan import Scan
 from forwarder.intake.transform import EntryBuilder, TransformQueue
 from forwarder.ledger import Ledger
 from forwarder.metrics import Metrics
-from forwarder.model import Checkpoint, Entry, Execution, Feed
-from forwarder.settings.models import SourceSettings
+from forwarder.model import Checkpoint, Entry, Execution, Feed, FeedActivity
+from forwarder.settings.sections import SourceSettings
 
 log = structlog.get_logger("intake")
 
@@ -35,14 +38,15 @@ NO_TIMES_HINT = 'set start_from = "beginning" in [source]: it forwards failures 
 
 @dataclass(frozen=True, slots=True)
 class PollSummary:
-    """The counts of a complete scan. `arrivals` are executions newer than the last watermark."""
+    """The counts of a complete scan, and the activity of the feed after it."""
 
     pages: int
     listed: int
-    arrivals: int
     failures: int
     recorded: int
     rejected: int
+    activity: FeedActivity
+    is_full_scan: bool = False
     listing_problem: tuple[str, str] | None = None
     """Reason and hint, if the listing has a problem."""
 
@@ -52,6 +56,8 @@ class _Counts:
     failures: int = 0
     recorded: int = 0
     rejected: int = 0
+    new_times: list[datetime] = field(default_factory=list)
+    """The times of the failures that were not known before."""
 
 
 class Reader:
@@ -66,16 +72,20 @@ class Reader:
         clock: Clock,
         metrics: Metrics,
         on_recorded: Callable[[], None],
+        oversize: OversizeHandler | None = None,
     ) -> None:
         self._source = source
         self._ledger = ledger
         self._settings = settings
+        self._oversize = oversize
         self._classifier = Classifier.from_settings(settings)
         self._transform_queue = TransformQueue(builder)
         self._clock = clock
         self._metrics = metrics
         self._on_recorded = on_recorded
         self._listing_problems: dict[Feed, tuple[str, str]] = {}
+        self._activities: dict[Feed, FeedActivity] = {}
+        """The activity of each feed after its last scan. A partial scan does not save it in a checkpoint."""
         self._last_pages: dict[Feed, int] = {}
         """The last page with executions, for feeds in the wrong order. It may have the newest executions."""
 
@@ -92,26 +102,44 @@ class Reader:
         scan = Scan.start(checkpoint, self._settings, page, now=now, full_scan=full_scan)
         has_listing_problem = feed in self._listing_problems
         scan.must_reach_end = has_listing_problem
-        pages, counts = await self._read_pages(
-            feed, page, scan, checkpoint, is_partial=has_listing_problem and not full_scan
-        )
+        counts = _Counts()
+        try:
+            pages, activity = await self._read_pages(
+                feed, page, scan, checkpoint, counts, is_partial=has_listing_problem and not full_scan
+            )
+        except SourceError:
+            # The ledger knows the recorded failures, so the next scan does not count them. It counts all executions.
+            self._activities[feed] = self._observe(feed, scan, checkpoint, counts, executions=0)
+            raise
         self._log_scan(feed, scan)
         listing_problem = self._verify_listing(feed, scan, is_complete_scan=not has_listing_problem or full_scan)
-        arrivals = counts.recorded if listing_problem else scan.arrivals
         return PollSummary(
-            pages, scan.listed, arrivals, counts.failures, counts.recorded, counts.rejected, listing_problem
+            pages,
+            scan.listed,
+            counts.failures,
+            counts.recorded,
+            counts.rejected,
+            activity,
+            is_full_scan=full_scan,
+            listing_problem=listing_problem,
         )
 
+    def forget_all_except(self, feeds: Collection[Feed]) -> None:
+        """Remove what is stored of the other feeds, which were removed. The ledger keeps their checkpoints."""
+        states: tuple[dict[Feed, Any], ...] = (self._activities, self._listing_problems, self._last_pages)
+        for state in states:
+            for feed in state.keys() - feeds:
+                del state[feed]
+
     async def _read_pages(
-        self, feed: Feed, page: Page, scan: Scan, checkpoint: Checkpoint, *, is_partial: bool
-    ) -> tuple[int, _Counts]:
-        """Read the pages and record their failures. Return the number of pages and the counts.
+        self, feed: Feed, page: Page, scan: Scan, checkpoint: Checkpoint, counts: _Counts, *, is_partial: bool
+    ) -> tuple[int, FeedActivity]:
+        """Read the pages, and record and count their failures. Return the number of pages and the new activity.
 
         A partial scan takes place between two full scans of a feed in the wrong order. It reads the first page and the
         last ones, and does not move the checkpoint.
         """
         new_checkpoint = scan.initial_checkpoint
-        counts = _Counts()
         number = pages = 0
         while True:
             heartbeat.beat()
@@ -119,24 +147,48 @@ class Reader:
             failed = scan.select(page.records.executions, self._classifier)
             self._require_times(scan)
             entries = await self._build_entries(feed, failed, scan.started_at)
+            counts.new_times += [entry.time for entry in entries]
+            # The first scan lists executions of an unknown span of time, which say nothing about their rate.
+            executions = 0 if checkpoint.watermark is None else scan.arrivals
+            activity = self._observe(feed, scan, checkpoint, counts, executions=executions)
             if scan.is_complete and not is_partial:
-                new_checkpoint = scan.checkpoint()
+                new_checkpoint = replace(scan.checkpoint(), activity=activity)
             # The checkpoint moves in the commit of the last page. If it moved earlier, a crash would lose that page.
             new = await self._record(feed, entries, new_checkpoint if new_checkpoint != checkpoint else None)
             pages += 1
             counts.failures += len(failed)
             counts.recorded += new
             counts.rejected += self._log_rejected(feed, page)
+            self._observe_detections(failed, entries, page.api_now or scan.started_at)
             self._metrics.count_page(listed=len(page.records.executions), failed=len(failed), new=new)
             self._metrics.count_classified(scan.outcomes)
             scan.outcomes.clear()
             if not page.is_last:
                 self._last_pages[feed] = max(number, self._last_pages.get(feed, 0)) if is_partial else number
             if scan.is_complete:
-                return pages, counts
+                self._activities[feed] = activity
+                return pages, activity
             new_checkpoint = None
             number = max(1, self._last_pages.get(feed, 0)) if is_partial and number == 0 else number + 1
             page = await self._fetch_page(feed, number, max_page_records=scan.max_page_records)
+
+    def _observe(
+        self, feed: Feed, scan: Scan, checkpoint: Checkpoint, counts: _Counts, *, executions: int
+    ) -> FeedActivity:
+        """Return the activity of the feed after a scan that found `counts` and these new executions."""
+        api_now = scan.api_now or scan.started_at
+        return observe(
+            self._activities.get(feed, checkpoint.activity),
+            scan.started_at,
+            executions=executions,
+            failure_ages=[api_now - time for time in counts.new_times],
+        )
+
+    def _observe_detections(self, failed: list[Execution], entries: list[Entry], api_now: datetime) -> None:
+        """Record the delay of each new failure whose stop is known, on the clock of the API."""
+        new_ids = {entry.execution_id for entry in entries}
+        stops = [each.stop for each in failed if each.id in new_ids]
+        self._metrics.observe_detections((api_now - stop).total_seconds() for stop in stops if stop is not None)
 
     def _require_times(self, scan: Scan) -> None:
         """Raise PageUnreadable if no listed execution can be compared with the floor, because none has a time.
@@ -167,7 +219,8 @@ class Reader:
     async def _build_entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
         """Return the entries of the executions that the ledger does not know. Other executions are not decoded."""
         known = await self._ledger.known_ids([execution.id for execution in failed])
-        return await self._transform_queue.build_all([each for each in failed if each.id not in known], feed, now)
+        entries = await self._transform_queue.build_all([each for each in failed if each.id not in known], feed, now)
+        return await self._oversize.fit_all(entries) if self._oversize else entries
 
     async def _record(self, feed: Feed, entries: list[Entry], new_checkpoint: Checkpoint | None) -> int:
         if not entries and new_checkpoint is None:

@@ -12,7 +12,7 @@ from forwarder.intake.classify import Classifier
 from forwarder.intake.listing_order import ListingOrder
 from forwarder.intake.transform import ended_at
 from forwarder.model import Checkpoint, Classification, Execution
-from forwarder.settings.models import SourceSettings
+from forwarder.settings.sections import SourceSettings
 
 # Pages 0 and 1 may be the same page. If the API returns a page a third time, it has no other page.
 MAX_REPEATED_PAGES = 2
@@ -182,6 +182,7 @@ class Scan:
             local_floor=None,
             full_scan_at=self.started_at if self.is_full_scan or self.order.is_wrong else self.previous.full_scan_at,
             open_executions=self._expire_open(),
+            activity=self.previous.activity,
         )
 
     def _expire_open(self) -> dict[str, datetime]:

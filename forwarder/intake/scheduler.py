@@ -1,81 +1,76 @@
-"""The schedule of the feeds. A busy feed is polled often enough for one page to suffice, a quiet feed rarely."""
+"""The schedule of the feeds. A feed that fails often is polled often, within the limit of requests.
+
+`forwarder.intake.wait_plan` computes the waits, and `forwarder.intake.due_feeds` keeps the order of the polls.
+"""
 
 import asyncio
-import heapq
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Iterable, Mapping
 
 from forwarder import heartbeat
-from forwarder.backoff import jitter, max_wait
 from forwarder.clock import Clock
-from forwarder.model import Feed
-from forwarder.rate_limit import RateLimiter
-from forwarder.settings.models import SourceSettings
-
-MAX_SLOWDOWN = 1.5
-"""The factor by which an interval may grow after a poll without new executions."""
-
-TRIGGERED_REQUEST_SHARE = 0.5
-"""The share of all requests that triggers may use. A storm of triggers leaves the rest to the other feeds."""
-
-MAX_TRIGGER_BURST = 9
-"""The number of feeds that triggers may make due at once. Further feeds wait for the share of requests."""
-
-MIN_TRIGGER_INTERVAL_SECONDS = 1.0
-"""The minimum time between two triggered polls of a feed, unless `min_interval` is shorter."""
-
-
-@dataclass(slots=True)
-class _FeedState:
-    """The intervals and times of one feed, in seconds.
-
-    `sequence` is the valid entry of the feed in the heap; older entries are void. `poll_again` requests another poll
-    after the current one, which began at `poll_started_at`.
-    """
-
-    interval: float
-    sequence: int
-    due_at: float = 0.0
-    poll_started_at: float = float("-inf")
-    poll_again: bool = False
-    polled_at: float | None = None
-    failures: int = 0
+from forwarder.intake.due_feeds import DueFeeds
+from forwarder.intake.poll_plan import PollPlan
+from forwarder.intake.trigger_limit import TriggerLimit
+from forwarder.intake.wait_plan import FeedState, WaitPlanner
+from forwarder.model import Feed, FeedActivity
+from forwarder.settings.sections import SourceSettings
 
 
 class Scheduler:
     """The scheduler of feeds. Each feed is claimed by one reader at a time, and at most `concurrency` in total."""
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
-        self._min_interval = settings.min_interval.total_seconds()
         self._max_interval = settings.max_interval.total_seconds()
-        self._page_size = settings.page_size
+        self._planner = WaitPlanner(settings, clock)
         self._concurrency = settings.concurrency
-        self._trigger_limiter = RateLimiter(
-            clock,
-            interval_seconds=1 / (TRIGGERED_REQUEST_SHARE * settings.requests_per_second),
-            burst=MAX_TRIGGER_BURST,
-        )
-        self._min_trigger_interval = min(MIN_TRIGGER_INTERVAL_SECONDS, self._min_interval)
+        self._trigger_limit = TriggerLimit(settings, clock)
         self._clock = clock
-        self._states: dict[Feed, _FeedState] = {}
+        self._states: dict[Feed, FeedState] = {}
         self._removing: set[Feed] = set()
+        self._elsewhere: frozenset[Feed] = frozenset()
         self._polling: set[Feed] = set()
-        self._heap: list[tuple[float, int, Feed]] = []
-        self._sequences = count()
+        self._due_feeds = DueFeeds()
         self._changed = asyncio.Event()
 
-    def watch(self, feeds: Iterable[Feed]) -> None:
-        """Watch exactly these feeds. New ones are due at once. Removed ones are polled once more."""
+    def watch(self, feeds: Iterable[Feed], elsewhere: Iterable[Feed] = ()) -> None:
+        """Watch exactly these feeds. New ones are due at once. Removed ones are polled once more.
+
+        Another process polls the feeds `elsewhere`. They are polled here after a trigger only.
+        """
         wanted = dict.fromkeys(feeds)
+        self._elsewhere = frozenset(elsewhere)
         self._removing.difference_update(wanted)
         for feed in [feed for feed in self._states if feed not in wanted]:
             self._start_removal(feed)
+        self._shorten_waits()
         for feed in wanted:
             if feed not in self._states:
-                self._states[feed] = _FeedState(self._min_interval, sequence=-1)
+                self._states[feed] = FeedState()
                 if feed not in self._polling:  # otherwise it was added again during its last poll
                     self._push(feed, 0)
+
+    def limit_requests(self, requests_per_second: float) -> None:
+        """Change the limit of requests, of which several processes each have a part."""
+        self._planner.limit_requests(requests_per_second)
+        self._trigger_limit.limit_requests(requests_per_second)
+
+    def restore(self, activities: Mapping[Feed, FeedActivity]) -> None:
+        """Plan the feeds that were not polled yet by the activities of an earlier run.
+
+        The feeds that fail most often are due first. New feeds are due before all of them.
+        """
+        claimed_or_removed = self._polling | self._removing
+        restored = {
+            feed: state
+            for feed, state in self._states.items()
+            if state.activity is None and feed in activities and feed not in claimed_or_removed
+        }
+        if not restored:
+            return
+        for feed, state in restored.items():
+            state.activity = activities[feed]
+        for feed, wait in self._planner.restore(restored, self._states.values()).items():
+            self._push(feed, wait)
 
     def reset(self) -> None:
         """Make the claimed feeds due again, and end their claims. No reader may be running."""
@@ -108,16 +103,36 @@ class Scheduler:
         while True:
             heartbeat.beat()
             self._changed.clear()
-            feed, wait = self._pop_due()
+            feed, wait = self.claim_due()
             if feed is not None:
-                self._polling.add(feed)
-                self._states[feed].poll_started_at = self._clock.monotonic()
                 return feed
             heartbeat.beat(wait)
             await self._clock.wait(self._changed, wait)
 
-    def record_success(self, feed: Feed, arrivals: int) -> float | None:
-        """End a claim after a poll with `arrivals` new executions. The next poll comes when half a page is expected."""
+    def claim_due(self) -> tuple[Feed | None, float]:
+        """Claim and return a feed that may be polled now, or return None and the seconds until one is due.
+
+        If polls are late, a feed that would wait longer than its longest interval comes before all others.
+        """
+        if len(self._polling) >= self._concurrency:
+            return None, self._max_interval
+        now = self._clock.monotonic()
+        if (feed := self._due_feeds.claim(now)) is not None:
+            self._polling.add(feed)
+            self._states[feed].poll_started_at = now
+            return feed, 0
+        next_due_at = self._due_feeds.next_due_at()
+        return None, self._max_interval if next_due_at is None else next_due_at - now
+
+    def plan(self, feed: Feed) -> PollPlan | None:
+        """Return the plan of a feed, or None before its first poll, unless its activity was restored."""
+        state = self._states.get(feed)
+        return state.plan if state else None
+
+    def record_success(
+        self, feed: Feed, activity: FeedActivity, pages: int, *, is_full_scan: bool = False
+    ) -> float | None:
+        """End a claim after a poll of `pages` pages. Return the seconds until the next poll, or None without one."""
         self._release(feed)
         state = self._states.get(feed)
         if state is None:
@@ -125,14 +140,8 @@ class Scheduler:
         if feed in self._removing and not state.poll_again:
             self._remove(feed)
             return None
-        now = self._clock.monotonic()
-        longer = state.interval * MAX_SLOWDOWN
-        if arrivals and state.polled_at is not None:
-            longer = min(longer, (now - state.polled_at) * self._page_size / 2 / arrivals)
-        state.interval = min(self._max_interval, max(self._min_interval, longer))
-        state.polled_at, state.failures = now, 0
-        # Jitter separates feeds that were added together.
-        return self._reschedule(feed, state, max(self._min_interval, state.interval - jitter(state.interval / 5)))
+        state.record_pages(pages, is_full_scan=is_full_scan)
+        return self._reschedule(feed, state, self._planner.wait_after_success(state, activity, self._states.values()))
 
     def record_failure(self, feed: Feed, *, is_permanent: bool = False) -> float | None:
         """End a claim after a poll that failed. The wait grows with each consecutive failure.
@@ -146,16 +155,14 @@ class Scheduler:
         if feed in self._removing and is_permanent:
             self._remove(feed)
             return None
-        ceiling = max_wait(state.failures + 1, base=self._min_interval, cap=self._max_interval)
-        state.failures += 1
         state.poll_again = False
-        return self._reschedule(feed, state, ceiling / 2 + jitter(ceiling / 2))
+        return self._reschedule(feed, state, self._planner.wait_after_failure(state, len(self._states)))
 
     def trigger(self, workflow_id: str, user_id: str | None = None) -> list[Feed]:
         """Make the feeds of a workflow due, and return them. With `user_id`, skip the feeds of other users."""
         feeds = [
             feed
-            for feed in self._states
+            for feed in [*self._states, *(self._elsewhere - self._states.keys())]
             if feed.workflow_id == workflow_id and (user_id is None or feed.user_id in (None, user_id))
         ]
         for feed in feeds:
@@ -168,17 +175,18 @@ class Scheduler:
         Do nothing if the feed is removed, or if its last poll failed.
         """
         state = self._states.get(feed)
+        if state is None and feed in self._elsewhere and feed not in self._polling:
+            self._poll_once(feed)
         if state is None or state.failures or state.poll_again or feed in self._removing:
             return
-        now = self._clock.monotonic()
-        at = max(now, self._trigger_limiter.next_at, state.poll_started_at + self._min_trigger_interval)
+        at = self._trigger_limit.next_poll_at(state)
         if feed in self._polling:
             state.poll_again = True
         elif at < state.due_at:
-            self._push(feed, at - now)
+            self._push(feed, at - self._clock.monotonic())
         else:
             return
-        self._trigger_limiter.take()
+        self._trigger_limit.take()
 
     @property
     def retry_seconds(self) -> float | None:
@@ -191,6 +199,13 @@ class Scheduler:
         for feed, state in list(self._states.items()):
             if state.failures and feed not in self._polling and state.due_at > self._clock.monotonic():
                 self._push(feed, 0)
+
+    def _shorten_waits(self) -> None:
+        """Make the feeds due whose wait is longer than the longest interval, which is shorter after a removal."""
+        claimed_or_removed = self._polling | self._removing
+        waiting = {feed: state for feed, state in self._states.items() if feed not in claimed_or_removed}
+        for feed, wait in self._planner.shortened_waits(waiting, len(self)).items():
+            self._push(feed, wait)
 
     def _start_removal(self, feed: Feed) -> None:
         """Make a removed feed due for its last poll.
@@ -208,39 +223,31 @@ class Scheduler:
         elif state.failures:
             self._remove(feed)
 
+    def _poll_once(self, feed: Feed) -> None:
+        """Poll a feed that another process watches, as soon as the limit of triggers allows."""
+        state = self._states[feed] = FeedState()
+        self._removing.add(feed)
+        self._push(feed, self._trigger_limit.next_poll_at(state) - self._clock.monotonic())
+        self._trigger_limit.take()
+
     def _remove(self, feed: Feed) -> None:
         del self._states[feed]
+        self._due_feeds.remove(feed)
         self._removing.discard(feed)
 
     def _release(self, feed: Feed) -> None:
         self._polling.discard(feed)
         self._changed.set()
 
-    def _reschedule(self, feed: Feed, state: _FeedState, wait: float) -> float:
+    def _reschedule(self, feed: Feed, state: FeedState, wait: float) -> float:
         if state.poll_again:
-            wait = min(wait, max(0.0, state.poll_started_at + self._min_trigger_interval - self._clock.monotonic()))
+            wait = min(wait, max(0.0, self._trigger_limit.repeated_poll_at(state) - self._clock.monotonic()))
         state.poll_again = False
         self._push(feed, wait)
         return wait
 
     def _push(self, feed: Feed, wait: float) -> None:
-        sequence, due_at = next(self._sequences), self._clock.monotonic() + wait
-        state = self._states[feed]
-        state.sequence, state.due_at = sequence, due_at
-        heapq.heappush(self._heap, (due_at, sequence, feed))
+        now, state = self._clock.monotonic(), self._states[feed]
+        state.due_at = now + wait
+        self._due_feeds.push(feed, state.due_at, self._planner.urgent_at(state, len(self._states), now))
         self._changed.set()
-
-    def _pop_due(self) -> tuple[Feed | None, float]:
-        """Return a feed that may be polled now, or None and the seconds until one is due."""
-        while self._heap and len(self._polling) < self._concurrency:
-            at, sequence, feed = self._heap[0]
-            state = self._states.get(feed)
-            if state is None or state.sequence != sequence:
-                heapq.heappop(self._heap)
-                continue
-            wait = at - self._clock.monotonic()
-            if wait > 0:
-                return None, wait
-            heapq.heappop(self._heap)
-            return feed, 0
-        return None, self._max_interval

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Protocol, Self
 
+import msgspec
 import structlog
 
 from forwarder import __version__
 from forwarder.alloy.json_tree import decode_tree, is_truncated
 from forwarder.event.block_errors import failed_blocks, is_set
+from forwarder.event.idempotency import idempotency_key
 from forwarder.event.truncate import Detail, fit, max_detail_bytes
 from forwarder.intake.classify import FAILURE_MESSAGE
 from forwarder.intake.error_details import block_name, error_fields
@@ -86,11 +88,15 @@ def _portions(executions: Sequence[Execution]) -> Iterator[list[Execution]]:
 
 @dataclass(frozen=True, slots=True)
 class EventBuilder:
-    """A builder of entries for one set of settings. `payload` is the setting of that name."""
+    """A builder of entries for one set of settings. `payload` is the setting of that name.
+
+    A detail is truncated to `max_detail_bytes`, unless its whole payload is stored elsewhere (`is_whole`).
+    """
 
     redactor: Redactor
     payload: str
     max_detail_bytes: int
+    is_whole: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -99,6 +105,7 @@ class EventBuilder:
             redactor=Redactor(event.redact, event.redact_except),
             payload=event.payload,
             max_detail_bytes=max_detail_bytes(event.source, event.detail_type, settings.destination.max_entry_bytes),
+            is_whole=event.oversize == "s3",
         )
 
     def build_or_minimal(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
@@ -114,7 +121,7 @@ class EventBuilder:
             return self.build(bare, feed, now)
 
     def build(self, execution: Execution, feed: Feed, now: datetime) -> Entry:
-        """Return the entry of an execution: redacted, and truncated to `max_detail_bytes`."""
+        """Return the entry of an execution: redacted, and truncated to `max_detail_bytes` unless `is_whole` is set."""
         results = decode_tree(execution.results)
         start, stop = execution.start, execution.stop
         detail: Detail = {
@@ -129,9 +136,14 @@ class EventBuilder:
             "error": self.redactor.tree(_build_error(execution, results)),
             **self._results(results),
             **_large_values_mark(execution),
-            "forwarder": {"version": __version__, "observedAt": _observed_at(now)},
+            "forwarder": {
+                "version": __version__,
+                "observedAt": _observed_at(now),
+                "idempotencyKey": idempotency_key(execution.id, send_number=1),
+            },
         }
-        return Entry(execution.id, feed, time=stop or start or now, detail=fit(detail, self.max_detail_bytes))
+        encoded = msgspec.json.encode(detail) if self.is_whole else fit(detail, self.max_detail_bytes)
+        return Entry(execution.id, feed, time=stop or start or now, detail=encoded)
 
     def _results(self, results: Any) -> Detail:
         match self.payload:

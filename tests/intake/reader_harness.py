@@ -1,6 +1,6 @@
 """The reader with its client, ledger and event builder, connected to a fake API."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,13 +27,18 @@ BROKEN = b'{"executionId": "broken", "status": tru}'
 
 @dataclass
 class ReaderHarness:
-    """A reader of a fake API: `add` lists an execution there, `recorded` returns the ids since the last call."""
+    """A reader of a fake API: `add` lists an execution there, `recorded` returns the ids since the last call.
+
+    `new_reader` returns another reader of the same ledger, as after a restart.
+    """
 
     alloy: FakeAlloy
     clock: QuickClock
     reader: Reader
     ledger: SqliteLedger
+    new_reader: Callable[[], Reader]
     wakeups: list[None] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def add(
         self, execution_id: str, outcome: Any = "failed-status", *, ago: timedelta = timedelta(), **options: Any
@@ -83,5 +88,9 @@ async def reader_harness(
     ):
         await add_feed(ledger, FEED, initial or Checkpoint())
         builder = EventBuilder.from_settings(settings)
-        reader = Reader(client, ledger, settings.source, builder, clock, Metrics(), lambda: wakeups.append(None))
-        yield ReaderHarness(alloy, clock, reader, ledger, wakeups)
+        metrics = Metrics()
+
+        def new_reader() -> Reader:
+            return Reader(client, ledger, settings.source, builder, clock, metrics, lambda: wakeups.append(None))
+
+        yield ReaderHarness(alloy, clock, new_reader(), ledger, new_reader, wakeups, metrics)

@@ -1,21 +1,24 @@
 """The poller polls each feed again and again, keeps its last poll, and starts new feeds early enough."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
 from forwarder.demo.sample_data import execution
+from forwarder.errors import LedgerUnavailable
 from forwarder.health import Health
 from forwarder.intake.poller import Poller
-from forwarder.ledger import SqliteLedger
+from forwarder.ledger import PollResult, SqliteLedger
 from forwarder.metrics import Metrics
+from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, some_settings
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.intake.reader_harness import CLOCKS, WORKFLOW
@@ -25,11 +28,22 @@ from tests.waiting import until
 
 @dataclass
 class PollerHarness:
-    """A poller with the real client and ledger."""
+    """A poller with the real client and ledger. `new_poller` returns another one, as after a restart or reload."""
 
     poller: Poller
     ledger: SqliteLedger
     clock: QuickClock
+    health: Health
+    new_poller: Callable[[], Poller]
+
+    async def poll_all(self) -> None:
+        """Run the poller until each feed was polled."""
+        running = asyncio.create_task(self.poller.run())
+        try:
+            await until(lambda: set(self.poller.polls) == set(self.poller.scheduler.feeds) != set())
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     async def recorded(self) -> list[str]:
         return sorted(claimed.entry.execution_id for claimed in await self.ledger.claim(100, now=self.clock.now()))
@@ -45,7 +59,11 @@ async def poller_harness(alloy: FakeAlloy, folder: Path, **source: Any) -> Async
         LogsClient(settings.source, SecretStr(API_KEY), clock) as client,
     ):
         health = Health(clock.now)
-        yield PollerHarness(Poller(client, ledger, settings, clock, health, Metrics(), lambda: None), ledger, clock)
+
+        def new_poller() -> Poller:
+            return Poller(client, ledger, settings, clock, health, Metrics(), lambda: None)
+
+        yield PollerHarness(new_poller(), ledger, clock, health, new_poller)
 
 
 async def test_feed_is_polled_again_and_its_last_poll_is_kept(alloy: FakeAlloy, tmp_path: Path) -> None:
@@ -70,3 +88,92 @@ async def test_discovered_feed_starts_one_interval_earlier(alloy: FakeAlloy, tmp
             alloy.api.add("v", execution("failed-status", id=id_, started=started, payload={}), user_id="u1")
         assert await harness.poller.run_once() == []
         assert await harness.recorded() == ["within"]
+
+
+async def test_feed_that_failed_often_is_polled_first_after_a_restart(alloy: FakeAlloy, tmp_path: Path) -> None:
+    quiet, hot = Feed("quiet"), Feed("hot")
+    source = {"workflows": [quiet, hot], "concurrency": 1, "start_from": "beginning"}
+    async with poller_harness(alloy, tmp_path, **source) as harness:
+        for number in range(10):
+            failed = execution("failed-status", id=f"f-{number}", started=harness.clock.now(), payload={})
+            alloy.api.add("hot", failed)
+        alloy.api.add_workflow("quiet")
+        await harness.poll_all()
+        alloy.requests.clear()
+        harness.poller = harness.new_poller()
+        await harness.poll_all()
+    assert "/hot/" in alloy.requests[0].path
+
+
+async def test_poll_of_a_removed_feed_is_forgotten(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """Discovered feeds come and go for months. A removed feed is forgotten after its last poll."""
+    source = {"workflows": [WORKFLOW], "discover": True, "discover_interval": "1m"}
+    async with poller_harness(alloy, tmp_path, **source) as harness:
+        removed = Feed("v", "u1")
+        alloy.api.add("v", execution("failed-status", id="f-1", started=harness.clock.now(), payload={}), user_id="u1")
+        running = asyncio.create_task(harness.poller.run())
+        try:
+            await until(lambda: removed in harness.poller.polls)
+            alloy.api.remove_workflow("v")
+            await until(lambda: set(harness.poller.polls) == {FEED})
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_feed_removed_during_its_poll_is_forgotten(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """A removed feed whose last poll failed is removed for good by the next discovery, which a poll may outlast."""
+    async with poller_harness(alloy, tmp_path, workflows=[WORKFLOW]) as harness:
+        await harness.ledger.add_feeds({Feed("removed"): Checkpoint()})
+        await harness.poller.run_once()
+        await harness.poller._poll(Feed("removed"))  # noqa: SLF001  # the end of a poll that outlasted the removal
+        assert set(harness.poller.polls) == {FEED}
+
+
+async def test_forgotten_poll_requests_a_save_of_the_status(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """The number of polls is the same if a new feed was polled meanwhile, and its first poll must be saved."""
+    async with poller_harness(alloy, tmp_path, workflows=[WORKFLOW]) as harness:
+        await harness.poller.run_once()
+        harness.poller.polls[Feed("removed")] = PollResult(harness.clock.now())
+        harness.health.changed.clear()
+        await harness.poller._save_watched()  # noqa: SLF001  # a change of the feeds without a change of health
+        assert harness.health.changed.is_set()
+
+
+@pytest.mark.parametrize("operation", ["feeds", "add_feeds", "save_watched"])
+async def test_poller_waits_for_a_ledger_that_cannot_be_used(
+    alloy: FakeAlloy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    async with poller_harness(alloy, tmp_path, workflows=[WORKFLOW]) as harness:
+        alloy.api.add_workflow(WORKFLOW)
+        failing = FailingOperation(getattr(harness.ledger, operation), failures=2)
+        monkeypatch.setattr(harness.ledger, operation, failing)
+        await harness.poll_all()
+        assert failing.failures == 0
+        assert harness.health.components["ledger"].reason == "the disk is full"
+
+
+async def test_discovery_waits_for_a_ledger_that_cannot_be_used(
+    alloy: FakeAlloy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with poller_harness(alloy, tmp_path, discover=True, discover_interval="1h") as harness:
+        alloy.api.add("v", execution("failed-status", id="f-1", started=harness.clock.now(), payload={}), user_id="u1")
+        failing = FailingOperation(harness.ledger.add_feeds, failures=2)
+        monkeypatch.setattr(harness.ledger, "add_feeds", failing)
+        await harness.poll_all()
+        assert Feed("v", "u1") in harness.poller.polls
+        assert failing.failures == 0
+
+
+class FailingOperation:
+    """An operation of a ledger that fails a few times."""
+
+    def __init__(self, operation: Callable[..., Awaitable[Any]], *, failures: int) -> None:
+        self._operation = operation
+        self.failures = failures
+
+    async def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailable("the disk is full", hint="free some space")
+        return await self._operation(*arguments, **options)

@@ -160,3 +160,60 @@ async def test_large_executions_are_recorded_like_small_ones(alloy: FakeAlloy, t
     texts = {each.entry.execution_id: each.entry.detail.count(each.entry.execution_id.encode()) for each in claimed}
     assert sorted(texts) == [str(number) for number in range(len(sizes))]
     assert [texts[str(number)] >= size for number, size in enumerate(sizes)] == [True] * len(sizes)
+
+
+async def test_detection_delay_is_the_time_since_the_stop(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """A failure that was recorded before has no delay."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        harness.add("a", ago=HOUR, stopped=NOON - 10 * MINUTE)
+        await harness.read()
+        harness.add("b", ago=HOUR, stopped=NOON - MINUTE)
+        await harness.read()
+        text = harness.metrics.render().decode()
+    assert "forwarder_detection_delay_seconds_count 2.0" in text
+    assert "forwarder_detection_delay_seconds_sum 660.0" in text
+
+
+async def test_activity_counts_new_executions_and_failures(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """The executions of the first scan have no known rate. The activity is part of the checkpoint."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        harness.add("s-1", "success", ago=HOUR)
+        first_summary = await harness.reader.read(FEED)
+        first = (await harness.checkpoint()).activity
+        harness.clock.advance(10)
+        harness.add("s-2", "success", ago=MINUTE)
+        harness.add("f-1", ago=MINUTE, stopped=harness.clock.now())
+        summary = await harness.reader.read(FEED)
+        second = (await harness.checkpoint()).activity
+        harness.clock.advance(10)
+        idle = await harness.reader.read(FEED)
+    assert first is not None
+    assert (first.executions, first.failures, first.since) == (0, 0, NOON)
+    assert second == summary.activity == idle.activity
+    assert (first_summary.is_full_scan, summary.is_full_scan) == (True, False)
+    assert second.executions == pytest.approx(2, rel=0.01)
+    assert second.failures == pytest.approx(1)
+    assert second.burst == pytest.approx(1)
+
+
+async def test_activity_survives_a_restart(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
+        harness.add("f-1", ago=MINUTE, stopped=NOON)
+        before = (await harness.reader.read(FEED)).activity
+        after = (await harness.new_reader().read(FEED)).activity
+    assert before.failures == pytest.approx(1)
+    assert after == before
+
+
+async def test_reader_forgets_feeds_that_are_removed(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """Feeds may come and go for months. The activity of a feed that is added again comes from its checkpoint."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        harness.add("f-1", ago=MINUTE, stopped=NOON)
+        before = await harness.reader.read(FEED)
+        harness.reader.forget_all_except({FEED})
+        kept = dict(harness.reader._activities)  # noqa: SLF001  # memory is visible only there
+        harness.reader.forget_all_except(())
+        left = dict(harness.reader._activities)  # noqa: SLF001
+        again = await harness.reader.read(FEED)
+    assert (kept, left) == ({FEED: before.activity}, {})
+    assert again.activity == before.activity

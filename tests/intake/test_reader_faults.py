@@ -9,6 +9,7 @@ import pytest
 from forwarder.demo.sample_data import execution
 from forwarder.errors import PageUnreadable, SourceError, SourceRefused, SourceUnavailable
 from forwarder.model import Checkpoint
+from tests.factories import FEED
 from tests.fakes import alloy as faults
 from tests.fakes.alloy import FakeAlloy
 from tests.intake.reader_harness import BROKEN, HOUR, MINUTE, WORKFLOW, api_now, reader_harness
@@ -42,6 +43,21 @@ async def test_aborted_poll_keeps_entries_and_watermark(
         alloy.clear()
         harness.clock.advance(3600)
         assert await harness.read() == ["0", "1"]
+
+
+async def test_aborted_polls_count_each_failure_once(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """A burst that needs several pages is found by the rate even if the API fails meanwhile."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(5):
+            harness.add(f"{number}", ago=MINUTE, stopped=harness.clock.now())
+        alloy.always(lambda request: faults.unauthorized() if request.query["page"] == "1" else None)
+        for _ in range(2):
+            with pytest.raises(SourceRefused):
+                await harness.reader.read(FEED)
+        alloy.clear()
+        activity = (await harness.reader.read(FEED)).activity
+        assert activity == (await harness.checkpoint()).activity
+    assert activity.failures == pytest.approx(5, rel=0.01)
 
 
 async def test_endlessly_repeated_pages_abort_the_poll(alloy: FakeAlloy, tmp_path: Path) -> None:

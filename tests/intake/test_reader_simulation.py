@@ -78,7 +78,7 @@ simulations = given(st.randoms(use_true_random=False), traits, st.lists(st.sampl
 
 
 @simulations
-@examples(40)
+@examples(40, short=20)
 def test_every_listed_failure_is_recorded_once(random: Random, traits: Traits, jumps: list[timedelta]) -> None:
     asyncio.run(run_simulation(random, traits, jumps))
 

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from forwarder.alloy.decode import decode_page
 from forwarder.demo.sample_data import FAILURES, VARIANTS, execution
-from forwarder.event.schema import schema
 from forwarder.event.truncate import entry_bytes
 from forwarder.intake.transform import EventBuilder, unredacted_error
 from forwarder.model import MAX_ID_BYTES, Execution, Feed
 from forwarder.time_format import rfc3339
+from tests.event.closed_schema import closed_schema
 from tests.factories import FEED, a_failure, examples, some_settings, texts, trees
 from tests.fakes.put_events import entry_refusal
 from tests.virtual_clock import NOON
 
-VALIDATOR = jsonschema.Draft202012Validator(schema())
+VALIDATOR = jsonschema.Draft202012Validator(closed_schema())
 SOURCE, DETAIL_TYPE = "alloy.embedded", "Workflow Execution Failed"
 
 
@@ -77,7 +77,14 @@ def test_any_depth_becomes_an_event(depth: int, opening: str, is_error: bool) ->
     detail_of(Execution(id="e", error=nested) if is_error else Execution(id="e", results=nested))
 
 
-@pytest.mark.parametrize(("payload", "limit"), [("full", 16_384), ("errors", 16_384), ("full", 262_144)])
+@pytest.mark.parametrize(
+    ("payload", "limit"),
+    [
+        ("full", 16_384),
+        pytest.param("errors", 16_384, marks=pytest.mark.long),
+        pytest.param("full", 262_144, marks=pytest.mark.long),
+    ],
+)
 def test_ten_megabytes_in_any_field_become_an_event(payload: str, limit: int) -> None:
     huge = "ä🫖\n" * 1_500_000
     settings: dict[str, Any] = {"event": {"payload": payload}, "destination": {"max_entry_bytes": limit}}

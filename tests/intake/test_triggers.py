@@ -11,6 +11,7 @@ from forwarder.intake.triggers import Triggers
 from forwarder.model import Feed
 from forwarder.runtime import background_tasks
 from tests.factories import some_settings
+from tests.intake.scheduler_harness import QUIET
 from tests.virtual_clock import QuickClock
 
 A, U, B = Feed("a"), Feed("a", "u"), Feed("b")
@@ -32,12 +33,12 @@ class TriggerHarness:
             feed = await self.scheduler.claim_next()
             now = self.clock.monotonic()
             if now - started > within:
-                self.scheduler.record_success(feed, 0)
+                self.scheduler.record_success(feed, QUIET, 1)
                 return found
             found.append((str(feed), now - started))
             if new_at is not None and now - started >= new_at:
                 self.triggers.resolve(feed, now)
-            self.scheduler.record_success(feed, 0)
+            self.scheduler.record_success(feed, QUIET, 1)
 
 
 @asynccontextmanager
@@ -47,7 +48,7 @@ async def trigger_harness(*feeds: Feed) -> AsyncIterator[TriggerHarness]:
     scheduler.watch(feeds)
     triggers = Triggers(scheduler, clock)
     for _ in feeds:
-        scheduler.record_success(await scheduler.claim_next(), 0)
+        scheduler.record_success(await scheduler.claim_next(), QUIET, 1)
     clock.advance(60)
     async with background_tasks(triggers.run()):
         yield TriggerHarness(scheduler, triggers, clock)

@@ -1,0 +1,25 @@
+"""The plan for the next poll of a feed."""
+
+from datetime import timedelta
+
+from forwarder.intake.allocation import Demand
+from forwarder.intake.poll_plan import PollPlanner
+from forwarder.model import FeedActivity
+from tests.factories import some_settings
+from tests.virtual_clock import NOON
+
+FEEDS = 1000
+LAST_WEEK = NOON - timedelta(days=7)
+
+
+def rate_without_failures(*, failures_of_others: float) -> float:
+    """Return the planned failures a second of a feed in which none of 60 executions failed, among other feeds."""
+    planner = PollPlanner(some_settings().source)
+    others = [FeedActivity(LAST_WEEK, NOON, executions=60, failures=failures_of_others)] * FEEDS
+    for _ in range(10):
+        planner.allocate([Demand(0.0)] * FEEDS, others)
+    return planner.plan(FeedActivity(LAST_WEEK, NOON, executions=60), 1, NOON).failures_per_second
+
+
+def test_rate_of_a_feed_without_failures_follows_other_feeds() -> None:
+    assert rate_without_failures(failures_of_others=6) > 10 * rate_without_failures(failures_of_others=0)
