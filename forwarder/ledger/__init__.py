@@ -3,8 +3,9 @@
 `open_ledger` opens the store that the settings name.
 """
 
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager
 
+from forwarder.ledger.fleet import ONE_PROCESS, Fleet, FleetMember
 from forwarder.ledger.models import (
     UNDECODABLE,
     Activity,
@@ -21,26 +22,21 @@ from forwarder.ledger.models import (
     PollResult,
     Postponed,
     ReplayCounts,
+    RetentionGap,
     Sent,
     Settlement,
     StoredEntry,
     TimeWindow,
     Traffic,
 )
+from forwarder.ledger.place import LedgerPlace, create_ledger, ledger_file, ledger_place
 from forwarder.ledger.protocol import Ledger
 from forwarder.ledger.sqlite import SqliteLedger
-from forwarder.ledger.sqlite.lock import (
-    RunningLock,
-    is_running,
-    lock_file,
-    require_folder,
-    require_ledger,
-    require_writable,
-    was_created,
-)
+from forwarder.ledger.sqlite.lock import RunningLock
 from forwarder.settings import ConfigSource, LocalSettings
 
 __all__ = [
+    "ONE_PROCESS",
     "UNDECODABLE",
     "Activity",
     "Counters",
@@ -51,12 +47,16 @@ __all__ = [
     "EntryPage",
     "EntryState",
     "FeedStatus",
+    "Fleet",
+    "FleetMember",
     "Lag",
     "Ledger",
+    "LedgerPlace",
     "MinuteCounts",
     "PollResult",
     "Postponed",
     "ReplayCounts",
+    "RetentionGap",
     "RunningLock",
     "Sent",
     "Settlement",
@@ -64,30 +64,17 @@ __all__ = [
     "StoredEntry",
     "TimeWindow",
     "Traffic",
-    "is_running",
+    "create_ledger",
     "is_unused",
     "ledger_file",
-    "lock_file",
+    "ledger_place",
     "open_ledger",
-    "require_folder",
-    "require_ledger",
-    "require_writable",
 ]
 
 
-def ledger_file(config_source: ConfigSource, settings: LocalSettings) -> Path:
-    """Return the path of the ledger that `ledger.url` names."""
-    return config_source.path(settings.ledger.url.removeprefix("sqlite:///"))
-
-
-def open_ledger(
-    config_source: ConfigSource, settings: LocalSettings, *, create: bool = False, lock: RunningLock | None = None
-) -> SqliteLedger:
-    """Return the ledger of the settings, not yet open.
-
-    A process that runs the loops passes its `lock`, and has to hold it while the ledger is open. A command passes none.
-    """
-    return SqliteLedger(ledger_file(config_source, settings), create=create, lock=lock)
+def open_ledger(config_source: ConfigSource, settings: LocalSettings) -> AbstractAsyncContextManager[Ledger]:
+    """Return the ledger of the settings for a command, not yet open."""
+    return ledger_place(config_source, settings).open()
 
 
 async def is_unused(config_source: ConfigSource, settings: LocalSettings) -> bool:
@@ -95,9 +82,8 @@ async def is_unused(config_source: ConfigSource, settings: LocalSettings) -> boo
 
     Raise LedgerError if it was lost, or cannot be read.
     """
-    file = ledger_file(config_source, settings)
-    require_ledger(file)
-    if not file.exists() or was_created(file) is False:
+    place = ledger_place(config_source, settings)
+    if not place.exists() or not place.is_complete():
         return True
-    async with open_ledger(config_source, settings) as ledger:
+    async with place.open() as ledger:
         return not await ledger.feeds() and not (await ledger.counters()).recorded

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from forwarder.model import Checkpoint, Entry, Feed, Token
+from forwarder.time_format import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,10 @@ EntryState = Literal["pending", "sent", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """An entry whose payload is stored. `result` is the event id of a sent entry, or the code of a dead letter."""
+    """An entry whose payload is stored. `result` is the event id of a sent entry, or the code of a dead letter.
+
+    `send_number` is 1 until the entry is replayed, and grows with each replay.
+    """
 
     entry: Entry
     state: EntryState
@@ -107,7 +111,11 @@ class StoredEntry:
     attempts: int = 0
     result: str = ""
     reason: str = ""
-    replay: bool = False
+    send_number: int = 1
+
+    @property
+    def replay(self) -> bool:
+        return self.send_number > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +202,15 @@ class ReplayCounts:
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """The result of the last poll of a feed. `error` is empty if the poll was complete."""
+    """The result of the last poll of a feed, and the plan for the next. `error` is empty if the poll was complete.
+
+    `interval_seconds` is the planned interval, and `reason` the reason for it. A removed feed has neither.
+    """
 
     at: datetime
     error: str = ""
+    interval_seconds: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +221,47 @@ class FeedStatus:
     checkpoint: Checkpoint
     last_poll: PollResult | None
     watched: bool = True
+
+
+MAX_GAP_FEEDS = 20
+"""The number of feeds that a retention gap names."""
+
+GAP_DISPLAY_TIME = timedelta(days=30)
+"""The time for which a retention gap is displayed after its feeds were read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionGap:
+    """A period in which executions stopped that the logs API may have purged before they were read.
+
+    `end` and `read_at` are None until the feeds are read again. `feeds` are at most MAX_GAP_FEEDS of the `feed_count`
+    feeds.
+    """
+
+    start: datetime
+    feeds: tuple[str, ...]
+    feed_count: int
+    found_at: datetime
+    end: datetime | None = None
+    read_at: datetime | None = None
+
+    def is_displayed(self, now: datetime) -> bool:
+        return self.read_at is None or now - self.read_at < GAP_DISPLAY_TIME
+
+    @property
+    def sentence(self) -> str:
+        """Return a sentence for a person that names the period and the feeds."""
+        others = self.feed_count - len(self.feeds)
+        feeds = ", ".join(self.feeds) + (f" and {others} more" if others > 0 else "")
+        end = "and are older than source.log_retention" if self.end is None else f"until {_seconds(self.end)}"
+        return (
+            f"failures that stopped after {_seconds(self.start)} {end} may be missing from {feeds}: "
+            "the logs API may have purged them before they were read"
+        )
+
+
+def _seconds(time: datetime) -> str:
+    return rfc3339(time, timespec="seconds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from forwarder.ledger.fleet import Fleet
 from forwarder.ledger.models import (
     Activity,
     Counters,
@@ -19,6 +20,7 @@ from forwarder.ledger.models import (
     FeedStatus,
     PollResult,
     ReplayCounts,
+    RetentionGap,
     Settlement,
     StoredEntry,
     TimeWindow,
@@ -28,10 +30,29 @@ from forwarder.model import Checkpoint, ClaimedEntry, Entry, Feed, Token
 
 
 class Ledger(Protocol):
-    """A store of the ledger's state.
+    """A store of the ledger's state. Several processes may share it; see `beat`.
 
     All operations raise LedgerError if the store cannot be read or written. A write is durable when it returns.
     """
+
+    async def beat(self) -> Fleet:
+        """Show the other processes on this ledger that this one is alive, and return all that are.
+
+        The daemon calls it every few seconds. The changes of other processes, and the entries of processes that have
+        ended, are visible to this process after its next heartbeat. A store for one process returns this one.
+        """
+
+    async def members(self) -> Fleet:
+        """Return the processes that were alive at the last heartbeat."""
+
+    async def keep_alive(self) -> None:
+        """Show the others that this process still waits for its last requests. They poll its feeds from then on.
+
+        It takes over nothing, and does not join again if it was taken over. The next `beat` ends this state.
+        """
+
+    async def leave(self) -> None:
+        """End this process's part. The others take over its entries at once. The next operation may join again."""
 
     async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
         """Add feeds with their first checkpoints, and save when they were discovered. Known feeds are unchanged.
@@ -97,7 +118,10 @@ class Ledger(Protocol):
         """Return the buses that accepted entries after they were last verified."""
 
     async def requeue(self, bus: str, *, now: datetime) -> int:
-        """Make entries pending again that a missing bus accepted since it was last verified. Return how many."""
+        """Make entries pending again that a missing bus accepted since it was last verified. Return how many.
+
+        They keep their send numbers, because their events never arrived.
+        """
 
     async def oldest_pending(self) -> datetime | None:
         """Return when the oldest pending entry was recorded, or None if no entry is pending."""
@@ -115,7 +139,10 @@ class Ledger(Protocol):
         """Return the dead letter of an execution, or None if it has none."""
 
     async def retry_dead_letters(self, execution_ids: Collection[str] | None, *, now: datetime) -> int:
-        """Make the dead letters of these executions pending again, or all dead letters if None. Return how many."""
+        """Make the dead letters of these executions pending again, or all dead letters if None. Return how many.
+
+        They keep their send numbers, because their events never arrived.
+        """
 
     async def purge_dead_letters(self, execution_ids: Collection[str] | None) -> int:
         """Delete the dead letters of these executions, or all dead letters if None. Return how many.
@@ -127,10 +154,10 @@ class Ledger(Protocol):
         """Return how many sent events of a window can be replayed, and how many others have no payload any more."""
 
     async def replay(self, window: TimeWindow, *, now: datetime) -> int:
-        """Make the sent entries of a window pending again, marked as replays. Return how many."""
+        """Make the sent entries of a window pending again, with the next send number. Return how many."""
 
     async def replay_executions(self, execution_ids: Collection[str], *, now: datetime) -> int:
-        """Make the sent entries of these executions pending again, marked as replays. Return how many."""
+        """Make the sent entries of these executions pending again, with the next send number. Return how many."""
 
     async def pending_replays(self) -> int:
         """Return how many pending entries are replays."""
@@ -164,16 +191,30 @@ class Ledger(Protocol):
         """
 
     async def save_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
-        """Save the switch, and return its previous value, or None if the switch was never saved.
+        """Save the switch in the settings of this process, and return its previous value.
+
+        Return None if the switch was never saved. A shared ledger does not save the switch of one process.
+        """
+
+    async def save_fleet_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
+        """Save the switch of all processes, and return its previous value, or None if the switch was never saved.
+
+        Raise LedgerError if the ledger is not shared.
 
         If this turns the switch on, `skip` makes `now` the local floor of every feed.
         """
 
     async def saved_switch(self) -> bool | None:
-        """Return the last saved value of the switch, or None if no value was saved."""
+        """Return the last saved value of the switch, or None if no value was saved. A shared ledger has one for all."""
 
     async def save_daemon_status(self, status: DaemonStatus, poll_results: Mapping[Feed, PollResult]) -> None:
         """Save the status of this daemon and the latest polls, for commands that display them."""
 
     async def daemon_status(self) -> DaemonStatus | None:
         """Return the last status that a daemon saved, or None if no status was saved."""
+
+    async def save_retention_gap(self, gap: RetentionGap) -> None:
+        """Save the latest period whose executions may have been purged before they were read."""
+
+    async def retention_gap(self) -> RetentionGap | None:
+        """Return the saved period, or None if none was saved."""

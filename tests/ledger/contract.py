@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias
 
 import pytest
 
-from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Postponed, Sent, Settlement
-from forwarder.model import Checkpoint, Feed, Token
+from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Postponed, RetentionGap, Sent, Settlement
+from forwarder.model import Checkpoint, Feed, FeedActivity, Token
 from tests.factories import FEED, add_feed, entry
 from tests.virtual_clock import NOON
 
@@ -52,7 +53,8 @@ class LedgerContract(ABC):
             yield open_ledger
 
     async def test_add_feeds_keeps_existing_checkpoints(self, open_ledger: OpenLedger) -> None:
-        initial = Checkpoint(NOON, NOON - HOUR, NOON - DAY, NOON + HOUR, {"e-9": NOON, "🫖\x00": NOON - DAY})
+        activity = FeedActivity(NOON - DAY, NOON, 12.5, 3.25, 1.5)
+        initial = Checkpoint(NOON, NOON - HOUR, NOON - DAY, NOON + HOUR, {"e-9": NOON, "🫖\x00": NOON - DAY}, activity)
         async with open_ledger() as ledger:
             assert await add_feed(ledger, FEED, initial) == initial
             assert await add_feed(ledger, Feed(FEED.workflow_id, "u"), Checkpoint()) == Checkpoint()
@@ -99,15 +101,16 @@ class LedgerContract(ABC):
             await ledger.record(OTHER, [recorded], now=NOON)
         async with open_ledger() as ledger:
             (claimed,) = await ledger.claim(1, now=NOON)
-            assert (claimed.entry, claimed.attempts, claimed.unclassified_attempts, claimed.replay) == (
+            assert (claimed.entry, claimed.attempts, claimed.unclassified_attempts, claimed.send_number) == (
                 recorded,
                 0,
                 0,
-                False,
+                1,
             )
+            assert not claimed.replay
 
     async def test_record_saves_checkpoint_with_its_entries(self, open_ledger: OpenLedger) -> None:
-        advanced = Checkpoint(NOON, NOON, None, NOON, {"open": NOON})
+        advanced = Checkpoint(NOON, NOON, None, NOON, {"open": NOON}, FeedActivity(NOON, NOON, 1.0, 1.0, 1.0))
         async with open_ledger() as ledger:
             await add_feed(ledger, FEED, Checkpoint())
             await ledger.record(FEED, [entry("a")], now=NOON, checkpoint=advanced)
@@ -182,13 +185,27 @@ class LedgerContract(ABC):
             await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
             assert await ledger.oldest_pending() == NOON + HOUR
 
+    async def test_retention_gap_survives_its_process(self, open_ledger: OpenLedger) -> None:
+        gap = RetentionGap(NOON - DAY, ("w", "w-2 (user u-1)"), 2, NOON)
+        async with open_ledger() as ledger:
+            assert await ledger.retention_gap() is None
+            await ledger.save_retention_gap(gap)
+        ended = replace(gap, end=NOON, read_at=NOON + HOUR)
+        async with open_ledger() as ledger:
+            assert await ledger.retention_gap() == gap
+            await ledger.save_retention_gap(ended)
+            assert await ledger.retention_gap() == ended
+
     async def test_daemon_status_is_visible_to_other_processes(self, open_ledger: OpenLedger) -> None:
         daemon_status = DaemonStatus(NOON, 4711, {"bus": {"state": "HEALTHY", "reason": ""}})
         async with open_ledger() as ledger:
             assert await ledger.daemon_status() is None
             await add_feed(ledger, FEED, Checkpoint())
+            await ledger.beat()
+            await ledger.checkpoint(FEED)
             await ledger.save_daemon_status(
-                daemon_status, {FEED: PollResult(NOON, "cut short"), Feed("unknown"): PollResult(NOON)}
+                daemon_status,
+                {FEED: PollResult(NOON, "cut short", 20.5, "failure rate"), Feed("unknown"): PollResult(NOON)},
             )
         async with open_ledger() as command:
             assert await command.daemon_status() == daemon_status
@@ -196,5 +213,5 @@ class LedgerContract(ABC):
             assert (status.feed, status.checkpoint, status.last_poll) == (
                 FEED,
                 Checkpoint(),
-                PollResult(NOON, "cut short"),
+                PollResult(NOON, "cut short", 20.5, "failure rate"),
             )

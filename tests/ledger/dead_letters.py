@@ -49,8 +49,8 @@ class DeadLetterContract(LedgerContract):
             await claim_tokens(ledger)
             await ledger.settle([Sent(tokens["a"], "id")], now=NOON + SECOND)
             assert await ledger.replay(TimeWindow(NOON, NOON + HOUR), now=NOON + SECOND) == 1
-            await ledger.claim(1, now=NOON + HOUR)
-            await ledger.settle([Dead(tokens["a"], "MalformedDetail", "")], now=NOON + HOUR)
+            (claimed_entry,) = await ledger.claim(1, now=NOON + HOUR)
+            await ledger.settle([Dead(claimed_entry.token, "MalformedDetail", "")], now=NOON + HOUR)
             (dead_letter,) = await ledger.dead_letters()
             actual = [(attempt.code, attempt.at) for attempt in dead_letter.attempts]
             assert actual == [
@@ -69,6 +69,18 @@ class DeadLetterContract(LedgerContract):
             assert await ledger.retry_dead_letters(None, now=NOON) == 2
             assert await ledger.audit() == Counters(recorded=3, pending=3)
 
+    async def test_retry_dead_letters_keeps_the_send_number(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, "a")
+            for expected in (1, 2):
+                (claimed,) = await ledger.claim(1, now=NOON)
+                await ledger.settle([Dead(claimed.token, "MalformedDetail", "")], now=NOON)
+                assert await ledger.retry_dead_letters(None, now=NOON) == 1
+                (claimed,) = await ledger.claim(1, now=NOON)
+                assert claimed.send_number == expected
+                await ledger.settle([Sent(claimed.token, "event")], now=NOON)
+                assert await ledger.replay_executions(["a"], now=NOON) == 1
+
     async def test_purge_dead_letters_keeps_their_ids(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await dead_letter_all(ledger, "abc")
@@ -83,8 +95,10 @@ class DeadLetterContract(LedgerContract):
     async def test_other_process_reads_and_changes_the_ledger(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as daemon, open_ledger() as command:
             await dead_letter_all(daemon, "ab")
+            await daemon.beat()
             assert {dead_letter.entry.execution_id for dead_letter in await command.dead_letters()} == {"a", "b"}
             assert await command.retry_dead_letters(["a"], now=NOON) == 1
             assert await command.purge_dead_letters(None) == 1
+            await daemon.beat()
             assert list(await claim_tokens(daemon)) == ["a"]
             assert await command.counters() == await daemon.audit() == Counters(recorded=2, pending=1, purged=1)

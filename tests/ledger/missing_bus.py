@@ -36,6 +36,18 @@ class MissingBusContract(LedgerContract):
             assert await ledger.requeue(BUS, now=NOON) == 1
             assert sorted(await claim_tokens(ledger)) == ["a", "b"]
 
+    async def test_requeue_keeps_the_send_number(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            await record_ids(ledger, "a")
+            await ledger.save_bus_verified(BUS, 0)
+            for expected in (1, 2):
+                await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e-a")], now=NOON, bus=BUS)
+                assert await ledger.requeue(BUS, now=NOON) == 1
+                (claimed,) = await ledger.claim(9, now=NOON)
+                assert claimed.send_number == expected
+                await ledger.settle([Sent(claimed.token, "e-a")], now=NOON, bus=BUS)
+                assert await ledger.replay_executions(["a"], now=NOON) == 1
+
     async def test_retention_keeps_unverified_payloads_of_any_age(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
             await record_ids(ledger, *"ab")

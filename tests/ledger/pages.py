@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from forwarder.ledger import Dead, EntryFilter, Ledger, Sent, TimeWindow
+from forwarder.ledger import Dead, EntryFilter, Ledger, Postponed, Sent, TimeWindow
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, add_feed, entry
-from tests.ledger.contract import OTHER, SECOND, LedgerContract, OpenLedger, claim_tokens, record_ids
+from tests.ledger.contract import DAY, OTHER, SECOND, LedgerContract, OpenLedger, claim_tokens, record_ids
 from tests.virtual_clock import NOON
 
 
@@ -122,7 +122,7 @@ class PageContract(LedgerContract):
             assert await ledger.replay_executions(["a"], now=NOON) == 1
             await ledger.settle([Sent((await claim_tokens(ledger))["a"], "event-2")], now=NOON)
             (sent,) = (await ledger.activity(position, 9)).sent
-            assert (sent.result, sent.replay) == ("event-2", True)
+            assert (sent.result, sent.send_number, sent.replay) == ("event-2", 2, True)
 
     async def test_replay_executions_changes_sent_ones_only(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
@@ -136,4 +136,23 @@ class PageContract(LedgerContract):
             counters = await ledger.audit()
             assert (counters.pending, counters.sent, counters.dead) == (2, 0, 1)
             (replayed,) = [each for each in await ledger.claim(9, now=NOON) if each.entry.execution_id == "a"]
-            assert replayed.replay
+            assert replayed.send_number == 2
+
+    async def test_each_replay_has_the_next_send_number(self, open_ledger: OpenLedger) -> None:
+        """A replay that is requested twice before it is sent is one send. A restart keeps the number."""
+        for expected in (1, 2, 3):
+            async with open_ledger() as ledger:
+                await record_ids(ledger, "a")
+                (claimed,) = await ledger.claim(9, now=NOON)
+                assert claimed.send_number == expected
+                assert await ledger.replay_executions(["a"], now=NOON) == 0, "it is pending"
+            async with open_ledger() as ledger:
+                (claimed,) = await ledger.claim(9, now=NOON)
+                await ledger.settle([Postponed(claimed.token, "ThrottlingException", NOON)], now=NOON)
+                (claimed,) = await ledger.claim(9, now=NOON)
+                assert claimed.send_number == expected
+                await ledger.settle([Sent(claimed.token, "event")], now=NOON)
+                stored = await ledger.stored_entry("a")
+                assert stored is not None
+                assert (stored.send_number, stored.replay) == (expected, expected > 1)
+                assert await ledger.replay(TimeWindow(NOON - DAY, NOON + DAY), now=NOON) == 1

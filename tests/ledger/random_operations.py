@@ -56,6 +56,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.due: dict[str, datetime] = {}
         self.claimed: dict[str, Token] = {}
         self.tokens: dict[str, Token] = {}
+        self.replays: Counter[str] = Counter()
 
     def run(self, operation: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(operation)
@@ -103,6 +104,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert set(ids) <= ready
         assert [self.due[each] for each in ids] == sorted(self.due[each] for each in ids)
         assert [each.entry for each in claimed] == [entry(each, time=stop_time(each)) for each in ids]
+        assert [each.send_number for each in claimed] == [1 + self.replays[each] for each in ids]
         self.claimed.update({each.entry.execution_id: each.token for each in claimed})
         self.tokens.update(self.claimed)
 
@@ -147,6 +149,7 @@ class LedgerMachine(RuleBasedStateMachine):
         replayed = set(ids) & self.listed("sent")
         assert self.run(self.ledger.replay_executions(ids, now=self.now)) == len(replayed)
         self.states.update(dict.fromkeys(replayed, "pending"))
+        self.replays.update(replayed)
         self.due.update(dict.fromkeys(replayed, self.now))
 
     @rule()
@@ -191,9 +194,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 class RandomOperationsContract(LedgerContract):
+    random_runs, short_random_runs = 120, 24
+
     def test_counters_balance_after_random_operations(self) -> None:
         class Machine(LedgerMachine):
             def __init__(machine) -> None:  # noqa: N805  # self is the test
                 super().__init__(self.opener)
 
-        run_state_machine_as_test(Machine, settings=settings(examples(120), stateful_step_count=MAX_STEPS))
+        number = examples(self.random_runs, short=self.short_random_runs)
+        run_state_machine_as_test(Machine, settings=settings(number, stateful_step_count=MAX_STEPS))

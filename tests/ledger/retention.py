@@ -1,8 +1,10 @@
 """The contract of the switch, and of the retention of payloads and ids."""
 
+from datetime import datetime
+
 import pytest
 
-from forwarder.ledger import Counters, Dead, Sent
+from forwarder.ledger import Counters, Dead, Ledger, Sent
 from forwarder.model import Checkpoint
 from tests.factories import FEED, add_feed, entry
 from tests.ledger.contract import (
@@ -20,13 +22,17 @@ from tests.virtual_clock import NOON
 
 
 class RetentionContract(LedgerContract):
+    async def save_switch(self, ledger: Ledger, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
+        """Save the switch that the store keeps. A shared store keeps that of the fleet."""
+        return await ledger.save_switch(enabled=enabled, skip=skip, now=now)
+
     async def test_save_switch_persists_across_processes(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
-            assert await ledger.save_switch(enabled=True, skip=False, now=NOON) is None
-            assert await ledger.save_switch(enabled=False, skip=False, now=NOON) is True
+            assert await self.save_switch(ledger, enabled=True, skip=False, now=NOON) is None
+            assert await self.save_switch(ledger, enabled=False, skip=False, now=NOON) is True
         async with open_ledger() as ledger:
-            assert await ledger.save_switch(enabled=False, skip=True, now=NOON) is False
-            assert await ledger.save_switch(enabled=True, skip=False, now=NOON) is False
+            assert await self.save_switch(ledger, enabled=False, skip=True, now=NOON) is False
+            assert await self.save_switch(ledger, enabled=True, skip=False, now=NOON) is False
 
     @pytest.mark.parametrize(
         ("before", "skip", "is_reset"), [(False, True, True), (True, True, False), (False, False, False)]
@@ -37,8 +43,8 @@ class RetentionContract(LedgerContract):
         kept = Checkpoint(NOON - DAY, NOON - DAY, None, NOON, {"open": NOON})
         async with open_ledger() as ledger:
             await add_feed(ledger, FEED, kept)
-            await ledger.save_switch(enabled=before, skip=skip, now=NOON - HOUR)
-            await ledger.save_switch(enabled=True, skip=skip, now=NOON)
+            await self.save_switch(ledger, enabled=before, skip=skip, now=NOON - HOUR)
+            await self.save_switch(ledger, enabled=True, skip=skip, now=NOON)
             found = await add_feed(ledger, FEED, Checkpoint())
             assert (found.local_floor, found.watermark) == (NOON if is_reset else None, NOON - DAY)
 
@@ -53,6 +59,21 @@ class RetentionContract(LedgerContract):
                 assert await ledger.find_feed("a") == FEED
             assert await record_ids(ledger, *"abc") == 0
             assert len(await ledger.dead_letters()) == 1
+
+    async def test_record_does_not_lower_a_raised_floor(self, open_ledger: OpenLedger) -> None:
+        async with open_ledger() as ledger:
+            read_from = await add_feed(ledger, FEED, Checkpoint(floor=NOON - DAY))
+            await record_ids(ledger, "a")
+            await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
+            await apply_all_retention(ledger, now=2 * DAY)
+            await ledger.record(FEED, [], now=NOON + 2 * DAY, checkpoint=Checkpoint(NOON, read_from.floor, None, NOON))
+            floor = (await add_feed(ledger, FEED, Checkpoint())).floor
+            assert floor is not None
+            assert floor >= NOON
+
+
+class ForgettingContract(LedgerContract):
+    """The contract of a store that deletes ids itself, and counts them."""
 
     async def test_retention_forgets_old_ids_and_raises_floors(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:
@@ -81,17 +102,6 @@ class RetentionContract(LedgerContract):
             await ledger.purge_dead_letters(None)
             await apply_all_retention(ledger, now=2 * DAY)
             assert await ledger.audit() == Counters(recorded=1, forgotten=1)
-
-    async def test_record_does_not_lower_a_raised_floor(self, open_ledger: OpenLedger) -> None:
-        async with open_ledger() as ledger:
-            read_from = await add_feed(ledger, FEED, Checkpoint(floor=NOON - DAY))
-            await record_ids(ledger, "a")
-            await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
-            await apply_all_retention(ledger, now=2 * DAY)
-            await ledger.record(FEED, [], now=NOON + 2 * DAY, checkpoint=Checkpoint(NOON, read_from.floor, None, NOON))
-            floor = (await add_feed(ledger, FEED, Checkpoint())).floor
-            assert floor is not None
-            assert floor >= NOON
 
     async def test_retention_forgets_many_ids_in_steps(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:

@@ -11,7 +11,7 @@ from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import Counters, SqliteLedger
 from forwarder.model import Checkpoint
 from tests.disk_faults import full_disk, unprivileged
-from tests.factories import FEED, entry
+from tests.factories import FEED, add_feed, entry
 from tests.ledger.ledger_files import counters, create_ledger, execute_sql
 from tests.virtual_clock import NOON
 
@@ -112,3 +112,18 @@ def test_read_only_file_is_refused_with_hint(mode: int) -> None:
         with unprivileged(), pytest.raises(LedgerUnavailable) as raised:
             counters(file)
     assert "writable" in raised.value.hint
+
+
+@pytest.mark.parametrize("damaged", [0, -7, "text", b"text", 2.5])
+async def test_damaged_send_number_is_read_as_one(file: Path, damaged: object) -> None:
+    """It prevents neither the delivery nor a replay."""
+    async with SqliteLedger(file, create=True) as ledger:
+        await add_feed(ledger, FEED, Checkpoint())
+        await ledger.record(FEED, [entry("e-1")], now=NOON)
+    execute_sql(file, "UPDATE entries SET send_number = ?", damaged)
+    async with SqliteLedger(file) as ledger:
+        claimed = await ledger.claim(1, now=NOON)
+        assert [each.send_number for each in claimed] == [1]
+        stored = await ledger.stored_entry(claimed[0].entry.execution_id)
+        assert stored is not None
+        assert not stored.replay

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forwarder.ledger import SqliteLedger
-from forwarder.ledger.sqlite.codec import digest
+from forwarder.ledger.codec import digest
 from tests.factories import FEED, entry
 from tests.ledger.contract import record_ids
 from tests.ledger.ledger_files import create_ledger

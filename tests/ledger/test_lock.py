@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from forwarder.errors import LedgerLocked, LedgerUnavailable
-from forwarder.ledger import Counters, RunningLock, SqliteLedger, is_running
+from forwarder.ledger import Counters, RunningLock, SqliteLedger
+from forwarder.ledger.sqlite.lock import is_running
 
 HOLDER = """
 import sys

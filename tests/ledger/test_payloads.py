@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.ledger import SqliteLedger
-from forwarder.ledger.sqlite.payloads import DICTIONARY, NUMBER_BYTES, compress, decompress
+from forwarder.ledger.compression import DICTIONARY, compress
+from forwarder.ledger.sqlite.payloads import NUMBER_BYTES, decompress
 from tests.factories import FEED, entry
 from tests.ledger.ledger_files import execute_sql
 from tests.ledger.stored_payloads import detail, record_numbers

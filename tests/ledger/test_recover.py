@@ -51,6 +51,15 @@ def file(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy2(whole, tmp_path))
 
 
+def test_recovery_keeps_the_send_numbers(file: Path) -> None:
+    """A replay after the recovery has a key of its own, and a damaged number loses no entry."""
+    execute_sql(file, "UPDATE entries SET send_number = 3 * (entry - 1) WHERE entry <= 2")
+    assert recover(file).lost == {}
+    with closing(sqlite3.connect(file)) as db:
+        query = "SELECT send_number FROM entries WHERE entry IN (1, 2) ORDER BY entry"
+        assert db.execute(query).fetchall() == [(0,), (3,)]
+
+
 def test_recovery_of_intact_ledger_loses_nothing(file: Path) -> None:
     recovery = recover(file)
     assert (recovery.counters, counters(file)) == (WHOLE, WHOLE)

@@ -12,11 +12,17 @@ from tests.ledger.missing_bus import MissingBusContract
 from tests.ledger.pages import PageContract
 from tests.ledger.queries import QueryContract
 from tests.ledger.random_operations import RandomOperationsContract
-from tests.ledger.retention import RetentionContract
+from tests.ledger.retention import ForgettingContract, RetentionContract
 
 
 class TestSqliteLedger(
-    DeadLetterContract, MissingBusContract, RetentionContract, QueryContract, PageContract, RandomOperationsContract
+    DeadLetterContract,
+    MissingBusContract,
+    RetentionContract,
+    ForgettingContract,
+    QueryContract,
+    PageContract,
+    RandomOperationsContract,
 ):
     @contextmanager
     def opener(self) -> Iterator[OpenLedger]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from forwarder.ledger.codec import ceil_to_seconds, digest, floor_to_hours, from_micros
 from forwarder.ledger.sqlite import counters, payloads
-from forwarder.ledger.sqlite.codec import ceil_to_seconds, digest, floor_to_hours, from_micros
 from forwarder.untrusted_json import decode_or_none
 
 DETAILS_IN_MEMORY = 50

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from forwarder.ledger.sqlite import history
-from forwarder.ledger.sqlite.codec import decode_checkpoint, digest, to_micros
+from forwarder.ledger import attempts
+from forwarder.ledger.codec import decode_checkpoint, digest, to_micros
 from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
 
-_TYPES = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+_TYPES = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 
 MAX_MICROSECONDS = to_micros(datetime(9000, 1, 1, tzinfo=UTC))
 _SECONDS = range(MAX_MICROSECONDS // 1_000_000)
@@ -42,14 +42,14 @@ def _is_possible(table: str, row: Mapping[str, Any]) -> bool:
     try:
         match table:
             case "feeds":
-                names = ("watermark", "floor", "local_floor", "full_scan_at", "open_executions")
-                watermark, floor, local_floor, full_scan_at, open_executions = (row[name] for name in names)
-                decode_checkpoint((watermark, floor, local_floor, full_scan_at, open_executions))
+                names = ("watermark", "floor", "local_floor", "full_scan_at", "open_executions", "activity")
+                watermark, floor, local_floor, full_scan_at, open_executions, activity = (row[name] for name in names)
+                decode_checkpoint((watermark, floor, local_floor, full_scan_at, open_executions, activity))
                 return _are_times(row["polled_at"])
             case "executions":
                 return row["stopped"] in _SECONDS and row["recorded"] in _HOURS
             case "entries":
-                history.decode(row["history"])
+                attempts.decode(row["history"])
                 return (
                     row["state"] in (PENDING, SENT, DEAD)
                     and row["key"] == digest(row["execution_id"])[0]

@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
+from forwarder.ledger.codec import from_micros, read_send_number, to_micros
 from forwarder.ledger.models import MAX_POSTPONEMENT, UNDECODABLE, Dead
 from forwarder.ledger.sqlite import payloads
-from forwarder.ledger.sqlite.codec import from_micros, to_micros
 from forwarder.ledger.sqlite.settlements import SettlementStore
 from forwarder.model import ClaimedEntry, Entry, Feed, Token
 
 MAX_CLAIM_BYTES = 32 * 1024 * 1024
 """The limit of the compressed details of one claim, and of the decompressed ones. The last entry may exceed it."""
 
-_COLUMNS = "due_at, entry, execution_id, workflow_id, user_id, time, unclassified_attempts, attempts, replay"
+_COLUMNS = "due_at, entry, execution_id, workflow_id, user_id, time, unclassified_attempts, attempts, send_number"
 
 Row = Sequence[Any]
 """The values of _COLUMNS. A damaged row may hold values of any type."""
@@ -105,7 +105,7 @@ def _decode(rows: Sequence[tuple[Row, bytes | None]]) -> tuple[list[ClaimedEntry
     claimed: list[ClaimedEntry] = []
     undecodable: list[int] = []
     size = 0
-    for (_, token, execution_id, workflow_id, user_id, time, unclassified, attempts, replay), body in rows:
+    for (_, token, execution_id, workflow_id, user_id, time, unclassified, attempts, send_number), body in rows:
         if size > MAX_CLAIM_BYTES:
             break
         detail, stop = payloads.decompress(token, body), _instant(time)
@@ -115,7 +115,7 @@ def _decode(rows: Sequence[tuple[Row, bytes | None]]) -> tuple[list[ClaimedEntry
         size += len(detail)
         entry = Entry(execution_id, Feed(workflow_id, user_id or None), stop, detail)
         counts = {"attempts": _count(attempts), "unclassified_attempts": _count(unclassified)}
-        claimed.append(ClaimedEntry(token, entry, **counts, replay=bool(replay)))
+        claimed.append(ClaimedEntry(token, entry, **counts, send_number=read_send_number(send_number)))
     return claimed, undecodable
 
 

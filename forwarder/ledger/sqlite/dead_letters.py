@@ -6,10 +6,10 @@ from functools import partial
 from sqlite3 import Connection
 from typing import Any
 
+from forwarder.ledger.attempts import readable
+from forwarder.ledger.codec import from_micros, text_parameter, to_micros
 from forwarder.ledger.models import Attempt, DeadLetter
 from forwarder.ledger.sqlite import counters, payloads
-from forwarder.ledger.sqlite.codec import from_micros, text_parameter, to_micros
-from forwarder.ledger.sqlite.history import readable
 from forwarder.ledger.sqlite.migrations import PURGED
 from forwarder.ledger.sqlite.retention import discard
 from forwarder.ledger.sqlite.store import SqliteStore

@@ -6,8 +6,9 @@ from datetime import datetime
 from functools import partial
 from sqlite3 import Connection
 
+from forwarder.ledger.codec import ceil_to_seconds, floor_to_hours, to_micros
+from forwarder.ledger.compression import compress
 from forwarder.ledger.sqlite import counters, identities, payloads
-from forwarder.ledger.sqlite.codec import ceil_to_seconds, floor_to_hours, to_micros
 from forwarder.ledger.sqlite.feeds import feed_number, save_checkpoint
 from forwarder.ledger.sqlite.identities import IdRow, find_id, find_ids
 from forwarder.ledger.sqlite.migrations import PENDING
@@ -69,7 +70,7 @@ class EntryStore(SqliteStore):
 
 
 def _compress(entries: Sequence[Entry]) -> list[bytes]:
-    return [payloads.compress(entry.detail) for entry in entries]
+    return [compress(entry.detail) for entry in entries]
 
 
 def _insert(db: Connection, feed: int, new: Sequence[tuple[Entry, IdRow]], now: datetime) -> int:

@@ -6,13 +6,14 @@ from datetime import datetime
 from sqlite3 import Connection
 
 from forwarder.errors import LedgerError
+from forwarder.ledger.codec import decode_checkpoint, encode_checkpoint, from_micros, to_micros
 from forwarder.ledger.models import FeedStatus, PollResult
 from forwarder.ledger.sqlite import metadata
-from forwarder.ledger.sqlite.codec import decode_checkpoint, encode_checkpoint, from_micros, to_micros
 from forwarder.ledger.sqlite.store import SqliteStore
 from forwarder.model import Checkpoint, Feed
 
-_CHECKPOINT = "watermark, floor, local_floor, full_scan_at, open_executions"
+_CHECKPOINT = "watermark, floor, local_floor, full_scan_at, open_executions, activity"
+_LAST_POLL = "polled_at, poll_error, poll_interval, poll_reason"
 
 
 class FeedStore(SqliteStore):
@@ -26,7 +27,7 @@ class FeedStore(SqliteStore):
                 floor = first.floor if forgotten is None else max(first.floor or forgotten, forgotten)
                 rows.append((feed.workflow_id, feed.user_id or "", *encode_checkpoint(replace(first, floor=floor))))
             db.executemany(
-                f"INSERT INTO feeds (workflow_id, user_id, {_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # a constant
+                f"INSERT INTO feeds (workflow_id, user_id, {_CHECKPOINT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # a constant
                 " ON CONFLICT DO NOTHING",
                 rows,
             )
@@ -67,16 +68,19 @@ class FeedStore(SqliteStore):
     async def feeds(self) -> list[FeedStatus]:
         def load(db: Connection) -> list[FeedStatus]:
             rows = db.execute(
-                f"SELECT workflow_id, user_id, polled_at, poll_error, watched, {_CHECKPOINT} FROM feeds ORDER BY 1, 2"  # noqa: S608  # a constant
+                f"SELECT workflow_id, user_id, {_LAST_POLL}, watched, {_CHECKPOINT}"  # noqa: S608  # a constant
+                " FROM feeds ORDER BY 1, 2"
             )
             return [
                 FeedStatus(
                     Feed(workflow_id, user_id or None),
                     decode_checkpoint(tuple(checkpoint)),
-                    None if polled_at is None else PollResult(from_micros(polled_at), error or ""),
+                    None
+                    if polled_at is None
+                    else PollResult(from_micros(polled_at), error or "", interval, reason or ""),
                     bool(watched),
                 )
-                for workflow_id, user_id, polled_at, error, watched, *checkpoint in rows
+                for workflow_id, user_id, polled_at, error, interval, reason, watched, *checkpoint in rows
             ]
 
         return await self._writer.read(load)
@@ -92,6 +96,9 @@ class FeedStore(SqliteStore):
             return before
 
         return await self._writer.write(save)
+
+    async def save_fleet_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:  # noqa: ARG002  # the protocol names them
+        raise LedgerError("this ledger is not shared", hint="switch this process: `forwarder enable` or `disable`")
 
     async def saved_switch(self) -> bool | None:
         return await self._writer.read(metadata.enabled)
@@ -109,11 +116,11 @@ def feed_number(db: Connection, feed: Feed) -> int:
 
 def save_checkpoint(db: Connection, number: int, checkpoint: Checkpoint) -> None:
     """Save the checkpoint of a feed. Its floor only rises: retention may have raised it during the scan."""
-    watermark, floor, local_floor, full_scan_at, open_executions = encode_checkpoint(checkpoint)
+    watermark, floor, local_floor, full_scan_at, open_executions, activity = encode_checkpoint(checkpoint)
     db.execute(
         """UPDATE feeds SET watermark = ?, floor = max(coalesce(floor, ?), coalesce(?, floor)), local_floor = ?,
-                            full_scan_at = ?, open_executions = ? WHERE feed = ?""",
-        (watermark, floor, floor, local_floor, full_scan_at, open_executions, number),
+                            full_scan_at = ?, open_executions = ?, activity = ? WHERE feed = ?""",
+        (watermark, floor, floor, local_floor, full_scan_at, open_executions, activity, number),
     )
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from forwarder.ledger.sqlite.codec import digest
+from forwarder.ledger.codec import digest
 
 Digests = Mapping[str, tuple[int, int]]
 """Key and fingerprint by id."""

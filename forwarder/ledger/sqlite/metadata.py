@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
-from forwarder.ledger.models import DaemonStatus
-from forwarder.ledger.sqlite.codec import from_micros, to_micros
+from forwarder.ledger.codec import from_micros, to_micros
+from forwarder.ledger.models import DaemonStatus, RetentionGap
 
 _statuses = msgspec.json.Decoder(DaemonStatus)
+_gaps = msgspec.json.Decoder(RetentionGap)
 
 BUS_PREFIX = "bus:"
 """The start of the names under which the last verification of each bus is stored, as a settlement number."""
@@ -33,6 +34,16 @@ def daemon_status(db: Connection) -> DaemonStatus | None:
 
 def save_daemon_status(db: Connection, status: DaemonStatus) -> None:
     _set(db, "daemon_status", msgspec.json.encode(status))
+
+
+def retention_gap(db: Connection) -> RetentionGap | None:
+    """Return the saved retention gap, or None if none was saved."""
+    value = _get(db, "retention_gap")
+    return None if value is None else _gaps.decode(value)
+
+
+def save_retention_gap(db: Connection, gap: RetentionGap) -> None:
+    _set(db, "retention_gap", msgspec.json.encode(gap))
 
 
 def discovered_at(db: Connection) -> datetime | None:
@@ -102,8 +113,8 @@ def is_valid(name: object, value: object) -> bool:
                 return value >= 0
             case "discovered_at" | "forgotten_floor", int():
                 return from_micros(value) is not None
-            case "daemon_status", bytes():
-                return _statuses.decode(value) is not None
+            case "daemon_status" | "retention_gap", bytes():
+                return (_statuses if name == "daemon_status" else _gaps).decode(value) is not None
             case str(), int() if name.startswith(BUS_PREFIX):
                 return value >= 0
             case _:

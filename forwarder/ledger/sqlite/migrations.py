@@ -23,13 +23,14 @@ CREATE TABLE executions (
 );
 -- Pending entries, recently sent ones and dead letters, in the order of recording. Times are microseconds since 1970.
 -- settlement_seq: the number of the commit that settled the entry; clocks do not affect its order.
+-- send_number: the number of deliberate sends, from 1; a replay is the next one, a retry or requeue is not.
 -- bus: the bus that accepted the entry, to which it is sent again if that bus turns out to have been missing.
 CREATE TABLE entries (
     entry INTEGER PRIMARY KEY AUTOINCREMENT, key INTEGER NOT NULL, execution_id TEXT NOT NULL,
     feed INTEGER NOT NULL, state INTEGER NOT NULL, time INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
     due_at INTEGER NOT NULL, settled_at INTEGER, settlement_seq INTEGER, bus TEXT,
     attempts INTEGER NOT NULL DEFAULT 0, unclassified_attempts INTEGER NOT NULL DEFAULT 0,
-    replay INTEGER NOT NULL DEFAULT 0, history BLOB, result TEXT, reason TEXT
+    send_number INTEGER NOT NULL DEFAULT 1, history BLOB, result TEXT, reason TEXT
 );
 CREATE INDEX entries_pending ON entries (due_at) WHERE state = 0;
 CREATE INDEX entries_sent ON entries (settled_at) WHERE state = 1;
@@ -44,7 +45,8 @@ CREATE TABLE payloads (entry INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE feeds (
     feed INTEGER PRIMARY KEY, workflow_id TEXT NOT NULL, user_id TEXT NOT NULL,
     watermark INTEGER, floor INTEGER, local_floor INTEGER, full_scan_at INTEGER, open_executions BLOB,
-    polled_at INTEGER, poll_error TEXT, watched INTEGER NOT NULL DEFAULT 1,
+    activity BLOB,  -- the counts from which the failure rate is estimated
+    polled_at INTEGER, poll_error TEXT, poll_interval REAL, poll_reason TEXT, watched INTEGER NOT NULL DEFAULT 1,
     UNIQUE (workflow_id, user_id)
 );
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;

@@ -7,9 +7,9 @@ from itertools import islice
 from sqlite3 import Connection
 from typing import Final
 
+from forwarder.ledger.codec import text_parameter, to_micros
 from forwarder.ledger.models import Activity, EntryFilter, EntryPage, EntryState
 from forwarder.ledger.sqlite import metadata
-from forwarder.ledger.sqlite.codec import text_parameter, to_micros
 from forwarder.ledger.sqlite.identities import find_id
 from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
 from forwarder.ledger.sqlite.queries import load_entries

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from forwarder.ledger.models import DaemonStatus, EntryState, PollResult, StoredEntry, Traffic
+from forwarder.ledger.codec import from_micros, from_optional_micros, read_send_number, to_micros
+from forwarder.ledger.models import DaemonStatus, EntryState, PollResult, RetentionGap, StoredEntry, Traffic
 from forwarder.ledger.sqlite import metadata, payloads
-from forwarder.ledger.sqlite.codec import from_micros, from_optional_micros, to_micros
 from forwarder.ledger.sqlite.identities import find_id
 from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
 from forwarder.ledger.sqlite.store import SqliteStore
@@ -20,7 +20,7 @@ _STATES: Final[dict[int, EntryState]] = {PENDING: "pending", SENT: "sent", DEAD:
 
 _SELECT = """
     SELECT entry, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, result, reason,
-           replay
+           send_number
     FROM entries LEFT JOIN feeds USING (feed)
 """
 
@@ -45,10 +45,18 @@ class QueryStore(SqliteStore):
         def save(db: Connection) -> None:
             metadata.save_daemon_status(db, status)
             db.executemany(
-                "UPDATE feeds SET polled_at = ?, poll_error = ? WHERE workflow_id = ? AND user_id = ?",
+                "UPDATE feeds SET polled_at = ?, poll_error = ?, poll_interval = ?, poll_reason = ?"
+                " WHERE workflow_id = ? AND user_id = ?",
                 [
-                    (to_micros(result.at), result.error, feed.workflow_id, feed.user_id or "")
-                    for feed, result in poll_results.items()
+                    (
+                        to_micros(each.at),
+                        each.error,
+                        each.interval_seconds,
+                        each.reason,
+                        feed.workflow_id,
+                        feed.user_id or "",
+                    )
+                    for feed, each in poll_results.items()
                 ],
             )
 
@@ -56,6 +64,12 @@ class QueryStore(SqliteStore):
 
     async def daemon_status(self) -> DaemonStatus | None:
         return await self._writer.read(metadata.daemon_status)
+
+    async def save_retention_gap(self, gap: RetentionGap) -> None:
+        await self._writer.write(lambda db: metadata.save_retention_gap(db, gap))
+
+    async def retention_gap(self) -> RetentionGap | None:
+        return await self._writer.read(metadata.retention_gap)
 
 
 def load_entries(db: Connection, entries: Sequence[int]) -> list[StoredEntry]:
@@ -72,7 +86,7 @@ def _load(db: Connection, rows: Sequence[tuple[Any, ...]]) -> list[StoredEntry]:
 
 
 def _stored_entry(row: tuple[Any, ...], detail: bytes) -> StoredEntry:
-    _, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, *ended, replay = row
+    _, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, *ended, send_number = row
     # The result of a pending entry that was sent before no longer counts.
     result, reason = ended if state != PENDING else ("", "")
     return StoredEntry(
@@ -83,5 +97,5 @@ def _stored_entry(row: tuple[Any, ...], detail: bytes) -> StoredEntry:
         attempts=attempts,
         result=result or "",
         reason=reason or "",
-        replay=bool(replay),
+        send_number=read_send_number(send_number),
     )

@@ -6,9 +6,9 @@ from sqlite3 import Connection
 
 import msgspec
 
+from forwarder.ledger.codec import ceil_to_seconds, text_parameter, to_micros
 from forwarder.ledger.models import ReplayCounts, TimeWindow
 from forwarder.ledger.sqlite import counters
-from forwarder.ledger.sqlite.codec import ceil_to_seconds, text_parameter, to_micros
 from forwarder.ledger.sqlite.history import WITH_ACCEPTED
 from forwarder.ledger.sqlite.identities import find_ids
 from forwarder.ledger.sqlite.migrations import SENT
@@ -55,7 +55,7 @@ class ReplayStore(SqliteStore):
 
     async def pending_replays(self) -> int:
         def count(db: Connection) -> int:
-            return int(db.execute("SELECT count(*) FROM entries WHERE state = 0 AND replay = 1").fetchone()[0])
+            return int(db.execute("SELECT count(*) FROM entries WHERE state = 0 AND send_number > 1").fetchone()[0])
 
         return await self._writer.read(count)
 
@@ -63,9 +63,9 @@ class ReplayStore(SqliteStore):
 def _make_pending(
     db: Connection, selected: str, parameters: Mapping[str, int | str | bytes | None], now: datetime
 ) -> int:
-    """Make the sent entries among the selected ones pending, marked as replays. Return how many."""
+    """Make the sent entries among the selected ones pending, with the next send number. Return how many."""
     changed = db.execute(
-        f"""UPDATE entries SET state = 0, replay = 1, due_at = :now, settled_at = NULL,
+        f"""UPDATE entries SET state = 0, send_number = max(send_number, 1) + 1, due_at = :now, settled_at = NULL,
                                unclassified_attempts = 0, history = {WITH_ACCEPTED}
             WHERE state = 1 AND entry IN ({selected})""",  # noqa: S608  # constants
         {**parameters, "now": to_micros(now)},

@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import partial
 from sqlite3 import Connection
 
+from forwarder.ledger.codec import to_micros
 from forwarder.ledger.sqlite import counters, metadata
-from forwarder.ledger.sqlite.codec import to_micros
 from forwarder.ledger.sqlite.history import WITH_ACCEPTED
 from forwarder.ledger.sqlite.store import SqliteStore
 

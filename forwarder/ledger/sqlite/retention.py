@@ -8,8 +8,8 @@ from sqlite3 import Connection
 
 import msgspec
 
+from forwarder.ledger.codec import ceil_to_seconds, floor_to_hours, from_micros, to_micros
 from forwarder.ledger.sqlite import counters, metadata, payloads, traffic
-from forwarder.ledger.sqlite.codec import ceil_to_seconds, floor_to_hours, from_micros, to_micros
 from forwarder.ledger.sqlite.lock import RunningLock
 from forwarder.ledger.sqlite.migrations import PURGED, SENT
 from forwarder.ledger.sqlite.store import SqliteStore

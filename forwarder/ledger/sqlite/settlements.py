@@ -13,9 +13,9 @@ from typing import assert_never
 import msgspec
 
 from forwarder.errors import LedgerError
+from forwarder.ledger.codec import to_micros
 from forwarder.ledger.models import Dead, Postponed, Sent, Settlement
 from forwarder.ledger.sqlite import counters, metadata
-from forwarder.ledger.sqlite.codec import to_micros
 from forwarder.ledger.sqlite.history import extended
 from forwarder.ledger.sqlite.lock import RunningLock
 from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from forwarder.errors import LedgerError
+from forwarder.ledger.fleet import ONE_PROCESS, Fleet
 from forwarder.ledger.sqlite.lock import RunningLock
 from forwarder.ledger.sqlite.traffic import UnsavedTraffic
 from forwarder.ledger.sqlite.writer import Writer
@@ -25,6 +26,19 @@ class SqliteStore:
         self._writer = Writer(file, self._traffic, create=create, lock=lock)
         self._claimed: dict[Token, tuple[datetime, bool]] = {}
         """For each claimed entry, the stop of its execution and whether it is a replay."""
+
+    async def beat(self) -> Fleet:
+        return await self.members()
+
+    async def members(self) -> Fleet:
+        """Return this process: the lock of the file admits no other."""
+        return ONE_PROCESS
+
+    async def keep_alive(self) -> None:
+        """Do nothing, because no other process uses the ledger."""
+
+    async def leave(self) -> None:
+        """Do nothing: the entries wait for this process."""
 
     async def __aenter__(self) -> Self:
         await self._writer.start()

@@ -1,0 +1,86 @@
+"""The counters of all members, and their comparison with the items."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from forwarder.errors import AuditDenied, LedgerDenied, LedgerError
+from forwarder.ledger.dynamodb.executions import DEAD_STATE, PENDING_STATE, PURGED_STATE, settlement_at, transition_at
+from forwarder.ledger.dynamodb.member_items import totals_of, unpacked
+from forwarder.ledger.dynamodb.replay import ReplayStore
+from forwarder.ledger.dynamodb.schema import Place
+from forwarder.ledger.dynamodb.window import add_effect, counters_of
+from forwarder.ledger.models import Counters
+
+SCAN_HINT = "AuditLedger=yes in infra/identity.yaml allows the scan"
+
+
+class CounterStore(ReplayStore):
+    """The counters, and their audit."""
+
+    async def counters(self) -> Counters:
+        """Return the counters: this process's as they are now, and the others' as of their last heartbeats."""
+        if self._member is None:
+            await self._load_members(consistent=True)
+        own = [] if self._member is None else [self._member.window.totals]
+        others = (totals_of(item) for name, item in self._members.items() if name != self._own_id)
+        return counters_of([self._ended.totals, *own, *others])
+
+    async def audit(self) -> Counters:
+        """Count the items of the whole table. Raise LedgerError if the counters of the members differ from them.
+
+        Raise AuditDenied if the keys may not scan the table.
+        """
+        await self._load_members(consistent=True)
+        executions = await self._all_executions()
+        states = Counter[int](item["st"] for item in executions.values())
+        orphans = [
+            digest
+            for digest, item in executions.items()
+            if item["st"] == PENDING_STATE and not self._can_be_delivered(Place.of(item["o"]))
+        ]
+        totals = [await self._exact(name, item) for name, item in self._members.items()]
+        counters = counters_of([self._ended.totals, *totals])
+        counted = (states[PENDING_STATE], states[DEAD_STATE], states[PURGED_STATE])
+        if orphans:
+            raise LedgerError(f"{len(orphans)} pending executions have no owner, such as {orphans[0]}", hint=_REPORT)
+        # Sent and purged executions are deleted after ledger.id_retention, and stay counted.
+        is_equal = counted[:2] == (counters.pending, counters.dead) and counted[2] <= counters.purged
+        if not is_equal or not counters.is_balanced or sum(states.values()) > counters.recorded:
+            raise LedgerError(f"the counters do not balance: {counters}, counted {dict(states)}", hint=_REPORT)
+        return counters
+
+    async def _all_executions(self) -> dict[str, dict[str, Any]]:
+        """Return the items of all executions by digest."""
+        executions: dict[str, dict[str, Any]] = {}
+        try:
+            async for key, item in self._table.scan():
+                if key.p.startswith("x#"):
+                    executions[key.p.removeprefix("x#")] = item
+        except LedgerDenied as error:
+            raise AuditDenied(error.message, hint=SCAN_HINT) from None
+        return executions
+
+    async def _exact(self, name: str, item: Mapping[str, Any]) -> Counter[str]:
+        """Return what a member has counted: what lies below its mark, and the window above it."""
+        if name == self._own_id and self._member is not None:
+            return self._member.window.totals
+        totals = unpacked(item["bl"])
+        if "gone" in item:
+            return totals
+        async for number, entries in self._journals.entries_from(name, item["mk"]):
+            executions = await self._executions.load([entry.digest for entry in entries])
+            for index, entry in enumerate(entries):
+                if (execution := executions.get(entry.digest)) is not None:
+                    place = Place(name, number, index)
+                    for letter in (transition_at(execution, place), settlement_at(execution, place)):
+                        if letter:
+                            add_effect(totals, letter)
+        return totals
+
+    def _can_be_delivered(self, owner: Place) -> bool:
+        item = self._members.get(owner.member)
+        return item is not None and "gone" not in item and owner.number >= item["mk"]
+
+
+_REPORT = "keep the table and report this: it must not happen"

@@ -1,0 +1,87 @@
+"""The deletion of members that ended: their counters move into the item of the ledger, and their own items go.
+
+Each heartbeat reads the items of all members, and each start of a process and each command leaves one. It takes two
+heartbeats: the first adds the counters of some ended members to the ledger's item, with their names, in one write. From
+then on they count only there. The second deletes their items, and removes the names. Nothing changes the item of a
+member that was taken over, so that each step may be repeated.
+"""
+
+from collections import Counter
+
+from forwarder.ledger.codec import to_micros
+from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE
+from forwarder.ledger.dynamodb.member import Member
+from forwarder.ledger.dynamodb.member_items import EndedMembers, totals_of
+from forwarder.ledger.dynamodb.membership import MembershipStore
+from forwarder.ledger.dynamodb.schema import LEDGER, member_key
+from forwarder.ledger.fleet import rendezvous
+
+MIN_ENDED = 10
+"""The members that are counted together at least, so that the two writes of the ledger's item are rare."""
+
+MAX_ENDED = 50
+"""The members that are counted together at most."""
+
+MAX_KEPT = 200
+"""The ended members whose journals the lists of events still read. A process that dies every minute fills the table."""
+
+TASK = "ended members"
+"""The name by which one of the living members is chosen for this."""
+
+
+class EndedStore(MembershipStore):
+    """The deletion of members that ended."""
+
+    async def _before_heartbeat(self, member: Member) -> None:
+        await super()._before_heartbeat(member)
+        if rendezvous(TASK, [each.id for each in self._fleet(member).members]) != member.id:
+            return
+        if self._ended.names or len(self._deletable()) >= MIN_ENDED:
+            await self._do_beside_heartbeats("ended members", self._clean_up)
+
+    async def _clean_up(self) -> None:
+        if self._ended.names:
+            await self._delete_ended(self._ended)
+            return
+        # The decision needs items that are as old as each other: a member deleted meanwhile must not count twice.
+        await self._load_members(consistent=True)
+        await self._count_ended(self._deletable()[:MAX_ENDED])
+
+    def _deletable(self) -> list[str]:
+        """Return the ended members that no list of events needs, the oldest first."""
+        ended = sorted((item["hb"], name) for name, item in self._members.items() if "gone" in item)
+        horizon = to_micros(self._now() - self._retention.payloads - EXTRA_LIFE)
+        first_kept = len(ended) - MAX_KEPT
+        return [
+            name
+            for number, (at, name) in enumerate(ended)
+            if self._members[name]["nx"] <= 1 or at < horizon or number < first_kept
+        ]
+
+    async def _count_ended(self, names: list[str]) -> None:
+        """Count members in the ledger's item. Nothing happens if another process was faster."""
+        totals = Counter(self._ended.totals)
+        for name in names:
+            totals.update(totals_of(self._members[name]))
+        # Another process may have counted some since the last heartbeat, whose items are not deleted yet.
+        await self._save_ended(EndedMembers(totals, self._ended.names.union(names), self._ended.version + 1))
+
+    async def _delete_ended(self, ended: EndedMembers) -> None:
+        for name in sorted(ended.names):
+            await self._table.delete(member_key(name))
+        await self._save_ended(EndedMembers(ended.totals, frozenset(), ended.version + 1))
+
+    async def _save_ended(self, ended: EndedMembers) -> None:
+        values = ended.values()
+        changes = ", ".join(f"{name} = :{name}" for name in values)
+        item = await self._table.update(
+            LEDGER,
+            f"SET {changes}",
+            condition="ended_version = :before OR (:before = :none AND attribute_not_exists(ended_version))",
+            before=ended.version - 1,
+            none=0,
+            **values,
+        )
+        if item is not None:
+            self._ledger_item, self._ended = item, ended
+            self._members = {name: each for name, each in self._members.items() if name not in ended.names}

@@ -1,0 +1,219 @@
+"""The feeds and their checkpoints, the discovery of feeds, and the switch.
+
+A checkpoint is kept in memory, and written whole and late: losing it only means that executions are read again. Its
+version refuses a write over another member's.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from forwarder.errors import LedgerError
+from forwarder.ledger.codec import from_micros, to_micros
+from forwarder.ledger.dynamodb.feed_items import StoredFeed, decode_feed, encode_checkpoint_item
+from forwarder.ledger.dynamodb.member import Member
+from forwarder.ledger.dynamodb.schema import FORMAT, LEDGER, feed_key, feed_partitions, feed_text
+from forwarder.ledger.dynamodb.store import boot_seconds
+from forwarder.ledger.dynamodb.takeover import TakeOverStore
+from forwarder.ledger.dynamodb.values import Item
+from forwarder.ledger.fleet import Fleet
+from forwarder.ledger.models import FeedStatus, PollResult
+from forwarder.model import Checkpoint, Feed
+
+MAX_LIST_AGE_SECONDS = 60.0
+"""The time for which a member uses a list of all feeds, which takes a request for each partition."""
+
+MAX_CHECKPOINT_AGE = timedelta(minutes=10)
+"""A checkpoint in memory is written at most this long after it changed."""
+
+
+class FeedStore(TakeOverStore):
+    """The operations on feeds."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._listed: dict[Feed, StoredFeed] = {}
+        self._listed_at: float | None = None
+
+    async def beat(self) -> Fleet:
+        fleet = await super().beat()
+        await self._release_feeds(fleet)
+        return fleet
+
+    async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
+        stored = await self._table.get_many(feed_key(feed) for feed in new)
+        missing = {feed: first for feed, first in new.items() if feed_key(feed) not in stored}
+        await asyncio.gather(*(self._add(feed, first) for feed, first in missing.items()))
+        self._listed_at = None
+        if discovered_at is not None:
+            await self._save_in_ledger_item(discovered_at=to_micros(discovered_at))
+
+    async def discovered_at(self) -> datetime | None:
+        value = (await self._current_ledger_item()).get("discovered_at")
+        return None if value is None else from_micros(value)
+
+    async def checkpoint(self, feed: Feed) -> Checkpoint:
+        return self._with_floors(await self._stored(feed))
+
+    async def require_feed(self, feed: Feed) -> None:
+        """Raise LedgerError if the feed was never added."""
+        await self._stored(feed)
+
+    def keep_checkpoint(self, feed: Feed, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint of a feed in memory. Its floor only rises. Another member's feed is unchanged."""
+        if (stored := self._feeds.get(feed)) is None:
+            return
+        had_scan = stored.checkpoint.full_scan_at is not None
+        floors = [each for each in (checkpoint.floor, stored.checkpoint.floor) if each is not None]
+        stored.checkpoint = replace(checkpoint, floor=max(floors, default=None))
+        stored.skipped_at = self._ledger_item.get("skipped_at", 0)
+        # The first scan is written with the next heartbeat: until then, the feed looks as if it was never read.
+        changed_at = self._now() if had_scan else self._now() - 2 * MAX_CHECKPOINT_AGE
+        stored.changed_at = stored.changed_at or changed_at
+
+    def keep_poll(self, feed: Feed, poll: PollResult) -> None:
+        """Replace the last poll of a feed in memory. It is written with the checkpoint."""
+        if stored := self._feeds.get(feed):
+            stored.last_poll = poll
+            stored.changed_at = stored.changed_at or self._now()
+
+    async def save_watched(self, feeds: Collection[Feed]) -> None:
+        watched, self._listed_at = set(feeds), None
+        for status in await self.feeds():
+            if status.watched is not (status.feed in watched):
+                await self._table.update(feed_key(status.feed), "SET wa = :wa", wa=int(status.feed in watched))
+                if stored := self._feeds.get(status.feed):
+                    stored.watched = status.feed in watched
+        self._listed_at = None
+
+    async def feeds(self) -> list[FeedStatus]:
+        """Return all feeds. A member returns those of others as they were in the last minute.
+
+        Their checkpoints do not contain the floor of the ledger's item.
+        """
+        now = boot_seconds()
+        if self._member is None or self._listed_at is None or now - self._listed_at > MAX_LIST_AGE_SECONDS:
+            found = await asyncio.gather(*(self._load_partition(each) for each in feed_partitions()))
+            self._listed, self._listed_at = {stored.feed: stored for part in found for stored in part}, now
+        every = self._listed | {feed: stored for feed, stored in self._feeds.items() if stored.changed_at is not None}
+        return [
+            FeedStatus(feed, self._with_skip(stored), stored.last_poll, stored.watched)
+            for feed, stored in sorted(every.items(), key=lambda each: (each[0].workflow_id, each[0].user_id or ""))
+        ]
+
+    async def save_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:  # noqa: ARG002  # the protocol names them
+        """Do nothing: a process that is switched off leaves, and the others go on."""
+        return None
+
+    async def save_fleet_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
+        value = (await self._load_ledger_item()).get("en")
+        before, token = None if value is None else bool(value), secrets.token_hex(6)
+        if before is enabled:
+            return before
+        changes = "SET en = :en, switch_token = :token, ledger_format = :ledger_format"
+        values: dict[str, Any] = {"en": int(enabled), "token": token, "ledger_format": FORMAT}
+        if enabled and before is False and skip:
+            # The next poll of each feed converts the local floor to a floor on the clock of the API.
+            changes, values["skipped_at"] = f"{changes}, skipped_at = :skipped_at", to_micros(now)
+        condition = "attribute_not_exists(en) OR en <> :en"
+        item = await self._table.update(LEDGER, changes, condition=condition, **values)
+        self._ledger_item = item or await self._load_ledger_item()
+        # After a lost reply, the condition fails although this call has saved the switch.
+        return before if self._ledger_item.get("switch_token") == token else enabled
+
+    async def saved_switch(self) -> bool | None:
+        value = (await self._current_ledger_item()).get("en")
+        return None if value is None else bool(value)
+
+    async def _add(self, feed: Feed, first: Checkpoint) -> None:
+        skipped = self._ledger_item.get("skipped_at", 0)
+        item: Item = {"f": feed_text(feed), "ck": encode_checkpoint_item(first), "v": 0, "wa": 1, "skipped_at": skipped}
+        await self._table.put(feed_key(feed), item, condition="attribute_not_exists(p)")
+
+    async def _stored(self, feed: Feed) -> StoredFeed:
+        if (stored := self._feeds.get(feed)) is None:
+            item = await self._table.get(feed_key(feed))
+            if item is None:
+                raise LedgerError(f"the ledger has no feed {feed}")
+            stored = decode_feed(item)
+            if self._fleet(self._member).is_own(feed):
+                self._feeds[feed] = stored
+        return stored
+
+    def _with_floors(self, stored: StoredFeed) -> Checkpoint:
+        """Return the checkpoint with the floors that the ledger's item sets for all feeds."""
+        checkpoint, floor = self._with_skip(stored), self._floor
+        if floor is not None and (checkpoint.floor is None or checkpoint.floor < floor):
+            return replace(checkpoint, floor=floor)
+        return checkpoint
+
+    def _with_skip(self, stored: StoredFeed) -> Checkpoint:
+        """Return the checkpoint with the local floor that the switch of the fleet has set since."""
+        skipped = self._ledger_item.get("skipped_at", 0)
+        is_newer = skipped > stored.skipped_at
+        return replace(stored.checkpoint, local_floor=from_micros(skipped)) if is_newer else stored.checkpoint
+
+    def _drop(self, member: Member) -> None:
+        """Forget the checkpoints in memory, too: others have read these feeds since, or the table is another one."""
+        super()._drop(member)
+        if self._member is None:
+            self._feeds.clear()
+            self._listed_at = None
+
+    async def _load_partition(self, partition: str) -> list[StoredFeed]:
+        return [decode_feed(item) async for item in self._table.query(partition)]
+
+    async def _before_heartbeat(self, member: Member) -> None:
+        await super()._before_heartbeat(member)
+        before = self._now() - MAX_CHECKPOINT_AGE
+        old = [each for each in self._feeds.values() if each.changed_at is not None and each.changed_at < before]
+        if old:
+            await self._do_beside_heartbeats("checkpoints", lambda: self._write_checkpoints(old))
+
+    async def _before_draining(self, member: Member) -> None:
+        await super()._before_draining(member)
+        await self._write_checkpoints([each for each in self._feeds.values() if each.changed_at is not None])
+
+    async def _before_leaving(self, member: Member) -> None:
+        await super()._before_leaving(member)
+        await self._write_checkpoints([each for each in self._feeds.values() if each.changed_at is not None])
+
+    async def _release_feeds(self, fleet: Fleet) -> None:
+        """Write the checkpoints of feeds that are assigned to another member by now, and forget them."""
+        released = [each for each in self._feeds.values() if not fleet.is_own(each.feed)]
+        if released:
+            await self._do_beside_heartbeats("released feeds", lambda: self._write_and_forget(released))
+
+    async def _write_and_forget(self, released: Collection[StoredFeed]) -> None:
+        await self._write_checkpoints([each for each in released if each.changed_at is not None])
+        for each in released:
+            self._feeds.pop(each.feed, None)
+
+    async def _write_checkpoints(self, feeds: Collection[StoredFeed]) -> None:
+        await asyncio.gather(*(self._write_checkpoint(each) for each in feeds))
+
+    async def _write_checkpoint(self, stored: StoredFeed) -> None:
+        changed_at, stored.changed_at = stored.changed_at, None
+        try:
+            item = await self._table.update(
+                feed_key(stored.feed),
+                "SET ck = :ck, v = :next, pr = :pr, skipped_at = :skipped_at",
+                condition="v = :v",
+                ck=encode_checkpoint_item(stored.checkpoint),
+                pr=b"" if stored.last_poll is None else msgspec.json.encode(stored.last_poll),
+                v=stored.version,
+                next=stored.version + 1,
+                skipped_at=stored.skipped_at,
+            )
+        except (LedgerError, asyncio.CancelledError):
+            stored.changed_at = changed_at
+            raise
+        if item is None:  # another member reads this feed by now
+            self._feeds.pop(stored.feed, None)
+        else:
+            stored.version += 1

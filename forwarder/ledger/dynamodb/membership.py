@@ -1,0 +1,295 @@
+"""The membership of this process in the fleet: joining, heartbeats, and leaving.
+
+A heartbeat carries the mark and the counters of this member in one write. A member is dead when its counter stood still
+for several successful heartbeats of an observer: no clock is compared, and a table that cannot be written buries
+nobody. A member whose own heartbeat is old publishes nothing, because another may have taken it over.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.ledger.codec import to_micros
+from forwarder.ledger.dynamodb.background import BackgroundStore
+from forwarder.ledger.dynamodb.feed_items import StoredFeed
+from forwarder.ledger.dynamodb.journal import Buried
+from forwarder.ledger.dynamodb.member import Member
+from forwarder.ledger.dynamodb.member_items import EndedMembers, MemberItem, fleet_member, packed
+from forwarder.ledger.dynamodb.schema import LEDGER, MEMBERS, member_key
+from forwarder.ledger.dynamodb.store import boot_seconds, micros_or_zero
+from forwarder.ledger.fleet import Fleet, FleetMember, rendezvous
+from forwarder.model import Feed
+
+log = structlog.get_logger("fleet")
+
+MISSED_HEARTBEATS = 5
+"""A member is dead when its counter stood still for this number of successful heartbeats of the observer."""
+
+MAX_SAVED_ATTEMPTS = 1000
+"""The entries whose attempts are saved when a member leaves."""
+
+
+@dataclass(slots=True)
+class _Observed:
+    beats: int
+    stood_still: int = 0
+
+
+class MembershipStore(BackgroundStore):
+    """The operations by which a process is a member."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._join_lock = asyncio.Lock()
+        self._observed: dict[str, _Observed] = {}
+        self._members: dict[str, MemberItem] = {}
+        """The items of all members at the last heartbeat, without those that count in `_ended`."""
+        self._ended = EndedMembers()
+        self._heartbeat_failure: LedgerError | None = None
+        """The error of the last heartbeat, if it was not written."""
+        self._status = b""
+        self._feeds: dict[Feed, StoredFeed] = {}
+        """The feeds whose checkpoints this process keeps in memory."""
+        self._take_overs: dict[str, asyncio.Task[None]] = {}
+
+    async def beat(self) -> Fleet:
+        """Write this process's heartbeat, and return the members that are alive. Take over those that are not."""
+        try:
+            fleet = await self._beat()
+        except LedgerError as error:
+            self._heartbeat_failure = error
+            raise
+        self._heartbeat_failure = None
+        return fleet
+
+    async def keep_alive(self) -> None:
+        member = self._member
+        if member is None:
+            return
+        try:
+            if not member.is_draining:
+                member.is_draining = True
+                await self._cancel_take_overs()
+                if failure := await _failure_of(self._before_draining(member)):
+                    log.warning("not saved before draining", reason=failure.message, hint=failure.hint)
+            await self._write_heartbeat(member)
+        except Buried:
+            self._drop(member)
+            log.warning("taken over by another forwarder while draining", member=member.id)
+        except LedgerError as error:
+            self._heartbeat_failure = error
+            raise
+        self._heartbeat_failure = None
+
+    async def _current_ledger_item(self) -> Mapping[str, Any]:
+        """Return the ledger's item, as of the last heartbeat if this process is a member.
+
+        Raise the error of the last heartbeat, if it was not written.
+        """
+        if self._member is None:
+            return await self._load_ledger_item()
+        self.require_heartbeat()
+        return self._ledger_item
+
+    def require_heartbeat(self) -> None:
+        """Raise the error of the last heartbeat, if it was not written."""
+        if (failure := self._heartbeat_failure) is not None:
+            raise LedgerUnavailable(failure.message, hint=failure.hint)
+
+    async def _beat(self) -> Fleet:
+        member = await self._joined()
+        member.is_draining = False
+        try:
+            failure = await _failure_of(self._before_heartbeat(member))
+            await self._write_heartbeat(member)
+            if failure is not None:  # otherwise the heartbeat itself reports the outage
+                log.warning("not saved with the heartbeat", reason=failure.message, hint=failure.hint)
+        except Buried:
+            self._drop(member)
+            log.warning("taken over by another forwarder, joining again", member=member.id)
+            member = await self._joined()
+        await self._look_at_members(member)
+        return self._fleet(member)
+
+    async def members(self) -> Fleet:
+        """Return the members as of the last heartbeat, or as they are now if this process is no member."""
+        if self._member is None:
+            await self._load_members(consistent=True)
+        return self._fleet(self._member)
+
+    async def _joined(self) -> Member:
+        """Return this process's membership. Join first, and take over the members that have left."""
+        async with self._join_lock:
+            if self._member is None:
+                member = Member(self._table, self._journals)
+                member.sent_at = boot_seconds()
+                item = self._heartbeat(member) | {"be": 0, "host": self._host}
+                await self._table.put(member_key(member.id), item, condition="attribute_not_exists(p)")
+                await self._turn_on_if_new()
+                self._member = member
+                await self._look_at_members(member)
+            return self._member
+
+    async def leave(self) -> None:
+        await self._leave()
+
+    async def _turn_on_if_new(self) -> None:
+        """Save the switch of a new ledger as on."""
+        if "en" not in await self._load_ledger_item():
+            await self._table.update(LEDGER, "SET en = :on", condition="attribute_not_exists(en)", on=1)
+            await self._load_ledger_item()
+
+    async def _publishing_member(self) -> Member:
+        """Return this process's membership. Raise LedgerUnavailable if another member may have taken it over."""
+        member = await self._joined()
+        if boot_seconds() - member.sent_at > (MISSED_HEARTBEATS - 2) * self._heartbeat_seconds:
+            raise LedgerUnavailable(
+                "the heartbeat of this process is too old to publish: another forwarder may have taken it over",
+                hint="it publishes again after the next heartbeat; see whether this machine was paused",
+            )
+        return member
+
+    async def _before_heartbeat(self, member: Member) -> None:
+        """Do the work that belongs to each heartbeat. Other use cases extend it."""
+
+    async def _before_draining(self, member: Member) -> None:
+        """Save what the processes need that get the feeds of this one. Other use cases extend it."""
+
+    async def _before_leaving(self, member: Member) -> None:
+        """Save what is only in memory. Other use cases extend it."""
+
+    async def _take_over(self, member: Member, other: MemberItem) -> None:
+        """Adopt the entries of another member. `takeover.py` implements it."""
+
+    async def _write_heartbeat(self, member: Member, *, left: bool = False) -> None:
+        member.window.advance()
+        sent_at = boot_seconds()
+        values = self._heartbeat(member) | {"be": member.beats + 1} | ({"lf": 1} if left else {})
+        changes = ", ".join(f"{name} = :{name}" for name in values)
+        item = await self._table.update(
+            member_key(member.id),
+            f"SET {changes}",
+            # The reply of the last heartbeat may have been lost. Any other number is that of a restored table.
+            condition="(be = :before OR be = :be) AND attribute_not_exists(heir)",
+            before=member.beats,
+            **values,
+        )
+        if item is None:
+            raise Buried
+        member.beats += 1
+        member.sent_at = sent_at
+
+    def _heartbeat(self, member: Member) -> dict[str, Any]:
+        return {
+            "mk": member.window.mark,
+            "nx": member.window.next_number,
+            "bl": packed(member.window.below),
+            "tt": packed(member.window.totals),
+            "op": micros_or_zero(member.oldest_pending()),
+            "rp": sum(each.send_number > 1 for each in member.pending.values()),
+            "sv": self._status,
+            "hb": to_micros(self._now()),
+            "fe": len(self._feeds),
+            "ru": round(self._table.consumed.read),
+            "wu": round(self._table.consumed.write),
+            "dr": int(member.is_draining),
+        }
+
+    async def _load_members(self, *, consistent: bool = False) -> None:
+        items = {item["s"]: item async for item in self._table.query(MEMBERS, consistent=consistent)}
+        self._ledger_item = items.pop(LEDGER.s, self._ledger_item)
+        self._ended = EndedMembers.of(self._ledger_item)
+        self._members = {name: item for name, item in items.items() if "be" in item and name not in self._ended.names}
+
+    async def _look_at_members(self, member: Member) -> None:
+        """Observe the other members, and take over those whose heir this one is."""
+        is_first = not self._observed
+        await self._load_members(consistent=is_first)
+        self._observed = {name: self._observe(name, item) for name, item in self._members.items() if name != member.id}
+        living = [each.id for each in self._fleet(member).members]
+        for name, item in self._members.items():
+            if name == member.id or not self._is_ended(name, item) or name in self._take_overs:
+                continue
+            if rendezvous(name, living) == member.id:
+                self._take_overs[name] = asyncio.create_task(self._take_over_and_log(member, item))
+        if self._take_overs:  # a large one goes on beside the next heartbeats
+            await asyncio.wait(self._take_overs.values(), timeout=self._heartbeat_seconds / 2)
+
+    async def _take_over_and_log(self, member: Member, other: MemberItem) -> None:
+        try:
+            await self._take_over(member, other)
+        except LedgerError as error:  # the next heartbeat tries again
+            log.warning("take-over not complete", member=other["s"], reason=error.message, hint=error.hint)
+        finally:
+            self._take_overs.pop(other["s"], None)
+
+    def _observe(self, name: str, item: MemberItem) -> _Observed:
+        before = self._observed.get(name)
+        if before is None or before.beats != item["be"]:
+            return _Observed(item["be"])
+        return _Observed(before.beats, before.stood_still + 1)
+
+    def _is_ended(self, name: str, item: MemberItem) -> bool:
+        """Return whether a member has left, or is dead, and its entries wait for an heir."""
+        observed = self._observed.get(name)
+        stood_still = observed is not None and observed.stood_still >= MISSED_HEARTBEATS
+        return "gone" not in item and ("lf" in item or stood_still)
+
+    def _fleet(self, member: Member | None) -> Fleet:
+        """Return the members that forward. Commands, which join for a moment, and draining members do not count."""
+        others = [
+            fleet_member(name, item)
+            for name, item in self._members.items()
+            if (member is None or name != member.id)
+            and not {"gone", "lf", "heir", "cm"} & item.keys()
+            and not item.get("dr")
+            and not self._is_ended(name, item)
+        ]
+        own = [] if member is None else [self._own_member(member)]
+        enabled = bool(self._ledger_item.get("en", 1))
+        return Fleet(tuple(sorted([*own, *others])), "" if member is None else member.id, enabled)
+
+    def _own_member(self, member: Member) -> FleetMember:
+        consumed = self._table.consumed
+        return FleetMember(member.id, self._host, self._now(), len(self._feeds), consumed.read, consumed.write)
+
+    def _drop(self, member: Member) -> None:
+        """Forget a membership that has ended. Its entries have another owner by now."""
+        self._former_claims |= {token: member.pending[token] for token in member.claimed if token in member.pending}
+        if self._member is member:
+            self._member = None
+
+    async def _cancel_take_overs(self) -> None:
+        """Cancel the take-overs that have begun. Another heir goes on, from the journal of this member."""
+        if take_overs := list(self._take_overs.values()):
+            for each in take_overs:
+                each.cancel()
+            await asyncio.wait(take_overs)
+            self._take_overs.clear()  # a task that was cancelled before its first step removes nothing
+
+    async def _leave(self) -> None:
+        await self._cancel_background()
+        await self._cancel_take_overs()
+        if (member := self._member) is None:
+            return
+        try:
+            failure = await _failure_of(self._before_leaving(member))
+            await self._write_heartbeat(member, left=True)
+            if failure is not None:
+                log.warning("not saved before leaving", reason=failure.message, hint=failure.hint)
+        except LedgerError as error:  # after a few heartbeats, another member takes over
+            log.warning("left without a last heartbeat", reason=error.message, hint=error.hint)
+        self._drop(member)
+
+
+async def _failure_of(work: Awaitable[None]) -> LedgerError | None:
+    """Do work whose failure stops no heartbeat, because others would take this member over. Return the failure."""
+    try:
+        await work
+    except LedgerError as error:
+        return error
+    return None

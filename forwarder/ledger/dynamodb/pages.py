@@ -1,0 +1,188 @@
+"""The lists of entries. No index is kept for them: they are read from the journals, the newest items first."""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Final
+
+from forwarder.ledger.codec import from_micros
+from forwarder.ledger.dynamodb.dead_letters import DeadLetterStore
+from forwarder.ledger.dynamodb.executions import DEAD_STATE, PENDING_STATE, SENT_STATE, ExecutionItem, transition_at
+from forwarder.ledger.dynamodb.journal_items import JournalEntry
+from forwarder.ledger.dynamodb.schema import Place, digest
+from forwarder.ledger.dynamodb.window import RECORDED
+from forwarder.ledger.models import EntryFilter, EntryPage, EntryState, StoredEntry
+from forwarder.model import Entry, Feed
+
+_STATES: Final[dict[int, EntryState]] = {PENDING_STATE: "pending", SENT_STATE: "sent", DEAD_STATE: "dead"}
+
+MEMBER_PATTERN: Final = "[0-9a-f]{12}"
+_POSITION: Final = re.compile(f"(-?[0-9]{{1,18}})_({MEMBER_PATTERN})_([0-9]{{1,12}})_([0-9]{{1,9}})")
+MAX_LISTED_ITEMS = 500
+"""The items of each journal that a list of entries reads. An item has the failures of one poll, or of several."""
+
+Row = tuple[Place, JournalEntry, ExecutionItem]
+Position = tuple[int, str, int, int]
+
+
+class PageStore(DeadLetterStore):
+    """The operations that list entries."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._payload_horizon: int | None = None
+        """The settlement before which payloads are treated as deleted, in microseconds."""
+
+    async def entries(self, matching: EntryFilter, limit: int, *, before: str | None = None) -> EntryPage:
+        position = None if before is None else _parse_position(before)
+        found: list[tuple[Position, Row]] = []
+        for row in await self._rows(matching, limit, position):
+            at = _position(row)
+            if _matches(row, matching) and (position is None or at < position):
+                found.append((at, row))
+        found.sort(key=lambda each: each[0], reverse=True)
+        page = found[:limit]
+        entries = await self._stored_entries([row for _, row in page])
+        return EntryPage(entries, "{}_{}_{}_{}".format(*page[-1][0]) if len(found) > limit else None)
+
+    async def stored_entry(self, execution_id: str) -> StoredEntry | None:
+        found = await self._stored_executions([execution_id])
+        rows = [(Place.of(item["pl"]), entry, item) for entry, item in found]
+        entries = await self._stored_entries(rows)
+        return entries[0] if entries else None
+
+    async def _stored_executions(self, execution_ids: Iterable[str]) -> list[tuple[JournalEntry, ExecutionItem]]:
+        """Return the executions with these ids whose payload is stored."""
+        items = await self._executions.load([digest(each) for each in execution_ids])
+        kept = [item for item in items.values() if item["st"] in _STATES and self._has_payload(item)]
+        journaled = await self._journals.entries_of([Place.of(item["pl"]) for item in kept])
+        dead = [item for item in kept if Place.of(item["pl"]) not in journaled and item["st"] == DEAD_STATE]
+        letters = dict(await self._dead_letter_items.load([item["dl"] for item in dead]))
+        found = [(entry, item) for item in kept if (entry := journaled.get(Place.of(item["pl"]))) is not None]
+        return [*found, *((_journaled(letters[item["dl"]]), item) for item in dead if item["dl"] in letters)]
+
+    async def _rows(self, matching: EntryFilter, limit: int, position: Position | None) -> list[Row]:
+        """Return the rows that may match. A filter for one execution, or for dead letters, reads only those.
+
+        Otherwise each journal is read until it has enough rows for the page, at most MAX_LISTED_ITEMS of its items.
+        """
+        if matching.execution_id is not None:
+            found = await self._stored_executions([matching.execution_id])
+            return [(_recording(item), entry, item) for entry, item in found]
+        if matching.state == "dead":
+            every = await self._dead(None)
+            executions = await self._executions.load([stored.digest for *_, stored in every])
+            return [
+                (_recording(item), _journaled(stored), item)
+                for _, _, stored in every
+                if (item := executions.get(stored.digest)) is not None
+            ]
+        rows: list[Row] = []
+        for member, last in (await self._last_numbers()).items():
+            count = 0
+            async for row in self._newest_first(member, last, MAX_LISTED_ITEMS):
+                if self._has_payload(row[2]):
+                    rows.append(row)
+                    count += _matches(row, matching) and (position is None or _position(row) < position)
+                if count > limit:
+                    break
+        return rows
+
+    async def _recorded_entries(self) -> AsyncIterator[Row]:
+        """Yield all entries of all journals at the places that recorded them, the newest of each member first."""
+        for member, last in (await self._last_numbers()).items():
+            async for row in self._newest_first(member, last, last):
+                yield row
+
+    async def _last_numbers(self) -> dict[str, int]:
+        """Return the last number of each journal. Numbers after the last heartbeat of its member are missing."""
+        await self._load_members(consistent=self._member is None)
+        numbers = {name: item["nx"] - 1 for name, item in self._members.items()}
+        if self._member is not None:
+            numbers[self._member.id] = self._member.window.next_number - 1
+        return numbers
+
+    async def _newest_first(self, member: str, last: int, items: int) -> AsyncIterator[Row]:
+        """Yield the entries that a journal recorded, from its item `last` on, of at most so many items."""
+        for number in range(last, max(0, last - items), -1):
+            entries = await self._journals.entries_of_item(member, number)
+            for row in await self._join(member, number, entries):
+                yield row
+
+    async def _join(self, member: str, number: int, entries: list[JournalEntry]) -> list[Row]:
+        """Return the entries of an item with their executions, those that this item recorded, newest first."""
+        items = await self._executions.load([entry.digest for entry in entries])
+        rows = [
+            (place, entry, item)
+            for index, entry in enumerate(entries)
+            if (item := items.get(entry.digest)) is not None
+            and transition_at(item, place := Place(member, number, index)) == RECORDED
+        ]
+        return rows[::-1]
+
+    async def _stored_entries(self, rows: Iterable[Row]) -> list[StoredEntry]:
+        pairs = [(Place.of(item["pl"]), entry) for _, entry, item in rows]
+        details = await self._journals.details_of([(place, entry) for place, entry in pairs if not entry.detail])
+        missing = [place for place, entry in pairs if not entry.detail and place not in details]
+        found = await self._journals.entries_of(missing) if missing else {}
+        return [
+            _stored_entry(entry, item, entry.detail or details.get(place) or _detail(found.get(place)))
+            for (place, entry), (_, _, item) in zip(pairs, rows, strict=True)
+        ]
+
+    def _has_payload(self, item: ExecutionItem) -> bool:
+        """Return whether the payload of an execution counts as stored. A sent one ends with its retention."""
+        horizon = self._payload_horizon
+        return item["st"] != SENT_STATE or horizon is None or item["sa"] >= horizon
+
+
+def _detail(entry: JournalEntry | None) -> bytes:
+    return b"null" if entry is None or not entry.detail else entry.detail
+
+
+def _journaled(stored: Any) -> JournalEntry:
+    return JournalEntry(
+        RECORDED, stored.digest, stored.execution_id, stored.workflow_id, stored.user_id, stored.time,
+        stored.recorded_at, stored.send_number, detail=stored.detail,
+    )  # fmt: skip
+
+
+def _recording(item: ExecutionItem) -> Place:
+    return Place.of(item["lg"][0].split(" ")[0])
+
+
+def _position(row: Row) -> Position:
+    place, entry, _ = row
+    return entry.recorded_at, place.member, place.number, place.index
+
+
+def _parse_position(text: str) -> Position:
+    if (match := _POSITION.fullmatch(text)) is None:
+        raise ValueError("is not a position in this ledger")
+    at, member, number, index = match.groups()
+    return int(at), member, int(number), int(index)
+
+
+def _matches(row: Row, matching: EntryFilter) -> bool:
+    _, entry, item = row
+    recorded_at = from_micros(entry.recorded_at)
+    return (
+        item["st"] in _STATES
+        and matching.state in (None, _STATES[item["st"]])
+        and matching.workflow_id in (None, entry.workflow_id)
+        and (matching.recorded_from is None or recorded_at >= matching.recorded_from)
+        and (matching.recorded_to is None or recorded_at < matching.recorded_to)
+    )
+
+
+def _stored_entry(entry: JournalEntry, item: Mapping[str, Any], detail: bytes) -> StoredEntry:
+    is_settled = item["st"] != PENDING_STATE
+    return StoredEntry(
+        Entry(entry.execution_id, Feed(entry.workflow_id, entry.user_id or None), from_micros(entry.time), detail),
+        _STATES[item["st"]],
+        recorded_at=from_micros(entry.recorded_at),
+        settled_at=from_micros(item["sa"]) if is_settled else None,
+        attempts=item.get("n", 0),
+        result=item.get("ev", "") if is_settled else "",
+        reason=item.get("rs", "") if is_settled else "",
+        send_number=item.get("sn", 1),
+    )

@@ -1,0 +1,83 @@
+"""The retention. DynamoDB deletes expired items; this sets what is old, and stores again what is still needed."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from forwarder.ledger import traffic
+from forwarder.ledger.codec import to_micros
+from forwarder.ledger.dynamodb.counters import CounterStore
+from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE, JournalEntry
+from forwarder.ledger.dynamodb.member import OwnedEntry
+from forwarder.ledger.dynamodb.window import RECORDED
+from forwarder.ledger.traffic import minute_of
+
+BETWEEN_FLOORS = timedelta(hours=1)
+"""The time between two writes of the floor."""
+
+MAX_RENEWED_ENTRIES = 200
+
+
+class RetentionStore(CounterStore):
+    """The operation that deletes old payloads and ids."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._floor_raised_at: datetime | None = None
+
+    async def apply_retention(self, *, now: datetime, id_retention: timedelta, payload_retention: timedelta) -> bool:
+        self._retention.ids, self._retention.payloads = id_retention, payload_retention
+        self._payload_horizon = to_micros(now - payload_retention)
+        self._traffic.subtract(self._traffic.until(minute_of(now - traffic.RETENTION)))
+        if self._floor_raised_at is None or now - self._floor_raised_at >= BETWEEN_FLOORS:
+            await self._raise_floor(now)
+            self._floor_raised_at = now
+        return await self._renew_old_entries(now)
+
+    async def _raise_floor(self, now: datetime) -> None:
+        """Raise the floor of all feeds to the time before which ids may be forgotten.
+
+        The machine's clock alone proves no age: if it is set years ahead for a minute, everything would be old. The
+        newest watermark, a time of the API, limits it.
+        """
+        watermarks = [each.checkpoint.watermark for each in await self.feeds() if each.checkpoint.watermark is not None]
+        newest = max(watermarks, default=now)
+        floor = to_micros(min(now, newest) - self._retention.ids)
+        if self._floor is None or floor > to_micros(self._floor):
+            await self._save_in_ledger_item(id_floor=floor)
+
+    async def _renew_old_entries(self, now: datetime) -> bool:
+        """Journal pending entries again whose payload would expire before long. Return whether there may be more."""
+        member = self._member
+        if member is None:
+            return False
+        before = to_micros(now - (self._retention.payloads + EXTRA_LIFE) / 2)
+        old = [
+            each
+            for token, each in member.pending.items()
+            if token not in member.claimed and each.journaled.stored_at < before
+        ][:MAX_RENEWED_ENTRIES]
+        details = await self._journals.details_of([(each.place, each.journaled) for each in old])
+        found = {each.journaled.digest: each for each in old if each.place in details}
+        member.claimed.update(each.token for each in found.values())
+        try:
+            renewed = [_renewed(each, details[each.place], now) for each in found.values()]
+            await self._make_transitions(member, renewed, now)
+        finally:
+            member.release([each.token for each in found.values()])
+        return len(old) == MAX_RENEWED_ENTRIES
+
+
+def _renewed(owned: OwnedEntry, detail: bytes, now: datetime) -> JournalEntry:
+    """Return the entry that stores a payload again. Its only earlier owner is this member."""
+    return msgspec.structs.replace(
+        owned.journaled,
+        kind=RECORDED,
+        owners=(owned.token,),
+        base="",
+        payload="",
+        detail=detail,
+        send_number=owned.send_number,
+        stored_at=to_micros(now),
+    )

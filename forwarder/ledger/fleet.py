@@ -1,0 +1,85 @@
+"""The processes that share a ledger, and the assignment of feeds to them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+from forwarder.ledger.models import DaemonStatus
+from forwarder.model import Feed
+
+MAX_HEARTBEAT_AGE = timedelta(minutes=1)
+"""A process counts as running for this time after its last heartbeat, by the clocks of both machines."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FleetMember:
+    """A process that forwards from a shared ledger, as of its last heartbeat.
+
+    `id` is new at each start, and `host` is the name of its machine. `heartbeat_at` is on that machine's clock. `feeds`
+    is the number of its feeds, and `read_units` and `write_units` are the capacity of DynamoDB that it has consumed.
+    `status` is the status that it saved, or None if it has saved none.
+    """
+
+    id: str
+    host: str
+    heartbeat_at: datetime | None = field(default=None, compare=False)
+    feeds: int = field(default=0, compare=False)
+    read_units: float = field(default=0.0, compare=False)
+    write_units: float = field(default=0.0, compare=False)
+    status: DaemonStatus | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Return the name under which messages name this process."""
+        return f"{self.host}/{self.id}"
+
+    def is_running(self, now: datetime) -> bool:
+        """Return whether the last heartbeat is recent, for display. It decides nothing, because clocks differ."""
+        return self.heartbeat_at is not None and abs(now - self.heartbeat_at) < MAX_HEARTBEAT_AGE
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The members that are alive, this process's own id, and the switch of all of them.
+
+    `own_id` is empty if this process is no member.
+    """
+
+    members: tuple[FleetMember, ...]
+    own_id: str
+    enabled: bool = True
+
+    def is_own(self, feed: Feed) -> bool:
+        """Return whether a feed is assigned to this process. Each feed is assigned to one member."""
+        ids = [member.id for member in self.members]
+        if ids == [self.own_id]:
+            return True
+        return bool(ids) and rendezvous(f"{feed.workflow_id}\0{feed.user_id}", ids) == self.own_id
+
+    @property
+    def own_name(self) -> str:
+        """Return the name of this process, or "this process" if it is no member."""
+        return next((each.name for each in self.members if each.id == self.own_id), "this process")
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether several processes can use the ledger."""
+        return self is not ONE_PROCESS
+
+    @property
+    def size(self) -> int:
+        return max(1, len(self.members))
+
+
+ONE_PROCESS = Fleet((FleetMember("local", ""),), "local")
+"""The fleet of a ledger that only one process can use."""
+
+
+def rendezvous(name: str, members: Iterable[str]) -> str:
+    """Return the member that a name is assigned to: the one with the highest hash of both.
+
+    When a member leaves, only its names move; see Thaler and Ravishankar, "Using name-based mappings to increase hit
+    rates" (1998).
+    """
+    return max(members, key=lambda member: blake2b(f"{member}\0{name}".encode(errors="surrogatepass")).digest())

@@ -1,0 +1,56 @@
+"""The limits of DynamoDB: an item has 400 KB, a page of a query 1 MB, a partition key 2,048 bytes, a sort key 1,024.
+
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from secrets import token_hex
+
+import pytest
+
+from forwarder.ledger import Counters
+from forwarder.model import Checkpoint, Feed
+from tests.factories import FEED, entry
+from tests.ledger.fleet_table import SharedTable
+from tests.virtual_clock import NOON
+
+pytestmark = pytest.mark.dynamodb
+
+
+async def test_checkpoint_with_many_open_executions_is_saved(table: SharedTable) -> None:
+    """An item can hold about 9,000. The oldest of them set the depth of the next full scan."""
+    member, other = await table.member(), await table.start()
+    opened = {f"{number:024x}": NOON - timedelta(seconds=number) for number in range(12_000)}
+    checkpoint = Checkpoint(watermark=NOON, full_scan_at=NOON, open_executions=opened)
+    await member.ledger.add_feeds({FEED: Checkpoint()})
+    await member.ledger.record(FEED, [], now=NOON, checkpoint=checkpoint)
+    await member.leave()
+    saved = await other.ledger.checkpoint(FEED)
+    assert saved.watermark == NOON
+    assert len(saved.open_executions) > 5000
+    assert min(saved.open_executions.values()) == min(opened.values())
+    assert saved.open_executions.items() <= opened.items()
+
+
+@pytest.mark.parametrize("feed", [Feed("w" * 3000, None), Feed("w", "u" * 3000), Feed("\0", "3:"), Feed("0:", None)])
+async def test_ids_longer_than_a_key_are_recorded(table: SharedTable, feed: Feed) -> None:
+    member = await table.member()
+    ids = ["e" * 5000, " ", "\0", "é"]
+    assert await member.record(*ids, feed=feed) == len(ids)
+    assert set(await member.claim()) == set(ids)
+    assert [each.feed for each in await member.ledger.feeds()] == [feed]
+    await member.beat()
+    assert await table.verify() == Counters(recorded=len(ids), pending=len(ids))
+
+
+async def test_journal_of_many_pages_is_taken_over(table: SharedTable) -> None:
+    member, heir = await table.member(), await table.member()
+    await member.ledger.add_feeds({FEED: Checkpoint()})
+    ids = [f"e-{number}" for number in range(12)]
+    large = [replace(entry(each), detail=b'"%s"' % token_hex(400_000).encode()) for each in ids]
+    assert await member.ledger.record(FEED, large, now=NOON) == len(ids)
+    await member.kill()
+    await heir.bury()
+    details = {execution_id: each.entry.detail for execution_id, each in (await heir.claim()).items()}
+    assert details == {each.execution_id: each.detail for each in large}

@@ -1,0 +1,74 @@
+"""A table that is deleted and created again, or restored, while processes use it.
+
+Report: the lease table of a Kinesis application disappears while it runs,
+https://github.com/awslabs/amazon-kinesis-client/issues/414.
+"""
+
+import pytest
+
+from forwarder.errors import LedgerUnavailable
+from forwarder.ledger import Counters
+from forwarder.ledger.dynamodb.schema import member_key, table_definition
+from tests.harness.dynalite import running_dynalite
+from tests.ledger.fleet_table import SharedTable, client
+
+pytestmark = pytest.mark.dynamodb
+
+
+async def test_table_that_is_created_again_gets_all_that_is_listed(table: SharedTable) -> None:
+    """The ids that were known are not known in the new table."""
+    member = await table.member()
+    assert await member.record("a", "b") == 2
+    async with client(running_dynalite().endpoint_url) as sdk:
+        await sdk.delete_table(TableName=table.name)
+        await sdk.get_waiter("table_not_exists").wait(TableName=table.name)
+        with pytest.raises(LedgerUnavailable, match="does not exist"):
+            await member.beat()
+        await sdk.create_table(**table_definition(table.name))
+    await member.beat()
+    assert await member.record("a", "b") == 2
+    assert set(await member.claim()) == {"a", "b"}
+    await member.beat()
+    assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_restored_table_gets_all_that_is_listed(table: SharedTable) -> None:
+    """The member, and what it recorded, are not in the restored table."""
+    member = await table.member()
+    assert await member.record("a", "b") == 2
+    for key in await member.ledger.all_items():
+        if key.p.startswith(("x#", "j#")) or key == member_key(member.member_id):
+            await member.ledger.delete_item(key)
+    await member.beat()
+    assert await member.record("a", "b") == 2
+    assert set(await member.claim()) == {"a", "b"}
+    assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_table_restored_to_a_later_time_gets_all_that_is_listed(table: SharedTable) -> None:
+    """The member is in the restored table, with an earlier heartbeat, and what it recorded since is not."""
+    member = await table.member()
+    assert await member.record("a") == 1
+    await member.beat()
+    earlier = await member.ledger.all_items()
+    await member.beat()
+    assert await member.record("b") == 1
+    for key in await member.ledger.all_items():
+        await member.ledger.delete_item(key)
+    for key, item in earlier.items():
+        await member.ledger.put_item(key, item)
+    before = member.member_id
+    await member.beat()
+    assert member.member_id != before
+    assert await member.record("a", "b") == 1
+    await member.bury()
+    assert set(await member.claim()) == {"a", "b"}
+    assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_foreign_item_among_the_members_is_ignored(table: SharedTable) -> None:
+    first = await table.member()
+    await first.ledger.put_item(member_key("note"), {"text": "of a person"})
+    second = await table.member()
+    assert len((await first.ledger.beat()).members) == len((await second.ledger.beat()).members) == 2
+    assert await table.verify() == Counters()

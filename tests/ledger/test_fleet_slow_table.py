@@ -1,0 +1,107 @@
+"""A table that is slow or throttled delays no heartbeat, and what could not be recorded is not journaled again.
+
+Reports: Kinesis clients lose their leases when the renewals wait behind other requests or when the table is throttled,
+https://github.com/awslabs/amazon-kinesis-client/issues/677 and https://github.com/vmware-archive/vmware-go-kcl/issues/77.
+"""
+
+import asyncio
+
+import pytest
+
+from forwarder.errors import LedgerUnavailable
+from forwarder.ledger import Counters
+from forwarder.ledger.dynamodb.table import MAX_CONCURRENT_REQUESTS
+from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Hold, Plan, Request, execute
+from tests.ledger.fleet_table import Process, SharedTable
+
+pytestmark = pytest.mark.dynamodb
+
+HEARTBEAT_SECONDS = 0.4
+
+
+def executions(fault: Fault) -> Plan:
+    return lambda request: fault if request.writes("x#") else PASS
+
+
+class HoldAll(Hold):
+    """A plan that holds all matching requests."""
+
+    def __call__(self, request: Request) -> Fault:
+        if not self._matches(request):
+            return PASS
+        self.reached.set()
+        return Fault(waits_for=self._released)
+
+
+async def throttled(member: Process, *ids: str) -> None:
+    """Try to record while the items of executions are throttled."""
+    member.proxy.plan = executions(THROTTLED)
+    with pytest.raises(LedgerUnavailable):
+        await member.record(*ids)
+
+
+async def test_heartbeat_overtakes_the_requests_of_a_large_recording(table: SharedTable) -> None:
+    member = await table.member()
+    ids = [f"e-{number}" for number in range(MAX_CONCURRENT_REQUESTS + 10)]
+    member.proxy.plan = hold = HoldAll(lambda request: request.writes("x#"))
+    recording = asyncio.create_task(member.record(*ids))
+    await hold.reached.wait()
+    async with asyncio.timeout(5):
+        await member.beat(2)
+    hold.release()
+    assert await recording == len(ids)
+    await member.beat()
+    assert await table.verify() == Counters(recorded=len(ids), pending=len(ids))
+
+
+async def test_heartbeat_does_not_wait_for_slow_transitions(table: SharedTable) -> None:
+    member, other = await table.member(), await table.member()
+    member.ledger.set_heartbeat_seconds(HEARTBEAT_SECONDS)
+    await throttled(member, "a", "b")
+    member.proxy.plan = hold = HoldAll(lambda request: request.writes("x#"))
+    for _ in range(8):  # more than those after which the other would take over
+        async with asyncio.timeout(5):
+            await member.beat()
+        await other.beat()
+    assert hold.reached.is_set()
+    hold.release()
+    assert len((await other.ledger.beat()).members) == 2
+    member.ledger.set_heartbeat_seconds(60)
+    await member.beat()
+    assert set(await member.claim()) == {"a", "b"}
+    assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_heartbeat_does_not_wait_for_slow_checkpoints(table: SharedTable) -> None:
+    member = await table.member()
+    member.ledger.set_heartbeat_seconds(HEARTBEAT_SECONDS)
+    await member.record("a")
+    await member.read_feed()
+    member.proxy.plan = hold = HoldAll(lambda request: request.writes("f#"))
+    async with asyncio.timeout(5):
+        await member.beat(3)
+    assert hold.reached.is_set()
+    await member.leave()
+
+
+async def test_throttled_recording_is_journaled_once(table: SharedTable) -> None:
+    member = await table.member()
+    for _ in range(3):
+        await throttled(member, "a", "b")
+    assert len(member.ledger.membership.unresolved) == 2
+    member.proxy.plan = execute
+    assert await member.record("a", "b", "c") == 3
+    assert not member.ledger.membership.unresolved
+    await member.beat()
+    assert set(await member.claim()) == {"a", "b", "c"}
+    assert await table.verify() == Counters(recorded=3, pending=3)
+
+
+async def test_throttled_recording_survives_its_process(table: SharedTable) -> None:
+    member, heir = await table.member(), await table.member()
+    await throttled(member, "a", "b")
+    await member.kill()
+    await heir.bury()
+    assert set(await heir.claim()) == {"a", "b"}
+    await heir.beat()
+    assert await table.verify() == Counters(recorded=2, pending=2)
