@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pydantic_core import ErrorDetails
 
 from forwarder.settings import pasted, suggestions
-from forwarder.settings.models import SECTIONS, variable
+from forwarder.settings.models import variable
+from forwarder.settings.sections import SECTIONS
 
 _NO_BOOLEAN = "is neither true nor false"
 _NO_SECTION = "is not a section: write it once, as [section] in single brackets"

@@ -15,15 +15,8 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 from forwarder.errors import SettingsError
 from forwarder.settings import pasted, syntax, text
 from forwarder.settings.faults import describe_fault
-from forwarder.settings.models import (
-    ENV_PREFIX,
-    SECTIONS,
-    ListenerSettings,
-    LocalSettings,
-    Settings,
-    setting_names,
-    variable,
-)
+from forwarder.settings.models import ENV_PREFIX, ListenerSettings, LocalSettings, Settings, setting_names, variable
+from forwarder.settings.sections import SECTIONS
 from forwarder.untrusted_json import JSON_ERRORS
 
 # Variables of ours that are not settings.

@@ -8,7 +8,8 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
 from forwarder.settings import pasted
 from forwarder.settings.load import ConfigSource, load_listeners, merge_environment, read_table
-from forwarder.settings.models import SECTIONS, ListenerSettings, Section, Settings
+from forwarder.settings.models import ListenerSettings, Settings
+from forwarder.settings.sections import SECTIONS, Section
 
 REQUIRED_PLACEHOLDER = ""
 """The value of a required setting that is missing. It is not valid, so that nothing can be sent with it."""

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from forwarder.settings.models import ENV_DELIMITER, ENV_PREFIX, SECTIONS, setting_names, variable
+from forwarder.settings.models import ENV_DELIMITER, ENV_PREFIX, setting_names, variable
+from forwarder.settings.sections import SECTIONS
 
 _SECRETS = re.compile(
     r"(?:^|[._-])(?:api|alloy|aws|secret|session|admin|web|hook|master)?[._-]?(?:key|token|secret|password)s?(?:[._-]?id)?$"

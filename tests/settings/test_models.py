@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from forwarder.model import Feed
-from forwarder.settings.models import SECTIONS, TOP_LEVEL_KEYS, setting_names, variable
+from forwarder.settings.models import TOP_LEVEL_KEYS, setting_names, variable
+from forwarder.settings.sections import SECTIONS
 from tests.factories import some_settings
 
 S, M, H, D = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -23,11 +24,13 @@ DEFAULTS: dict[str, Any] = {
     "source.discover": False,
     "source.discover_interval": 10 * M,
     "source.min_interval": 5 * S,
+    "source.hourly_failure_interval": 20 * S,
     "source.max_interval": 2 * M,
     "source.overlap": 10 * M,
     "source.max_lateness": 24 * H,
     "source.full_scan_interval": 1 * H,
     "source.max_run_duration": 7 * D,
+    "source.log_retention": 7 * D,
     "source.start_from": "now",
     "source.concurrency": 8,
     "source.requests_per_second": 20,
@@ -41,8 +44,12 @@ DEFAULTS: dict[str, Any] = {
     "event.source": "alloy.embedded",
     "event.detail_type": "Workflow Execution Failed",
     "event.payload": "full",
+    "event.oversize": "trim",
+    "event.s3_bucket": "",
+    "event.s3_prefix": "forwarder/",
     "event.redact": (),
     "event.redact_except": (),
+    "event.health": False,
     "destination.event_bus": "failures",
     "destination.region": "eu-central-1",
     "destination.endpoint_url": "",
@@ -57,6 +64,7 @@ DEFAULTS: dict[str, Any] = {
     "vault.file": "forwarder.keys",
     "vault.master_key_file": "forwarder.master-key",
     "ledger.url": "sqlite:///forwarder.db",
+    "ledger.heartbeat_interval": timedelta(seconds=5),
     "ledger.id_retention": 90 * D,
     "ledger.payload_retention": 24 * H,
     "web.listen": "127.0.0.1:8787",

@@ -9,6 +9,7 @@ _ARN = re.compile(r"arn:(?P<partition>[^:]*):(?P<service>[^:]*):(?P<region>[^:]*
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 _BUS_NAME = re.compile(r"[\w./-]{1,256}", re.ASCII)
 _BUS_ARN = re.compile(r"arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus/[\w./-]{1,256}", re.ASCII)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _GLOBAL_ENDPOINT = re.compile(r"[\w.-]+\.endpoint\.events\.(?:amazonaws\.com|api\.aws)")
 _AWS_HOST = re.compile(
     r"(?:[\w-]+\.)?(?P<service>[a-z0-9-]+?)(?:-fips)?\.(?P<region>[a-z]{2,4}(?:-[a-z]+)+-[0-9]+)\."
@@ -33,6 +34,15 @@ def bus(value: str) -> str:
             raise ValueError(f"is {_resource(found)}, not the ARN of an event bus")
     elif not _BUS_NAME.fullmatch(value):
         raise ValueError("is neither the name nor the ARN of an event bus")
+    return value
+
+
+def bucket(value: str) -> str:
+    """Return the name of a bucket, or an empty string. Source: "General purpose bucket naming rules" of S3."""
+    if "://" in value or value.startswith("arn:"):
+        raise ValueError("is an address or an ARN, not the name of a bucket")
+    if value and not _BUCKET.fullmatch(value):
+        raise ValueError("is not the name of a bucket: it has 3 to 63 small letters, digits, dots and hyphens")
     return value
 
 

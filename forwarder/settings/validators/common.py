@@ -91,9 +91,3 @@ def is_ip(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def ledger(value: str) -> str:
-    if not value.removeprefix("sqlite:///") or not value.startswith("sqlite:///"):
-        raise ValueError("is not of the form sqlite:///forwarder.db")
-    return value
