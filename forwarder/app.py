@@ -18,19 +18,22 @@ from forwarder import log
 from forwarder.alloy import http_client
 from forwarder.alloy.client import LogsClient
 from forwarder.aws import eventbridge
-from forwarder.aws.credentials import Identity
+from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.eventbridge import EventBridgeBus
+from forwarder.aws.payload_bucket import PayloadBucket
 from forwarder.aws.responses import CODES
 from forwarder.clock import Clock
 from forwarder.configuration import RuntimeConfig
 from forwarder.delivery.dispatcher import Dispatcher
+from forwarder.delivery.health_events import HealthTarget
 from forwarder.delivery.settlement import SettlementWriter
 from forwarder.errors import ForwarderError, SettingsError, VaultError
 from forwarder.first_start import SETUP_HINT, find_obstacle
+from forwarder.fleet_watch import FleetWatch, keep_alive
 from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
-from forwarder.ledger import Ledger, PollResult, RunningLock, ledger_file, open_ledger, require_folder
+from forwarder.ledger import ONE_PROCESS, Fleet, Ledger, PollResult, ledger_place
 from forwarder.metrics import Metrics
 from forwarder.model import Feed
 from forwarder.settings import ConfigSource, Settings, load
@@ -63,6 +66,8 @@ class App:
     settlement_writer: SettlementWriter
     config: RuntimeConfig
     loops: Loops | None = None
+    fleet: Fleet = ONE_PROCESS
+    """The processes on this ledger, as of the last heartbeat."""
 
     @asynccontextmanager
     async def open_loops(self) -> AsyncIterator[Loops]:
@@ -78,13 +83,35 @@ class App:
         async with (
             LogsClient(settings.source, key, self.clock, self.metrics) as source,
             EventBridgeBus(identity, self.clock, self.metrics) as destination,
+            PayloadBucket(identity, settings.event.s3_bucket) as bucket,
         ):
             delivery = Dispatcher(
                 destination, self.ledger, self.settlement_writer, settings, self.clock, self.health, self.metrics
             )
-            poller = Poller(source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake)
+            payload_store = bucket if settings.event.oversize == "s3" else None
+            poller = Poller(
+                source, self.ledger, settings, self.clock, self.health, self.metrics, delivery.wake, payload_store
+            )
             self.loops = Loops(poller, delivery)
             yield self.loops
+
+    def fleet_watch(self, poller: Poller, on_change: Callable[[Fleet], None] = lambda _: None) -> FleetWatch:
+        """Return the loop of the heartbeats. It gives the poller the feeds of this process, and calls `on_change`."""
+
+        def join(fleet: Fleet) -> None:
+            self.fleet = fleet
+            poller.join(fleet)
+            on_change(fleet)
+
+        return FleetWatch(self.ledger, self._heartbeat_seconds, self.clock, self.health, join)
+
+    async def keep_alive(self) -> None:
+        """Write the heartbeats of a process whose loops do not run, and whose last requests are in flight."""
+        await keep_alive(self.ledger, self._heartbeat_seconds, self.clock, self.health)
+
+    @property
+    def _heartbeat_seconds(self) -> float:
+        return self.config.settings.ledger.heartbeat_interval.total_seconds()
 
     async def save_switch(self) -> None:
         settings = self.config.settings
@@ -94,6 +121,20 @@ class App:
             logger.info(
                 "forwarding enabled" if settings.enabled else "forwarding disabled", on_enable=settings.on_enable
             )
+
+    async def health_target(self) -> HealthTarget | None:
+        """Return where health events are sent, or None if they are off or the settings are incomplete.
+
+        Raise VaultError if forwarding is disabled and the keys cannot be read: a disabled configuration has none.
+        """
+        config = self.config
+        if config.missing is not None or not config.settings.event.health:
+            return None
+        keys = config.stored_keys if config.settings.enabled else await asyncio.to_thread(self._stored_aws_keys)
+        return HealthTarget(config.settings.destination, keys, config.settings.event)
+
+    def _stored_aws_keys(self) -> StoredKeys | None:
+        return StoredKeys.of(Vault.open(self.config_source, self.config.settings))
 
     def polls(self) -> dict[Feed, PollResult]:
         return self.loops.poller.polls if self.loops else {}
@@ -210,21 +251,17 @@ async def open_app(
     """
     config = await _load_config(config_source, setup=setup)
     settings = config.settings
-    require_folder(ledger_file(config_source, settings))
-    with RunningLock(ledger_file(config_source, settings)) as lock:
-        async with open_ledger(config_source, settings, create=not lock.ledger_created, lock=lock) as ledger:
-            health = Health(clock.now)
-            wrapped_ledger = wrap_ledger(ledger)
-            settlement_writer = SettlementWriter(
-                wrapped_ledger, clock, health, await wrapped_ledger.last_settlement_seq()
-            )
-            yield App(
-                config_source,
-                wrapped_ledger,
-                clock,
-                health,
-                Heartbeats(),
-                Metrics(CODES),
-                settlement_writer,
-                config,
-            )
+    async with ledger_place(config_source, settings).run(clock.now) as ledger:
+        health = Health(clock.now)
+        wrapped_ledger = wrap_ledger(ledger)
+        settlement_writer = SettlementWriter(wrapped_ledger, clock, health, await wrapped_ledger.last_settlement_seq())
+        yield App(
+            config_source,
+            wrapped_ledger,
+            clock,
+            health,
+            Heartbeats(),
+            Metrics(CODES),
+            settlement_writer,
+            config,
+        )

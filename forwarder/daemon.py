@@ -5,26 +5,28 @@ loops start again on the same ledger, while the requests in flight of the old co
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import replace
-from pathlib import Path
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from forwarder import __version__, atomicfile, log, systemd
+from forwarder import __version__, systemd
 from forwarder.app import App, LedgerWrapper, open_app
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.configuration import MissingParts, RuntimeConfig
+from forwarder.configuration import MissingParts
 from forwarder.delivery.dispatcher import Dispatcher
+from forwarder.delivery.health_events import HealthEvents
 from forwarder.errors import DestinationError, ForwarderError, LedgerError
 from forwarder.first_start import create_files_for_setup
+from forwarder.ledger import Fleet
 from forwarder.maintenance import Maintenance
 from forwarder.model import State
+from forwarder.retention_watch import RetentionWatch
 from forwarder.runtime import background_tasks, handle_signals, tune_runtime
-from forwarder.settings import ConfigSource, Settings, load
-from forwarder.settings.watch import FileWatch
+from forwarder.settings import ConfigSource
+from forwarder.settings_reload import SettingsReload
 from forwarder.supervisor import keep_running
 from forwarder.systemd import ServiceManager
 from forwarder.watchdog import Watchdog
@@ -33,11 +35,14 @@ from forwarder.web.setup import ShowLink
 
 logger = structlog.get_logger("app")
 
-SECTIONS_NEEDING_RESTART = ("ledger", "vault", "web")
-"""Sections that are loaded only at the start of the process."""
+LEDGER_RETRY_SECONDS = 5.0
+"""Time between two attempts to join the processes that share the ledger."""
 
 RETRY_SECONDS = 30.0
 """Time between two attempts to create the clients, if the environment prevents it."""
+
+SWITCH_CHECK_SECONDS = 5.0
+"""Time between two looks at the switch that all processes share, while this one is paused."""
 
 UNCONFIGURED_WARNING_SECONDS = 600.0
 """Time between two warnings that settings or secrets are missing, so that a forgotten set-up is found in the log."""
@@ -76,7 +81,6 @@ class Daemon:
         show_setup_link: ShowLink | None = None,
     ) -> None:
         self._app = app
-        self._initial_settings = app.config.settings
         self._stopping = stopping
         self._reload = reload
         self._show_setup_link = show_setup_link
@@ -89,20 +93,26 @@ class Daemon:
         logger.info(
             "started", version=__version__, settings=str(app.config_source.file), enabled=app.config.settings.enabled
         )
-        if app.config.missing is None:
-            app.health.healthy("settings")
-        else:
-            self._report_unconfigured(app.config.missing)
+        settings_reload = SettingsReload(app, self._reload, self._manager, self._changed.set)
+        settings_reload.report_first()
         maintenance = Maintenance(
             app.ledger, lambda: app.config.settings, app.polls, app.clock, app.health, app.metrics
+        )
+        retention_watch = RetentionWatch(
+            app.ledger, lambda: app.config.settings, app.polls, app.clock, app.health, app.metrics
+        )
+        health_events = HealthEvents(
+            app.health, app.health_target, lambda: app.config.settings.enabled, app.clock, socket.gethostname()
         )
         async with (
             run_web_server(app.web_context(self._stopping), show_setup_link=self._show_setup_link),
             background_tasks(
                 self._keep_running("maintenance", maintenance.run),
-                self._keep_running("settings", self._watch_files),
+                self._keep_running("retention", retention_watch.run),
+                self._keep_running("settings", settings_reload.run),
                 Watchdog(self._manager, app.heartbeats, app.health).run(),
                 self._handle_stop(),
+                health_events.run(),
                 tune_runtime(self._is_destination_checked, app.clock),
             ),
         ):
@@ -112,15 +122,18 @@ class Daemon:
                 if app.config.missing is not None:
                     await self._wait_until_configured(app.config.missing)
                     continue
-                await self._save_switch()
+                is_on = await self._save_switch()
                 if self._stopping.is_set():
                     break
-                if app.config.settings.enabled:
-                    await self._forward()
+                await retention_watch.check()  # before a poll replaces the last reads
+                if not app.config.settings.enabled:
+                    await self._pause("switched off", "`forwarder enable`", was_on=is_on)
+                elif not is_on:
+                    await self._pause("switched off for all processes", "`forwarder enable --fleet`", was_on=is_on)
                 else:
-                    self._pause()
-                    await self._changed.wait()
-            await self._drain()
+                    await self._forward()
+            grace = app.config.settings.run.shutdown_grace.total_seconds()
+            await asyncio.gather(self._drain(), health_events.stop(grace))
         await maintenance.save_status()
         logger.info("stopped")
 
@@ -145,7 +158,16 @@ class Daemon:
         except ForwarderError as error:
             component = "bus" if isinstance(error, DestinationError) else "source"
             app.health.report(component, State.FAILED, error.message, error.hint)
-            await app.clock.wait(self._changed, RETRY_SECONDS)
+            async with self._heartbeats_while_draining():
+                await app.clock.wait(self._changed, RETRY_SECONDS)
+            return
+        fleet_watch = app.fleet_watch(loops.poller, self._stop_if_switched_off)
+        try:
+            await fleet_watch.join()
+        except LedgerError as error:
+            await stack.aclose()
+            app.health.report("ledger", State.FAILED, error.message, error.hint)
+            await app.clock.wait(self._changed, LEDGER_RETRY_SECONDS)
             return
         for component in ("source", "bus"):
             app.health.report(component, State.STARTING)
@@ -153,12 +175,17 @@ class Daemon:
             async with background_tasks(
                 self._keep_running("source", loops.poller.run),
                 self._keep_running("bus", loops.delivery.run),
+                self._keep_running("fleet", fleet_watch.run),
             ):
                 await self._changed.wait()
         finally:
             draining = asyncio.create_task(self._drain_and_close(stack, loops.delivery))
             self._draining.add(draining)
             draining.add_done_callback(self._draining.discard)
+
+    def _stop_if_switched_off(self, fleet: Fleet) -> None:
+        if not fleet.enabled:
+            self._changed.set()
 
     async def _drain_and_close(self, stack: AsyncExitStack, delivery: Dispatcher) -> None:
         async with stack:
@@ -168,99 +195,64 @@ class Daemon:
         """Wait for requests in flight and their settlements, at most for `run.shutdown_grace`. Log lost outcomes."""
         grace = self._app.config.settings.run.shutdown_grace.total_seconds()
         deadline = self._app.clock.monotonic() + grace
-        if self._draining:
-            _, unfinished = await asyncio.wait(self._draining, timeout=grace)
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
-        unsaved_commits = await self._app.settlement_writer.close(max(0.0, deadline - self._app.clock.monotonic()))
+        async with self._heartbeats_while_draining():
+            if self._draining:
+                _, unfinished = await asyncio.wait(self._draining, timeout=grace)
+                for task in unfinished:
+                    task.cancel()
+                await asyncio.gather(*unfinished, return_exceptions=True)
+            unsaved_commits = await self._app.settlement_writer.close(max(0.0, deadline - self._app.clock.monotonic()))
         if unsaved_commits:
             logger.error("outcomes not saved, their entries will be sent again", commits=unsaved_commits)
+
+    @asynccontextmanager
+    async def _heartbeats_while_draining(self) -> AsyncIterator[None]:
+        """Write heartbeats during a block in which the loops, and with them the fleet watch, do not run."""
+        async with background_tasks(*([self._app.keep_alive()] if self._draining else [])):
+            yield
 
     def _is_destination_checked(self) -> bool:
         """Return whether the bus was checked. Its client is created last, so startup is complete then."""
         bus = self._app.health.components.get("bus")
         return bus is not None and bus.state not in (State.UNCONFIGURED, State.STARTING, State.PAUSED)
 
-    def _pause(self) -> None:
-        for component in ("source", "bus"):
-            self._app.health.report(component, State.PAUSED, "switched off", "`forwarder enable`")
+    async def _pause(self, reason: str, hint: str, *, was_on: bool) -> None:
+        """Leave the fleet until the configuration changes, or the switch of all processes.
 
-    async def _save_switch(self) -> None:
+        `was_on` is the switch that led here: one that changes before the first read here must end the pause too.
+        """
+        for component in ("source", "bus"):
+            self._app.health.report(component, State.PAUSED, reason, hint)
+        if self._draining:  # what is in flight would be sent again by the process that takes it over
+            grace = self._app.config.settings.run.shutdown_grace.total_seconds()
+            async with self._heartbeats_while_draining():
+                await asyncio.wait(self._draining, timeout=grace)
+        while not self._changed.is_set():
+            is_on = await self._leave_and_read_switch()
+            if is_on is not None and is_on is not was_on:
+                return
+            await self._app.clock.wait(self._changed, SWITCH_CHECK_SECONDS)
+
+    async def _leave_and_read_switch(self) -> bool | None:
+        """Return the saved switch, or None if it was never saved or cannot be read. The process leaves."""
+        try:
+            await self._app.ledger.leave()
+            return await self._app.ledger.saved_switch()
+        except LedgerError as error:
+            self._app.health.report("ledger", State.FAILED, error.message, error.hint)
+            return None
+
+    async def _save_switch(self) -> bool:
+        """Save the switch of the settings. Return whether a shared ledger is switched on for all processes."""
         backoff = Backoff(base=0.5, cap=10)
         while not self._stopping.is_set():
             try:
                 await self._app.save_switch()
+                return await self._app.ledger.saved_switch() is not False
             except LedgerError as error:
                 self._app.health.report("ledger", State.FAILED, error.message, error.hint)
                 await self._app.clock.wait(self._stopping, backoff.next())
-            else:
-                return
-
-    async def _watch_files(self) -> None:
-        watch = FileWatch(self._watched_files())
-        while True:
-            # The first reload is immediate, because the files may have changed since the start.
-            self._manager.notify(systemd.reloading())
-            self._reload_settings()
-            self._manager.notify(systemd.READY)
-            await watch.changed(self._app.clock, or_when=self._reload)
-
-    def _reload_settings(self) -> None:
-        """Load the settings and secrets again. If they are invalid, keep the previous ones."""
-        app = self._app
-        try:
-            config = self._load_config()
-        except ForwarderError as error:
-            app.health.report("settings", State.FAILED, error.message, error.hint)
-            logger.error(  # noqa: TRY400  # a person corrects this, and a traceback would not help
-                "invalid settings, keeping previous", reason=error.message, hint=error.hint
-            )
-            return
-        if config != app.config:
-            is_first = app.config.missing is not None and config.missing is None
-            logger.info("set-up complete" if is_first else "settings reloaded", enabled=config.settings.enabled)
-            log.configure(config.settings.run)
-            app.config = config
-            self._changed.set()
-        if config.missing is None:
-            self._report_settings()
-        else:
-            self._report_unconfigured(config.missing)
-
-    def _report_unconfigured(self, missing: MissingParts) -> None:
-        self._app.health.report("settings", State.UNCONFIGURED, missing.reason, missing.hint)
-        for component in ("source", "bus"):
-            self._app.health.report(component, State.UNCONFIGURED, "waits for the settings")
-
-    def _report_settings(self) -> None:
-        """Report that the settings are valid. Report a file as stale if its changes are invisible to this process."""
-        health = self._app.health
-        if stale := [str(path) for path in self._watched_files() if atomicfile.is_stale_mount(path)]:
-            message = f"{', '.join(stale)} was replaced outside of this container: the old content stays in force"
-            health.report("settings", State.DEGRADED, message, atomicfile.STALE_MOUNT_HINT)
-            logger.warning("mounted file out of date", reason=message, hint=atomicfile.STALE_MOUNT_HINT)
-        else:
-            health.healthy("settings")
-
-    def _load_config(self) -> RuntimeConfig:
-        config_source, previous = self._app.config_source, self._app.config
-        # Once complete, the configuration stays complete: an invalid edit keeps the previous one.
-        if previous.missing is not None and (config := RuntimeConfig.incomplete(config_source)) is not None:
-            return replace(config, settings=self._with_kept_sections(config.settings))
-        settings = load(config_source, empty_is_valid=False)
-        return RuntimeConfig.of(config_source, self._with_kept_sections(settings))
-
-    def _with_kept_sections(self, settings: Settings) -> Settings:
-        """Return the settings with those sections as they were at the start that need a restart."""
-        kept = {name: getattr(self._initial_settings, name) for name in SECTIONS_NEEDING_RESTART}
-        if changed := [name for name in SECTIONS_NEEDING_RESTART if getattr(settings, name) != kept[name]]:
-            logger.warning("changed settings need a restart", sections=changed)
-        return settings.model_copy(update=kept)
-
-    def _watched_files(self) -> list[Path]:
-        config_source, vault = self._app.config_source, self._initial_settings.vault
-        return [config_source.file, *(config_source.path(name) for name in (vault.file, vault.master_key_file) if name)]
+        return False
 
     async def _handle_stop(self) -> None:
         await self._stopping.wait()

@@ -23,6 +23,8 @@ ForwarderError                  1
 └── LedgerError                 1    the ledger cannot be read or written
     ├── LedgerLocked           75    another process is running on it
     └── LedgerUnavailable      75    the ledger cannot be written now (disk full, read-only, busy)
+        └── LedgerDenied       75    the keys may not make a request
+            └── AuditDenied    75    … that only the audit makes
 
 A message names the fault and its place. A hint says how to correct it. Neither ever holds a secret.
 """
@@ -143,6 +145,28 @@ class DescribeDenied(DestinationRefused):
     """A denial of DescribeEventBus. A denial of AssumeRole has the same code, but is not this error."""
 
 
+class PayloadStoreError(ForwarderError):
+    """A refusal to store a payload. Its event is trimmed."""
+
+    exit_code = 69
+
+
+class PayloadStoreUnavailable(PayloadStoreError):
+    """An outage of the store of payloads."""
+
+
+class CanaryQueueRefused(DestinationRefused):
+    """A denial to read the queue of test events. It says nothing about publishing."""
+
+
+class CanaryQueueMissing(DestinationError):
+    """A queue of test events that does not exist, or that cannot be read for another reason."""
+
+
+class EventNotArrived(DestinationError):
+    """A test event that the bus accepted, and that did not arrive in the queue in time."""
+
+
 class LedgerError(ForwarderError):
     pass
 
@@ -153,3 +177,11 @@ class LedgerLocked(LedgerError):
 
 class LedgerUnavailable(LedgerError):
     exit_code = 75
+
+
+class LedgerDenied(LedgerUnavailable):
+    """A denial of a request, for lack of a right."""
+
+
+class AuditDenied(LedgerDenied):
+    """A denial to read all items, which only an audit does. It says nothing about the rights that a run needs."""

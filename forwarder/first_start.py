@@ -6,7 +6,7 @@ from pathlib import Path
 
 from forwarder import atomicfile
 from forwarder.errors import ForwarderError, LedgerError, SecretMissing, SettingsError, VaultError
-from forwarder.ledger import is_unused, ledger_file, lock_file
+from forwarder.ledger import is_unused, ledger_place
 from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.settings.load import load_listeners, load_without_file
 from forwarder.settings.reference import template
@@ -117,6 +117,5 @@ def _create(file: Path, text: str, mode: int) -> bool:
 def _existing_state(config_source: ConfigSource) -> list[Path]:
     """Return the files of the ledger and the vault that exist where a start without a settings file places them."""
     settings = load_without_file(config_source)
-    ledger = ledger_file(config_source, settings)
-    files = (ledger, lock_file(ledger), config_source.path(settings.vault.file))
+    files = (*ledger_place(config_source, settings).files(), config_source.path(settings.vault.file))
     return [file for file in files if atomicfile.lexists(file)]

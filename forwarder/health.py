@@ -41,6 +41,13 @@ class Health:
         self._now = now
         self._components: dict[str, ComponentStatus] = {}
         self.changed = asyncio.Event()
+        self._subscribed = [self.changed]
+
+    def subscribe(self) -> asyncio.Event:
+        """Return an event that is set at each change. Only the caller clears it."""
+        event = asyncio.Event()
+        self._subscribed.append(event)
+        return event
 
     def report(self, name: str, state: State, reason: str = "", hint: str = "") -> None:
         """Set the status of a component, and log a change of its state.
@@ -52,7 +59,8 @@ class Health:
             return
         since = before.since if before is not None and before.state == state else self._now()
         self._components[name] = ComponentStatus(state, since, reason, hint)
-        self.changed.set()
+        for event in self._subscribed:
+            event.set()
         if before is None or before.state != state:
             level = {State.FAILED: log.error, State.DEGRADED: log.warning}.get(state, log.info)
             level(

@@ -83,6 +83,9 @@ class Maintenance:
             self._health.report("ledger", State.FAILED, error.message, error.hint)
             return
         self._saved_polls.update(polls)
+        if len(self._saved_polls) > count:  # feeds were removed
+            polled = self._polls()
+            self._saved_polls = {feed: poll for feed, poll in self._saved_polls.items() if feed in polled}
         self._saved_feed_count = count
         self._health.healthy("ledger")
         self._metrics.set_last_success("ledger", self._clock.now())

@@ -4,10 +4,11 @@ Labels come from small fixed sets, so that no id and no response can increase th
 incremented per page and per request where possible, so that counting is cheap.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from platform import python_version
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -31,6 +32,7 @@ _STATUSES = frozenset(int(status) for status in HTTPStatus)
 _POLL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _PUT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 21_600, 86_400)
+_DETECTION_BUCKETS = (1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 21_600, 86_400)
 """The upper bounds of the buckets of each histogram, in seconds."""
 
 
@@ -73,6 +75,22 @@ class Metrics:
         self._poll = seconds("poll_duration", "Duration of a complete poll of a feed.", _POLL_BUCKETS)
         self._put_events = seconds("put_events_duration", "Duration of a PutEvents request.", _PUT_BUCKETS)
         self._lag = seconds("delivery_lag", "Time from an execution's stop to its event's acceptance.", _LAG_BUCKETS)
+        self._detection = seconds(
+            "detection_delay",
+            "Time from an execution's stop to the recording of its failure, on the clock of the logs API.",
+            _DETECTION_BUCKETS,
+        )
+        self._budget = gauge(
+            "request_budget_used_ratio", "Requests to the logs API in the last minute, as a share of the limit."
+        )
+        self._payloads = counter(
+            "payloads", "Events that are too large, by the result: payload stored, failed, or skipped.", "result"
+        )
+        for result in ("stored", "failed", "skipped"):
+            self._payloads.labels(result)  # a series that begins with its first count has no rate at that moment
+        self._unread = gauge(
+            "source_unread_seconds", "Time since the last complete poll of the feed that was read longest ago."
+        )
         self._responses = counter("source_responses", "Responses of the logs API, by HTTP status.", "code")
         self._rate_limited = counter("rate_limited_seconds", "Time for which the logs API required a pause.")
         self._web_request_errors = counter(
@@ -80,6 +98,13 @@ class Metrics:
             "Connections and requests to the web UI or the health endpoints that failed, by kind.",
             "kind",
         )
+        self._fleet_members = gauge("fleet_members", "Processes that forward from this ledger.")
+        self._ledger_units = counter(
+            "ledger_consumed_units", "Capacity units of DynamoDB that this process has consumed.", "kind"
+        )
+        self._counted_units = dict.fromkeys(("read", "write"), 0.0)
+        for kind in self._counted_units:
+            self._ledger_units.labels(kind)
         self._last_success = gauge(
             "last_success_timestamp_seconds", "Unix time of the last success of a component.", "component"
         )
@@ -112,6 +137,22 @@ class Metrics:
     def observe_poll(self, seconds: float) -> None:
         self._poll.observe(seconds)
 
+    def observe_detections(self, delays: Iterable[float]) -> None:
+        """Record the seconds from the stop of each new failure to its recording."""
+        for delay in delays:
+            self._detection.observe(max(0.0, delay))
+
+    def count_payload(self, result: Literal["stored", "failed", "skipped"]) -> None:
+        """Count an event that is too large. Its payload is skipped for a while after a failure."""
+        self._payloads.labels(result).inc()
+
+    def set_request_budget(self, used_share: Callable[[], float]) -> None:
+        """Set the function that returns the used share of the request limit, from 0 to 1."""
+        self._budget.set_function(used_share)
+
+    def set_unread(self, seconds: float) -> None:
+        self._unread.set(seconds)
+
     # The bus.
 
     def observe_put_events(self, seconds: float) -> None:
@@ -139,6 +180,15 @@ class Metrics:
         """Set the number of pending entries, and the age of the oldest one in seconds: 0 if nothing is pending."""
         self._pending.set(entries)
         self._oldest_pending.set(max(0.0, oldest_seconds))
+
+    def set_fleet(self, members: int) -> None:
+        self._fleet_members.set(members)
+
+    def count_ledger_units(self, *, read: float, write: float) -> None:
+        """Set the capacity units that this process has consumed since its start. They never fall."""
+        for kind, units in (("read", read), ("write", write)):
+            self._ledger_units.labels(kind).inc(max(0.0, units - self._counted_units[kind]))
+            self._counted_units[kind] = max(units, self._counted_units[kind])
 
     def set_last_success(self, component: str, at: datetime) -> None:
         self._last_success.labels(component).set(at.timestamp())

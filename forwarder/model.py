@@ -95,13 +95,28 @@ class Classification(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class FeedActivity:
+    """The decayed counts from which the failure rate of a feed is estimated, as they were at `at`.
+
+    `since` is the time of the first poll. `executions` and `failures` decay over hours, `burst` counts failures and
+    decays over minutes; see `forwarder.intake.failure_rates`.
+    """
+
+    since: datetime
+    at: datetime
+    executions: float = 0.0
+    failures: float = 0.0
+    burst: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The position up to which a feed was read. It is empty before the first scan.
 
     `watermark` is the newest start of an execution when the last complete scan began. Executions that stopped until
     `floor` are not recorded. `local_floor` is a floor on this machine's clock; the next response converts it to
     `floor`, on the API's clock. `full_scan_at` is the time of the last full scan. `open_executions` has the start of
-    each execution, by id, that had not stopped.
+    each execution, by id, that had not stopped. `activity` is None before the first complete scan.
     """
 
     watermark: datetime | None = None
@@ -109,6 +124,7 @@ class Checkpoint:
     local_floor: datetime | None = None
     full_scan_at: datetime | None = None
     open_executions: Mapping[str, datetime] = field(default_factory=dict)
+    activity: FeedActivity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +145,20 @@ Token = Hashable
 class ClaimedEntry:
     """An entry that delivery has claimed from the ledger. `token` identifies it there.
 
-    `attempts` is the number of earlier attempts. After too many `unclassified_attempts`, the entry is dead-lettered. A
-    `replay` was sent before, and is sent again on request.
+    `attempts` is the number of earlier attempts. After too many `unclassified_attempts`, the entry is dead-lettered.
+    `send_number` is 1 for the first deliberate send, and grows with each replay. Retries and requeues keep it.
     """
 
     token: Token
     entry: Entry
     attempts: int = 0
     unclassified_attempts: int = 0
-    replay: bool = False
+    send_number: int = 1
+
+    @property
+    def replay(self) -> bool:
+        """Return whether the entry was sent before, and is sent again on request."""
+        return self.send_number > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ It uses the components of the daemon.
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from forwarder.clock import Clock
 from forwarder.errors import DestinationUnavailable, ForwarderError
 from forwarder.ledger import Counters
 from forwarder.maintenance import Maintenance
+from forwarder.retention_watch import RetentionWatch
 from forwarder.runtime import background_tasks, handle_signals
 from forwarder.settings import ConfigSource
 
@@ -46,8 +48,12 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
         await app.save_switch()
         if not app.config.settings.enabled:
             return OnceResult(await app.ledger.counters(), switched_off=True)
+        retention_watch = RetentionWatch(
+            app.ledger, lambda: app.config.settings, app.polls, clock, app.health, app.metrics
+        )
+        await retention_watch.check()  # before a poll replaces the last reads
         dead_before = (await app.ledger.counters()).dead
-        async with app.open_loops() as loops:
+        async with app.open_loops() as loops, _membership(app, loops):
             errors: list[ForwarderError] = []
             work = asyncio.create_task(_poll_and_deliver(loops, timeout, errors))
             with handle_signals(stop=work.cancel):
@@ -56,6 +62,7 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
             if work.cancelled():
                 return OnceResult(await app.ledger.counters(), stopped=True)
             work.result()
+            await retention_watch.check()
             await Maintenance(
                 app.ledger, lambda: app.config.settings, app.polls, clock, app.health, app.metrics
             ).finish()
@@ -70,7 +77,7 @@ async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: ti
 
     If cancelled, wait for requests in flight, at most for `run.shutdown_grace`.
     """
-    async with open_app(config_source, clock) as app, app.open_loops() as loops:
+    async with open_app(config_source, clock) as app, app.open_loops() as loops, _membership(app, loops):
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout.total_seconds()):
@@ -79,6 +86,15 @@ async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: ti
             await _drain(app, loops)
         if loops.delivery.current_error is not None:
             raise loops.delivery.current_error
+
+
+@contextlib.asynccontextmanager
+async def _membership(app: App, loops: Loops) -> AsyncIterator[None]:
+    """Write heartbeats during a block, if other processes share the ledger. Raise LedgerError if that is impossible."""
+    fleet_watch = app.fleet_watch(loops.poller)
+    await fleet_watch.join()
+    async with background_tasks(fleet_watch.run()):
+        yield
 
 
 async def _drain(app: App, loops: Loops) -> None:

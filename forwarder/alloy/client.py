@@ -1,6 +1,6 @@
 """The client of the logs API: its endpoints, and the meaning of each response."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -20,7 +20,7 @@ from forwarder.errors import PageUnreadable, WorkflowNotFound
 from forwarder.metrics import Metrics
 from forwarder.model import Feed, is_id
 from forwarder.printable import printable
-from forwarder.settings.models import SourceSettings
+from forwarder.settings.sections import SourceSettings
 from forwarder.untrusted_json import decode_or_none
 
 log = structlog.get_logger("source")
@@ -63,6 +63,16 @@ class LogsClient:
         self._path_segment: str = settings.path_segment
         self._tried_both_segments: set[Feed] = set()
         self._first_page_number: dict[Feed, int] = {}
+
+    def limit_requests(self, requests_per_second: float) -> None:
+        """Change the limit of requests, of which several processes each have a part."""
+        self._http_client.throttle.limit(requests_per_second)
+
+    def forget_all_except(self, feeds: Collection[Feed]) -> None:
+        """Remove what is stored of the other feeds. The first page of their next scans finds it out again."""
+        self._tried_both_segments.intersection_update(feeds)
+        for feed in self._first_page_number.keys() - feeds:
+            del self._first_page_number[feed]
 
     @property
     def pause_seconds(self) -> float:

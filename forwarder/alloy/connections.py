@@ -67,8 +67,7 @@ class Connections:
         """Raise SourceUnavailable if the environment names a proxy that cannot be used."""
         try:
             no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-            trust = ssl.create_default_context()
-            self._client = httpx.AsyncClient(limits=self._limits, verify=trust, cookies=no_cookies)
+            self._client = httpx.AsyncClient(limits=self._limits, verify=self._trust(), cookies=no_cookies)
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:  # httpx imports the SOCKS package
             raise self._not_made(error) from None
         await self._client.__aenter__()
@@ -78,6 +77,15 @@ class Connections:
         self, exc_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.__aexit__(exc_type, error, trace)
+
+    def _trust(self) -> ssl.SSLContext:
+        """Return a context with the certificates of the machine, or one that trusts no server if TLS is not used.
+
+        Loading the certificates takes more than 20 ms. Raise OSError if they cannot be loaded.
+        """
+        addresses = (str(self._server), *getproxies().values())
+        uses_tls = any(address.lower().startswith("https:") for address in addresses)
+        return ssl.create_default_context() if uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def fetch(self, method: str, path: str, read: Callable[[httpx.Response], Awaitable[T]]) -> T:
         """Send a request, and return the result of `read` for the response.

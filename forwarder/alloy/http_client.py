@@ -18,8 +18,8 @@ from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import SourceUnavailable
 from forwarder.metrics import Metrics
-from forwarder.rate_limit import RateLimiter
-from forwarder.settings.models import SourceSettings
+from forwarder.rate_limit import RateLimiter, UsageMeter
+from forwarder.settings.sections import SourceSettings
 
 MAX_TIMEOUTS = 10
 """The time limit of a whole request, as a multiple of `source.timeout`. It ends a response that arrives slowly."""
@@ -42,8 +42,16 @@ class RequestThrottle:
         self._clock = clock
         self._metrics = metrics or Metrics()
         self._rate_limiter = RateLimiter(clock, interval_seconds=1 / requests_per_second)
+        self._usage = UsageMeter(clock)
+        self._requests_per_second = requests_per_second
+        self._metrics.set_request_budget(lambda: self._usage.requests_per_second / self._requests_per_second)
         self._paused_until = 0.0
         self._backoff = Backoff(base=1.0, cap=60.0, floor=0.5)
+
+    def limit(self, requests_per_second: float) -> None:
+        """Change the rate limit. Several processes that share a limit each have a part of it."""
+        self._requests_per_second = requests_per_second
+        self._rate_limiter.set_interval(1 / requests_per_second)
 
     async def acquire(self) -> None:
         """Wait until the rate limit allows a request, and use it. If a pause begins meanwhile, wait for its end too."""
@@ -55,6 +63,7 @@ class RequestThrottle:
                 heartbeat.beat(allowed_at - now)
                 await self._clock.sleep(allowed_at - now)
             if self._paused_until <= allowed_at:
+                self._usage.count()
                 return
 
     def pause(self, seconds: float) -> float:

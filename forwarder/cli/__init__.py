@@ -1,13 +1,16 @@
 """The command line: `forwarder [-c FILE] COMMAND`, one module per command."""
 
+import functools
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from traceback import walk_tb
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command
 
 from forwarder import __version__
 from forwarder.cli import (
@@ -120,13 +123,19 @@ app.add_typer(web.app)
 app.command()(demo.demo)
 
 
+@functools.cache
+def command() -> Callable[[], Any]:
+    """Return the command line, which typer builds from the signatures of the commands."""
+    return get_command(app)
+
+
 def main() -> None:
     """Run a command. An error is two lines for a person and an exit code for a machine, never a traceback."""
     prepare_streams()
     forbid_core_dumps()
     try:
         try:
-            app()
+            command()()
         finally:
             sys.stdout.flush()
     except ForwarderError as error:

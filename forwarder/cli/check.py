@@ -10,32 +10,47 @@ from forwarder.clock import SystemClock
 from forwarder.settings import ConfigSource
 
 if TYPE_CHECKING:
-    from forwarder.diagnostics import CheckResult
+    from forwarder.diagnostics import CheckResult, Proof
 
 
 def check(
     context: typer.Context,
     *,
     send: Annotated[bool, typer.Option("--send", help="Also publish a test event to the bus.")] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Also publish a test event, and wait until it arrives in the canary queue.")
+    ] = False,
+    queue: Annotated[
+        str, typer.Option(metavar="URL", help="URL of the canary queue, if it is not the one of infra/bus.yaml.")
+    ] = "",
+    wait: Annotated[float, typer.Option(min=1, max=600, help="Seconds within which the test event must arrive.")] = 30,
     as_json: JsonOption = False,
 ) -> None:
     """Check every component once: settings, web UI, vault, logs API, workflows, AWS identity, event bus, counters.
 
-    The first page of each workflow is requested, of 100 at most. Only --send proves that events can be published.
+    The first page of each workflow is requested, of 100 at most. Only --send proves that events can be published, and
+    only --prove that they arrive behind the bus.
 
-    Example: forwarder check --send
+    Example: forwarder check --prove
     """
-    raise typer.Exit(asyncio.run(print_checks(context.obj, send=send, as_json=as_json)))
+    if queue and not prove:
+        raise typer.BadParameter("needs --prove", param_hint="--queue")
+    from forwarder.diagnostics import Proof  # noqa: PLC0415  # as below
+
+    proof = Proof(queue, wait) if prove else None
+    raise typer.Exit(asyncio.run(print_checks(context.obj, send=send, proof=proof, as_json=as_json)))
 
 
-async def print_checks(config_source: ConfigSource, *, send: bool, as_json: bool) -> int:
+async def print_checks(
+    config_source: ConfigSource, *, send: bool = False, proof: "Proof | None" = None, as_json: bool
+) -> int:
     """Print the result of each check, and return the worst exit code."""
     from forwarder.diagnostics import run_checks  # noqa: PLC0415  # the AWS SDK takes a while to load, and few commands need it
     from forwarder.web.server import check_web_ui  # noqa: PLC0415  # as above
 
     worst = 0
     results: list[dict[str, Any]] = []
-    async for step in run_checks(config_source, SystemClock(), check_web_ui, send=send):
+    async for step in run_checks(config_source, SystemClock(), check_web_ui, send=send, proof=proof):
         worst = max(worst, step.error.exit_code if step.error else 0)
         results.append(_to_json(step))
         if not as_json:

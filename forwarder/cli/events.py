@@ -10,6 +10,7 @@ import typer
 from forwarder.cli.output import JsonOption, echo, format_time, print_json, print_table
 from forwarder.errors import UsageError
 from forwarder.event.failure import error_fields
+from forwarder.event.idempotency import displayed_detail
 from forwarder.event_search import MAX_SEARCHED_ENTRIES, SearchResult, parse_time, search
 from forwarder.ledger import EntryFilter, StoredEntry, open_ledger
 from forwarder.settings import ConfigSource, load_local
@@ -93,7 +94,8 @@ def show(
             f"no event with the executionId {execution_id} is stored", hint="`forwarder events list` lists all"
         )
     if as_json:
-        print_json({**_summary(stored), "detail": msgspec.Raw(stored.entry.detail)})
+        detail = displayed_detail(stored.entry.detail, stored.send_number)
+        print_json({**_summary(stored), "detail": msgspec.Raw(detail)})
         return
     for name, value in _summary(stored).items():
         if value not in (None, "", False):

@@ -12,11 +12,12 @@ import typer
 
 from forwarder.cli.output import JsonOption, echo, print_error, print_json
 from forwarder.errors import ForwarderError, SettingsError
-from forwarder.ledger import is_running, ledger_file
+from forwarder.ledger import ledger_place
 from forwarder.printable import printable
 from forwarder.settings import ConfigSource
 from forwarder.settings.load import load_listeners, load_without_file
-from forwarder.settings.models import ListenerSettings, WebSettings
+from forwarder.settings.models import ListenerSettings
+from forwarder.settings.sections import WebSettings
 from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.untrusted_json import decode_or_none
 
@@ -146,21 +147,23 @@ def _settings(config_source: ConfigSource) -> ListenerSettings:
             defaults = load_without_file(config_source)
         except SettingsError:
             raise error from None
-        if not is_running(ledger_file(config_source, defaults)):
+        if not ledger_place(config_source, defaults).is_locked():
             raise
         return defaults
 
 
 def _without_listener(config_source: ConfigSource, settings: ListenerSettings, path: str) -> Health:
-    if path == "/readyz":
+    place = ledger_place(config_source, settings)
+    is_locked = place.is_locked()
+    if path == "/readyz" or is_locked is None:
+        missing = "nothing reports readiness" if path == "/readyz" else f"{place} has no lock that shows a process"
         raise ListenerNotConfigured(
-            "no listener is configured, so nothing reports readiness",
+            f"no listener is configured, and {missing}",
             hint='set [web] health_listen, e.g. to "127.0.0.1:8788"',
         )
-    file = ledger_file(config_source, settings)
-    if not is_running(file):
+    if not is_locked:
         raise ListenerUnreachable(
-            f"no forwarder runs on {file}: no process holds its lock",
+            f"no forwarder runs on {place}: no process holds its lock",
             hint="start it with `forwarder run`; no listener is configured, so only the lock shows whether it runs",
         )
     return Health(True, "", None, "healthy: a process holds the ledger's lock; no listener is configured", None)

@@ -1,4 +1,4 @@
-"""The commands `forwarder ledger backup | repair`."""
+"""The commands `forwarder ledger backup | copy | create | repair`."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forwarder.cli.check import print_checks
 from forwarder.cli.output import JsonOption, echo
-from forwarder.ledger import RunningLock, ledger_file
+from forwarder.ledger import RunningLock, create_ledger, ledger_file, ledger_place
 from forwarder.ledger.repair.recover import RecoveryResult
 from forwarder.ledger.repair.recover import recover as recover_ledger
 from forwarder.ledger.sqlite.backup import back_up
@@ -31,6 +33,52 @@ def backup(
     config_source: ConfigSource = context.obj
     back_up(ledger_file(config_source, load_local(config_source)), file.absolute())
     echo(f"made {file}")
+
+
+@app.command()
+def copy(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A ledger in a file: sqlite:///forwarder.db.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="An empty table: dynamodb://TABLE?region=….")],
+) -> None:
+    """Copy a ledger from a file to a table of DynamoDB. Stop the daemon before, then set `ledger.url` to the table.
+
+    The table must exist, without a ledger under its prefix. An interrupted copy continues if the command is run again.
+    Ids, states, checkpoints, stored payloads and the switch are copied; the counts of each minute are not.
+
+    Example: forwarder ledger copy sqlite:///forwarder.db "dynamodb://forwarder?region=eu-west-1"
+    """
+    from forwarder.ledger.copy import LedgerCopy  # noqa: PLC0415  # the AWS SDK takes a while to load
+
+    config_source: ConfigSource = context.obj
+    ledger_copy = LedgerCopy.of(config_source, load_local(config_source), source, target)
+    columns = (TextColumn("copied"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=None)
+        copied = asyncio.run(ledger_copy.run(lambda done, total: progress.update(bar, completed=done, total=total)))
+    if copied is None:
+        echo("it is copied already")
+        return
+    echo(
+        f"copied and counted: {copied.pending} pending, {copied.sent} sent, {copied.dead} dead, {copied.purged} purged"
+    )
+    echo(f"now set ledger.url to {target}, and run no forwarder on {source} any more")
+
+
+@app.command()
+def create(context: typer.Context) -> None:
+    """Create the table of DynamoDB that `ledger.url` names, on demand and with TTL, and wait until it can be used.
+
+    It is for a trial. For production, deploy the template in infra/, which also turns on point-in-time recovery. A
+    ledger in a file needs no command.
+
+    Example: forwarder ledger create
+    """
+    config_source: ConfigSource = context.obj
+    settings = load_local(config_source)
+    is_new = asyncio.run(create_ledger(config_source, settings))
+    place = ledger_place(config_source, settings)
+    echo(f"created {place}" if is_new else f"{place} exists already")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
-from forwarder.ledger import Ledger, ReplayCounts, TimeWindow, is_running, ledger_file, open_ledger
+from forwarder.ledger import Ledger, ReplayCounts, TimeWindow, ledger_place, open_ledger
 from forwarder.runtime import handle_signals
 from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.settings.duration import parse_duration, parse_start
@@ -136,7 +136,7 @@ async def _replay(config_source: ConfigSource, settings: LocalSettings, selected
         with handle_signals(stop=stop.set):
             sending = (
                 None
-                if is_running(ledger_file(config_source, settings))
+                if await ledger_place(config_source, settings).is_running()
                 else asyncio.create_task(_deliver(config_source))
             )
             await _show_progress(ledger, count, sending, stop)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import typer
@@ -16,7 +15,7 @@ from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
 from forwarder.event.failure import error_fields
 from forwarder.event_search import search
-from forwarder.ledger import EntryFilter, Ledger, StoredEntry, ledger_file, open_ledger, require_ledger
+from forwarder.ledger import EntryFilter, Ledger, LedgerPlace, StoredEntry, ledger_place
 from forwarder.printable import printable
 from forwarder.runtime import handle_signals
 from forwarder.settings import ConfigSource, load_local
@@ -114,10 +113,11 @@ async def _follow(config_source: ConfigSource, start: datetime | None, lines: _T
     settings = load_local(config_source)
     stop = asyncio.Event()
     with handle_signals(stop=stop.set):
-        is_new = await _wait_for_ledger(ledger_file(config_source, settings), stop)
+        place = ledger_place(config_source, settings)
+        is_new = await _wait_for_ledger(place, stop)
         if stop.is_set():
             return
-        async with open_ledger(config_source, settings) as ledger:
+        async with place.open() as ledger:
             # A new ledger is read from its beginning: a failure may be found before it is opened here.
             position = None if is_new else await ledger.last_activity()
             echo("following: Ctrl-C ends it", err=True)
@@ -131,16 +131,15 @@ async def _follow(config_source: ConfigSource, start: datetime | None, lines: _T
                         lines.print(kind, stored)
 
 
-async def _wait_for_ledger(file: Path, stop: asyncio.Event) -> bool:
+async def _wait_for_ledger(place: LedgerPlace, stop: asyncio.Event) -> bool:
     """Wait until the ledger exists or `stop` is set. Return whether it did not exist.
 
     Raise LedgerError if it was lost.
     """
-    require_ledger(file)
-    if await asyncio.to_thread(file.exists):
+    if await asyncio.to_thread(place.exists):
         return False
-    echo(f"waiting for the ledger {file}: `forwarder run` or `forwarder once` creates it", err=True)
-    while not stop.is_set() and not await asyncio.to_thread(file.exists):
+    echo(f"waiting for the ledger {place}: `forwarder run` or `forwarder once` creates it", err=True)
+    while not stop.is_set() and not await asyncio.to_thread(place.exists):
         await SystemClock().wait(stop, POLL_SECONDS)
     return True
 

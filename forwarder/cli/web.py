@@ -7,7 +7,7 @@ import typer
 from forwarder.cli.output import echo
 from forwarder.errors import SettingsError, UsageError
 from forwarder.settings import ConfigSource, load, load_local
-from forwarder.settings.models import WebSettings
+from forwarder.settings.sections import WebSettings
 from forwarder.vault import WEB_TOKEN, WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
 

@@ -5,9 +5,16 @@ from collections.abc import AsyncIterator, Callable
 
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.clock import Clock
-from forwarder.diagnostics.destination import PUBLISHING, check_destination, check_publishing
+from forwarder.diagnostics.destination import (
+    PAYLOADS,
+    PUBLISHING,
+    Proof,
+    check_destination,
+    check_payloads,
+    check_publishing,
+    prove_arrival,
+)
 from forwarder.diagnostics.local import (
-    COUNTERS,
     SETTINGS,
     VAULT,
     check_counters,
@@ -20,11 +27,21 @@ from forwarder.errors import VaultError
 from forwarder.settings import ConfigSource, Settings, load, load_local
 from forwarder.vault import ALLOY_API_KEY, Vault
 
-__all__ = ["CheckResult", "check_destination", "check_publishing", "check_source", "run_check", "run_checks"]
+__all__ = [
+    "CheckResult",
+    "Proof",
+    "check_destination",
+    "check_publishing",
+    "check_source",
+    "prove_arrival",
+    "run_check",
+    "run_checks",
+]
 
 WEB_UI = "web UI"
 
-NOT_SENT = "not tried, because a test event would be published: --send tries it"
+NOT_STORED = "not tried, because a test object would be stored: --send tries it"
+NOT_SENT = "not tried, because a test event would be published: --send tries it, and --prove also whether it arrives"
 
 
 async def run_checks(
@@ -33,11 +50,12 @@ async def run_checks(
     check_web_ui: Callable[[ConfigSource, Settings], str],
     *,
     send: bool = False,
+    proof: Proof | None = None,
 ) -> AsyncIterator[CheckResult]:
     """Yield each result as soon as it is known. A check is skipped if an earlier failure makes it impossible.
 
     `check_web_ui` returns a message or raises SettingsError; the web UI is above this package. With `send`, a test
-    event is published.
+    event is published. With `proof`, it is awaited in a queue behind the bus as well.
     """
     settings: Settings | None = None
     try:
@@ -53,13 +71,13 @@ async def run_checks(
         yield await run_check(WEB_UI, lambda: asyncio.to_thread(check_web_ui, config_source, valid))
     yield await run_check(VAULT, lambda: asyncio.to_thread(check_vault, config_source, local))
     if settings is not None:
-        async for step in _check_endpoints(config_source, settings, clock, send=send):
+        async for step in _check_endpoints(config_source, settings, clock, send=send, proof=proof):
             yield step
-    yield await run_check(COUNTERS, lambda: check_counters(config_source, local))
+    yield await check_counters(config_source, local)
 
 
 async def _check_endpoints(
-    config_source: ConfigSource, settings: Settings, clock: Clock, *, send: bool
+    config_source: ConfigSource, settings: Settings, clock: Clock, *, send: bool, proof: Proof | None
 ) -> AsyncIterator[CheckResult]:
     """Yield the checks of the logs API and of AWS. Omit a check if its secrets cannot be read."""
     try:
@@ -75,6 +93,15 @@ async def _check_endpoints(
         return
     async for step in check_destination(identity, clock):
         yield step
+    if settings.event.oversize == "s3":
+        if send or proof is not None:
+            yield await check_payloads(identity, settings.event)
+        else:
+            yield CheckResult(PAYLOADS, NOT_STORED, skipped=True)
+    if proof is not None:
+        async for step in prove_arrival(identity, settings.event.source, clock, proof):
+            yield step
+        return
     if send:
         yield await check_publishing(identity, settings.event.source, clock)
     else:

@@ -1,9 +1,12 @@
 """The checks of this machine: the settings, the vault and the ledger."""
 
+from dataclasses import replace
+
 from forwarder import atomicfile
 from forwarder.aws.credentials import StoredKeys
-from forwarder.errors import SettingsError, VaultError
-from forwarder.ledger import ledger_file, open_ledger, require_folder, require_ledger, require_writable
+from forwarder.diagnostics.results import CheckResult, run_check
+from forwarder.errors import AuditDenied, SettingsError, VaultError
+from forwarder.ledger import Counters, ledger_place
 from forwarder.settings import ConfigSource, Settings
 from forwarder.settings.models import LocalSettings
 from forwarder.vault import Vault
@@ -29,15 +32,29 @@ def check_vault(config_source: ConfigSource, settings: LocalSettings) -> str:
     return f"{vault.file}, opened with {vault.key.origin}"
 
 
-async def check_counters(config_source: ConfigSource, settings: LocalSettings) -> str:
-    """Return a message. Raise SettingsError or LedgerError if a run could not use the ledger, or it is damaged."""
-    file = ledger_file(config_source, settings)
-    require_folder(file)
-    require_ledger(file)
-    require_writable(file)
-    if not file.exists():
-        return "no ledger yet: the first run creates it"
-    async with open_ledger(config_source, settings) as ledger:
-        counters = await ledger.audit()
-    states = f"{counters.pending} pending, {counters.sent} sent, {counters.dead} dead"
-    return f"balanced: {counters.recorded} recorded, {states}"
+async def check_counters(config_source: ConfigSource, settings: LocalSettings) -> CheckResult:
+    """Compare the counters with the ledger. It fails if a run could not use the ledger, or if it is damaged.
+
+    It is skipped if the keys may not read all items of a table: a run does not need this right.
+    """
+    denial: AuditDenied | None = None
+
+    async def audit() -> str:
+        nonlocal denial
+        place = ledger_place(config_source, settings)
+        place.check()
+        if not place.exists():
+            return "no ledger yet: the first run creates it"
+        async with place.open() as ledger:
+            counted = await ledger.counters()
+            try:
+                return f"balanced: {_sentence(await ledger.audit())}"
+            except AuditDenied as error:
+                denial = error
+        return f"not proved, because the items cannot be counted: {_sentence(counted)}; {denial.message}; {denial.hint}"
+
+    return replace(await run_check(COUNTERS, audit), skipped=denial is not None)
+
+
+def _sentence(counters: Counters) -> str:
+    return f"{counters.recorded} recorded, {counters.pending} pending, {counters.sent} sent, {counters.dead} dead"

@@ -11,7 +11,8 @@ from forwarder.machine_errors import machine_error
 class CheckResult:
     """The result of one check: a `message` if it succeeded, an `error` if it failed.
 
-    A check that was not tried has a `message` too, and `skipped` is True.
+    If `skipped` is True, the check neither succeeded nor failed. One that was not tried has a `message`, and one that
+    could not be completed has the `error` that prevented it.
     """
 
     name: str

@@ -5,14 +5,14 @@ Each part is checked with what it needs: the logs API is checked while the event
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
 from forwarder.aws.credentials import Identity, StoredKeys
-from forwarder.diagnostics import CheckResult, check_destination, check_publishing, check_source
-from forwarder.diagnostics.destination import IDENTITY
+from forwarder.diagnostics import CheckResult, Proof, check_destination, check_source, prove_arrival
+from forwarder.diagnostics.destination import IDENTITY, PUBLISHING
 from forwarder.diagnostics.source import LOGS_API
 from forwarder.errors import ForwarderError, SettingsError, VaultError
 from forwarder.settings import LocalSettings, load_local
@@ -128,15 +128,21 @@ async def check_connection(context: WebContext, given: SettingsChanges) -> Async
 
 
 async def send_test_event(context: WebContext, given: SettingsChanges) -> AsyncIterator[CheckResult]:
-    """Publish a test event, and yield its result."""
+    """Publish a test event, and yield its result, and that of its arrival in the canary queue.
+
+    The arrival is skipped with an error if the queue cannot be read, and is not yielded if no event was accepted.
+    """
     try:
         candidate = await asyncio.to_thread(build_candidate, context, given)
         aws, identity = candidate.aws_connection()
     except ForwarderError as error:
         yield CheckResult(TEST_EVENT, error=error)
         return
-    result = await check_publishing(identity, aws.event.source, context.clock)
-    yield CheckResult(TEST_EVENT, result.message, result.error)
+    async for result in prove_arrival(identity, aws.event.source, context.clock, Proof()):
+        if result.name == PUBLISHING:
+            yield replace(result, name=TEST_EVENT)
+        elif result.error is not None or not result.skipped:
+            yield result
 
 
 def _impossible(name: str, error: ForwarderError) -> CheckResult:

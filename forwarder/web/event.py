@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from forwarder.errors import LedgerError
-from forwarder.event.truncate import mark_replay
+from forwarder.event.idempotency import displayed_detail
 from forwarder.ledger import StoredEntry
 from forwarder.model import is_id
 from forwarder.printable import escaped
@@ -36,12 +36,13 @@ class CopyText:
 async def show_event(request: web.Request) -> web.Response:
     stored = await _find_entry(request, _text(request, "id"))
     settings = request.app[CONTEXT].settings()
+    detail = displayed_detail(stored.entry.detail, stored.send_number)
     return render_page(
         request,
         "event.html",
         stored=stored,
         error=formatting.error(stored),
-        detail=msgspec.json.format(_published_detail(stored), indent=2).decode(errors="replace"),
+        detail=msgspec.json.format(detail, indent=2).decode(errors="replace"),
         copies=copy_texts(stored, settings),
         workflow_url=EventQuery.of({"workflow": stored.entry.feed.workflow_id}).url(),
         is_enabled=settings.enabled,
@@ -54,7 +55,8 @@ async def show_event(request: web.Request) -> web.Response:
 async def show_detail(request: web.Request) -> web.Response:
     """Return the JSON of an event's detail. Raise HTTPNotFound if the event is not stored."""
     stored = await _find_entry(request, _text(request, "id"))
-    return web.Response(body=_published_detail(stored), content_type="application/json")
+    detail = displayed_detail(stored.entry.detail, stored.send_number)
+    return web.Response(body=detail, content_type="application/json")
 
 
 async def send_again(request: web.Request) -> web.Response:
@@ -100,11 +102,6 @@ def copy_texts(stored: StoredEntry, settings: Settings) -> list[CopyText]:
         CopyText("rule-pattern", "Rule pattern", pattern_json, "For an EventBridge rule: all events of this workflow."),
         CopyText("command", "Command", command, "Prints this event in a terminal."),
     ]
-
-
-def _published_detail(stored: StoredEntry) -> bytes:
-    """Return the JSON that was, or will be, published."""
-    return mark_replay(stored.entry.detail) if stored.replay else stored.entry.detail
 
 
 def _text(request: web.Request, name: str) -> str:

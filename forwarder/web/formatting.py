@@ -43,6 +43,11 @@ def duration(time: timedelta) -> str:
     return f"{time / timedelta(milliseconds=1):.0f} ms"
 
 
+def seconds(count: float) -> str:
+    """Return a number of seconds as a duration: two digits are enough, so that the page changes rarely."""
+    return duration(timedelta(seconds=float(f"{count:.2g}")))
+
+
 def clock_time(time: datetime) -> str:
     return f"{time.astimezone(UTC):%H:%M}"
 
@@ -84,7 +89,7 @@ def error(stored: StoredEntry) -> ErrorFields:
 
 
 _FILTERS = (
-    *(number, ago, elapsed, duration, clock_time, time_of_day, minute, moment, iso_time),
+    *(number, ago, elapsed, duration, seconds, clock_time, time_of_day, minute, moment, iso_time),
     *(capitalize_first, code_spans, prose, error),
 )
 

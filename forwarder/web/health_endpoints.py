@@ -57,10 +57,14 @@ async def _update_gauges(context: WebContext) -> None:
     try:
         counters = await context.ledger.counters()
         recorded_at = await context.ledger.oldest_pending() if counters.pending else None
+        fleet = await context.ledger.members()
     except LedgerError:
         return  # the last values stay, and the component has the reason
     age = 0.0 if recorded_at is None else (context.clock.now() - recorded_at).total_seconds()
     context.metrics.set_pending(counters.pending, age)
+    context.metrics.set_fleet(len(fleet.members))
+    if own := next((member for member in fleet.members if member.id == fleet.own_id), None):
+        context.metrics.count_ledger_units(read=own.read_units, write=own.write_units)
 
 
 def _json_response(body: dict[str, object], *, is_ok: bool) -> web.Response:

@@ -1,5 +1,6 @@
 """The rendering of templates. Every value is escaped, unless it is markup of this package."""
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +63,12 @@ class TemplateRenderer:
 
     def _static_url(self, name: str) -> str:
         return f"/static/{self.static[name].version}/{name}"
+
+
+@functools.cache
+def template_renderer() -> TemplateRenderer:
+    """Return the one renderer of this process. It keeps the compiled templates, and nothing of an app or a session."""
+    return TemplateRenderer()
 
 
 RENDERER = web.AppKey("renderer", TemplateRenderer)

@@ -15,7 +15,7 @@ from aiohttp import web
 from forwarder.errors import SettingsError
 from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
 from forwarder.settings import ConfigSource, Settings
-from forwarder.settings.models import WebSettings
+from forwarder.settings.sections import WebSettings
 from forwarder.settings.validators.web import is_loopback_only, parse_host_and_port
 from forwarder.vault import WEB_TOKEN
 from forwarder.web import (
@@ -48,7 +48,7 @@ from forwarder.web.middleware import (
     TOKEN_DIGESTS,
     add_response_headers,
 )
-from forwarder.web.rendering import RENDERER, TemplateRenderer
+from forwarder.web.rendering import RENDERER, template_renderer
 from forwarder.web.request_errors import PROBLEMS, RequestProblems
 from forwarder.web.reruns import RERUNS, Reruns
 from forwarder.web.session_file import session_file
@@ -126,7 +126,7 @@ def create_web_app(context: WebContext, allowed_hosts: AllowedHosts) -> web.Appl
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=MAX_BODY_BYTES)
     app[CONTEXT] = context
     app[ALLOWED_HOSTS] = allowed_hosts
-    app[RENDERER] = TemplateRenderer()
+    app[RENDERER] = template_renderer()
     app[STATUS_CACHE] = StatusCache(context, app[RENDERER])
     app[CHECK_RECORD] = CheckRecord()
     app[RERUNS] = Reruns()

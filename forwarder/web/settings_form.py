@@ -11,7 +11,8 @@ from forwarder.errors import SettingsError
 from forwarder.settings import ConfigSource, Settings, load, pasted
 from forwarder.settings.edit import Value
 from forwarder.settings.load import overriding_variable, read_table
-from forwarder.settings.models import SECTIONS, variable
+from forwarder.settings.models import variable
+from forwarder.settings.sections import SECTIONS
 from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, NAMES
 from forwarder.web.workflow_ids import format_feed, parse_workflows
 

@@ -1,9 +1,10 @@
-"""A cache of the status page's sections. They are rendered at most once a second for all readers."""
+"""A cache of the status page's sections. They are rendered and encoded at most once a second for all readers."""
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 from aiohttp import web
 
 from forwarder.errors import LedgerError
@@ -15,7 +16,7 @@ from forwarder.web.status_snapshot import COMPONENT_LABELS, StatusSnapshot
 CACHE_SECONDS = 1.0
 """The time for which a snapshot is used."""
 
-SECTIONS = ("headline", "switch", "components", "counters", "plots", "dead", "events", "feeds")
+SECTIONS = ("headline", "switch", "components", "counters", "plots", "dead", "events", "feeds", "processes")
 """The names of the templates in `status/`. They do not depend on a session."""
 
 
@@ -27,6 +28,11 @@ class StatusCache:
         self._refreshed_at: float | None = None
         self._snapshot: StatusSnapshot | None = None
         self._sections: dict[str, str] = {}
+        self._version = 0
+        self._changed_in: dict[str, int] = {}
+        """The version in which each section changed last."""
+        self._encoded: dict[int, bytes] = {}
+        """The encoded changes since a version, for the present version."""
 
     async def snapshot(self) -> StatusSnapshot:
         await self._refresh()
@@ -35,9 +41,20 @@ class StatusCache:
         return self._snapshot
 
     async def sections(self) -> Mapping[str, str]:
-        """Return the HTML of each section by name. A section that has not changed is the same object as before."""
+        """Return the HTML of each section by name."""
         await self._refresh()
         return self._sections
+
+    async def changes(self, since: int) -> tuple[int, bytes]:
+        """Return the present version, and a JSON object with the sections that changed after version `since`.
+
+        The object is empty bytes if none changed. Version 0 is before all sections.
+        """
+        await self._refresh()
+        if since not in self._encoded:
+            changed = {name: html for name, html in self._sections.items() if self._changed_in[name] > since}
+            self._encoded[since] = msgspec.json.encode(changed) if changed else b""
+        return self._version, self._encoded[since]
 
     def invalidate(self) -> None:
         """Make the next request take a new snapshot, after a change from the web UI."""
@@ -50,12 +67,15 @@ class StatusCache:
                 return
             self._snapshot = await self._take_snapshot()
             variable = overriding_variable(self._context.config_source, "enabled")
+            self._version += 1
+            self._encoded.clear()
             for name in SECTIONS:
                 html = self._renderer.render(
                     f"status/{name}.html", snapshot=self._snapshot, labels=COMPONENT_LABELS, variable=variable
                 )
                 if html != self._sections.get(name):
                     self._sections = {**self._sections, name: html}
+                    self._changed_in[name] = self._version
             self._refreshed_at = now
 
     async def _take_snapshot(self) -> StatusSnapshot:

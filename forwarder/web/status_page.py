@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
-import msgspec
 from aiohttp import web
 
+from forwarder.web.connection_limit import WEB_UI_SHARE, max_connections
 from forwarder.web.context import CONTEXT
 from forwarder.web.form_body import read_form
 from forwarder.web.hosts import ALLOWED_HOSTS
@@ -23,21 +23,25 @@ CONTACT_SECONDS = 2.0
 
 RETRY_COMPONENTS = ("source", "bus")
 
-MAX_STREAMS_OF_SESSION, MAX_STREAMS = 8, 64
-"""The number of streams at a time. A stream holds a connection for as long as its page is open."""
+MAX_STREAMS_OF_SESSION = 8
+"""The number of streams of one session at a time. A stream holds a connection for as long as its page is open."""
+
+STREAMS_SHARE = 2 / 3
+"""The share of the web UI's connections that all streams together may hold."""
 
 
 class Streams:
     """The streams that are open, by session."""
 
     def __init__(self) -> None:
+        self._max_streams = int(STREAMS_SHARE * WEB_UI_SHARE * max_connections())
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def open(self, request: web.Request) -> Iterator[None]:
         """Count a stream until the end of the block. Raise HTTPTooManyRequests if too many are open."""
         name = request[SESSION].name
-        if self._open[name] >= MAX_STREAMS_OF_SESSION or self._open.total() >= MAX_STREAMS:
+        if self._open[name] >= MAX_STREAMS_OF_SESSION or self._open.total() >= self._max_streams:
             request.app[PROBLEMS].report(Problem.TOO_MANY_STREAMS, request.app[ALLOWED_HOSTS].caller(request))
             raise web.HTTPTooManyRequests(reason="too many open pages", headers={"Retry-After": "30"})
         self._open[name] += 1
@@ -73,14 +77,14 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 async def _send_updates(request: web.Request, response: web.StreamResponse) -> None:
     context, cache = request.app[CONTEXT], request.app[STATUS_CACHE]
-    sent_sections: dict[str, str] = {}
+    sent_version = 0
     contact_at = float("-inf")
     stopping = False
     while not stopping and is_session_alive(request):
-        sections, now = await cache.sections(), context.clock.monotonic()
-        if updates := {name: html for name, html in sections.items() if sent_sections.get(name) is not html}:
-            await response.write(b"data: " + msgspec.json.encode(updates) + b"\n\n")
-            sent_sections = dict(sections)
+        sent_version, changes = await cache.changes(sent_version)
+        now = context.clock.monotonic()
+        if changes:
+            await response.write(b"data: " + changes + b"\n\n")
         if now - contact_at >= CONTACT_SECONDS:
             await response.write(b"event: contact\ndata: %d\n\n" % (context.clock.now().timestamp() * 1000))
             contact_at = now

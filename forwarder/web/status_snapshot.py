@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from forwarder.fleet_health import STATES_BY_SEVERITY, ComponentReport, by_severity, component_reports, saved_components
 from forwarder.health import ComponentStatus, NextAttempt
-from forwarder.ledger import Counters, EntryFilter, FeedStatus, Lag, StoredEntry
+from forwarder.ledger import ONE_PROCESS, Counters, EntryFilter, FeedStatus, Fleet, Lag, RetentionGap, StoredEntry
 from forwarder.model import State
 from forwarder.settings import Settings
 from forwarder.web import plots
@@ -25,6 +26,8 @@ COMPONENT_LABELS = {
     "bus": "the event bus",
     "ledger": "the ledger",
     "settings": "the settings file",
+    "retention": "the retention watch",
+    "payloads": "the bucket of payloads",
 }
 
 HEADLINES = {
@@ -38,20 +41,12 @@ HEADLINES = {
 WORKING_STATES = (State.STARTING, State.PAUSED, State.HEALTHY)
 """The states in which dead letters are the most important problem."""
 
-STATES_BY_SEVERITY = (
-    State.FAILED,
-    State.UNCONFIGURED,
-    State.DEGRADED,
-    State.STARTING,
-    State.PAUSED,
-    State.HEALTHY,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
     """The state of the forwarder at one moment.
 
+    `components` are those of this process. The other processes on a shared ledger have saved theirs in `fleet`.
     `oldest_pending` is the time at which the oldest pending entry was recorded, or None if nothing is pending.
     """
 
@@ -67,6 +62,8 @@ class StatusSnapshot:
     dead: Sequence[StoredEntry]
     feeds: Sequence[FeedStatus]
     next_attempts: Mapping[str, NextAttempt]
+    retention_gap: RetentionGap | None = None
+    fleet: Fleet = ONE_PROCESS
 
     @classmethod
     def empty(cls, settings: Settings, now: datetime) -> Self:
@@ -79,6 +76,7 @@ class StatusSnapshot:
         """Read the ledger, and return its state. Raise LedgerError if it cannot be read."""
         ledger, settings, components = context.ledger, context.settings(), context.health.components
         polls = context.polls()  # those not saved in the ledger yet
+        gap = await ledger.retention_gap()
         traffic = await ledger.traffic(now=now)
         counters = await ledger.counters()
         feeds = [
@@ -99,12 +97,25 @@ class StatusSnapshot:
             dead=(await ledger.entries(EntryFilter("dead"), MAX_ENTRIES)).entries if counters.dead else [],
             feeds=feeds,
             next_attempts=context.next_attempts(),
+            retention_gap=gap if gap and gap.is_displayed(now) else None,
+            fleet=await ledger.members(),
         )
 
     @property
-    def components_by_severity(self) -> Mapping[str, ComponentStatus]:
-        """Return the components, the worst first."""
-        return dict(sorted(self.components.items(), key=lambda each: STATES_BY_SEVERITY.index(each[1].state)))
+    def reports(self) -> Sequence[ComponentReport]:
+        """Return the components of all processes on this ledger, the worst first."""
+        if not self.fleet.is_shared:
+            return by_severity(component_reports({"": self.components}))
+        others = {
+            each.name: saved_components(each.status) for each in self.fleet.members if each.id != self.fleet.own_id
+        }
+        return by_severity(component_reports({self.fleet.own_name: self.components, **others}))
+
+    def next_attempt(self, report: ComponentReport) -> NextAttempt | None:
+        """Return the next attempt after a problem of this process, or None if nothing waits for one."""
+        is_own = not self.fleet.is_shared or self.fleet.own_name in report.members
+        is_problem = report.status.state in (State.FAILED, State.DEGRADED)
+        return self.next_attempts.get(report.name) if is_own and is_problem else None
 
     @property
     def feeds_by_urgency(self) -> Sequence[FeedStatus]:
@@ -114,17 +125,17 @@ class StatusSnapshot:
     @property
     def state(self) -> State:
         """Return the worst state of any component. If forwarding is disabled, only FAILED is worse than PAUSED."""
-        states = {component.state for component in self.components.values()}
+        states = {report.status.state for report in self.reports}
         if not self.settings.enabled and not states & {State.FAILED, State.UNCONFIGURED}:
             return State.PAUSED
         return next((state for state in STATES_BY_SEVERITY if state in states), State.STARTING)
 
     @property
-    def affected(self) -> Mapping[str, ComponentStatus]:
+    def affected(self) -> Sequence[str]:
         """Return the components that are as bad as `state`, if `state` is FAILED or DEGRADED, else nothing."""
         if self.state not in (State.FAILED, State.DEGRADED):
-            return {}
-        return {name: component for name, component in self.components.items() if component.state is self.state}
+            return []
+        return list(dict.fromkeys(each.name for each in self.reports if each.status.state is self.state))
 
     @property
     def has_rejections(self) -> bool:

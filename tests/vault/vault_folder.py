@@ -1,7 +1,9 @@
 """A folder with a settings file, a master key and a vault."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, Vault, master_key
@@ -43,9 +45,21 @@ class VaultFolder:
 
 
 def filled_vault_folder(folder: Path) -> VaultFolder:
+    """Return a folder with SECRETS in its vault. All of them have the same files, because each write is synced."""
     vault_folder = VaultFolder(folder)
-    vault_folder.make_key()
-    vault = vault_folder.open()
-    for name, secret in SECRETS.items():
-        vault.set(name, secret, NOON)
+    for file, content in zip((vault_folder.key_file, vault_folder.vault_file), _filled_files(), strict=True):
+        file.touch(0o600)
+        file.write_bytes(content)
     return vault_folder
+
+
+@cache
+def _filled_files() -> tuple[bytes, bytes]:
+    """Return the contents of a new master key and of a vault with SECRETS."""
+    with TemporaryDirectory() as folder:
+        vault_folder = VaultFolder(Path(folder))
+        key = vault_folder.make_key()
+        vault = vault_folder.open()
+        for name, secret in SECRETS.items():
+            vault.set(name, secret, NOON)
+        return key, vault_folder.vault_file.read_bytes()

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.demo.sample_data import execution
+from forwarder.event.idempotency import idempotency_key
 from forwarder.ledger import Counters, Dead, Sent
 from forwarder.model import Checkpoint, Feed
 from forwarder.vault import ALLOY_API_KEY
@@ -68,6 +69,9 @@ async def test_event_sent_again_is_a_pending_replay(tmp_path: Path) -> None:
         assert {(each.status, each.headers["Location"]) for each in answers} == {(303, "/event?id=sent")}
         assert log[0]["fields"] == ["send_again", "sent"]
         assert "It will be sent again, marked as a replay." in await load(client, "/event?id=sent")
+        shown = json.loads(await load(client, "/event/detail?id=sent"))
+        assert shown["forwarder"] == {"idempotencyKey": idempotency_key("sent", 2), "replay": True}
+        assert shown["forwarder"]["idempotencyKey"] in await load(client, "/event?id=sent")
         (claimed,) = [each for each in await client.context.ledger.claim(9, now=NOON) if each.replay]
         assert claimed.entry.execution_id == "sent"
         assert await client.context.ledger.audit() == Counters(recorded=4, pending=3, dead=1)

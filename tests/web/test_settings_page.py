@@ -188,6 +188,29 @@ async def test_test_event_has_its_detail_type_and_shows_its_event_id(tmp_path: P
             assert len(bus.delivered) == 1
 
 
+@pytest.mark.parametrize(
+    ("queue_address", "reason"),
+    [("", f"there is no queue {BUS}-canary"), ("http://127.0.0.1:9", "127.0.0.1:9 cannot be reached")],
+)
+async def test_unreadable_queue_leaves_the_arrival_unproved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_address: str, reason: str
+) -> None:
+    """The test event itself was accepted. Nobody has to create the queue."""
+    if queue_address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", queue_address)
+    with StrictEventBridge() as bus:
+        destination = {"event_bus": BUS, "region": REGION, "endpoint_url": bus.url}
+        async with settings_page_client(tmp_path, destination=destination) as client:
+            steps = await (await send(client, KEYS, "/settings/test", STEPS_ONLY)).text()
+    published, arrival = steps.splitlines()
+    assert "EventId" in published
+    assert 'class="is-skipped"' in arrival
+    assert "Arrival" in arrival
+    assert "not proved, although the bus accepted the event" in arrival
+    assert reason in arrival
+    assert "is-failed" not in steps
+
+
 async def test_form_older_than_the_file_is_refused(tmp_path: Path) -> None:
     async with settings_page_client(tmp_path) as client:
         form = read_form_fields(await load_page(client))

@@ -1,20 +1,16 @@
 """The status page over a socket: its view of the ledger, its updates, and the actions on dead letters."""
 
-import asyncio
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from forwarder.health import NextAttempt
-from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Sent
+from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, RetentionGap, Sent
+from forwarder.ledger.models import GAP_DISPLAY_TIME
 from forwarder.model import Checkpoint, State
-from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS
-from forwarder.web.status_page import CONTACT_SECONDS
 from tests.factories import FEED, add_feed, entry
 from tests.virtual_clock import NOON
 from tests.web.client import WebClient, web_client
@@ -56,6 +52,26 @@ async def test_dead_letter_action_sent_twice_counts_once(tmp_path: Path) -> None
         assert [await click(client, retry="b") for _ in range(2)] == [303, 303]
         assert [await click(client, purge="d") for _ in range(2)] == [303, 303]
         assert await client.context.ledger.audit() == Counters(recorded=4, pending=2, sent=1, purged=1)
+
+
+async def test_period_of_purged_executions_is_displayed(tmp_path: Path) -> None:
+    """The page names the period until 30 days after the feeds were read again."""
+    async with web_client(tmp_path) as client:
+        now = client.clock.now()
+        gap = RetentionGap(NOON, ("w <1>",), 3, now, end=NOON + SECOND, read_at=now)
+        await client.context.ledger.save_retention_gap(gap)
+        await client.log_in()
+        text = await (await client.get("/")).text()
+        assert "from w &lt;1&gt; and 2 more: the logs API may have purged them" in text
+        await client.context.ledger.save_retention_gap(replace(gap, read_at=now - GAP_DISPLAY_TIME))
+        client.clock.advance(CACHE_SECONDS + 1)
+        assert "may have purged" not in await (await client.get("/")).text()
+
+
+async def test_page_of_a_ledger_in_a_file_lists_no_processes(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        assert 'id="processes"' not in await (await client.get("/")).text()
 
 
 async def test_error_text_with_markup_is_escaped(tmp_path: Path) -> None:
@@ -110,76 +126,6 @@ async def test_page_shows_reasons_and_hints(tmp_path: Path) -> None:
         assert "<h1>The event bus needs attention</h1>" in text
         assert "AWS refuses the &lt;keys&gt;" in text
         assert 'Enter it in <a href="/settings#alloy-api-key">' in text
-
-
-async def event_of(stream: Any) -> dict[str, str]:
-    line = await asyncio.wait_for(stream.readuntil(b"\n\n"), 30)
-    while line.startswith(b"event: contact"):
-        line = await asyncio.wait_for(stream.readuntil(b"\n\n"), 30)
-    found: dict[str, str] = json.loads(line.removeprefix(b"data: "))
-    return found
-
-
-async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
-    async with web_client(tmp_path) as client:
-        await client.log_in()
-        async with client.browser.get("/status/stream") as stream:
-            assert stream.content_type == "text/event-stream"
-            assert {"headline", "components", "counters", "events", "dead"} <= set(await event_of(stream.content))
-            await record_history(client.context.ledger)
-            client.clock.advance(CACHE_SECONDS)
-            changed = await event_of(stream.content)
-            assert "MalformedDetail" in changed["dead"]
-            client.context.stopping.set()
-
-
-async def test_stream_without_changes_sends_contact_events(tmp_path: Path) -> None:
-    """A page shows that it has no contact if none of these events arrives."""
-    async with web_client(tmp_path) as client:
-        await client.log_in()
-        async with client.browser.get("/status/stream") as stream:
-            await event_of(stream.content)
-            for _ in range(3):
-                sent = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 30)
-                assert sent == b"event: contact\ndata: %d\n\n" % (client.clock.now().timestamp() * 1000)
-                client.clock.advance(CONTACT_SECONDS)
-            client.context.stopping.set()
-
-
-async def test_contact_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:
-    async with web_client(tmp_path) as client:
-        await client.log_in()
-        for _ in range(2):
-            client.clock.advance(MAX_IDLE_SECONDS / 3)
-            assert (await client.get("/status/contact")).status == 204
-        client.clock.advance(MAX_IDLE_SECONDS / 3)
-        assert (await client.get("/status/contact")).status == 303
-
-
-async def test_stream_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:
-    async with web_client(tmp_path) as client:
-        await client.log_in()
-        for _ in range(4):
-            client.clock.advance(MAX_IDLE_SECONDS / 3)
-            response = await client.get("/status/stream")
-        assert (response.status, response.headers["Location"]) == (303, "/login")
-
-
-async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with web_client(tmp_path) as client:
-        queries = 0
-        count_queries = client.context.ledger.counters
-
-        async def counted() -> Any:
-            nonlocal queries
-            queries += 1
-            return await count_queries()
-
-        monkeypatch.setattr(client.context.ledger, "counters", counted)
-        await client.log_in()
-        responses = await asyncio.gather(*(client.get("/") for _ in range(20)))
-        assert {response.status for response in responses} == {200}
-        assert queries == 1
 
 
 async def test_unreadable_ledger_is_reported_on_the_page(tmp_path: Path) -> None:
@@ -267,3 +213,15 @@ async def test_feed_table_has_absolute_times_and_cut_errors(tmp_path: Path) -> N
         assert '<time datetime="2026-11-02T12:00:00Z" data-local="minute">02 Nov 2026, 12:00 UTC</time>' in text
         assert f'<details class="long small fault" id="poll-{FEED.workflow_id}-">' in text
         assert "`forwarder" not in text
+
+
+async def test_feed_table_has_the_interval_and_its_reason(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        ledger = client.context.ledger
+        await add_feed(ledger, FEED, Checkpoint())
+        await ledger.save_watched([FEED])
+        poll = PollResult(NOON, interval_seconds=97.98, reason="failure rate")
+        await ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {FEED: poll})
+        await client.log_in()
+        text = await (await client.get("/")).text()
+        assert '<td>every 98 s <span class="muted small">failure rate</span></td>' in text

@@ -1,0 +1,72 @@
+"""The heartbeat of this process among those that share its ledger, and what it learns from theirs."""
+
+from collections.abc import Callable
+
+import structlog
+
+from forwarder import heartbeat
+from forwarder.clock import Clock
+from forwarder.errors import LedgerError
+from forwarder.health import Health
+from forwarder.ledger import Fleet, Ledger
+from forwarder.model import State
+
+log = structlog.get_logger("fleet")
+
+
+FIRST_WAIT_SECONDS = 1.0
+"""Time before the first heartbeat of `keep_alive`, so that a process with short requests ends without one."""
+
+
+async def keep_alive(ledger: Ledger, interval_seconds: float, clock: Clock, health: Health) -> None:
+    """Write heartbeats until cancelled, while the requests of this process end and its loops do not run.
+
+    Without them, others would take it over after a few of theirs, and send again what is in flight.
+    """
+    await clock.sleep(min(FIRST_WAIT_SECONDS, interval_seconds))
+    while True:
+        try:
+            await ledger.keep_alive()
+        except LedgerError as error:
+            health.report("ledger", State.FAILED, error.message, error.hint)
+        await clock.sleep(interval_seconds)
+
+
+class FleetWatch:
+    """A loop that writes heartbeats, and reports each change of the fleet to `on_change`."""
+
+    def __init__(
+        self, ledger: Ledger, interval_seconds: float, clock: Clock, health: Health, on_change: Callable[[Fleet], None]
+    ) -> None:
+        self._ledger = ledger
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._health = health
+        self._on_change = on_change
+        self._fleet: Fleet | None = None
+
+    async def join(self) -> None:
+        """Write the first heartbeat. Raise LedgerError if it cannot be written."""
+        self._apply(await self._ledger.beat())
+
+    async def run(self) -> None:
+        """Write heartbeats until cancelled. An outage of the ledger is reported, and ends no loop."""
+        while True:
+            heartbeat.beat(self._interval_seconds)
+            await self._clock.sleep(self._interval_seconds)
+            heartbeat.beat()
+            try:
+                self._apply(await self._ledger.beat())
+            except LedgerError as error:
+                self._health.report("ledger", State.FAILED, error.message, error.hint)
+
+    def _apply(self, fleet: Fleet) -> None:
+        before, self._fleet = self._fleet, fleet
+        if before is None or (before.members, before.enabled, before.own_id) != (
+            fleet.members,
+            fleet.enabled,
+            fleet.own_id,
+        ):
+            if fleet.size > 1 or (before is not None and before.size > 1):
+                log.info("fleet changed", members=[each.name for each in fleet.members])
+            self._on_change(fleet)

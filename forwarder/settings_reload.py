@@ -1,0 +1,110 @@
+"""The reload of the settings and the vault, when their files change or at SIGHUP.
+
+Invalid settings change nothing: the previous ones stay in force, and the log and `status` name the fault.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from forwarder import atomicfile, log, systemd
+from forwarder.app import App
+from forwarder.configuration import MissingParts, RuntimeConfig
+from forwarder.errors import ForwarderError
+from forwarder.model import State
+from forwarder.settings import Settings, load
+from forwarder.settings.watch import FileWatch
+from forwarder.systemd import ServiceManager
+
+logger = structlog.get_logger("app")
+
+SECTIONS_NEEDING_RESTART = ("ledger", "vault", "web")
+"""Sections that are loaded only at the start of the process."""
+
+
+class SettingsReload:
+    """A loop that follows the files. After a change, it sets `App.config` and calls `on_change`."""
+
+    def __init__(
+        self, app: App, requested: asyncio.Event, manager: ServiceManager, on_change: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self._initial_settings = app.config.settings
+        self._requested = requested
+        self._manager = manager
+        self._on_change = on_change
+
+    def report_first(self) -> None:
+        """Report the settings with which the process began."""
+        if self._app.config.missing is None:
+            self._app.health.healthy("settings")
+        else:
+            self._report_unconfigured(self._app.config.missing)
+
+    async def run(self) -> None:
+        watch = FileWatch(self._watched_files())
+        while True:
+            # The first reload is immediate, because the files may have changed since the start.
+            self._manager.notify(systemd.reloading())
+            self._load_again()
+            self._manager.notify(systemd.READY)
+            await watch.changed(self._app.clock, or_when=self._requested)
+
+    def _load_again(self) -> None:
+        """Load the settings and secrets again. If they are invalid, keep the previous ones."""
+        app = self._app
+        try:
+            config = self._load_config()
+        except ForwarderError as error:
+            app.health.report("settings", State.FAILED, error.message, error.hint)
+            logger.error(  # noqa: TRY400  # a person corrects this, and a traceback would not help
+                "invalid settings, keeping previous", reason=error.message, hint=error.hint
+            )
+            return
+        if config != app.config:
+            is_first = app.config.missing is not None and config.missing is None
+            logger.info("set-up complete" if is_first else "settings reloaded", enabled=config.settings.enabled)
+            log.configure(config.settings.run)
+            app.config = config
+            self._on_change()
+        if config.missing is None:
+            self._report_settings()
+        else:
+            self._report_unconfigured(config.missing)
+
+    def _report_unconfigured(self, missing: MissingParts) -> None:
+        self._app.health.report("settings", State.UNCONFIGURED, missing.reason, missing.hint)
+        for component in ("source", "bus"):
+            self._app.health.report(component, State.UNCONFIGURED, "waits for the settings")
+
+    def _report_settings(self) -> None:
+        """Report that the settings are valid. Report a file as stale if its changes are invisible to this process."""
+        health = self._app.health
+        if stale := [str(path) for path in self._watched_files() if atomicfile.is_stale_mount(path)]:
+            message = f"{', '.join(stale)} was replaced outside of this container: the old content stays in force"
+            health.report("settings", State.DEGRADED, message, atomicfile.STALE_MOUNT_HINT)
+            logger.warning("mounted file out of date", reason=message, hint=atomicfile.STALE_MOUNT_HINT)
+        else:
+            health.healthy("settings")
+
+    def _load_config(self) -> RuntimeConfig:
+        config_source, previous = self._app.config_source, self._app.config
+        # Once complete, the configuration stays complete: an invalid edit keeps the previous one.
+        if previous.missing is not None and (config := RuntimeConfig.incomplete(config_source)) is not None:
+            return replace(config, settings=self._with_kept_sections(config.settings))
+        settings = load(config_source, empty_is_valid=False)
+        return RuntimeConfig.of(config_source, self._with_kept_sections(settings))
+
+    def _with_kept_sections(self, settings: Settings) -> Settings:
+        """Return the settings with those sections as they were at the start that need a restart."""
+        kept = {name: getattr(self._initial_settings, name) for name in SECTIONS_NEEDING_RESTART}
+        if changed := [name for name in SECTIONS_NEEDING_RESTART if getattr(settings, name) != kept[name]]:
+            logger.warning("changed settings need a restart", sections=changed)
+        return settings.model_copy(update=kept)
+
+    def _watched_files(self) -> list[Path]:
+        config_source, vault = self._app.config_source, self._initial_settings.vault
+        return [config_source.file, *(config_source.path(name) for name in (vault.file, vault.master_key_file) if name)]

@@ -1,0 +1,107 @@
+"""The stream of the status page: changes, contact and sessions."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from forwarder.model import State
+from forwarder.web.rendering import template_renderer
+from forwarder.web.sessions import MAX_IDLE_SECONDS
+from forwarder.web.status_cache import CACHE_SECONDS, SECTIONS, StatusCache
+from forwarder.web.status_page import CONTACT_SECONDS
+from tests.web.client import web_client
+from tests.web.event_history import record_history
+
+SECOND = timedelta(seconds=1)
+
+HOSTILE = '<script>alert("x")</script> & <b>'
+
+
+async def event_of(stream: Any) -> dict[str, str]:
+    line = await asyncio.wait_for(stream.readuntil(b"\n\n"), 30)
+    while line.startswith(b"event: contact"):
+        line = await asyncio.wait_for(stream.readuntil(b"\n\n"), 30)
+    found: dict[str, str] = json.loads(line.removeprefix(b"data: "))
+    return found
+
+
+async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        async with client.browser.get("/status/stream") as stream:
+            assert stream.content_type == "text/event-stream"
+            assert {"headline", "components", "counters", "events", "dead"} <= set(await event_of(stream.content))
+            await record_history(client)
+            client.clock.advance(CACHE_SECONDS)
+            changed = await event_of(stream.content)
+            assert "MalformedDetail" in changed["dead"]
+            client.context.stopping.set()
+
+
+async def test_stream_without_changes_sends_contact_events(tmp_path: Path) -> None:
+    """A page shows that it has no contact if none of these events arrives."""
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        async with client.browser.get("/status/stream") as stream:
+            await event_of(stream.content)
+            for _ in range(3):
+                sent = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 30)
+                assert sent == b"event: contact\ndata: %d\n\n" % (client.clock.now().timestamp() * 1000)
+                client.clock.advance(CONTACT_SECONDS)
+            client.context.stopping.set()
+
+
+async def test_contact_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        for _ in range(2):
+            client.clock.advance(MAX_IDLE_SECONDS / 3)
+            assert (await client.get("/status/contact")).status == 204
+        client.clock.advance(MAX_IDLE_SECONDS / 3)
+        assert (await client.get("/status/contact")).status == 303
+
+
+async def test_stream_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        for _ in range(4):
+            client.clock.advance(MAX_IDLE_SECONDS / 3)
+            response = await client.get("/status/stream")
+        assert (response.status, response.headers["Location"]) == (303, "/login")
+
+
+async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with web_client(tmp_path) as client:
+        queries = 0
+        count_queries = client.context.ledger.counters
+
+        async def counted() -> Any:
+            nonlocal queries
+            queries += 1
+            return await count_queries()
+
+        monkeypatch.setattr(client.context.ledger, "counters", counted)
+        await client.log_in()
+        responses = await asyncio.gather(*(client.get("/") for _ in range(20)))
+        assert {response.status for response in responses} == {200}
+        assert queries == 1
+
+
+async def test_changes_are_encoded_once_for_all_streams(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        cache = StatusCache(client.context, template_renderer())
+        version, everything = await cache.changes(0)
+        assert (await cache.changes(0))[1] is everything
+        assert await cache.changes(version) == (version, b"")
+        client.context.health.report("bus", State.FAILED, "refused")
+        client.clock.advance(CACHE_SECONDS)
+        later, changes = await cache.changes(version)
+        assert later > version
+        assert set(msgspec.json.decode(changes)) == {"headline", "components"}
+        assert (await cache.changes(version))[1] is changes
+        assert set(msgspec.json.decode((await cache.changes(0))[1])) == set(SECTIONS)
