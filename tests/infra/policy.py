@@ -1,8 +1,8 @@
 """The decision of an identity policy by IAM's rules: only allowed calls are permitted, and a denial wins.
 
 It implements Effect, Action, Resource and these condition operators: StringEquals and ArnEquals, whose values are
-alternatives, and whose keys must exist; ForAllValues:StringEquals, which also holds for a missing key; and Null, which
-tests whether a key is missing. Other parts of a policy raise KeyError.
+alternatives, and whose keys must exist; ForAllValues:StringEquals and ForAllValues:StringLike, which also hold for a
+missing key; and Null, which tests whether a key is missing. Other parts of a policy raise KeyError.
 """
 
 import re
@@ -41,6 +41,12 @@ def _is_condition_met(condition_operator: str, keys: dict[str, Any], context: Co
             return all(context.get(key) in _as_list(values) for key, values in keys.items())
         case "ForAllValues:StringEquals":
             return all(set(_as_list(context.get(key, []))) <= set(_as_list(values)) for key, values in keys.items())
+        case "ForAllValues:StringLike":
+            return all(
+                any(_matches_wildcard(pattern, value) for pattern in _as_list(values))
+                for key, values in keys.items()
+                for value in _as_list(context.get(key, []))
+            )
         case "Null":
             return all((key not in context) == (value == "true") for key, value in keys.items())
         case _:

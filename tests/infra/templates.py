@@ -22,6 +22,9 @@ UNSUPPORTED_BY_MOTO = {
     "AWS::EventSchemas::Schema",
     "AWS::Events::ApiDestination",
     "AWS::Events::Connection",
+    "AWS::Logs::Delivery",
+    "AWS::Logs::DeliveryDestination",
+    "AWS::Logs::DeliverySource",
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
@@ -86,6 +89,14 @@ class Aws:
         (created,) = self.cloudformation.describe_stacks(StackName=stack)["Stacks"]
         assert created["StackStatus"] == "CREATE_COMPLETE"
         return {output["OutputKey"]: output["OutputValue"] for output in created.get("Outputs", [])}
+
+    def policy(self, arn: str) -> dict[str, Any]:
+        """Return the document of a managed policy."""
+        iam = self.client("iam")
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        found = iam.get_policy_version(PolicyArn=arn, VersionId=version)
+        document: dict[str, Any] = found["PolicyVersion"]["Document"]
+        return document
 
     def messages(self, queue: str) -> list[Any]:
         """Receive and delete all messages of a queue."""

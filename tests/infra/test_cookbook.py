@@ -10,13 +10,16 @@ import pytest
 from moto.events.models import EventPattern
 
 from forwarder.demo.sample_data import BLOCK_IDS, execution
+from forwarder.event.health_event import DETAIL_TYPE, HealthChange, health_detail
 from tests.e2e.conftest import vault_secrets
 from tests.e2e.harness import fail
 from tests.fakes.alloy import FakeAlloy
-from tests.fakes.eventbridge import ACCOUNT, REGION, StrictEventBridge
+from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
 from tests.infra.pattern import matches
+from tests.infra.rule_event import rule_event
 from tests.infra.templates import INFRA, template
+from tests.virtual_clock import NOON
 
 __all__ = ["vault_secrets"]
 
@@ -47,7 +50,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
         installation.create_vault()
         _fail_executions(installation, alloy)
         assert installation.run_command("once").code == 0
-        yield {event["detail"]["executionId"]: event for event in map(_rule_event, bus.delivered)}
+        yield {event["detail"]["executionId"]: event for event in map(rule_event, bus.delivered)}
 
 
 def _fail_executions(installation: Installation, alloy: FakeAlloy) -> None:
@@ -67,21 +70,6 @@ def _fail_executions(installation: Installation, alloy: FakeAlloy) -> None:
     alloy.api.update("slow", stoppedAt=alloy.api.now().isoformat().replace("+00:00", "Z"))
     started = alloy.api.now() - timedelta(seconds=60)
     alloy.api.add("w", execution("failed-status", id="of-user", started=started), user_id=users["w"])
-
-
-def _rule_event(delivered: Any) -> dict[str, Any]:
-    entry = delivered.entry
-    return {
-        "version": "0",
-        "id": delivered.event_id,
-        "detail-type": entry["DetailType"],
-        "source": entry["Source"],
-        "account": ACCOUNT,
-        "time": delivered.at.isoformat(),
-        "region": REGION,
-        "resources": [],
-        "detail": json.loads(entry["Detail"]),
-    }
 
 
 def test_each_recipe_has_expected_executions() -> None:
@@ -110,6 +98,28 @@ def test_replayed_event_is_distinguished_from_a_new_one(events: dict[str, Any]) 
     again["detail"]["forwarder"]["replay"] = True
     assert not matches(RECIPES["New failures, without replays"], again)
     assert matches(RECIPES["By workflow"], again)
+
+
+@pytest.mark.parametrize(
+    ("state", "previous", "is_reported"),
+    [
+        ("FAILED", "HEALTHY", True),
+        ("HEALTHY", "DEGRADED", True),
+        ("DISABLED", "ENABLED", True),
+        ("HEALTHY", None, False),
+        ("RUNNING", None, False),
+    ],
+)
+def test_health_rule_matches_problems_and_recoveries(
+    state: str, previous: str | None, events: dict[str, Any], *, is_reported: bool
+) -> None:
+    """No rule for failures matches a health event, and the rule for health matches no failure."""
+    change = HealthChange("bus", state, previous, NOON, "it is down")
+    event = events["orders"] | {"detail-type": DETAIL_TYPE, "detail": json.loads(health_detail(change, "host", NOON))}
+    rule = template("cookbook/health.yaml")["Resources"]["Rule"]["Properties"]["EventPattern"]
+    assert matches(rule, event) is is_reported
+    assert not any(matches(rule, failure) for failure in events.values())
+    assert not any(matches(pattern, event) for pattern in RECIPES.values())
 
 
 @pytest.mark.parametrize("name", ["queue", "lambda", "slack"])

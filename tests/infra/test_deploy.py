@@ -48,7 +48,7 @@ def test_sent_event_reaches_queue_log_and_archive(
     installation: Installation, alloy: FakeAlloy, aws: Aws, name: str
 ) -> None:
     # The mail is left out, because moto fills in its template differently from EventBridge.
-    made = aws.deploy("bus.yaml", EventBusName=name)
+    made = aws.deploy("bus.yaml", EventBusName=name, LogEverything="yes")
     installation.change("destination", event_bus=made["EventBus"], region=made["Region"])
     fail(alloy, *numbered(25))
     assert installation.run_command("once").code == 0
@@ -74,7 +74,7 @@ def test_check_finds_the_bus_of_the_template(installation: Installation, alloy: 
 
 
 def test_event_of_another_type_is_logged_and_not_queued(aws: Aws, name: str) -> None:
-    made = aws.deploy("bus.yaml", EventBusName=name)
+    made = aws.deploy("bus.yaml", EventBusName=name, LogEverything="yes")
     entry = {"EventBusName": name, "Source": made["EventSource"], "DetailType": "Forwarder Test", "Detail": "{}"}
     aws.client("events").put_events(Entries=[entry])
     assert aws.messages(name) == []
@@ -91,7 +91,7 @@ def test_message_is_dead_lettered_after_five_receives(aws: Aws, name: str) -> No
 
 
 def test_each_rule_has_the_targets_of_the_template(aws: Aws, name: str) -> None:
-    aws.deploy("bus.yaml", EventBusName=name, **WITHOUT_API)
+    aws.deploy("bus.yaml", EventBusName=name, LogEverything="yes", **WITHOUT_API)
     events = aws.client("events")
     rules = events.list_rules(EventBusName=name)["Rules"]
     targets = {
@@ -102,7 +102,12 @@ def test_each_rule_has_the_targets_of_the_template(aws: Aws, name: str) -> None:
         for rule in rules
         if not rule.get("ManagedBy")
     }
-    assert targets == {"everything-to-log": ["logs"], "to-queue": ["sqs"], "to-mail": ["sns"]}
+    assert targets == {
+        "everything-to-log": ["logs"],
+        "to-queue": ["sqs"],
+        "tests-to-queue": ["sqs"],
+        "to-mail": ["sns"],
+    }
 
 
 @pytest.mark.long

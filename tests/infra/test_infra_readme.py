@@ -91,12 +91,12 @@ def test_files_in_documented_commands_exist(text: str, min_count: int) -> None:
 def test_infra_readme_lists_every_template() -> None:
     table = README.split("## Which template when")[1].split("\n## ")[0]
     for path in [*INFRA.glob("*.yaml"), *INFRA.glob("*/*.yaml")]:
-        if path.parent.name not in ("kubernetes", "container"):
+        if path.parent.name not in ("kubernetes", "kubernetes-fleet", "container"):
             assert path.name in table or path.name == "alerts.test.yaml", path
 
 
 @pytest.mark.parametrize(
-    "parameter", ["AlarmEmail", "EventBusArn", "BotToken", "FunctionArn", "DeadLetterArn", "WorkflowId"]
+    "parameter", ["AlarmEmail", "EventBusArn", "BotToken", "TicketsUrl", "DeadLetterArn", "WorkflowId"]
 )
 def test_parameters_in_documented_commands_exist(parameter: str) -> None:
     templates = "".join(path.read_text() for path in [*INFRA.glob("*.yaml"), *INFRA.glob("cookbook/*.yaml")])

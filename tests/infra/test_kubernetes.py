@@ -3,7 +3,10 @@
 No cluster is at hand, so that a cluster accepts them is not proved.
 """
 
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from ipaddress import ip_address, ip_network
 from pathlib import PurePosixPath
@@ -19,7 +22,9 @@ from tests.infra.templates import INFRA
 from tests.infra.test_container import arguments
 
 FOLDER = INFRA / "kubernetes"
-MANIFESTS = [found for file in sorted(FOLDER.glob("*.yaml")) for found in yaml.safe_load_all(file.read_text())]
+KUSTOMIZATION = FOLDER / "kustomization.yaml"
+FILES = [file for file in sorted(FOLDER.glob("*.yaml")) if file != KUSTOMIZATION]
+MANIFESTS = [found for file in FILES for found in yaml.safe_load_all(file.read_text())]
 ENDPOINTS = {"/livez", "/readyz", "/metrics"}
 
 
@@ -39,6 +44,25 @@ def test_manifests_have_every_needed_kind() -> None:
     kinds = {manifest["kind"] for manifest in MANIFESTS}
     assert kinds == {"ConfigMap", "Secret", "ServiceAccount", "StatefulSet", "Service", "NetworkPolicy"}
     assert {manifest["metadata"]["name"] for manifest in MANIFESTS} == {"forwarder"}
+
+
+def test_kustomization_names_every_manifest() -> None:
+    kustomization = yaml.safe_load(KUSTOMIZATION.read_text())
+    assert kustomization["resources"] == [file.name for file in FILES]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed; it contains kustomize")
+def test_kustomization_builds_all_manifests() -> None:
+    command = ["kubectl", "kustomize", str(FOLDER)]
+    built = subprocess.run(  # noqa: S603  # a command of this test
+        command, capture_output=True, check=True, timeout=60, env={"PATH": os.environ["PATH"]}
+    )
+    manifests = [each for each in yaml.safe_load_all(built.stdout) if each]
+
+    def by_kind(each: Any) -> str:
+        return str(each["kind"])
+
+    assert sorted(manifests, key=by_kind) == sorted(MANIFESTS, key=by_kind)
 
 
 def test_one_pod_is_selected_by_every_manifest() -> None:

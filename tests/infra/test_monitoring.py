@@ -90,7 +90,8 @@ def test_each_alarm_has_a_description_and_a_runbook_link() -> None:
 
 
 def test_each_cloudwatch_alarm_has_a_runbook_link() -> None:
-    for logical, alarm in resources("bus.yaml", "AWS::CloudWatch::Alarm").items():
+    alarms = resources("bus.yaml", "AWS::CloudWatch::Alarm") | resources("ledger-table.yaml", "AWS::CloudWatch::Alarm")
+    for logical, alarm in alarms.items():
         where, _, anchor = alarm["AlarmDescription"].partition("#")
         assert where.endswith(" docs/runbook.md"), logical
         assert anchor in anchors(), logical

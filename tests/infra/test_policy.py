@@ -10,6 +10,7 @@ from tests.infra.templates import moto, template
 
 REGION = "eu-central-1"
 BUS = f"arn:aws:events:{REGION}:123456789012:event-bus/failures"
+CANARY = f"arn:aws:sqs:{REGION}:123456789012:failures-canary"
 SOURCE, DETAIL_TYPE = "alloy.embedded", "Workflow Execution Failed"
 EVENT_CONTEXT = {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}
 
@@ -18,20 +19,16 @@ EVENT_CONTEXT = {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}
 def policy() -> dict[str, Any]:
     """Return the policy as deployed, with its parameters filled in."""
     with moto() as aws:
-        arn = aws.deploy("identity.yaml", EventBusArn=BUS)["PolicyArn"]
-        iam = aws.client("iam")
-        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        found = iam.get_policy_version(PolicyArn=arn, VersionId=version)
-        document: dict[str, Any] = found["PolicyVersion"]["Document"]
-        return document
+        return aws.policy(aws.deploy("identity.yaml", EventBusArn=BUS)["PolicyArn"])
 
 
 def test_events_may_be_published_to_the_bus(policy: dict[str, Any]) -> None:
     assert allows(policy, "events:PutEvents", BUS, EVENT_CONTEXT)
 
 
-def test_test_events_may_be_published_to_the_bus(policy: dict[str, Any]) -> None:
-    assert allows(policy, "events:PutEvents", BUS, EVENT_CONTEXT | {"events:detail-type": "Forwarder Test"})
+@pytest.mark.parametrize("detail_type", ["Forwarder Test", "Forwarder Health Changed"])
+def test_own_events_may_be_published_to_the_bus(policy: dict[str, Any], detail_type: str) -> None:
+    assert allows(policy, "events:PutEvents", BUS, EVENT_CONTEXT | {"events:detail-type": detail_type})
 
 
 def test_each_event_of_a_request_needs_the_permission(policy: dict[str, Any]) -> None:
@@ -81,6 +78,14 @@ def test_every_other_action_is_denied(policy: dict[str, Any]) -> None:
     allowed = {action for action in actions if allows(policy, action, BUS, EVENT_CONTEXT)}
     assert len(actions) > 700
     assert allowed == {"events:PutEvents", "events:DescribeEventBus"}
+    on_queue = {action for action in actions if allows(policy, action, CANARY, EVENT_CONTEXT)}
+    assert on_queue == {"sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:DeleteMessage"}
+
+
+@pytest.mark.parametrize("queue", ["failures", "failures-dead-letters", "payments-canary"])
+def test_other_queues_may_not_be_read(policy: dict[str, Any], queue: str) -> None:
+    arn = CANARY.replace("failures-canary", queue)
+    assert not any(allows(policy, f"sqs:{action}", arn, {}) for action in ("ReceiveMessage", "DeleteMessage"))
 
 
 def test_role_is_assumed_with_the_external_id_only() -> None:

@@ -34,7 +34,7 @@ def test_registered_schema_equals_the_printed_schema() -> None:
 
 def test_each_rule_target_has_the_dead_letter_queue() -> None:
     queues = [target["DeadLetterConfig"]["Arn"] for rule in RULES.values() for target in rule["Targets"]]
-    assert len(queues) == len(RULES) == 4
+    assert len(queues) == len(RULES) == 5
     assert all(queue == get_att("DeadLetters.Arn") for queue in queues)
 
 
@@ -53,7 +53,8 @@ def test_each_queue_allows_writes_of_the_bus_only() -> None:
     bus, rules = statements["DeadLetters"]["Condition"]["ArnLike"]["aws:SourceArn"]
     assert bus == get_att("Bus.Arn")
     assert rules["Fn::Sub"].endswith(":rule/${EventBusName}/*")
-    assert statements.keys() == {"Failures", "DeadLetters"}
+    assert statements["Canary"]["Condition"] == {"ArnEquals": {"aws:SourceArn": get_att("TestsToQueue.Arn")}}
+    assert statements.keys() == {"Failures", "DeadLetters", "Canary"}
 
 
 def test_mail_topic_allows_its_rule_to_publish() -> None:
@@ -80,6 +81,18 @@ def test_api_target_has_its_key_and_a_minimal_role() -> None:
     assert (statement["Action"], statement["Resource"]) == ("events:InvokeApiDestination", get_att("Api.Arn"))
 
 
+def test_each_level_of_the_delivery_log_has_a_source() -> None:
+    """A source delivers one type of log, so that each level needs its own source and delivery."""
+    bus = resources("bus.yaml", "AWS::Events::EventBus")["Bus"]
+    assert bus["LogConfig"] == {"Level": {"Ref": "LogLevel"}, "IncludeDetail": "FULL"}
+    sources = resources("bus.yaml", "AWS::Logs::DeliverySource").values()
+    assert {source["LogType"] for source in sources} == {"ERROR_LOGS", "INFO_LOGS", "TRACE_LOGS"}
+    assert all(source["ResourceArn"] == get_att("Bus.Arn") for source in sources)
+    deliveries = resources("bus.yaml", "AWS::Logs::Delivery").values()
+    names = [delivery["DeliverySourceName"] for delivery in deliveries]
+    assert names == [source["Name"] for source in sources]
+
+
 def test_optional_resources_share_their_condition() -> None:
     by_condition: dict[str, set[str]] = {}
     for logical, resource in template("bus.yaml")["Resources"].items():
@@ -90,6 +103,10 @@ def test_optional_resources_share_their_condition() -> None:
         "ToFailureEmail": {"FailureMail", "FailureMailPolicy", "FailuresToMail"},
         "ToAlarmEmail": {"AlarmsToMail"},
         "WithSchema": {"Registry", "Schema"},
+        "LogErrors": {"DeliveryLog", "DeliveryLogDestination", "ErrorLogSource", "ErrorLog"},
+        "LogDeliveries": {"InfoLogSource", "InfoLog"},
+        "LogSteps": {"TraceLogSource", "TraceLog"},
+        "LogEvents": {"EverythingToLog", "Log", "LogMayBeWritten"},
         "WatchSilence": {"Silence"},
     }
 
@@ -123,5 +140,5 @@ def test_missing_data_alarms_for_silence_only() -> None:
 
 
 def test_each_parameter_has_a_description() -> None:
-    for name in ("bus.yaml", "identity.yaml"):
-        assert all(parameter["Description"] for parameter in template(name)["Parameters"].values())
+    for file in INFRA.glob("*.yaml"):
+        assert all(parameter["Description"] for parameter in template(file.name)["Parameters"].values())

@@ -1,0 +1,123 @@
+"""The service of ECS: its text agrees with the image and the settings, and moto creates it.
+
+Moto ignores most properties of tasks and services, so that these are checked as text. No task runs in AWS.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from forwarder.cli.health import TIMEOUT_SECONDS
+from forwarder.settings.models import setting_names, variable
+from forwarder.settings.sections import RunSettings
+from tests.infra.policy import allows
+from tests.infra.service import PARAMETERS, deploy_service
+from tests.infra.templates import Aws, moto, resources
+from tests.infra.test_container import HEALTH, arguments
+
+MAX_FARGATE_STOP_SECONDS = 120
+"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
+
+
+def only(kind: str) -> dict[str, Any]:
+    (properties,) = resources("service.yaml", kind).values()
+    return dict(properties)
+
+
+TASK = only("AWS::ECS::TaskDefinition")
+CONTAINERS = {container["Name"]: container for container in TASK["ContainerDefinitions"]}
+FORWARDER, KEYS = CONTAINERS["forwarder"], CONTAINERS["keys"]
+ARN = {"Ref": "AlloyApiKeyArn"}
+ROLES = resources("service.yaml", "AWS::IAM::Role")
+
+
+@pytest.fixture
+def aws() -> Iterator[Aws]:
+    with moto() as aws:
+        yield aws
+
+
+def test_service_and_task_are_created(aws: Aws) -> None:
+    made = deploy_service(aws, DesiredCount="3")
+    (service,) = aws.client("ecs").describe_services(cluster=made["Cluster"], services=[made["Service"]])["services"]
+    assert service["desiredCount"] == 3
+    assert made["Cluster"] in made["Restart"]
+    assert made["Service"] in made["Restart"]
+
+
+def test_update_keeps_all_forwarders_running() -> None:
+    deployment = only("AWS::ECS::Service")["DeploymentConfiguration"]
+    assert (deployment["MinimumHealthyPercent"], deployment["MaximumPercent"]) == (100, 200)
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+
+
+def test_stop_timeout_is_longer_than_the_shutdown_grace() -> None:
+    assert 2 * RunSettings().shutdown_grace <= timedelta(seconds=FORWARDER["StopTimeout"])
+    assert FORWARDER["StopTimeout"] <= MAX_FARGATE_STOP_SECONDS
+
+
+def test_health_check_is_the_one_of_the_image() -> None:
+    check = FORWARDER["HealthCheck"]
+    assert check["Command"] == ["CMD", *HEALTH]
+    assert check["Timeout"] >= 2 * TIMEOUT_SECONDS
+
+
+def test_task_has_no_volume_that_outlives_it() -> None:
+    """A volume with a name alone is a part of the task's own storage. Its path must be the VOLUME of the image."""
+    assert TASK["Volumes"] == [{"Name": "state"}]
+    for container in CONTAINERS.values():
+        (mount,) = container["MountPoints"]
+        assert [mount["ContainerPath"]] == arguments("VOLUME")
+        assert container["ReadonlyRootFilesystem"] is True
+        assert container["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+
+
+def test_only_the_container_that_seals_the_key_has_it() -> None:
+    (secret,) = KEYS["Secrets"]
+    assert secret["ValueFrom"] == ARN
+    assert "Secrets" not in FORWARDER
+    assert FORWARDER["DependsOn"] == [{"ContainerName": "keys", "Condition": "SUCCESS"}]
+    assert KEYS["Essential"] is False
+
+
+def test_variables_of_the_task_are_settings() -> None:
+    names = {each["Name"] for each in FORWARDER["Environment"]} - {"TMPDIR"}
+    assert names <= {variable(name) for name in setting_names()}
+    assert variable("ledger.url") in names
+
+
+def test_nothing_reaches_the_tasks() -> None:
+    group = only("AWS::EC2::SecurityGroup")
+    assert "SecurityGroupIngress" not in group
+    assert {(rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]} == {(443, 443)}
+
+
+def test_roles_are_assumed_by_tasks_of_the_account_only() -> None:
+    assert ROLES.keys() == {"Identity", "Starter"}
+    for role in ROLES.values():
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert TASK["TaskRoleArn"] == {"Fn::GetAtt": "Identity.Arn"}
+    assert TASK["ExecutionRoleArn"] == {"Fn::GetAtt": "Starter.Arn"}
+
+
+def test_forwarder_has_the_given_policies_and_no_secret() -> None:
+    """ECS reads the secret with another role, so that the forwarder's own cannot read it again."""
+    assert ROLES["Identity"]["ManagedPolicyArns"] == {"Ref": "PolicyArns"}
+    assert "Policies" not in ROLES["Identity"]
+
+
+def test_tasks_are_started_with_the_right_to_one_secret() -> None:
+    (policy,) = ROLES["Starter"]["Policies"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    condition, with_key, without_key = statement["Resource"]["Fn::If"]
+    assert condition == "WithSecretKey"
+    assert (without_key, with_key) == ([ARN], [ARN, {"Ref": "SecretKeyArn"}])
+    secret = PARAMETERS["AlloyApiKeyArn"]
+    document = {"Statement": [{**statement, "Resource": [secret]}]}
+    assert allows(document, "secretsmanager:GetSecretValue", secret, {})
+    assert not allows(document, "secretsmanager:GetSecretValue", f"{secret}2", {})
+    assert not allows(document, "secretsmanager:PutSecretValue", secret, {})
