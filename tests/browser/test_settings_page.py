@@ -37,7 +37,7 @@ def test_first_invalid_field_has_the_focus(system: System, browser: Browser) -> 
     page.get_by_label("API key").fill(API_KEY)
     page.get_by_label("Workflows", exact=True).fill("a\nb user=")
     save(page)
-    alert = page.get_by_role("alert")
+    alert = page.get_by_role("main").get_by_role("alert")
     expect(alert).to_contain_text("2 fields need attention")
     expect(alert).to_contain_text("Enter again before you save, because the page keeps no secret: API key.")
     expect(page.get_by_label("Region")).to_be_focused()

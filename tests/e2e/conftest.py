@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.harness import fail
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.fork_server import use_fork_server
 from tests.harness.installation import CLIENT, SECRETS, Installation
 
 
@@ -18,6 +19,8 @@ from tests.harness.installation import CLIENT, SECRETS, Installation
 def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test with each client of the bus. The run with the client that is not the default is a long test."""
     monkeypatch.setenv(CLIENT, request.param)
+    if request.param == "sdk":
+        use_fork_server(monkeypatch)
 
 
 @pytest.fixture

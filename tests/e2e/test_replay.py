@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from forwarder.event.idempotency import idempotency_key
 from tests.e2e.harness import fail, publishing, sent
 from tests.fakes import bus_faults
 from tests.fakes.alloy import FakeAlloy
@@ -40,7 +41,7 @@ def test_replay_since_a_time_sends_marked_events(installation: Installation, bus
     assert "✓ counters: balanced" in installation.run_command("check").out
 
 
-def test_replayed_event_differs_only_in_its_mark(
+def test_replayed_event_differs_in_its_mark_and_key(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     fail(alloy, "fresh")
@@ -48,7 +49,7 @@ def test_replayed_event_differs_only_in_its_mark(
     assert installation.run_command("replay", "--since", "24h", "--yes").code == 0
     first, again = [event for event in bus.delivered if event.detail["executionId"] == "fresh"]
     assert "replay" not in first.detail["forwarder"]
-    marked = first.detail["forwarder"] | {"replay": True}
+    marked = first.detail["forwarder"] | {"replay": True, "idempotencyKey": idempotency_key("fresh", 2)}
     assert again.detail == first.detail | {"forwarder": marked}
     assert again.entry["Time"] == first.entry["Time"]
 

@@ -12,6 +12,7 @@ from threading import Thread
 
 import pytest
 
+from forwarder.intake.poll_plan import IntervalReason
 from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy, unauthorized
 from tests.fakes.eventbridge import BUS, StrictEventBridge
@@ -56,6 +57,22 @@ def test_status_has_the_age_of_the_last_poll_while_running(installation: Install
         report = installation.run_command("status", "--json").json()
     age = datetime.now(UTC) - datetime.fromisoformat(report["last_poll_at"])
     assert age.total_seconds() < 10
+
+
+def test_status_has_the_interval_of_each_feed(installation: Installation, alloy: FakeAlloy) -> None:
+    def is_polled() -> bool:
+        """Return False before the first poll too, when there is no feed yet."""
+        return any(feed["polled_at"] for feed in installation.run_command("status", "--json").json()["feeds"])
+
+    fail(alloy, "a")
+    with installation.start() as daemon:
+        daemon.wait_until(is_polled)
+    (feed,) = installation.run_command("status", "--json").json()["feeds"]
+    assert feed["interval_seconds"] > 0
+    assert feed["interval_reason"] in [reason.value for reason in IntervalReason]
+    table = installation.run_command("status", "--all").out
+    assert f"{feed['interval_seconds']:.0f} s" in table
+    assert feed["interval_reason"] in table
 
 
 def test_status_has_the_last_poll_of_once(installation: Installation, alloy: FakeAlloy) -> None:

@@ -1,4 +1,4 @@
-"""A strict fake of EventBridge and STS on one socket, which refuses the same requests as AWS.
+"""A strict fake of EventBridge, STS and SQS on one socket, which refuses the same requests as AWS.
 
     with StrictEventBridge() as bridge:
         bridge.next(throttled(), reset_after(delivered=True))
@@ -7,7 +7,7 @@
 
 Signatures are verified by `signing.py`, requests and entries by `put_events.py`, and faults come from
 `bus_faults.py`. For a bus that does not exist, AWS answers 200 with an id for each event, and drops them all.
-Only `DescribeEventBus` reports it.
+Only `DescribeEventBus` reports it. No queue exists.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ ACCOUNT: Final = "123456789012"
 BUS: Final = "failures"
 KEY: Final = Key("AKIAPLANTED000000001", "planted/secret+key/0001")
 TARGET: Final = "AWSEvents."
+SQS_TARGET: Final = "AmazonSQS."
 CROSS_REGION: Final = "Cross-region API call is not allowed."
 """The reason by which AWS refuses the ARN of another region, from public bug reports."""
 
@@ -109,7 +110,7 @@ class StrictEventBridge:
 
     @property
     def url(self) -> str:
-        """Return the `endpoint_url` of `events` and of `sts`."""
+        """Return the `endpoint_url` of `events`, `sts` and `sqs`."""
         return self._server.url
 
     @property
@@ -128,7 +129,7 @@ class StrictEventBridge:
         self._server.__exit__(*raised)
 
     def next(self, *faults: Fault, operation: str = "PutEvents") -> None:
-        """Queue one fault for each of the next requests of this operation. `STS` stands for both of its operations."""
+        """Queue one fault for each of the next requests of this operation. `STS` and `SQS` stand for all of theirs."""
         self._fault_plan.next(*faults, when=lambda request: operation_of(request) == operation)
 
     def chaos(self, draw: Random, rates: Mapping[str, float]) -> None:
@@ -154,7 +155,13 @@ class StrictEventBridge:
         operation = operation_of(request)
         fault = request.fault if isinstance(request.fault, Fault) else None
         before = len(self.delivered)
-        answer = self._sts(request) if operation == "STS" else self._events(operation, request, fault)
+        match operation:
+            case "STS":
+                answer = self._sts(request)
+            case "SQS":
+                answer = self._sqs(request)
+            case _:
+                answer = self._events(operation, request, fault)
         delivered = len(self.delivered) - before
         parameters = json.loads(request.body).get("Name", "default") if operation == "DescribeEventBus" else ""
         self.served.append(ServedRequest(request.index, operation, fault, answer.status, delivered, parameters))
@@ -237,6 +244,14 @@ class StrictEventBridge:
                 return self._assume_role(key, parameters)
         return sts.error(400, "InvalidAction", "Could not find operation")
 
+    def _sqs(self, request: Request) -> HttpResponse:
+        try:
+            verify(request, self.keys, service="sqs", region=self.region, now=self.now())
+        except SignatureError as error:
+            status, code, _, _ = error.reason.value
+            return refusal(status, code, error.message)
+        return refusal(400, "com.amazonaws.sqs#QueueDoesNotExist", "The specified queue does not exist.")
+
     def _assume_role(self, key: Key, parameters: dict[str, str]) -> HttpResponse:
         arn = parameters["RoleArn"]
         if arn not in self.roles or self.roles[arn] not in {None, parameters.get("ExternalId")}:
@@ -251,8 +266,10 @@ class StrictEventBridge:
 
 
 def operation_of(request: Request) -> str:
-    """Return the operation, or `STS`, which names its action in the body only."""
+    """Return the operation, `SQS` for all of its operations, or `STS`, which names its action in the body only."""
     target = request.headers.get("x-amz-target", "")
+    if target.startswith(SQS_TARGET):
+        return "SQS"
     return target.removeprefix(TARGET) if target.startswith(TARGET) else "STS"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ from tests.fakes.wire import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+shared_session = functools.cache(get_session)
+"""Return the session of these tests. A session of its own would parse the service models again."""
 
 
 def entry(execution_id: str, bus: str = BUS) -> dict[str, Any]:
@@ -48,7 +53,7 @@ def put(bridge: StrictEventBridge, *ids: str, key: Key = KEY) -> dict[str, Any]:
     config = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=0.3)
 
     async def publish() -> dict[str, Any]:
-        async with get_session().create_client(
+        async with shared_session().create_client(
             "events",
             region_name=REGION,
             endpoint_url=bridge.url,

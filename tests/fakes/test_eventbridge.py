@@ -108,3 +108,10 @@ def test_sts_identifies_callers_and_assumes_roles(bridge: StrictEventBridge) -> 
     assert code_of(wrong.get_caller_identity) == "SignatureDoesNotMatch"
     unknown = a_client(bridge, "sts", Key("AKIAX", "x"))
     assert code_of(unknown.get_caller_identity) == "InvalidClientTokenId"
+
+
+def test_no_queue_exists_on_the_socket(bridge: StrictEventBridge) -> None:
+    sqs = a_client(bridge, "sqs")
+    assert code_of(sqs.get_queue_url, QueueName="q") == "QueueDoesNotExist"
+    assert code_of(a_client(bridge, "sqs", Key(KEY.id, "wrong")).get_queue_url, QueueName="q").startswith("Invalid")
+    assert [request.operation for request in bridge.served] == ["SQS", "SQS"]

@@ -58,7 +58,9 @@ class WireServer:
     """A server that runs `handler` on 127.0.0.1 in an event loop of its own thread, until the context ends.
 
     `screen` gets each head first, and may return an action before the body is read. `counts` selects the requests for
-    `max_in_flight`. An exception of a handler is answered with 500, and raised at the end of the context.
+    `max_in_flight`. `receive_buffer` is the number of bytes that the kernel accepts of a body that the server does not
+    read; by default the kernel chooses it, up to tens of megabytes. An exception of a handler is answered with 500, and
+    raised at the end of the context.
     """
 
     def __init__(
@@ -71,8 +73,9 @@ class WireServer:
         now: Callable[[], datetime] = utc_now,
         port: int = 0,
         tls: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
     ) -> None:
-        self._tls = tls
+        self._tls, self._receive_buffer = tls, receive_buffer
         self._handler, self._screen, self._counts = handler, screen, counts
         self._compress, self._now, self._port = compress, now, port
         self._ready = threading.Event()
@@ -94,6 +97,8 @@ class WireServer:
 
     def __enter__(self) -> Self:
         self._socket = socket.create_server(("127.0.0.1", self._port))
+        if self._receive_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         self._port = self._socket.getsockname()[1]  # entering the context again uses the same port
         self._ready.clear()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=f"wire:{self._port}")

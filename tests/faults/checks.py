@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forwarder.configuration import RuntimeConfig
+from forwarder.event.idempotency import idempotency_key
 from forwarder.ledger.sqlite.payloads import decompress
 from forwarder.settings import ConfigSource, load
 from forwarder.vault import Vault
@@ -63,6 +64,16 @@ def unexplained_duplicates(environment: SimulationEnvironment) -> dict[str, int]
         allowed.update(crash.unsettled)
     more = {id_: count - 1 - allowed[id_] for id_, count in deliveries(environment).items()}
     return {id_: count for id_, count in more.items() if count > 0}
+
+
+def wrong_keys(environment: SimulationEnvironment) -> set[str]:
+    """Return the executions with another key than that of the first send. A simulation has no replays."""
+    details = [event.detail for event in list(environment.bridge.delivered)]
+    return {
+        detail["executionId"]
+        for detail in details
+        if detail["forwarder"]["idempotencyKey"] != idempotency_key(detail["executionId"], 1)
+    }
 
 
 def too_many_in_flight(environment: SimulationEnvironment) -> list[int]:

@@ -115,6 +115,7 @@ def _evaluate(environment: SimulationEnvironment) -> dict[str, Any]:
             "lost to a missing bus": checks.dropped(environment, dead),
             "invented": checks.never_failed(environment, dead),
             "sent too often": checks.unexplained_duplicates(environment),
+            "another key than that of the first send": checks.wrong_keys(environment),
             "unsettled requests after a crash": checks.too_many_in_flight(environment),
             "secrets in outputs": checks.leaks(environment),
             "faults in the log": environment.log_faults(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from forwarder.settings import ConfigSource, load, load_local
 from forwarder.settings.edit import set_value
 from forwarder.vault.rotate import rotate
 from tests.faults.environment import create_installation
-from tests.harness.installation import ROOT, SECRETS, Installation
+from tests.harness.installation import ROOT, SECRETS, Installation, run_program
 from tests.ledger.damaged_ledger import WHOLE, damage_page, fill, pages
 from tests.ledger.ledger_files import counters
 
@@ -46,16 +45,10 @@ def kill_at_each_step(tmp_path: Path) -> KillAtEachStep:
     ) -> KilledRuns:
         start = tmp_path / "start"
         start.mkdir()
-        before(create_installation(start))
-        done = subprocess.run(  # noqa: S603 - the program under test
-            [sys.executable, "-m", "tests.faults.kill_at_step", str(tmp_path), *command],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=ROOT,
-            check=False,
-        )
+        installation = create_installation(start)
+        before(installation)
+        program, words = [sys.executable, "-m", "tests.faults.kill_at_step"], [str(tmp_path), *command]
+        done = run_program(program, words, stdin.encode(), 60, installation.environment(), ROOT)
         assert done.returncode == code, done.stdout + done.stderr
         directories = [directory for directory in tmp_path.iterdir() if directory != start]
         *killed, completed = [

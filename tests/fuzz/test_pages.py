@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from forwarder.alloy.decode import decode_page
 from forwarder.alloy.json_repair import repair_json
 from forwarder.errors import PageUnreadable
-from forwarder.event.schema import schema
 from forwarder.event.truncate import entry_bytes
 from forwarder.intake.classify import Classifier
 from forwarder.intake.transform import EventBuilder
 from forwarder.untrusted_json import JSON_ERRORS
 from tests.alloy.pages import body, encoded, malformed, record
+from tests.event.closed_schema import closed_schema
 from tests.factories import FEED, examples, some_settings, trees
 from tests.fakes.put_events import entry_refusal
 from tests.fuzz.byte_strategies import damaged, hostile
 from tests.virtual_clock import NOON
 
-VALIDATOR = jsonschema.Draft202012Validator(schema())
+VALIDATOR = jsonschema.Draft202012Validator(closed_schema())
 SETTINGS = some_settings(destination={"max_entry_bytes": 16_384})
 CLASSIFIER, BUILDER = Classifier.from_settings(SETTINGS.source), EventBuilder.from_settings(SETTINGS)
 STAMP = {"Source": "alloy.embedded", "DetailType": "Workflow Execution Failed"}

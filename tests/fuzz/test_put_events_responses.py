@@ -44,7 +44,7 @@ def bridge() -> Iterator[StrictEventBridge]:
 
 
 @given(status=statuses, headers=headers, body=bodies)
-@examples(60)
+@examples(60, short=20)
 def test_any_response_has_an_outcome_per_entry_or_is_refused(
     bridge: StrictEventBridge, status: int, headers: dict[str, str], body: bytes
 ) -> None:

@@ -1,12 +1,14 @@
 """A process that has loaded the program once, and forks for each command: a start then costs milliseconds.
 
-The process under test gets its own arguments, environment, directory and streams, and ends like any interpreter. A
-start that tests the interpreter (a variable that Python reads, a program in between) is a real `exec`; with `--long`
-each one is.
+The process under test gets its own arguments, environment, directory and streams, and ends with the code and output of
+any interpreter. A start that tests the interpreter (a variable that Python reads, a program in between) is a real
+`exec`. With `--long` each one is, except in tests that repeat another one with other data (`use_fork_server`).
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import contextlib
 import gc
 import importlib
@@ -21,11 +23,26 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 MAX_REQUEST_BYTES: Final = 128 * 1024
-PRELOADED: Final = ("forwarder.cli", "forwarder.daemon", "forwarder.once", "httpcore", "anyio._backends._asyncio")
+PRELOADED: Final = (
+    "forwarder.cli",
+    "forwarder.daemon",
+    "forwarder.once",
+    # Modules that the program imports when it needs them.
+    "anyio._backends._asyncio",
+    "concurrent.futures.thread",
+    "ctypes",
+    "encodings.utf_8_sig",
+    "httpcore",
+    "importlib.resources.readers",
+    "typer._adapters",
+)
 START_ENVIRONMENT: Final = {"LANG": "C.UTF-8"}
 READ_ONCE: Final = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "OPENSSL", "TZ")
 """Beginnings of the variables that are read only when a process starts. A fork has the values of START_ENVIRONMENT."""
@@ -70,9 +87,10 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """The tests' end of the server. With `--long` it is not used: each start is a real one."""
+    """The tests' end of the server. With `--long` it is used only where a test asks for it."""
 
-    is_used: ClassVar[bool] = hasattr(os, "pidfd_open")
+    is_supported: ClassVar[bool] = hasattr(os, "pidfd_open")
+    is_used: ClassVar[bool] = is_supported
 
     def __init__(self) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -121,6 +139,11 @@ def stop_fork_server() -> None:
     """End the server of this process, if there is one."""
     while servers:
         servers.pop().stop()
+
+
+def use_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the commands of this test with `--long` too, because another test has started the same ones."""
+    monkeypatch.setattr(ForkServer, "is_used", ForkServer.is_supported)
 
 
 def can_fork(env: Mapping[str, str]) -> bool:
@@ -180,10 +203,33 @@ def report(handle: int, pid: int, status: socket.socket) -> None:
         status.send(b"%d" % code)
 
 
-def main() -> None:
-    """Load the program and serve. A new process leaves `serve` and runs its command as the interpreter would."""
+def load_program() -> None:
+    """Load the program, and make what a process makes once and keeps: the command line, the SDK's service models."""
     for name in PRELOADED:
         importlib.import_module(name)
+    from forwarder.cli import command  # noqa: PLC0415  # the tests' end of the server does not need it
+    from tests.harness.few_certificates import trust_few_certificates  # noqa: PLC0415  # as above
+
+    trust_few_certificates()
+    command()
+    asyncio.run(make_clients())
+
+
+async def make_clients() -> None:
+    """Make each of the forwarder's clients of the SDK. They send nothing."""
+    from forwarder.aws.credentials import Identity  # noqa: PLC0415  # as above
+    from forwarder.settings.sections import DestinationSettings  # noqa: PLC0415  # as above
+
+    session = Identity(DestinationSettings(event_bus="b", region="eu-central-1")).session()
+    session.set_credentials("id", "secret")
+    for service in ("events", "sts", "s3"):
+        async with session.create_client(service):
+            pass
+
+
+def main() -> None:
+    """Load the program and serve. A new process leaves `serve` and runs its command as the interpreter would."""
+    load_program()
     gc.collect()
     gc.freeze()
     message = serve(socket.socket(fileno=int(sys.argv[1])))
@@ -195,7 +241,26 @@ def main() -> None:
     os.environ.update(request["env"])
     sys.path[0] = request["cwd"]
     sys.argv = ["", *request["words"]]
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            leave(end.code)
+        raise
+    leave(0)
+
+
+def leave(code: int) -> None:
+    """End the process like the interpreter, without freeing its objects: that takes longer than most commands.
+
+    Return if threads still run, which the interpreter waits for.
+    """
+    if threading.active_count() == 1:
+        atexit._run_exitfuncs()  # noqa: SLF001  # the only way to run them
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

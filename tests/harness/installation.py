@@ -227,15 +227,15 @@ class Installation:
 def run_program(
     program: Sequence[str], words: Sequence[str], stdin: bytes, timeout: float, env: Mapping[str, str], cwd: Path
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the program with these words: as a fork if it is the forwarder alone and the environment allows it."""
-    if tuple(program) != PROGRAM or not can_fork(env):
+    """Run the program with these words: as a fork if it is one module of Python and the environment allows it."""
+    if len(program) != len(PROGRAM) or tuple(program[:2]) != PROGRAM[:2] or not can_fork(env):
         return subprocess.run(  # noqa: S603 - the program under test
             [*program, *words], input=stdin, capture_output=True, timeout=timeout, env=env, cwd=cwd, check=False
         )
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin)
         given.seek(0)
-        process = fork_server().start(FORWARDER, words, (given.fileno(), out.fileno(), err.fileno()), env, cwd)
+        process = fork_server().start(program[2], words, (given.fileno(), out.fileno(), err.fileno()), env, cwd)
         try:
             code = process.wait(timeout)
         finally:

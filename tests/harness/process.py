@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from tests.harness.fork_server import ForkedProcess
 
-MAX_WAIT_SECONDS: Final = 30.0
+MAX_WAIT_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.01
 
 

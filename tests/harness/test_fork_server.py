@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,29 +22,37 @@ def start(server: ForkServer, output: Path, *words: str, module: str = "forwarde
         return server.start(module, words, (nothing.fileno(), file.fileno(), file.fileno()), ENVIRONMENT, output.parent)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["statos"], ["-c", "none.toml", "once"], ["schema"]])
-def test_fork_has_the_output_and_code_of_a_start(words: list[str], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    """Return a server that the tests of its processes share: its start loads the whole program."""
+    server = ForkServer()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["statos"],
+        ["schema"],
+        pytest.param(["--help"], marks=pytest.mark.long),
+        pytest.param(["-c", "none.toml", "once"], marks=pytest.mark.long),
+    ],
+)
+def test_fork_has_the_output_and_code_of_a_start(server: ForkServer, words: list[str], tmp_path: Path) -> None:
     with (tmp_path / "started").open("wb") as file:
         code = subprocess.run(  # noqa: S603  # the program under test
             [*PROGRAM, *words], env=ENVIRONMENT, cwd=tmp_path, stdout=file, stderr=file, check=False
         ).returncode
-    server = ForkServer()
-    try:
-        assert start(server, tmp_path / "forked", *words).wait(20) == code
-    finally:
-        server.stop()
+    assert start(server, tmp_path / "forked", *words).wait(20) == code
     assert (tmp_path / "forked").read_text() == (tmp_path / "started").read_text()
 
 
-def test_fork_killed_by_a_signal_reports_the_signal(tmp_path: Path) -> None:
-    server = ForkServer()
-    try:
-        process = start(server, tmp_path / "output", "0", "--bind", "127.0.0.1", module="http.server")
-        assert process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(20) == -signal.SIGKILL
-    finally:
-        server.stop()
+def test_fork_killed_by_a_signal_reports_the_signal(server: ForkServer, tmp_path: Path) -> None:
+    process = start(server, tmp_path / "output", "0", "--bind", "127.0.0.1", module="http.server")
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(20) == -signal.SIGKILL
 
 
 def test_stopped_server_leaves_no_process(tmp_path: Path) -> None:
