@@ -23,6 +23,7 @@ def main() -> int:
     names = [name for name, module in modules.items() if module.startswith(PREFIX)]
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="take two to three minutes, and be less exact")
+    parser.add_argument("--full", action="store_true", help="simulate all loads of the detection, which takes hours")
     parser.add_argument("--only", choices=names, action="append", help="run this benchmark only")
     parser.add_argument("--into", type=Path, default=Path("build/bench"), help="the directory of report and plots")
     options = parser.parse_args()
@@ -33,7 +34,7 @@ def main() -> int:
     goal_results: list[GoalResult] = []
     for name in options.only or names:
         module = import_module(f"{benchmarks.__name__}.{modules[name]}")
-        bench = Bench(name, report, options.into, quick=options.quick)
+        bench = Bench(name, report, options.into, quick=options.quick, full=options.full)
         goal_results += measure(module, bench, report)
     report.summary(goal_results)
     (options.into / "report.txt").write_text(report.text)

@@ -18,10 +18,11 @@ PERCENTILES = (50, 90, 99)
 class Bench:
     """The bench of the benchmark `name`. Its plots are written to `folder`."""
 
-    def __init__(self, name: str, report: Report, folder: Path, *, quick: bool) -> None:
+    def __init__(self, name: str, report: Report, folder: Path, *, quick: bool, full: bool = False) -> None:
         self.name = name
         self.folder = folder
         self.quick = quick
+        self.full = full
         self.rounds = 3 if quick else 7
         self.seconds = 0.1 if quick else 0.5
         """The length of a turn."""
@@ -74,6 +75,10 @@ class Bench:
         self._report.table(f"{title} ({unit})", [x, *lines], rows)
         self._draw(title, plot.lines(title, x, unit, lines, logarithmic=True))
 
+    def small_multiples(self, title: str, x: str, unit: str, panels: Mapping[str, Mapping[str, Points]]) -> None:
+        """Draw a panel of lines at growing sizes for each name, as `curve` does for one."""
+        self._draw(title, plot.small_multiples(title, x, unit, panels, logarithmic=True))
+
     def goal(
         self,
         goal: int,
@@ -87,6 +92,9 @@ class Bench:
         goal_result = GoalResult(goal, what, figure, unit, at_least, at_most)
         self.goal_results.append(goal_result)
         self._report.goal_results([goal_result])
+
+    def table(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._report.table(title, heads, rows)
 
     def note(self, text: str) -> None:
         self._report.line(text)

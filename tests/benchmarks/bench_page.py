@@ -18,7 +18,7 @@ from tests.benchmarks.bench_publishing import sample_detail
 from tests.benchmarks.comparison import Turn
 from tests.benchmarks.line_process import LineProcess
 from tests.benchmarks.sink import Sink, start_sink
-from tests.benchmarks.web_clients import readers
+from tests.benchmarks.web_clients import READERS_OF_SESSION, readers
 from tests.e2e.web_client import log_in, metric, web_address
 from tests.fakes.alloy import FakeAlloy
 from tests.harness.installation import Installation
@@ -51,10 +51,11 @@ def _readers(bench: Bench) -> None:
         asyncio.run(_create_ledger(installation.directory / "forwarder.db", entries))
         with installation.start() as daemon:
             page = web_address(daemon)
-            cookie = log_in(page, installation.run_command("web", "create-token").out.strip())
+            token = installation.run_command("web", "create-token").out.strip()
+            cookies = [log_in(page, token) for _ in range(READERS // READERS_OF_SESSION)]
             daemon.wait_until(lambda: metric(page, "events_sent_total") == entries, within=60)
             delivery = Delivery(installation.directory / "forwarder.db", bus, entries)
-            with readers(page, cookie) as clients:
+            with readers(page, cookies) as clients:
 
                 def beside(command: str) -> Turn:
                     return lambda seconds: delivery.turn(seconds, clients, command)

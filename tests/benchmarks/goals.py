@@ -11,6 +11,7 @@ GOALS = {
     6: "idle feeds cost next to nothing",
     7: "growth",
     8: "the page: webhook calls act at once, and readers slow delivery little",
+    9: "detection: failures are found soon, with few requests",
 }
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from forwarder.ledger import SqliteLedger
-from forwarder.ledger.sqlite.codec import ceil_to_seconds, digest, floor_to_hours
+from forwarder.ledger.codec import ceil_to_seconds, digest, floor_to_hours
 from forwarder.model import Checkpoint, Feed
 from tests.benchmarks.file_cache import copy_cached
 

@@ -1,7 +1,7 @@
 """The plots in SVG: bars with their spread, and lines. They are plain text, so that they can be compared."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import cycle
 
@@ -9,7 +9,10 @@ from tests.benchmarks.report import number
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, LEFT, RIGHT, TOP = 720, 70, 40, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP = 720, 260, 70, 40, 40
+PANEL_LEFT, PANEL_RIGHT = 40, 15
+"""The margins of one of several panels."""
+
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a")
 STYLE = "font-family:sans-serif;font-size:12px"
 DOTS = 200
@@ -38,30 +41,56 @@ def bars(title: str, unit: str, values: Mapping[str, tuple[float, float, float]]
 
 def lines(title: str, x: str, y: str, points: Mapping[str, Points], *, logarithmic: bool = False) -> str:
     """Draw a line for each name. The scale of x may be logarithmic. The scale of y begins at 0."""
+    shapes = [_text(10, 20, title, bold=True), *_axes_and_lines(LEFT, WIDTH - LEFT - RIGHT, x, y, points, logarithmic)]
+    return _svg(TOP + HEIGHT + 60 + len(points) * 16, [*shapes, *_legend(points)])
+
+
+def small_multiples(
+    title: str, x: str, y: str, panels: Mapping[str, Mapping[str, Points]], *, logarithmic: bool = False
+) -> str:
+    """Draw a panel of lines for each name, side by side. Each has its own scale of y, which begins at 0."""
+    wide = WIDTH / len(panels)
+    shapes = [_text(10, 20, title, bold=True)]
+    for index, (name, points) in enumerate(panels.items()):
+        left = index * wide + PANEL_LEFT
+        shapes += _axes_and_lines(left, wide - PANEL_LEFT - PANEL_RIGHT, x, f"{name} ({y})", points, logarithmic)
+    names = list(dict.fromkeys(name for points in panels.values() for name in points))
+    return _svg(TOP + HEIGHT + 60 + len(names) * 16, [*shapes, *_legend(names)])
+
+
+def _axes_and_lines(
+    left: float, wide: float, x: str, y: str, points: Mapping[str, Points], logarithmic: bool
+) -> list[str]:
+    """Return the shapes of one area of lines. `left` and `wide` are its place and width."""
     scaled = (lambda size: math.log10(max(size, 1))) if logarithmic else float
     sizes = [scaled(size) for line in points.values() for size, _ in line]
     least, most = min(sizes), max(sizes)
     top = max((value for line in points.values() for _, value in line), default=0) or 1
-    wide, high = WIDTH - LEFT - RIGHT, 260
 
     def across(size: float) -> float:
-        return LEFT + (scaled(size) - least) / ((most - least) or 1) * wide
+        return left + (scaled(size) - least) / ((most - least) or 1) * wide
 
     def up(value: float) -> float:
-        return TOP + high - value / top * high
+        return TOP + HEIGHT - value / top * HEIGHT
 
-    shapes = [_text(10, 20, title, bold=True), _text(LEFT, TOP - 6, y), _text(WIDTH - RIGHT, TOP + high + 34, x, "end")]
+    shapes = [_text(left, TOP - 6, y), _text(left + wide, TOP + HEIGHT + 34, x, "end")]
     for part in range(5):
         value = top * part / 4
-        shapes += [_line(LEFT, up(value), WIDTH - RIGHT, up(value), "#d0d7de")]
-        shapes += [_text(LEFT - 6, up(value) + 4, number(value), "end")]
+        shapes += [_line(left, up(value), left + wide, up(value), "#d0d7de")]
+        shapes += [_text(left - 6, up(value) + 4, number(value), "end")]
     for size in _label_positions([size for line in points.values() for size, _ in line], logarithmic=logarithmic):
-        shapes.append(_text(across(size), TOP + high + 18, number(size), "middle"))
-    for index, ((name, line), colour) in enumerate(zip(points.items(), cycle(COLOURS), strict=False)):
+        shapes.append(_text(across(size), TOP + HEIGHT + 18, number(size), "middle"))
+    for line, colour in zip(points.values(), cycle(COLOURS), strict=False):
         path = " ".join(f"{across(size):.1f},{up(value):.1f}" for size, value in line)
         shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        shapes.append(_text(LEFT + 10, TOP + high + 52 + index * 16, name, colour=colour))
-    return _svg(TOP + high + 60 + len(points) * 16, shapes)
+    return shapes
+
+
+def _legend(names: Iterable[str]) -> list[str]:
+    return [
+        _text(LEFT + 10, TOP + HEIGHT + 52 + index * 16, name, colour=colour)
+        for index, (name, colour) in enumerate(zip(names, cycle(COLOURS), strict=False))
+    ]
 
 
 def distribution(values: Sequence[float]) -> Points:

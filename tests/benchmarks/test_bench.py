@@ -47,10 +47,11 @@ def test_figures_are_printed_and_plotted(bench: Bench, report: Report, tmp_path:
     bench.compare("A contest & more", "things/s", {"first": lambda _: 2000.0, "second": lambda _: 500.0})
     bench.quantiles("Values", "ms", {"first": [float(value) for value in range(101)]})
     bench.curve("Growth", "size", "things/s", {"first": [(1, 10), (1000, 9)], "second": [(1, 1)]})
+    bench.small_multiples("Panels", "size", "s", {name: {"first": [(1, 10), (1000, 9)]} for name in ("even", "mixed")})
     words = report.text.split()
     assert {"2,000", "0.25", "p99", "99", "1,000", "–"} <= set(words)
     drawn = sorted(file.name for file in tmp_path.glob("*.svg"))
-    assert drawn == ["name-a-contest-more.svg", "name-growth.svg", "name-values.svg"]
+    assert drawn == ["name-a-contest-more.svg", "name-growth.svg", "name-panels.svg", "name-values.svg"]
     for name in drawn:
         assert len(ET.parse(tmp_path / name).getroot()) > 5  # noqa: S314  # a file of this test
 
