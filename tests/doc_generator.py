@@ -1,4 +1,4 @@
-"""The generated parts of docs/, written from the code: settings, commands, import layers, modules and the ledger.
+"""The generated parts of docs/, written from the code: settings, commands, layers, modules, ledger and capacity.
 
 `python -m tests.doc_generator` writes them; `tests/test_readme.py` fails if one is out of date.
 """
@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from forwarder.cli import app
 from forwarder.ledger import Ledger
 from forwarder.ledger.sqlite import SqliteLedger
 from forwarder.settings.reference import table
+from tests.benchmarks.bench_capacity import TABLES as CAPACITY_TABLES
+from tests.benchmarks.bench_capacity import markdown as capacity_table
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "forwarder"
@@ -69,6 +72,7 @@ def blocks() -> dict[str, dict[str, Callable[[], str]]]:
         "settings.md": {"settings": table},
         "commands.md": {"commands": commands},
         "architecture.md": {"layers": layers, "modules": modules, "ledger": ledger},
+        "capacity.md": {name: partial(capacity_table, name) for name in CAPACITY_TABLES},
     }
 
 

@@ -16,12 +16,19 @@ from tests.virtual_clock import NOON
 
 FEED = Feed("w-1")
 
+SHORT_EXAMPLES = 60
+"""The number of examples that tells the short profile from the others. A test states its own relative to 100."""
+
 DESTINATION = {"event_bus": "failures", "region": "eu-central-1"}
 
 
-def examples(number: int) -> settings:
-    """Return settings with this number of examples in the short profile, and more in others. There is no deadline."""
-    return settings(max_examples=number * settings().max_examples // 100, deadline=None)
+def examples(number: int, *, short: int | None = None) -> settings:
+    """Return settings with 60 percent of this number of examples in the short profile, and more in others.
+
+    `short` is the number in the short profile alone, for examples that take long.
+    """
+    scale = settings().max_examples
+    return settings(max_examples=short if short and scale == SHORT_EXAMPLES else number * scale // 100, deadline=None)
 
 
 def some_settings(**sections: Any) -> Settings:

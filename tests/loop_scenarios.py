@@ -201,7 +201,7 @@ async def unchanged_settings(steps: Steps, folder: Path) -> AsyncIterator[Loop]:
 SCENARIOS = {
     each.open.__name__: each
     for each in (
-        Scenario("source", 12, quiet_source),
+        Scenario("source", 7, quiet_source),
         Scenario("source", 12, limited_source),
         Scenario("bus", 6, idle_bus),
         Scenario("bus", 6, unresponsive_bus),

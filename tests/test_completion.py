@@ -22,7 +22,11 @@ def complete(line: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("forwarder ke", ["keys"]), ("forwarder dead-letters re", ["retry"]), ("forwarder keys set ", list(NAMES))],
+    [
+        ("forwarder keys set ", list(NAMES)),
+        pytest.param("forwarder ke", ["keys"], marks=pytest.mark.long),
+        pytest.param("forwarder dead-letters re", ["retry"], marks=pytest.mark.long),
+    ],
 )
 def test_completion_offers_commands_and_secret_names(line: str, offered: list[str]) -> None:
     assert complete(line) == offered

@@ -5,7 +5,7 @@ import sys
 
 ENDING = """
 from forwarder import log
-from forwarder.settings.models import RunSettings
+from forwarder.settings.sections import RunSettings
 log.configure(RunSettings())
 log.configure(RunSettings())
 """
@@ -19,7 +19,7 @@ def test_ending_process_logs_nothing() -> None:
 AUDIT = """
 import structlog
 from forwarder import log
-from forwarder.settings.models import RunSettings
+from forwarder.settings.sections import RunSettings
 log.configure(RunSettings(log_level="error", log_format="json"))
 log.audit().info("changed in web UI", fields=["enabled"])
 structlog.get_logger("web").info("a detail")

@@ -10,7 +10,7 @@ from tests.loop_scenarios import MAX_WORK_SECONDS, SCENARIOS, Scenario
 from tests.loop_stubs import Steps
 from tests.virtual_loop import cancel_all, run_in_virtual_time
 
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 9.0
 
 
 class HeartbeatTime:

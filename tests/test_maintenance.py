@@ -99,6 +99,17 @@ async def test_poll_is_saved_once(tmp_path: Path) -> None:
         assert {reading.error for reading in saved.values() if reading} == {"written over"}
 
 
+async def test_saved_polls_of_removed_feeds_are_forgotten(tmp_path: Path) -> None:
+    async with running_maintenance(tmp_path) as daemon:
+        daemon.polls.update({Feed("removed"): PollResult(NOON), FEED: PollResult(NOON)})
+        await daemon.pass_time(timedelta(seconds=2))
+        before = set(daemon.maintenance._saved_polls)  # noqa: SLF001  # memory is visible only there
+        del daemon.polls[Feed("removed")]
+        await daemon.pass_time(timedelta(seconds=2))
+        after = set(daemon.maintenance._saved_polls)  # noqa: SLF001
+    assert (before, after) == ({FEED, Feed("removed")}, {FEED})
+
+
 async def test_changed_health_is_saved(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.health.report("bus", State.FAILED, "it is missing")

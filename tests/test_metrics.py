@@ -10,6 +10,11 @@ from forwarder.metrics import NO_RESPONSE, OTHER, Metrics
 from tests.virtual_clock import NOON
 
 METRIC_NAMES = {
+    "forwarder_detection_delay_seconds",
+    "forwarder_payloads_total",
+    "forwarder_fleet_members",
+    "forwarder_ledger_consumed_units_total",
+    "forwarder_request_budget_used_ratio",
     "forwarder_executions_listed_total",
     "forwarder_executions_recorded_total",
     "forwarder_executions_deduplicated_total",
@@ -22,6 +27,7 @@ METRIC_NAMES = {
     "forwarder_poll_duration_seconds",
     "forwarder_put_events_duration_seconds",
     "forwarder_delivery_lag_seconds",
+    "forwarder_source_unread_seconds",
     "forwarder_source_responses_total",
     "forwarder_rate_limited_seconds_total",
     "forwarder_last_success_timestamp_seconds",
@@ -44,12 +50,18 @@ def populated_metrics() -> Metrics:
     metrics.count_rate_limited(1.5)
     metrics.count_page(listed=30, failed=5, new=3)
     metrics.observe_poll(0.2)
+    metrics.observe_detections([1.5, 12, -3])
+    metrics.count_payload("stored")
+    metrics.set_request_budget(lambda: 0.25)
     metrics.observe_put_events(0.02)
     metrics.count_sent(2, [0.3, 70])
     metrics.count_retried("ThrottlingException", 4)
     metrics.count_dead_lettered("MalformedDetail")
     metrics.count_unknown(10)
     metrics.set_pending(7, 12.5)
+    metrics.set_fleet(3)
+    for units in (40, 50, 45):  # the total of a process never falls
+        metrics.count_ledger_units(read=units, write=0.5)
     metrics.set_last_success("bus", NOON)
     metrics.set_settings(enabled=True, valid=False)
     return metrics
@@ -73,10 +85,16 @@ def test_metrics_count_each_event() -> None:
         ("forwarder_events_pending",): 7,
         ("forwarder_oldest_pending_event_age_seconds",): 12.5,
         ("forwarder_poll_duration_seconds_count",): 1,
+        ("forwarder_detection_delay_seconds_sum",): 13.5,
+        ("forwarder_payloads_total", "stored"): 1,
+        ("forwarder_request_budget_used_ratio",): 0.25,
         ("forwarder_put_events_duration_seconds_count",): 1,
         ("forwarder_delivery_lag_seconds_sum",): pytest.approx(70.3),
         ("forwarder_source_responses_total", "200"): 1,
         ("forwarder_rate_limited_seconds_total",): 1.5,
+        ("forwarder_fleet_members",): 3,
+        ("forwarder_ledger_consumed_units_total", "read"): 50,
+        ("forwarder_ledger_consumed_units_total", "write"): 0.5,
         ("forwarder_last_success_timestamp_seconds", "bus"): NOON.timestamp(),
         ("forwarder_enabled",): 1,
         ("forwarder_settings_valid",): 0,

@@ -16,11 +16,11 @@ import boto3
 import httpx
 import pytest
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.config import Config
 
 from forwarder.network_errors import NetworkProblem, explain, without_credentials
 from tests.fakes.certificates import DAY, self_signed
+from tests.fakes.sdk_clients import shared_session
 
 TARGET = "the peer peer.example:443"
 PASSWORD = "pr0xy-s3cret"
@@ -61,7 +61,7 @@ def limits(proxy: str | None) -> dict[str, Any]:
 def by_aiobotocore(url: str, proxy: str | None, ca: str | None) -> BaseException:
     async def get() -> None:
         config = AioConfig(**limits(proxy))
-        async with get_session().create_client("events", config=config, **options(url, ca)) as client:
+        async with shared_session().create_client("events", config=config, **options(url, ca)) as client:
             await client.list_event_buses()
 
     return raised(lambda: asyncio.run(get()))

@@ -35,6 +35,11 @@ PROOFS = {
     "PutEvents refuses every entry (its bus name, its source, a 413 from a proxy)": [
         "delivery/test_dispatcher.py::test_refusal_of_every_entry_settles_none_and_pauses",
     ],
+    "the bucket for whole payloads refuses an object or is down": [
+        "e2e/test_oversize.py::test_refused_payload_trims_the_event_and_is_reported",
+        "e2e/test_oversize.py::test_kill_between_object_and_record_loses_nothing",
+        "e2e/test_oversize.py::test_recovered_bucket_is_healthy_again",
+    ],
     "one entry is refused for good (`MalformedDetail`, or too large alone while others are accepted)": [
         "delivery/test_dispatcher.py::test_lone_refused_entry_is_dead_once_another_is_accepted",
         "delivery/test_dispatcher.py::test_each_entry_is_settled_by_its_own_outcome",
@@ -71,6 +76,18 @@ PROOFS = {
     ],
     "the logs API reports an error under status 200": [
         "reality/test_source_errors_in_200.py::test_error_under_200_leaves_the_watermark",
+    ],
+    "forwarding was off, or the API refused it, for nearly `log_retention` (7 days)": [
+        "test_retention_watch.py::test_unread_feed_is_degraded_a_day_before",
+        "test_retention_watch.py::test_period_and_feeds_are_named_after_the_limit",
+        "e2e/test_retention_watch.py::test_long_downtime_is_named_and_survives_a_crash",
+        "web/test_status_page.py::test_period_of_purged_executions_is_displayed",
+    ],
+    "a component fails, recovers, or the switch changes": [
+        "e2e/test_health_events.py::test_refused_source_is_reported_on_the_bus",
+        "e2e/test_health_events.py::test_switch_is_reported_while_forwarding_is_off",
+        "e2e/test_health_events.py::test_refused_health_events_delay_no_failure",
+        "delivery/test_health_events.py::test_bus_that_fails_gets_current_state_later",
     ],
     "the logs API refuses the key (401, or 403 with JSON)": [
         "reality/test_source_intermediaries.py::test_json_refusal_of_the_api_is_about_the_key",
@@ -143,6 +160,9 @@ PROOFS = {
     "the master key is lost": ["e2e/test_vault.py::test_missing_master_key_is_refused"],
     "a second process is started on the ledger": [
         "e2e/test_stopping.py::test_second_daemon_exits_75_and_names_the_first"
+    ],
+    "the table of a shared ledger cannot be reached at a start": [
+        "e2e/test_fleet.py::test_start_without_the_table_exits_for_its_service_manager",
     ],
 }
 """The rows of the table, keyed by their first cell, with the tests that prove them."""

@@ -20,7 +20,7 @@ pieces = st.lists(signs | strings | texts, max_size=5).map("".join)
 
 
 @given(pieces)
-@examples(1500)
+@examples(1500, short=500)
 def test_text_that_cannot_match_is_unchanged_by_full_redaction(text: str) -> None:
     if cannot_match(text):
         assert Redactor().redact_full(text) == text
@@ -42,7 +42,7 @@ def test_secret_without_two_letters_in_a_row_is_found(text: str) -> None:
 
 @pytest.mark.parametrize("form", KEY_FORMATS, ids=lambda form: form.prefix)
 @given(data=st.data())
-@examples(10)
+@examples(10, short=4)
 def test_key_of_each_format_takes_the_full_path(form: KeyFormat, data: st.DataObject) -> None:
     """A text that holds nothing but the key has no other sign of a secret."""
     key = data.draw(st.from_regex(form.pattern, fullmatch=True))
@@ -67,7 +67,7 @@ def test_ordinary_text_takes_the_fast_path() -> None:
 
 
 @given(st.lists(plants | trees, max_size=4))
-@examples(200)
+@examples(200, short=80)
 def test_cached_values_are_redacted_the_same(met: list[Any]) -> None:
     practised = Redactor()
     for tree in met:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from forwarder import supervisor
 from forwarder.clock import SystemClock
 from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
@@ -31,7 +32,8 @@ async def test_failed_loop_is_reported_and_restarted() -> None:
     assert all(0.5 <= seconds <= 2 for seconds in clock.slept)
 
 
-async def test_stalled_loop_is_reported_and_restarted() -> None:
+async def test_stalled_loop_is_reported_and_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "CHECK_INTERVAL_SECONDS", 0.1)
     clock, heartbeats = SystemClock(), Heartbeats()
     heartbeats.max_work_seconds = 0.1
     health = Health(clock.now)
@@ -97,7 +99,10 @@ import sys
 from forwarder.heartbeat import Heartbeats
 from forwarder.clock import SystemClock
 from forwarder.health import Health
+from forwarder import supervisor
 from forwarder.supervisor import keep_running
+
+supervisor.CHECK_INTERVAL_SECONDS = 0.1
 
 async def hangs():
     await asyncio.Event().wait()

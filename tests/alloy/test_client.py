@@ -59,6 +59,21 @@ async def test_first_page_refused_once_is_requested_again(alloy: FakeAlloy) -> N
         assert [await ids(client, page) for page in range(3)] == ["43", "21", "0"]
 
 
+async def test_removed_feeds_are_forgotten() -> None:
+    with FakeAlloy(now=lambda: NOON, page_base=1) as alloy:
+        for workflow in "wv":
+            alloy.api.add(workflow, execution("failed-status", id=workflow, started=NOON))
+        async with open_client(alloy) as client:
+            for workflow in "wv":
+                await client.fetch_page(Feed(workflow), 0, 2)
+            before = set(client._first_page_number)  # noqa: SLF001  # memory is visible only there
+            client.forget_all_except({Feed("w")})
+            after = set(client._first_page_number)  # noqa: SLF001
+            again = await client.fetch_page(Feed("v"), 0, 2)
+    assert (before, after) == ({Feed("w"), Feed("v")}, {Feed("w")})
+    assert [each.id for each in again.records.executions] == ["v"]
+
+
 @pytest.mark.parametrize("known", ["workflow", "workflows"])
 @pytest.mark.parametrize("configured", ["workflow", "workflows"])
 async def test_other_path_segment_is_tried_once_and_remembered(known: str, configured: str) -> None:

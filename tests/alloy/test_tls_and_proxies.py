@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from forwarder.alloy.connections import Connections
 from forwarder.errors import SourceUnavailable
 from tests.alloy.harness import ids, open_client
 from tests.alloy.raw_server import FORGED, PAGE, RawConnection, http_response, raw_server
@@ -74,6 +76,26 @@ async def test_untrusted_certificate_gets_no_request(
         with pytest.raises(SourceUnavailable, match="cannot be reached"):
             await ids(client)
         assert not [connection.request_heads for connection in server.connections if connection.request_heads]
+
+
+@pytest.mark.parametrize(
+    ("address", "proxy", "is_loaded"),
+    [
+        ("http://127.0.0.1:9", "", False),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9", False),
+        ("http://127.0.0.1:9", "HTTPS://127.0.0.1:9", True),
+        ("HTTPS://127.0.0.1:9", "", True),
+    ],
+)
+async def test_certificates_are_loaded_only_for_tls(
+    monkeypatch: pytest.MonkeyPatch, *, address: str, proxy: str, is_loaded: bool
+) -> None:
+    """Loading them is most of the cost of a client. A client that loads none trusts no server."""
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    connections = Connections(httpx.URL(address), headers={}, count=1, seconds=1)
+    trust = connections._trust()  # noqa: SLF001  # httpx does not show the context
+    assert bool(trust.cert_store_stats()["x509_ca"]) is is_loaded
+    assert (trust.verify_mode, trust.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 @pytest.mark.parametrize(

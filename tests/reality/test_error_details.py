@@ -6,6 +6,7 @@ import pytest
 
 from forwarder.intake.transform import unredacted_error
 from tests.factories import a_failure
+from tests.intake.test_transform import detail_of
 
 NODE_API_ERROR = {
     "name": "NodeApiError",
@@ -55,3 +56,17 @@ NODE_API_ERROR = {
 )
 def test_error_keeps_the_fields_with_the_reason(error: Any, expected: dict[str, Any]) -> None:
     assert unredacted_error(a_failure(error=error)) == expected
+
+
+def test_published_error_has_reason_and_cause() -> None:
+    """They are in the event, valid by the schema, and documented."""
+    error = detail_of(a_failure(error=NODE_API_ERROR))["error"]
+    assert error["description"] == "email is not valid"
+    assert error["cause"] == {"message": "Request failed with status code 400", "code": "ERR_BAD_REQUEST"}
+
+
+def test_truncated_error_keeps_reason_and_cause() -> None:
+    long = NODE_API_ERROR | {"description": "d" * 20_000, "cause": "c" * 20_000, "stack": "s" * 20_000}
+    error = detail_of(a_failure(error=long), destination={"max_entry_bytes": 16_384})["error"]
+    assert error["description"].startswith("ddd")
+    assert error["cause"]["message"].startswith("ccc")

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
+from forwarder.web import connection_limit, status_page
 from forwarder.web.connection import Timeouts
 from forwarder.web.connection_limit import (
     MAX_CONNECTIONS,
@@ -24,12 +25,15 @@ from forwarder.web.connection_limit import (
     connections_within,
     max_connections,
 )
-from forwarder.web.status_page import MAX_STREAMS_OF_SESSION
+from forwarder.web.status_page import MAX_STREAMS_OF_SESSION, STREAMS_SHARE
 from tests.waiting import until
 from tests.web.certificates import create_certificate
 from tests.web.client import WebClient, web_client
 
 SHORT_SECONDS = 0.3
+MAX_TEST_CONNECTIONS = 96
+"""A limit of connections that takes few streams to reach. Each open stream costs time."""
+
 LONG_TIMEOUTS = Timeouts(handshake=60, head=60, body=60, idle=60, write=60, lingering=60, shutdown=SHORT_SECONDS)
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -225,6 +229,24 @@ async def test_streams_of_a_session_are_limited(tmp_path: Path) -> None:
         async with asyncio.timeout(20):
             while (await client.get("/status/stream")).status == 429:
                 client.clock.advance(1)
+
+
+async def test_streams_of_all_sessions_leave_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All streams together hold at most a share of the connections, so that the page can still be loaded."""
+    for module in (connection_limit, status_page):
+        monkeypatch.setattr(module, "max_connections", lambda: MAX_TEST_CONNECTIONS)
+    async with web_client(tmp_path, timeouts=LONG_TIMEOUTS) as client, AsyncExitStack() as stack:
+        limit = int(STREAMS_SHARE * WEB_UI_SHARE * MAX_TEST_CONNECTIONS)
+        statuses: list[bytes] = []
+        while len(statuses) <= limit:
+            await client.log_in()
+            cookie = "; ".join(f"{each.key}={each.value}" for each in client.browser.cookie_jar)
+            for _ in range(MAX_STREAMS_OF_SESSION):
+                reader, writer = await stack.enter_async_context(connected(client.addresses.web_ui))
+                writer.write(head(client, "GET /status/stream HTTP/1.1", f"Cookie: {cookie}"))
+                statuses.append((await reader.readuntil(b"\r\n")).split()[1])
+        assert (statuses.count(b"200"), set(statuses[limit:])) == (limit, {b"429"})
+        assert (await client.get("/")).status == 200
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_json_output_keeps_every_character_of_an_error(installation: Installatio
 LOGGING = """
 import logging, sys, structlog
 from forwarder import log
-from forwarder.settings.models import RunSettings
+from forwarder.settings.sections import RunSettings
 log.configure(RunSettings(log_format=sys.argv[1]))
 hostile = sys.argv[2]
 structlog.get_logger("app").info("state", reason=hostile, ids=[hostile], nested={hostile: hostile})
@@ -145,7 +145,7 @@ print_table(("id", "user", "reason"), [("i" * 90, "u-1", "a reason " * 20)], tex
 """
 
 
-@pytest.mark.parametrize("width", [40, 100, 250])
+@pytest.mark.parametrize("width", [40, 250, pytest.param(100, marks=pytest.mark.long)])
 def test_id_in_a_table_is_whole_at_any_width(width: int) -> None:
     terminal, end = pty.openpty()
     try:
