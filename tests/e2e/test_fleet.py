@@ -99,6 +99,7 @@ def test_killed_process_loses_nothing(
         first.send(signal.SIGKILL)
         later = fail_each(alloy, "b")
         second.wait_until(lambda: set(sent(bus)) >= set(later))
+        second.wait_for_log("entries of a member taken over")  # the feeds move first
         assert second.stop() == 0
     report = pair[1].run_command("status", "--json").json()
     assert (report["counters"]["sent"], report["counters"]["pending"]) == (2 * len(WORKFLOWS), 0)

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from forwarder.errors import AuditDenied, LedgerDenied, LedgerError
+from forwarder.ledger.codec import from_micros
 from forwarder.ledger.dynamodb.executions import DEAD_STATE, PENDING_STATE, PURGED_STATE, settlement_at, transition_at
-from forwarder.ledger.dynamodb.member_items import totals_of, unpacked
+from forwarder.ledger.dynamodb.member_items import MemberItem, totals_of, unpacked
+from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.replay import ReplayStore
 from forwarder.ledger.dynamodb.schema import Place
 from forwarder.ledger.dynamodb.window import add_effect, counters_of
@@ -19,12 +21,25 @@ class CounterStore(ReplayStore):
     """The counters, and their audit."""
 
     async def counters(self) -> Counters:
-        """Return the counters: this process's as they are now, and the others' as of their last heartbeats."""
-        if self._member is None:
-            await self._load_members(consistent=True)
-        own = [] if self._member is None else [self._member.window.totals]
-        others = (totals_of(item) for name, item in self._members.items() if name != self._own_id)
-        return counters_of([self._ended.totals, *own, *others])
+        """Return the counters: this process's as they are now, and the others' as of their last heartbeats.
+
+        A process that is no member, such as a command, also reads what dead members did after their last heartbeats.
+        Maybe no process runs that will take them over, and their pending executions must be seen.
+        """
+        if self._member is not None:
+            others = [totals_of(item) for name, item in self._members.items() if name != self._own_id]
+            return counters_of([self._ended.totals, self._member.window.totals, *others])
+        await self._load_members(consistent=True)
+        totals = [
+            await self._exact(name, item) if self._seems_dead(item) else totals_of(item)
+            for name, item in self._members.items()
+        ]
+        return counters_of([self._ended.totals, *totals])
+
+    def _seems_dead(self, item: MemberItem) -> bool:
+        """Return whether a member stopped without a last heartbeat. With a wrong clock, more or less is read."""
+        silent_seconds = (self._now() - from_micros(item["hb"])).total_seconds()
+        return not {"gone", "lf"} & item.keys() and silent_seconds > MISSED_HEARTBEATS * self._heartbeat_seconds
 
     async def audit(self) -> Counters:
         """Count the items of the whole table. Raise LedgerError if the counters of the members differ from them.
