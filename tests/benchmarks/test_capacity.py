@@ -168,7 +168,7 @@ async def test_reader_needs_the_requests_that_are_assumed(
         assert len(harness.pages()) == pytest.approx(requests_per_scan(executions_per_hour * 2, 3), abs=0.9)
 
 
-@pytest.mark.parametrize("requests_per_second", [2.4, 20])
+@pytest.mark.parametrize("requests_per_second", [2.4, pytest.param(20, marks=pytest.mark.long)])
 def test_scheduler_detects_as_soon_as_is_computed(requests_per_second: float) -> None:
     """The scheduler is a little slower than the arithmetic, because it has to estimate the rates of failures."""
     load = LOADS["even"](120, 8 * HOUR_SECONDS, random.Random(1))  # noqa: S311  # a load needs no secrecy

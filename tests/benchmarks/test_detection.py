@@ -122,7 +122,7 @@ def test_scheduler_detects_a_load_always_the_same() -> None:
 
 def test_every_rule_detects_every_failure_of_a_load() -> None:
     """The oracle is best, and the scheduler is better than the rule that follows executions."""
-    figures = measure(Case("mixed", 50, 20, 12 * HOUR), seed=1)
+    figures = measure(Case("mixed", 50, 20, 9 * HOUR), seed=1)
     assert len({len(each.delays) for each in figures.values()}) == 1
     assert figures[SCHEDULER].mean < figures[ARRIVALS].mean / 2
     assert figures[ORACLE].mean <= figures[SCHEDULER].mean * 1.1

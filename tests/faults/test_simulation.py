@@ -45,7 +45,7 @@ def source_of(method: object) -> str:
 
 
 def test_simulation_without_faults_loses_and_repeats_none(tmp_path: Path) -> None:
-    result = simulate(1, calm_plan(1, 150), tmp_path)
+    result = simulate(1, calm_plan(1, 80), tmp_path)
     assert not result.problems, str(result)
     assert result.figures["duplicates"] == 0
 

@@ -60,7 +60,7 @@ def test_feed_without_executions_does_not_change_the_prior() -> None:
 
 
 def test_first_failures_overrule_a_prior_without_failures() -> None:
-    prior = fit([activity(1000, 0)] * 5000, steps=200)
+    prior = fit([activity(1000, 0)] * 500, steps=200)
     assert prior.expected_share(0, 1000) < 0.001
     assert prior.expected_share(20, 100) == pytest.approx(0.2, rel=0.25)
 
