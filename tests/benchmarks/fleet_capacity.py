@@ -23,8 +23,8 @@ HOUR_SECONDS = 3600.0
 # Measured: docs/benchmarks.md. A thousand quiet feeds, each with two pages in 200 s, take 2 % of a core.
 PAGE_CORE_SECONDS = 0.02 * 200 / (1000 * 2)
 SQLITE_FAILURES_PER_CORE_SECOND = 2500.0
-# Measured once, with a prototype of the shared ledger that made one request for each item, on dynalite.
-DYNAMODB_FAILURES_PER_CORE_SECOND = 360.0
+# Measured with one process on dynalite: `make bench ONLY=fleet`.
+DYNAMODB_FAILURES_PER_CORE_SECOND = 270.0
 
 # AWS, "Amazon EventBridge quotas", read in November 2026. The quota counts requests, of a whole account in a Region.
 PUT_EVENTS_REQUESTS_PER_SECOND = (
