@@ -1,5 +1,6 @@
 """The plan for the next poll of a feed: its interval, and the reason for it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,6 +28,7 @@ class IntervalReason(StrEnum):
     RATE = "failure rate"
     BUDGET = "failure rate, within the request limit"
     QUIET = "longest interval: it fails rarely"
+    EXHAUSTED = "longest interval: the request limit is used up"
     NEW = "new feed"
     ERROR = "backoff after an error"
 
@@ -35,7 +37,7 @@ class IntervalReason(StrEnum):
 class PollPlan:
     """The planned interval of a feed, the reason for it, and the failures a second that are expected.
 
-    A poll may come up to a tenth earlier.
+    A poll may come up to a tenth earlier, the second one up to half, and one after a trigger at any time.
     """
 
     interval_seconds: float
@@ -89,7 +91,9 @@ class PollPlanner:
         new = self._limits.new_feed_interval(self._feeds, (now - activity.since).total_seconds())
         if new < interval:
             return PollPlan(new, IntervalReason.NEW, rate.per_second)
-        if interval >= longest:
+        if math.isinf(self._price):
+            reason = IntervalReason.EXHAUSTED
+        elif interval >= longest:
             reason = IntervalReason.QUIET
         elif rate.burst > rate.usual:
             reason = IntervalReason.BURST

@@ -47,8 +47,11 @@ class SourceHealth:
             self.record_success(feed)
 
     def report(self, feed_count: int) -> None:
-        """Report FAILED if the key is refused or no feed can be read, and DEGRADED if some feeds cannot be read."""
-        count = len(self._refusals) + len(self._other_errors) + (self.discovery_error is not None)
+        """Report FAILED if the key is refused or no feed can be read, and DEGRADED if some feeds cannot be read.
+
+        A discovery that failed alone is DEGRADED, unless no feed is known.
+        """
+        unread = len(self._refusals) + len(self._other_errors)
         first_error = self._first_error()
         if first_error is None and self._listing_problems:
             feed, (reason, hint) = next(iter(self._listing_problems.items()))
@@ -57,9 +60,12 @@ class SourceHealth:
         if first_error is None:
             self._health.healthy(COMPONENT)
             return
-        failed = isinstance(first_error, SourceRefused) or count >= feed_count
-        reason = first_error.message if failed else f"not all of {feed_count} feeds can be read: {first_error.message}"
-        self._health.report(COMPONENT, State.FAILED if failed else State.DEGRADED, reason, first_error.hint)
+        state, reason = State.DEGRADED, f"not all of {feed_count} feeds can be read: {first_error.message}"
+        if isinstance(first_error, SourceRefused) or unread >= feed_count:
+            state, reason = State.FAILED, first_error.message
+        elif first_error is self.discovery_error:
+            reason = f"the discovery of workflows is incomplete: {first_error.message}"
+        self._health.report(COMPONENT, state, reason, first_error.hint)
 
     def _first_error(self) -> SourceError | None:
         """Return the error to report: the oldest refusal, else the discovery error, else the oldest other error.

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from forwarder.intake.allocation import Demand
-from forwarder.intake.poll_plan import PollPlanner
+from forwarder.intake.poll_plan import IntervalReason, PollPlanner
 from forwarder.model import FeedActivity
 from tests.factories import some_settings
 from tests.virtual_clock import NOON
@@ -23,3 +23,11 @@ def rate_without_failures(*, failures_of_others: float) -> float:
 
 def test_rate_of_a_feed_without_failures_follows_other_feeds() -> None:
     assert rate_without_failures(failures_of_others=6) > 10 * rate_without_failures(failures_of_others=0)
+
+
+def test_exhausted_limit_is_the_reason_for_the_longest_interval() -> None:
+    """Full scans may need more than all requests. A feed that fails often must not read as one that fails rarely."""
+    planner = PollPlanner(some_settings().source)
+    busy = FeedActivity(LAST_WEEK, NOON, executions=600, failures=60)
+    planner.allocate([Demand(0.01, 100.0)] * FEEDS, [busy] * FEEDS, reserved_per_second=100)
+    assert planner.plan(busy, 100, NOON).reason is IntervalReason.EXHAUSTED

@@ -33,13 +33,25 @@ def test_source_is_healthy_while_every_feed_can_be_polled() -> None:
     assert harness.reported_status() == (State.HEALTHY, "")
 
 
-def test_failing_feed_degrades_and_failing_discovery_fails() -> None:
+def test_failing_feed_degrades_and_failing_feeds_fail_the_source() -> None:
     harness = SourceHealthHarness()
     harness.source_health.record_failure(A, LATE)
     assert harness.reported_status() == (State.DEGRADED, f"not all of 3 feeds can be read: {LATE.message}")
     harness.source_health.record_failure(B, LATE)
-    harness.source_health.discovery_error = LATE
+    harness.source_health.record_failure(C, LATE)
     assert harness.reported_status() == (State.FAILED, LATE.message)
+
+
+def test_failed_discovery_degrades_the_source() -> None:
+    """All known feeds can be read. Without any, nothing is watched."""
+    harness = SourceHealthHarness()
+    harness.source_health.discovery_error = LATE
+    reason = f"the discovery of workflows is incomplete: {LATE.message}"
+    assert harness.reported_status() == (State.DEGRADED, reason)
+    harness.source_health.report(1)
+    assert harness.health.components[COMPONENT].state is State.DEGRADED
+    harness.source_health.report(0)
+    assert harness.health.components[COMPONENT].state is State.FAILED
 
 
 def test_refused_key_fails_the_source_whatever_else_works() -> None:
