@@ -5,6 +5,7 @@ https://github.com/awslabs/amazon-kinesis-client/issues/677 and https://github.c
 """
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb.table import MAX_CONCURRENT_REQUESTS
 from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Hold, Plan, Request, execute
 from tests.ledger.fleet_table import Process, SharedTable
+from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
 
@@ -81,6 +83,19 @@ async def test_heartbeat_does_not_wait_for_slow_checkpoints(table: SharedTable) 
     async with asyncio.timeout(5):
         await member.beat(3)
     assert hold.reached.is_set()
+    await member.leave()
+
+
+async def test_heartbeat_does_not_wait_for_slow_counts(table: SharedTable) -> None:
+    member = await table.member()
+    member.ledger.set_heartbeat_seconds(HEARTBEAT_SECONDS)
+    await member.record("a")
+    member.ledger.set_now(NOON + timedelta(hours=1))  # the counts of an hour ago are due
+    member.proxy.plan = hold = HoldAll(lambda request: request.writes("t"))
+    async with asyncio.timeout(5):
+        await member.beat(3)
+    assert hold.reached.is_set()
+    hold.release()
     await member.leave()
 
 

@@ -177,7 +177,8 @@ class FeedStore(TakeOverStore):
 
     async def _before_draining(self, member: Member) -> None:
         await super()._before_draining(member)
-        await self._write_checkpoints([each for each in self._feeds.values() if each.changed_at is not None])
+        changed = [each for each in self._feeds.values() if each.changed_at is not None]
+        await self._do_beside_heartbeats("checkpoints", lambda: self._write_checkpoints(changed))
 
     async def _before_leaving(self, member: Member) -> None:
         await super()._before_leaving(member)

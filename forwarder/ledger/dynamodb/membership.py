@@ -74,8 +74,9 @@ class MembershipStore(BackgroundStore):
             if not member.is_draining:
                 member.is_draining = True
                 await self._cancel_take_overs()
+                self._begin_heartbeat()
                 if failure := await _failure_of(self._before_draining(member)):
-                    log.warning("not saved before draining", reason=failure.message, hint=failure.hint)
+                    log.warning("state not saved before draining", reason=failure.message, hint=failure.hint)
             await self._write_heartbeat(member)
         except Buried:
             self._drop(member)
@@ -104,10 +105,11 @@ class MembershipStore(BackgroundStore):
         member = await self._joined()
         member.is_draining = False
         try:
+            self._begin_heartbeat()
             failure = await _failure_of(self._before_heartbeat(member))
             await self._write_heartbeat(member)
             if failure is not None:  # otherwise the heartbeat itself reports the outage
-                log.warning("not saved with the heartbeat", reason=failure.message, hint=failure.hint)
+                log.warning("state not saved before a heartbeat", reason=failure.message, hint=failure.hint)
         except Buried:
             self._drop(member)
             log.warning("taken over by another forwarder, joining again", member=member.id)
@@ -157,7 +159,7 @@ class MembershipStore(BackgroundStore):
         """Do the work that belongs to each heartbeat. Other use cases extend it."""
 
     async def _before_draining(self, member: Member) -> None:
-        """Save what the processes need that get the feeds of this one. Other use cases extend it."""
+        """Save what the next owners of this process's feeds need. Other use cases extend it."""
 
     async def _before_leaving(self, member: Member) -> None:
         """Save what is only in memory. Other use cases extend it."""
@@ -280,7 +282,7 @@ class MembershipStore(BackgroundStore):
             failure = await _failure_of(self._before_leaving(member))
             await self._write_heartbeat(member, left=True)
             if failure is not None:
-                log.warning("not saved before leaving", reason=failure.message, hint=failure.hint)
+                log.warning("state not saved before leaving", reason=failure.message, hint=failure.hint)
         except LedgerError as error:  # after a few heartbeats, another member takes over
             log.warning("left without a last heartbeat", reason=error.message, hint=error.hint)
         self._drop(member)

@@ -71,7 +71,7 @@ class QueryStore(RetentionStore):
         await super()._before_heartbeat(member)
         now = self._now()
         if self._traffic_saved_at is None or now - self._traffic_saved_at >= SAVE_INTERVAL:
-            await self._save_traffic()
+            await self._do_beside_heartbeats("counts per minute", self._save_traffic)
             self._traffic_saved_at = now
 
     async def _before_leaving(self, member: Member) -> None:
