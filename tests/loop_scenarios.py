@@ -152,7 +152,7 @@ async def _delivery(
     }
     clock = VirtualClock(steps)
     health = Health(clock.now)
-    store = cast("Ledger", Stub(steps, results | ledger, release=release))
+    store = cast("Ledger", Stub(steps, results | ledger, release=release, owns=lambda _: True))
     bus = cast(
         "Bus",
         Stub(steps, {"describe": _DescribeInTurns(), "publish": publish}, name=BUS),

@@ -100,9 +100,13 @@ class Dispatcher:
         try:
             while await self._fill_batcher(until_empty=until_empty):
                 permit = await self._acquire_permit()
-                self._start_request(
-                    permit, self._batcher.next_batch(1 if self._circuit_breaker.single_entry_mode else MAX_ENTRIES)
-                )
+                batch = self._batcher.next_batch(1 if self._circuit_breaker.single_entry_mode else MAX_ENTRIES)
+                tokens = [claimed.token for claimed in batch.entries]
+                if self._ledger.owns(tokens):
+                    self._start_request(permit, batch)
+                else:  # another process may have taken them over while they waited
+                    self._circuit_breaker.release()
+                    self._ledger.release(tokens)
         finally:
             self._ledger.release([claimed.token for claimed in self._batcher.drain()])
 

@@ -97,6 +97,9 @@ class Ledger(Protocol):
     def release(self, tokens: Collection[Token]) -> None:
         """End claims without settling: the entries are pending as before."""
 
+    def owns(self, tokens: Collection[Token]) -> bool:
+        """Return whether this process may publish claimed entries. Another one may have taken them over meanwhile."""
+
     async def next_due(self) -> datetime | None:
         """Return when the earliest pending entry that this process may claim is due, or None without such an entry."""
 

@@ -65,6 +65,9 @@ class ObservedLedger(DynamoLedger):
         """Set the time between two heartbeats. A heartbeat waits half of it for the take-overs that it begins."""
         self._heartbeat_seconds = seconds
 
+    def forget_read_payloads(self) -> None:
+        self._journals._cached.clear()  # noqa: SLF001  # it has no operation for this
+
     def forget_membership(self) -> None:
         self._member = None
 

@@ -32,10 +32,14 @@ class ClaimStore(EntryStore):
         member = await self._publishing_member()
         owned = member.take_due(limit, now)
         try:
-            details = await self._journals.details_of([(each.place, each.journaled) for each in owned])
+            return await self._with_details(member, owned, now)
         except BaseException:
             member.release([each.token for each in owned])
             raise
+
+    async def _with_details(self, member: Member, owned: Sequence[OwnedEntry], now: datetime) -> list[ClaimedEntry]:
+        """Return claimed entries with their details. Settle those whose details cannot be read."""
+        details = await self._journals.details_of([(each.place, each.journaled) for each in owned])
         claimed: list[ClaimedEntry] = []
         undecodable: list[str] = []
         size = 0
@@ -57,6 +61,12 @@ class ClaimStore(EntryStore):
             self._member.release(tokens)
         for token in tokens:
             self._former_claims.pop(str(token), None)
+
+    def owns(self, tokens: Collection[Token]) -> bool:
+        member = self._member
+        if member is None or self._is_too_old_to_publish(member):
+            return False
+        return all(str(token) in member.pending for token in tokens)
 
     async def next_due(self) -> datetime | None:
         return (await self._joined()).next_due()

@@ -1,0 +1,110 @@
+"""Publishing: an entry is claimed once, and not after another process may have taken it over."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from forwarder.aws.eventbridge import Event, PublishResult
+from forwarder.clock import SystemClock
+from forwarder.delivery.dispatcher import Dispatcher
+from forwarder.delivery.settlement import SettlementWriter
+from forwarder.errors import DestinationUnavailable, LedgerUnavailable
+from forwarder.health import Health
+from forwarder.ledger.dynamodb.schema import Place, digest, execution_key, journal, number_text
+from forwarder.ledger.dynamodb.table import Key
+from forwarder.metrics import Metrics
+from forwarder.model import Accepted
+from tests.factories import some_settings
+from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Hold, Plan, execute
+from tests.ledger.fleet_table import BUS, SharedTable
+from tests.virtual_clock import NOON
+from tests.waiting import until
+
+pytestmark = pytest.mark.dynamodb
+
+LATER = timedelta(days=20)
+"""The time after which the payloads of pending entries are stored again."""
+
+
+def executions(fault: Fault) -> Plan:
+    return lambda request: fault if request.writes("x#") else PASS
+
+
+class ThrottledBus:
+    """A bus that refuses every request until it is released."""
+
+    name = BUS
+
+    def __init__(self) -> None:
+        self.is_released = False
+        self.refused = 0
+        self.published = 0
+
+    async def describe(self, name: str) -> None:
+        """Find the bus."""
+
+    async def publish(self, events: Sequence[Event]) -> PublishResult:
+        if not self.is_released:
+            self.refused += 1
+            raise DestinationUnavailable("throttled", code="ThrottlingException")
+        self.published += len(events)
+        return PublishResult([Accepted("id")] * len(events))
+
+
+async def test_taken_over_process_publishes_nothing_that_waited(table: SharedTable) -> None:
+    """Claimed entries wait behind an outage of the bus, while another process takes them over."""
+    member, heir = await table.member(), await table.member()
+    await heir.beat()
+    ids = [f"e-{number}" for number in range(40)]
+    await member.record(*ids)
+    bus, clock = ThrottledBus(), SystemClock()
+    health = Health(clock.now)
+    writer = SettlementWriter(member.ledger, clock, health)
+    dispatcher = Dispatcher(bus, member.ledger, writer, some_settings(), clock, health, Metrics())
+    running = asyncio.create_task(dispatcher.run())
+    await until(lambda: bus.refused > 0)
+    await heir.bury()
+    member.ledger.set_heartbeat_seconds(0)  # its last heartbeat is too old
+    bus.is_released = True
+    dispatcher.retry_now()
+    await until(lambda: not member.ledger.membership.claimed)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert bus.published == 0
+    assert set(await heir.claim()) == set(ids)
+
+
+async def test_entry_is_not_claimed_while_it_is_replaced(table: SharedTable) -> None:
+    """Its payload is stored again at a heartbeat, after an attempt that a throttled table refused."""
+    member = await table.member()
+    await member.record("a")
+    member.proxy.plan = executions(THROTTLED)
+    with pytest.raises(LedgerUnavailable):
+        await member.ledger.apply_retention(
+            now=NOON + LATER, id_retention=timedelta(days=90), payload_retention=timedelta(days=1)
+        )
+    member.proxy.plan = hold = Hold(lambda request: request.writes("x#"))
+    beat = asyncio.create_task(member.beat())
+    await hold.reached.wait()
+    first = await member.tokens(after=LATER)
+    hold.release()
+    await beat
+    second = await member.tokens(after=LATER)
+    assert (first, list(second)) == ({}, ["a"])
+
+
+async def test_claim_that_fails_releases_all_of_its_entries(table: SharedTable) -> None:
+    """The payload of one is missing, and the table refuses to settle it."""
+    member = await table.member()
+    await member.record("bad")
+    await member.record("good")
+    place = Place.of((await member.ledger.all_items())[execution_key(digest("bad"))]["o"])
+    await member.ledger.delete_item(Key(journal(member.member_id), number_text(place.number)))
+    member.ledger.forget_read_payloads()
+    member.proxy.plan = executions(THROTTLED)
+    with pytest.raises(LedgerUnavailable):
+        await member.claim()
+    member.proxy.plan = execute
+    assert "good" in await member.claim()
