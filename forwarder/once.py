@@ -46,7 +46,7 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
     """
     async with open_app(config_source, clock) as app:
         await app.save_switch()
-        if not app.config.settings.enabled:
+        if not app.config.settings.enabled or await app.ledger.saved_switch() is False:
             return OnceResult(await app.ledger.counters(), switched_off=True)
         retention_watch = RetentionWatch(
             app.ledger, lambda: app.config.settings, app.polls, clock, app.health, app.metrics

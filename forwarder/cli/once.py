@@ -42,7 +42,7 @@ def once(
             }
         )
     elif done.switched_off:
-        echo("switched off: nothing was polled or sent (`forwarder enable`)")
+        echo("switched off: nothing was polled or sent (`forwarder enable`, or for all processes `--fleet`)")
     else:
         counters = done.counters
         recorded = f"of {counters.recorded} ever recorded"
