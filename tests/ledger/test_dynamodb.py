@@ -46,6 +46,7 @@ class TestDynamoLedger(
             TableLocation(name, "eu-west-1"),
             lambda: table_client(endpoint_url),
             Retention(timedelta(days=90), timedelta(days=1)),
+            heartbeat_seconds=600,  # on a busy machine, the tests write none in time
             host="test",
             now=lambda: NOON,
         )

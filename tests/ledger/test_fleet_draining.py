@@ -10,7 +10,7 @@ from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
 from forwarder.model import Checkpoint
 from tests.factories import FEED
 from tests.harness.dynamodb_faults import FAILED, PASS, Fault, Hold, Request
-from tests.ledger.fleet_table import Process, SharedTable
+from tests.ledger.fleet_table import BUS, Process, SharedTable
 from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
@@ -101,8 +101,28 @@ async def test_failed_heartbeat_of_a_draining_member_is_an_outage(table: SharedT
     draining.proxy.plan = refuse_heartbeats
     with pytest.raises(LedgerUnavailable):
         await draining.ledger.keep_alive()
-    with pytest.raises(LedgerUnavailable):
-        await draining.ledger.saved_switch()
+    assert await draining.ledger.saved_switch() is True
     draining.proxy.plan = lambda _: PASS
     await draining.ledger.keep_alive()
     assert await draining.ledger.saved_switch() is True
+
+
+async def test_take_over_that_is_cancelled_ends_no_heartbeat(table: SharedTable) -> None:
+    """The heir drains while it journals a sent event whose bus is not verified, and is enabled again."""
+    dying, heir = await table.member(), await table.member()
+    await heir.beat()
+    await dying.ledger.save_bus_verified(BUS, 0)
+    await dying.record("a")
+    await dying.send((await dying.tokens())["a"])
+    await dying.kill()
+    await heir.beat()
+    heir.proxy.plan = hold = Hold(lambda request: request.writes(f"j#{heir.member_id}"))
+    burying = asyncio.create_task(heir.bury())
+    await hold.reached.wait()
+    burying.cancel()
+    await heir.ledger.keep_alive()
+    hold.release()
+    await asyncio.sleep(SETTLE_SECONDS)
+    await heir.bury()
+    assert await heir.ledger.unverified_buses() == [BUS]
+    assert await table.verify() == Counters(recorded=1, sent=1)

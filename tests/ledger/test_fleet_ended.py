@@ -8,6 +8,7 @@ import pytest
 from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb import ended
 from forwarder.ledger.dynamodb.schema import MEMBERS
+from forwarder.ledger.models import TimeWindow
 from tests.harness.dynamodb_faults import LOSE_REPLY, LOSE_REQUEST, PASS, Fault, Plan, Request, execute
 from tests.ledger.fleet_table import Process, SharedTable
 from tests.virtual_clock import NOON
@@ -190,3 +191,22 @@ async def test_members_counted_by_another_process_meanwhile_are_kept(table: Shar
     await late.beat(4)
     assert await ended_names(late) == []
     assert await table.verify() == Counters(recorded=2 * MIN_ENDED, pending=2 * MIN_ENDED)
+
+
+async def test_commands_do_not_displace_ended_processes(table: SharedTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each retry is a member for a moment. `replay` of a period needs the journals of the processes that recorded."""
+    monkeypatch.setattr(ended, "MAX_KEPT", 3)
+    recorder, living, command = await table.member(), await table.member(), await table.start()
+    await recorder.record("a")
+    await recorder.send((await recorder.tokens())["a"])
+    await recorder.leave()
+    await living.beat(2)
+    await living.record("dead")
+    for retry in range(2 * MIN_ENDED):
+        await living.die((await living.tokens(after=timedelta(days=retry)))["dead"])
+        assert await command.ledger.retry_dead_letters(None, now=NOON) == 1
+        await living.beat()
+    await living.beat(4)
+    window = TimeWindow(NOON - timedelta(days=400), NOON + timedelta(days=1), None)
+    assert (await command.ledger.replay_counts(window)).available == 1
+    assert len(await ended_names(living)) < 2 * MIN_ENDED

@@ -20,6 +20,7 @@ from tests.harness.dynamodb_faults import (
     THROTTLED,
     Fault,
     Plan,
+    Request,
     always,
     execute,
     intercept,
@@ -169,3 +170,19 @@ async def attempt(member: Process, ids: list[str], sent: set[str]) -> None:
                     continue
     except LedgerUnavailable:
         return
+
+
+async def test_switch_is_read_after_a_heartbeat_that_failed(table: SharedTable) -> None:
+    """The loop that writes heartbeats begins only when the switch is known."""
+    member = await table.start()
+    member.proxy.plan = lambda request: THROTTLED if request.operation == "UpdateItem" and is_member(request) else PASS
+    with pytest.raises(LedgerUnavailable):
+        await member.beat()
+    with pytest.raises(LedgerUnavailable):
+        await member.beat()
+    member.proxy.plan = execute
+    assert await member.ledger.saved_switch() is True
+
+
+def is_member(request: Request) -> bool:
+    return request.writes("m") and "!ledger" not in request.body.decode()

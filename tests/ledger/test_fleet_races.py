@@ -10,8 +10,8 @@ import pytest
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters
 from forwarder.model import Checkpoint
-from tests.factories import FEED
-from tests.harness.dynamodb_faults import DENIED, FAILED, LOSE_REPLY, PASS, Hold, Request, execute
+from tests.factories import FEED, entry
+from tests.harness.dynamodb_faults import DENIED, FAILED, LOSE_REPLY, PASS, THROTTLED, Hold, Request, execute
 from tests.harness.dynamodb_proxy import DynamoProxy
 from tests.ledger.fleet_table import BUS, SharedTable
 from tests.virtual_clock import NOON
@@ -214,3 +214,19 @@ async def test_checkpoint_that_cannot_be_written_stops_no_heartbeat(table: Share
     member.proxy.plan = execute
     await member.leave()
     assert await (await table.start()).ledger.checkpoint(FEED) == Checkpoint(NOON)
+
+
+async def test_attempt_and_heartbeat_make_a_transition_once(table: SharedTable) -> None:
+    """A throttled recording is attempted again at the moment of a heartbeat, which also makes what is open."""
+    member = await table.member()
+    member.proxy.plan = lambda request: THROTTLED if writes_execution(request) else PASS
+    with pytest.raises(LedgerUnavailable):
+        await member.record("a", "b")
+    member.proxy.plan = execute
+    again = asyncio.create_task(member.ledger.record(FEED, [entry("a"), entry("b")], now=NOON))
+    await member.beat()
+    await again
+    await member.beat()
+    assert not member.ledger.membership.unresolved
+    assert set(await member.claim()) == {"a", "b"}
+    assert await table.verify() == Counters(recorded=2, pending=2)

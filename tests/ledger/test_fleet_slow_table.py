@@ -11,9 +11,10 @@ import pytest
 
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters
+from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.table import MAX_CONCURRENT_REQUESTS
 from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Hold, Plan, Request, execute
-from tests.ledger.fleet_table import Process, SharedTable
+from tests.ledger.fleet_table import BUS, Process, SharedTable
 from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
@@ -119,4 +120,38 @@ async def test_throttled_recording_survives_its_process(table: SharedTable) -> N
     await heir.bury()
     assert set(await heir.claim()) == {"a", "b"}
     await heir.beat()
+    assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_throttled_take_over_is_journaled_once(table: SharedTable) -> None:
+    dying, heir = await table.member(), await table.member()
+    await dying.record("a", "b")
+    await dying.kill()
+    await heir.beat()
+    heir.proxy.plan = executions(THROTTLED)
+    heir.ledger.set_heartbeat_seconds(30)
+    await heir.beat(MISSED_HEARTBEATS + 3)
+    assert len(heir.ledger.membership.unresolved) == 2
+    heir.proxy.plan = execute
+    await heir.beat(2)
+    assert set(await heir.claim()) == {"a", "b"}
+    await heir.beat()
+    assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_throttled_requeue_is_journaled_once(table: SharedTable) -> None:
+    member = await table.member()
+    await member.ledger.save_bus_verified(BUS, 0)
+    await member.record("a", "b")
+    for token in (await member.tokens()).values():
+        await member.send(token)
+    member.proxy.plan = executions(THROTTLED)
+    for _ in range(3):
+        with pytest.raises(LedgerUnavailable):
+            await member.ledger.requeue(BUS, now=NOON)
+    assert len(member.ledger.membership.unresolved) == 2
+    member.proxy.plan = execute
+    await member.ledger.requeue(BUS, now=NOON)
+    assert set(await member.claim()) == {"a", "b"}
+    await member.beat()
     assert await table.verify() == Counters(recorded=2, pending=2)

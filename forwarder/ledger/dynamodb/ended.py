@@ -23,7 +23,10 @@ MAX_ENDED = 50
 """The members that are counted together at most."""
 
 MAX_KEPT = 200
-"""The ended members whose journals the lists of events still read. A process that dies every minute fills the table."""
+"""The ended processes, and as many ended commands, whose journals are still read by lists of events and by `replay`.
+
+A process that dies every minute must not fill the table.
+"""
 
 TASK = "ended members"
 """The name by which one of the living members is chosen for this."""
@@ -49,14 +52,21 @@ class EndedStore(MembershipStore):
 
     def _deletable(self) -> list[str]:
         """Return the ended members that no list of events needs, the oldest first."""
-        ended = sorted((item["hb"], name) for name, item in self._members.items() if "gone" in item)
         horizon = to_micros(self._now() - self._retention.payloads - EXTRA_LIFE)
-        first_kept = len(ended) - MAX_KEPT
-        return [
-            name
-            for number, (at, name) in enumerate(ended)
-            if self._members[name]["nx"] <= 1 or at < horizon or number < first_kept
-        ]
+        deletable: list[tuple[int, str]] = []
+        for is_command in (False, True):  # many commands must not displace the processes that recorded
+            ended = sorted(
+                (item["hb"], name)
+                for name, item in self._members.items()
+                if "gone" in item and ("cm" in item) is is_command
+            )
+            first_kept = len(ended) - MAX_KEPT
+            deletable += [
+                (at, name)
+                for number, (at, name) in enumerate(ended)
+                if self._members[name]["nx"] <= 1 or at < horizon or number < first_kept
+            ]
+        return [name for _, name in sorted(deletable)]
 
     async def _count_ended(self, names: list[str]) -> None:
         """Count members in the ledger's item. Nothing happens if another process was faster."""

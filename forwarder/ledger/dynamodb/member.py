@@ -109,6 +109,13 @@ class Member:
         """Return whether an unresolved transition may be made now. An entry that is being sent keeps its place."""
         return place not in self.resolving and self.claimed.isdisjoint(self.unresolved[place].owners)
 
+    def claim_owners(self, entries: Iterable[JournalEntry]) -> list[str]:
+        """Claim the unclaimed entries of this member that other entries replace, and return their tokens."""
+        owners = (owner for entry in entries for owner in entry.owners)
+        tokens = [owner for owner in owners if owner in self.pending and owner not in self.claimed]
+        self.claimed.update(tokens)
+        return tokens
+
     def take_due(self, limit: int, now: datetime) -> list[OwnedEntry]:
         """Claim at most `limit` entries that are due, the earliest first.
 

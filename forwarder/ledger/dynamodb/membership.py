@@ -87,13 +87,9 @@ class MembershipStore(BackgroundStore):
         self._heartbeat_failure = None
 
     async def _current_ledger_item(self) -> Mapping[str, Any]:
-        """Return the ledger's item, as of the last heartbeat if this process is a member.
-
-        Raise the error of the last heartbeat, if it was not written.
-        """
-        if self._member is None:
+        """Return the ledger's item, as of the last heartbeat if this process is a member and has written one."""
+        if self._member is None or self._heartbeat_failure is not None:
             return await self._load_ledger_item()
-        self.require_heartbeat()
         return self._ledger_item
 
     def require_heartbeat(self) -> None:
@@ -114,7 +110,8 @@ class MembershipStore(BackgroundStore):
             self._drop(member)
             log.warning("taken over by another forwarder, joining again", member=member.id)
             member = await self._joined()
-        await self._look_at_members(member)
+        if member.beats > 1:  # a new member has observed the others when it joined
+            await self._look_at_members(member)
         return self._fleet(member)
 
     async def members(self) -> Fleet:
@@ -148,12 +145,16 @@ class MembershipStore(BackgroundStore):
     async def _publishing_member(self) -> Member:
         """Return this process's membership. Raise LedgerUnavailable if another member may have taken it over."""
         member = await self._joined()
-        if boot_seconds() - member.sent_at > (MISSED_HEARTBEATS - 2) * self._heartbeat_seconds:
+        if self._is_too_old_to_publish(member):
             raise LedgerUnavailable(
                 "the heartbeat of this process is too old to publish: another forwarder may have taken it over",
                 hint="it publishes again after the next heartbeat; see whether this machine was paused",
             )
         return member
+
+    def _is_too_old_to_publish(self, member: Member) -> bool:
+        """Return whether another member may have taken this one over since its last heartbeat."""
+        return boot_seconds() - member.sent_at > (MISSED_HEARTBEATS - 2) * self._heartbeat_seconds
 
     async def _before_heartbeat(self, member: Member) -> None:
         """Do the work that belongs to each heartbeat. Other use cases extend it."""
@@ -294,4 +295,7 @@ async def _failure_of(work: Awaitable[None]) -> LedgerError | None:
         await work
     except LedgerError as error:
         return error
+    except Exception as error:
+        log.exception("work before a heartbeat failed", exception_type=type(error).__name__)
+        return LedgerError(f"internal fault: {type(error).__name__}", hint="report this: it must not happen")
     return None

@@ -70,6 +70,13 @@ class TakeOverStore(TransitionStore):
         name, adopted = other["s"], 0
         below = unpacked(item["bl"])
         journaled, end = await self._sealed(name, item["mk"])
+        if (expired := item["nx"] - 1 - end) > 0:
+            log.error(
+                "pending events have expired in the table",
+                member=name,
+                journal_items=expired,
+                hint="they were not sent in `payload_retention` and 8 days; see docs/fleet.md",
+            )
         for number, placed in enumerate(_grouped(journaled)):
             if number and not await self._save_mark(member, name, placed[0][0].number, below):
                 return

@@ -10,8 +10,14 @@ from forwarder.ledger.dynamodb.executions import Applied, owned_entry
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.schema import Place
+from forwarder.ledger.dynamodb.window import UNVERIFIED
 
 Placed = tuple[Place, JournalEntry]
+
+
+def _identity(entry: JournalEntry) -> tuple[str, str, tuple[str, ...], str]:
+    """Return what two entries of the same transition have in common."""
+    return entry.kind, entry.digest, entry.owners, entry.base
 
 
 class TransitionStore(EndedStore):
@@ -22,12 +28,16 @@ class TransitionStore(EndedStore):
     ) -> list[JournalEntry]:
         """Journal transitions, and make them. Return those that this member made.
 
-        After LedgerError, some were made nevertheless. The others are made at a later heartbeat, or by an heir.
+        After LedgerError, some may have been made. The others are made at a later heartbeat, or by an heir. A further
+        attempt does not journal them again.
         """
-        if not entries:
-            return []
-        places = await member.journal.append(entries, self._journal_expiry(now))
-        return await self._resolve(member, dict(zip(places, entries, strict=True)), now)
+        journaled = {_identity(entry): place for place, entry in member.unresolved.items()}
+        known = {place: entry for entry in entries if (place := journaled.get(_identity(entry))) is not None}
+        waiting = {place: entry for place, entry in known.items() if member.may_resolve(place)}
+        if new := [entry for entry in entries if _identity(entry) not in journaled]:
+            places = await member.journal.append(new, self._journal_expiry(now))
+            waiting |= zip(places, new, strict=True)
+        return await self._resolve(member, waiting, now) if waiting else []
 
     async def _make_journaled(self, member: Member, digests: Collection[str], now: datetime) -> list[JournalEntry]:
         """Make transitions of executions that were journaled before, and return those that this member made.
@@ -44,6 +54,8 @@ class TransitionStore(EndedStore):
     async def _resolve(
         self, member: Member, entries: Mapping[Place, JournalEntry], now: datetime
     ) -> list[JournalEntry]:
+        """Make journaled transitions. Meanwhile nobody claims the entries that they replace."""
+        replaced = member.claim_owners(entries.values())
         member.unresolved.update(entries)
         member.resolving.update(entries)
         try:
@@ -52,6 +64,7 @@ class TransitionStore(EndedStore):
             )
         finally:
             member.resolving.difference_update(entries)
+            member.release(replaced)
         for each in results:
             if isinstance(each, BaseException):
                 raise each
@@ -63,7 +76,8 @@ class TransitionStore(EndedStore):
 
     async def _apply(self, member: Member, place: Place, entry: JournalEntry, now: datetime) -> Applied:
         applied = await self._executions.apply(entry, place, now)
-        del member.unresolved[place]
+        if member.unresolved.pop(place, None) is None:
+            return applied
         if applied.transition:
             member.window.count(place.number, applied.transition)
         if applied.item is not None:
@@ -79,15 +93,20 @@ class TransitionStore(EndedStore):
 
     async def _before_heartbeat(self, member: Member) -> None:
         await super()._before_heartbeat(member)
-        member.unresolved.update(member.journal.orphans)
+        for place, entry in member.journal.orphans.items():
+            if entry.kind == UNVERIFIED:  # a note of a take-over that was cancelled: the next attempt makes another
+                member.window.close(place.number)
+            else:
+                member.unresolved[place] = entry
         member.journal.orphans.clear()
-        waiting = {place: entry for place, entry in member.unresolved.items() if member.may_resolve(place)}
-        if waiting:
-            await self._do_beside_heartbeats(
-                f"transitions of {member.id}", lambda: self._resolve_again(member, waiting)
-            )
+        if member.unresolved:
+            await self._do_beside_heartbeats(f"transitions of {member.id}", lambda: self._resolve_again(member))
 
-    async def _resolve_again(self, member: Member, waiting: Mapping[Place, JournalEntry]) -> None:
+    async def _resolve_again(self, member: Member) -> None:
+        """Make the transitions of which it is unknown whether they were made."""
+        waiting = {place: entry for place, entry in member.unresolved.items() if member.may_resolve(place)}
+        if not waiting:
+            return
         try:
             await self._resolve(member, waiting, self._now())
         except LedgerError:
