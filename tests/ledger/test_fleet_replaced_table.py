@@ -6,9 +6,10 @@ https://github.com/awslabs/amazon-kinesis-client/issues/414.
 
 import pytest
 
-from forwarder.errors import LedgerUnavailable
+from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import Counters
-from forwarder.ledger.dynamodb.schema import member_key, table_definition
+from forwarder.ledger.dynamodb.schema import feed_key, member_key, table_definition
+from tests.factories import FEED
 from tests.harness.dynalite import running_dynalite
 from tests.ledger.fleet_table import SharedTable, client
 
@@ -64,6 +65,29 @@ async def test_table_restored_to_a_later_time_gets_all_that_is_listed(table: Sha
     await member.bury()
     assert set(await member.claim()) == {"a", "b"}
     assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_feed_of_the_old_table_is_not_marked_in_the_new_one(table: SharedTable) -> None:
+    """The feeds are saved as not watched after the table was created again."""
+    member = await table.member()
+    assert await member.record("a") == 1
+    await member.read_feed()
+    for key in await member.ledger.all_items():
+        await member.ledger.delete_item(key)
+    await member.ledger.save_watched([])
+    assert feed_key(FEED) not in await member.ledger.all_items()
+    await member.beat()
+    assert await member.ledger.feeds() == []
+
+
+async def test_feed_without_a_checkpoint_is_added_again(table: SharedTable) -> None:
+    member = await table.member()
+    await member.ledger.put_item(feed_key(FEED), {"wa": 0})
+    assert await member.ledger.feeds() == []
+    with pytest.raises(LedgerError, match="has no feed"):
+        await member.ledger.checkpoint(FEED)
+    assert await member.record("a") == 1
+    assert [(each.feed, each.watched) for each in await member.ledger.feeds()] == [(FEED, True)]
 
 
 async def test_foreign_item_among_the_members_is_ignored(table: SharedTable) -> None:

@@ -47,7 +47,7 @@ class FeedStore(TakeOverStore):
 
     async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
         stored = await self._table.get_many(feed_key(feed) for feed in new)
-        missing = {feed: first for feed, first in new.items() if feed_key(feed) not in stored}
+        missing = {feed: first for feed, first in new.items() if "ck" not in stored.get(feed_key(feed), {})}
         await asyncio.gather(*(self._add(feed, first) for feed, first in missing.items()))
         self._listed_at = None
         if discovered_at is not None:
@@ -86,7 +86,13 @@ class FeedStore(TakeOverStore):
         watched, self._listed_at = set(feeds), None
         for status in await self.feeds():
             if status.watched is not (status.feed in watched):
-                await self._table.update(feed_key(status.feed), "SET wa = :wa", wa=int(status.feed in watched))
+                # The table may have been created again since the list was read.
+                await self._table.update(
+                    feed_key(status.feed),
+                    "SET wa = :wa",
+                    condition="attribute_exists(ck)",
+                    wa=int(status.feed in watched),
+                )
                 if stored := self._feeds.get(status.feed):
                     stored.watched = status.feed in watched
         self._listed_at = None
@@ -133,12 +139,12 @@ class FeedStore(TakeOverStore):
     async def _add(self, feed: Feed, first: Checkpoint) -> None:
         skipped = self._ledger_item.get("skipped_at", 0)
         item: Item = {"f": feed_text(feed), "ck": encode_checkpoint_item(first), "v": 0, "wa": 1, "skipped_at": skipped}
-        await self._table.put(feed_key(feed), item, condition="attribute_not_exists(p)")
+        await self._table.put(feed_key(feed), item, condition="attribute_not_exists(ck)")
 
     async def _stored(self, feed: Feed) -> StoredFeed:
         if (stored := self._feeds.get(feed)) is None:
             item = await self._table.get(feed_key(feed))
-            if item is None:
+            if item is None or "ck" not in item:
                 raise LedgerError(f"the ledger has no feed {feed}")
             stored = decode_feed(item)
             if self._fleet(self._member).is_own(feed):
@@ -166,7 +172,8 @@ class FeedStore(TakeOverStore):
             self._listed_at = None
 
     async def _load_partition(self, partition: str) -> list[StoredFeed]:
-        return [decode_feed(item) async for item in self._table.query(partition)]
+        """Return the feeds of a partition. An item without a checkpoint is no feed, and adding the feed replaces it."""
+        return [decode_feed(item) async for item in self._table.query(partition) if "ck" in item]
 
     async def _before_heartbeat(self, member: Member) -> None:
         await super()._before_heartbeat(member)
