@@ -101,10 +101,15 @@ class LedgerCopy:
 
 
 def _fingerprint(db: sqlite3.Connection, counters: Counters) -> str:
-    """Return a text that differs for another ledger, and for another state of the same ledger."""
+    """Return a text that differs for another ledger, and for another state of the same ledger.
+
+    It contains the number of entries, because the retention deletes payloads and changes no counter. The copy numbers
+    its journal items by the batches of entries, so it cannot continue after that.
+    """
     keys = db.execute("SELECT min(key), max(key) FROM executions").fetchone()
     last_entry = db.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
-    return f"{counters} {metadata.last_settlement_seq(db)} {keys} {last_entry}"
+    entries = db.execute("SELECT count(*), min(entry), max(entry) FROM entries").fetchone()
+    return f"{counters} {metadata.last_settlement_seq(db)} {keys} {last_entry} {entries}"
 
 
 def _ledger_item(db: sqlite3.Connection) -> dict[str, Value]:

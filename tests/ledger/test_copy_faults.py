@@ -22,6 +22,7 @@ from forwarder.ledger.sqlite.export import hex_digest
 from forwarder.model import Checkpoint
 from forwarder.settings import ConfigSource, LocalSettings
 from tests.ledger.copied_ledger import (
+    BATCH_ROWS,
     DAY,
     DEAD,
     FEEDS,
@@ -144,6 +145,31 @@ async def test_copy_refuses_the_copy_of_another_state(copy: LedgerCopy) -> None:
         await record(source, ["later"], START + 16 * DAY)
     with pytest.raises(LedgerError, match="an earlier state of this one"):
         await copy.run(ignore)
+
+
+@pytest.mark.dynamodb
+async def test_copy_is_not_continued_after_the_retention(copy: LedgerCopy) -> None:
+    """The retention deletes payloads, and changes no counter. Another prefix gets a complete copy."""
+
+    def interrupt(done: int, _total: int) -> None:
+        if done >= len(PENDING) + BATCH_ROWS:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await copy.run(interrupt)
+    async with SqliteLedger(copy.source) as source:
+        before = await source.counters()
+        while await source.apply_retention(now=START + 23 * DAY, id_retention=90 * DAY, payload_retention=7 * DAY):
+            pass
+        assert await source.counters() == before
+    with pytest.raises(LedgerError, match="an earlier state of this one") as refused:
+        await copy.run(ignore)
+    assert refused.value.hint == "copy into an empty table, or under another prefix"
+    again = replace(copy, location=replace(copy.location, prefix="again"))
+    assert await again.run(ignore) == before
+    async with SqliteLedger(copy.source) as source, opened(again) as target:
+        for each in (PENDING[0], SENT[5], DEAD[0]):
+            assert await target.stored_entry(each) == await source.stored_entry(each), each
 
 
 @pytest.mark.dynamodb

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from forwarder.ledger import Counters
+from forwarder.ledger.dynamodb.schema import Place, digest, execution_key, journal, number_text
+from forwarder.ledger.dynamodb.table import Key
+from forwarder.ledger.models import UNDECODABLE
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, entry
-from tests.ledger.fleet_table import SharedTable
+from tests.ledger.fleet_table import Process, SharedTable
 from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
@@ -72,6 +75,45 @@ async def test_old_pending_entry_is_stored_again(table: SharedTable) -> None:
     claimed = await last.claim(after=30 * DAY)
     assert claimed["a"].entry.detail == entry("a").detail
     assert await table.verify() == Counters(recorded=1, pending=1)
+
+
+async def test_detail_of_another_execution_is_not_returned(table: SharedTable) -> None:
+    member = await _member_with_overwritten_item(table)
+    watcher, heir = await table.start(), await table.member()
+    assert await watcher.ledger.stored_entry("a") is None
+    stored = await watcher.ledger.stored_entry("b")
+    assert stored is not None
+    assert stored.entry == entry("b")
+    member_id = member.member_id
+    await member.kill()
+    await heir.ledger.take_over(member_id)
+    assert await heir.claim() == {}
+    (dead_letter,) = await heir.ledger.dead_letters()
+    assert (dead_letter.entry.execution_id, dead_letter.code) == ("a", UNDECODABLE)
+
+
+async def test_sent_event_is_listed_without_the_detail_of_another(table: SharedTable) -> None:
+    member = await _member_with_overwritten_item(table)
+    watcher = await table.start()
+    position = await watcher.ledger.last_activity()
+    await member.send((await member.tokens())["a"])
+    activity = await watcher.ledger.activity(position, 10)
+    assert [(each.entry.execution_id, each.entry.detail) for each in activity.sent] == [("a", b"null")]
+
+
+async def _member_with_overwritten_item(table: SharedTable) -> Process:
+    """Start a process for which `a` is pending again. The journal item that recorded `a` holds `b` instead."""
+    member = await table.member()
+    for each in ("a", "b"):
+        await member.record(each)
+        await member.send((await member.tokens())[each])
+    assert await member.ledger.replay_executions(["a"], now=NOON) == 1
+    await member.beat()
+    items = await member.ledger.all_items()
+    places = [Place.of(items[execution_key(digest(each))]["pl"]) for each in ("a", "b")]
+    key, other = (Key(journal(each.member), number_text(each.number)) for each in places)
+    await member.ledger.put_item(key, items[other])
+    return member
 
 
 def _size(item: Mapping[str, Any]) -> int:

@@ -37,7 +37,7 @@ class Journals:
         return [] if item is None else await self._decode(member, number, item)
 
     async def entries_of(self, places: Iterable[Place]) -> dict[Place, JournalEntry]:
-        """Return the entries at these places that are stored."""
+        """Return the entries at these places that are stored. The caller compares their digests."""
         by_item: dict[tuple[str, int], list[Place]] = {}
         for place in places:
             by_item.setdefault((place.member, place.number), []).append(place)
@@ -59,13 +59,18 @@ class Journals:
         return found
 
     async def details_of(self, entries: Iterable[tuple[Place, JournalEntry]]) -> dict[Place, bytes]:
-        """Return the details of entries by their own places. A detail may be stored at another place."""
+        """Return the details of entries by their own places. A detail may be stored at another place.
+
+        A detail of another execution is not returned: the event would have the wrong content.
+        """
         pairs = list(entries)
         elsewhere = await self.entries_of([Place.of(entry.payload) for _, entry in pairs if entry.payload])
         return {
             place: found.detail
             for place, entry in pairs
-            if (found := elsewhere.get(Place.of(entry.payload)) if entry.payload else entry) and found.detail
+            if (found := elsewhere.get(Place.of(entry.payload)) if entry.payload else entry)
+            and found.detail
+            and found.digest == entry.digest
         }
 
     async def _decode(self, member: str, number: int, item: dict[str, Any]) -> list[JournalEntry]:

@@ -53,12 +53,16 @@ class PageStore(DeadLetterStore):
     async def _stored_executions(self, execution_ids: Iterable[str]) -> list[tuple[JournalEntry, ExecutionItem]]:
         """Return the executions with these ids whose payload is stored."""
         items = await self._executions.load([digest(each) for each in execution_ids])
-        kept = [item for item in items.values() if item["st"] in _STATES and self._has_payload(item)]
-        journaled = await self._journals.entries_of([Place.of(item["pl"]) for item in kept])
-        dead = [item for item in kept if Place.of(item["pl"]) not in journaled and item["st"] == DEAD_STATE]
+        kept = {key: item for key, item in items.items() if item["st"] in _STATES and self._has_payload(item)}
+        journaled = await self._journals.entries_of([Place.of(item["pl"]) for item in kept.values()])
+        found = {
+            key: (entry, item)
+            for key, item in kept.items()
+            if (entry := journaled.get(Place.of(item["pl"]))) is not None and entry.digest == key
+        }
+        dead = [item for key, item in kept.items() if key not in found and item["st"] == DEAD_STATE]
         letters = dict(await self._dead_letter_items.load([item["dl"] for item in dead]))
-        found = [(entry, item) for item in kept if (entry := journaled.get(Place.of(item["pl"]))) is not None]
-        return [*found, *((_journaled(letters[item["dl"]]), item) for item in dead if item["dl"] in letters)]
+        return [*found.values(), *((_journaled(letters[item["dl"]]), item) for item in dead if item["dl"] in letters)]
 
     async def _rows(self, matching: EntryFilter, limit: int, position: Position | None) -> list[Row]:
         """Return the rows that may match. A filter for one execution, or for dead letters, reads only those.
@@ -125,7 +129,7 @@ class PageStore(DeadLetterStore):
         missing = [place for place, entry in pairs if not entry.detail and place not in details]
         found = await self._journals.entries_of(missing) if missing else {}
         return [
-            _stored_entry(entry, item, entry.detail or details.get(place) or _detail(found.get(place)))
+            _stored_entry(entry, item, entry.detail or details.get(place) or _detail(found.get(place), entry.digest))
             for (place, entry), (_, _, item) in zip(pairs, rows, strict=True)
         ]
 
@@ -135,8 +139,8 @@ class PageStore(DeadLetterStore):
         return item["st"] != SENT_STATE or horizon is None or item["sa"] >= horizon
 
 
-def _detail(entry: JournalEntry | None) -> bytes:
-    return b"null" if entry is None or not entry.detail else entry.detail
+def _detail(entry: JournalEntry | None, digest: str) -> bytes:
+    return b"null" if entry is None or not entry.detail or entry.digest != digest else entry.detail
 
 
 def _journaled(stored: Any) -> JournalEntry:
