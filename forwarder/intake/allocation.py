@@ -62,7 +62,8 @@ class Limits:
     def longest_backoff(self, feeds: int) -> float:
         """Return the longest backoff of a feed that cannot be read, in seconds. It is at most `longest_interval`.
 
-        It is `max_interval_seconds`, or more if such feeds would otherwise use more than their share of the limit.
+        It is `max_interval_seconds`, or more if such feeds would otherwise use a larger part of the limit than their
+        part of all feeds.
         """
         return max(self.max_interval_seconds, feeds * REQUESTS_PER_FAILED_POLL / self.requests_per_second)
 

@@ -55,7 +55,7 @@ class DiscoveryLoop:
 
     @property
     def retry_seconds(self) -> float | None:
-        """Return the time until a failed discovery is repeated, or None if none waits for it."""
+        """Return the seconds until a failed discovery is retried, or None if no retry is scheduled."""
         return None if self._retry_at is None else max(0.0, self._retry_at - self._clock.monotonic())
 
     def retry_now(self) -> None:

@@ -6,7 +6,7 @@ from itertools import count
 from forwarder.model import Feed
 
 MIN_VOID_ENTRIES = 64
-"""The number of void entries of a heap that are never removed early. More than one for each feed are."""
+"""A heap is rebuilt without its void entries when they outnumber the waiting feeds by more than this."""
 
 _Entry = tuple[float, int, Feed]
 """An entry of a heap: the time, the sequence of the feed when it was added, and the feed."""

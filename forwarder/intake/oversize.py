@@ -140,7 +140,10 @@ def clear_problem(health: Health) -> None:
 
 
 def refer(encoded: bytes, reference: PayloadReference, max_bytes: int) -> bytes:
-    """Return the detail with `dataref`, as JSON of at most `max_bytes`. Its parts are removed like those of others."""
+    """Return the detail with `dataref`, as JSON of at most `max_bytes`.
+
+    If it is still too large, parts are removed as in every detail.
+    """
     detail = msgspec.json.decode(encoded)
     trimmed = detail.get("trimmed") or {"shed": [], "originalBytes": len(encoded)}
     return fit({**detail, "trimmed": trimmed, "dataref": reference.to_json()}, max_bytes)

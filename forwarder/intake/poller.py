@@ -197,7 +197,8 @@ class Poller:
         """Save which feeds are polled, if that changed. A removed feed is among them until its last poll."""
         feeds = self.scheduler.feeds_to_poll.union(self._feeds)
         is_changed = feeds != self._saved_feeds
-        if is_changed or not feeds.issuperset(self.polls):  # the removal ended the repetition of a poll that ran then
+        # A feed that was removed while its last poll was being retried is in `polls` again after that poll.
+        if is_changed or not feeds.issuperset(self.polls):
             self._forget_all_except(feeds)
         if is_changed:
             await self._ledger.save_watched(feeds)
@@ -209,11 +210,14 @@ class Poller:
         self._source.forget_all_except(feeds)
         for feed in self.polls.keys() - feeds:
             del self.polls[feed]
-            # The first poll of a new feed is saved when the number of polls changes. A removal must not hide it.
+            # The status is saved when the number of polls changes. A removal and a first poll together leave it equal.
             self._health.changed.set()
 
     async def _poll(self, feed: Feed, *, full_scan: bool = False) -> ForwarderError | None:
-        """Poll a feed, and return the error that prevented it, or None. Save when that was its last poll."""
+        """Poll a feed, and return the error that prevented it, or None.
+
+        If this was the last poll of a removed feed, save that the feed is not watched any more.
+        """
         heartbeat.beat()
         error = await self._read(feed, full_scan=full_scan)
         if self.scheduler.has_removed(feed):

@@ -108,7 +108,8 @@ class Reader:
                 feed, page, scan, checkpoint, counts, is_partial=has_listing_problem and not full_scan
             )
         except SourceError:
-            # The ledger knows the recorded failures, so the next scan does not count them. It counts all executions.
+            # The next scan does not count the recorded failures again, because the ledger knows them. Executions count
+            # as 0 here, because the next scan counts all of them: the checkpoint does not move.
             self._activities[feed] = self._observe(feed, scan, checkpoint, counts, executions=0)
             raise
         self._log_scan(feed, scan)

@@ -127,7 +127,7 @@ class Scan:
         self._pages_without_ids = 0 if ids or page.is_last else self._pages_without_ids + 1
         self._consecutive_rejected = 0 if ids else self._consecutive_rejected + len(page.records.rejected)
         if self._pages_without_ids == MAX_PAGES_WITHOUT_IDS or self._consecutive_rejected > MAX_CONSECUTIVE_REJECTED:
-            raise PageUnreadable("no record that the logs API lists can be decoded")
+            raise PageUnreadable("too many records in a row cannot be decoded")
         known_ids = self._page_ids if page.as_requested else self._page_ids | self._single_record_ids
         if ids:
             self._repeated_pages = 0 if ids - known_ids or page.is_last else self._repeated_pages + 1

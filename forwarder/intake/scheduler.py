@@ -195,7 +195,7 @@ class Scheduler:
         return max(0.0, min(retries) - self._clock.monotonic()) if retries else None
 
     def retry_now(self) -> None:
-        """Make every feed due whose last poll failed. Its next wait after another failure stays as long."""
+        """Make every feed due whose last poll failed. This does not reset the backoff."""
         for feed, state in list(self._states.items()):
             if state.failures and feed not in self._polling and state.due_at > self._clock.monotonic():
                 self._push(feed, 0)
@@ -210,7 +210,7 @@ class Scheduler:
     def _start_removal(self, feed: Feed) -> None:
         """Make a removed feed due for its last poll.
 
-        If that poll fails, the scheduler repeats it. The next call for this feed after a failure ends the repetition.
+        If that poll fails, it is retried. If the feed is still being retried at the next call, it is removed at once.
         """
         state = self._states[feed]
         if feed not in self._removing:

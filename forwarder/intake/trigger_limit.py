@@ -6,10 +6,10 @@ from forwarder.rate_limit import RateLimiter
 from forwarder.settings.sections import SourceSettings
 
 TRIGGERED_REQUEST_SHARE = 0.5
-"""The share of all requests that triggers may use. A storm of triggers leaves the rest to the other feeds."""
+"""Triggered polls a second, as a share of the request limit. Most polls need two requests or more."""
 
 MAX_TRIGGER_BURST = 9
-"""The number of feeds that triggers may make due at once. Further feeds wait for the share of requests."""
+"""The number of feeds that triggers may make due at once. Further feeds wait for the limit of triggered polls."""
 
 MIN_TRIGGER_INTERVAL_SECONDS = 1.0
 """The minimum time between two triggered polls of a feed, unless `min_interval` is shorter."""
@@ -28,7 +28,7 @@ class TriggerLimit:
         self._min_interval = min(MIN_TRIGGER_INTERVAL_SECONDS, settings.min_interval.total_seconds())
 
     def limit_requests(self, requests_per_second: float) -> None:
-        """Change the limit of requests, of which triggers have a share."""
+        """Change the limit of requests. The limit of triggered polls is a share of it."""
         self._limiter.set_interval(1 / (TRIGGERED_REQUEST_SHARE * requests_per_second))
 
     def next_poll_at(self, state: FeedState) -> float:
