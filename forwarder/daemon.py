@@ -42,7 +42,7 @@ RETRY_SECONDS = 30.0
 """Time between two attempts to create the clients, if the environment prevents it."""
 
 SWITCH_CHECK_SECONDS = 5.0
-"""Time between two looks at the switch that all processes share, while this one is paused."""
+"""Time between two reads of the switch that all processes share, while this one is paused."""
 
 UNCONFIGURED_WARNING_SECONDS = 600.0
 """Time between two warnings that settings or secrets are missing, so that a forgotten set-up is found in the log."""
@@ -219,7 +219,8 @@ class Daemon:
     async def _pause(self, reason: str, hint: str, *, was_on: bool) -> None:
         """Leave the fleet until the configuration changes, or the switch of all processes.
 
-        `was_on` is the switch that led here: one that changes before the first read here must end the pause too.
+        `was_on` is the switch before the pause. The pause ends when the saved switch differs from it, even if that
+        changed before the first read here.
         """
         for component in ("source", "bus"):
             self._app.health.report(component, State.PAUSED, reason, hint)

@@ -1,4 +1,4 @@
-"""The heartbeat of this process among those that share its ledger, and what it learns from theirs."""
+"""The heartbeats of this process on a shared ledger, and the changes of the fleet that they show."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ FIRST_WAIT_SECONDS = 1.0
 async def keep_alive(ledger: Ledger, interval_seconds: float, clock: Clock, health: Health) -> None:
     """Write heartbeats until cancelled, while the requests of this process end and its loops do not run.
 
-    Without them, others would take it over after a few of theirs, and send again what is in flight.
+    Without heartbeats, another process would take over, and send the events in flight again.
     """
     await clock.sleep(min(FIRST_WAIT_SECONDS, interval_seconds))
     while True:

@@ -29,8 +29,10 @@ log = structlog.get_logger("retention")
 COMPONENT = "retention"
 
 CHECK_INTERVAL_SECONDS = 300.0
+"""Time between two checks."""
+
 URGENT_CHECK_INTERVAL_SECONDS = 30.0
-"""The time between two checks, and while a feed is about to lose executions or is unread for too long."""
+"""Time between two checks while a feed is near or over `source.log_retention`."""
 
 MAX_WARNING_TIME = timedelta(days=1)
 """The time before the limit at which the watch warns. It is a quarter of a `log_retention` below four days."""

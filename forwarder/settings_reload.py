@@ -99,7 +99,7 @@ class SettingsReload:
         return RuntimeConfig.of(config_source, self._with_kept_sections(settings))
 
     def _with_kept_sections(self, settings: Settings) -> Settings:
-        """Return the settings with those sections as they were at the start that need a restart."""
+        """Return the settings, but with the initial values of the sections that need a restart."""
         kept = {name: getattr(self._initial_settings, name) for name in SECTIONS_NEEDING_RESTART}
         if changed := [name for name in SECTIONS_NEEDING_RESTART if getattr(settings, name) != kept[name]]:
             logger.warning("changed settings need a restart", sections=changed)

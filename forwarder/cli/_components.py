@@ -21,7 +21,8 @@ def reports_of(saved: DaemonStatus | None, fleet: Fleet, response: Mapping[str, 
     """
     if not fleet.is_shared:
         return component_reports({"": saved_components(saved)})
-    # A member with a wrong clock counts too: one that is really gone is taken over by those that run.
+    # A member with an old heartbeat counts as well, because its clock may be wrong. If it is dead, a running process
+    # takes it over, and then it is no member any more.
     processes = {each.name: saved_components(each.status) for each in sorted_members(fleet)}
     return component_reports(processes | _outsider(fleet, response))
 
@@ -46,7 +47,10 @@ def worst_components(reports: Sequence[ComponentReport]) -> dict[str, dict[str, 
 
 
 def with_newer_states(saved: DaemonStatus, response: Mapping[str, Any]) -> DaemonStatus:
-    """Return the saved status with the states that the daemon's listener returned. A reason ends with its state."""
+    """Return the saved status with the states that the daemon's listener returned.
+
+    If a state has changed, the saved reason and hint are dropped.
+    """
     components = {name: dict(component) for name, component in saved.components.items()}
     for name, state in response.get("components", {}).items():
         if name in components and components[name]["state"] != state:

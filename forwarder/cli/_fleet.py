@@ -40,7 +40,7 @@ def fleet_headline(report: Mapping[str, Any]) -> str:
     if not report["fleet_enabled"]:
         switch = "switched off for all processes"
     else:
-        switch = "switched on" if report["enabled"] else "this process is switched off"
+        switch = "switched on" if report["enabled"] else "switched off in the settings on this machine"
     count = sum(member["running"] for member in report["members"])
     running = f"{count or 'no'} process{'es' if count > 1 else ''} running"
     return f"{switch}, {running} on {report['ledger']}" + (

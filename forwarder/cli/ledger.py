@@ -46,7 +46,7 @@ def copy(
     The table must exist, without a ledger under its prefix. An interrupted copy continues if the command is run again.
     Ids, states, checkpoints, stored payloads and the switch are copied; the counts of each minute are not.
 
-    Example: forwarder ledger copy sqlite:///forwarder.db "dynamodb://forwarder?region=eu-west-1"
+    Example: forwarder ledger copy sqlite:///forwarder.db "dynamodb://forwarder-ledger?region=eu-west-1"
     """
     from forwarder.ledger.copy import LedgerCopy  # noqa: PLC0415  # the AWS SDK takes a while to load
 

@@ -131,7 +131,7 @@ def test_status_of_a_process_that_is_switched_off(shared: Installation) -> None:
         shared.change(enabled=False)
         text = shared.run_command("status").out
         assert daemon.stop() == 0
-    assert text.startswith("this process is switched off, ")
+    assert text.startswith("switched off in the settings on this machine, ")
 
 
 def test_status_of_a_fleet_that_stopped_needs_attention(shared: Installation) -> None:
