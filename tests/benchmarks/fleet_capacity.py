@@ -43,7 +43,7 @@ JOURNAL_FAILURES_PER_SECOND = 1600.0
 ITERATIONS = 8
 """The steps in which intervals and requests per poll, which depend on each other, are found."""
 
-API, PROCESSES, JOURNALS, PUT_EVENTS = "API limit", "processes", "journals", "PutEvents"
+API, PROCESSES, JOURNALS, PUT_EVENTS = "API limit", "CPU of the processes", "journals", "PutEvents"
 
 
 @dataclass(frozen=True, slots=True)

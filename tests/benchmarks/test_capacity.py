@@ -222,9 +222,12 @@ def test_sentences_of_the_page_agree_with_the_arithmetic() -> None:
     one = Fleet(1)
     busy = 20 * PAGE_CORE_SECONDS + 20 * PAGE_RECORDS * one.failure_core_seconds
     assert f"at most {100 * busy:.0f} % of a core" in page
+    shared = 20 * PAGE_CORE_SECONDS + 20 * PAGE_RECORDS * Fleet(1, 3).failure_core_seconds
+    assert f"{20 * PAGE_RECORDS} failures a second need {shared:.1f} cores" in page
+    assert math.ceil(shared) == 3
     assert "about 1,500 workflows" in page
     assert mixed(1500).usual.late_seconds == 0 < mixed(2000).usual.late_seconds
-    assert "20,000 workflows of the load below with a limit of 1,000 fill a core" in page
+    assert "20,000 workflows of the load below with a limit of 1,000 use a whole core" in page
     assert mixed(20_000, requests_per_second=1000).use[PROCESSES] == pytest.approx(1, abs=0.05)
     assert f"one process sends {one.failures_per_second[PROCESSES]:,.0f}"[:-2] in page
     nine, eight = (Fleet(1, processes).failures_per_second[PROCESSES] for processes in (9, 8))
