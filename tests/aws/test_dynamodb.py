@@ -11,7 +11,7 @@ import pytest
 from forwarder.aws.credentials import Identity
 from forwarder.aws.dynamodb import dynamodb_client
 from forwarder.errors import LedgerUnavailable
-from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.table import Key, Table
 from forwarder.settings.sections import DestinationSettings, LedgerSettings
 from forwarder.settings.validators.ledger_url import TableLocation

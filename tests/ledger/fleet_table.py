@@ -15,7 +15,7 @@ from forwarder.ledger import Counters, Dead, Postponed, Sent
 from forwarder.ledger.dynamodb import DynamoLedger
 from forwarder.ledger.dynamodb.executions import DEAD_STATE, PENDING_STATE, PURGED_STATE, SENT_STATE, Retention
 from forwarder.ledger.dynamodb.member import Member
-from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.schema import table_definition
 from forwarder.ledger.dynamodb.table import Key
 from forwarder.ledger.dynamodb.values import Item

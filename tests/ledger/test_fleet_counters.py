@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from forwarder.ledger import Counters
-from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from tests.ledger.fleet_table import Process, SharedTable
 from tests.virtual_clock import NOON
 

@@ -6,7 +6,7 @@ import pytest
 
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters
-from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.model import Checkpoint
 from tests.factories import FEED
 from tests.harness.dynamodb_faults import FAILED, PASS, Fault, Hold, Request

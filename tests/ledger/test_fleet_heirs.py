@@ -1,14 +1,17 @@
 """Members take over each other at the same time, with writes in flight: an entry has one owner that delivers it."""
 
 import asyncio
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
+from structlog.testing import capture_logs
 
 from forwarder.errors import LedgerError
 from forwarder.ledger import Counters
 from tests.harness.dynamodb_faults import PASS, Fault, Hold, Request
 from tests.ledger.fleet_table import Process, SharedTable
+from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
 
@@ -120,3 +123,19 @@ async def test_chain_of_heirs_keeps_the_list_of_owners_short(table: SharedTable)
         member = heir
     assert set(await member.claim()) == {"a"}
     assert await table.verify() == Counters(recorded=1, pending=1)
+
+
+async def test_heir_names_a_journal_that_has_expired(table: SharedTable) -> None:
+    """No process ran for so long that DynamoDB deleted the journal, and with it the pending event."""
+    member, observer = await table.member(), await table.start()
+    await member.record("a")
+    name = member.member_id
+    await member.leave()
+    for key in await observer.ledger.all_items():
+        if key.p == f"j#{name}":
+            await observer.ledger.delete_item(key)
+    observer.ledger.set_now(NOON + timedelta(days=10))
+    with capture_logs() as lines:
+        await observer.beat(2)
+    (line,) = [line for line in lines if line["event"] == "journal has expired, with any pending events"]
+    assert (line["log_level"], line["member"], line["items"]) == ("error", name, 1)

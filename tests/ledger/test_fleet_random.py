@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Settlement
 from forwarder.ledger.dynamodb import table as requests
-from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.model import Token
 from tests.factories import examples
 from tests.harness.dynamodb_faults import LOSE_REPLY, LOSE_REQUEST, PARTIAL, THROTTLED, execute, seeded

@@ -11,7 +11,7 @@ import pytest
 
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters
-from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.table import MAX_CONCURRENT_REQUESTS
 from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Hold, Plan, Request, execute
 from tests.ledger.fleet_table import BUS, Process, SharedTable

@@ -1,6 +1,7 @@
 """The ledger in a DynamoDB table, which several forwarders share. Each base class implements one use case.
 
-Conditional writes carry the correctness, and heartbeats only save work; `schema.py` has the items.
+Conditional writes make it correct, even if a dead process goes on. Heartbeats prevent double work. `schema.py` has the
+items.
 """
 
 from forwarder.ledger.dynamodb.queries import QueryStore

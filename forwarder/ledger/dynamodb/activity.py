@@ -19,13 +19,13 @@ _STARTED: Final = (RECORDED, RETRIED, REPLAYED, REQUEUED)
 class ActivityStore(PageStore):
     """The operations that follow the ledger.
 
-    No journal has the time of sending. So the events are looked up whose recording this object has returned.
+    No journal has the time of sending. So `activity` remembers the entries that are not settled, and reads their state.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._unsettled: dict[str, Place] = {}
-        """The executions whose sending `activity` waits for, by digest."""
+        """The places of the entries that `activity` remembers, by the digests of their executions."""
 
     async def activity(self, after: str | None, limit: int) -> Activity:
         reached = {} if after is None else _parse_activity(after)
@@ -67,7 +67,7 @@ class ActivityStore(PageStore):
                     yield place, entry, item
 
     async def _watch_pending(self) -> None:
-        """Wait for the sending of everything that is pending now."""
+        """Remember all pending entries, so that later calls return them once they are sent."""
         for member, item in self._members.items():
             if "gone" not in item:
                 async for place, entry, execution in self._entries_after(member, (item["mk"], 0)):
@@ -75,7 +75,7 @@ class ActivityStore(PageStore):
                         self._unsettled[entry.digest] = place
 
     async def _newly_sent(self, limit: int) -> list[Row]:
-        """Return the events that were sent, at most `limit`, of those that `activity` waits for, in their order."""
+        """Return the events that were sent, at most `limit`, of those that `activity` remembers, in their order."""
         items = await self._executions.load(list(self._unsettled))
         rows: list[Row] = []
         for key in list(self._unsettled):

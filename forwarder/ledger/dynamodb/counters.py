@@ -8,7 +8,7 @@ from forwarder.errors import AuditDenied, LedgerDenied, LedgerError
 from forwarder.ledger.codec import from_micros
 from forwarder.ledger.dynamodb.executions import DEAD_STATE, PENDING_STATE, PURGED_STATE, settlement_at, transition_at
 from forwarder.ledger.dynamodb.member_items import MemberItem, totals_of, unpacked
-from forwarder.ledger.dynamodb.membership import MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.replay import ReplayStore
 from forwarder.ledger.dynamodb.schema import Place
 from forwarder.ledger.dynamodb.window import add_effect, counters_of
@@ -37,7 +37,7 @@ class CounterStore(ReplayStore):
         return counters_of([self._ended.totals, *totals])
 
     def _seems_dead(self, item: MemberItem) -> bool:
-        """Return whether a member stopped without a last heartbeat. With a wrong clock, more or less is read."""
+        """Return whether a member stopped without a last heartbeat. A wrong clock only changes how much is read."""
         silent_seconds = (self._now() - from_micros(item["hb"])).total_seconds()
         return not {"gone", "lf"} & item.keys() and silent_seconds > MISSED_HEARTBEATS * self._heartbeat_seconds
 

@@ -74,7 +74,10 @@ class DeadLetterItems:
         return f"{key.p}/{key.s}"
 
     async def load_all(self) -> list[tuple[str, StoredDeadLetter]]:
-        """Return all stored dead letters with the names of their items, the oldest first, also those that ended."""
+        """Return all stored dead letters with the names of their items, the oldest first.
+
+        Some may be retried or purged already.
+        """
         found = await asyncio.gather(*(self._load_partition(each) for each in dead_partitions()))
         return sorted((each for part in found for each in part), key=lambda each: each[1].died_at)
 

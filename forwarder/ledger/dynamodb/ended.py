@@ -1,9 +1,9 @@
 """The deletion of members that ended: their counters move into the item of the ledger, and their own items go.
 
-Each heartbeat reads the items of all members, and each start of a process and each command leaves one. It takes two
-heartbeats: the first adds the counters of some ended members to the ledger's item, with their names, in one write. From
-then on they count only there. The second deletes their items, and removes the names. Nothing changes the item of a
-member that was taken over, so that each step may be repeated.
+Each heartbeat reads the items of all members. Each start of a process leaves one, and each command that changes
+entries. The deletion takes two heartbeats: the first adds the counters of some ended members to the ledger's item, with
+their names, in one write. From then on they count only there. The second deletes their items, and removes the names.
+Nothing changes the item of a member that was taken over, so that each step may be repeated.
 """
 
 from collections import Counter
@@ -51,7 +51,9 @@ class EndedStore(MembershipStore):
         await self._count_ended(self._deletable()[:MAX_ENDED])
 
     def _deletable(self) -> list[str]:
-        """Return the ended members that no list of events needs, the oldest first."""
+        """Return the ended members that are deleted, the oldest first: their journals are empty, have expired, or are
+        displaced by MAX_KEPT newer ones.
+        """
         horizon = to_micros(self._now() - self._retention.payloads - EXTRA_LIFE)
         deletable: list[tuple[int, str]] = []
         for is_command in (False, True):  # many commands must not displace the processes that recorded

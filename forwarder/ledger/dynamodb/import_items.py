@@ -50,7 +50,7 @@ class Holder:
             self.oldest = min(self.oldest or entry.recorded_at, entry.recorded_at)
 
     def item(self, now: datetime, **others: Value) -> dict[str, Value]:
-        """Return the member's item. `others` are its mark, the totals below it, and what marks its end."""
+        """Return the member's item. `others` are its mark, the totals below it, and `lf` or `gone`."""
         return {
             "be": 0,
             "host": "ledger copy",

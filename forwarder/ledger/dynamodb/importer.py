@@ -1,7 +1,8 @@
 """The writing of another store's executions into an empty ledger.
 
 Two members that never ran hold them. The first has left, and holds what is pending: the first forwarder adopts it. The
-second is over, and holds all else. Each write is the same whenever it is repeated, so an interrupted copy continues.
+second counts as taken over, and holds all settled executions. Each write is the same whenever it is repeated, so an
+interrupted copy continues.
 """
 
 import asyncio

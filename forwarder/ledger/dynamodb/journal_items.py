@@ -70,7 +70,7 @@ def unpack(body: bytes) -> list[JournalEntry]:
 
 
 def chunks(entries: Sequence[JournalEntry]) -> list[list[JournalEntry]]:
-    """Return entries in groups that fit into one item, if they compress at all. A large one is alone."""
+    """Return entries in groups that fit into one item if they compress to half their size. A large one is alone."""
     groups: list[list[JournalEntry]] = []
     size = 0
     for entry in entries:

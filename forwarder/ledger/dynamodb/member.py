@@ -65,7 +65,7 @@ class UnverifiedEntry:
 
 @dataclass(slots=True)
 class Member:
-    """The state of one membership. Another start, or a process that was taken over, is a new member."""
+    """The state of one membership. After another start or a take-over, the process joins as a new member."""
 
     table: Table
     journals: Journals
@@ -106,7 +106,7 @@ class Member:
         return self.pending.pop(token, None)
 
     def may_resolve(self, place: Place) -> bool:
-        """Return whether an unresolved transition may be made now. An entry that is being sent keeps its place."""
+        """Return whether an unresolved transition may be made: not while the entry that it replaces is being sent."""
         return place not in self.resolving and self.claimed.isdisjoint(self.unresolved[place].owners)
 
     def claim_owners(self, entries: Iterable[JournalEntry]) -> list[str]:

@@ -1,59 +1,40 @@
 """The membership of this process in the fleet: joining, heartbeats, and leaving.
 
-A heartbeat carries the mark and the counters of this member in one write. A member is dead when its counter stood still
-for several successful heartbeats of an observer: no clock is compared, and a table that cannot be written buries
-nobody. A member whose own heartbeat is old publishes nothing, because another may have taken it over.
+A heartbeat saves the mark and the counters of this member in one write. A member whose own heartbeat is old publishes
+nothing, because another may have taken it over.
 """
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger.codec import to_micros
-from forwarder.ledger.dynamodb.background import BackgroundStore
-from forwarder.ledger.dynamodb.feed_items import StoredFeed
 from forwarder.ledger.dynamodb.journal import Buried
 from forwarder.ledger.dynamodb.member import Member
-from forwarder.ledger.dynamodb.member_items import EndedMembers, MemberItem, fleet_member, packed
-from forwarder.ledger.dynamodb.schema import LEDGER, MEMBERS, member_key
+from forwarder.ledger.dynamodb.member_items import MemberItem, packed
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS, MemberListStore
+from forwarder.ledger.dynamodb.schema import LEDGER, member_key
 from forwarder.ledger.dynamodb.store import boot_seconds, micros_or_zero
-from forwarder.ledger.fleet import Fleet, FleetMember, rendezvous
-from forwarder.model import Feed
+from forwarder.ledger.fleet import Fleet, rendezvous
 
 log = structlog.get_logger("fleet")
-
-MISSED_HEARTBEATS = 5
-"""A member is dead when its counter stood still for this number of successful heartbeats of the observer."""
 
 MAX_SAVED_ATTEMPTS = 1000
 """The entries whose attempts are saved when a member leaves."""
 
 
-@dataclass(slots=True)
-class _Observed:
-    beats: int
-    stood_still: int = 0
-
-
-class MembershipStore(BackgroundStore):
+class MembershipStore(MemberListStore):
     """The operations by which a process is a member."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._join_lock = asyncio.Lock()
-        self._observed: dict[str, _Observed] = {}
-        self._members: dict[str, MemberItem] = {}
-        """The items of all members at the last heartbeat, without those that count in `_ended`."""
-        self._ended = EndedMembers()
         self._heartbeat_failure: LedgerError | None = None
         """The error of the last heartbeat, if it was not written."""
         self._status = b""
-        self._feeds: dict[Feed, StoredFeed] = {}
-        """The feeds whose checkpoints this process keeps in memory."""
         self._take_overs: dict[str, asyncio.Task[None]] = {}
 
     async def beat(self) -> Fleet:
@@ -111,14 +92,8 @@ class MembershipStore(BackgroundStore):
             log.warning("taken over by another forwarder, joining again", member=member.id)
             member = await self._joined()
         if member.beats > 1:  # a new member has observed the others when it joined
-            await self._look_at_members(member)
+            await self._observe_members(member)
         return self._fleet(member)
-
-    async def members(self) -> Fleet:
-        """Return the members as of the last heartbeat, or as they are now if this process is no member."""
-        if self._member is None:
-            await self._load_members(consistent=True)
-        return self._fleet(self._member)
 
     async def _joined(self) -> Member:
         """Return this process's membership. Join first, and take over the members that have left."""
@@ -130,7 +105,7 @@ class MembershipStore(BackgroundStore):
                 await self._table.put(member_key(member.id), item, condition="attribute_not_exists(p)")
                 await self._turn_on_if_new()
                 self._member = member
-                await self._look_at_members(member)
+                await self._observe_members(member)
             return self._member
 
     async def leave(self) -> None:
@@ -202,17 +177,11 @@ class MembershipStore(BackgroundStore):
             "dr": int(member.is_draining),
         }
 
-    async def _load_members(self, *, consistent: bool = False) -> None:
-        items = {item["s"]: item async for item in self._table.query(MEMBERS, consistent=consistent)}
-        self._ledger_item = items.pop(LEDGER.s, self._ledger_item)
-        self._ended = EndedMembers.of(self._ledger_item)
-        self._members = {name: item for name, item in items.items() if "be" in item and name not in self._ended.names}
-
-    async def _look_at_members(self, member: Member) -> None:
-        """Observe the other members, and take over those whose heir this one is."""
+    async def _observe_members(self, member: Member) -> None:
+        """Observe the other members. Take over each ended member that is assigned to this one."""
         is_first = not self._observed
         await self._load_members(consistent=is_first)
-        self._observed = {name: self._observe(name, item) for name, item in self._members.items() if name != member.id}
+        self._observe_all(member)
         living = [each.id for each in self._fleet(member).members]
         for name, item in self._members.items():
             if name == member.id or not self._is_ended(name, item) or name in self._take_overs:
@@ -229,36 +198,6 @@ class MembershipStore(BackgroundStore):
             log.warning("take-over not complete", member=other["s"], reason=error.message, hint=error.hint)
         finally:
             self._take_overs.pop(other["s"], None)
-
-    def _observe(self, name: str, item: MemberItem) -> _Observed:
-        before = self._observed.get(name)
-        if before is None or before.beats != item["be"]:
-            return _Observed(item["be"])
-        return _Observed(before.beats, before.stood_still + 1)
-
-    def _is_ended(self, name: str, item: MemberItem) -> bool:
-        """Return whether a member has left, or is dead, and its entries wait for an heir."""
-        observed = self._observed.get(name)
-        stood_still = observed is not None and observed.stood_still >= MISSED_HEARTBEATS
-        return "gone" not in item and ("lf" in item or stood_still)
-
-    def _fleet(self, member: Member | None) -> Fleet:
-        """Return the members that forward. Commands, which join for a moment, and draining members do not count."""
-        others = [
-            fleet_member(name, item)
-            for name, item in self._members.items()
-            if (member is None or name != member.id)
-            and not {"gone", "lf", "heir", "cm"} & item.keys()
-            and not item.get("dr")
-            and not self._is_ended(name, item)
-        ]
-        own = [] if member is None else [self._own_member(member)]
-        enabled = bool(self._ledger_item.get("en", 1))
-        return Fleet(tuple(sorted([*own, *others])), "" if member is None else member.id, enabled)
-
-    def _own_member(self, member: Member) -> FleetMember:
-        consumed = self._table.consumed
-        return FleetMember(member.id, self._host, self._now(), len(self._feeds), consumed.read, consumed.write)
 
     def _drop(self, member: Member) -> None:
         """Forget a membership that has ended. Its entries have another owner by now."""

@@ -134,7 +134,7 @@ class PageStore(DeadLetterStore):
         ]
 
     def _has_payload(self, item: ExecutionItem) -> bool:
-        """Return whether the payload of an execution counts as stored. A sent one ends with its retention."""
+        """Return whether the payload of an execution counts as stored: if it is not sent, or was sent recently."""
         horizon = self._payload_horizon
         return item["st"] != SENT_STATE or horizon is None or item["sa"] >= horizon
 

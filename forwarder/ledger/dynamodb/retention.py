@@ -1,4 +1,7 @@
-"""The retention. DynamoDB deletes expired items; this sets what is old, and stores again what is still needed."""
+"""The retention. DynamoDB deletes expired items.
+
+This module raises the floor of the ids, and stores the payloads of pending entries again before they expire.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any

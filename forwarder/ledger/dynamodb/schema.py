@@ -10,7 +10,8 @@
 | `d#0` … `d#f` | digest and place | a dead letter |
 | `t` | process | the counts per minute of a process, for display |
 
-A place is `MEMBER/NUMBER/INDEX`: an entry of a journal. Its member owns what the place recorded.
+A place is `MEMBER/NUMBER/INDEX`: an entry of a journal. The `o` of an execution is the
+place of its owner, which a take-over changes.
 """
 
 import hashlib

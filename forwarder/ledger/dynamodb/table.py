@@ -169,7 +169,8 @@ class Table:
             if len(left) == len(waiting):
                 await asyncio.sleep(backoff.next())
             waiting = left
-        raise LedgerUnavailable(f"the table {self.location} returns no items", hint="it is throttled: wait")
+        reason = f"the table {self.location} did not return all requested items"
+        raise LedgerUnavailable(reason, hint="it is throttled: wait")
 
     async def _request(self, operation: str, partition: str = "", *, table_name: bool = True, **request: Any) -> Any:
         slots = self._reserved_slots if partition == RESERVED_PARTITION else self._slots

@@ -34,7 +34,7 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 CREATE_HINT = "create it with infra/ledger-table.yaml, or with `forwarder ledger create` for a trial"
 
 CONFLICT_CODES = frozenset({"ReplicatedWriteConflictException", "TransactionConflictException"})
-"""Codes of a write that met one of another region or of a transaction. It was not executed.
+"""Codes of a write that conflicts with one of another region, or with a transaction. It was not executed.
 
 botocore's model of DynamoDB lists both for PutItem, UpdateItem and DeleteItem.
 """

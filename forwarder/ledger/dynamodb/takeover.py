@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
+from forwarder.ledger.codec import from_micros
 from forwarder.ledger.dynamodb.executions import (
     DEAD_STATE,
     PENDING_STATE,
@@ -20,7 +21,7 @@ from forwarder.ledger.dynamodb.executions import (
     settlement_at,
     transition_at,
 )
-from forwarder.ledger.dynamodb.journal_items import JournalEntry
+from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE, JournalEntry
 from forwarder.ledger.dynamodb.member import Member, UnverifiedEntry
 from forwarder.ledger.dynamodb.member_items import MemberItem, packed, unpacked
 from forwarder.ledger.dynamodb.schema import Place, journal, member_key, number_text
@@ -70,13 +71,9 @@ class TakeOverStore(TransitionStore):
         name, adopted = other["s"], 0
         below = unpacked(item["bl"])
         journaled, end = await self._sealed(name, item["mk"])
-        if (expired := item["nx"] - 1 - end) > 0:
-            log.error(
-                "pending events have expired in the table",
-                member=name,
-                journal_items=expired,
-                hint="they were not sent in `payload_retention` and 8 days; see docs/fleet.md",
-            )
+        if end < item["nx"] and self._now() - from_micros(item["hb"]) > EXTRA_LIFE / 2:
+            hint = "no forwarder ran for days; docs/fleet.md says how long the table keeps pending events"
+            log.error("journal has expired, with any pending events", member=name, items=item["nx"] - end, hint=hint)
         for number, placed in enumerate(_grouped(journaled)):
             if number and not await self._save_mark(member, name, placed[0][0].number, below):
                 return

@@ -1,0 +1,84 @@
+"""The members of the fleet, as this process observes them.
+
+A member is dead when its heartbeat number did not change during several successful heartbeats of an observer. No clock
+is compared. While no process can write to the table, no member counts as dead.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from forwarder.ledger.dynamodb.background import BackgroundStore
+from forwarder.ledger.dynamodb.feed_items import StoredFeed
+from forwarder.ledger.dynamodb.member import Member
+from forwarder.ledger.dynamodb.member_items import EndedMembers, MemberItem, fleet_member
+from forwarder.ledger.dynamodb.schema import LEDGER, MEMBERS
+from forwarder.ledger.fleet import Fleet, FleetMember
+from forwarder.model import Feed
+
+MISSED_HEARTBEATS = 5
+"""A member is dead when its heartbeat number did not change during so many successful heartbeats of the observer."""
+
+
+@dataclass(slots=True)
+class _Observed:
+    beats: int
+    stood_still: int = 0
+
+
+class MemberListStore(BackgroundStore):
+    """The operations that read the items of all members."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._observed: dict[str, _Observed] = {}
+        self._members: dict[str, MemberItem] = {}
+        """The items of all members at the last heartbeat, without those that count in `_ended`."""
+        self._ended = EndedMembers()
+        self._feeds: dict[Feed, StoredFeed] = {}
+        """The feeds whose checkpoints this process keeps in memory."""
+
+    async def members(self) -> Fleet:
+        """Return the members as of the last heartbeat, or as they are now if this process is no member."""
+        if self._member is None:
+            await self._load_members(consistent=True)
+        return self._fleet(self._member)
+
+    async def _load_members(self, *, consistent: bool = False) -> None:
+        items = {item["s"]: item async for item in self._table.query(MEMBERS, consistent=consistent)}
+        self._ledger_item = items.pop(LEDGER.s, self._ledger_item)
+        self._ended = EndedMembers.of(self._ledger_item)
+        self._members = {name: item for name, item in items.items() if "be" in item and name not in self._ended.names}
+
+    def _observe_all(self, member: Member) -> None:
+        """Compare the heartbeats of all other members with those of the last call."""
+        self._observed = {name: self._observe(name, item) for name, item in self._members.items() if name != member.id}
+
+    def _observe(self, name: str, item: MemberItem) -> _Observed:
+        before = self._observed.get(name)
+        if before is None or before.beats != item["be"]:
+            return _Observed(item["be"])
+        return _Observed(before.beats, before.stood_still + 1)
+
+    def _is_ended(self, name: str, item: MemberItem) -> bool:
+        """Return whether a member has left, or is dead, and its entries wait for an heir."""
+        observed = self._observed.get(name)
+        stood_still = observed is not None and observed.stood_still >= MISSED_HEARTBEATS
+        return "gone" not in item and ("lf" in item or stood_still)
+
+    def _fleet(self, member: Member | None) -> Fleet:
+        """Return the members that forward. Commands, which join for a moment, and draining members do not count."""
+        others = [
+            fleet_member(name, item)
+            for name, item in self._members.items()
+            if (member is None or name != member.id)
+            and not {"gone", "lf", "heir", "cm"} & item.keys()
+            and not item.get("dr")
+            and not self._is_ended(name, item)
+        ]
+        own = [] if member is None else [self._own_member(member)]
+        enabled = bool(self._ledger_item.get("en", 1))
+        return Fleet(tuple(sorted([*own, *others])), "" if member is None else member.id, enabled)
+
+    def _own_member(self, member: Member) -> FleetMember:
+        consumed = self._table.consumed
+        return FleetMember(member.id, self._host, self._now(), len(self._feeds), consumed.read, consumed.write)
