@@ -3,16 +3,19 @@
 import asyncio
 import json
 import signal
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from forwarder.errors import LedgerUnavailable
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.schema import table_definition
 from tests.e2e.harness import fail, publishing, sent
 from tests.fakes.alloy import FakeAlloy
-from tests.fakes.bus_faults import entry_codes, hang
+from tests.fakes.bus_faults import entry_codes, hold
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.dynalite import free_port, new_table_name, running_dynalite, table_client
 from tests.harness.installation import Installation
@@ -145,25 +148,33 @@ def test_process_that_drains_is_not_taken_over(
 ) -> None:
     """Its requests take longer than the heartbeats after which it would be dead. The other gets its feeds at once."""
     for installation in pair:
-        installation.change("destination", timeout="30s")
-        installation.change("run", shutdown_grace="20s")
+        installation.change("destination", timeout="60s")
+        installation.change("run", shutdown_grace="60s")
+    released = threading.Event()
     with pair[0].start() as first, pair[1].start() as second:
         for daemon in (first, second):
             daemon.wait_for_log("fleet changed")
-        bus.always(publishing(hang(12, delivered=True)))
+        bus.always(publishing(hold(released, delivered=True)))
         ids = fail_each(alloy, "a")
-        first.wait_until(lambda: set(sent(bus)) == set(ids))
-        has_requests = first.has_logged("poll completed", '"recorded": 1')
-        ending, other = (first, second) if has_requests else (second, first)
+        first.wait_until(lambda: recorded(first) + recorded(second) == len(ids))
+        time.sleep(2)  # each process has sent its first requests
+        ending, other = (first, second) if recorded(first) else (second, first)
         ending.send(signal.SIGTERM)
         bus.clear()
         later = fail_each(alloy, "b")
         other.wait_until(lambda: set(sent(bus)) >= set(later))
+        time.sleep(MISSED_HEARTBEATS + 3)  # a heartbeat is due each second
         assert not ending.has_logged('"event": "stopped"'), "it still waits for its requests"
+        released.set()
         assert ending.wait(within=20) == 0
         other.wait_until(lambda: settled(ending) + settled(other) == len({*ids, *later}))
         assert other.stop() == 0
     assert Counter(sent(bus)).most_common(1)[0][1] == 1
+
+
+def recorded(daemon: ForwarderProcess) -> int:
+    """Return the number of failures that the process has recorded, each by one poll."""
+    return daemon.log.count('"recorded": 1,')
 
 
 def settled(daemon: ForwarderProcess) -> int:

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping
 
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() sends RST instead of FIN
@@ -102,6 +103,20 @@ class Hang(Action):
     async def perform(self, line: Line) -> bool:
         if await line.hangs_up(within=self.seconds) or self.then is None:
             return False
+        return await self.then.perform(line)
+
+
+@dataclass(frozen=True)
+class Held(Action):
+    """Silence until a test sets `released`, and then the action `then`. It ends as soon as the client hangs up."""
+
+    released: threading.Event
+    then: Action
+
+    async def perform(self, line: Line) -> bool:
+        while not self.released.is_set():
+            if await line.hangs_up(within=0.1):
+                return False
         return await self.then.perform(line)
 
 

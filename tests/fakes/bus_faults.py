@@ -10,9 +10,10 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.fakes.actions import Action, Cut, Hang, HttpResponse, ResetAfter, ResetBefore, Slow
+from tests.fakes.actions import Action, Cut, Hang, Held, HttpResponse, ResetAfter, ResetBefore, Slow
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping
     from random import Random
 
@@ -174,6 +175,11 @@ def closed_after(*, delivered: bool) -> Fault:
 def hang(seconds: float, *, delivered: bool) -> Fault:
     """Wait before the correct response."""
     return Fault("hang", delivered, lambda answer: Hang(seconds, then=answer))
+
+
+def hold(released: threading.Event, *, delivered: bool) -> Fault:
+    """Wait before the correct response until a test sets `released`."""
+    return Fault("hold", delivered, lambda answer: Held(released, then=answer))
 
 
 def slow(bytes_per_second: float, *, delivered: bool = True) -> Fault:
