@@ -9,6 +9,7 @@ stalled.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import random
 import sys
@@ -40,7 +41,7 @@ class KillingLedger:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._ledger, name)
-        return method if name == "release" else self._around(name, method)
+        return self._around(name, method) if inspect.iscoroutinefunction(method) else method
 
     def _around(self, name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **named: Any) -> Any:
