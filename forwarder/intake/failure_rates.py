@@ -2,14 +2,16 @@
 
 There are two estimates, and the larger one counts. The long one is the usual rate: the rate of executions, times the
 expected share of them that fails. Both are decayed over hours, and the share has a prior; see
-`forwarder.intake.failure_shares`. The short one detects bursts: failures decayed over minutes, less what chance
-explains.
+`forwarder.intake.failure_shares`. A burst that one poll finds counts there as one failure: ten failures in a minute say
+less about the next hours than ten failures in ten hours. The short estimate detects bursts: failures decayed over
+minutes, less what chance explains.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from forwarder.intake.failure_shares import SharePrior
 from forwarder.model import FeedActivity
@@ -43,7 +45,7 @@ def observe(
     activity without new observations is returned unchanged: its counts decay when they are used. One from the future,
     before the clock was set back, is moved to `now`, because its counts would not decay until then.
     """
-    ages = [max(0.0, age.total_seconds()) for age in failure_ages]
+    ages = sorted((max(0.0, age.total_seconds()) for age in failure_ages), reverse=True)
     if activity is None:
         activity = FeedActivity(since=now, at=now)
     elif not executions and not ages and activity.at <= now:
@@ -54,9 +56,14 @@ def observe(
         activity,
         # The executions have no times here. They count as spread evenly over the time since the last observation.
         executions=activity.executions + executions * -math.expm1(-elapsed) / elapsed,
-        failures=activity.failures + sum(math.exp(-age / LONG_MEMORY_SECONDS) for age in ages),
+        failures=activity.failures + sum(math.exp(-age / LONG_MEMORY_SECONDS) for age in _first_of_bursts(ages)),
         burst=activity.burst + sum(math.exp(-age / SHORT_MEMORY_SECONDS) for age in ages),
     )
+
+
+def _first_of_bursts(ages: Sequence[float]) -> list[float]:
+    """Return the ages of the failures that no other precedes by SHORT_MEMORY_SECONDS or less. The oldest are first."""
+    return [age for before, age in pairwise([math.inf, *ages]) if before - age > SHORT_MEMORY_SECONDS]
 
 
 def decayed(activity: FeedActivity, now: datetime) -> FeedActivity:

@@ -93,3 +93,13 @@ def test_burst_ends_although_the_clock_was_set_back() -> None:
     assert rates[0].burst > 0
     assert rates[1].burst == 0
     assert rates[2].usual < rates[1].usual / 20
+
+
+def test_burst_counts_as_one_failure_in_the_usual_rate() -> None:
+    """A poll that comes late finds the failures of hours at once."""
+    start = observe(None, NOON - 24 * HOUR, executions=0, failure_ages=[])
+    burst = observe(start, NOON, executions=9, failure_ages=[timedelta(seconds=15 * each) for each in range(9)])
+    single = observe(start, NOON, executions=9, failure_ages=[timedelta(minutes=6 * each) for each in range(9)])
+    assert burst.failures == pytest.approx(1, rel=0.01)
+    assert single.failures == pytest.approx(9, rel=0.1)
+    assert estimate(burst, NOON, PRIOR).usual < estimate(single, NOON, PRIOR).usual

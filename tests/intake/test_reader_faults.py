@@ -57,7 +57,7 @@ async def test_aborted_polls_count_each_failure_once(alloy: FakeAlloy, tmp_path:
         alloy.clear()
         activity = (await harness.reader.read(FEED)).activity
         assert activity == (await harness.checkpoint()).activity
-    assert activity.failures == pytest.approx(5, rel=0.01)
+    assert activity.burst == pytest.approx(5, rel=0.01)
 
 
 async def test_endlessly_repeated_pages_abort_the_poll(alloy: FakeAlloy, tmp_path: Path) -> None:
