@@ -65,6 +65,11 @@ def fail_each(alloy: FakeAlloy, suffix: str) -> list[str]:
     return ids
 
 
+def wait_until_both_joined(first: ForwarderProcess, second: ForwarderProcess) -> None:
+    for daemon in (first, second):
+        daemon.wait_for_log("fleet changed")
+
+
 def test_one_process_sends_each_failure_once_over_restarts(
     pair: tuple[Installation, Installation], alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
@@ -84,8 +89,7 @@ def test_two_processes_share_the_feeds(
     with pair[0].start() as first, pair[1].start() as second:
         ids = fail_each(alloy, "a")
         first.wait_until(lambda: set(sent(bus)) >= set(ids))
-        for daemon in (first, second):
-            daemon.wait_for_log("fleet changed")
+        wait_until_both_joined(first, second)
         later = fail_each(alloy, "b")
         first.wait_until(lambda: set(sent(bus)) >= set(later))
         assert first.stop() == second.stop() == 0
@@ -97,6 +101,7 @@ def test_killed_process_loses_nothing(
 ) -> None:
     """The other one takes its feeds and its pending entries over after a few heartbeats."""
     with pair[0].start() as first, pair[1].start() as second:
+        wait_until_both_joined(first, second)
         ids = fail_each(alloy, "a")
         first.wait_until(lambda: set(sent(bus)) >= set(ids))
         first.send(signal.SIGKILL)
@@ -113,6 +118,7 @@ def test_paused_process_joins_again(
 ) -> None:
     """A process that stood still for longer than the period was taken over, and drops what it had."""
     with pair[0].start() as first, pair[1].start() as second:
+        wait_until_both_joined(first, second)
         ids = fail_each(alloy, "a")
         first.wait_until(lambda: settled(first) + settled(second) == len(ids))
         first.send(signal.SIGSTOP)
@@ -152,8 +158,7 @@ def test_process_that_drains_is_not_taken_over(
         installation.change("run", shutdown_grace="60s")
     released = threading.Event()
     with pair[0].start() as first, pair[1].start() as second:
-        for daemon in (first, second):
-            daemon.wait_for_log("fleet changed")
+        wait_until_both_joined(first, second)
         bus.always(publishing(hold(released, delivered=True)))
         ids = fail_each(alloy, "a")
         first.wait_until(lambda: recorded(first) + recorded(second) == len(ids))
@@ -187,8 +192,7 @@ def test_disabled_process_leaves_the_others_going(
     pair: tuple[Installation, Installation], alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     with pair[0].start() as first, pair[1].start() as second:
-        for daemon in (first, second):
-            daemon.wait_for_log("fleet changed")
+        wait_until_both_joined(first, second)
         pair[0].change(enabled=False)
         first.wait_for_log("settings reloaded")
         ids = fail_each(alloy, "a")
