@@ -61,6 +61,7 @@ def test_backup_continues_as_the_ledger(installation: Installation, alloy: FakeA
     bus.always(publishing(bus_faults.throttled()))
     fail(alloy, "pending", ago=1)
     with installation.start() as daemon:
+        daemon.wait_until(daemon.has_started)  # its lock names its own files by then
         daemon.wait_until(lambda: installation.counters()["pending"] == 1)
         assert installation.run_command("ledger", "backup", "backup.db").code == 0
         daemon.kill()
