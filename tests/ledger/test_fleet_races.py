@@ -230,3 +230,27 @@ async def test_attempt_and_heartbeat_make_a_transition_once(table: SharedTable) 
     assert not member.ledger.membership.unresolved
     assert set(await member.claim()) == {"a", "b"}
     assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_transition_that_a_heartbeat_made_counts_once(table: SharedTable) -> None:
+    """An attempt finds one entry journaled and appends another, while a heartbeat makes the first transition."""
+    member = await table.member()
+    await member.ledger.save_bus_verified(BUS, 0)
+    await member.record("a", "b")
+    tokens = await member.tokens()
+    await member.send(tokens["a"])
+    member.proxy.plan = lambda request: THROTTLED if writes_execution(request) else PASS
+    with pytest.raises(LedgerUnavailable):
+        await member.ledger.requeue(BUS, now=NOON)
+    member.proxy.plan = execute
+    await member.send(tokens["b"])
+    appending = hold(member.proxy, lambda request: request.writes("j#"))
+    requeuing = asyncio.create_task(member.ledger.requeue(BUS, now=NOON))
+    await appending.reached.wait()
+    await member.beat()
+    appending.release()
+    await requeuing
+    await member.beat()
+    assert set(await member.claim()) == {"a", "b"}
+    assert await member.ledger.counters() == Counters(recorded=2, pending=2)
+    assert await table.verify() == Counters(recorded=2, pending=2)

@@ -33,10 +33,13 @@ class TransitionStore(EndedStore):
         """
         journaled = {_identity(entry): place for place, entry in member.unresolved.items()}
         known = {place: entry for entry in entries if (place := journaled.get(_identity(entry))) is not None}
-        waiting = {place: entry for place, entry in known.items() if member.may_resolve(place)}
+        waiting: dict[Place, JournalEntry] = {}
         if new := [entry for entry in entries if _identity(entry) not in journaled]:
             places = await member.journal.append(new, self._journal_expiry(now))
-            waiting |= zip(places, new, strict=True)
+            waiting = dict(zip(places, new, strict=True))
+        # A heartbeat may have made the others while the new ones were appended: they must not count twice.
+        open_places = known.keys() & member.unresolved.keys()
+        waiting |= {place: known[place] for place in open_places if member.may_resolve(place)}
         return await self._resolve(member, waiting, now) if waiting else []
 
     async def _make_journaled(self, member: Member, digests: Collection[str], now: datetime) -> list[JournalEntry]:
