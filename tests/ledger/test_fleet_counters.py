@@ -6,6 +6,7 @@ import pytest
 
 from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
+from tests.harness.dynamodb_faults import PASS, Fault, Request
 from tests.ledger.fleet_table import Process, SharedTable
 from tests.virtual_clock import NOON
 
@@ -51,3 +52,20 @@ async def test_command_counts_inherited_entries_once(table: SharedTable) -> None
     await heir.ledger.take_over(dead_id)
     await heir.kill()
     assert await counted_by_command(table, later=DEAD_AFTER) == Counters(recorded=2, sent=1, pending=1)
+
+
+async def test_journal_of_a_dead_process_is_read_once(table: SharedTable) -> None:
+    """A process that is switched off takes nobody over, and its page asks for the counters all the time."""
+    await (await settle_one_of_two(table)).kill()
+    paused = await table.start()
+    paused.ledger.set_now(NOON + DEAD_AFTER)
+    first = await paused.ledger.counters()
+    queries: list[str] = []
+
+    def note(request: Request) -> Fault:
+        queries.append(request.operation)
+        return PASS
+
+    paused.proxy.plan = note
+    assert await paused.ledger.counters() == first == Counters(recorded=2, sent=1, pending=1)
+    assert queries == ["Query"]

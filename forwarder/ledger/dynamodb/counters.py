@@ -20,6 +20,11 @@ SCAN_HINT = "AuditLedger=yes in infra/identity.yaml allows the scan"
 class CounterStore(ReplayStore):
     """The counters, and their audit."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._dead_totals: dict[tuple[str, int], Counter[str]] = {}
+        """The totals of dead members, by name and heartbeat. The page of a paused process often needs them."""
+
     async def counters(self) -> Counters:
         """Return the counters: this process's as they are now, and the others' as of their last heartbeats.
 
@@ -31,10 +36,16 @@ class CounterStore(ReplayStore):
             return counters_of([self._ended.totals, self._member.window.totals, *others])
         await self._load_members(consistent=True)
         totals = [
-            await self._exact(name, item) if self._seems_dead(item) else totals_of(item)
+            await self._totals_of_dead(name, item) if self._seems_dead(item) else totals_of(item)
             for name, item in self._members.items()
         ]
         return counters_of([self._ended.totals, *totals])
+
+    async def _totals_of_dead(self, name: str, item: MemberItem) -> Counter[str]:
+        key = name, item["be"]
+        if key not in self._dead_totals:
+            self._dead_totals[key] = await self._exact(name, item)
+        return self._dead_totals[key]
 
     def _seems_dead(self, item: MemberItem) -> bool:
         """Return whether a member stopped without a last heartbeat. A wrong clock only changes how much is read."""
