@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -23,18 +23,16 @@ from forwarder.intake.discovery_loop import DiscoveryLoop
 from forwarder.intake.oversize import OversizeHandler, PayloadStore, clear_problem
 from forwarder.intake.reader import PollSummary, Reader
 from forwarder.intake.scheduler import Scheduler
-from forwarder.intake.source_health import COMPONENT, SourceHealth
+from forwarder.intake.source_health import COMPONENT, NO_WORKFLOWS, NO_WORKFLOWS_HINT, SourceHealth
 from forwarder.intake.transform import EventBuilder
 from forwarder.intake.triggers import Triggers
-from forwarder.ledger import ONE_PROCESS, Fleet, Ledger, PollResult
+from forwarder.intake.watched_feeds import WatchedFeeds
+from forwarder.ledger import Fleet, Ledger, PollResult
 from forwarder.metrics import Metrics
-from forwarder.model import Checkpoint, Feed, State
+from forwarder.model import Feed, State
 from forwarder.settings import Settings
 
 log = structlog.get_logger("intake")
-
-NO_WORKFLOWS = "there is nothing to watch"
-NO_WORKFLOWS_HINT = "list workflows in [source], or set discover = true"
 
 
 class Poller:
@@ -68,22 +66,20 @@ class Poller:
         self._source_health = SourceHealth(health)
         self.scheduler = Scheduler(settings.source, clock)
         self.triggers = Triggers(self.scheduler, clock)
+        self._watched = WatchedFeeds(
+            ledger, settings.source, clock, self.scheduler, self._source_health, self._forget_all_except
+        )
         self._discovery = DiscoveryLoop(
             source,
             settings.source,
             clock,
             self._source_health,
-            self._watch,
+            self._watched.watch,
             lambda: len(self.scheduler),
             self._report_ledger,
         )
         self.polls: dict[Feed, PollResult] = {}
         """The last poll of each feed. The most recent one is the last item."""
-        self._fleet = ONE_PROCESS
-        self._feeds: list[Feed] = []
-        """All feeds, also those that other processes poll."""
-        self._saved_feeds: frozenset[Feed] | None = None
-        """The feeds that the ledger marks as watched, or None before the first save."""
 
     def next_attempt(self) -> NextAttempt | None:
         """Return the next attempt after a failed poll or discovery, or None if nothing waits for one.
@@ -104,18 +100,10 @@ class Poller:
 
     def join(self, fleet: Fleet) -> None:
         """Poll the feeds that are assigned to this process, with its part of the request limit."""
-        self._fleet = fleet
         requests_per_second = self._settings.requests_per_second / fleet.size
         self._source.limit_requests(requests_per_second)
         self.scheduler.limit_requests(requests_per_second)
-        self._assign()
-
-    def _assign(self) -> None:
-        own = [feed for feed in self._feeds if self._fleet.is_own(feed)]
-        self.scheduler.watch(own, elsewhere=set(self._feeds).difference(own))
-        self._source_health.watch(own)
-        if self._feeds and not own:  # there are more processes than feeds
-            self._source_health.report(0)
+        self._watched.assign(fleet)
 
     async def run(self) -> None:
         await self._begin()
@@ -132,7 +120,7 @@ class Poller:
         while True:
             heartbeat.beat()
             try:
-                await self._watch_stored()
+                await self._watched.restore()
             except LedgerError as error:
                 self._report_ledger(error)
                 wait = backoff.next()
@@ -141,18 +129,10 @@ class Poller:
             else:
                 return
 
-    async def _watch_stored(self) -> None:
-        self.scheduler.reset()
-        # Feeds that were discovered before are polled at once. The list of users may be unavailable for hours.
-        stored = await self._ledger.feeds()
-        await self._watch([each.feed for each in stored if each.watched] if self._settings.discover else [])
-        activities = {each.feed: each.checkpoint.activity for each in stored}
-        self.scheduler.restore({feed: activity for feed, activity in activities.items() if activity is not None})
-
     async def run_once(self) -> list[ForwarderError]:
         """Poll every feed with a full scan, and return the errors."""
         errors: list[ForwarderError] = []
-        await self._watch([])
+        await self._watched.watch([])
         if self._settings.discover and (problem := await self._discovery.discover()):
             errors.append(problem)
         if not self.scheduler.feeds and not errors:
@@ -174,36 +154,6 @@ class Poller:
                 feed = await self.scheduler.claim_next()
                 polls.create_task(self._poll(feed))
 
-    async def _watch(self, found: list[Feed], *, discovered_at: datetime | None = None) -> None:
-        """Watch the feeds of the settings and `found`. Add each new feed to the ledger before any feed is polled.
-
-        A feed that is added later would start later, and would miss the failures until then.
-        """
-        feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
-        last_discovery_at = await self._ledger.discovered_at()
-        now, known = self._clock.now(), set(self._feeds)
-        checkpoints = {
-            feed: self._initial_checkpoint(feed, now, last_discovery_at) for feed in feeds if feed not in known
-        }
-        if checkpoints or discovered_at is not None:
-            await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at)
-        self._feeds = feeds
-        self._assign()
-        await self._save_watched()
-        if not feeds and not self._settings.discover:
-            self._health.report(COMPONENT, State.FAILED, NO_WORKFLOWS, NO_WORKFLOWS_HINT)
-
-    async def _save_watched(self) -> None:
-        """Save which feeds are polled, if that changed. A removed feed is among them until its last poll."""
-        feeds = self.scheduler.feeds_to_poll.union(self._feeds)
-        is_changed = feeds != self._saved_feeds
-        # A feed that was removed while its last poll was being retried is in `polls` again after that poll.
-        if is_changed or not feeds.issuperset(self.polls):
-            self._forget_all_except(feeds)
-        if is_changed:
-            await self._ledger.save_watched(feeds)
-            self._saved_feeds = feeds
-
     def _forget_all_except(self, feeds: frozenset[Feed]) -> None:
         """Remove what is stored of the other feeds. Discovered feeds may come and go for months."""
         self._reader.forget_all_except(feeds)
@@ -222,7 +172,7 @@ class Poller:
         error = await self._read(feed, full_scan=full_scan)
         if self.scheduler.has_removed(feed):
             try:
-                await self._save_watched()
+                await self._watched.save()
             except LedgerError as not_saved:  # the next change of the feeds saves it
                 self._report_ledger(not_saved)
         return error
@@ -282,17 +232,3 @@ class Poller:
         self.polls.pop(feed, None)  # the most recent one is last
         self.polls[feed] = PollResult(self._clock.now(), error, interval, reason)
         self._source_health.report(len(self.scheduler))
-
-    def _initial_checkpoint(self, feed: Feed, now: datetime, discovered_at: datetime | None) -> Checkpoint:
-        """Return the checkpoint of a feed that was never polled."""
-        start = self._settings.start_from
-        if start == "beginning":
-            return Checkpoint()
-        if isinstance(start, datetime):
-            return Checkpoint(floor=start)
-        since = now - start if isinstance(start, timedelta) else now
-        if feed not in self._settings.workflows:
-            # The feed may have existed since shortly after the last discovery, which did not find it.
-            one_interval_ago = now - self._settings.discover_interval
-            since -= now - (one_interval_ago if discovered_at is None else min(one_interval_ago, discovered_at))
-        return Checkpoint(local_floor=since)

@@ -9,14 +9,13 @@ import structlog
 
 from forwarder import heartbeat
 from forwarder.alloy.client import LogsClient, Page
-from forwarder.alloy.decode import Records, RejectedRecord
-from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.errors import PageUndecodable, PageUnreadable, SourceError, SourceUnavailable
+from forwarder.errors import PageUnreadable, SourceError
 from forwarder.intake.classify import Classifier
 from forwarder.intake.failure_rates import observe
 from forwarder.intake.listing_order import WRONG_ORDER, WRONG_ORDER_HINT
 from forwarder.intake.oversize import OversizeHandler
+from forwarder.intake.page_reader import PageReader
 from forwarder.intake.scan import Scan
 from forwarder.intake.transform import EntryBuilder, TransformQueue
 from forwarder.ledger import Ledger
@@ -25,12 +24,6 @@ from forwarder.model import Checkpoint, Entry, Execution, Feed, FeedActivity
 from forwarder.settings.sections import SourceSettings
 
 log = structlog.get_logger("intake")
-
-MAX_ATTEMPTS = 4
-"""Requests for one page before the scan is aborted."""
-
-MAX_WAIT_SECONDS = 120.0
-"""If the API asks for a longer wait, the poll is aborted and starts again when the wait is over."""
 
 NO_TIMES = "the executions that the logs API lists have no time that can be read"
 NO_TIMES_HINT = 'set start_from = "beginning" in [source]: it forwards failures whose times cannot be read'
@@ -74,7 +67,7 @@ class Reader:
         on_recorded: Callable[[], None],
         oversize: OversizeHandler | None = None,
     ) -> None:
-        self._source = source
+        self._page_reader = PageReader(source, settings.page_size, clock)
         self._ledger = ledger
         self._settings = settings
         self._oversize = oversize
@@ -95,7 +88,7 @@ class Reader:
         Raise SourceError if the scan is aborted. Its entries stay recorded, and the checkpoint does not move.
         """
         checkpoint = await self._ledger.checkpoint(feed)
-        page = await self._fetch_page(feed, 0)
+        page = await self._page_reader.read(feed, 0)
         # Read after the response, so that its duration does not delay the start of a new feed.
         now = self._clock.now()
         full_scan = full_scan or self._is_full_scan_due(checkpoint, now)
@@ -171,7 +164,7 @@ class Reader:
                 return pages, activity
             new_checkpoint = None
             number = max(1, self._last_pages.get(feed, 0)) if is_partial and number == 0 else number + 1
-            page = await self._fetch_page(feed, number, max_page_records=scan.max_page_records)
+            page = await self._page_reader.read(feed, number, max_page_records=scan.max_page_records)
 
     def _observe(
         self, feed: Feed, scan: Scan, checkpoint: Checkpoint, counts: _Counts, *, executions: int
@@ -230,50 +223,6 @@ class Reader:
         if new:
             self._on_recorded()
         return new
-
-    async def _fetch_page(self, feed: Feed, number: int, *, max_page_records: int = 1) -> Page:
-        """Return a page. `max_page_records` is the largest number of records on a page of this scan."""
-        size = self._settings.page_size
-        try:
-            return await self._fetch_with_retries(feed, number, size)
-        except PageUndecodable as error:
-            log.warning(
-                "page undecodable, fetching records one by one", feed=str(feed), page=number, reason=error.message
-            )
-            # The API may return fewer records than requested, and pages 0 and 1 may be the same page. The page does not
-            # begin above this position, and a record that is read twice is recorded once.
-            return await self._fetch_one_by_one(feed, range(max(0, number - 1) * max_page_records, (number + 1) * size))
-
-    async def _fetch_one_by_one(self, feed: Feed, positions: range) -> Page:
-        """Return a page of records that were requested one by one."""
-        executions: list[Execution] = []
-        rejected: list[RejectedRecord] = []
-        api_now, ends_listing = None, False
-        for position in positions:
-            try:
-                page = await self._fetch_with_retries(feed, position, 1)
-            except PageUndecodable as error:
-                rejected.append(RejectedRecord(error.message, error.digest))
-                continue
-            api_now = api_now or page.api_now
-            if ends_listing := page.records.is_empty:
-                break
-            executions += page.records.executions
-            rejected += page.records.rejected
-        return Page(Records(executions, rejected), api_now, as_requested=False, ends_listing=ends_listing)
-
-    async def _fetch_with_retries(self, feed: Feed, number: int, limit: int) -> Page:
-        """Return a page. After a transient error, request it again, because a later page would skip its records."""
-        backoff = Backoff(base=0.5, cap=10)
-        for attempts_left in reversed(range(MAX_ATTEMPTS)):
-            try:
-                return await self._source.fetch_page(feed, number, limit)
-            except SourceUnavailable as error:
-                if attempts_left == 0 or error.retry_after > MAX_WAIT_SECONDS:
-                    raise
-                if not error.retry_after:  # otherwise the client delays the next request
-                    await self._clock.sleep(backoff.next())
-        raise AssertionError("the last try returns or raises")
 
     def _is_full_scan_due(self, checkpoint: Checkpoint, now: datetime) -> bool:
         return (

@@ -8,6 +8,9 @@ from forwarder.model import Feed, State
 
 COMPONENT = "source"
 
+NO_WORKFLOWS = "there is nothing to watch"
+NO_WORKFLOWS_HINT = "list workflows in [source], or set discover = true"
+
 
 class SourceHealth:
     """The errors of all feeds. `report` follows every poll, so its cost must not grow with the number of feeds."""
@@ -45,6 +48,9 @@ class SourceHealth:
             feeds
         ):
             self.record_success(feed)
+
+    def report_no_workflows(self) -> None:
+        self._health.report(COMPONENT, State.FAILED, NO_WORKFLOWS, NO_WORKFLOWS_HINT)
 
     def report(self, feed_count: int) -> None:
         """Report FAILED if the key is refused or no feed can be read, and DEGRADED if some feeds cannot be read.

@@ -136,7 +136,7 @@ async def test_forgotten_poll_requests_a_save_of_the_status(alloy: FakeAlloy, tm
         await harness.poller.run_once()
         harness.poller.polls[Feed("removed")] = PollResult(harness.clock.now())
         harness.health.changed.clear()
-        await harness.poller._save_watched()  # noqa: SLF001  # a change of the feeds without a change of health
+        await harness.poller._watched.save()  # noqa: SLF001  # a change of the feeds without a change of health
         assert harness.health.changed.is_set()
 
 
