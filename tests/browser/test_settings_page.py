@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, Route, expect
 
 from forwarder.demo.sample_data import execution
 from tests.browser import test_user_journey
@@ -72,6 +72,26 @@ def test_chosen_workflows_fill_the_field(system: System, browser: Browser) -> No
     expect(field).to_have_value("other user=u-1")
     field.fill("sync-orders")
     expect(box).to_be_checked()
+
+
+def test_pressed_element_waits_with_its_update(system: System, browser: Browser) -> None:
+    """A click is lost if the checklist replaces the element, or moves it, while it is pressed."""
+    page = open_settings(system, browser).page
+    held: list[Route] = []
+    page.route("**/settings/checklist", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks a handler
+    page.reload()
+    help_text = page.locator("#help-test-event")
+    summary = help_text.locator("summary")
+    summary.hover()
+    page.mouse.down()
+    with page.expect_response("**/settings/checklist"):
+        held[0].continue_()
+    page.wait_for_timeout(500)  # enough for a page that would not wait
+    expect(page.locator("#checklist-summary")).to_have_text("checking …")
+    page.mouse.up()
+    expect(help_text).to_have_attribute("open", "")
+    expect(page.locator("#checklist-summary")).to_contain_text("need attention")
+    expect(summary).to_be_focused()
 
 
 def test_leaving_is_confirmed_only_with_changes(system: System, browser: Browser) -> None:

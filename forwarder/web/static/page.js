@@ -1,6 +1,22 @@
 // The page works without this: it updates itself, shows times in the reader's time zone, and shows responses in place.
 "use strict";
 
+// A browser reports a click only if the button is pressed and released over the same element. So no element moves or is
+// replaced in between: each change of the page waits for `press`. The end of a press may be lost, outside the window.
+const MAX_PRESS_MS = 5000;
+
+// It is resolved unless a pointer is pressed.
+let press = Promise.resolve(), endPress = () => {};
+
+document.addEventListener("pointerdown", () => {
+  endPress();
+  press = new Promise((resolve) => { endPress = resolve; });
+  setTimeout(endPress, MAX_PRESS_MS);
+});
+for (const end of ["pointerup", "pointercancel"]) {
+  document.addEventListener(end, () => setTimeout(endPress, 100)); // the click follows the release
+}
+
 // A time is relative in a text, with the absolute time in its title. An absolute time has its zone.
 const CLOCK = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
 const DATE = { day: "numeric", month: "short", year: "numeric" };
@@ -36,7 +52,10 @@ function applyPendingUpdate(place) {
 function applyUpdate(place, html) {
   if (place.contains(document.activeElement)) {
     if (!pendingUpdates.has(place)) {
-      place.addEventListener("focusout", () => requestAnimationFrame(() => applyPendingUpdate(place)), { once: true });
+      place.addEventListener("focusout", async () => {
+        await press; // the press that moves the focus
+        requestAnimationFrame(() => applyPendingUpdate(place));
+      }, { once: true });
     }
     pendingUpdates.set(place, html);
     return;
@@ -54,8 +73,9 @@ function subscribe() {
   const places = new Map([...document.querySelectorAll("[data-live]")].map((each) => [each.dataset.live, each]));
   if (!places.size) return;
   const stream = new EventSource("/status/stream");
-  stream.onmessage = (message) => {
+  stream.onmessage = async (message) => {
     recordContact();
+    await press;
     for (const [name, html] of Object.entries(JSON.parse(message.data))) {
       if (places.has(name)) applyUpdate(places.get(name), html);
     }
@@ -95,8 +115,9 @@ async function submitInPlace(event) {
     for (let rest = "", read; !(read = await reader.read()).done; ) {
       const lines = (rest + read.value).split("\n");
       rest = lines.pop();
+      await press;
       for (const line of lines) list.insertAdjacentHTML("beforeend", line);
-      place.scrollIntoView({ block: "nearest" });
+      place.scrollIntoView({ block: "nearest", behavior: "instant" }); // a smooth one moves the buttons for a second
     }
   } catch (error) {
     place.textContent = `No response (${error.message}). Load the page again.`;

@@ -15,8 +15,10 @@ function replaceItem(line) {
   for (const each of before.querySelectorAll("details[open][id]")) {
     template.content.getElementById(each.id)?.setAttribute("open", "");
   }
+  const focused = before.contains(document.activeElement) ? document.activeElement.localName : null;
   before.replaceWith(item);
   showCopyButtons(item);
+  if (focused) item.querySelector(focused)?.focus();
 }
 
 async function updateChecklist(method) {
@@ -31,6 +33,7 @@ async function updateChecklist(method) {
     for (let rest = "", read; !(read = await reader.read()).done; ) {
       const lines = (rest + read.value).split("\n");
       rest = lines.pop();
+      await press;
       lines.forEach(replaceItem);
     }
     const count = list.querySelectorAll(".needs-attention").length;
@@ -67,7 +70,9 @@ async function showPart(event) {
     const body = new URLSearchParams(new FormData(form));
     const response = await fetch(button.formAction, { method: "POST", body, headers: { "X-Part-Only": "1" } });
     if (!response.ok) throw new Error(response.statusText);
-    place.innerHTML = await response.text();
+    const part = await response.text();
+    await press;
+    place.innerHTML = part;
     showChosen();
   } catch (error) {
     place.textContent = `No response (${error.message}). Load the page again.`;
