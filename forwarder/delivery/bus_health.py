@@ -18,6 +18,8 @@ COMPONENT = "bus"
 LOCAL_ERROR_CODES = ("unreachable", "not-aws", "internal")
 """Our codes for outages in which the bus itself did not respond."""
 
+THROTTLED_CODE = "ThrottlingException"
+
 MAX_CONSECUTIVE_REFUSALS = 5
 """The number of refused entries, without an accepted one, after which health is DEGRADED and a single pass ends."""
 
@@ -26,7 +28,9 @@ def failure_type(error: DestinationError) -> FailureType:
     """Return the type of a failure for the circuit breaker."""
     if isinstance(error, DestinationPaused):
         return FailureType.REFUSAL
-    return FailureType.UNREACHABLE if error.code in LOCAL_ERROR_CODES else FailureType.OUTAGE
+    if error.code in LOCAL_ERROR_CODES:
+        return FailureType.UNREACHABLE
+    return FailureType.THROTTLED if error.code == THROTTLED_CODE else FailureType.OUTAGE
 
 
 class BusHealth:
@@ -48,8 +52,8 @@ class BusHealth:
 
     def report_failure(self, error: DestinationError) -> None:
         """Report that a request failed, or that the bus refuses every event."""
-        is_outage = failure_type(error) is FailureType.OUTAGE
-        self._report(State.DEGRADED if is_outage else State.FAILED, error, error.hint)
+        responds = failure_type(error) in (FailureType.OUTAGE, FailureType.THROTTLED)
+        self._report(State.DEGRADED if responds else State.FAILED, error, error.hint)
 
     def report_unknown(self, reason: str, entries: int) -> None:
         """Report a request that the bus may have accepted."""

@@ -15,11 +15,13 @@ from forwarder.clock import Clock
 class FailureType(Enum):
     """The type of a failed request.
 
-    OUTAGE: the bus accepts nothing for now. UNREACHABLE: nothing was sent, or the response is not from the bus.
-    REFUSAL: the bus refuses the forwarder, or is missing. UNKNOWN: the bus may have accepted the request.
+    OUTAGE: the bus accepts nothing for now. THROTTLED: it accepts no more for now. UNREACHABLE: nothing was sent, or
+    the response is not from the bus. REFUSAL: the bus refuses the forwarder, or is missing. UNKNOWN: the bus may have
+    accepted the request.
     """
 
     OUTAGE = "outage"
+    THROTTLED = "throttled"
     UNREACHABLE = "unreachable"
     REFUSAL = "refusal"
     UNKNOWN = "unknown"
@@ -27,6 +29,7 @@ class FailureType(Enum):
 
 BACKOFF_SECONDS = {
     FailureType.OUTAGE: (0.5, 30.0),
+    FailureType.THROTTLED: (0.5, 30.0),
     FailureType.UNREACHABLE: (0.5, 30.0),
     FailureType.REFUSAL: (2.0, 60.0),
     FailureType.UNKNOWN: (1.0, 300.0),
@@ -56,7 +59,7 @@ class CircuitBreaker:
             failure_type: Backoff(base=first, cap=maximum) for failure_type, (first, maximum) in BACKOFF_SECONDS.items()
         }
         self.single_entry_mode = False
-        """True while only requests with one entry may be sent, because the outcome of the last request is unknown."""
+        """True while only requests with one entry may be sent, because one entry may be why the last request failed."""
 
     async def acquire(self) -> Permit:
         while True:
@@ -103,12 +106,12 @@ class CircuitBreaker:
 
         If the request was sent before the last failure, return None and do not open the circuit again.
         """
-        if failure_type is FailureType.UNKNOWN:
+        # AWS, or a filter in front of it, may fail at the content of one entry. Its neighbours must not wait for it.
+        # Throttling has no such cause, and lasts longer with smaller requests.
+        if failure_type is not FailureType.THROTTLED:
             self.single_entry_mode = True
         if permit.generation != self._generation:
             return None
-        if failure_type in (FailureType.OUTAGE, FailureType.REFUSAL):
-            self.single_entry_mode = False  # the response is valid
         wait = self._backoffs[failure_type].next()
         self._generation += 1
         self._concurrency = 1

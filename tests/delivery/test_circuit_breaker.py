@@ -101,6 +101,12 @@ async def test_failure_of_older_request_keeps_single_entry_mode(failure_type: Fa
     assert breaker.single_entry_mode
 
 
+async def test_throttling_keeps_whole_batches() -> None:
+    breaker = CircuitBreaker(8, QuickClock())
+    breaker.record_failure(await breaker.acquire(), FailureType.THROTTLED)
+    assert not breaker.single_entry_mode
+
+
 async def test_unknown_of_older_request_sets_single_entry_mode() -> None:
     breaker = CircuitBreaker(8, QuickClock())
     first, second = await acquire_all(breaker, 2)
@@ -109,18 +115,15 @@ async def test_unknown_of_older_request_sets_single_entry_mode() -> None:
     assert breaker.single_entry_mode
 
 
-@pytest.mark.parametrize(
-    ("failure_type", "ends"),
-    [(FailureType.UNREACHABLE, False), (FailureType.OUTAGE, True), (FailureType.REFUSAL, True)],
-)
-async def test_single_entry_mode_lasts_until_the_bus_responds(failure_type: FailureType, ends: bool) -> None:
+@pytest.mark.parametrize("failure_type", FailureType)
+async def test_single_entry_mode_lasts_until_a_success(failure_type: FailureType) -> None:
     clock = QuickClock()
     breaker = CircuitBreaker(8, clock)
     breaker.record_failure(await breaker.acquire(), FailureType.UNKNOWN)
     breaker.release()
     breaker.record_failure((await acquire_next(breaker, clock))[0], failure_type)
     breaker.release()
-    assert breaker.single_entry_mode != ends
+    assert breaker.single_entry_mode
     breaker.record_success((await acquire_next(breaker, clock))[0])
     assert not breaker.single_entry_mode
 
