@@ -1,9 +1,11 @@
 """The reload of the settings and the vault, when their files change or at SIGHUP.
 
-Invalid settings change nothing: the previous ones stay in force, and the log and `status` name the fault.
+Invalid settings change nothing but the switch: a file that says `enabled = false` switches off. The previous settings
+stay in force, and the log and `status` name the fault.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +17,8 @@ from forwarder.app import App
 from forwarder.configuration import MissingParts, RuntimeConfig
 from forwarder.errors import ForwarderError
 from forwarder.model import State
-from forwarder.settings import Settings, load
-from forwarder.settings.watch import FileWatch
+from forwarder.settings import Settings, load, load_local
+from forwarder.settings.watch import RETRY_SECONDS, FileWatch
 from forwarder.systemd import ServiceManager
 
 logger = structlog.get_logger("app")
@@ -36,6 +38,8 @@ class SettingsReload:
         self._requested = requested
         self._manager = manager
         self._on_change = on_change
+        self._last_error: ForwarderError | None = None
+        """The error of the last reload, or None after a complete one."""
 
     def report_first(self) -> None:
         """Report the settings with which the process began."""
@@ -46,12 +50,15 @@ class SettingsReload:
 
     async def run(self) -> None:
         watch = FileWatch(self._watched_files())
+        is_requested = True  # the files may have changed since the start
         while True:
-            # The first reload is immediate, because the files may have changed since the start.
-            self._manager.notify(systemd.reloading())
+            if is_requested:
+                self._manager.notify(systemd.reloading())
             self._load_again()
-            self._manager.notify(systemd.READY)
-            await watch.changed(self._app.clock, or_when=self._requested)
+            if is_requested:
+                self._manager.notify(systemd.READY)
+            retry_seconds = RETRY_SECONDS if self._last_error else math.inf
+            is_requested = await watch.changed(self._app.clock, or_when=self._requested, or_after_seconds=retry_seconds)
 
     def _load_again(self) -> None:
         """Load the settings and secrets again. If they are invalid, keep the previous ones."""
@@ -59,11 +66,10 @@ class SettingsReload:
         try:
             config = self._load_config()
         except ForwarderError as error:
-            app.health.report("settings", State.FAILED, error.message, error.hint)
-            logger.error(  # noqa: TRY400  # a person corrects this, and a traceback would not help
-                "invalid settings, keeping previous", reason=error.message, hint=error.hint
-            )
+            self._report_invalid(error)
+            self._switch_off_if_requested()
             return
+        self._last_error = None
         if config != app.config:
             is_first = app.config.missing is not None and config.missing is None
             logger.info("set-up complete" if is_first else "settings reloaded", enabled=config.settings.enabled)
@@ -74,6 +80,24 @@ class SettingsReload:
             self._report_settings()
         else:
             self._report_unconfigured(config.missing)
+
+    def _report_invalid(self, error: ForwarderError) -> None:
+        self._app.health.report("settings", State.FAILED, error.message, error.hint)
+        if self._last_error is None or error.message != self._last_error.message:
+            logger.error("invalid settings, keeping previous", reason=error.message, hint=error.hint)
+        self._last_error = error
+
+    def _switch_off_if_requested(self) -> None:
+        """Obey `enabled = false` in a file that is invalid otherwise: somebody who switches off has an emergency."""
+        app = self._app
+        try:
+            local = load_local(app.config_source)
+        except ForwarderError:
+            return
+        if not local.enabled and app.config.settings.enabled and app.config.missing is None:
+            logger.warning("switched off in settings that are invalid otherwise")
+            app.config = RuntimeConfig(app.config.settings.model_copy(update={"enabled": False}))
+            self._on_change()
 
     def _report_unconfigured(self, missing: MissingParts) -> None:
         self._app.health.report("settings", State.UNCONFIGURED, missing.reason, missing.hint)

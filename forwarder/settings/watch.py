@@ -1,6 +1,7 @@
 """The detection of changed files: twice a second, by inode, size and times."""
 
 import asyncio
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ CHECK_INTERVAL_SECONDS = 0.4
 SETTLE_SECONDS = 0.1
 """The time for which changed files must not change again, so that a partly written file is not read."""
 
+RETRY_SECONDS = 5.0
+"""The time after which files that could not be read are read again: too many open files, for example, may pass."""
+
 Fingerprint = tuple[tuple[int, ...] | None, ...]
 
 
@@ -24,17 +28,22 @@ class FileWatch:
         self._paths = tuple(paths)
         self._known = self._fingerprint()
 
-    async def changed(self, clock: Clock, *, or_when: asyncio.Event | None = None) -> None:
+    async def changed(
+        self, clock: Clock, *, or_when: asyncio.Event | None = None, or_after_seconds: float = math.inf
+    ) -> bool:
         """Wait until a file has changed since the last change and all have settled, or until `or_when` is set.
 
-        `or_when` is cleared then.
+        `or_when` is cleared then. Return False if neither happened within `or_after_seconds`.
         """
         wake = or_when or asyncio.Event()
+        end = clock.monotonic() + or_after_seconds
         while (found := self._fingerprint()) == self._known:
             heartbeat.beat()
+            if clock.monotonic() >= end:
+                return False
             if await clock.wait(wake, CHECK_INTERVAL_SECONDS):
                 wake.clear()
-                return
+                return True
         while True:
             heartbeat.beat()
             await clock.sleep(SETTLE_SECONDS)
@@ -43,6 +52,7 @@ class FileWatch:
                 break
             found = latest
         self._known = found
+        return True
 
     def _fingerprint(self) -> Fingerprint:
         return tuple(identity(path) for path in self._paths)

@@ -4,6 +4,7 @@ A new connection uses the new content. If files cannot be used, such as a certif
 yet, they are reported, and the last valid content stays in use.
 """
 
+import math
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import structlog
 from forwarder.clock import Clock
 from forwarder.errors import SettingsError
 from forwarder.metrics import Metrics
-from forwarder.settings.watch import FileWatch
+from forwarder.settings.watch import RETRY_SECONDS, FileWatch
 from forwarder.web.request_errors import Problem
 
 log = structlog.get_logger("web")
@@ -42,20 +43,21 @@ class ReloadingValue(Generic[T]):
         self.current = self.read()
 
     async def watch_files(self, clock: Clock, metrics: Metrics) -> None:
-        """Read the files again whenever they change, until cancelled. Log a failure, and keep the last value."""
+        """Read the files again whenever they change, until cancelled. Log a failure, keep the last value, and retry."""
+        last_error = ""
         while True:
-            await self._watch.changed(clock)
+            await self._watch.changed(clock, or_after_seconds=RETRY_SECONDS if last_error else math.inf)
             try:
                 self.current = self.read()
             except SettingsError as error:
-                metrics.count_web_request_error(Problem.FILE_RELOAD)
-                log.error(  # noqa: TRY400  # a person corrects this, and a traceback would not help
-                    "invalid files, keeping previous",
-                    files=self.name,
-                    reason=error.message,
-                    hint=error.hint,
-                )
+                if error.message != last_error:
+                    metrics.count_web_request_error(Problem.FILE_RELOAD)
+                    log.error(  # noqa: TRY400  # a person corrects this, and a traceback would not help
+                        "invalid files, keeping previous", files=self.name, reason=error.message, hint=error.hint
+                    )
+                last_error = error.message
             else:
+                last_error = ""
                 log.info("files reloaded", files=self.name)
 
 

@@ -58,13 +58,13 @@ class TokenDigests:
         self._files = [config_source.path(name) for name in (vault.file, vault.master_key_file) if name]
         self._identities: list[tuple[int, ...] | None] = []
         self._digests: dict[str, str] = {}
+        self._last_error = ""
 
     def get(self, name: str) -> str | None:
         """Return the digest of a token, or None if it is not set or the vault cannot be opened."""
         identities = [identity(file) for file in self._files]
         if identities != self._identities:
-            self._digests = self._read()
-            self._identities = identities
+            self._read(identities)
         return self._digests.get(name)
 
     def verify(self, name: str, token: str) -> bool:
@@ -72,11 +72,16 @@ class TokenDigests:
         known = self.get(name)
         return known is not None and hmac.compare_digest(known, digest_of(token))
 
-    def _read(self) -> dict[str, str]:
+    def _read(self, identities: list[tuple[int, ...] | None]) -> None:
+        """Read the digests. After a failure there are none, and the next request reads them again."""
+        self._digests = {}
         try:
             vault = Vault.open(self._config_source, self._settings)
             found = {name: vault.reveal(name) for name in DIGESTS}
         except VaultError as error:
-            log.error("cannot read tokens", reason=error.message, hint=error.hint)  # noqa: TRY400  # a person has to act
-            return {}
-        return {name: digest.get_secret_value() for name, digest in found.items() if digest is not None}
+            if error.message != self._last_error:  # each request, of anybody, may come here
+                log.error("cannot read tokens", reason=error.message, hint=error.hint)  # noqa: TRY400  # a person has to act
+            self._last_error = error.message
+            return
+        self._digests = {name: digest.get_secret_value() for name, digest in found.items() if digest is not None}
+        self._identities, self._last_error = identities, ""

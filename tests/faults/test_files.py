@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,26 @@ def test_changed_settings_apply_with_each_write_method(
     running.wait_until(lambda: running.has_logged("forwarding disabled"))
     environment.installation.write(environment.installation.text(), how)
     running.wait_until(lambda: running.has_logged("forwarding enabled"))
+
+
+def test_switch_off_works_in_invalid_settings(environment: Environment, running: ForwarderProcess) -> None:
+    """Somebody who switches off has an emergency, and does not want to correct another line first."""
+    environment.installation.write(environment.installation.text(enabled=False) + '\n[sourse]\napi = "v9"\n')
+    running.wait_until(lambda: running.has_logged("forwarding disabled"))
+    environment.fail("x")
+    environment.installation.write(environment.installation.text(enabled=False))
+    running.wait_until(lambda: running.log.count('"component": "settings", "state": "HEALTHY"') == 2)
+    assert not environment.has("x")()
+
+
+def test_settings_are_read_again_after_a_passing_error(environment: Environment, running: ForwarderProcess) -> None:
+    _, maximum = limits = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (4, maximum))
+    environment.installation.change(enabled=False)
+    running.wait_until(lambda: running.has_logged("invalid settings, keeping previous"))
+    time.sleep(1)  # the rest of the change has settled
+    resource.prlimit(running.pid, resource.RLIMIT_NOFILE, limits)
+    running.wait_until(lambda: running.has_logged("forwarding disabled"))
 
 
 @pytest.mark.parametrize(
