@@ -10,12 +10,16 @@ import os
 import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 MAX_READ_BYTES = 16 * 1024 * 1024
 """The size of the largest file of settings or secrets. A larger file was named by mistake."""
+
+MAX_LOCK_WAIT_SECONDS = 5.0
+BETWEEN_LOCK_ATTEMPTS_SECONDS = 0.02
 
 SINGLE_FILE_MOUNT = "it is mounted as a single file, which cannot be replaced: mount its folder instead"
 
@@ -196,14 +200,27 @@ def _keep_owner(descriptor: int, existing: os.stat_result) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Lock a folder during the block, so that no other forwarder changes a file in it. Wait for an earlier lock.
 
-    Raise OSError if the folder cannot be opened, or its file system has no locks.
+    Raise OSError if the folder cannot be opened, its file system has no locks, or another process keeps the lock for
+    MAX_LOCK_WAIT_SECONDS, for example because it was stopped.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            raise OSError(error.errno, f"its file system has no locks ({error.strerror})", str(folder)) from None
+        _lock(descriptor, folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    # A wait without an end would keep a thread for ever, and the forwarder has few.
+    end = time.monotonic() + MAX_LOCK_WAIT_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                reason = f"another process has locked it for {MAX_LOCK_WAIT_SECONDS:.0f} s; `fuser` names it"
+                raise OSError(errno.EAGAIN, reason, str(folder)) from None
+            time.sleep(BETWEEN_LOCK_ATTEMPTS_SECONDS)
+        except OSError as error:
+            raise OSError(error.errno, f"its file system has no locks ({error.strerror})", str(folder)) from None

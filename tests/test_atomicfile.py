@@ -97,6 +97,16 @@ def test_create_of_existing_file_fails(tmp_path: Path) -> None:
     assert (file.read_bytes(), modes(file), list(tmp_path.iterdir())) == (b"one", 0o600, [file])
 
 
+def test_lock_that_is_kept_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomicfile, "MAX_LOCK_WAIT_SECONDS", 0.1)
+    with (
+        atomicfile.locked(tmp_path),
+        pytest.raises(OSError, match=f"another process has locked it .*{tmp_path}"),
+        atomicfile.locked(tmp_path),
+    ):
+        pass
+
+
 def test_locked_folder_blocks_other_processes(tmp_path: Path) -> None:
     order = []
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from forwarder import atomicfile
 from forwarder.errors import UsageError
 from forwarder.ledger.protocol import Ledger
 from forwarder.ledger.sqlite import SqliteLedger
@@ -65,7 +66,7 @@ def ledger_place(config_source: ConfigSource, settings: LocalSettings) -> Ledger
     """Return the place that `ledger.url` names. Nothing is opened."""
     url = settings.ledger.url
     if url.startswith(FILE_PREFIX):
-        return _FilePlace(config_source.path(url.removeprefix(FILE_PREFIX)))
+        return _FilePlace(ledger_file(config_source, settings))
     # The AWS SDK takes a while to load, and a ledger in a file does not need it.
     from forwarder.ledger.dynamodb.place import TablePlace  # noqa: PLC0415  # see above
 
@@ -73,9 +74,12 @@ def ledger_place(config_source: ConfigSource, settings: LocalSettings) -> Ledger
 
 
 def ledger_file(config_source: ConfigSource, settings: LocalSettings) -> Path:
-    """Return the path of a ledger that is a file. Raise UsageError if it is a table."""
+    """Return the path of a ledger that is a file, at the end of all links. Raise UsageError if it is a table.
+
+    The lock is beside the file, so that two forwarders that know the ledger by different names do not both run on it.
+    """
     if settings.ledger.url.startswith(FILE_PREFIX):
-        return config_source.path(settings.ledger.url.removeprefix(FILE_PREFIX))
+        return atomicfile.resolve_links(config_source.path(settings.ledger.url.removeprefix(FILE_PREFIX)))
     raise UsageError(
         "the ledger is a table of DynamoDB, and this command is for a file",
         hint="back up and restore a table with DynamoDB's point-in-time recovery",

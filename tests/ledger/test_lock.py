@@ -1,16 +1,22 @@
 """The lock that allows one running process per ledger."""
 
 import asyncio
+import errno
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from forwarder.errors import LedgerLocked, LedgerUnavailable
+from forwarder.errors import LedgerError, LedgerLocked, LedgerUnavailable
 from forwarder.ledger import Counters, RunningLock, SqliteLedger
+from forwarder.ledger.place import ledger_place
 from forwarder.ledger.sqlite.lock import is_running
+from forwarder.settings import ConfigSource, LocalSettings
+from tests.virtual_clock import NOON
 
 HOLDER = """
 import sys
@@ -38,6 +44,38 @@ def test_lock_held_by_other_process_names_it(tmp_path: Path) -> None:
     assert not is_running(ledger)
     with RunningLock(ledger):
         assert is_running(ledger)
+
+
+async def test_linked_ledger_has_one_lock(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b" / "forwarder.db").symlink_to(tmp_path / "a" / "forwarder.db")
+    places = [
+        ledger_place(ConfigSource(tmp_path / name / "forwarder.toml", {}), LocalSettings()) for name in ("a", "b")
+    ]
+    async with places[0].run(lambda: NOON):
+        with pytest.raises(LedgerLocked):
+            async with places[1].run(lambda: NOON):
+                pass
+
+
+async def test_lock_keeps_its_content_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, a lost ledger would be replaced by a new one, which sends all events again."""
+    ledger = tmp_path / "ledger.db"
+    with RunningLock(ledger) as lock:
+        async with SqliteLedger(ledger, create=True, lock=lock):
+            pass
+
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with RunningLock(ledger):
+        pass
+    monkeypatch.undo()
+    ledger.unlink()
+    with pytest.raises(LedgerError, match="is gone"), RunningLock(ledger):
+        pass
 
 
 def test_lock_is_released_at_exit(tmp_path: Path) -> None:

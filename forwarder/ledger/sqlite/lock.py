@@ -208,10 +208,11 @@ class RunningLock:
             lines.append(INODES_PREFIX + " ".join(map(str, self._inodes)))
         if self._problem is not None:
             lines += [PROBLEM_LINE, self._problem.message, self._problem.hint]
-        # The lock holds without its content too, for example on a full disk.
+        content = "".join(f"{line}\n" for line in lines).encode()
+        # The lock holds without its content too, for example on a full disk. Then the previous content stays.
         with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, "".join(f"{line}\n" for line in lines).encode(), 0)
+            os.pwrite(self._descriptor, content, 0)
+            os.ftruncate(self._descriptor, len(content))
 
     def __exit__(
         self, exception_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,9 +16,9 @@ import structlog
 
 from forwarder.errors import LedgerError
 from forwarder.ledger.sqlite.causes import translate_error
-from forwarder.ledger.sqlite.connection import connect
+from forwarder.ledger.sqlite.connection import connect, leave_checkpoints_to_others
 from forwarder.ledger.sqlite.file_identity import FileIdentity
-from forwarder.ledger.sqlite.lock import RunningLock, require_same_files
+from forwarder.ledger.sqlite.lock import RunningLock, is_running, require_same_files
 from forwarder.ledger.sqlite.traffic import UnsavedTraffic
 
 log = structlog.get_logger("ledger")
@@ -96,6 +96,8 @@ class Writer:
             require_same_files(self.file)
         connection = connect(self.file, create=self._create)
         try:
+            if self._lock is None and is_running(self.file):
+                leave_checkpoints_to_others(connection)
             identity = FileIdentity(self.file, connection)
         except BaseException:
             connection.close()
