@@ -62,9 +62,19 @@ class Poller:
             oversize = OversizeHandler(payload_store, prefix, limit, clock, health, metrics)
         else:
             clear_problem(health)
-        self._reader = Reader(source, ledger, settings.source, builder, clock, metrics, on_recorded, oversize)
         self._source_health = SourceHealth(health)
         self.scheduler = Scheduler(settings.source, clock)
+        self._reader = Reader(
+            source,
+            ledger,
+            settings.source,
+            builder,
+            clock,
+            metrics,
+            on_recorded,
+            oversize,
+            self.scheduler.record_long_scan,
+        )
         self.triggers = Triggers(self.scheduler, clock)
         self._watched = WatchedFeeds(
             ledger, settings.source, clock, self.scheduler, self._source_health, self._forget_all_except

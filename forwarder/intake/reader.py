@@ -14,6 +14,7 @@ from forwarder.errors import PageUnreadable, SourceError
 from forwarder.intake.classify import Classifier
 from forwarder.intake.failure_rates import observe
 from forwarder.intake.listing_order import WRONG_ORDER, WRONG_ORDER_HINT
+from forwarder.intake.long_scans import LongScans
 from forwarder.intake.oversize import OversizeHandler
 from forwarder.intake.page_reader import PageReader
 from forwarder.intake.scan import Scan
@@ -54,7 +55,10 @@ class _Counts:
 
 
 class Reader:
-    """The reader for one set of settings. It calls `on_recorded` when new entries are to be delivered."""
+    """The reader for one set of settings.
+
+    It calls `on_recorded` when new entries are to be delivered, and `on_long_scan` when a scan becomes long.
+    """
 
     def __init__(
         self,
@@ -66,11 +70,13 @@ class Reader:
         metrics: Metrics,
         on_recorded: Callable[[], None],
         oversize: OversizeHandler | None = None,
+        on_long_scan: Callable[[Feed], None] = lambda _: None,
     ) -> None:
         self._page_reader = PageReader(source, settings.page_size, clock)
         self._ledger = ledger
         self._settings = settings
         self._oversize = oversize
+        self._long_scans = LongScans(settings.concurrency, on_long_scan)
         self._classifier = Classifier.from_settings(settings)
         self._transform_queue = TransformQueue(builder)
         self._clock = clock
@@ -105,6 +111,8 @@ class Reader:
             # as 0 here, because the next scan counts all of them: the checkpoint does not move.
             self._activities[feed] = self._observe(feed, scan, checkpoint, counts, executions=0)
             raise
+        finally:
+            self._long_scans.end(feed)
         self._log_scan(feed, scan)
         listing_problem = self._verify_listing(feed, scan, is_complete_scan=not has_listing_problem or full_scan)
         return PollSummary(
@@ -163,6 +171,8 @@ class Reader:
                 self._activities[feed] = activity
                 return pages, activity
             new_checkpoint = None
+            del page, failed, entries  # many scans may wait
+            await self._long_scans.admit(feed, pages)
             number = max(1, self._last_pages.get(feed, 0)) if is_partial and number == 0 else number + 1
             page = await self._page_reader.read(feed, number, max_page_records=scan.max_page_records)
 

@@ -15,9 +15,12 @@ from forwarder.intake.wait_plan import FeedState, WaitPlanner
 from forwarder.model import Feed, FeedActivity
 from forwarder.settings.sections import SourceSettings
 
+MAX_CLAIMS_FACTOR = 4
+"""The number of claimed feeds, long scans included, for each request that may be in flight."""
+
 
 class Scheduler:
-    """The scheduler of feeds. Each feed is claimed by one reader at a time, and at most `concurrency` in total."""
+    """The scheduler of feeds. One reader claims a feed at a time. At most `concurrency` claims are not for long scans."""
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
         self._max_interval = settings.max_interval.total_seconds()
@@ -29,6 +32,8 @@ class Scheduler:
         self._removing: set[Feed] = set()
         self._elsewhere: frozenset[Feed] = frozenset()
         self._polling: set[Feed] = set()
+        self._long_scans: set[Feed] = set()
+        """The claimed feeds whose scans are long. They do not count, so that other feeds are polled meanwhile."""
         self._due_feeds = DueFeeds()
         self._changed = asyncio.Event()
 
@@ -77,6 +82,7 @@ class Scheduler:
         for feed in self._polling & self._states.keys():
             self._push(feed, 0)
         self._polling.clear()
+        self._long_scans.clear()
 
     def __contains__(self, feed: Feed) -> bool:
         """Return whether a feed is watched. A removed feed is not, even before its last poll."""
@@ -114,7 +120,8 @@ class Scheduler:
 
         If polls are late, a feed that would wait longer than its longest interval comes before all others.
         """
-        if len(self._polling) >= self._concurrency:
+        short_polls = len(self._polling) - len(self._long_scans)
+        if short_polls >= self._concurrency or len(self._polling) >= MAX_CLAIMS_FACTOR * self._concurrency:
             return None, self._max_interval
         now = self._clock.monotonic()
         if (feed := self._due_feeds.claim(now)) is not None:
@@ -123,6 +130,12 @@ class Scheduler:
             return feed, 0
         next_due_at = self._due_feeds.next_due_at()
         return None, self._max_interval if next_due_at is None else next_due_at - now
+
+    def record_long_scan(self, feed: Feed) -> None:
+        """Let another feed be claimed although the scan of this claimed one goes on."""
+        if feed in self._polling:
+            self._long_scans.add(feed)
+            self._changed.set()
 
     def plan(self, feed: Feed) -> PollPlan | None:
         """Return the plan of a feed, or None before its first poll, unless its activity was restored."""
@@ -237,6 +250,7 @@ class Scheduler:
 
     def _release(self, feed: Feed) -> None:
         self._polling.discard(feed)
+        self._long_scans.discard(feed)
         self._changed.set()
 
     def _reschedule(self, feed: Feed, state: FeedState, wait: float) -> float:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from forwarder.alloy.client import LogsClient
+from forwarder.alloy.client import LogsClient, Page
 from forwarder.demo.sample_data import execution
 from forwarder.errors import LedgerUnavailable
 from forwarder.health import Health
+from forwarder.intake.long_scans import LONG_SCAN_PAGES
 from forwarder.intake.poller import Poller
 from forwarder.ledger import PollResult, SqliteLedger
 from forwarder.metrics import Metrics
@@ -116,6 +117,37 @@ async def test_poll_of_a_removed_feed_is_forgotten(alloy: FakeAlloy, tmp_path: P
             await until(lambda: removed in harness.poller.polls)
             alloy.api.remove_workflow("v")
             await until(lambda: set(harness.poller.polls) == {FEED})
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_long_scans_do_not_hold_up_other_feeds(
+    alloy: FakeAlloy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, read_page, released = ["long-1", "long-2"], LogsClient.fetch_page, asyncio.Event()
+
+    async def slow_at_depth(client: LogsClient, feed: Feed, page: int, limit: int) -> Page:
+        if page > LONG_SCAN_PAGES:
+            await released.wait()
+        return await read_page(client, feed, page, limit)
+
+    monkeypatch.setattr(LogsClient, "fetch_page", slow_at_depth)
+    async with poller_harness(
+        alloy, tmp_path, workflows=[*long, WORKFLOW], concurrency=2, page_size=1, start_from="beginning"
+    ) as harness:
+        for number in range(3 * LONG_SCAN_PAGES):
+            for workflow in long:
+                alloy.api.add(
+                    workflow, execution("failed-status", id=f"{workflow}-{number}", started=harness.clock.now())
+                )
+        alloy.api.add(WORKFLOW, execution("failed-status", id="short", started=harness.clock.now()))
+        running = asyncio.create_task(harness.poller.run())
+        try:
+            await until(lambda: set(harness.poller.polls) == {FEED})
+            assert "short" in await harness.recorded()
+            released.set()
+            await until(lambda: len(harness.poller.polls) == 3)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
