@@ -24,7 +24,7 @@ class LongScans:
         self._running: set[Feed] = set()
 
     async def admit(self, feed: Feed, pages: int) -> None:
-        """Wait, if the scan becomes long after these pages, until it may go on."""
+        """Return when the scan may go on after these pages. A scan that becomes long waits for others to end."""
         if pages != LONG_SCAN_PAGES:
             return
         self._on_begin(feed)

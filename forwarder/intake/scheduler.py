@@ -20,7 +20,7 @@ MAX_CLAIMS_FACTOR = 4
 
 
 class Scheduler:
-    """The scheduler of feeds. One reader claims a feed at a time. At most `concurrency` claims are not for long scans."""
+    """The scheduler of feeds. One reader claims a feed at a time, and at most `concurrency` of them do short scans."""
 
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
         self._max_interval = settings.max_interval.total_seconds()
