@@ -47,8 +47,9 @@ LIMITS = {
     "heartbeat:MIN_SUSPENSION_SECONDS": 10.0,
     "intake.listing_order:JITTER": timedelta(seconds=1),
     "intake.listing_order:MIN_ASCENDING_PAIRS": 2,
-    "intake.reader:MAX_ATTEMPTS": 4,
-    "intake.reader:MAX_WAIT_SECONDS": 120.0,
+    "intake.long_scans:LONG_SCAN_PAGES": 10,
+    "intake.page_reader:MAX_ATTEMPTS": 4,
+    "intake.page_reader:MAX_WAIT_SECONDS": 120.0,
     "intake.scan:MAX_CONSECUTIVE_REJECTED": 250,
     "intake.scan:MAX_PAGES_WITHOUT_IDS": 10,
     "intake.scan:MAX_REPEATED_PAGES": 2,
@@ -127,6 +128,7 @@ def test_limit_has_its_value(name: str) -> None:
 def test_circuit_breaker_waits_have_their_values() -> None:
     assert {failure.name: waits for failure, waits in BACKOFF_SECONDS.items()} == {
         "OUTAGE": (0.5, 30.0),
+        "THROTTLED": (0.5, 30.0),
         "UNREACHABLE": (0.5, 30.0),
         "REFUSAL": (2.0, 60.0),
         "UNKNOWN": (1.0, 300.0),

@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from forwarder.redaction import Redactor
+from forwarder.redaction import REDACTED, Redactor
+from forwarder.redaction.redactor import CUT_MARK, MAX_TEXT_CHARACTERS
 from tests.factories import examples, texts, trees
 
 # The letters form no known pattern, name or scheme, and no other text contains them.
@@ -137,3 +138,22 @@ def test_redacting_again_changes_nothing(tree: Any) -> None:
 def test_secret_in_field_name_is_redacted(text: str, name: str) -> None:
     assume(name not in text)
     assert surviving(Redactor().tree({text: 1})) == []
+
+
+def test_number_of_a_pin_is_no_count() -> None:
+    tree = {"pass": 482913, "user": {"pass": 12}, "tokens": 51234}
+    assert Redactor().tree(tree) == {"pass": "[redacted]", "user": {"pass": 12}, "tokens": 51234}
+
+
+def test_values_in_a_flat_list_of_headers_are_redacted() -> None:
+    """Node.js lists them as `rawHeaders`. A list of names, such as that of required fields, stays as it is."""
+    headers = ["Host", "shop.example", "X-Api-Key", "SuperSecretValue", "Authorization", "opaquetoken"]
+    assert Redactor().tree(headers) == ["Host", "shop.example", "X-Api-Key", REDACTED, "Authorization", REDACTED]
+    for names in (["username", "password", "email"], ["Content-Type", "X-Api-Key", "Accept"]):
+        assert Redactor().tree(names) == names
+
+
+def test_cut_text_says_so() -> None:
+    text = Redactor().tree({"log": "x" * MAX_TEXT_CHARACTERS + "THE END"})["log"]
+    assert text.endswith(CUT_MARK)
+    assert len(text) == MAX_TEXT_CHARACTERS + len(CUT_MARK)

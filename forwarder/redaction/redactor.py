@@ -25,8 +25,13 @@ _SCHEMA = frozenset(
     ["type", "required", "minlength", "maxlength", "message", "rule", "label", "format", "path", "kind", "ref"]
 )
 
+_SCHEMA_MARKS = frozenset(["type", "required", "rule", "kind"])
+"""The fields of which a schema or the report of a validation has one."""
+
 MAX_TEXT_CHARACTERS = 1_200_000
-"""The length to which a text is cut before it is searched. An event is smaller, so the cut is never visible."""
+"""The length to which a text is cut before it is searched. Only a payload that is stored in S3 has longer texts."""
+
+CUT_MARK = f" [cut after {MAX_TEXT_CHARACTERS} characters]"
 
 MAX_CACHED_CHARACTERS = 256
 MAX_CACHED_TEXTS = 4096
@@ -99,7 +104,8 @@ class Redactor:
 
     def redact_full(self, text: str, depth: int = 0) -> str:
         """Return the same as `text`, without the fast path and the caches."""
-        text = text[:MAX_TEXT_CHARACTERS]
+        if len(text) > MAX_TEXT_CHARACTERS:
+            return redact_full(text[:MAX_TEXT_CHARACTERS], self._is_secret, every_name=self._has_added) + CUT_MARK
         if text.startswith(JSON_STARTS) and (inner := decode_or_none(text)) is not None:
             redacted = self.tree(inner, depth + 1)
             return text if redacted == inner else msgspec.json.encode(redacted).decode()
@@ -126,13 +132,16 @@ class Redactor:
 
     def _secret_value(self, name: str, value: Any, depth: int) -> Any:
         """Return the value of a secret name, hidden, unless it is a count, a validation message or a schema."""
-        if isinstance(value, int | float) and may_be_count(name):
+        if isinstance(value, int | float) and may_be_count(name, str(value)):
             return self.tree(value, depth)
         items = value if isinstance(value, list) else [value]
         if items and all(isinstance(item, str) and is_message(item) for item in items):
             return self.tree(value, depth)
         if isinstance(value, dict) and value and _SCHEMA.issuperset(map(str.lower, value)):
-            return self.tree(value, depth)
+            if not _SCHEMA_MARKS.isdisjoint(map(str.lower, value)):
+                return self.tree(value, depth)
+            # A report about the field has sentences. Other texts may be the secret itself.
+            return {each: self._secret_value(name, inner, depth + 1) for each, inner in value.items()}
         return _redacted_value(value)
 
     def _name(self, name: str) -> _FieldName:
@@ -147,20 +156,23 @@ class Redactor:
 
     def _list(self, items: list[Any], depth: int) -> list[Any]:
         """Redact the items of a list. Hide the item after a secret name, since headers may be a flat list of pairs."""
-        redacted: list[Any] = []
-        before = None
-        for item in items:
-            is_secret_value = (
-                isinstance(before, str)
-                and isinstance(item, str)
-                and before != item
-                and not is_field_name(item)
-                and before.count(" ") <= 1
-                and self._is_secret(before)
-            )
-            redacted.append(REDACTED if is_secret_value else self.tree(item, depth))
-            before = item
-        return redacted
+        return [
+            REDACTED if index and self._is_value_of_pair(items, index) else self.tree(item, depth)
+            for index, item in enumerate(items)
+        ]
+
+    def _is_value_of_pair(self, items: list[Any], index: int) -> bool:
+        name, value = items[index - 1], items[index]
+        if not isinstance(name, str) or not isinstance(value, str) or name == value or name.count(" ") > 1:
+            return False
+        # A word without digits is another name, as in a list of required fields, unless it follows that of a header.
+        is_pair = is_header_name(name) and index % 2 == 1 and len(items) % 2 == 0
+        return (is_pair or not is_field_name(value)) and self._is_secret(name)
+
+
+def is_header_name(text: str) -> bool:
+    """Return whether a text is the name of a header, such as `X-Api-Key` or `authorization`."""
+    return "-" in text or text.lower() in ("authorization", "cookie")
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{1,23}")

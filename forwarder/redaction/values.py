@@ -34,10 +34,15 @@ _HARMLESS = re.compile(
     r"|off|await|new)[,.)}\]:;]*+$"
 )
 _MESSAGE = re.compile(
-    r"(?i)(?:the|must|is|should|required|missing|invalid|expired|not|unexpected|cannot|can't|may|has|was|were|are|too|"
-    r"please|this|field|your|a|an|at|does|doesn't|did|could|no|only|needs?|contains?|failed|unable|unknown|"
-    r"unauthori[sz]ed|wrong|incorrect|malformed|minimum|maximum|length|value|password|passwords|token|enter|provide|"
-    r"revoked|cookies?) \S"
+    r"(?i)(?:must|is|should|required|missing|invalid|expired|not|unexpected|cannot|can't|has|was|were|are|too|please|"
+    r"does|doesn't|did|could|needs?|contains?|failed|unable|unknown|unauthori[sz]ed|wrong|incorrect|malformed|minimum|"
+    r"maximum|length|enter|provide|revoked|field|value|passwords?|token|cookies?) \S"
+    # A passphrase may begin with these words, so a word that says something about the field has to follow.
+    r"|(?:the|this|may|your|a|an|at|no|only) (?:\S{1,40} ){0,12}"
+    r"(?:must|is|isn't|are|was|were|has|have|had|should|cannot|can't|can|could|not|does|doesn't|didn't|did|be|been|"
+    r"required|requires?|missing|invalid|expired|unexpected|unknown|incorrect|wrong|malformed|failed|found|provided|"
+    r"given|set|match|matches|supplied|sent|least|most|characters?|length|empty|allowed|permitted|revoked|rejected|"
+    r"denied|entered|supported|needed|needs?|contains?|access|permissions?|longer|shorter|valid)\b"
 )
 SECRET_LOOKING = re.compile(r"(?=.{6})(?=[^\s]*[\d@!#$%^&*+=~/])\S++|\S{24,}+")
 _CODE = re.compile(r"(?:await |new )?(?:(?:[A-Za-z_]\w{0,40}\.){1,4}\w{1,40}[(\[]|[A-Za-z_]\w{0,40}\(\))")
@@ -47,6 +52,9 @@ _BLOCK = re.compile(r"[>|][-+]?\d?[ \t]*\r?\n(?P<indent>[ \t]+)[^\r\n]*(?:\r?\n(
 """A YAML block scalar with all its lines."""
 
 _PASSWORDS = ("password", "passwd", "passphrase", "pwd", "secret")
+
+PIN_DIGITS = 4
+"""The digits of the shortest PIN."""
 
 _POSITION = re.compile(r"\d{1,7}(?::\d{1,7})?\W{0,3}$")
 _PATH = re.compile(r"(?:/[\w.@-]{1,64}){2,32}")
@@ -84,9 +92,9 @@ def is_harmless(value: str) -> bool:
     return not value or (len(value) < MAX_DECIDING_CHARACTERS and _HARMLESS.match(value) is not None)
 
 
-def may_be_count(name: str) -> bool:
-    """Return whether a number under this name is a count, as in `tokens: 512`."""
-    return _PLURAL.search(name) is not None
+def may_be_count(name: str, number: str) -> bool:
+    """Return whether a number under this name is a count, as in `tokens: 512` and `pass: 12`. A PIN is longer."""
+    return _PLURAL.search(name) is not None and (name.lower() != "pass" or len(number) < PIN_DIGITS)
 
 
 def value_after(text: str, separator: re.Match[str], name: SecretName) -> Span | None:
@@ -157,7 +165,8 @@ def _bare(text: str, separator: re.Match[str], start: int, name: SecretName) -> 
     if decided is None:
         return None
     value = decided[0]
-    is_count = may_be_count(name.text) and _NUMBER.match(value.split(",")[0]) is not None
+    number = _NUMBER.match(value.split(",")[0])
+    is_count = number is not None and may_be_count(name.text, number[0])
     if is_harmless(value) or is_message(value) or is_count or _SIGNATURE.match(value) or _CODE.match(value):
         return None
     if pattern is _BARE_IN_PROSE and not _is_secret_in_prose(text, separator, name, value):
