@@ -67,7 +67,14 @@ class Connections:
         """Raise SourceUnavailable if the environment names a proxy that cannot be used."""
         try:
             no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-            self._client = httpx.AsyncClient(limits=self._limits, verify=self._trust(), cookies=no_cookies)
+            # httpx parses every entry of NO_PROXY as a URL pattern, and fails for networks and addresses of IPv6.
+            self._client = httpx.AsyncClient(
+                limits=self._limits,
+                verify=self._trust(),
+                cookies=no_cookies,
+                trust_env=False,
+                proxy=proxy_for(self._server) or None,
+            )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:  # httpx imports the SOCKS package
             raise self._not_made(error) from None
         await self._client.__aenter__()
@@ -83,7 +90,7 @@ class Connections:
 
         Loading the certificates takes more than 20 ms. Raise OSError if they cannot be loaded.
         """
-        addresses = (str(self._server), *getproxies().values())
+        addresses = (str(self._server), proxy_for(self._server))
         uses_tls = any(address.lower().startswith("https:") for address in addresses)
         return ssl.create_default_context() if uses_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -162,11 +169,9 @@ class Connections:
         return SourceUnavailable(f"the client of the logs API cannot be created: {cause}", hint=hint)
 
     def _explained(self, error: Exception) -> NetworkProblem | None:
-        port = self._server.port or (443 if self._server.scheme == "https" else 80)
-        host = f"[{self._server.host}]" if ":" in self._server.host else self._server.host
         return explain(
             error,
-            target=f"the logs API {host}:{port}",
+            target=f"the logs API {_host_and_port(self._server)}",
             ca_variable=CA_VARIABLE,
             proxy=proxy_for(self._server),
             environ=os.environ,
@@ -183,7 +188,19 @@ def is_delimited(response: httpx.Response) -> bool:
 
 
 def proxy_for(server: httpx.URL) -> str:
-    """Return the URL of the proxy that the environment names for a server, or an empty text."""
+    """Return the URL of the proxy that the environment names for a server, or an empty text.
+
+    An entry of NO_PROXY is a host, the end of a host, or either with a port. Other entries match no server.
+    """
     proxies = getproxies()
     proxy = proxies.get(server.scheme) or proxies.get("all") or ""
-    return "" if not proxy or proxy_bypass(server.host) else proxy
+    # The standard library compares texts, and people write an IPv6 address with brackets or without.
+    addresses = {_host_and_port(server), _host_and_port(server).replace("[", "").replace("]", "")}
+    if not proxy or any(proxy_bypass(address) for address in addresses):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _host_and_port(server: httpx.URL) -> str:
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port or (443 if server.scheme == 'https' else 80)}"

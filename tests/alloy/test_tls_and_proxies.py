@@ -9,12 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from forwarder.alloy.connections import Connections
+from forwarder.alloy.connections import Connections, proxy_for
 from forwarder.errors import SourceUnavailable
 from tests.alloy.harness import ids, open_client
 from tests.alloy.raw_server import FORGED, PAGE, RawConnection, http_response, raw_server
 from tests.fakes.alloy import MIB
 from tests.fakes.certificates import DAY, Certificate, self_signed
+
+OTHER_HOSTS = "localhost,.svc,10.0.0.0/8,::1,fd00::/8,[fd00:ec2::23],[::1]:80,https://x.example,%,*.example"
+"""A value of NO_PROXY that exempts no server of these tests. Each entry is in a form that people write."""
 
 
 @pytest.fixture
@@ -107,14 +110,20 @@ async def test_certificates_are_loaded_only_for_tls(
         ("http_proxy", "127.0.0.1", False),
         ("http_proxy", "*", False),
         ("https_proxy", "", False),
+        ("http_proxy", "127.0.0.1:{port}", False),
+        ("http_proxy", "127.0.0.1:1", True),
+        ("http_proxy", OTHER_HOSTS, True),
+        ("http_proxy", f"{OTHER_HOSTS}, 127.0.0.1", False),
+        ("https_proxy", OTHER_HOSTS, False),
     ],
 )
-async def test_proxy_of_the_environment_is_used_as_by_httpx(
-    monkeypatch: pytest.MonkeyPatch, variable: str, exempt: str, through: bool
+@pytest.mark.parametrize("scheme", ["http://", ""])
+async def test_proxy_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, variable: str, exempt: str, through: bool, scheme: str
 ) -> None:
     async with raw_server(RawConnection.respond_to_all) as proxy, raw_server(RawConnection.respond_to_all) as server:
-        monkeypatch.setenv(variable, proxy.url)
-        monkeypatch.setenv("no_proxy", exempt)
+        monkeypatch.setenv(variable, proxy.url.replace("http://", scheme))
+        monkeypatch.setenv("no_proxy", exempt.format(port=httpx.URL(server.url).port))
         async with open_client(server) as client:
             assert [await ids(client) for _ in range(2)] == ["e-1"] * 2
         assert (len(proxy.connections), len(server.connections)) == ((1, 0) if through else (0, 1))
@@ -122,6 +131,22 @@ async def test_proxy_of_the_environment_is_used_as_by_httpx(
     prefix = f"{server.url}/" if through else "/"
     lines = [head.decode().split("\r\n")[0] for head in connection.request_heads]
     assert lines == [f"GET {prefix}2024-03/workflow/w/logs?page=0&limit=2&order=desc HTTP/1.1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("exempt", "is_exempt"),
+    [
+        ("fd00::1", True),
+        ("[fd00::1]", True),
+        ("[fd00::1]:443", True),
+        ("fd00::2,[fd00::2],[fd00::1]:80", False),
+        ("fd00::/8", False),
+    ],
+)
+def test_ipv6_server_is_exempt_in_each_spelling(monkeypatch: pytest.MonkeyPatch, exempt: str, is_exempt: bool) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example")
+    monkeypatch.setenv("no_proxy", exempt)
+    assert bool(proxy_for(httpx.URL("https://[fd00::1]/"))) is not is_exempt
 
 
 async def test_https_through_a_proxy_uses_a_tunnel(monkeypatch: pytest.MonkeyPatch, trusted: Certificate) -> None:
@@ -165,7 +190,7 @@ async def test_refusing_proxy_is_an_outage(monkeypatch: pytest.MonkeyPatch, raw_
 @pytest.mark.parametrize("address", ["ftp://proxy.example", "socks5://proxy.example", "http://proxy.example:port"])
 async def test_unusable_proxy_is_reported_before_any_request(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """SOCKS needs a package that the forwarder does not install."""
-    monkeypatch.setenv("https_proxy", address)
+    monkeypatch.setenv("http_proxy", address)
     async with raw_server(RawConnection.respond_to_all) as server:
         with pytest.raises(SourceUnavailable) as raised:
             async with open_client(server):

@@ -63,7 +63,9 @@ def with_user(url: str, user: str) -> str:
 
 
 @pytest.mark.parametrize("user", ["", USER])
-@pytest.mark.parametrize(("exempt", "through"), [("", True), ("127.0.0.1", False)])
+@pytest.mark.parametrize(
+    ("exempt", "through"), [("", True), ("127.0.0.1", False), ("localhost,fd00::/8,[fd00:ec2::23]", True)]
+)
 async def test_http_bus_is_reached_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch, exempt: str, through: bool, user: str
 ) -> None:

@@ -15,7 +15,9 @@ from tests.fakes import credential_endpoints as endpoints
 from tests.fakes.actions import Hang, HttpResponse
 from tests.fakes.certificates import self_signed
 from tests.fakes.eventbridge import StrictEventBridge
+from tests.fakes.signing import Key
 from tests.reality.aws_chain import SECRET, Chain
+from tests.reality.credential_cases import FULL
 
 if TYPE_CHECKING:
     from tests.fakes.certificates import Certificate
@@ -128,3 +130,11 @@ async def test_unreachable_proxy_is_named_without_its_password(chain: Chain) -> 
     error = await refusal(chain, {"HTTPS_PROXY": f"http://user:{SECRET}@127.0.0.1:9"})
     assert "the proxy 127.0.0.1:9: the connection is refused" in error.message
     assert "HTTPS_PROXY" in error.hint
+
+
+async def test_pod_identity_is_requested_without_a_proxy(chain: Chain) -> None:
+    """The endpoint of EKS Pod Identity needs no entry in NO_PROXY."""
+    key = Key("AKIAPLANTED000000001", SECRET, "token")
+    with endpoints.always(endpoints.answer(endpoints.credentials(key))) as server:
+        chain.plant({FULL: server.url, "HTTP_PROXY": "http://127.0.0.1:9"}, {})
+        assert (await load_keys(chain.identity().session())).access_key == key.id

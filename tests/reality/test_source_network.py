@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from tests.e2e.harness import sent
+from tests.e2e.harness import fail, sent
 from tests.fakes.actions import HttpResponse, Raw
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.certificates import DAY, Certificate, self_signed
@@ -249,6 +249,17 @@ def test_unusable_proxy_is_named(installation: Installation, proxy: str, expecte
     installation.change("source", base_url="https://logs.example")
     line = source_line(installation)
     assert [word for word in expected if word not in line] == []
+
+
+@pytest.mark.parametrize("exempt", ["localhost,10.0.0.0/8,fd00::/8", "169.254.170.23,[fd00:ec2::23]"])
+def test_no_proxy_of_other_hosts_changes_nothing(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, exempt: str
+) -> None:
+    """A list that a cluster or a company gives to all its services exempts many hosts, and some by network."""
+    fail(alloy, "e-1")
+    installation.env = {"NO_PROXY": exempt, "HTTPS_PROXY": "http://127.0.0.1:9"}
+    done = installation.run_command("once")
+    assert (done.code, sent(bus)) == (0, ["e-1"]), done.err
 
 
 def test_every_command_and_the_daemon_name_the_cause(
