@@ -17,6 +17,9 @@ MAX_ATTEMPTS = 4
 MAX_WAIT_SECONDS = 120.0
 """If the API asks for a longer wait, the scan is aborted and starts again when the wait is over."""
 
+CONFIRM_SECONDS = 2.0
+"""The wait before a page that is reported as missing is requested again."""
+
 
 class PageReader:
     """A reader of single pages. `page_size` is the number of records that it requests."""
@@ -61,6 +64,16 @@ class PageReader:
         return Page(Records(executions, rejected), api_now, as_requested=False, ends_listing=ends_listing)
 
     async def _request(self, feed: Feed, number: int, size: int) -> Page:
+        """Return a page. If it is reported as missing, which ends the listing, request it once more after a pause."""
+        page = await self._request_with_retries(feed, number, size)
+        if page.ends_listing:
+            # A node that starts, or a router, may respond with 404 as well, and all pages below would be skipped. The
+            # size of the page before proves nothing: the API may return fewer records than requested.
+            await self._clock.sleep(CONFIRM_SECONDS)
+            page = await self._request_with_retries(feed, number, size)
+        return page
+
+    async def _request_with_retries(self, feed: Feed, number: int, size: int) -> Page:
         """Return a page. After a transient error, request it again, because a later page would skip its records."""
         backoff = Backoff(base=0.5, cap=10)
         for attempts_left in reversed(range(MAX_ATTEMPTS)):

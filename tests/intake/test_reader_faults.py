@@ -11,7 +11,9 @@ from forwarder.errors import PageUnreadable, SourceError, SourceRefused, SourceU
 from forwarder.model import Checkpoint
 from tests.factories import FEED
 from tests.fakes import alloy as faults
+from tests.fakes.actions import HttpResponse
 from tests.fakes.alloy import FakeAlloy
+from tests.fakes.wire import Request
 from tests.intake.reader_harness import BROKEN, HOUR, MINUTE, WORKFLOW, api_now, reader_harness
 
 
@@ -58,6 +60,52 @@ async def test_aborted_polls_count_each_failure_once(alloy: FakeAlloy, tmp_path:
         activity = (await harness.reader.read(FEED)).activity
         assert activity == (await harness.checkpoint()).activity
     assert activity.burst == pytest.approx(5, rel=0.01)
+
+
+@pytest.mark.parametrize("page", ["1", "2"])
+@pytest.mark.parametrize("status", [404, 416])
+async def test_stray_404_does_not_end_the_listing(alloy: FakeAlloy, tmp_path: Path, status: int, page: str) -> None:
+    """A node that starts, or a router in front of it, does not know the path for a moment."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(8):
+            harness.add(f"{number}", ago=MINUTE * (8 - number))
+        began_at = harness.clock.monotonic()
+        strays: list[float] = []
+
+        def fault(request: Request) -> HttpResponse | None:
+            if request.query["page"] != page or harness.clock.monotonic() > began_at + 1:
+                return None
+            strays.append(harness.clock.monotonic())
+            return HttpResponse(status, {}, b'{"message":"Not Found"}')
+
+        alloy.always(fault)
+        assert await harness.read() == [f"{number}" for number in range(8)]
+        assert strays
+
+
+async def test_stray_404_for_a_single_record_is_repeated(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(5):
+            harness.add(f"{number}", ago=MINUTE * (5 - number))
+        harness.add("broken", raw=BROKEN)
+        strays = iter([HttpResponse(404, {}, b"{}")] * 2)  # for both spellings of the path
+        alloy.always(
+            lambda request: (
+                next(strays, None) if (request.query["page"], request.query["limit"]) == ("2", "1") else None
+            )
+        )
+        assert await harness.read() == ["0", "1", "2", "3", "4"]
+
+
+async def test_missing_page_after_the_last_ends_the_scan(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(6):
+            harness.add(f"{number}", ago=MINUTE * (6 - number))
+        missing = HttpResponse(404, {}, b'{"detail": "Invalid page."}')
+        alloy.always(lambda request: missing if request.query["page"] == "2" else None)
+        assert await harness.read() == ["0", "1", "2", "3", "4", "5"]
+        assert harness.pages() == ["0", "1", "2", "2", "0", "2", "0"]
+        assert (await harness.checkpoint()).watermark is not None
 
 
 async def test_endlessly_repeated_pages_abort_the_poll(alloy: FakeAlloy, tmp_path: Path) -> None:
