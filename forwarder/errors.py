@@ -93,11 +93,15 @@ class PageUnreadable(SourceError):
 
 
 class PageUndecodable(PageUnreadable):
-    """A page with broken JSON. `digest` identifies the body in the log without its content."""
+    """A page with broken JSON. `digest` identifies the body in the log without its content.
 
-    def __init__(self, message: str, *, digest: str) -> None:
+    `has_several_records` is True if the body names more than one execution.
+    """
+
+    def __init__(self, message: str, *, digest: str, has_several_records: bool = False) -> None:
         super().__init__(message)
         self.digest = digest
+        self.has_several_records = has_several_records
 
 
 class PageTooLarge(PageUndecodable):

@@ -86,6 +86,11 @@ def digest_of(body: bytes | bytearray) -> str:
     return hashlib.sha256(body).hexdigest()[:16]
 
 
+def has_several_records(body: bytes | bytearray) -> bool:
+    """Return whether a body that cannot be decoded names more than one execution."""
+    return body.count(b'"executionId"') > 1
+
+
 def _reject_invalid_ids(executions: list[Execution]) -> Records:
     rejected = [
         RejectedRecord("its executionId is empty or too long", digest_of(execution.id.encode()))
@@ -121,7 +126,11 @@ def _raw_page(body: bytes) -> _RawPage:
             continue
     # A body that was cut, or is HTML, does not end with a brace. Reading it record by record would not help.
     if body.lstrip()[:1] == b"{" and body.rstrip()[-1:] == b"}":
-        raise PageUndecodable("a response of the logs API has invalid JSON inside", digest=digest_of(body))
+        raise PageUndecodable(
+            "a response of the logs API has invalid JSON inside",
+            digest=digest_of(body),
+            has_several_records=has_several_records(body),
+        )
     raise PageUnreadable("the logs API responded with a body that is not JSON")
 
 

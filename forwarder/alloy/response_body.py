@@ -9,7 +9,7 @@ decide. This is a module of its own, because with it http_client would exceed 25
 import codecs
 import zlib
 
-from forwarder.alloy.decode import digest_of
+from forwarder.alloy.decode import digest_of, has_several_records
 from forwarder.errors import PageTooLarge, PageUnreadable, SourceUnavailable
 
 GZIP, DEFLATE, RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
@@ -81,7 +81,9 @@ class BoundedBody:
 
     def _too_large(self) -> PageTooLarge:
         return PageTooLarge(
-            f"a response of the logs API is larger than {self._limit} bytes", digest=digest_of(self._body)
+            f"a response of the logs API is larger than {self._limit} bytes",
+            digest=digest_of(self._body),
+            has_several_records=has_several_records(self._body),
         )
 
 

@@ -6,7 +6,7 @@ from forwarder.alloy.client import LogsClient, Page
 from forwarder.alloy.decode import Records, RejectedRecord
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
-from forwarder.errors import PageUndecodable, SourceUnavailable
+from forwarder.errors import PageUndecodable, PageUnreadable, SourceUnavailable
 from forwarder.model import Execution, Feed
 
 log = structlog.get_logger("intake")
@@ -43,10 +43,14 @@ class PageReader:
             )
             # The API may return fewer records than requested, and pages 0 and 1 may be the same page. The page does not
             # begin above this position, and a record that is read twice is recorded once.
-            return await self._read_one_by_one(feed, range(max(0, number - 1) * max_page_records, (number + 1) * size))
+            positions = range(max(0, number - 1) * max_page_records, (number + 1) * size)
+            return await self._read_one_by_one(feed, positions, error)
 
-    async def _read_one_by_one(self, feed: Feed, positions: range) -> Page:
-        """Return a page of records that were requested one by one."""
+    async def _read_one_by_one(self, feed: Feed, positions: range, undecodable: PageUndecodable) -> Page:
+        """Return a page of records that were requested one by one, because the page itself was undecodable.
+
+        Raise PageUnreadable if the API responds with more records than one, because others would be skipped.
+        """
         executions: list[Execution] = []
         rejected: list[RejectedRecord] = []
         api_now, ends_listing = None, False
@@ -54,8 +58,13 @@ class PageReader:
             try:
                 page = await self._request(feed, position, 1)
             except PageUndecodable as error:
+                # The same body again is the whole page, unless the page has a single record.
+                if error.has_several_records and error.digest == undecodable.digest:
+                    raise _limit_ignored(undecodable) from None
                 rejected.append(RejectedRecord(error.message, error.digest))
                 continue
+            if len(page.records.executions) + len(page.records.rejected) > 1:
+                raise _limit_ignored(undecodable)
             api_now = api_now or page.api_now
             if ends_listing := page.records.is_empty:
                 break
@@ -85,3 +94,10 @@ class PageReader:
                 if not error.retry_after:  # otherwise the client delays the next request
                     await self._clock.sleep(backoff.next())
         raise AssertionError("the last try returns or raises")
+
+
+def _limit_ignored(undecodable: PageUndecodable) -> PageUnreadable:
+    return PageUnreadable(
+        f"{undecodable.message}, and its records cannot be read one by one: the logs API ignores limit=1",
+        hint="report the page to the operator of the logs API; if it is too large, raise [source] max_body_bytes",
+    )

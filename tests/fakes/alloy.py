@@ -232,6 +232,11 @@ def short(alloy: FakeAlloy, limit: int) -> Rule:
     return rule
 
 
+def fixed_size(alloy: FakeAlloy, size: int) -> Rule:
+    """Return pages of `size` records, and ignore the parameter `limit`."""
+    return lambda request: alloy.answer(request, limit=str(size)) if request.path.endswith("/logs") else None
+
+
 def oldest_first(alloy: FakeAlloy) -> Rule:
     """Ignore the parameter `order`, and list the oldest execution first."""
     return lambda request: alloy.answer(request, order="asc") if request.path.endswith("/logs") else None

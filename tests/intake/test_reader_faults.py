@@ -145,6 +145,23 @@ async def test_malformed_record_is_rejected_alone_on_pages_of_any_size(
         assert (await harness.checkpoint()).watermark is not None
 
 
+@pytest.mark.parametrize("listed", [2, 5], ids=["one page", "two pages"])
+@pytest.mark.parametrize("broken", range(2))
+async def test_ignored_limit_of_one_skips_no_record(alloy: FakeAlloy, tmp_path: Path, listed: int, broken: int) -> None:
+    """An API with pages of a fixed size cannot list one record, so the others on the page would be skipped."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(listed):
+            harness.add(f"{number}", ago=MINUTE * (5 - number), raw=BROKEN if number == broken else None)
+        alloy.always(faults.fixed_size(alloy, 3))
+        with pytest.raises(PageUnreadable, match="ignores limit=1"):
+            await harness.read()
+        before = await harness.recorded()
+        assert (await harness.checkpoint()).watermark is None
+        alloy.clear()
+        after = await harness.read()
+        assert sorted(before + after) == [str(number) for number in range(listed) if number != broken]
+
+
 MALFORMED = [BROKEN, b'{"status": "failed"}', b"null"]
 
 
