@@ -19,6 +19,7 @@ from forwarder.clock import Clock
 from forwarder.errors import SourceUnavailable
 from forwarder.metrics import Metrics
 from forwarder.rate_limit import RateLimiter, UsageMeter
+from forwarder.redaction import REDACTED
 from forwarder.settings.sections import SourceSettings
 
 MAX_TIMEOUTS = 10
@@ -30,6 +31,9 @@ CHUNKS_PER_ITERATION = 64
 MAX_UNCHECKED_CHUNKS = 100_000
 MIN_CHUNK_BYTES = 32
 """The mean size that chunks must have after MAX_UNCHECKED_CHUNKS. Each chunk costs time, however small it is."""
+
+MIN_REMOVED_KEY_CHARACTERS = 8
+"""The least length of a key that is removed from responses. A shorter one may be part of any text."""
 
 MAX_PAUSE_SECONDS = 3600.0
 """The longest pause. If an API requests a longer one, such as a day, the next request is sent after this time."""
@@ -168,7 +172,16 @@ class HttpClient:
                 await asyncio.sleep(0)
                 if chunks > MAX_UNCHECKED_CHUNKS + raw_bytes // MIN_CHUNK_BYTES:
                     raise SourceUnavailable("the logs API sends its response in pieces that are too small to read")
-        return ApiResponse(response.status_code, response.headers, body.finish())
+        return ApiResponse(response.status_code, response.headers, self._without_key(body.finish()))
+
+    def _without_key(self, body: bytes) -> bytes:
+        """Return the body without the key, which an error may quote in any words, and a workflow may list."""
+        key = self._key.get_secret_value()
+        if len(key) < MIN_REMOVED_KEY_CHARACTERS:
+            return body
+        for form in (key, key.replace("/", r"\/")):  # some encoders of JSON escape slashes
+            body = body.replace(form.encode(), REDACTED.encode())
+        return body
 
     def _check_status(self, response: ApiResponse) -> None:
         """Raise SourceError for a status that concerns every request. Pause all requests if the API asks for it."""

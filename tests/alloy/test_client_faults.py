@@ -1,11 +1,13 @@
 """The exception that the client raises for each network fault and each refusal of the API."""
 
 import contextlib
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from forwarder.alloy.responses import retry_after
+from forwarder.demo.sample_data import execution
 from forwarder.errors import (
     PageTooLarge,
     PageUnreadable,
@@ -152,3 +154,43 @@ MOMENT = datetime(2026, 11, 2, 12, tzinfo=UTC)
 def test_retry_after_is_read_as_seconds_or_date(headers: dict[str, str], seconds: float) -> None:
     """An invalid value counts as zero seconds."""
     assert retry_after(headers, MOMENT) == seconds
+
+
+SLASHED_KEY = "k3y/planted+0001/abc="
+"""A key in base64, whose slashes some encoders of JSON escape."""
+
+
+@pytest.mark.parametrize("text", ["{} is not active", "no account for {}", "request by {} refused", "invalid key: {}"])
+@pytest.mark.parametrize("key", [API_KEY, SLASHED_KEY])
+@pytest.mark.parametrize("escaped", [False, True])
+async def test_own_key_in_a_reported_error_is_removed(alloy: FakeAlloy, text: str, key: str, escaped: bool) -> None:
+    body = json.dumps({"success": False, "message": text.format(key)})
+    alloy.always(lambda _: HttpResponse(200, {}, (body.replace("/", r"\/") if escaped else body).encode()))
+    async with open_client(alloy, key=key) as client:
+        for request in (ids(client), client.list_users()):
+            with pytest.raises(SourceUnavailable) as raised:
+                await request
+            assert key not in str(raised.value)
+            assert text.split("{}", maxsplit=1)[0].strip() in raised.value.message
+
+
+async def test_own_key_is_removed_from_every_text(alloy: FakeAlloy) -> None:
+    """A workflow may call the same API, and list its request in an error."""
+    record = execution("failed-block", id="1", started=NOON) | {"error": f"{API_KEY} is not active"}
+    alloy.api.add("w", record)
+    async with open_client(alloy) as client:
+        page = await client.fetch_page(FEED, 0, 2)
+        assert [API_KEY.encode() in text for text in (page.body, bytes(page.records.executions[0].error))] == [
+            False
+        ] * 2
+        alloy.next(HttpResponse(200, {}, json.dumps({"data": [{"workflowId": "w", "name": API_KEY}]}).encode()))
+        assert await client.list_workflows("u") == {"w": "[redacted]"}
+        alloy.next(HttpResponse(201, {}, json.dumps({"message": f"accepted from {API_KEY}"}).encode()))
+        assert await client.rerun(FEED, "1") == "accepted from [redacted]"
+
+
+async def test_key_that_may_be_part_of_any_text_is_not_removed(alloy: FakeAlloy) -> None:
+    body = b'{"data": [{"executionId": "a-data", "status": "error"}]}'
+    alloy.always(lambda _: HttpResponse(200, {}, body))
+    async with open_client(alloy, key="data") as client:
+        assert await ids(client) == "a-data"
