@@ -3,7 +3,9 @@
 The module imports no third-party module, because it explains why they cannot be imported.
 """
 
-from forwarder.errors import ForwarderError
+import os
+
+from forwarder.errors import ForwarderError, SettingsError
 
 NO_THREAD = "can't start new thread"
 """The message of the RuntimeError that every supported Python raises if the system refuses another thread."""
@@ -17,6 +19,9 @@ OPTIONAL_MODULES = {
     "zlib": "zlib1g-dev",
 }
 """Optional modules of the standard library, with the Debian packages that are needed to build them."""
+
+KEY_LOG_VARIABLE = "SSLKEYLOGFILE"
+"""The variable of the file to which Python adds the keys of each TLS connection. It opens the file for each context."""
 
 CRYPTOGRAPHY_ERRORS = ("SSLError", "UnsupportedDigestmodError")
 """The names of the exceptions for a missing function of OpenSSL.
@@ -46,7 +51,20 @@ def machine_error(error: BaseException) -> ForwarderError | None:
                 f"this machine's OpenSSL lacks a required function: {error}",
                 hint="check OPENSSL_CONF and the system's crypto policy: FIPS mode needs the FIPS provider of OpenSSL",
             )
+        case OSError():
+            return key_log_error(error)
     return None
+
+
+def key_log_error(error: OSError) -> SettingsError | None:
+    """Return an explanation if the file that KEY_LOG_VARIABLE names cannot be opened, or None for another error."""
+    path = os.environ.get(KEY_LOG_VARIABLE)
+    if not path or str(error.filename) != path:
+        return None
+    return SettingsError(
+        f"{KEY_LOG_VARIABLE} names {path}, which cannot be written: {error.strerror}",
+        hint=f"unset {KEY_LOG_VARIABLE}, or name a file that the forwarder can write",
+    )
 
 
 def _import_error(error: ImportError) -> ForwarderError:

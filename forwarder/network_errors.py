@@ -196,6 +196,7 @@ def _no_response(error: BaseException, attempt: ConnectionAttempt) -> NetworkPro
 
 
 RULES: tuple[Callable[[BaseException, ConnectionAttempt], NetworkProblem | None], ...] = (
+    tls_errors.unwritable_key_log,
     tls_errors.untrusted_certificate,
     tls_errors.unknown_certificate,
     tls_errors.unreadable_ca_file,

@@ -5,6 +5,7 @@ import re
 import ssl
 from pathlib import Path
 
+from forwarder.machine_errors import key_log_error
 from forwarder.network_problem import ConnectionAttempt, NetworkProblem, exception_names
 
 CA_VARIABLES = {
@@ -46,6 +47,11 @@ UNTRUSTED_ISSUER = {
     20: "unknown issuer",
     21: "unknown issuer",
 }
+
+
+def unwritable_key_log(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    found = key_log_error(error) if isinstance(error, OSError) else None
+    return None if found is None else attempt.problem(found.message, found.hint)
 
 
 def untrusted_certificate(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:

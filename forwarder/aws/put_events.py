@@ -31,6 +31,7 @@ from forwarder.aws import aiohttp_private
 from forwarder.aws.http_session import CONNECT_ERRORS, NeverSent, ResponseUnreadable, read_body
 from forwarder.aws.sigv4 import FrozenKeys, Signer
 from forwarder.errors import DestinationRefused
+from forwarder.machine_errors import key_log_error
 from forwarder.untrusted_json import decode_or_none
 
 OPERATION = "PutEvents"
@@ -178,7 +179,9 @@ def _ssl_context(bundle: str) -> ssl.SSLContext:
     file = get_cert_path(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True)
     try:
         return ssl.create_default_context(cafile=file)
-    except OSError:
+    except OSError as error:
+        if key_log_error(error):
+            raise NeverSent(type(error).__name__) from error
         raise DestinationRefused(
             f"the certificates to trust cannot be read: {file}",
             code="certificates",

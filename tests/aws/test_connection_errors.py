@@ -132,3 +132,13 @@ async def test_missing_ca_bundle_names_its_variable(
                     await bus.publish(events())
             assert variable in str(raised.value)
             assert "gone.pem" in str(raised.value)
+
+
+async def test_key_log_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with StrictEventBridge(tls=self_signed(tmp_path).server) as bridge:
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "gone" / "keys.log"))
+        for verify in (True, False):
+            async with open_bus(bridge, verify=verify, timeout="10s") as bus:
+                error = await raised_by(DestinationUnavailable, partial(bus.publish, events()))
+            assert "SSLKEYLOGFILE names" in error.message
+            assert "unset SSLKEYLOGFILE" in error.hint

@@ -34,3 +34,13 @@ def test_unusual_environment_changes_nothing(
     assert installation.run_command("once").code == 0
     assert sent(bus) == ["x"]
     assert installation.run_command("check").code == 0
+
+
+@pytest.mark.parametrize("command", ["once", "check", "run"])
+def test_key_log_that_cannot_be_written_is_named(installation: Installation, command: str) -> None:
+    """A person has captured TLS connections, and the folder is not in the container of the service."""
+    installation.env |= {"SSLKEYLOGFILE": "/nonexistent/keys.log"}
+    done = installation.run_command(command)
+    assert done.code == 78
+    assert "SSLKEYLOGFILE names /nonexistent/keys.log, which cannot be written" in done.err
+    assert "unset SSLKEYLOGFILE" in done.err
