@@ -86,8 +86,6 @@ class Metrics:
         self._payloads = counter(
             "payloads", "Events that are too large, by the result: payload stored, failed, or skipped.", "result"
         )
-        for result in ("stored", "failed", "skipped"):
-            self._payloads.labels(result)  # a series that begins with its first count has no rate at that moment
         self._unread = gauge(
             "source_unread_seconds", "Time since the last complete poll of the feed that was read longest ago."
         )
@@ -103,8 +101,6 @@ class Metrics:
             "ledger_consumed_units", "Capacity units of DynamoDB that this process has consumed.", "kind"
         )
         self._counted_units = dict.fromkeys(("read", "write"), 0.0)
-        for kind in self._counted_units:
-            self._ledger_units.labels(kind)
         self._last_success = gauge(
             "last_success_timestamp_seconds", "Unix time of the last success of a component.", "component"
         )
@@ -112,6 +108,19 @@ class Metrics:
         self._settings_valid = gauge("settings_valid", "1 while the settings file is valid and in force.")
         build = gauge("build_info", "Always 1; the labels are the versions in use.", "version", "python")
         build.labels(__version__, python_version()).set(1)
+        self._create_series()
+
+    def _create_series(self) -> None:
+        """Create the series of alarms and of rare events with 0. `increase` does not see a series' first value."""
+        for code in (*self._codes, OTHER):
+            self._retried.labels(code)
+            self._dead_lettered.labels(code)
+        for result in ("stored", "failed", "skipped"):
+            self._payloads.labels(result)
+        for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            self._responses.labels(str(status.value))
+        for kind in self._counted_units:
+            self._ledger_units.labels(kind)
 
     # The source.
 

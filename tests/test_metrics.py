@@ -102,6 +102,18 @@ def test_metrics_count_each_event() -> None:
     assert {key: values.get(key) for key in expected} == expected
 
 
+def test_series_of_alarms_exist_before_their_first_count() -> None:
+    """Prometheus' `increase` does not see the first value of a series."""
+    metrics = Metrics(CODES)
+    values = samples(metrics)
+    for name in ("forwarder_events_dead_lettered_total", "forwarder_events_retried_total"):
+        assert {key: value for key, value in values.items() if key[0] == name} == {
+            (name, code): 0 for code in (*CODES, OTHER)
+        }
+    for status in ("401", "403"):
+        assert values["forwarder_source_responses_total", status] == 0
+
+
 def test_undocumented_error_code_is_counted_as_other() -> None:
     metrics = Metrics(CODES)
     for number in range(300):
