@@ -130,6 +130,41 @@ def test_template_pattern_matches_its_failures(name: str, events: dict[str, Any]
     assert {id_ for id_, event in events.items() if matches(filled, event)} == expected
 
 
+MESSAGE = 'the "shop" at C:\\shop:\n<!channel> <https://shop.example|log in> & retry'
+
+
+def transformers(name: str) -> list[dict[str, Any]]:
+    resources = template(f"{name}.yaml")["Resources"].values()
+    targets = [target for each in resources for target in each.get("Properties", {}).get("Targets", [])]
+    return [target["InputTransformer"] for target in targets if "InputTransformer" in target]
+
+
+def transformed(transformer: dict[str, Any]) -> Any:
+    """Return the target's input for variables that are MESSAGE. Within quotation marks, EventBridge escapes nothing."""
+
+    def fill(part: re.Match[str]) -> str:
+        return json.dumps(MESSAGE) if part[1] else re.sub(r"<\w+>", lambda _: MESSAGE, part[0])
+
+    text = transformer["InputTemplate"]
+    return json.loads(re.sub(r'"[^"]*"|<(\w+)>', fill, text if isinstance(text, str) else text["Fn::Sub"]))
+
+
+@pytest.mark.parametrize("name", ["bus", "cookbook/slack", "cookbook/health"])
+def test_input_template_keeps_quotation_marks(name: str) -> None:
+    (transformer,) = transformers(name)
+    values = re.findall(re.escape(json.dumps(MESSAGE)), json.dumps(transformed(transformer)))
+    assert len(values) == len(transformer["InputPathsMap"])
+
+
+def test_slack_message_has_no_external_text_as_markup() -> None:
+    """Slack interprets markup in each text but the title of a field."""
+    (transformer,) = transformers("cookbook/slack")
+    posted = transformed(transformer)
+    fields = [field for attachment in posted["attachments"] for field in attachment["fields"]]
+    assert [field.pop("title") for field in fields] == [MESSAGE] * 3
+    assert json.dumps(MESSAGE) not in json.dumps(posted)
+
+
 @pytest.mark.parametrize("name", ["bus", "cookbook/slack"])
 def test_paths_of_input_transformers_exist_in_the_event(name: str, events: dict[str, Any]) -> None:
     for resource in template(f"{name}.yaml")["Resources"].values():
