@@ -167,8 +167,9 @@ class DestinationSettings(Section):
     )
     role_arn: Annotated[str, AfterValidator(aws.role)] = Field("", description="role to assume")
     external_id: str = Field("", max_length=1224, description="external id for that role")
+    # By default an event fits targets of 256 KiB, with the envelope that EventBridge adds.
     max_entry_bytes: int = Field(
-        262_144, ge=MIN_ENTRY_LIMIT_BYTES, le=1_048_576, description="largest event, as EventBridge counts"
+        260_000, ge=MIN_ENTRY_LIMIT_BYTES, le=1_048_576, description="largest event, as EventBridge counts"
     )
     max_request_bytes: int = Field(
         1_000_000, ge=MIN_ENTRY_LIMIT_BYTES, le=1_048_576, description="largest sum of events in a request"

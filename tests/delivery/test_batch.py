@@ -15,7 +15,7 @@ from forwarder.model import ClaimedEntry
 from tests.factories import entry, examples, some_settings
 from tests.fakes import put_events
 
-TEMPLATE = EventTemplate("alloy.embedded", "Workflow Execution Failed", 262_144)
+TEMPLATE = EventTemplate("alloy.embedded", "Workflow Execution Failed", 260_000)
 LIMIT = 20_000
 
 

@@ -19,7 +19,7 @@ Change: TypeAlias = tuple[str, dict[str, list[Any]]]
 CHANGES: Final[tuple[Change, ...]] = (
     ("source", {"page_size": [5, 30], "overlap": ["2m", "10m"], "discover": [False, True], "concurrency": [1, 8]}),
     ("event", {"payload": ["full", "errors", "none"], "detail_type": ["Failed", "Workflow Execution Failed"]}),
-    ("destination", {"concurrency": [1, 4], "max_entry_bytes": [16_384, 262_144]}),
+    ("destination", {"concurrency": [1, 4], "max_entry_bytes": [16_384, 260_000]}),
     ("ledger", {"payload_retention": ["10m", "1h"]}),
     ("run", {"log_level": ["info", "debug"]}),
 )

@@ -82,7 +82,7 @@ def test_any_depth_becomes_an_event(depth: int, opening: str, is_error: bool) ->
     [
         ("full", 16_384),
         pytest.param("errors", 16_384, marks=pytest.mark.long),
-        pytest.param("full", 262_144, marks=pytest.mark.long),
+        pytest.param("full", 260_000, marks=pytest.mark.long),
     ],
 )
 def test_ten_megabytes_in_any_field_become_an_event(payload: str, limit: int) -> None:

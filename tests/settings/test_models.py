@@ -55,7 +55,7 @@ DEFAULTS: dict[str, Any] = {
     "destination.endpoint_url": "",
     "destination.role_arn": "",
     "destination.external_id": "",
-    "destination.max_entry_bytes": 262_144,
+    "destination.max_entry_bytes": 260_000,
     "destination.max_request_bytes": 1_000_000,
     "destination.verify": True,
     "destination.concurrency": 8,
