@@ -5,7 +5,6 @@ import ssl
 import time
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Annotated, Any, Final, Self
 
 import typer
@@ -20,6 +19,7 @@ from forwarder.settings.models import ListenerSettings
 from forwarder.settings.sections import WebSettings
 from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.untrusted_json import decode_or_none
+from forwarder.web.listen_address import reachable_address
 
 TIMEOUT_SECONDS: Final = 5.0
 MAX_RESPONSE_BYTES: Final = 65_536
@@ -56,9 +56,7 @@ class Listener:
         if not listen:
             return None
         host, port = parse_host_and_port(listen)
-        if host != "localhost" and ip_address(host).is_unspecified:
-            host = "::1" if ":" in host else "127.0.0.1"
-        return cls(key, host, port, "https" if key == "listen" and web.tls_cert else "http")
+        return cls(key, reachable_address(host), port, "https" if key == "listen" and web.tls_cert else "http")
 
     @property
     def authority(self) -> str:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from forwarder.settings.sections import WebSettings
 from forwarder.settings.validators.web import MAX_PORT, parse_host_and_port
 from forwarder.web.client_address import Client, Network, find_client, hops_of, is_in, parse_address, parse_network
 from forwarder.web.connection import peer_address
+from forwarder.web.listen_address import reachable_address
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -102,13 +102,6 @@ def _local_address(request: web.Request) -> str:
 
 def bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def reachable_address(host: str) -> str:
-    """Return the address at which this machine reaches a listener: loopback if `host` is the unspecified address."""
-    if host == "localhost" or not ip_address(host).is_unspecified:
-        return host
-    return "::1" if ":" in host else "127.0.0.1"
 
 
 def canonical_origin(origin: str) -> str:

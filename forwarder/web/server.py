@@ -6,13 +6,11 @@ import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from typing import Any
 
 import structlog
 from aiohttp import web
 
-from forwarder.errors import SettingsError
 from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
 from forwarder.settings import ConfigSource, Settings
 from forwarder.settings.sections import WebSettings
@@ -34,12 +32,12 @@ from forwarder.web import (
     workflow_list,
 )
 from forwarder.web.checklist import CHECK_RECORD, CheckRecord
-from forwarder.web.client_address import parse_address
 from forwarder.web.connection import Timeouts
 from forwarder.web.connection_limit import HEALTH_SHARE, WEB_UI_SHARE, Listener
 from forwarder.web.context import CONTEXT, WebContext
 from forwarder.web.file_reload import ReloadingValue, tls_context
-from forwarder.web.hosts import ALLOWED_HOSTS, AllowedHosts, bracket, reachable_address
+from forwarder.web.hosts import ALLOWED_HOSTS, AllowedHosts, bracket
+from forwarder.web.listen_address import bind, reachable_address
 from forwarder.web.middleware import (
     HEALTH_MIDDLEWARES,
     MAX_BODY_BYTES,
@@ -91,7 +89,7 @@ async def run_web_server(
     settings, addresses = context.settings().web, ServerAddresses()
     async with AsyncExitStack() as stack:
         if settings.listen:
-            listener_socket = stack.enter_context(_bind("listen", settings.listen))
+            listener_socket = stack.enter_context(bind("listen", settings.listen))
             tls = _load_tls(context.config_source, settings)
             allowed_hosts = AllowedHosts.of(settings, listener_socket.getsockname()[1])
             app = create_web_app(context, allowed_hosts)
@@ -111,7 +109,7 @@ async def run_web_server(
             if show_setup_link is not None and link is not None:
                 show_setup_link(link)
         if settings.health_listen:
-            listener_socket = stack.enter_context(_bind("health_listen", settings.health_listen))
+            listener_socket = stack.enter_context(bind("health_listen", settings.health_listen))
             await stack.enter_async_context(
                 _run_app(create_health_app(context), listener_socket, None, HEALTH_SHARE, timeouts)
             )
@@ -193,25 +191,6 @@ async def _background_task(coroutine: Coroutine[Any, Any, None]) -> AsyncIterato
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _bind(key: str, listen: str) -> socket.socket:
-    """Return a socket that listens at an address. Raise SettingsError, with the setting `key`, if that fails.
-
-    `[::]` accepts IPv4 connections too, if the machine supports it.
-    """
-    host, port = parse_host_and_port(listen)
-    address = parse_address(host)  # one that is written as `::ffff:127.0.0.1` is an IPv4 address
-    try:
-        if not isinstance(address, IPv6Address):
-            return socket.create_server((str(address or host), port))
-        dual = address.is_unspecified and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=dual)
-    except OSError as error:
-        raise SettingsError(
-            f"web.{key} {listen} cannot be bound: {error.strerror or error}",
-            hint=f"end what listens there, or set another {key} in [web]; an empty one serves nothing",
-        ) from None
 
 
 def check_web_ui(config_source: ConfigSource, settings: Settings) -> str:

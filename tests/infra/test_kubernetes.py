@@ -90,7 +90,7 @@ def test_probes_request_existing_paths_at_the_health_port() -> None:
         assert probe_status["port"] == port["name"]
     assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert TABLE["web"]["health_listen"] == f"0.0.0.0:{port['containerPort']}"
+    assert TABLE["web"]["health_listen"] == f"[::]:{port['containerPort']}"
     (served,) = manifest_of("Service")["spec"]["ports"]
     assert (served["port"], served["targetPort"]) == (port["containerPort"], port["name"])
     (ingress,) = manifest_of("NetworkPolicy")["spec"]["ingress"]

@@ -64,7 +64,7 @@ def text_of(directory: Path) -> str:
         ('"alloy-failures"', '"failures"'),
         ('"eu-west-1"', f'"{REGION}"'),
         ("127.0.0.1:8787", "127.0.0.1:0"),
-        ("0.0.0.0:8788", "127.0.0.1:0"),
+        ("[::]:8788", "127.0.0.1:0"),
         ("workflows = []", 'workflows = ["w"]'),
     ):
         assert output in text

@@ -48,7 +48,7 @@ def text_of(directory: Path, ledger_url: str) -> str:
         ('"alloy-failures"', '"failures"'),
         ('region = "eu-west-1"', f'region = "{REGION}"'),
         ("127.0.0.1:8787", "127.0.0.1:0"),
-        ("0.0.0.0:8788", "127.0.0.1:0"),
+        ("[::]:8788", "127.0.0.1:0"),
         ("workflows = []", f"workflows = {WORKFLOWS}".replace("'", '"')),
     ):
         assert manifest in text

@@ -27,6 +27,11 @@ ARBITRARY_USER: Final = 1_000_650_000
 """A user id as OpenShift assigns it, without a name, and with group 0."""
 
 
+CHECKOUT: Final = Path(__file__).parents[2]
+
+WITHOUT_IPV6: Final = CHECKOUT / "tests" / "harness" / "without_ipv6.py"
+
+
 def can_mount() -> bool:
     tools = all(shutil.which(tool) for tool in ("unshare", "setpriv", "mount"))
     arguments = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
@@ -55,7 +60,7 @@ def as_user(
         capture_output=True,
         text=True,
         timeout=60,
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=environment | {"PYTHONPATH": str(CHECKOUT)},
         cwd=installation.directory,
         check=False,
     )
@@ -139,6 +144,18 @@ def test_secrets_of_compose_open_the_vault(
     assert sent(bus) == ["a"]
 
 
+def in_network_namespace(installation: Installation, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603  # ours
+        ["unshare", "-n", "/bin/sh", "-c", script],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=installation.environment() | {"PYTHONPATH": str(CHECKOUT)},
+        cwd=installation.directory,
+        check=False,
+    )
+
+
 @mounting
 def test_ipv6_only_host_serves_and_sends(installation: Installation) -> None:
     """The host has no IPv4 address, not even loopback."""
@@ -151,20 +168,37 @@ def test_ipv6_only_host_serves_and_sends(installation: Installation) -> None:
         {program} health && FORWARDER_WEB__HEALTH_LISTEN= {program} health; code=$?
         kill $pid; wait $pid; exit $code
     """
-    done = subprocess.run(  # noqa: S603  # ours
-        ["unshare", "-n", "/bin/sh", "-c", script],  # noqa: S607
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=installation.environment(),
-        cwd=installation.directory,
-        check=False,
-    )
+    done = in_network_namespace(installation, script)
     assert done.returncode == 0, done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines()] == [
         "http://[::1]:8788/livez",
         "http://[::1]:8787/livez",
     ]
+
+
+@mounting
+@pytest.mark.parametrize(
+    ("prepare", "launcher"),
+    [
+        pytest.param("", f"{sys.executable} {WITHOUT_IPV6}", id="kernel without IPv6"),
+        pytest.param("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6", "", id="no IPv6 address"),
+    ],
+)
+def test_wildcard_without_ipv6_is_served_on_ipv4(installation: Installation, prepare: str, launcher: str) -> None:
+    """`[::]` is the address in templates for networks of either kind."""
+    installation.change("web", listen="", health_listen="[::]:8788")
+    program = f"{launcher} {sys.executable} -m forwarder -c {installation.settings_file}"
+    script = f"""
+        ip link set lo up && {prepare or "true"}
+        {program} run 2>daemon.log & pid=$!
+        for _ in $(seq 100); do grep -q "health endpoints listening" daemon.log && break; sleep 0.1; done
+        {program} health; code=$?
+        kill $pid; wait $pid; exit $code
+    """
+    done = in_network_namespace(installation, script)
+    assert done.returncode == 0, done.stderr
+    assert "healthy: http://127.0.0.1:8788/livez responds with 200" in done.stdout
+    assert '"address": "http://127.0.0.1:8788"' in (installation.directory / "daemon.log").read_text()
 
 
 def test_closed_standard_streams_are_no_fault(installation: Installation) -> None:
