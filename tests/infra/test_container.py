@@ -12,10 +12,11 @@ import yaml
 from forwarder.cli.health import TIMEOUT_SECONDS
 from forwarder.vault.master_key import CREDENTIAL
 from tests.infra.container import Images, parse_instructions
-from tests.infra.templates import INFRA
+from tests.infra.templates import INFRA, resources
 
 ROOT = INFRA.parent
 CONTAINER = INFRA / "container"
+OPERATIONS = ROOT / "docs" / "operations.md"
 DOCKERFILE = CONTAINER / "Dockerfile"
 COMPOSE_FILES = (CONTAINER / "compose.yaml", CONTAINER / "compose.secrets.yaml")
 HEALTH = ["forwarder", "health"]
@@ -93,7 +94,7 @@ def test_base_image_can_be_pinned_by_digest() -> None:
     name, _, image = argument.partition("=")
     assert name == "PYTHON_IMAGE"
     assert image.startswith("python:3.")
-    assert "--build-arg PYTHON_IMAGE=" in (INFRA.parent / "docs" / "operations.md").read_text()
+    assert "--build-arg PYTHON_IMAGE=" in OPERATIONS.read_text()
 
 
 def test_state_folder_is_writable_for_group_0() -> None:
@@ -132,3 +133,16 @@ def test_compose_services_exist_and_their_ports_agree() -> None:
     for name in ("source", "forwarder"):
         assert services[name]["cap_drop"] == ["ALL"]
         assert services[name]["read_only"] is True
+
+
+def test_every_daemon_container_has_an_init_process() -> None:
+    """The forwarder as process 1 would never reap the orphans of a health check that the engine ended."""
+    for file in COMPOSE_FILES:
+        services = yaml.safe_load(file.read_text())["services"].values()
+        assert {service.get("init") for service in services if service["image"] == "forwarder"} == {True}
+    (task,) = resources("service.yaml", "AWS::ECS::TaskDefinition").values()
+    (daemon,) = [each for each in task["ContainerDefinitions"] if each.get("Command") == ["run"]]
+    assert daemon["LinuxParameters"]["InitProcessEnabled"] is True
+    commands = re.findall(r"^docker run (?:-d|.*forwarder run\b).*$", OPERATIONS.read_text(), re.MULTILINE)
+    assert len(commands) == 3
+    assert all(" --init " in command for command in commands)
