@@ -61,14 +61,17 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
             await _drain(app, loops)
             if work.cancelled():
                 return OnceResult(await app.ledger.counters(), stopped=True)
-            work.result()
+            is_complete = work.result()
             await retention_watch.check()
             await Maintenance(
                 app.ledger, lambda: app.config.settings, app.polls, clock, app.health, app.metrics
             ).finish()
             counters = await app.ledger.counters()
-            if counters.pending:
-                errors.append(loops.delivery.current_error or DestinationUnavailable("the time was up", code="timeout"))
+            # The bus is checked even if nothing is pending: a first test must find a wrong one.
+            if error := loops.delivery.current_error:
+                errors.append(error)
+            elif counters.pending or not is_complete:
+                errors.append(DestinationUnavailable("the time was up", code="timeout"))
             return OnceResult(counters, errors, dead_lettered=max(0, counters.dead - dead_before))
 
 
@@ -105,9 +108,13 @@ async def _drain(app: App, loops: Loops) -> None:
     await app.settlement_writer.close(grace)
 
 
-async def _poll_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> None:  # noqa: ASYNC109
+async def _poll_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> bool:  # noqa: ASYNC109
+    """Add the errors of the polls to `errors`. Return whether the delivery ended before `timeout`."""
     async with background_tasks(loops.delivery.run()):
         errors += await loops.poller.run_once()
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(timeout.total_seconds()):
             await loops.delivery.run(until_empty=True)
+    except TimeoutError:
+        return False
+    return True

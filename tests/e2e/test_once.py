@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 from forwarder.demo.sample_data import execution
@@ -9,7 +10,7 @@ from tests.e2e.harness import detail, fail, numbered, pages, polls, publishing, 
 from tests.fakes.alloy import FakeAlloy, unauthorized, unavailable
 from tests.fakes.bus_faults import throttled
 from tests.fakes.eventbridge import BUS, StrictEventBridge
-from tests.harness.installation import Installation
+from tests.harness.installation import NO_ADDRESS, Installation
 
 
 def test_failed_execution_is_delivered_as_an_event(
@@ -97,6 +98,26 @@ def test_once_with_an_unavailable_bus_exits_69_at_the_timeout(
     done = installation.run_command("once", "--timeout", "1s", "--json")
     assert (done.code, done.json()["counters"]["pending"]) == (69, 2)
     assert time.monotonic() - began < 10
+
+
+def test_once_reports_a_missing_bus_with_nothing_pending(installation: Installation, bus: StrictEventBridge) -> None:
+    bus.buses.discard(BUS)
+    done = installation.run_command("once", "--timeout", "5s")
+    assert done.code == 69
+    assert BUS in done.err
+
+
+def test_once_reports_an_unreachable_bus_with_nothing_pending(installation: Installation) -> None:
+    installation.change("destination", endpoint_url=NO_ADDRESS)
+    done = installation.run_command("once", "--timeout", "5s")
+    assert (done.code, "cannot be reached" in done.err) == (69, True)
+
+
+def test_once_reports_a_bus_that_is_silent_until_the_timeout(installation: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        installation.change("destination", endpoint_url=address, timeout="30s")
+        assert installation.run_command("once", "--timeout", "1s").code == 69
 
 
 def test_once_with_two_failures_exits_with_the_worst(
