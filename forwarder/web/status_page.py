@@ -68,7 +68,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
     the session or the daemon. It does not reset the idle time of the session.
     """
     with request.app[STREAMS].open(request):
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        # nginx would collect the events in a buffer.
+        headers = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         with suppress(ConnectionError):  # the client has gone
             await _send_updates(request, response)

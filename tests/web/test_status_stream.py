@@ -35,6 +35,7 @@ async def test_stream_sends_all_sections_then_changes(tmp_path: Path) -> None:
         await client.log_in()
         async with client.browser.get("/status/stream") as stream:
             assert stream.content_type == "text/event-stream"
+            assert stream.headers["X-Accel-Buffering"] == "no"
             assert {"headline", "components", "counters", "events", "dead"} <= set(await event_of(stream.content))
             await record_history(client)
             client.clock.advance(CACHE_SECONDS)

@@ -3,15 +3,22 @@
 
 const SILENT_MS = 2500, LOST_MS = 4000, PROBE_MS = 1500, TICK_MS = 500;
 
-// `title` is the title to return to, or null while there is contact.
-const contact = { at: Date.now(), watchedSince: Date.now(), tickedAt: Date.now(), isProbing: false, title: null, focused: null };
+// A stream that was silent for this time was opened again, without success: other requests are no contact then.
+const STREAM_LOST_MS = 20000;
+
+// `title` is the title to return to, or null while there is contact. `streamAt` is the time of the last event of the
+// stream of updates, or null if the page has no stream.
+const contact = {
+  at: Date.now(), streamAt: null, watchedSince: Date.now(), tickedAt: Date.now(), isProbing: false, title: null, focused: null,
+};
 
 const notice = document.createElement("p");
 notice.className = "notice bad contact";
 notice.setAttribute("role", "alert");
 
 function lose() {
-  const message = `No contact since ${new Date(contact.at).toLocaleTimeString()}`;
+  const at = Math.min(contact.at, contact.streamAt ?? contact.at);
+  const message = `No contact since ${new Date(at).toLocaleTimeString()}`;
   notice.textContent = `${message}. This page may be out of date, and nothing can be changed. It recovers when the forwarder responds.`;
   document.querySelector("main").before(notice);
   contact.title = document.title;
@@ -42,12 +49,16 @@ function recordContact() {
   document.dispatchEvent(new Event("contact"));
 }
 
+function isStreamLost() {
+  return contact.streamAt !== null && Date.now() - Math.max(contact.streamAt, contact.watchedSince) >= STREAM_LOST_MS;
+}
+
 async function probe() {
   contact.isProbing = true;
   try {
     const response = await fetch("/status/contact", { redirect: "manual", signal: AbortSignal.timeout(PROBE_MS) });
     // A proxy responds with 502 for a daemon that does not run. A redirect leads to the login.
-    if (response.status === 204 || response.type === "opaqueredirect") recordContact();
+    if (response.type === "opaqueredirect" || (response.status === 204 && !isStreamLost())) recordContact();
   } catch {
     // No contact: `tick` shows it when it lasts.
   }

@@ -69,12 +69,31 @@ function applyUpdate(place, html) {
   place.dispatchEvent(new Event("updated", { bubbles: true }));
 }
 
+// A stream whose packets vanish stays open, and reports no error: the forwarder sends an event at least every two seconds.
+const STREAM_SILENT_MS = 10000, STREAM_WATCH_MS = 2000;
+
+// `stream` is null if the page has none. `activeAt` is the time when it was opened, or of its last event.
+let stream = null, activeAt = 0;
+
+function recordEvent() {
+  activeAt = contact.streamAt = Date.now();
+  recordContact();
+}
+
+function unsubscribe() {
+  stream?.close();
+  stream = null;
+}
+
 function subscribe() {
   const places = new Map([...document.querySelectorAll("[data-live]")].map((each) => [each.dataset.live, each]));
+  unsubscribe();
   if (!places.size) return;
-  const stream = new EventSource("/status/stream");
+  const opened = stream = new EventSource("/status/stream");
+  activeAt = Date.now();
+  contact.streamAt ??= activeAt;
   stream.onmessage = async (message) => {
-    recordContact();
+    recordEvent();
     await press;
     for (const [name, html] of Object.entries(JSON.parse(message.data))) {
       if (places.has(name)) applyUpdate(places.get(name), html);
@@ -83,19 +102,22 @@ function subscribe() {
   stream.addEventListener("contact", (message) => {
     clockOffset = Number(message.data) - Date.now();
     countDown();
-    recordContact();
+    recordEvent();
   });
   stream.onerror = () => {
-    if (stream.readyState === EventSource.CLOSED) subscribeAgain();
+    if (opened.readyState === EventSource.CLOSED) subscribeAgain(opened);
   };
-  window.addEventListener("pagehide", () => stream.close());
 }
 
 // A rejected stream is not repeated by the browser. Without a session, the page that is loaded is the login.
-async function subscribeAgain() {
+async function subscribeAgain(rejected) {
   const response = await fetch("/status/contact", { redirect: "manual" }).catch(() => null);
   if (response?.type === "opaqueredirect") location.reload();
-  else setTimeout(subscribe, 2000);
+  else setTimeout(() => { if (stream === rejected) subscribe(); }, 2000);
+}
+
+function watchStream() {
+  if (stream !== null && Date.now() - activeAt >= STREAM_SILENT_MS) subscribe();
 }
 
 async function submitInPlace(event) {
@@ -130,4 +152,7 @@ showLocalTimes(document);
 countDown();
 setInterval(countDown, 1000);
 subscribe();
+setInterval(watchStream, STREAM_WATCH_MS);
+window.addEventListener("pagehide", unsubscribe);
+window.addEventListener("pageshow", (event) => { if (event.persisted) subscribe(); });
 document.addEventListener("submit", submitInPlace);

@@ -1,0 +1,91 @@
+"""The status page in a real browser, while the packets of its stream vanish, and while nobody sees it."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.chrome import MAX_WAIT_MILLISECONDS, BrowserPage, chrome
+from tests.browser.silent_proxy import SilentProxy
+from tests.e2e.harness import fail
+from tests.fakes.alloy import FakeAlloy
+from tests.fakes.bus_faults import entry_codes
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.harness.installation import Installation
+from tests.harness.process import eventually
+
+pytestmark = pytest.mark.browser
+
+STREAM = b"GET /status/stream"
+REJECTED = "1 event was rejected by the bus"
+
+
+class ProxiedSystem:
+    """A daemon, and a browser that has logged in through a proxy."""
+
+    def __init__(self, page: Page, proxy: SilentProxy, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
+        self.page, self.proxy, self._alloy, self._bus = page, proxy, alloy, bus
+        self.headline = page.get_by_role("heading", level=1)
+
+    def reject_event(self) -> None:
+        """Change the headline of a page that receives updates."""
+        self._bus.next(entry_codes({0: "MalformedDetail"}))
+        fail(self._alloy, "refused", ago=1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chrome() as browser:
+        yield browser
+
+
+@pytest.fixture
+def system(tmp_path: Path, browser: Browser) -> Iterator[ProxiedSystem]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with FakeAlloy() as alloy, StrictEventBridge() as bus, SilentProxy(("127.0.0.1", port)) as proxy:
+        alloy.api.add_workflow("w")
+        address, listen = f"http://127.0.0.1:{proxy.port}", f"127.0.0.1:{port}"
+        web = {"listen": listen, "public_url": address}
+        installation = Installation(tmp_path, alloy=alloy.url, bus=bus.url, web=web)
+        installation.create_vault()
+        token = installation.run_command("web", "create-token").out.strip()
+        with installation.start() as daemon:
+            daemon.wait_for_log('"web UI listening"')
+            page = BrowserPage.of(browser, address).page
+            page.goto("/")
+            page.get_by_label("Admin token").fill(token)
+            page.get_by_role("button", name="Log in").click()
+            system = ProxiedSystem(page, proxy, alloy, bus)
+            expect(system.headline).to_have_text("All is well", timeout=MAX_WAIT_MILLISECONDS)
+            yield system
+            page.context.close()
+            daemon.kill()
+
+
+def test_silent_stream_is_opened_again(system: ProxiedSystem) -> None:
+    """Other requests work, so that the loss of the stream alone must be noticed."""
+    assert eventually(lambda: system.proxy.silence(STREAM) == 1, within=20)
+    system.reject_event()
+    expect(system.headline).to_have_text(REJECTED, timeout=MAX_WAIT_MILLISECONDS)
+    expect(system.page.get_by_role("alert")).to_be_hidden()
+
+
+def test_page_without_any_stream_shows_lost_contact(system: ProxiedSystem) -> None:
+    """Each new stream is silent as well. A page that is not updated must not pass for a current one."""
+    system.proxy.silenced = STREAM
+    assert eventually(lambda: system.proxy.silence(STREAM) == 1, within=20)
+    expect(system.page.get_by_role("alert")).to_contain_text("No contact since", timeout=MAX_WAIT_MILLISECONDS)
+    system.proxy.silenced = b""
+    expect(system.page.get_by_role("alert")).to_be_hidden(timeout=MAX_WAIT_MILLISECONDS)
+    system.reject_event()
+    expect(system.headline).to_have_text(REJECTED, timeout=MAX_WAIT_MILLISECONDS)
+
+
+def test_page_from_the_back_forward_cache_is_updated(system: ProxiedSystem) -> None:
+    system.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    system.reject_event()
+    system.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    expect(system.headline).to_have_text(REJECTED, timeout=MAX_WAIT_MILLISECONDS)
