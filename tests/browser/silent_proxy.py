@@ -15,6 +15,7 @@ class SilentProxy:
         self.port: int = self._listener.getsockname()[1]
         self._peers: dict[socket.socket, socket.socket] = {}
         self._sent: dict[socket.socket, bytes] = {}
+        """The last request of each client."""
         self._silent: set[socket.socket] = set()
         self.silenced = b""
         self._stopping = False
@@ -28,8 +29,12 @@ class SilentProxy:
         self._stopping = True
         self._thread.join()
 
+    def count(self, sent: bytes) -> int:
+        """Return the number of open connections that have sent these bytes last."""
+        return sum(sent in data for data in list(self._sent.values()))
+
     def silence(self, sent: bytes) -> int:
-        """Silence the open connections that have sent these bytes. Return their number."""
+        """Silence the open connections that have sent these bytes last. Return their number."""
         found = [client for client, data in list(self._sent.items()) if sent in data]
         self._silent.update(found)
         return len(found)
@@ -62,7 +67,7 @@ class SilentProxy:
         except OSError:
             data = b""
         if source is client:
-            self._sent[client] += data
+            self._sent[client] = data
             if self.silenced and self.silenced in data:
                 self._silent.add(client)
         if data and client in self._silent:

@@ -29,6 +29,11 @@ class ProxiedSystem:
         self.page, self.proxy, self._alloy, self._bus = page, proxy, alloy, bus
         self.headline = page.get_by_role("heading", level=1)
 
+    def set_hidden(self, hidden: bool) -> None:
+        """Hide or show the page. A page of Playwright is always visible."""
+        script = "value => { Object.defineProperty(document, 'hidden', { value, configurable: true });"
+        self.page.evaluate(f"{script} document.dispatchEvent(new Event('visibilitychange')); }}", hidden)
+
     def reject_event(self) -> None:
         """Change the headline of a page that receives updates."""
         self._bus.next(entry_codes({0: "MalformedDetail"}))
@@ -89,3 +94,28 @@ def test_page_from_the_back_forward_cache_is_updated(system: ProxiedSystem) -> N
     system.reject_event()
     system.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     expect(system.headline).to_have_text(REJECTED, timeout=MAX_WAIT_MILLISECONDS)
+
+
+def test_hidden_page_has_no_stream_and_becomes_current(system: ProxiedSystem) -> None:
+    """A browser opens six connections to a host: six streams of hidden pages would block all other requests."""
+    assert eventually(lambda: system.proxy.count(STREAM) == 1, within=20)
+    system.set_hidden(True)
+    assert eventually(lambda: system.proxy.count(STREAM) == 0, within=20)
+    expect(system.page).to_have_title("forwarder")
+    system.reject_event()
+    system.page.wait_for_timeout(25_000)  # longer than any silence of a visible page
+    assert system.proxy.count(STREAM) == 0
+    notice = system.page.get_by_role("alert")
+    assert notice.count() == 0
+    system.set_hidden(False)
+    expect(system.headline).to_have_text(REJECTED, timeout=2000)
+    expect(system.page).to_have_title(f"{REJECTED} · forwarder")
+    assert notice.count() == 0
+
+
+def test_page_that_is_loaded_hidden_has_no_stream(system: ProxiedSystem) -> None:
+    hidden = system.page.context.new_page()
+    hidden.add_init_script("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+    hidden.goto("/")
+    hidden.wait_for_timeout(3000)
+    assert system.proxy.count(STREAM) == 1

@@ -76,3 +76,4 @@ function tick() {
 }
 
 setInterval(tick, TICK_MS);
+document.addEventListener("visibilitychange", tick);

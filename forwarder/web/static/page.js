@@ -72,7 +72,8 @@ function applyUpdate(place, html) {
 // A stream whose packets vanish stays open, and reports no error: the forwarder sends an event at least every two seconds.
 const STREAM_SILENT_MS = 10000, STREAM_WATCH_MS = 2000;
 
-// `stream` is null if the page has none. `activeAt` is the time when it was opened, or of its last event.
+// `stream` is null if the page has none, or is hidden: a browser has six connections to a host for all of its pages.
+// `activeAt` is the time when it was opened, or of its last event.
 let stream = null, activeAt = 0;
 
 function recordEvent() {
@@ -88,7 +89,7 @@ function unsubscribe() {
 function subscribe() {
   const places = new Map([...document.querySelectorAll("[data-live]")].map((each) => [each.dataset.live, each]));
   unsubscribe();
-  if (!places.size) return;
+  if (!places.size || document.hidden) return;
   const opened = stream = new EventSource("/status/stream");
   activeAt = Date.now();
   contact.streamAt ??= activeAt;
@@ -114,6 +115,15 @@ async function subscribeAgain(rejected) {
   const response = await fetch("/status/contact", { redirect: "manual" }).catch(() => null);
   if (response?.type === "opaqueredirect") location.reload();
   else setTimeout(() => { if (stream === rejected) subscribe(); }, 2000);
+}
+
+// The first event of the new stream has all sections. Until then, the title must not show a state that may be over.
+function followVisibility() {
+  if (!document.hidden) subscribe();
+  else if (stream !== null) {
+    unsubscribe();
+    if (contact.title === null) document.title = "forwarder";
+  }
 }
 
 function watchStream() {
@@ -153,6 +163,7 @@ countDown();
 setInterval(countDown, 1000);
 subscribe();
 setInterval(watchStream, STREAM_WATCH_MS);
+document.addEventListener("visibilitychange", followVisibility);
 window.addEventListener("pagehide", unsubscribe);
 window.addEventListener("pageshow", (event) => { if (event.persisted) subscribe(); });
 document.addEventListener("submit", submitInPlace);
