@@ -129,6 +129,9 @@ async def _replay(config_source: ConfigSource, settings: LocalSettings, selected
             count = await ledger.replay(selected, now=now)
         else:
             count = await ledger.replay_executions(selected, now=now)
+        if (await ledger.members()).is_shared and await ledger.saved_switch() is False:
+            echo("all processes are switched off: they are pending until `forwarder enable --fleet`", err=True)
+            return
         if not settings.enabled:
             echo("switched off: they are pending, and sent when it is on again (`forwarder enable`)", err=True)
             return

@@ -78,6 +78,23 @@ def test_enable_of_the_fleet_names_a_process_that_stays_off(pair: tuple[Installa
     assert done.err == "this process stays off: its settings file has `enabled = false` (`forwarder enable`)\n"
 
 
+@pytest.mark.dynamodb
+def test_replay_obeys_the_switch_of_the_fleet(
+    pair: tuple[Installation, Installation], alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    one, _ = pair
+    one.change("source", start_from="beginning")
+    fail(alloy, "a")
+    assert one.run_command("once").code == 0
+    one.run_command("disable", "--fleet")
+    done = one.run_command("replay", "a", "--yes")
+    assert (done.code, "`forwarder enable --fleet`" in done.err) == (0, True)
+    assert sent(bus) == ["a"]
+    one.run_command("enable", "--fleet")
+    assert one.run_command("once").code == 0
+    assert sent(bus) == ["a", "a"]
+
+
 @pytest.mark.parametrize("command", ["enable", "disable"])
 def test_switch_of_the_fleet_needs_a_shared_ledger(installation: Installation, command: str) -> None:
     installation.run_command("once")
