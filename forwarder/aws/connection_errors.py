@@ -1,19 +1,22 @@
 """The classification of failed connections to AWS: the possible arrival of the request, and a cause with a hint."""
 
+import os
+
 import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ConnectTimeoutError,
     HTTPClientError,
     IncompleteReadError,
+    InvalidConfigError,
     ProxyConnectionError,
     SSLError,
 )
 from botocore.exceptions import ConnectionError as SdkConnectionError
 
-from forwarder import network_errors
+from forwarder import network_errors, tls_errors
 from forwarder.aws.http_session import CONNECT_ERRORS, NeverSent, ResponseUnreadable
-from forwarder.errors import DestinationUnavailable
+from forwarder.errors import DestinationRefused, DestinationUnavailable
 
 CA_VARIABLE = "AWS_CA_BUNDLE"
 
@@ -28,6 +31,22 @@ def is_never_sent(error: Exception) -> bool:
         return True
     cause = _cause(error)
     return isinstance(error if cause is None else cause, (NeverSent, *CONNECT_ERRORS))
+
+
+def empty_bundle_error(error: Exception) -> DestinationRefused | None:
+    """Return the error for a variable or a profile that names no file of trusted certificates, or None.
+
+    The SDK makes no client with an empty name, whatever the service.
+    """
+    if not isinstance(error, InvalidConfigError) or "Invalid CA bundle" not in str(error):
+        return None
+    names = tls_errors.CA_VARIABLES[CA_VARIABLE]
+    name = next((name for name in names if name in os.environ and not os.environ[name].strip()), "")
+    return DestinationRefused(
+        f"the trusted certificates for AWS cannot be read: {name or 'ca_bundle'} is empty",
+        code="certificates",
+        hint=f"unset {name}, which is empty" if name else "remove ca_bundle from the AWS profile, where it is empty",
+    )
 
 
 def unreachable_error(error: Exception, address: str) -> DestinationUnavailable:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError, ConfigParseError, ProfileNotFound
 from botocore.parsers import ResponseParserError
 
 from forwarder import network_errors
+from forwarder.aws.connection_errors import empty_bundle_error
 from forwarder.aws.credential_causes import KEYS_HINT, NetworkError, find_cause
 from forwarder.aws.credential_providers import (
     CONTAINER,
@@ -52,11 +53,11 @@ def provider_error(
     """Return the error for an exception of a provider. `provider` is the SDK's name of the provider, or ROLE."""
     if isinstance(error, TimeoutError):  # a caller with its own time limit does not know the provider
         provider = provider or str(getattr(session, "provider", ""))
+    if known := error if isinstance(error, DestinationError) else empty_bundle_error(error):
+        return known
     source = source or source_of(provider, session)
     prefix = f"{prefix} {source.name}"
     match error:
-        case DestinationError():
-            return error
         case ProfileNotFound():
             return _profile_missing(session)
         case ClientError():

@@ -16,7 +16,13 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from forwarder.aws.connection_errors import describe_error, is_never_sent, is_response_error, unreachable_error
+from forwarder.aws.connection_errors import (
+    describe_error,
+    empty_bundle_error,
+    is_never_sent,
+    is_response_error,
+    unreachable_error,
+)
 from forwarder.errors import (
     BusMissing,
     BusUnverified,
@@ -164,8 +170,8 @@ def request_error(error: Exception, address: str = "") -> DestinationError | Unk
 
     `address` is the URL of the call, for errors that do not contain the URL.
     """
-    if isinstance(error, DestinationError):
-        return error
+    if known := error if isinstance(error, DestinationError) else empty_bundle_error(error):
+        return known
     if isinstance(error, ClientError):
         return _error_of_response(ErrorResponse.of(error))
     if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)):

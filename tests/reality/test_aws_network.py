@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forwarder.aws.credential_chain import load_keys
-from forwarder.errors import DestinationError, DestinationUnavailable
-from tests.aws.harness import stored_keys
+from forwarder.aws.eventbridge import EventBridgeBus
+from forwarder.clock import SystemClock
+from forwarder.errors import DestinationError, DestinationRefused, DestinationUnavailable
+from tests.aws.harness import events, stored_keys
 from tests.fakes import credential_endpoints as endpoints
 from tests.fakes.actions import Hang, HttpResponse
 from tests.fakes.certificates import self_signed
@@ -138,3 +140,27 @@ async def test_pod_identity_is_requested_without_a_proxy(chain: Chain) -> None:
     with endpoints.always(endpoints.answer(endpoints.credentials(key))) as server:
         chain.plant({FULL: server.url, "HTTP_PROXY": "http://127.0.0.1:9"}, {})
         assert (await load_keys(chain.identity().session())).access_key == key.id
+
+
+EMPTY_BUNDLES = {
+    "AWS_CA_BUNDLE": ({"AWS_CA_BUNDLE": ""}, {}, "unset AWS_CA_BUNDLE, which is empty"),
+    "blank": ({"AWS_CA_BUNDLE": " "}, {}, "unset AWS_CA_BUNDLE, which is empty"),
+    "REQUESTS_CA_BUNDLE": ({"REQUESTS_CA_BUNDLE": ""}, {}, "unset REQUESTS_CA_BUNDLE, which is empty"),
+    "profile": ({}, {".aws/config": "[default]\nca_bundle =\n"}, "remove ca_bundle from the AWS profile"),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY_BUNDLES)
+async def test_empty_certificate_bundle_is_named(name: str, chain: Chain) -> None:
+    """Compose and CI pass a variable that is not set as an empty one."""
+    env, files, hint = EMPTY_BUNDLES[name]
+    pair = {"AWS_ACCESS_KEY_ID": "AKIAPLANTED000000001", "AWS_SECRET_ACCESS_KEY": SECRET}
+    chain.plant(pair | env, dict(files))
+    role = await chain.refusal(role_arn=ROLE)
+    async with EventBridgeBus(chain.identity(), SystemClock()) as bus:
+        with pytest.raises(DestinationError) as raised:
+            await bus.publish(events())
+    for error in (role, raised.value):
+        assert (type(error), error.code) == (DestinationRefused, "certificates")
+        assert error.hint.startswith(hint)
+        assert "trusted certificates" in error.message
