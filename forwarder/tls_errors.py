@@ -40,6 +40,17 @@ INVALID_CERTIFICATE = {
 }
 """The verification errors of OpenSSL that a trusted issuer does not fix: cause and hint."""
 
+RFC_5280_CODES = frozenset({24, 25, 26, 32, 34, 37, 41, 42, 47, 48, 51, 52, 53, *range(79, 95)})
+"""The verification errors of OpenSSL for certificates of a trusted issuer that break rules of RFC 5280.
+
+OpenSSL checks the codes from 80 on only with X509_V_FLAG_X509_STRICT, which Python sets since 3.13.
+"""
+
+RFC_5280_HINT = (
+    "this certificate, or the issuer's, breaks RFC 5280, which Python checks strictly since 3.13: have the certificate"
+    " authority, or the proxy that inspects TLS, issue a correct one"
+)
+
 UNTRUSTED_ISSUER = {
     2: "unknown issuer",
     18: "self-signed",
@@ -64,8 +75,9 @@ def untrusted_certificate(error: BaseException, attempt: ConnectionAttempt) -> N
         return attempt.problem(*INVALID_CERTIFICATE[code])
     if not code:  # aiohttp's wrapper has this class too, but has no code
         return None
-    # Other codes include the strict rules of RFC 5280, which Python checks since 3.13.
     detail = UNTRUSTED_ISSUER.get(code) or getattr(error, "verify_message", "") or f"OpenSSL's error {code}"
+    if code in RFC_5280_CODES:
+        return attempt.problem(f"its certificate is not valid ({detail})", RFC_5280_HINT)
     return attempt.problem(f"its certificate is not trusted ({detail})", _trust_hint(attempt))
 
 
