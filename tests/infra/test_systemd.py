@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -214,6 +215,14 @@ def test_install_refuses_an_unsuitable_python(tmp_path: Path, base: str, version
     assert expected in first
     assert second.startswith("hint:  ")
     assert "PYTHON=" in second
+
+
+@pytest.mark.parametrize("file", ["infra/systemd/install", "docs/operations.md", "docs/runbook.md"])
+def test_master_key_is_sealed_without_the_firmware_state(file: str) -> None:
+    """By default, a new firmware or certificate of Secure Boot changes PCR 7, and the key cannot be unsealed."""
+    commands = re.findall(r"systemd-creds encrypt\b.*", (INFRA.parent / file).read_text())
+    assert commands
+    assert all(" --tpm2-pcrs= " in command for command in commands)
 
 
 @pytest.mark.long
