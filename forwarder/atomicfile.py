@@ -211,6 +211,15 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def lock_hint(error: OSError) -> str:
+    """Return a hint for an error of `locked`."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        return "make the folder, or correct its path or its permissions"
+    if error.errno == errno.EAGAIN:
+        return "end the process that holds the lock, and try again"
+    return "move it to a local disk: some network file systems have no locks"
+
+
 def _lock(descriptor: int, folder: Path) -> None:
     # A wait without an end would keep a thread for ever, and the forwarder has few.
     end = time.monotonic() + MAX_LOCK_WAIT_SECONDS

@@ -2,18 +2,15 @@
 
 import codecs
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from forwarder import atomicfile
 from forwarder.cli.output import JsonOption, echo, format_time, print_json, print_table
-from forwarder.errors import UsageError, VaultError
-from forwarder.settings import ConfigSource, LocalSettings, load_local, pasted
-from forwarder.vault import AWS_SESSION_TOKEN, NAMES, Vault
+from forwarder.errors import UsageError
+from forwarder.settings import ConfigSource, load_local, pasted
+from forwarder.vault import AWS_SESSION_TOKEN, NAMES, Vault, locked_vault
 from forwarder.vault.rotate import rotate
 from forwarder.vault.secret_values import reject_own_token, secret_hint, validate_secret
 
@@ -43,7 +40,7 @@ def set_(context: typer.Context, name: Name) -> None:
     validate_secret(name, value)
     config_source: ConfigSource = context.obj
     settings = load_local(config_source)
-    with _vault_folder_lock(config_source, settings):
+    with locked_vault(config_source, settings):
         vault = Vault.open(config_source, settings)
         reject_own_token(name, value, vault.digests())
         vault.set(name, value, datetime.now(UTC))
@@ -84,7 +81,7 @@ def remove(context: typer.Context, name: Name) -> None:
     _require_name(name)
     config_source: ConfigSource = context.obj
     settings = load_local(config_source)
-    with _vault_folder_lock(config_source, settings):
+    with locked_vault(config_source, settings):
         removed = Vault.open(config_source, settings).remove(name)
     echo(f"{name} is removed" if removed else f"{name} was not set")
 
@@ -97,7 +94,7 @@ def rotate_(context: typer.Context) -> None:
     """
     config_source: ConfigSource = context.obj
     settings = load_local(config_source)
-    with _vault_folder_lock(config_source, settings):
+    with locked_vault(config_source, settings):
         key = rotate(config_source, settings)
     echo(f"sealed under the new master key {key.id}; keep a copy of it in a safe place")
 
@@ -119,15 +116,3 @@ def _read_piped() -> str:
         return content.decode(encoding)
     except UnicodeDecodeError:
         return "\0"  # which `validate_secret` refuses, without showing anything
-
-
-@contextmanager
-def _vault_folder_lock(config_source: ConfigSource, settings: LocalSettings) -> Iterator[None]:
-    """Lock the folder of the vault during the block. Raise VaultError if it cannot be opened."""
-    folder = atomicfile.resolve_links(config_source.path(settings.vault.file)).parent
-    try:
-        with atomicfile.locked(folder):
-            yield
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        hint = "make the folder, or change [vault] file"
-        raise VaultError(f"the folder of the vault {folder} cannot be opened: {error.strerror}", hint=hint) from None

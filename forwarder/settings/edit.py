@@ -1,6 +1,7 @@
 """The editing of the settings file. Lines that do not change keep their form and comments."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ def set_value(config_source: ConfigSource, key: str, value: Value) -> bool:
     Raise SettingsError if the environment overrides the setting, or if the file cannot be read, parsed or written.
     """
     _refuse_overridden(config_source, [key])
-    return _rewrite(config_source, {key: value}, must_be_valid=False)
+    with locked_file(config_source):
+        return _rewrite(config_source, {key: value}, must_be_valid=False)
 
 
 def set_values(config_source: ConfigSource, values: Mapping[str, Value]) -> bool:
@@ -30,8 +32,37 @@ def set_values(config_source: ConfigSource, values: Mapping[str, Value]) -> bool
 
     Raise SettingsError as `set_value` does, and with its `faults` if the settings were invalid; nothing changes then.
     """
+    with locked_file(config_source):
+        return replace_values(config_source, values)
+
+
+def replace_values(config_source: ConfigSource, values: Mapping[str, Value]) -> bool:
+    """Write several settings as `set_values` does. The caller holds the lock of `locked_file`."""
     _refuse_overridden(config_source, values)
     return _rewrite(config_source, values, must_be_valid=True)
+
+
+@contextmanager
+def locked_file(config_source: ConfigSource) -> Iterator[None]:
+    """Lock the settings file during the block. Raise SettingsError if it does not exist or cannot be locked."""
+    file = config_source.file
+    _read(file)  # before its folder is locked: there may be none
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(atomicfile.locked(atomicfile.resolve_links(file).parent))
+        except OSError as error:
+            message = f"the folder of {file} cannot be locked: {error.strerror}"
+            raise SettingsError(message, hint=atomicfile.lock_hint(error)) from None
+        yield
+
+
+def require_replaceable(config_source: ConfigSource) -> None:
+    """Raise SettingsError if the settings file cannot be replaced. The caller holds the lock of `locked_file`.
+
+    A copy replaces it: nothing else shows a full disk, or a mount of the single file.
+    """
+    _read(config_source.file)
+    _replace(config_source.file, config_source.file.read_bytes())
 
 
 def _refuse_overridden(config_source: ConfigSource, keys: Iterable[str]) -> None:
@@ -43,24 +74,24 @@ def _refuse_overridden(config_source: ConfigSource, keys: Iterable[str]) -> None
 
 
 def _rewrite(config_source: ConfigSource, values: Mapping[str, Value], *, must_be_valid: bool) -> bool:
+    before = _read(config_source.file)
+    document = _parse(config_source.file, before.text)
+    for key, value in values.items():
+        _set(config_source.file, document, key, value)
+    if must_be_valid:
+        validate_table(config_source, without_format(document.unwrap(), config_source.file))
+    after = tomlkit.dumps(document)
+    changed = after != before.text
+    if changed:
+        _replace(config_source.file, before.encode(after))
+    return changed
+
+
+def _read(file: Path) -> text.Text:
     try:
-        text.read(config_source.file)  # before its folder is locked: there may be none
-        with atomicfile.locked(atomicfile.resolve_links(config_source.file).parent):
-            before = text.read(config_source.file)
-            document = _parse(config_source.file, before.text)
-            for key, value in values.items():
-                _set(config_source.file, document, key, value)
-            if must_be_valid:
-                validate_table(config_source, without_format(document.unwrap(), config_source.file))
-            after = tomlkit.dumps(document)
-            changed = after != before.text
-            if changed:
-                _replace(config_source.file, before.encode(after))
-            return changed
+        return text.read(file)
     except FileNotFoundError:
-        raise SettingsError(
-            f"there is no settings file {config_source.file}", hint="make one with `forwarder init`"
-        ) from None
+        raise SettingsError(f"there is no settings file {file}", hint="make one with `forwarder init`") from None
 
 
 def _parse(file: Path, content: str) -> tomlkit.TOMLDocument:

@@ -11,7 +11,7 @@ from forwarder.vault.secret_values import (
     WEBHOOK_TOKEN,
     missing_secret_error,
 )
-from forwarder.vault.store import Vault
+from forwarder.vault.store import Vault, locked_vault, vault_folder
 
 __all__ = [
     "ALLOY_API_KEY",
@@ -23,5 +23,7 @@ __all__ = [
     "WEBHOOK_TOKEN",
     "WEB_TOKEN",
     "Vault",
+    "locked_vault",
     "missing_secret_error",
+    "vault_folder",
 ]

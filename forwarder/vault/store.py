@@ -8,7 +8,8 @@ rollback.
 import base64
 import binascii
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Self
@@ -113,16 +114,37 @@ class Vault:
         return None if sealed is None else sealed.set_at
 
     def set(self, name: str, value: str, now: datetime) -> None:
-        validate_secret(name, value)
-        self._sealed[name] = _seal(self.key, name, value, now)
-        self._write()
+        self.change({name: value}, now)
 
     def remove(self, name: str) -> bool:
         """Remove a secret. Return whether it was set."""
-        if self._sealed.pop(name, None) is None:
-            return False
+        return name in self._sealed and bool(self.remove_all([name]))
+
+    def change(self, values: Mapping[str, str], now: datetime, *, removed: Iterable[str] = ()) -> None:
+        """Set and remove several secrets with one write: no crash leaves one part of an AWS key with a part of another.
+
+        Raise VaultError if a value cannot be its secret, or if the file cannot be written.
+        """
+        for name, value in values.items():
+            validate_secret(name, value)
+        for name in removed:
+            self._sealed.pop(name, None)
+        self._sealed |= {name: _seal(self.key, name, value, now) for name, value in values.items()}
         self._write()
-        return True
+
+    def remove_all(self, names: Iterable[str]) -> Mapping[str, SealedSecret]:
+        """Remove several secrets with one write, and return those that were set, for `restore`.
+
+        The file is written even if there are none, so a vault that cannot be written raises VaultError.
+        """
+        removed = {name: sealed for name in names if (sealed := self._sealed.pop(name, None)) is not None}
+        self._write()
+        return removed
+
+    def restore(self, removed: Mapping[str, SealedSecret]) -> None:
+        """Write secrets again that `remove_all` returned."""
+        self._sealed |= removed
+        self._write()
 
     def reseal(self, key: MasterKey) -> None:
         """Write every secret again, under another master key."""
@@ -146,6 +168,26 @@ class Vault:
         except OSError as error:
             hint = atomicfile.write_hint(self.file)
             raise VaultError(f"{self.file} cannot be written: {error.strerror}", hint=hint) from None
+
+
+def vault_folder(config_source: ConfigSource, settings: LocalSettings) -> Path:
+    """Return the folder at the end of all links in the path of the vault."""
+    return atomicfile.resolve_links(config_source.path(settings.vault.file)).parent
+
+
+@contextmanager
+def locked_vault(config_source: ConfigSource, settings: LocalSettings) -> Iterator[None]:
+    """Lock the folder of the vault during the block. Raise VaultError if it cannot be locked."""
+    folder = vault_folder(config_source, settings)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(atomicfile.locked(folder))
+        except OSError as error:
+            hint = atomicfile.lock_hint(error)
+            raise VaultError(
+                f"the folder of the vault {folder} cannot be locked: {error.strerror}", hint=hint
+            ) from None
+        yield
 
 
 _vault_files = msgspec.json.Decoder(VaultFile)

@@ -86,8 +86,6 @@ async def create_admin_token(request: web.Request) -> web.Response:
             )
         except VaultError as error:
             raise web.HTTPConflict(reason=str(error)) from None
-        except OSError as error:
-            raise web.HTTPConflict(reason=f"the vault cannot be written: {error.strerror}") from None
         link.revoke()
     if token is None:  # `forwarder web create-token` was faster
         return _invalid_page(request)

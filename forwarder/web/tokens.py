@@ -11,11 +11,10 @@ from datetime import datetime
 
 import structlog
 
-from forwarder import atomicfile
 from forwarder.errors import VaultError
 from forwarder.settings import ConfigSource, LocalSettings
 from forwarder.settings.watch import identity
-from forwarder.vault import DIGESTS, Vault
+from forwarder.vault import DIGESTS, Vault, locked_vault
 
 log = structlog.get_logger("web")
 
@@ -32,7 +31,7 @@ def issue_token(config_source: ConfigSource, settings: LocalSettings, name: str,
     Raise VaultError if the vault cannot be opened or written.
     """
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    with atomicfile.locked(config_source.path(settings.vault.file).resolve().parent):
+    with locked_vault(config_source, settings):
         Vault.open(config_source, settings).set(name, digest_of(token), now)
     return token
 
@@ -40,7 +39,7 @@ def issue_token(config_source: ConfigSource, settings: LocalSettings, name: str,
 def issue_first_token(config_source: ConfigSource, settings: LocalSettings, name: str, now: datetime) -> str | None:
     """Return a new token, or None if one exists: it is not replaced. Raise VaultError if the vault cannot be used."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    with atomicfile.locked(config_source.path(settings.vault.file).resolve().parent):
+    with locked_vault(config_source, settings):
         vault = Vault.open(config_source, settings)
         if vault.set_at(name) is not None:
             return None
