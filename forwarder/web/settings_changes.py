@@ -1,14 +1,25 @@
 """The changes of the settings form: they are validated together, then saved to the settings file and the vault."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
 from forwarder import atomicfile
-from forwarder.errors import SettingsError, VaultError
-from forwarder.settings import ConfigSource, Settings, load_local
-from forwarder.settings.edit import set_values
+from forwarder.errors import ForwarderError, SettingsError, VaultError
+from forwarder.settings import ConfigSource, LocalSettings, Settings, load_local
+from forwarder.settings.edit import locked_file, replace_values, require_replaceable
 from forwarder.settings.load import read_table, validate_table
-from forwarder.vault import ALLOY_API_KEY, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, NAMES, Vault
+from forwarder.vault import (
+    ALLOY_API_KEY,
+    AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY,
+    AWS_SESSION_TOKEN,
+    NAMES,
+    Vault,
+    locked_vault,
+    vault_folder,
+)
 from forwarder.vault.secret_values import reject_own_token, validate_secret
 from forwarder.web.formatting import capitalize_first
 from forwarder.web.settings_form import FIELDS, SettingsChanges
@@ -25,24 +36,48 @@ ENTER_AGAIN = "Has to be entered again, because the address that it is used at i
 def save_changes(config_source: ConfigSource, given: SettingsChanges, now: datetime) -> dict[str, str]:
     """Save the changes, and return no errors. If any is invalid, write nothing, and return the errors by input.
 
-    Errors that belong to no input are under "".
-
-    Raise SettingsError or VaultError if a file cannot be read or written, or is not valid.
+    Errors that belong to no input are under "". Raise SettingsError or VaultError if a file cannot be read or written,
+    or is not valid. The caller holds the locks of `locked_files`.
     """
     local = load_local(config_source)
-    faults = _validate_secrets(Vault.open(config_source, local), given) | _validate_values(config_source, given)
-    if faults:
-        return faults
-    # The daemon may load the files between the two writes. It must not find a new address with the previous secret.
-    with atomicfile.locked(config_source.path(local.vault.file).resolve().parent):
-        vault = Vault.open(config_source, local)
-        for name, value in given.secrets.items():
-            vault.set(name, value, now)
-        for name in given.removed:
-            vault.remove(name)
-    if given.values:
-        set_values(config_source, given.values)
-    return {}
+    vault = Vault.open(config_source, local)
+    faults = _validate_secrets(vault, given) | _validate_values(config_source, given)
+    if not faults:
+        _write(config_source, vault, given, now)
+    return faults
+
+
+def _write(config_source: ConfigSource, vault: Vault, given: SettingsChanges, now: datetime) -> None:
+    """Write both files, so that no crash and no reload in between finds a secret with an address of another one."""
+    if given.values and (given.secrets or given.removed):
+        require_replaceable(config_source)
+        moved = [name for address in given.values for name in SECRETS_BY_ADDRESS.get(address, ())]
+        previous = vault.remove_all(moved)
+        try:
+            replace_values(config_source, given.values)
+        except ForwarderError:
+            vault.restore(previous)
+            raise
+    elif given.values:
+        replace_values(config_source, given.values)
+    if given.secrets or given.removed:
+        vault.change(given.secrets, now, removed=given.removed)
+
+
+@contextmanager
+def locked_files(config_source: ConfigSource) -> Iterator[None]:
+    """Lock the settings file and the vault during the block. Raise SettingsError or VaultError if that fails."""
+    with ExitStack() as stack:
+        stack.enter_context(locked_file(config_source))
+        local = load_local(config_source)
+        if not _are_together(config_source, local):  # a second lock of one folder would wait for the first
+            stack.enter_context(locked_vault(config_source, local))
+        yield
+
+
+def _are_together(config_source: ConfigSource, local: LocalSettings) -> bool:
+    folder = vault_folder(config_source, local)
+    return folder.exists() and folder.samefile(atomicfile.resolve_links(config_source.file).parent)
 
 
 def candidate_table(config_source: ConfigSource, given: SettingsChanges) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from forwarder.web.context import CONTEXT, WebContext
 from forwarder.web.form_body import read_form
 from forwarder.web.middleware import CHANGED_FIELDS
 from forwarder.web.rendering import redirect_to, render_page
-from forwarder.web.settings_changes import field_errors, save_changes
+from forwarder.web.settings_changes import field_errors, locked_files, save_changes
 from forwarder.web.settings_form import SettingsChanges
 from forwarder.web.status_cache import STATUS_CACHE
 
@@ -44,23 +44,32 @@ async def show_settings(request: web.Request) -> web.Response:
 
 async def save_settings(request: web.Request) -> web.Response:
     context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
-    digest = file_digest(context)  # before the file is compared: what is written in between is no other change then
-    changes = await asyncio.to_thread(read_changes, context, given)
+    changed: list[str] = []
     try:
-        # A change made meanwhile must not be undone. A form that is sent twice undoes nothing.
-        if changes.values and given.get(FILE_DIGEST_FIELD, digest) != digest:
-            faults = {"": FILE_CHANGED}
-        else:
-            faults = await asyncio.to_thread(save_changes, context.config_source, changes, context.clock.now())
+        changed, faults = await asyncio.to_thread(_save, context, given)
     except ForwarderError as error:
         faults = {"": format_error(error)}
     if not faults:
-        request[CHANGED_FIELDS] = tuple(changes.changed)
+        request[CHANGED_FIELDS] = tuple(changed)
         return redirect_to("/settings?saved")
     values = await asyncio.to_thread(form_values, request, given)
     first = next((name for name in settings_form.INPUT_NAMES if name in faults), "")
     refusal = {"faults": faults, "first_invalid": first, "checks_on_load": False}
     return render_page(request, "settings.html", status=422, **(values | refusal), notice=None)
+
+
+def _save(context: WebContext, given: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Save a form. Return the names of its changes, and the errors by input: nothing is saved if there are any.
+
+    Raise SettingsError or VaultError as `save_changes` does.
+    """
+    with locked_files(context.config_source):
+        digest = file_digest(context)
+        changes = read_changes(context, given)
+        # A change made meanwhile must not be undone. A form that is sent twice undoes nothing. An editor has no lock.
+        if changes.values and {given.get(FILE_DIGEST_FIELD, digest), file_digest(context)} != {digest}:
+            return [], {"": FILE_CHANGED}
+        return changes.changed, save_changes(context.config_source, changes, context.clock.now())
 
 
 def read_changes(context: WebContext, given: Mapping[str, str]) -> SettingsChanges:
