@@ -20,6 +20,10 @@ _PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[^\s\[\]:/?#@\\%]+)(?::(?P<port>[0-9]{0,5}))?")
 
 
+_LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
+"""A path that begins with one slash, without a backslash, which browsers read as a slash, and without white space."""
+
+
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
     """The hosts and origins that requests may name, as browsers write them. Another host may be DNS rebinding.
@@ -102,6 +106,11 @@ def _local_address(request: web.Request) -> str:
 
 def bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def local_path(path: str) -> str:
+    """Return a path of this host, with its query, or an empty text if a browser could read it as another host."""
+    return path if _LOCAL_PATH.fullmatch(path) else ""
 
 
 def canonical_origin(origin: str) -> str:

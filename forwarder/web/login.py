@@ -9,9 +9,9 @@ from forwarder.settings import pasted
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.client_address import Client
 from forwarder.web.form_body import read_form
-from forwarder.web.hosts import ALLOWED_HOSTS
-from forwarder.web.middleware import SESSIONS, TOKEN_DIGESTS, cookie_name
-from forwarder.web.rendering import SESSION, render_page
+from forwarder.web.hosts import ALLOWED_HOSTS, local_path
+from forwarder.web.middleware import NEXT_FIELD, SESSIONS, TOKEN_DIGESTS, cookie_name
+from forwarder.web.rendering import SESSION, redirect_to, render_page
 from forwarder.web.sessions import MAX_AGE_SECONDS, Session
 
 log = structlog.get_logger("web")
@@ -20,13 +20,17 @@ LOGIN_BURST = 5
 LOGIN_INTERVAL_SECONDS = 30.0
 """The limit of wrong tokens from one client: five at once, and then one in this time."""
 
+SAME_SITE = "Lax"
+"""With `Strict`, a link in a chat or a ticket ends at the login. Views change nothing, and changes need an origin."""
+
 LOGIN_LIMITER = web.AppKey("login_limiter", KeyedRateLimiter)
 
 
 async def show_login(request: web.Request) -> web.Response:
+    next_path = local_path(request.query.get(NEXT_FIELD, ""))
     if SESSION in request:
-        raise web.HTTPSeeOther("/")
-    return _login_page(request)
+        return redirect_to(next_path or "/")
+    return _login_page(request, next_path)
 
 
 async def log_in(request: web.Request) -> web.Response:
@@ -35,19 +39,20 @@ async def log_in(request: web.Request) -> web.Response:
     limiter, digests = request.app[LOGIN_LIMITER], request.app[TOKEN_DIGESTS]
     reject_while_limited(limiter, client)
     try:
-        token = (await read_form(request)).get("token", "")
+        form = await read_form(request)
     except web.HTTPException:  # a body that is no form
         limiter.take(client.key)
         raise
+    next_path = local_path(form.get(NEXT_FIELD, ""))
     known = digests.get(WEB_TOKEN)
-    if known is None or not digests.verify(WEB_TOKEN, pasted.trim(token)):
+    if known is None or not digests.verify(WEB_TOKEN, pasted.trim(form.get("token", ""))):
         limiter.take(client.key)
         audit().warning("login rejected", caller=caller)
-        return _login_page(request, status=web.HTTPUnauthorized.status_code, is_wrong=True)
-    response = web.HTTPSeeOther("/")
+        return _login_page(request, next_path, status=web.HTTPUnauthorized.status_code, is_wrong=True)
+    response = redirect_to(next_path or "/")
     session = start_session(request, response, known)
     audit().info("logged in", session=session.name, caller=caller)
-    raise response
+    return response
 
 
 def start_session(request: web.Request, response: web.StreamResponse, token_digest: str) -> Session:
@@ -58,7 +63,7 @@ def start_session(request: web.Request, response: web.StreamResponse, token_dige
         cookie,
         max_age=int(MAX_AGE_SECONDS),
         httponly=True,
-        samesite="Strict",
+        samesite=SAME_SITE,
         secure=request.app[ALLOWED_HOSTS].is_secure(request),
     )
     return session
@@ -68,7 +73,7 @@ async def log_out(request: web.Request) -> web.Response:
     name = cookie_name(request)
     request.app[SESSIONS].end(request.cookies.get(name, ""))
     response = web.HTTPSeeOther("/login")
-    response.del_cookie(name, secure=request.app[ALLOWED_HOSTS].is_secure(request), httponly=True, samesite="Strict")
+    response.del_cookie(name, secure=request.app[ALLOWED_HOSTS].is_secure(request), httponly=True, samesite=SAME_SITE)
     raise response
 
 
@@ -81,9 +86,10 @@ def reject_while_limited(limiter: KeyedRateLimiter, client: Client) -> None:
         )
 
 
-def _login_page(request: web.Request, *, status: int = 200, is_wrong: bool = False) -> web.Response:
+def _login_page(request: web.Request, next_path: str, *, status: int = 200, is_wrong: bool = False) -> web.Response:
     has_token = request.app[TOKEN_DIGESTS].get(WEB_TOKEN) is not None
-    return render_page(request, "login.html", status=status, has_token=has_token, is_wrong=is_wrong)
+    values = {"has_token": has_token, "is_wrong": is_wrong, "next_field": NEXT_FIELD, "next_path": next_path}
+    return render_page(request, "login.html", status=status, **values)
 
 
 ROUTES = [

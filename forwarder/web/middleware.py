@@ -1,12 +1,13 @@
 """The middlewares: access control, and the headers of every response.
 
-A route needs a session unless it is listed here as public. A change has to come from this page besides: browsers send
-no cookie with a request from another site (SameSite=Strict), and name the origin of every change. A form that is sent
-twice has the same result as one that is sent once.
+A route needs a session unless it is listed here as public. A change has to come from this page besides: browsers name
+the origin of every change, and send the cookie with no request from another site but a link that a person follows
+(SameSite=Lax). A form that is sent twice has the same result as one that is sent once.
 """
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -15,7 +16,7 @@ from forwarder.log import audit
 from forwarder.vault import WEB_TOKEN
 from forwarder.web.connection import peer_address, track_connection
 from forwarder.web.form_body import read_body, read_form
-from forwarder.web.hosts import ALLOWED_HOSTS
+from forwarder.web.hosts import ALLOWED_HOSTS, local_path
 from forwarder.web.rendering import RENDERER, SESSION, render_page
 from forwarder.web.request_errors import PROBLEMS
 from forwarder.web.response_headers import add_headers
@@ -32,6 +33,9 @@ BACKGROUND_ROUTES = frozenset({"stream", "contact"})
 """Routes that a page requests without an action of a person. They do not reset the idle time of the session."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+NEXT_FIELD = "next"
+"""The parameter of the login with the path to go to after it."""
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -102,7 +106,7 @@ async def check_session(request: web.Request, handler: Handler) -> web.StreamRes
     if session is not None or _route(request) in PUBLIC_ROUTES:
         return await handler(request)
     if request.method in SAFE_METHODS:
-        raise web.HTTPSeeOther("/login")
+        raise web.HTTPSeeOther(_login_path(request))
     raise web.HTTPUnauthorized(reason="the session is over, and nothing was changed: log in again")
 
 
@@ -152,6 +156,13 @@ def is_session_alive(request: web.Request) -> bool:
 def _find_session(request: web.Request, *, use: bool = True) -> Session | None:
     token = request.app[TOKEN_DIGESTS].get(WEB_TOKEN)
     return request.app[SESSIONS].find(request.cookies.get(cookie_name(request), ""), token, use=use)
+
+
+def _login_path(request: web.Request) -> str:
+    """Return the path of the login, with the path to go to after it."""
+    is_page = _route(request) not in BACKGROUND_ROUTES and request.raw_path != "/"
+    path = local_path(request.raw_path) if is_page else ""
+    return f"/login?{urlencode({NEXT_FIELD: path})}" if path else "/login"
 
 
 def _route(request: web.Request) -> str:

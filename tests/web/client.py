@@ -25,7 +25,7 @@ from forwarder.vault import WEB_TOKEN
 from forwarder.web import server
 from forwarder.web.connection import Timeouts
 from forwarder.web.context import WebContext
-from forwarder.web.middleware import PUBLIC_ROUTES, SAFE_METHODS
+from forwarder.web.middleware import BACKGROUND_ROUTES, PUBLIC_ROUTES, SAFE_METHODS
 from forwarder.web.server import DEFAULT_TIMEOUTS, ServerAddresses, run_web_server
 from forwarder.web.tokens import issue_token
 from tests.factories import some_settings
@@ -58,6 +58,11 @@ class Route:
 
 ROUTES = [Route.of(each) for each in server.ROUTES]
 CHANGES = [route for route in ROUTES if route.method not in SAFE_METHODS]
+CLOSED_PAGES = [
+    route
+    for route in ROUTES
+    if route.method in SAFE_METHODS and not route.is_public and route.name not in BACKGROUND_ROUTES
+]
 VIEWS = [route for route in ROUTES if route.method in SAFE_METHODS]
 
 

@@ -38,7 +38,7 @@ async def test_cookie_is_restricted_to_the_web_ui(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         cookie = (await client.log_in()).cookies["forwarder"]
         kept = {name: cookie[name] for name in ("httponly", "samesite", "path", "domain", "secure")}
-        assert kept == {"httponly": True, "samesite": "Strict", "path": "/", "domain": "", "secure": ""}
+        assert kept == {"httponly": True, "samesite": "Lax", "path": "/", "domain": "", "secure": ""}
         assert int(cookie["max-age"]) <= MAX_AGE_SECONDS
 
 
