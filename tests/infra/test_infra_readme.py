@@ -106,6 +106,13 @@ def test_parameters_in_documented_commands_exist(parameter: str) -> None:
     assert all(f"  {name}:" in templates for name in given)
 
 
+def test_documented_stacks_do_not_replace_each_other() -> None:
+    """A second deployment under the name of a stack removes what its parameters no longer ask for, such as a user."""
+    names = [name for line in commands() for name in re.findall(r"cloudformation deploy --stack-name (\S+)", line)]
+    assert len(names) >= 5
+    assert sorted(names) == sorted(set(names))
+
+
 def test_sums_of_the_costs_are_correct() -> None:
     section = COSTS.split("## Cost per million failures")[1].split("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+?) \|([^|]*)\| ([\d.]+) \|$", section, re.MULTILINE)
