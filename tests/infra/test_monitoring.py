@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.infra.tools import needs
 PROMETHEUS = INFRA / "prometheus"
 DASHBOARD = INFRA / "grafana" / "dashboard.json"
 RUNBOOK = INFRA.parent / "docs" / "runbook.md"
+OPERATIONS = INFRA.parent / "docs" / "operations.md"
 
 with_promtool = needs("promtool", "prometheus")
 
@@ -41,6 +43,22 @@ def anchors() -> set[str]:
     """Return the anchors of the headings, as Markdown viewers make them."""
     headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_documented_target_is_the_health_listener() -> None:
+    """The web UI has another port: it is open to this machine only, unless it has TLS."""
+    section = OPERATIONS.read_text().split("## Watch it")[1].split("\n## ")[0]
+    example = yaml.safe_load(section.split("```yaml\n")[1].split("```")[0])
+    (job,) = example["scrape_configs"]
+    ((target,),) = [static["targets"] for static in job["static_configs"]]
+    health_listen = {
+        tomllib.loads(manifest["data"]["forwarder.toml"])["web"]["health_listen"]
+        for file in INFRA.glob("kubernetes*/configmap.yaml")
+        for manifest in yaml.safe_load_all(file.read_text())
+    }
+    assert {address.rpartition(":")[2] for address in health_listen} == {target.rpartition(":")[2]}
+    assert all(f'"{address}"' in section for address in (target, *health_listen))
+    assert job["job_name"] in (PROMETHEUS / "alerts.yaml").read_text()
 
 
 @with_promtool
