@@ -106,6 +106,12 @@ def test_parameters_in_documented_commands_exist(parameter: str) -> None:
     assert all(f"  {name}:" in templates for name in given)
 
 
+@pytest.mark.parametrize("heading", ["## Deploy in Kubernetes\n", "**Kubernetes.**"])
+@pytest.mark.parametrize("word", ["image", "settings|workflows", "secret.yaml", "aws-access-key-id", "a role with"])
+def test_kubernetes_instructions_name_what_is_needed(heading: str, word: str) -> None:
+    assert re.search(word, OPERATIONS.split(heading)[1].split("\n## ")[0])
+
+
 def test_documented_stacks_do_not_replace_each_other() -> None:
     """A second deployment under the name of a stack removes what its parameters no longer ask for, such as a user."""
     names = [name for line in commands() for name in re.findall(r"cloudformation deploy --stack-name (\S+)", line)]
