@@ -1,6 +1,7 @@
 """The webhook: it authenticates a call and triggers a poll of the named workflow."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 from forwarder.vault import WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
 from forwarder.web.webhook import SIGNATURE_HEADER, WEBHOOK_BURST, WEBHOOK_INTERVAL_SECONDS
+from tests.harness.installation import ROOT
 from tests.virtual_clock import NOON
 from tests.web.certificates import create_signing_key
 from tests.web.client import WebClient, web_client
@@ -161,3 +163,31 @@ async def test_call_with_a_wrong_signature_is_refused(tmp_path: Path) -> None:
         ):
             assert await call_webhook(client, path, body, headers) == 401
         assert client.triggered == []
+
+
+def documented_statuses() -> set[int]:
+    """Return the statuses in the table of docs/operations.md, "Receive webhooks"."""
+    section = (ROOT / "docs" / "operations.md").read_text().split("## Receive webhooks")[1].split("\n## ")[0]
+    return {int(status) for status in re.findall(r"^\| (\d{3}) \|", section, re.MULTILINE)}
+
+
+async def test_statuses_behind_a_proxy_are_documented(tmp_path: Path) -> None:
+    """The set-up is the documented one: the proxy is on this machine, and passes the public host name on."""
+    web = {"public_url": "https://forwarder.example.com", "alloy_public_key": ""}
+    public = {"Host": "forwarder.example.com"}
+    seen = {403, 429}  # refused by address and by rate: other tests
+    async with webhook_client(tmp_path, **web) as (client, path):
+        for expected, status in (
+            (202, await call_webhook(client, path, PAYLOAD, public)),
+            (204, await call_webhook(client, path, {"workflowId": "elsewhere"}, public)),
+            (404, await call_webhook(client, f"{path}x", PAYLOAD, public)),
+            (421, await call_webhook(client, path, PAYLOAD, {"Host": "shop.example.com"})),
+        ):
+            assert status == expected
+            seen.add(status)
+        assert client.triggered == [("w", None), ("elsewhere", None)]
+    (tmp_path / "signed").mkdir()
+    create_signing_key(tmp_path / "signed")
+    async with webhook_client(tmp_path / "signed", **web | {"alloy_public_key": "alloy.pem"}) as (client, path):
+        seen.add(await call_webhook(client, path, PAYLOAD, public))
+    assert seen == documented_statuses()
