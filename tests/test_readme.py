@@ -10,9 +10,11 @@ import jsonschema
 import pytest
 
 from forwarder import __version__
+from forwarder.event.health_event import health_schema
 from forwarder.event.schema import schema
 from forwarder.event.truncate import SHEDDABLE
 from forwarder.settings.reference import table, template
+from forwarder.web.status_snapshot import COMPONENT_LABELS
 from tests.doc_generator import DOCS, blocks, generated, leaf_commands
 from tests.event.closed_schema import closed_schema
 from tests.infra.pattern import matches
@@ -161,3 +163,16 @@ def test_the_docs_name_every_field_of_the_event() -> None:
     properties = schema()["properties"]
     inner = {f"{name}.{key}" for name in ("error", "forwarder") for key in properties[name]["properties"]}
     assert properties.keys() | inner <= named
+
+
+def test_docs_and_schema_name_every_component() -> None:
+    (row,) = re.findall(r"^\| `component` \| (.+) \|$", (DOCS / "events.md").read_text(), re.MULTILINE)
+    description = health_schema()["properties"]["component"]["description"]
+    for component in COMPONENT_LABELS:
+        assert f"`{component}`" in row
+        assert component in description
+
+
+def test_latency_in_the_readme_is_the_measured_one() -> None:
+    (measured,) = re.findall(r"within \d+ ms in \d+ of 100 cases", (DOCS / "benchmarks.md").read_text())
+    assert re.findall(r"within \d+ ms[^.]*", README.split("## Web UI")[1]) == [measured]
