@@ -13,6 +13,7 @@ from forwarder.log_stream import LogStream, finish
 from forwarder.printable import printable
 from forwarder.redaction import Redactor
 from forwarder.settings.sections import RunSettings
+from forwarder.systemd import prioritized
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -29,7 +30,7 @@ def configure(settings: RunSettings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last_processors: list[Processor] = [structlog.processors.format_exc_info, _redact_event, renderer]
+    last_processors: list[Processor] = [structlog.processors.format_exc_info, _redact_event, _prioritize(renderer)]
     structlog.configure(
         processors=[*first_processors, *last_processors],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
@@ -56,6 +57,16 @@ def configure(settings: RunSettings) -> None:
 def audit() -> Any:
     """Return a logger that ignores the configured level. Changes by a person are always logged."""
     return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+
+
+def _prioritize(renderer: Processor) -> Processor:
+    """Return a renderer of lines that have a priority for the journal."""
+
+    def render(logger: Any, method: str, event: EventDict) -> str:
+        level = str(event["level"])  # some renderers remove it
+        return prioritized(str(renderer(logger, method, event)), level)
+
+    return render
 
 
 _redactor = Redactor()

@@ -1,7 +1,13 @@
-"""The notifications to systemd, by the protocol of sd_notify(3). Without systemd, nothing is sent."""
+"""The protocols of systemd: the notifications of sd_notify(3), and the priorities of log lines of sd-daemon(3).
+
+Without systemd, nothing is sent, and lines have no priorities.
+"""
 
 import contextlib
+import os
+import re
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import Self
@@ -9,6 +15,11 @@ from typing import Self
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
+
+_INFO = 6
+_PRIORITIES = {"debug": 7, "info": _INFO, "warning": 4, "error": 3, "critical": 2}
+
+_LINE_START = re.compile(r"^(?!\Z)", re.MULTILINE)
 
 
 def reloading() -> str:
@@ -37,3 +48,20 @@ class ServiceManager:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_manager:
             to_manager.setblocking(False)
             to_manager.sendto("\n".join(assignments).encode(), self._address)
+
+
+def prioritized(text: str, level: str) -> str:
+    """Return a text for standard error, with a priority before each line if the journal reads it.
+
+    The journal removes the priorities. Without them, `journalctl -p err` shows no line.
+    """
+    return _LINE_START.sub(f"<{_PRIORITIES.get(level, _INFO)}>", text) if _is_journal() else text
+
+
+def _is_journal() -> bool:
+    """Return whether standard error is a stream of the journal. A child inherits the variable with any stream."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):  # there is no standard error, or it is closed
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -37,7 +37,7 @@ def exit_process(reason: str) -> NoReturn:
     A stopped reader of standard error does not keep the process alive.
     """
     log.critical("exiting", reason=reason)
-    log_stream.send(_stacks())
+    log_stream.send(systemd.prioritized(_stacks(), "critical"))
     log_stream.finish()
     os._exit(1)
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from forwarder.errors import ForwarderError
 from forwarder.printable import escaped, printable
+from forwarder.systemd import prioritized
 from forwarder.time_format import format_age
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -74,9 +75,9 @@ def print_table(
 
 
 def print_error(error: ForwarderError) -> None:
-    echo(f"error: {error.message}", err=True)
+    echo(prioritized(f"error: {error.message}", "error"), err=True)
     if error.hint:
-        echo(f"hint:  {error.hint}", err=True)
+        echo(prioritized(f"hint:  {error.hint}", "error"), err=True)
 
 
 def format_time(time: datetime | None) -> str:

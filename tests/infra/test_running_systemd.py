@@ -275,4 +275,6 @@ def exit_78_is_not_restarted(machine: Machine) -> None:
     assert started.code != 0
     assert (show(machine, "ExecMainStatus"), show(machine, "ActiveState")) == ("78", "failed")
     assert show(machine, "NRestarts") == "0"
+    errors = machine.run_checked("journalctl", "--no-pager", "-o", "cat", "-p", "err", "-u", "forwarder")
+    assert "\nerror: " in f"\n{errors}", "the journal knows that the line is an error"
     assert machine("forwarder-ctl", "health").code == 78
