@@ -28,12 +28,17 @@ _LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]*")
 class AllowedHosts:
     """The hosts and origins that requests may name, as browsers write them. Another host may be DNS rebinding.
 
+    A listener on loopback may be the end of a tunnel, so `tunnel_names`, those of loopback, may come with any port. DNS
+    rebinding has to forge a name, which it cannot for these. An origin has to be equal to such a host: what listens at
+    another port of the browser's machine is another page.
+
     `local_url` is the URL of the web UI on this machine. `proxies` are the trusted networks. `has_tls` is whether the
     listener itself uses TLS.
     """
 
     hosts: frozenset[str]
     origins: frozenset[str]
+    tunnel_names: frozenset[str]
     local_url: str
     public_url: str
     proxies: Sequence[Network]
@@ -54,6 +59,7 @@ class AllowedHosts:
         return cls(
             hosts=frozenset(urlsplit(each).netloc for each in all_origins),
             origins=all_origins,
+            tunnel_names=frozenset([bound_host, *local] if address is None or address.is_loopback else ()),
             local_url=f"{scheme}://{bracket(reachable_address(host))}:{port}",
             public_url=settings.public_url,
             proxies=tuple(parse_network(each) for each in settings.trusted_proxies),
@@ -71,10 +77,28 @@ class AllowedHosts:
 
     def is_host(self, host: str) -> bool:
         """Return whether a Host header names the web UI. Case, a default port and a final dot make no difference."""
+        return self._is_known(host) or self._is_tunnel(host)
+
+    def _is_known(self, host: str) -> bool:
         return any(canonical_origin(f"{scheme}://{host}") in self.origins for scheme in _PORTS)
 
-    def is_origin(self, origin: str) -> bool:
-        return canonical_origin(origin) in self.origins
+    def _is_tunnel(self, host: str) -> bool:
+        found = _ORIGIN.fullmatch(self._tunnel_origin(host))
+        return found is not None and found["host"] in self.tunnel_names
+
+    def _tunnel_origin(self, host: str) -> str:
+        return canonical_origin(f"{'https' if self.has_tls else 'http'}://{host}")
+
+    def is_origin(self, origin: str, host: str) -> bool:
+        """Return whether an origin may send changes to an allowed host."""
+        expected = self.origins if self._is_known(host) else {self._tunnel_origin(host)}
+        return canonical_origin(origin) in expected
+
+    def port_of_url(self, request: web.Request) -> str:
+        """Return the port in the URL that the browser shows, or an empty text if its scheme implies it."""
+        scheme = "https" if self.is_secure(request) else "http"
+        found = _ORIGIN.fullmatch(canonical_origin(f"{scheme}://{request.host}"))
+        return (found["port"] if found else None) or ""
 
     def client(self, request: web.Request) -> Client:
         """Return the client: the other end of the connection, or the address that trusted proxies name."""

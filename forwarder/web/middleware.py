@@ -47,8 +47,14 @@ CHANGED_FIELDS = web.RequestKey("changed_fields", tuple[str, ...])
 
 
 def cookie_name(request: web.Request) -> str:
-    """Return the name of the session cookie. With TLS it has the prefix that keeps other hosts from setting it."""
-    return "__Host-forwarder" if request.app[ALLOWED_HOSTS].is_secure(request) else "forwarder"
+    """Return the name of the session cookie. With TLS it has the prefix that keeps other hosts from setting it.
+
+    Browsers send a cookie to every port of its host, so the port is in the name: another forwarder has its own cookie.
+    """
+    hosts = request.app[ALLOWED_HOSTS]
+    name = "__Host-forwarder" if hosts.is_secure(request) else "forwarder"
+    port = hosts.port_of_url(request)
+    return f"{name}-{port}" if port else name
 
 
 async def add_response_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -86,12 +92,13 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
         raise web.HTTPForbidden(reason="connect through the proxy")
     if not request.raw_path.startswith("/"):
         raise web.HTTPBadRequest(reason="the address of a request begins with a slash")
-    if not allowed_hosts.is_host(request.headers.get("Host", "")):
+    host = request.headers.get("Host", "")
+    if not allowed_hosts.is_host(host):
         raise web.HTTPMisdirectedRequest(reason="not an address of this page: see [web] public_url")
     origin = ", ".join(request.headers.getall("Origin", [])) if "Origin" in request.headers else None
     is_machine = _route(request) in MACHINE_ROUTES
     may_be_missing = request.method in SAFE_METHODS or is_machine
-    if not (may_be_missing if origin is None else allowed_hosts.is_origin(origin)):
+    if not (may_be_missing if origin is None else allowed_hosts.is_origin(origin, host)):
         raise web.HTTPForbidden(reason="this came from another page")
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)

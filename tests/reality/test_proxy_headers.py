@@ -171,7 +171,7 @@ async def test_another_origin_is_refused(tmp_path: Path, origin: str) -> None:
     "host",
     [
         *("forwarder.example.com..", "forwarder.example.com:80", "forwarder.example.com:x", "forwarder.example.com/"),
-        *("evil.example", "forwarder.example.com, evil.example", "user@forwarder.example.com", "[::1", "127.0.0.1"),
+        *("evil.example", "forwarder.example.com, evil.example", "user@forwarder.example.com", "[::1", "127.0.0.2"),
         *("forwarder.example.com:443:443", "example.com", "forwarder.example.com#", ".", ":443", "[]", "\u00e9"),
     ],
 )

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import ClientResponse, ClientSession, CookieJar, TCPConnector
 from aiohttp.web import AbstractRouteDef, RouteDef
@@ -117,6 +118,11 @@ class WebClient:
     @property
     def cookies(self) -> dict[str, str]:
         return {cookie.key: cookie.value for cookie in self.browser.cookie_jar}
+
+    @property
+    def cookie_name(self) -> str:
+        """Return the name of the session cookie of a server without TLS."""
+        return f"forwarder-{urlsplit(self.addresses.web_ui).port}"
 
     async def log_in(self, token: str | None = None) -> ClientResponse:
         return await self.change("/login", data={"token": self.token if token is None else token})

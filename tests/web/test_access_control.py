@@ -65,7 +65,7 @@ async def test_change_without_an_origin_is_refused(tmp_path: Path) -> None:
             assert await client.is_logged_in(), route
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1.evil.example:80", ""])
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.2", "127.0.0.1.evil.example:80", ""])
 async def test_request_with_another_host_name_is_refused(tmp_path: Path, host: str) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()

@@ -36,7 +36,7 @@ async def test_login_with_another_token_is_refused(tmp_path: Path, token: str) -
 
 async def test_cookie_is_restricted_to_the_web_ui(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
-        cookie = (await client.log_in()).cookies["forwarder"]
+        cookie = (await client.log_in()).cookies[client.cookie_name]
         kept = {name: cookie[name] for name in ("httponly", "samesite", "path", "domain", "secure")}
         assert kept == {"httponly": True, "samesite": "Lax", "path": "/", "domain": "", "secure": ""}
         assert int(cookie["max-age"]) <= MAX_AGE_SECONDS
@@ -45,7 +45,7 @@ async def test_cookie_is_restricted_to_the_web_ui(tmp_path: Path) -> None:
 async def test_cookie_under_tls_is_secure(tmp_path: Path) -> None:
     async with web_client(tmp_path, **create_certificate(tmp_path)) as client:
         assert client.addresses.web_ui.startswith("https://")
-        cookie = (await client.log_in()).cookies["__Host-forwarder"]
+        cookie = (await client.log_in()).cookies[f"__Host-{client.cookie_name}"]
         assert cookie["secure"] is True
         assert await client.is_logged_in()
 
@@ -72,10 +72,10 @@ async def test_session_in_constant_use_expires_at_its_max_age(tmp_path: Path) ->
 
 async def test_logout_ends_the_session_of_a_kept_cookie(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
-        cookie = (await client.log_in()).cookies["forwarder"].value
+        cookie = (await client.log_in()).cookies[client.cookie_name].value
         assert (await client.change("/logout")).status == 303
         assert not await client.is_logged_in()
-        client.browser.cookie_jar.update_cookies({"forwarder": cookie})
+        client.browser.cookie_jar.update_cookies({client.cookie_name: cookie})
         assert not await client.is_logged_in()
 
 

@@ -28,8 +28,9 @@ async def restarted(client: WebClient, folder: Path, *, after: timedelta = MINUT
         context, clock, triggered = create_context(config_source, ledger, settings)
         clock.jump(client.clock.now() - clock.now() + after)
         async with run_web_server(context) as addresses, browser(addresses.web_ui) as session:
-            session.cookie_jar.update_cookies(client.cookies)
-            yield WebClient(session, addresses, context, clock, client.token, triggered)
+            second = WebClient(session, addresses, context, clock, client.token, triggered)
+            session.cookie_jar.update_cookies({second.cookie_name: client.cookies[client.cookie_name]})
+            yield second
 
 
 @pytest.mark.parametrize(("seconds", "survives"), [(MAX_IDLE_SECONDS - 1, True), (MAX_IDLE_SECONDS, False)])
@@ -105,7 +106,7 @@ async def test_file_is_private_and_holds_no_secret(tmp_path: Path) -> None:
         await client.log_in()
         file = tmp_path / "forwarder.sessions.json"
         assert file.stat().st_mode & 0o777 == 0o600
-        cookie, digest = client.cookies["forwarder"], client.token
+        cookie, digest = client.cookies[client.cookie_name], client.token
         assert not any(secret in file.read_text() for secret in (cookie, digest))
         await client.change("/logout")
         assert not file.exists()
