@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,6 +154,18 @@ class ForwarderProcess:
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "forwarder", "-c", str(self.settings_file), *arguments]
+
+
+def shown_program() -> str:
+    """Return the words with which a person starts this program in a shell.
+
+    They are `forwarder` if PATH leads to the script that runs, or else its path, or the module if no script runs.
+    """
+    script = Path(sys.argv[0]).absolute()
+    if script.name != "forwarder" or not script.is_file():
+        return shlex.join([sys.executable, "-m", "forwarder"])
+    found = shutil.which("forwarder")
+    return "forwarder" if found and script.samefile(found) else shlex.quote(str(script))
 
 
 def _environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The scenario of `forwarder demo`: failed executions go from a fake API to a fake bus through the real daemon."""
 
+import shlex
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from forwarder.demo import scenario_steps
 from forwarder.demo.console import ConsoleOutput
-from forwarder.demo.daemon_process import Counters, DemoError
+from forwarder.demo.daemon_process import Counters, DemoError, shown_program
 from forwarder.demo.environment import REQUESTS_IN_FLIGHT, Environment, start_environment
 from forwarder.demo.report import Report
 from forwarder.demo.workload import BUSY_WORKFLOW, WORKFLOWS
@@ -92,6 +93,7 @@ def _settled_counters(environment: Environment) -> Counters:
 def _stay_up(environment: Environment) -> None:
     """Print the addresses, and keep everything running until Ctrl-C."""
     output, settings = environment.output, environment.forwarder.settings_file
+    program = f"{shown_program()} -c {shlex.quote(str(settings))}"
     output.step("Everything keeps running until Ctrl-C. Open the web UI, log in with the token, and try it:")
     _show_web_ui(environment)
     output.addresses(
@@ -106,15 +108,15 @@ def _stay_up(environment: Environment) -> None:
                 "make one fail",
                 f"curl -X POST '{environment.logs.base_url}/demo/fail?workflow={BUSY_WORKFLOW}&message=out+of+tea'",
             ),
-            ("switch off", f"forwarder -c {settings} disable"),
-            ("show status", f"forwarder -c {settings} status"),
+            ("switch off", f"{program} disable"),
+            ("show status", f"{program} status"),
         ]
     )
     try:
         while True:
             environment.consumer.consume_for(1)
             if (code := environment.forwarder.exit_code()) is not None:
-                output.note(f"The daemon ended with exit code {code}. Restart it: forwarder -c {settings} run")
+                output.note(f"The daemon ended with exit code {code}. Restart it: {program} run")
     except KeyboardInterrupt:
         output.note("Ctrl-C: stopping everything.")
 

@@ -2,14 +2,18 @@
 
 import io
 import json
+import shlex
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 from rich.console import Console
 
 from forwarder.demo.console import ConsoleOutput
-from forwarder.demo.daemon_process import Counters
+from forwarder.demo.daemon_process import Counters, shown_program
 from forwarder.demo.environment import start_environment
 from forwarder.demo.report import Report
 from forwarder.demo.scenario import run_scenario
@@ -35,6 +39,42 @@ def test_demo_succeeds_and_its_events_match_the_schema() -> None:
     validator = Draft202012Validator(closed_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
     assert len(details) >= len(environment.workload.failed) > 0
     assert [error.message for detail in details for error in validator.iter_errors(detail)] == []
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the script of an installation from which the demo was started. PATH does not lead to it."""
+    script = tmp_path / "venv of mine" / "bin" / "forwarder"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(script), "demo", "--keep"])
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    return script
+
+
+def test_shown_command_is_the_path_of_a_script_not_on_path(script: Path) -> None:
+    assert shlex.split(shown_program()) == [str(script)]
+
+
+def test_shown_command_is_the_name_of_a_script_on_path(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
+    assert shown_program() == "forwarder"
+
+
+def test_shown_command_is_not_another_installation(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = script.with_name("other") / "forwarder"
+    other.parent.mkdir()
+    shutil.copy(script, other)
+    monkeypatch.setenv("PATH", f"{other.parent}:/usr/bin:/bin")
+    assert shlex.split(shown_program()) == [str(script)]
+
+
+def test_shown_command_of_a_module_starts_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/checkout/forwarder/__main__.py", "demo", "--keep"])
+    words = [*shlex.split(shown_program()), "--version"]
+    done = subprocess.run(words, capture_output=True, check=True, text=True)  # noqa: S603  # the program under test
+    assert done.stdout.startswith("forwarder ")
 
 
 def test_report_without_mismatch_is_empty() -> None:
