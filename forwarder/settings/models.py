@@ -46,7 +46,7 @@ class LocalSettings(BaseSettings):
 
     enabled: bool = Field(default=True, description="the switch: off stops polling and publishing")
     on_enable: Literal["catch_up", "skip"] = Field(
-        "catch_up", description="on again: what failed meanwhile is sent, or skipped"
+        "catch_up", description="after switching on, send or skip what failed meanwhile"
     )
     vault: VaultSettings = Field(default_factory=VaultSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)

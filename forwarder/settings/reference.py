@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from enum import Enum
+from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -30,7 +32,7 @@ def table() -> str:
     rows = ["| section | key | default | meaning |", "|---|---|---|---|"]
     for name, key, field in _fields():
         section = f"`[{name}]`" if name else "top"
-        rows.append(f"| {section} | `{key}` | {_default_cell(field)} | {field.description} |")
+        rows.append(f"| {section} | `{key}` | {_default_cell(field)} | {_meaning(field)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -41,12 +43,21 @@ def template() -> str:
         dotted = f"{name}.{key}" if name else key
         if name and key == next(iter(dict(SECTIONS)[name].model_fields)):
             lines.append(f"\n[{name}]  # {_title(dict(SECTIONS)[name])}\n")
-        meaning = (field.description or "").replace("`", "")
+        meaning = _meaning(field).replace("`", "")
         if dotted in _REQUIRED_VALUES:
             lines.append(f"{key} = {_REQUIRED_VALUES[dotted]}  # {meaning}\n")
         else:
             lines.append(f"# {key} = {_toml(field.default)}  # {meaning}\n")
     return "".join(lines)
+
+
+def allowed_values(annotation: object) -> tuple[str, ...]:
+    """Return the texts that a type of literals or an enumeration allows. There are none for any other type."""
+    if get_origin(annotation) is Literal:
+        return tuple(map(str, get_args(annotation)))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return tuple(str(member.value) for member in annotation)
+    return ()
 
 
 def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
@@ -60,6 +71,12 @@ def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
 def _title(section: type[Section]) -> str:
     title = (section.__doc__ or "").strip().rstrip(".")
     return title[:1].lower() + title[1:]
+
+
+def _meaning(field: FieldInfo) -> str:
+    """Return the description of a setting, with its values if only some texts are allowed."""
+    *others, last = [f"`{value}`" for value in allowed_values(field.annotation)] or [""]
+    return f"{field.description} ({', '.join(others)} or {last})" if others else str(field.description)
 
 
 def _default_cell(field: FieldInfo) -> str:

@@ -100,7 +100,7 @@ class SourceSettings(Section):
         ("running", "waiting", "pending", "queued", "new"), description="statuses that mean not ended yet"
     )
     unknown_status: Literal["forward", "ignore"] = Field(
-        "forward", description="what to do with a run that ended neither way"
+        "forward", description="what to do with a run that ended and neither failed nor succeeded"
     )
 
     @model_validator(mode="after")
@@ -121,7 +121,7 @@ class EventSettings(Section):
         "Workflow Execution Failed", min_length=1, max_length=128, description="the event's `detail-type`"
     )
     payload: Literal["full", "errors", "none"] = Field(
-        "full", description="results of every block, of the failed ones without their data, or none"
+        "full", description="results in the event: all blocks, the failed ones without their data, or nothing"
     )
     oversize: Literal["trim", "s3"] = Field(
         "trim",
@@ -181,7 +181,7 @@ class DestinationSettings(Section):
     concurrency: int = Field(8, ge=1, le=256, description="requests in flight")
     timeout: Interval = Field(timedelta(seconds=10), description="longest wait for a response")
     client: Literal["direct", "sdk"] = Field(
-        "direct", description="who calls PutEvents: a fast client of our own, or the AWS SDK's"
+        "direct", description="client for PutEvents: a fast one of the forwarder's own, or the AWS SDK's"
     )
 
     @model_validator(mode="after")
@@ -255,7 +255,9 @@ class RunSettings(Section):
     """The process."""
 
     shutdown_grace: Duration = Field(timedelta(seconds=20), description="how long requests in flight may take to end")
-    log_format: Literal["auto", "console", "json"] = Field("auto", description="`auto`: JSON unless on a terminal")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="format of the log, by default JSON unless on a terminal"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
 
 
