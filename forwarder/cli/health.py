@@ -9,13 +9,12 @@ from typing import Annotated, Any, Final, Self
 
 import typer
 
+from forwarder.cli._daemon_settings import find_daemon_settings
 from forwarder.cli.output import JsonOption, echo, print_error, print_json
-from forwarder.errors import ForwarderError, SettingsError
-from forwarder.ledger import ledger_place
+from forwarder.errors import ForwarderError
+from forwarder.ledger import LedgerPlace
 from forwarder.printable import printable
 from forwarder.settings import ConfigSource
-from forwarder.settings.load import load_listeners, load_without_file
-from forwarder.settings.models import ListenerSettings
 from forwarder.settings.sections import WebSettings
 from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.untrusted_json import decode_or_none
@@ -91,8 +90,8 @@ def health(
 ) -> None:
     """Check whether the running daemon is healthy, for health checks of containers and for scripts.
 
-    It exits with 0 if the daemon is healthy, 1 if it is not, 69 if nothing responds, 78 if the settings are invalid.
-    Without a listener, the ledger's lock decides: a running process is healthy.
+    It exits with 0 if the daemon is healthy, 1 if it is not, 69 if nothing responds, 78 if the settings are invalid and
+    no daemon is found. Without a listener, the ledger's lock decides: a running process is healthy.
 
     Example: forwarder health --ready
     """
@@ -116,14 +115,31 @@ def health(
 def ask_daemon(config_source: ConfigSource, *, path: str) -> Health:
     """Return the health that the running daemon reports under `path`, which is `/livez` or `/readyz`.
 
-    Without a listener, the ledger's lock decides about `/livez`. Raise ListenerNotConfigured if the settings do not
-    name the port, or for `/readyz` no listener; ListenerUnreachable if no daemon responds; SettingsError if the
-    settings are invalid.
+    Without a known listener, the ledger's lock decides about `/livez`. Raise ListenerNotConfigured if the settings do
+    not name the port, or for `/readyz` no listener; ListenerUnreachable if no daemon responds; SettingsError if the
+    settings are invalid and no daemon is found.
     """
-    settings = _settings(config_source)
-    listener = Listener.of(settings.web)
+    found = find_daemon_settings(config_source)
+    is_locked = found.place.is_locked() if found.error else None
+    if found.error and is_locked is False:
+        raise found.error
+    listener = Listener.of(found.settings.web)
     if listener is None:
-        return _without_listener(config_source, settings, path)
+        return _without_listener(found.place, path)
+    try:
+        result = _ask(listener, path)
+    except (ListenerUnreachable, ListenerNotConfigured):
+        if found.error and not is_locked:  # a shared ledger has no lock
+            raise found.error from None
+        if found.error and not found.knows_listener:
+            return _without_listener(found.place, path, "its listener is not known, because the settings are invalid")
+        raise
+    if found.error and not is_locked and not result.healthy:
+        raise found.error
+    return result
+
+
+def _ask(listener: Listener, path: str) -> Health:
     if listener.port == 0:
         raise ListenerNotConfigured(
             f"web.{listener.key} has port 0, so the daemon's port is not known here",
@@ -132,39 +148,17 @@ def ask_daemon(config_source: ConfigSource, *, path: str) -> Health:
     return _interpret(f"{listener.url}{path}", *_get(listener, path))
 
 
-def _settings(config_source: ConfigSource) -> ListenerSettings:
-    """Return the settings of the file, or the defaults if a running daemon outlives an invalid edit of the file.
-
-    The daemon keeps its last good settings. A health check that failed here would make the container's runtime
-    restart a daemon that works, and the new process could not start.
-    """
-    try:
-        return load_listeners(config_source)
-    except SettingsError as error:
-        try:
-            defaults = load_without_file(config_source)
-        except SettingsError:
-            raise error from None
-        if not ledger_place(config_source, defaults).is_locked():
-            raise
-        return defaults
-
-
-def _without_listener(config_source: ConfigSource, settings: ListenerSettings, path: str) -> Health:
-    place = ledger_place(config_source, settings)
+def _without_listener(place: LedgerPlace, path: str, cause: str = "no listener is configured") -> Health:
     is_locked = place.is_locked()
     if path == "/readyz" or is_locked is None:
         missing = "nothing reports readiness" if path == "/readyz" else f"{place} has no lock that shows a process"
-        raise ListenerNotConfigured(
-            f"no listener is configured, and {missing}",
-            hint='set [web] health_listen, e.g. to "127.0.0.1:8788"',
-        )
+        raise ListenerNotConfigured(f"{cause}, and {missing}", hint='set [web] health_listen, e.g. to "127.0.0.1:8788"')
     if not is_locked:
         raise ListenerUnreachable(
             f"no forwarder runs on {place}: no process holds its lock",
-            hint="start it with `forwarder run`; no listener is configured, so only the lock shows whether it runs",
+            hint=f"start it with `forwarder run`; {cause}, so only the lock shows whether it runs",
         )
-    return Health(True, "", None, "healthy: a process holds the ledger's lock; no listener is configured", None)
+    return Health(True, "", None, f"healthy: a process holds the ledger's lock; {cause}", None)
 
 
 def _get(listener: Listener, path: str) -> tuple[int, bytes]:

@@ -10,20 +10,21 @@ import msgspec
 import typer
 
 from forwarder.cli._components import (
-    print_components,
     reports_of,
     with_newer_states,
     with_own_states,
     worst_components,
 )
-from forwarder.cli._fleet import fleet_headline, fleet_report, print_members
+from forwarder.cli._daemon_settings import DaemonSettings, find_daemon_settings
+from forwarder.cli._fleet import fleet_report
+from forwarder.cli._status_text import print_status
 from forwarder.cli.health import ListenerNotConfigured, ask_daemon
-from forwarder.cli.output import JsonOption, echo, format_ago, print_json, print_table
+from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.errors import ForwarderError, SettingsError
 from forwarder.fleet_health import ComponentReport
-from forwarder.ledger import ONE_PROCESS, Counters, FeedStatus, Fleet, ledger_place
+from forwarder.ledger import ONE_PROCESS, Counters, FeedStatus, Fleet
 from forwarder.model import State
-from forwarder.settings import ConfigSource, LocalSettings, load, load_local
+from forwarder.settings import ConfigSource, load, load_local
 
 ATTENTION_STATES = frozenset({State.FAILED, State.DEGRADED})
 
@@ -38,20 +39,27 @@ def status(
     """Show the switch, the components, the counters, and the feeds with a problem. Works while the daemon runs.
 
     On a shared ledger, it also shows the processes that forward, with the capacity units that each has consumed. Each
-    problem of a component is followed by the processes that have it.
+    problem of a component is followed by the processes that have it. It exits with 78 if the settings are invalid and
+    no process is found to run.
 
     Example: forwarder status --check
     """
     config_source: ConfigSource = context.obj
     try:
-        settings: LocalSettings | None = load_local(config_source)
-    except SettingsError:
-        settings = None
-    report, components = asyncio.run(_collect(config_source, settings))
+        found = find_daemon_settings(config_source)
+    except SettingsError as error:
+        if as_json:
+            print_json(_unknown_report(error))
+        else:
+            echo("unknown whether a forwarder is switched on or runs: the settings do not name its ledger")
+        raise
+    report, components = asyncio.run(_collect(config_source, found))
     if as_json:
         print_json(report)
     else:
-        _print(report, components, all_feeds=all_)
+        print_status(report, components, all_feeds=all_)
+    if report["settings_error"] and not report["running"]:
+        raise typer.Exit(SettingsError.exit_code)
     if check and report["attention"]:
         raise typer.Exit(1)
 
@@ -65,16 +73,14 @@ class _ReadyResponse(msgspec.Struct):
 
 
 async def _collect(
-    config_source: ConfigSource, valid: LocalSettings | None
+    config_source: ConfigSource, found: DaemonSettings
 ) -> tuple[dict[str, Any], Sequence[ComponentReport]]:
-    """Return the report of `--json`, and the components. `valid` are the settings, or None if they are invalid.
+    """Return the report of `--json`, and the components.
 
     The ledger's lock, or the heartbeats on a shared ledger, show whether a daemon runs. The ledger has the saved state,
     and the endpoints of a daemon on this machine newer states.
     """
-    # A running forwarder goes on with its last good settings while the file is invalid, and so does this.
-    settings = valid or LocalSettings()
-    place = ledger_place(config_source, settings)
+    place = found.place
     saved, feeds, oldest, counters, saved_switch, gap = None, list[FeedStatus](), None, Counters(), None, None
     fleet = ONE_PROCESS
     if place.exists():  # it does not exist before the first run, which is no error
@@ -88,8 +94,8 @@ async def _collect(
             fleet = await ledger.members()
     now = datetime.now(UTC)
     running = any(each.is_running(now) for each in fleet.members) if fleet.is_shared else await place.is_running()
-    # Invalid settings do not name the listener that the running daemon has.
-    live, response = _ask(config_source, fleet, saved.pid) if running and saved and valid else (None, {})
+    can_ask = running and saved and found.knows_listener
+    live, response = _ask(config_source, fleet, saved.pid) if saved and can_ask else (None, {})
     pid = response.get("pid") if fleet.is_shared else saved.pid if running and saved else None
     if saved and response.get("pid") == saved.pid:
         saved = with_newer_states(saved, response)
@@ -100,7 +106,7 @@ async def _collect(
     if response.get("last_poll_at"):
         polls.append(datetime.fromisoformat(response["last_poll_at"]))
     report = {
-        "enabled": settings.enabled if valid else saved_switch,
+        "enabled": _file_switch(config_source, default=saved_switch),
         "settings_error": _settings_error(config_source),
         "running": running,
         "live": live,
@@ -140,7 +146,7 @@ def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport])
     """Return a sentence for each thing that needs a person. It is empty if nothing does."""
     sentences = []
     if report["settings_error"]:
-        sentences.append(f"the settings are not valid: {report['settings_error']}")
+        sentences.append(_invalid(report["settings_error"]))
     if report["enabled"] and report.get("fleet_enabled", True) and not report["running"]:
         sentences.append("the forwarder is switched on and not running")
     if report["live"] is False:
@@ -187,71 +193,29 @@ def _is_ready_response(response: Mapping[str, Any]) -> bool:
     return True
 
 
+def _unknown_report(error: SettingsError) -> dict[str, Any]:
+    """Return the report of `--json` if the settings do not name the ledger."""
+    unknown = ["enabled", "running", "live", "pid", "updated_at", "counters", "oldest_pending_at", "last_poll_at"]
+    unknown += ["retention_gap"]
+    report: dict[str, Any] = {**dict.fromkeys(unknown), "components": {}, "feeds": [], "settings_error": error.message}
+    return {**report, "attention": [_invalid(error.message)]}
+
+
+def _invalid(settings_error: str) -> str:
+    return f"the settings are not valid: {settings_error}"
+
+
+def _file_switch(config_source: ConfigSource, *, default: bool | None) -> bool | None:
+    """Return the switch of the file, or the default if the settings of this machine are invalid."""
+    try:
+        return load_local(config_source).enabled
+    except SettingsError:
+        return default
+
+
 def _settings_error(config_source: ConfigSource) -> str:
     try:
         load(config_source)
     except SettingsError as error:
         return error.message
     return ""
-
-
-def _print(report: dict[str, Any], components: Sequence[ComponentReport], *, all_feeds: bool) -> None:
-    now = datetime.now(UTC)
-    is_shared = "members" in report
-    switch = "on" if report["enabled"] else "off"
-    echo(fleet_headline(report) if is_shared else f"switched {switch}, {_process(report)}")
-    echo(f"last poll {format_ago(report['last_poll_at'], now)}")
-    counters = report["counters"]
-    oldest = f", the oldest recorded {format_ago(report['oldest_pending_at'], now)}" if counters.pending else ""
-    sums = f"{counters.sent} sent, {counters.dead} dead, {counters.recorded} ever recorded"
-    echo(f"{counters.pending} pending{oldest}; {sums}")
-    if gap := report["retention_gap"]:
-        echo(gap.sentence)
-    print_components(components)
-    if is_shared:
-        print_members(report, now)
-    if report["attention"]:
-        echo("")
-        echo("needs attention:")
-    for sentence in report["attention"]:
-        echo(f"  {sentence}")
-    _print_feeds(report["feeds"], now, all_feeds=all_feeds)
-
-
-def _print_feeds(feeds: Sequence[Mapping[str, Any]], now: datetime, *, all_feeds: bool) -> None:
-    shown = feeds if all_feeds else [feed for feed in feeds if feed["error"]]
-    if others := len(feeds) - len(shown):
-        echo("")
-        echo(f"{others} of {len(feeds)} feeds without a problem (--all lists them)")
-    if not shown:
-        return
-    echo("")
-    print_table(
-        ("workflow", "user", "last poll", "interval", "watermark", "open", "reason"),
-        [
-            (
-                *(
-                    feed["workflow_id"],
-                    feed["user_id"] or "",
-                    format_ago(feed["polled_at"], now),
-                    _interval(feed["interval_seconds"]),
-                    format_ago(feed["watermark"], now),
-                ),
-                *(str(feed["open_executions"]), feed["error"] or feed["interval_reason"]),
-            )
-            for feed in shown
-        ],
-        texts=("reason",),
-    )
-
-
-def _interval(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.0f} s"
-
-
-def _process(report: dict[str, Any]) -> str:
-    if not report["running"]:
-        return "not running"
-    return f"running as process {report['pid']}" + (
-        ", no healthy response from its listener: see `forwarder health`" if report["live"] is False else ""
-    )

@@ -102,7 +102,7 @@ def read_table(file: Path) -> dict[str, Any]:
     """
     content = ""
     try:
-        content = _normalize_line_ends(text.read(file).text)
+        content = text.normalize_line_ends(text.read(file).text)
         table = tomllib.loads(content)
     except FileNotFoundError:
         raise SettingsError(
@@ -201,11 +201,6 @@ def _is_json(value: str) -> bool:
     except JSON_ERRORS:
         return False
     return True
-
-
-def _normalize_line_ends(text: str) -> str:
-    """Return the text with line feeds. TOML does not allow a single carriage return, which some editors write."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _toml_location(error: tomllib.TOMLDecodeError) -> str:

@@ -1,18 +1,67 @@
-"""The settings of a first start, for display: valid values as they are, and defaults in place of the others."""
+"""The settings of an incomplete or invalid file: valid values as they are, and defaults in place of the others."""
 
 import contextlib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 
-from forwarder.settings import pasted
-from forwarder.settings.load import ConfigSource, load_listeners, merge_environment, read_table
+from forwarder.errors import SettingsError
+from forwarder.settings import pasted, text
+from forwarder.settings.load import ConfigSource, load_listeners, load_sections, merge_environment, read_table
 from forwarder.settings.models import ListenerSettings, Settings
 from forwarder.settings.sections import SECTIONS, Section
 
 REQUIRED_PLACEHOLDER = ""
 """The value of a required setting that is missing. It is not valid, so that nothing can be sent with it."""
+
+_SECTION_START = re.compile(r"^(?=[ \t]*\[)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSections:
+    """The settings of this machine and of [web] in an invalid file: its valid sections, and defaults for the others.
+
+    `unknown` are the names of the sections that the file may set otherwise.
+    """
+
+    settings: ListenerSettings
+    unknown: frozenset[str]
+
+
+def load_valid_sections(config_source: ConfigSource) -> ValidSections:
+    """Return what an invalid file says in sections without a fault. Raise SettingsError if a variable is invalid."""
+    try:
+        table, is_toml = read_table(config_source.file), True
+    except SettingsError:
+        table, is_toml = _readable_sections(config_source.file), False
+    valid: dict[str, Any] = {}
+    for name in ListenerSettings.model_fields:
+        if name in table:
+            with contextlib.suppress(SettingsError):
+                load_sections(ListenerSettings, config_source, {name: table[name]})
+                valid[name] = table[name]
+    unknown = {
+        name for name in ListenerSettings.model_fields if name not in valid and not (is_toml and name not in table)
+    }
+    return ValidSections(load_sections(ListenerSettings, config_source, valid), frozenset(unknown))
+
+
+def _readable_sections(file: Path) -> dict[str, Any]:
+    """Return the sections that are TOML on their own, of a file that is not. Return none if it cannot be read."""
+    try:
+        content = text.normalize_line_ends(text.read(file).text)
+    except (FileNotFoundError, SettingsError):
+        return {}
+    table: dict[str, Any] = {}
+    for part in _SECTION_START.split(content):
+        with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
+            table |= tomllib.loads(part)
+    return table
 
 
 def load_partial(config_source: ConfigSource) -> Settings:

@@ -75,6 +75,11 @@ def decode(content: bytes, file: Path) -> Text:
     return Text(plain, BYTE_ORDER_MARK if plain != text else "", "\r\n" if _is_crlf(plain) else "\n")
 
 
+def normalize_line_ends(text: str) -> str:
+    """Return the text with line feeds. TOML does not allow a single carriage return, which some editors write."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _is_crlf(text: str) -> bool:
     """Return whether every line of the text ends with carriage return and line feed."""
     return 0 < text.count("\n") == text.count("\r\n")

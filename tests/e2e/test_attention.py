@@ -73,11 +73,11 @@ def test_status_check_without_problems_exits_0(installation: Installation, alloy
         assert daemon.stop() == 0
 
 
-def test_status_check_with_invalid_settings_exits_1(installation: Installation) -> None:
+def test_status_with_invalid_settings_exits_78(installation: Installation) -> None:
     installation.change(enabled=False)
     installation.change("source", page_size="many")
     result = installation.run_command("status", "--check")
-    assert result.code == 1
+    assert result.code == 78
     assert "source.page_size" in result.out
 
 
