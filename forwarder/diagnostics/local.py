@@ -24,8 +24,12 @@ def check_settings(config_source: ConfigSource, settings: Settings) -> str:
 
 
 def check_vault(config_source: ConfigSource, settings: LocalSettings) -> str:
-    """Return a message. Raise VaultError if the vault cannot be opened, is incomplete or is open to others."""
+    """Return a message.
+
+    Raise VaultError if the vault does not exist, cannot be opened, is incomplete or is open to others.
+    """
     vault = Vault.open(config_source, settings)
+    vault.require_file()
     StoredKeys.of(vault)
     if warnings := vault.warnings():
         raise VaultError("; ".join(warnings), hint="chmod 600")

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from forwarder import atomicfile
-from forwarder.errors import VaultError
+from forwarder.errors import SecretMissing, VaultError
 from forwarder.settings import ConfigSource, LocalSettings
 from forwarder.untrusted_json import decode_or_none
 from forwarder.vault import master_key
@@ -55,9 +55,12 @@ class Vault:
     A writer locks the folder of the file, and opens the vault again inside the lock.
     """
 
-    def __init__(self, file: Path, key: MasterKey, sealed: Mapping[str, SealedSecret]) -> None:
+    def __init__(
+        self, file: Path, key: MasterKey, sealed: Mapping[str, SealedSecret], *, has_file: bool = True
+    ) -> None:
         self.file = file
         self.key = key
+        self._has_file = has_file
         self._sealed = dict(sealed)
 
     @classmethod
@@ -71,7 +74,7 @@ class Vault:
         keys = master_key.find_master_keys(config_source, settings)
         content = _read(file)
         if content is None:
-            return cls(file, keys[0], {})
+            return cls(file, keys[0], {}, has_file=False)
         master_key.require_not_world_accessible(file)
         for key in keys:
             if key.id == content.master_key:
@@ -93,8 +96,18 @@ class Vault:
         """Return a secret. Raise VaultError if it is not set or cannot be decrypted."""
         secret = self.reveal(name)
         if secret is None:
+            self.require_file()
             raise missing_secret_error(name)
         return secret
+
+    def require_file(self) -> None:
+        """Raise SecretMissing if the vault was opened without a file: it may have been moved or lost."""
+        if not self._has_file:
+            raise SecretMissing(
+                f"there is no vault {self.file} yet",
+                hint="`forwarder keys set alloy-api-key` creates it; if there was one, bring it back, or correct"
+                " [vault] file",
+            )
 
     def digests(self) -> list[str]:
         """Return the digests of the admin token and the webhook token, as far as they are set."""
@@ -165,6 +178,7 @@ class Vault:
         text = msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
         try:
             atomicfile.replace(self.file, text, mode=0o600)
+            self._has_file = True
         except OSError as error:
             hint = atomicfile.write_hint(self.file)
             raise VaultError(f"{self.file} cannot be written: {error.strerror}", hint=hint) from None

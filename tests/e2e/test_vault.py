@@ -178,3 +178,13 @@ def test_role_is_assumed_with_its_external_id(
     fail(alloy, "a")
     assert installation.run_command("once", "--timeout", "1s").code == code
     assert sent(bus) == ([] if code else ["a"])
+
+
+def test_missing_vault_is_named_by_every_command(installation: Installation) -> None:
+    """Set the name of another file, as a wrong edit does."""
+    installation.change("vault", file="other.keys")
+    other = f"there is no vault {installation.directory / 'other.keys'} yet"
+    for command in ("once", "run", "check"):
+        done = installation.run_command(command)
+        assert (done.code, other in done.output, "[vault] file" in done.output) == (78, True, True), done.output
+    assert "✓ vault" not in installation.run_command("check").out
