@@ -18,6 +18,7 @@ from forwarder.diagnostics.local import (
     SETTINGS,
     VAULT,
     check_counters,
+    check_environment,
     check_settings,
     check_vault,
 )
@@ -63,6 +64,8 @@ async def run_checks(
         yield CheckResult(SETTINGS, check_settings(config_source, settings))
     except Exception as error:  # noqa: BLE001  # as in `run_check`
         yield CheckResult(SETTINGS, error=to_forwarder_error(error))
+    if environment := check_environment(config_source):
+        yield environment
     try:
         local = settings or load_local(config_source)
     except Exception:  # noqa: BLE001  # it is reported already, and no other check can run

@@ -8,10 +8,12 @@ from forwarder.diagnostics.results import CheckResult, run_check
 from forwarder.errors import AuditDenied, SettingsError, VaultError
 from forwarder.ledger import Counters, ledger_place
 from forwarder.settings import ConfigSource, Settings
+from forwarder.settings.load import unknown_variables
 from forwarder.settings.models import LocalSettings
+from forwarder.settings.suggestions import suggest_for_variable
 from forwarder.vault import Vault
 
-SETTINGS, VAULT, COUNTERS = "settings", "vault", "counters"
+SETTINGS, ENVIRONMENT, VAULT, COUNTERS = "settings", "environment", "vault", "counters"
 """The names of the checks."""
 
 
@@ -21,6 +23,16 @@ def check_settings(config_source: ConfigSource, settings: Settings) -> str:
         message = f"{config_source.file} was replaced outside of this container: this is its old content"
         raise SettingsError(message, hint=atomicfile.STALE_MOUNT_HINT)
     return f"{config_source.file}, switched {'on' if settings.enabled else 'off'}"
+
+
+def check_environment(config_source: ConfigSource) -> CheckResult | None:
+    """Return a skipped check that names the unknown variables, which a run ignores, or None if there are none."""
+    unknown = [
+        f"{name} ({suggestion})" if (suggestion := suggest_for_variable(name)) else name
+        for name in unknown_variables(config_source)
+    ]
+    message = f"unknown variables, which are ignored: {', '.join(unknown)}"
+    return CheckResult(ENVIRONMENT, message, skipped=True) if unknown else None
 
 
 def check_vault(config_source: ConfigSource, settings: LocalSettings) -> str:

@@ -134,3 +134,12 @@ def test_check_output_contains_no_secret(installation: Installation, bus: Strict
     bus.keys.clear()
     output = installation.run_command("check").output
     assert not [secret for secret in secrets if secret in output]
+
+
+def test_check_names_misspelled_variables(installation: Installation) -> None:
+    """They may be of other programs, so they are no failure."""
+    installation.env["FORWARDER_SOURCE__CONCURENCY"] = "8"
+    done = installation.run_command("check")
+    (line,) = [line for line in done.out.splitlines() if "environment" in line]
+    assert (done.code, line[0]) == (0, "–"), done.output
+    assert "FORWARDER_SOURCE__CONCURENCY (did you mean FORWARDER_SOURCE__CONCURRENCY?)" in line
