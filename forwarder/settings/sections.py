@@ -107,6 +107,8 @@ class SourceSettings(Section):
     def _check_intervals(self) -> Self:
         if self.min_interval > self.max_interval:
             raise ValueError("min_interval is longer than max_interval")
+        if self.full_scan_interval >= self.max_lateness:
+            raise ValueError("full_scan_interval is not shorter than max_lateness: failures between would be missed")
         alloy.reject_version_in_base_url(self.base_url, self.version)
         return self
 

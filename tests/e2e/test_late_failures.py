@@ -96,7 +96,7 @@ def test_open_run_that_succeeds_is_not_followed(
 
 
 def test_open_run_above_max_run_duration_is_not_followed(installation: Installation, alloy: FakeAlloy) -> None:
-    installation.change("source", max_run_duration="1h", max_lateness="30m")
+    installation.change("source", max_run_duration="1h", max_lateness="30m", full_scan_interval="10m")
     fail(alloy, "for-ever", outcome="running", ago=7200)
     installation.run_command("once")
     assert installation.run_command("status", "--json").json()["feeds"][0]["open_executions"] == 0

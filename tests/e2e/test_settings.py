@@ -47,12 +47,14 @@ MORE: Wrong = {
     ("event", "detail_type"): ("", ["event.detail_type"]),
 }
 TOGETHER: Wrong = {("source", "min_interval"): ("10m", ["min_interval", "max_interval"])}
+LATE: Wrong = {("source", "max_lateness"): ("1h", ["full_scan_interval", "max_lateness"])}
 LARGER: Wrong = {("destination", "max_entry_bytes"): (1_000_001, ["max_entry_bytes", "max_request_bytes"])}
 INVALID_FILES: dict[str, Wrong] = {
     "unknown": UNKNOWN,
     "one by one": ONE_BY_ONE,
     "more": MORE,
     "together": TOGETHER,
+    "late": LATE,
     "larger": LARGER,
 }
 FIELDS = [(invalid_file, section, field) for invalid_file, wrong in INVALID_FILES.items() for section, field in wrong]

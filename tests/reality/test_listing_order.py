@@ -70,7 +70,7 @@ def test_page_that_begins_below_the_watermark_is_wrong() -> None:
 async def test_failures_at_the_end_of_the_log_are_found(alloy: FakeAlloy, tmp_path: Path) -> None:
     """The newest executions are on the last page. A scan between two full scans reads that page, and few others."""
     alloy.always(faults.oldest_first(alloy))
-    async with reader_harness(alloy, tmp_path, max_lateness="1h", overlap="10m") as it:
+    async with reader_harness(alloy, tmp_path, max_lateness="1h", full_scan_interval="30m", overlap="10m") as it:
         for number in range(12):
             it.add(f"old-{number:02}", "success", ago=HOUR * (30 - number))
         assert await it.read() == []
