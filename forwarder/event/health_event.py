@@ -77,8 +77,8 @@ def health_schema() -> dict[str, Any]:
             "version": {"const": "1", "description": "version of this schema"},
             "component": {
                 "type": "string",
-                "description": "source, bus, ledger, settings, retention, payloads, a loop, the switch, or the forwarder "
-                "itself",
+                "description": "source, bus, ledger, settings, retention, payloads, a loop, the switch, or the "
+                "forwarder itself",
             },
             "state": {
                 "type": "string",
