@@ -105,6 +105,7 @@ LIMITS = {
     "web.login:LOGIN_BURST": 5,
     "web.login:LOGIN_INTERVAL_SECONDS": 30.0,
     "web.middleware:MAX_BODY_BYTES": 65_536,
+    "web.middleware:MAX_SETTINGS_FORM_BYTES": 2_097_152,
     "web.request_errors:LOG_INTERVAL_SECONDS": 60.0,
     "web.server:SHUTDOWN_GRACE_SECONDS": 1.0,
     "web.sessions:MAX_AGE_SECONDS": 43_200.0,

@@ -39,11 +39,20 @@ NEXT_FIELD = "next"
 
 MAX_BODY_BYTES = 64 * 1024
 
+SETTINGS_FORM_ROUTES = frozenset({"save", "check", "test", "workflow-list"})
+MAX_SETTINGS_FORM_BYTES = 2 * 1024 * 1024
+"""The routes of the form with the list of workflows, and its limit. It is read with a session only."""
+
 SESSIONS = web.AppKey("sessions", Sessions)
 TOKEN_DIGESTS = web.AppKey("token_digests", TokenDigests)
 
 CHANGED_FIELDS = web.RequestKey("changed_fields", tuple[str, ...])
 """The names of the changed fields, which the handler of a change sets for the audit line. It holds no value."""
+
+
+def max_body_bytes(route: str) -> int:
+    """Return the limit of a request's body."""
+    return MAX_SETTINGS_FORM_BYTES if route in SETTINGS_FORM_ROUTES else MAX_BODY_BYTES
 
 
 def cookie_name(request: web.Request) -> str:
@@ -100,8 +109,8 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
     may_be_missing = request.method in SAFE_METHODS or is_machine
     if not (may_be_missing if origin is None else allowed_hosts.is_origin(origin, host)):
         raise web.HTTPForbidden(reason="this came from another page")
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
+    if (request.content_length or 0) > max_body_bytes(_route(request)):
+        raise web.HTTPRequestEntityTooLarge(max_body_bytes(_route(request)), request.content_length or 0)
     return await handler(request)
 
 
@@ -110,7 +119,10 @@ async def check_session(request: web.Request, handler: Handler) -> web.StreamRes
     session = _find_session(request, use=_route(request) not in BACKGROUND_ROUTES)
     if session is not None:
         request[SESSION] = session
-    if session is not None or _route(request) in PUBLIC_ROUTES:
+        if _route(request) in SETTINGS_FORM_ROUTES:
+            request = request.clone(client_max_size=MAX_SETTINGS_FORM_BYTES)
+        return await handler(request)
+    if _route(request) in PUBLIC_ROUTES:
         return await handler(request)
     if request.method in SAFE_METHODS:
         raise web.HTTPSeeOther(_login_path(request))

@@ -1,5 +1,6 @@
 """Access control: every route requires a session and the web UI's own origin, unless it is listed as public."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.vault import NAMES, WEBHOOK_TOKEN
-from forwarder.web.middleware import MACHINE_ROUTES, MAX_BODY_BYTES
+from forwarder.web.middleware import MACHINE_ROUTES, MAX_BODY_BYTES, SETTINGS_FORM_ROUTES, max_body_bytes
 from forwarder.web.response_headers import HEADERS
 from forwarder.web.tokens import issue_token
 from tests.vault.vault_folder import SECRETS
@@ -111,15 +112,28 @@ async def test_too_large_change_is_refused_with_or_without_a_length(tmp_path: Pa
     async with web_client(tmp_path) as client:
         webhook_token = issue_token(client.context.config_source, client.context.settings(), WEBHOOK_TOKEN, NOON)
         await client.log_in()
-        large = b"token=" + b"x" * MAX_BODY_BYTES
+        large = b"token=" + b"x" * max_body_bytes(route.name)
 
         async def chunks() -> Any:
             yield large
 
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         path = f"/hooks/alloy/{webhook_token}" if route.name == "webhook" else route.path
-        for data in (large, chunks()):
+        for data in (BytesIO(large), chunks()):
             assert (await client.change(path, kind, route.method, data=data)).status == 413
+
+
+async def test_large_form_is_for_settings_with_a_session_only(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        for is_logged_in in (False, True):
+            if is_logged_in:
+                await client.log_in()
+            for route in CHANGES:
+                has_large_form = route.name in SETTINGS_FORM_ROUTES
+                expected = (400 if is_logged_in else 401) if has_large_form else 413
+                form = "x=\0" + "x" * MAX_BODY_BYTES
+                kind = {"Content-Type": "application/x-www-form-urlencoded"}
+                assert await status_of(client, route, headers=kind, data=form.encode()) == expected, route
 
 
 async def test_too_large_body_of_a_view_is_refused(tmp_path: Path) -> None:
