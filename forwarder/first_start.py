@@ -86,7 +86,8 @@ def _key_file(config_source: ConfigSource, settings: LocalSettings) -> Path | No
         return None
     if not settings.vault.master_key_file:
         raise VaultError(
-            f"vault.master_key_file is empty, and {master_key.VARIABLE} is not set", hint="set one of the two"
+            "vault.master_key_file is empty, and nothing else provides a master key",
+            hint=f"set it, {master_key.FILE_VARIABLE} or {master_key.VARIABLE}",
         )
     return config_source.path(settings.vault.master_key_file)
 

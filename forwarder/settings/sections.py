@@ -200,7 +200,9 @@ class VaultSettings(Section):
 
     file: str = Field("forwarder.keys", min_length=1, description="where they are, relative to this file")
     master_key_file: str = Field(
-        "forwarder.master-key", description="the key that opens them; empty: `FORWARDER_MASTER_KEY` only"
+        "forwarder.master-key",
+        description="file of the key that opens them; empty: the key is the credential `forwarder-master-key`, or in"
+        " `FORWARDER_MASTER_KEY_FILE` or `FORWARDER_MASTER_KEY`",
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from forwarder.settings.models import TOP_LEVEL_KEYS, Settings
 from forwarder.settings.reference import allowed_values, table, template
 from forwarder.settings.sections import SECTIONS
+from forwarder.vault import master_key
 
 CHOICES = {
     (name, key): get_args(field.annotation)
@@ -48,3 +49,9 @@ def test_allowed_values_of_an_enumeration_are_its_values() -> None:
 
     assert allowed_values(Mode) == ("fast", "safe")
     assert allowed_values(str) == allowed_values(tuple[str, ...]) == ()
+
+
+@pytest.mark.parametrize("source", [master_key.CREDENTIAL, master_key.FILE_VARIABLE, master_key.VARIABLE])
+def test_master_key_file_names_every_other_source(source: str) -> None:
+    (row,) = [line for line in table().splitlines() if "`master_key_file`" in line]
+    assert f"`{source}`" in row
