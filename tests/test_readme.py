@@ -9,7 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from forwarder import __version__
+from forwarder import __version__, errors
+from forwarder.cli.tail import INTERRUPTED_EXIT_CODE
 from forwarder.event.health_event import health_schema
 from forwarder.event.schema import schema
 from forwarder.event.truncate import SHEDDABLE
@@ -141,7 +142,10 @@ def test_settings_template_with_all_lines_active_is_valid() -> None:
 
 def test_the_docs_name_every_exit_code() -> None:
     codes = COMMANDS.split("## Exit codes")[1].split("\n## ")[0]
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", codes, re.MULTILINE)} == {0, 1, 2, 69, 75, 77, 78}
+    classes = [each for each in vars(errors).values() if isinstance(each, type)]
+    raised = {each.exit_code for each in classes if issubclass(each, errors.ForwarderError)}
+    returned = {0, INTERRUPTED_EXIT_CODE} | raised
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", codes, re.MULTILINE)} == returned
 
 
 def test_picture_of_the_page_exists_and_is_small() -> None:
