@@ -21,5 +21,8 @@ def init(context: typer.Context) -> None:
     if not files.created:
         echo("nothing is missing, and nothing was changed")
         return
+    if "CREDENTIALS_DIRECTORY" in config_source.environ:  # a service, which has no terminal for the set-up link
+        echo(f"next: edit {config_source.file}, then run `keys set alloy-api-key` as you ran `init`")
+        return
     echo("next: `forwarder run --setup` completes the settings in the browser")
     echo(f"or in the terminal: edit {config_source.file}, then `forwarder keys set alloy-api-key`")

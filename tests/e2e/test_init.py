@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from forwarder.vault import master_key
 from tests.harness.installation import Installation
 
 pytestmark = pytest.mark.long
@@ -187,3 +188,17 @@ def test_command_output_contains_no_traceback(bare: Installation) -> None:
         done = bare.run_command(command)
         assert done.code == 78, command
         assert "Traceback" not in done.output, command
+
+
+@pytest.mark.parametrize("is_service", [False, True])
+def test_next_step_is_not_the_setup_link_in_a_service(bare: Installation, is_service: bool) -> None:
+    """A service has no terminal, and prints no link."""
+    if is_service:
+        credentials = bare.directory / "credentials"
+        credentials.mkdir()
+        (credentials / "forwarder-master-key").write_text(master_key.generate())
+        bare.env["CREDENTIALS_DIRECTORY"] = str(credentials)
+    done = bare.run_command("init")
+    assert done.code == 0
+    assert "keys set alloy-api-key" in done.out
+    assert ("run --setup" in done.out) is not is_service
