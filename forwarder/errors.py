@@ -3,6 +3,7 @@
 ForwarderError                  1
 ├── UsageError                  2    the command line asks for something impossible
 ├── SettingsError              78    the settings file or the environment
+├── AddressUnavailable         75    an address that the web server cannot bind now: another process listens there
 ├── VaultError                 78    the master key or the sealed secrets
 │   └── SecretMissing          78    the vault opens, and does not hold a secret that is required
 ├── SourceError
@@ -58,6 +59,10 @@ class SettingsError(ForwarderError):
     def __init__(self, message: str, *, hint: str = "", faults: Mapping[str, str] | None = None) -> None:
         super().__init__(message, hint=hint)
         self.faults = dict(faults or {})
+
+
+class AddressUnavailable(ForwarderError):
+    exit_code = 75
 
 
 class VaultError(ForwarderError):

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forwarder.cli.health import ask_daemon
 from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.clock import SystemClock
-from forwarder.settings import ConfigSource
+from forwarder.errors import ForwarderError
+from forwarder.ledger import ledger_place
+from forwarder.settings import ConfigSource, Settings
 
 if TYPE_CHECKING:
     from forwarder.diagnostics import CheckResult, Proof
@@ -46,11 +49,17 @@ async def print_checks(
 ) -> int:
     """Print the result of each check, and return the worst exit code."""
     from forwarder.diagnostics import run_checks  # noqa: PLC0415  # the AWS SDK takes a while to load, and few commands need it
-    from forwarder.web.server import check_web_ui  # noqa: PLC0415  # as above
+    from forwarder.web.server import check_addresses, check_web_ui  # noqa: PLC0415  # as above
+
+    def check_web(config_source: ConfigSource, settings: Settings) -> str:
+        message = check_web_ui(config_source, settings)
+        if not _is_running(config_source, settings):  # a running forwarder holds its addresses itself
+            check_addresses(settings.web)
+        return message
 
     worst = 0
     results: list[dict[str, Any]] = []
-    async for step in run_checks(config_source, SystemClock(), check_web_ui, send=send, proof=proof):
+    async for step in run_checks(config_source, SystemClock(), check_web, send=send, proof=proof):
         worst = max(worst, step.error.exit_code if step.error else 0)
         results.append(_to_json(step))
         if not as_json:
@@ -58,6 +67,15 @@ async def print_checks(
     if as_json:
         print_json(results)
     return worst
+
+
+def _is_running(config_source: ConfigSource, settings: Settings) -> bool:
+    """Return whether a forwarder runs on this machine. A shared ledger has no lock, so its listener is asked."""
+    try:
+        is_locked = ledger_place(config_source, settings).is_locked()
+        return ask_daemon(config_source, path="/livez").response is not None if is_locked is None else is_locked
+    except ForwarderError:
+        return False
 
 
 def _to_json(step: "CheckResult") -> dict[str, Any]:

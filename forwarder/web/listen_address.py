@@ -4,18 +4,23 @@
 """
 
 import errno
+import os
 import socket
 from ipaddress import IPv6Address, ip_address
 
-from forwarder.errors import SettingsError
+from forwarder.errors import AddressUnavailable, SettingsError
 from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.web.client_address import parse_address
 
+TRANSIENT_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+"""The errors of an address that another process uses, or that this machine does not have yet, such as at its start."""
+
 
 def bind(key: str, listen: str) -> socket.socket:
-    """Return a socket that listens at an address. Raise SettingsError, with the setting `key`, if that fails.
+    """Return a socket that listens at an address. Raise, with the setting `key`, if that fails.
 
-    `[::]` accepts IPv4 connections too, if the machine supports it. On a kernel without IPv6 it accepts these alone.
+    This is AddressUnavailable if a later attempt may succeed, and otherwise SettingsError. `[::]` accepts IPv4
+    connections too, if the machine supports it. On a kernel without IPv6 it accepts these alone.
     """
     host, port = parse_host_and_port(listen)
     address = parse_address(host)  # one that is written as `::ffff:127.0.0.1` is an IPv4 address
@@ -26,8 +31,10 @@ def bind(key: str, listen: str) -> socket.socket:
             return socket.create_server((host, port), family=socket.AF_INET6)
         return _bind_all(port)
     except OSError as error:
-        raise SettingsError(
-            f"web.{key} {listen} cannot be bound: {error.strerror or error}",
+        kind = AddressUnavailable if error.errno in TRANSIENT_ERRORS else SettingsError
+        reason = os.strerror(error.errno) if error.errno else str(error)  # `strerror` here repeats the address
+        raise kind(
+            f"web.{key} {listen} cannot be bound: {reason}",
             hint=f"end what listens there, or set another {key} in [web]; an empty one serves nothing",
         ) from None
 

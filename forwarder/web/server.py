@@ -82,7 +82,9 @@ class ServerAddresses:
 async def run_web_server(
     context: WebContext, timeouts: Timeouts = DEFAULT_TIMEOUTS, *, show_setup_link: ShowLink | None = None
 ) -> AsyncIterator[ServerAddresses]:
-    """Serve the web UI and the health endpoints until the end of the block. Raise SettingsError if that fails.
+    """Serve the web UI and the health endpoints until the end of the block.
+
+    Raise AddressUnavailable if an address cannot be bound now, and SettingsError for any other failure.
 
     `show_setup_link` receives the link of a first start, if there is one.
     """
@@ -191,6 +193,13 @@ async def _background_task(coroutine: Coroutine[Any, Any, None]) -> AsyncIterato
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def check_addresses(settings: WebSettings) -> None:
+    """Raise AddressUnavailable or SettingsError if a start could not bind an address now."""
+    for key, listen in (("listen", settings.listen), ("health_listen", settings.health_listen)):
+        if listen:
+            bind(key, listen).close()
 
 
 def check_web_ui(config_source: ConfigSource, settings: Settings) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.e2e.harness import fail
@@ -143,3 +145,27 @@ def test_check_names_misspelled_variables(installation: Installation) -> None:
     (line,) = [line for line in done.out.splitlines() if "environment" in line]
     assert (done.code, line[0]) == (0, "–"), done.output
     assert "FORWARDER_SOURCE__CONCURENCY (did you mean FORWARDER_SOURCE__CONCURRENCY?)" in line
+
+
+@pytest.mark.parametrize("key", ["listen", "health_listen"])
+def test_address_of_another_process_exits_75(installation: Installation, key: str) -> None:
+    """A service manager restarts a process that exits with 75: the address may be free again."""
+    with socket.create_server(("127.0.0.1", 0)) as in_use:
+        address = f"127.0.0.1:{in_use.getsockname()[1]}"
+        installation.change("web", **{key: address})
+        checked = installation.run_command("check")
+        assert (checked.code, lines(checked.out)["web UI"]) == (75, "✗")
+        assert f"web.{key} {address} cannot be bound: Address already in use" in checked.out
+        assert installation.run_command("run").code == 75
+    assert installation.run_command("check").code == 0
+
+
+def test_check_passes_beside_the_running_daemon(installation: Installation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    installation.change("web", listen=address)
+    with installation.start() as daemon:
+        daemon.wait_for_log("web UI listening")
+        done = installation.run_command("check")
+        assert daemon.stop() == 0
+    assert (done.code, lines(done.out)["web UI"]) == (0, "✓"), done.output

@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from structlog.testing import capture_logs
 
-from forwarder.errors import SettingsError
+from forwarder.errors import AddressUnavailable, ForwarderError
 from tests.web.certificates import create_certificate
 from tests.web.client import web_client
 
 
-async def start_error(folder: Path, **web: Any) -> SettingsError:
-    with pytest.raises(SettingsError) as raised:
+async def start_error(folder: Path, **web: Any) -> ForwarderError:
+    with pytest.raises(ForwarderError) as raised:
         async with web_client(folder, **web):
             pass
     return raised.value
@@ -27,13 +27,15 @@ async def test_address_in_use_is_an_error_with_a_hint(tmp_path: Path, key: str) 
     with socket.create_server(("127.0.0.1", 0)) as in_use:
         address = f"127.0.0.1:{in_use.getsockname()[1]}"
         error = await start_error(tmp_path, **{key: address})
-    assert f"web.{key} {address} cannot be bound: Address already in use" in error.message
+    assert isinstance(error, AddressUnavailable)
+    assert error.message == f"web.{key} {address} cannot be bound: Address already in use"
     assert key in error.hint
 
 
 async def test_address_replace_certificate_machine_is_an_error(tmp_path: Path) -> None:
     error = await start_error(tmp_path, listen="192.0.2.1:8787", **create_certificate(tmp_path))
     assert "web.listen 192.0.2.1:8787 cannot be bound" in error.message
+    assert error.exit_code == 75
 
 
 def remove_key(folder: Path) -> None:
