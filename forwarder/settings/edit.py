@@ -12,7 +12,7 @@ from tomlkit.items import Array, Table
 from forwarder import atomicfile
 from forwarder.errors import SettingsError
 from forwarder.settings import text
-from forwarder.settings.load import ConfigSource, overriding_variable, validate_table, without_format
+from forwarder.settings.load import ConfigSource, overriding_variable, parse_toml, validate_table, without_format
 
 Value = bool | int | str | Sequence[str | Mapping[str, str]]
 
@@ -95,10 +95,14 @@ def _read(file: Path) -> text.Text:
 
 
 def _parse(file: Path, content: str) -> tomlkit.TOMLDocument:
+    parse_toml(content, file)  # its error names the line and the cause
     try:
         return tomlkit.parse(content)
-    except (TOMLKitError, RecursionError) as error:
-        raise SettingsError(f"{file} cannot be edited: it is not readable TOML ({type(error).__name__})") from None
+    except (TOMLKitError, RecursionError) as error:  # such as line ends that only `parse_toml` accepts
+        raise SettingsError(
+            f"{file} cannot be edited: the editor of TOML does not read it ({type(error).__name__})",
+            hint="save it with line feeds as line ends, or edit the setting by hand",
+        ) from None
 
 
 def _set(file: Path, document: tomlkit.TOMLDocument, key: str, value: Value) -> None:

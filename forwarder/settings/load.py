@@ -25,6 +25,8 @@ OTHER_VARIABLES = frozenset({"FORWARDER_CONFIG", "FORWARDER_MASTER_KEY", "FORWAR
 FORMAT_KEY, FORMAT = "format", 1
 """The name and the value of the format's number in a settings file."""
 
+UNKNOWN_CAUSE_HINT = 'write each section as [section], each setting as key = value, and each text in "…"'
+
 S = TypeVar("S", bound=LocalSettings)
 
 
@@ -100,20 +102,26 @@ def read_table(file: Path) -> dict[str, Any]:
 
     Raise SettingsError if the file cannot be read, is not TOML, or has a newer format.
     """
-    content = ""
     try:
-        content = text.normalize_line_ends(text.read(file).text)
-        table = tomllib.loads(content)
+        content = text.read(file).text
     except FileNotFoundError:
         raise SettingsError(
             f"there is no settings file {file}", hint="make one with `forwarder init`, or name it with -c"
         ) from None
+    return without_format(parse_toml(content, file), file)
+
+
+def parse_toml(content: str, file: Path) -> dict[str, Any]:
+    """Return the content of a settings file. Raise SettingsError, with the line and a hint, if it is not TOML."""
+    content = text.normalize_line_ends(content)
+    try:
+        return tomllib.loads(content)
     except RecursionError:
-        raise SettingsError(f"{file} is not a settings file: it is nested too deep") from None
+        message = f"{file} is not a settings file: it is nested too deep"
+        raise SettingsError(message, hint="restore the settings file, or name it with -c") from None
     except tomllib.TOMLDecodeError as error:
-        hint = syntax.cause_of(content, str(error))
+        hint = syntax.cause_of(content, str(error)) or UNKNOWN_CAUSE_HINT
         raise SettingsError(f"{file} is not valid TOML: {_toml_location(error)}", hint=hint) from None
-    return without_format(table, file)
 
 
 def without_format(table: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -178,3 +178,28 @@ def test_edit_with_one_overridden_setting_changes_nothing(config_source: ConfigS
     with pytest.raises(SettingsError, match="FORWARDER_DESTINATION__REGION"):
         set_values(overridden, {"enabled": False, "destination.region": "us-east-1"})
     assert text(config_source) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ('enabled = true\n[event]\nsource = "a\nb"\n', "quotation mark that is not closed"),
+        ("enabled = true\nx = 1__2\n", "key = value"),
+    ],
+)
+def test_broken_toml_has_the_message_of_other_commands(config_source: ConfigSource, content: str, hint: str) -> None:
+    config_source.file.write_text(content)
+    with pytest.raises(SettingsError) as loaded:
+        load(config_source)
+    with pytest.raises(SettingsError) as edited:
+        set_value(config_source, "enabled", False)
+    assert (edited.value.message, edited.value.hint) == (loaded.value.message, loaded.value.hint)
+    assert "line" in edited.value.message
+    assert hint in edited.value.hint
+
+
+def test_file_that_only_the_editor_cannot_read_has_a_hint(config_source: ConfigSource) -> None:
+    config_source.file.write_bytes(TEXT.replace("\n", "\r").encode())
+    with pytest.raises(SettingsError, match="cannot be edited") as edited:
+        set_value(config_source, "enabled", False)
+    assert "line feeds" in edited.value.hint
