@@ -176,7 +176,8 @@ def _load(model: type[S], config_source: ConfigSource, table: dict[str, Any]) ->
         ]
     except (UnreadableVariable, RecursionError):  # nested beyond any reader
         faults = [(name, f'{name} is not JSON, e.g. ["a", "b"]') for name in _unreadable(config_source)]
-    hint = f"edit {config_source.file}, or change the variable"
+    is_overridden = any({key, variable(key)} & config_source.environ.keys() for key, _ in faults)
+    hint = f"edit {config_source.file}{', or change the variable' if is_overridden else ''}"
     raise SettingsError("; ".join(dict.fromkeys(message for _, message in faults)), hint=hint, faults=dict(faults))
 
 

@@ -122,6 +122,14 @@ def test_invalid_variable_is_refused_with_its_name(installation: Installation) -
     done = installation.run_command("once")
     assert done.code == 78
     assert "FORWARDER_SOURCE__PAGE_SIZE" in done.err
+    assert "or change the variable" in done.err
+
+
+def test_hint_names_no_variable_if_none_is_set(installation: Installation) -> None:
+    installation.change("source", page_size="many")
+    done = installation.run_command("once")
+    assert "hint:  edit" in done.err
+    assert "change the variable" not in done.err
 
 
 def test_unknown_variable_is_a_warning(installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge) -> None:
