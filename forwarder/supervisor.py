@@ -7,6 +7,7 @@ import structlog
 
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
+from forwarder.errors import ForwarderError, LedgerError
 from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats, task_location
 from forwarder.machine_errors import machine_error
@@ -14,6 +15,9 @@ from forwarder.model import State
 from forwarder.watchdog import exit_process
 
 log = structlog.get_logger("app")
+
+LEDGER = "ledger"
+"""The component that is at fault if a loop ends with LedgerError."""
 
 HEALTHY_RUN_SECONDS = 300.0
 """A loop that ran for this long was healthy: the backoff starts from the beginning at its next failure."""
@@ -43,7 +47,7 @@ async def keep_running(
     stalls = 0
     while True:
         started_at = clock.monotonic()
-        hint = "it is restarted automatically"
+        component, hint = name, "it is restarted automatically"
         try:
             await _run_watched(name, loop, heartbeats)
         except Exception as error:
@@ -53,19 +57,21 @@ async def keep_running(
                 if stalls == MAX_STALLS:
                     exit_process(f"the loop {name} stalls repeatedly")
                 reason = "its loop stalled"
-            elif explained := machine_error(error):
-                log.error("loop failed", loop=name, reason=explained.message, hint=explained.hint)  # noqa: TRY400  # the machine's fault
+            elif explained := error if isinstance(error, ForwarderError) else machine_error(error):
+                component = LEDGER if isinstance(error, LedgerError) else name  # the loop is not at fault
+                log.error("loop failed", loop=name, reason=explained.message, hint=explained.hint)  # noqa: TRY400  # it is no bug
                 reason, hint = explained.message, explained.hint
             else:
                 log.exception("loop failed", loop=name)
                 reason = f"its loop failed: {type(error).__name__}"
-            health.report(name, State.FAILED, reason, hint)
+            health.report(component, State.FAILED, reason, hint)
         else:
             return
         if clock.monotonic() - started_at > HEALTHY_RUN_SECONDS:
             backoff.reset()
         await clock.sleep(backoff.next())
-        health.report(name, State.STARTING)
+        if component == name:
+            health.report(name, State.STARTING)
 
 
 async def _run_watched(name: str, loop: Callable[[], Awaitable[None]], heartbeats: Heartbeats) -> None:

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from structlog.testing import capture_logs
 
 from forwarder import supervisor
 from forwarder.clock import SystemClock
+from forwarder.errors import LedgerError
 from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
 from forwarder.model import State
@@ -30,6 +32,27 @@ async def test_failed_loop_is_reported_and_restarted() -> None:
     assert health.components["source"].state is State.STARTING
     assert len(clock.slept) == 2
     assert all(0.5 <= seconds <= 2 for seconds in clock.slept)
+
+
+async def test_ledger_error_is_reported_for_the_ledger() -> None:
+    """The loop that meets it is not at fault, and there is no bug to trace."""
+    clock, starts = QuickClock(), 0
+    health = Health(clock.now)
+    health.healthy("bus")
+
+    async def fails_once() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise LedgerError("the ledger is gone", hint="restore it")
+
+    with capture_logs() as logs:
+        await keep_running("bus", fails_once, clock, health, Heartbeats())
+    assert health.components["bus"].state is State.HEALTHY
+    ledger = health.components["ledger"]
+    assert (ledger.state, ledger.reason, ledger.hint) == (State.FAILED, "the ledger is gone", "restore it")
+    (line,) = [line for line in logs if line["event"] == "loop failed"]
+    assert (line["reason"], "exc_info" in line) == ("the ledger is gone", False)
 
 
 async def test_stalled_loop_is_reported_and_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +121,7 @@ import subprocess
 import sys
 from forwarder.heartbeat import Heartbeats
 from forwarder.clock import SystemClock
+from forwarder.errors import LedgerError
 from forwarder.health import Health
 from forwarder import supervisor
 from forwarder.supervisor import keep_running

@@ -127,6 +127,10 @@ def test_ledger_that_is_moved_back_is_used_again(environment: Environment) -> No
         daemon.wait_until(environment.has("a"))
         move_all(environment.installation.ledger_file)
         daemon.wait_until(failed(daemon), within=SOON_SECONDS)
+        daemon.wait_for_log("loop failed")
+        assert "Traceback" not in daemon.log  # the bus is not at fault, and there is no bug
+        assert '"exception"' not in daemon.log
+        assert not [line for line in daemon.log.splitlines() if "its loop failed" in line]
         for each in (environment.installation.ledger_file.parent / "away").iterdir():
             each.replace(environment.installation.ledger_file.parent / each.name)
         daemon.wait_until(lambda: daemon.has_logged('"component": "ledger"', '"state": "HEALTHY"'), within=SOON_SECONDS)
