@@ -8,6 +8,7 @@ import asyncio
 import resource
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,13 @@ from aiohttp import web
 
 from forwarder.web.connection import Connection, Timeouts
 from forwarder.web.request_errors import Problem, RequestProblems
+
+VANISHED_MILLISECONDS = 60_000
+"""The time after which the kernel closes a connection whose client acknowledges nothing.
+
+It is longer than `Timeouts.write`, which reports a client that does not read. A page opens a silent stream again every
+10 seconds, and a session may have 8 streams.
+"""
 
 MAX_CONNECTIONS = 512
 MIN_CONNECTIONS = 8
@@ -144,6 +152,9 @@ class Listener:
 
     async def _open(self, slot: _Slot, accepted: socket.socket, caller: str) -> None:
         tls, timeouts = self.tls(), self.timeouts
+        if sys.platform == "linux":
+            # A client that vanished, behind a NAT or asleep, would keep its stream for a quarter of an hour.
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_MILLISECONDS)
         connection = Connection(self.server, timeouts, self.problems, lambda: self._slots.discard(slot))
         try:
             await asyncio.get_running_loop().connect_accepted_socket(

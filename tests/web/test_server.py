@@ -1,16 +1,20 @@
 """The addresses that the web server binds, and the errors of a failed start."""
 
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from structlog.testing import capture_logs
 
 from forwarder.errors import AddressUnavailable, ForwarderError
+from forwarder.web import server, status_page
+from forwarder.web.connection_limit import VANISHED_MILLISECONDS
 from tests.web.certificates import create_certificate
 from tests.web.client import web_client
 
@@ -105,3 +109,24 @@ async def test_ipv6_address_is_served(tmp_path: Path) -> None:
         assert (await client.log_in()).status == 303
         async with client.browser.get(f"{client.addresses.health}/livez") as response:
             assert response.status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this option")
+async def test_vanished_client_is_given_up_after_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The streams of clients that vanished would use up the limit of their session: a page opens a silent one again."""
+    options = []
+    contact = status_page.contact
+
+    async def read_option(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        options.append(
+            request.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        )
+        return await contact(request)
+
+    routes = [each if each.kwargs["name"] != "contact" else web.get(each.path, read_option) for each in server.ROUTES]
+    monkeypatch.setattr(server, "ROUTES", routes)
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        assert (await client.get("/status/contact")).status == 204
+    assert options == [VANISHED_MILLISECONDS]
