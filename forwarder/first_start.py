@@ -28,7 +28,8 @@ class InitialFiles:
 def create_missing_files(config_source: ConfigSource) -> InitialFiles:
     """Create the settings file and the master key if they are missing. Nothing is replaced.
 
-    Raise SettingsError or VaultError if a file cannot be created, or if a vault exists and its key is missing.
+    Raise SettingsError or VaultError if a file cannot be created, if an existing key cannot be used, or if a vault
+    exists and its key is missing.
     """
     has_settings = atomicfile.lexists(config_source.file)
     settings: LocalSettings = load_local(config_source) if has_settings else load_without_file(config_source)
@@ -36,6 +37,7 @@ def create_missing_files(config_source: ConfigSource) -> InitialFiles:
     created: list[Path] = []
     kept: list[Path] = []
     if key and any(atomicfile.lexists(each) for each in (key, master_key.new_key_file(key))):
+        master_key.find_master_keys(config_source, settings)
         kept.append(key)
     elif key:
         _require_no_vault(config_source, settings, key)

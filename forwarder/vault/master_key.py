@@ -142,7 +142,8 @@ def decode(text: str, origin: str) -> bytes:
         problem = pasted.describe_wrapping(text) if text else "is empty"
         raise VaultError(
             f"{origin} {problem or f'is not one base64 line of {KEY_BYTES} bytes'}",
-            hint="restore the key that the vault was sealed under; for a new vault `forwarder init` makes one",
+            hint="restore the key that the vault was sealed under; for a new vault, move the key and the vault away"
+            " first, and run `forwarder init`",
         )
     return key
 

@@ -202,3 +202,11 @@ def test_next_step_is_not_the_setup_link_in_a_service(bare: Installation, is_ser
     assert done.code == 0
     assert "keys set alloy-api-key" in done.out
     assert ("run --setup" in done.out) is not is_service
+
+
+def test_init_refuses_a_malformed_master_key(installation: Installation) -> None:
+    installation.master_key_file.write_text("no key\n")
+    done = installation.run_command("init")
+    assert (done.code, "is not one base64 line of 32 bytes" in done.err) == (78, True), done.output
+    assert "move the key and the vault away first" in done.err
+    assert "nothing is missing" not in done.out
