@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from forwarder.aws.credentials import StoredKeys
 from forwarder.errors import ForwarderError, SecretMissing, SettingsError
+from forwarder.intake.source_health import NO_WORKFLOWS, NO_WORKFLOWS_HINT
 from forwarder.settings import ConfigSource, Settings, load
 from forwarder.settings.partial import load_partial
 from forwarder.vault import ALLOY_API_KEY, Vault
@@ -67,6 +68,10 @@ class RuntimeConfig:
         vault = Vault.open(config_source, settings)
         if is_enabled:
             problems += _missing_secrets(vault)
+        # A complete configuration without workflows is valid: the loop reports it, and they can be added on the page.
+        is_listed = settings.source.workflows or settings.source.discover
+        if problems and not is_listed and not any("source.workflows" in error.message for error in problems):
+            problems.append(SettingsError(NO_WORKFLOWS, hint=NO_WORKFLOWS_HINT))
         return cls(settings, missing=MissingParts.of(problems)) if problems else None
 
 

@@ -19,6 +19,7 @@ from forwarder.errors import (
     SourceRefused,
     SourceUnavailable,
 )
+from forwarder.intake.source_health import NO_WORKFLOWS, NO_WORKFLOWS_HINT
 from forwarder.model import Feed
 from forwarder.settings.models import AlloySettings
 from forwarder.vault import ALLOY_API_KEY, missing_secret_error
@@ -32,18 +33,21 @@ MAX_CHECKED_FEEDS = 100
 MAX_NAMED_FEEDS = 5
 """Feeds that one error message names. The others are counted."""
 
-NO_WORKFLOWS = SettingsError(
-    "there are no workflows to poll", hint="list them in [source] workflows, or set discover = true"
-)
-
 Outcome = SourceError | None
 """The error of the request for the first page of a feed, or None if the feed answered."""
 
 
 async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Yield the check of the logs API and, if it answers, the check of the workflows."""
+    """Yield the check of the logs API and, if it answers, the check of the workflows.
+
+    If the settings name nothing to watch, yield the latter in any case.
+    """
+    watches_nothing = not settings.source.workflows and not settings.source.discover
+    no_workflows = CheckResult(WORKFLOWS, error=SettingsError(NO_WORKFLOWS, hint=NO_WORKFLOWS_HINT))
     if key is None:
         yield CheckResult(LOGS_API, error=missing_secret_error(ALLOY_API_KEY))
+        if watches_nothing:
+            yield no_workflows
         return
     try:
         async with LogsClient(settings.source, key, clock) as client:
@@ -51,10 +55,12 @@ async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Cl
             outcomes = await _request_first_pages(client, feeds[:MAX_CHECKED_FEEDS], settings)
     except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the others
         yield CheckResult(LOGS_API, error=to_forwarder_error(error))
+        if watches_nothing:
+            yield no_workflows
         return
     yield CheckResult(LOGS_API, f"{settings.source.base_url} answers, and accepts the key")
     if not feeds:
-        yield CheckResult(WORKFLOWS, error=NO_WORKFLOWS)
+        yield no_workflows
     elif failed := {feed: outcome for feed, outcome in outcomes.items() if isinstance(outcome, SourceError)}:
         yield CheckResult(WORKFLOWS, error=_workflows_error(failed, len(outcomes)))
     else:

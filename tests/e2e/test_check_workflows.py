@@ -67,7 +67,7 @@ def test_check_without_workflows_fails_and_tries_the_key(installation: Installat
     result = installation.run_command("check")
     assert result.code == 78
     assert line_of(result, "logs API").startswith("✓")
-    assert line_of(result, "workflows") == "✗ workflows: there are no workflows to poll"
+    assert line_of(result, "workflows") == "✗ workflows: there is nothing to watch"
     assert alloy.requests
 
 
@@ -110,3 +110,15 @@ def test_check_fails_where_run_fails(
     result = installation.run_command("check")
     assert line_of(result, name).startswith("✗")
     assert result.code == installation.run_command("run").code != 0
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_check_without_workflows_says_so(installation: Installation, alloy: FakeAlloy, is_found: bool) -> None:
+    """Also if the API does not know the path of the request that tries the key."""
+    if not is_found:
+        alloy.always(lambda _: HttpResponse(404, {"Content-Type": "application/json"}, b'{"message":"Not Found"}'))
+    installation.change("source", workflows=[])
+    result = installation.run_command("check")
+    assert result.code == 78
+    assert line_of(result, "workflows") == "✗ workflows: there is nothing to watch"
+    assert "list workflows in [source]" in result.out

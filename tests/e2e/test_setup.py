@@ -92,7 +92,9 @@ def test_setup_in_an_empty_folder_creates_the_files_of_init(empty: Installation,
 
 
 def test_setup_warns_and_names_everything_missing(daemon: ForwarderProcess) -> None:
-    daemon.wait_for_log('"level": "warning"', "destination.event_bus", "destination.region", "alloy-api-key")
+    daemon.wait_for_log(
+        '"level": "warning"', "destination.event_bus", "destination.region", "alloy-api-key", "nothing to watch"
+    )
 
 
 def test_setup_repeats_its_warning(empty: Installation) -> None:
