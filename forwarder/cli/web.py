@@ -1,6 +1,7 @@
 """The commands `forwarder web create-token | create-webhook`."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import typer
 
@@ -8,6 +9,7 @@ from forwarder.cli.output import echo
 from forwarder.errors import SettingsError, UsageError
 from forwarder.settings import ConfigSource, load, load_local
 from forwarder.settings.sections import WebSettings
+from forwarder.settings.validators.common import is_loopback
 from forwarder.vault import WEB_TOKEN, WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token
 
@@ -37,6 +39,12 @@ def create_webhook(context: typer.Context) -> None:
     secret = issue_token(config_source, load_local(config_source), WEBHOOK_TOKEN, datetime.now(UTC))
     echo(f"{address}/hooks/alloy/{secret}")
     echo("enter it in Alloy, under Settings > Logging; it is not shown again", err=True)
+    if is_loopback(urlsplit(address).hostname or ""):
+        echo(
+            "warning: Alloy cannot reach this address, which is of this machine: serve it through a proxy with TLS,"
+            " and set [web] public_url",
+            err=True,
+        )
 
 
 def _address(config_source: ConfigSource) -> str:

@@ -218,3 +218,13 @@ def test_rotation_keeps_the_tokens(installation: Installation, daemon: Forwarder
     token = installation.run_command("web", "create-token").out.strip()
     assert installation.run_command("keys", "rotate").code == 0
     assert log_in(page, token)
+
+
+@pytest.mark.parametrize(("public_url", "is_warned"), [("", True), ("https://forwarder.example.com", False)])
+def test_webhook_of_a_loopback_address_is_warned_of(
+    installation: Installation, public_url: str, is_warned: bool
+) -> None:
+    installation.change("web", listen="127.0.0.1:8787", public_url=public_url)
+    done = installation.run_command("web", "create-webhook")
+    assert done.code == 0
+    assert ("Alloy cannot reach this address" in done.err, "public_url" in done.err) == (is_warned, is_warned)
