@@ -210,6 +210,16 @@ class Metrics:
         self._enabled.set(enabled)
         self._settings_valid.set(valid)
 
+    @property
+    def recorded(self) -> int:
+        """Return the number of failed executions that this process has recorded."""
+        return int(self.registry.get_sample_value("forwarder_executions_recorded_total") or 0)
+
+    @property
+    def sent(self) -> int:
+        """Return the number of events of this process that the bus has accepted."""
+        return int(self.registry.get_sample_value("forwarder_events_sent_total") or 0)
+
     def render(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from forwarder.app import App, Loops, open_app
 from forwarder.clock import Clock
@@ -23,13 +24,15 @@ from forwarder.settings import ConfigSource
 class OnceResult:
     """The result of one pass. `errors` are the reasons for which the pass is not complete.
 
-    `dead_lettered` counts the entries that became dead letters in this pass.
+    `counters` are those of the ledger. `recorded`, `sent` and `dead_lettered` count the entries of this pass.
     """
 
     counters: Counters
     errors: list[ForwarderError] = field(default_factory=list)
     switched_off: bool = False
     stopped: bool = False
+    recorded: int = 0
+    sent: int = 0
     dead_lettered: int = 0
 
     @property
@@ -60,7 +63,7 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
                 await asyncio.wait([work])
             await _drain(app, loops)
             if work.cancelled():
-                return OnceResult(await app.ledger.counters(), stopped=True)
+                return _result(app, await app.ledger.counters(), stopped=True)
             is_complete = work.result()
             await retention_watch.check()
             await Maintenance(
@@ -72,7 +75,11 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
                 errors.append(error)
             elif counters.pending or not is_complete:
                 errors.append(DestinationUnavailable("the time was up", code="timeout"))
-            return OnceResult(counters, errors, dead_lettered=max(0, counters.dead - dead_before))
+            return _result(app, counters, errors=errors, dead_lettered=max(0, counters.dead - dead_before))
+
+
+def _result(app: App, counters: Counters, **fields: Any) -> OnceResult:
+    return OnceResult(counters, recorded=app.metrics.recorded, sent=app.metrics.sent, **fields)
 
 
 async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: timedelta) -> None:  # noqa: ASYNC109  # as above

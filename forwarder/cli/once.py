@@ -1,6 +1,7 @@
 """The command `forwarder once`."""
 
 import asyncio
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -31,25 +32,31 @@ def once(
     except ValueError as error:
         raise UsageError(f"--timeout {error}") from None
     done = asyncio.run(run_once(context.obj, SystemClock(), seconds))
+    problems = Counter((error.message, error.hint) for error in done.errors)
     if as_json:
-        errors = [{"message": error.message, "hint": error.hint} for error in done.errors]
         print_json(
             {
                 "switched_off": done.switched_off,
                 "counters": done.counters,
+                "recorded": done.recorded,
+                "sent": done.sent,
                 "dead_lettered": done.dead_lettered,
-                "errors": errors,
+                "errors": [
+                    {"message": message, "hint": hint, "count": count} for (message, hint), count in problems.items()
+                ],
             }
         )
     elif done.switched_off:
         echo("switched off: nothing was polled or sent (`forwarder enable`, or for all processes `--fleet`)")
     else:
         counters = done.counters
+        echo(f"this pass: {done.recorded} recorded, {done.sent} sent")
         recorded = f"of {counters.recorded} ever recorded"
-        echo(f"{counters.sent} sent, {counters.pending} pending, {counters.dead} dead, {recorded}")
+        echo(f"in total: {counters.sent} sent, {counters.pending} pending, {counters.dead} dead, {recorded}")
         if done.dead_lettered:
             letters = f"{done.dead_lettered} dead letter{'' if done.dead_lettered == 1 else 's'}"
             print_error(ForwarderError(f"this pass added {letters}", hint="`forwarder dead-letters list`"))
-        for problem in done.errors:
-            print_error(problem)
+        for (message, hint), count in problems.items():
+            # Only the polls of several feeds end with the same error.
+            print_error(ForwarderError(f"{message} ({count} feeds)" if count > 1 else message, hint=hint))
     raise typer.Exit(done.exit_code)

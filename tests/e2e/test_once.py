@@ -150,3 +150,25 @@ def test_timeout_that_is_no_duration_is_a_usage_error(installation: Installation
     done = installation.run_command("once", "--timeout", "soon")
     assert done.code == 2
     assert "60s" in done.err or "duration" in done.err
+
+
+def test_once_reports_this_pass_and_the_totals(installation: Installation, alloy: FakeAlloy) -> None:
+    fail(alloy, "a", "b")
+    installation.run_command("once")
+    fail(alloy, "c")
+    assert installation.run_command("once").out.splitlines() == [
+        "this pass: 1 recorded, 1 sent",
+        "in total: 3 sent, 0 pending, 0 dead, of 3 ever recorded",
+    ]
+    report = installation.run_command("once", "--json").json()
+    assert (report["recorded"], report["sent"], report["counters"]["sent"]) == (0, 0, 3)
+
+
+def test_once_reports_an_error_of_many_feeds_once(installation: Installation, alloy: FakeAlloy) -> None:
+    installation.change("source", workflows=["w", "v", "u"])
+    alloy.always(lambda _: unauthorized())
+    done = installation.run_command("once")
+    assert (done.code, done.err.count("error: ")) == (77, 1), done.err
+    assert "(3 feeds)" in done.err
+    (error,) = installation.run_command("once", "--json").json()["errors"]
+    assert error["count"] == 3
