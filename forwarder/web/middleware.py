@@ -179,7 +179,8 @@ def _find_session(request: web.Request, *, use: bool = True) -> Session | None:
 
 def _login_path(request: web.Request) -> str:
     """Return the path of the login, with the path to go to after it."""
-    is_page = _route(request) not in BACKGROUND_ROUTES and request.raw_path != "/"
+    is_known = request.match_info.http_exception is None
+    is_page = is_known and _route(request) not in BACKGROUND_ROUTES and request.raw_path != "/"
     path = local_path(request.raw_path) if is_page else ""
     return f"/login?{urlencode({NEXT_FIELD: path})}" if path else "/login"
 
