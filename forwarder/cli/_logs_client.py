@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from forwarder.clock import SystemClock
-from forwarder.settings import ConfigSource, Settings, load
+from forwarder.settings import ConfigSource
+from forwarder.settings.load import load_alloy
+from forwarder.settings.models import AlloySettings
 from forwarder.vault import ALLOY_API_KEY, Vault
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def call_logs_api(context: typer.Context, call: Callable[["LogsClient", Settings], Awaitable[T]]) -> T:
+def call_logs_api(context: typer.Context, call: Callable[["LogsClient", AlloySettings], Awaitable[T]]) -> T:
     """Open a client of the logs API, and return the result of `call` with the client and the settings.
 
     Raise SettingsError, VaultError or SourceError.
@@ -24,7 +26,7 @@ def call_logs_api(context: typer.Context, call: Callable[["LogsClient", Settings
     from forwarder.alloy.client import LogsClient  # noqa: PLC0415  # httpx takes a while to load, and few commands need it
 
     config_source: ConfigSource = context.obj
-    settings = load(config_source)
+    settings = load_alloy(config_source)
     key = Vault.open(config_source, settings).require(ALLOY_API_KEY)
 
     async def open_and_call() -> T:

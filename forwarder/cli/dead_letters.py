@@ -97,7 +97,7 @@ def retry(
     """
     if workflow is not None or text is not None:
         if execution_ids or all_:
-            raise UsageError("name the executionIds, or give --all, or --workflow and --text")
+            raise UsageError("--workflow and --text exclude --all and executionIds")
         found = _with_ledger(context, lambda ledger: _matching(ledger, workflow, text))
         execution_ids, all_ = [each.entry.execution_id for each in found], False
         if not execution_ids:
@@ -162,7 +162,9 @@ def _with_ledger(context: typer.Context, operation: Callable[[Ledger], Awaitable
 
 
 def _selected_ids(execution_ids: list[str] | None, *, all_: bool) -> list[str] | None:
-    if bool(execution_ids) == all_:
+    if execution_ids and all_:
+        raise UsageError("--all excludes executionIds")
+    if not execution_ids and not all_:
         raise UsageError("name the executionIds, or give --all")
     return None if all_ else execution_ids
 

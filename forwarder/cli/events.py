@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from forwarder.cli.output import JsonOption, echo, format_time, print_json, print_table
+from forwarder.cli.output import JsonOption, echo, format_time, parse_option, print_json, print_table
 from forwarder.errors import UsageError
 from forwarder.event.failure import error_fields
 from forwarder.event.idempotency import displayed_detail
@@ -107,12 +107,10 @@ def _range(
 ) -> tuple[datetime | None, datetime | None]:
     if since is not None and (from_ is not None or to is not None):
         raise UsageError("--since excludes --from and --to")
-    try:
-        if since is not None:
-            return now - parse_duration(since), None
-        return (None if from_ is None else parse_time(from_)), (None if to is None else parse_time(to))
-    except ValueError as error:
-        raise UsageError(f"the time {error}") from None
+    if since is not None:
+        return now - parse_option("--since", parse_duration, since), None
+    start = None if from_ is None else parse_option("--from", parse_time, from_)
+    return start, None if to is None else parse_option("--to", parse_time, to)
 
 
 async def _search(config_source: ConfigSource, matching: EntryFilter, text: str) -> SearchResult:

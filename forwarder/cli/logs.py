@@ -10,7 +10,7 @@ import typer
 from forwarder.cli._logs_client import call_logs_api
 from forwarder.cli.output import JsonOption, format_time, print_json, print_table
 from forwarder.model import Classification, Execution, Feed
-from forwarder.settings import Settings
+from forwarder.settings.models import AlloySettings
 from forwarder.untrusted_json import JSON_ERRORS
 
 if TYPE_CHECKING:  # what asks the logs API and looks into its answers takes a while to load, and few commands need it
@@ -50,7 +50,7 @@ def logs(
 
 
 async def _latest(
-    client: "LogsClient", settings: Settings, feed: Feed, limit: int, *, failed: bool
+    client: "LogsClient", settings: AlloySettings, feed: Feed, limit: int, *, failed: bool
 ) -> list[tuple[Execution, Classification, Any]]:
     from forwarder.intake.classify import Classifier  # noqa: PLC0415  # as above
 

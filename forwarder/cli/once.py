@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from forwarder.cli.output import JsonOption, echo, print_error, print_json
+from forwarder.cli.output import JsonOption, echo, parse_option, print_error, print_json
 from forwarder.clock import SystemClock
-from forwarder.errors import ForwarderError, UsageError
+from forwarder.errors import ForwarderError
 from forwarder.settings.duration import parse_duration
 
 
@@ -27,10 +27,7 @@ def once(
     """
     from forwarder.once import once as run_once  # noqa: PLC0415  # the AWS SDK takes a while to load, and few commands need it
 
-    try:
-        seconds = parse_duration(timeout)
-    except ValueError as error:
-        raise UsageError(f"--timeout {error}") from None
+    seconds = parse_option("--timeout", parse_duration, timeout)
     done = asyncio.run(run_once(context.obj, SystemClock(), seconds))
     problems = Counter((error.message, error.hint) for error in done.errors)
     if as_json:

@@ -2,9 +2,9 @@
 
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from forwarder.errors import ForwarderError
+from forwarder.errors import ForwarderError, UsageError
 from forwarder.printable import escaped, printable
 from forwarder.systemd import prioritized
 from forwarder.time_format import format_age
+
+T = TypeVar("T")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -78,6 +80,14 @@ def print_error(error: ForwarderError) -> None:
     echo(prioritized(f"error: {error.message}", "error"), err=True)
     if error.hint:
         echo(prioritized(f"hint:  {error.hint}", "error"), err=True)
+
+
+def parse_option(name: str, parse: Callable[[str], T], value: str) -> T:
+    """Return the value of an option. Raise UsageError, with the option's name, if it is invalid."""
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise UsageError(f"{name} {error}") from None
 
 
 def format_time(time: datetime | None) -> str:

@@ -9,13 +9,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forwarder.cli.output import JsonOption, echo, print_json
+from forwarder.cli.output import JsonOption, echo, parse_option, print_json
 from forwarder.clock import SystemClock
 from forwarder.errors import UsageError
+from forwarder.event_search import parse_time
 from forwarder.ledger import Ledger, ReplayCounts, TimeWindow, ledger_place, open_ledger
 from forwarder.runtime import handle_signals
 from forwarder.settings import ConfigSource, LocalSettings, load_local
-from forwarder.settings.duration import parse_duration, parse_start
+from forwarder.settings.duration import parse_duration
 
 PROGRESS_INTERVAL_SECONDS = 0.2
 
@@ -37,7 +38,7 @@ def replay(
     to: Annotated[str | None, typer.Option(help="Until before this time [default: now].")] = None,
     workflow: Annotated[str | None, typer.Option(help="Of this workflow only.")] = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be sent.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many would be sent.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,22 +70,18 @@ def replay(
 
 
 def _window(since: str | None, from_: str | None, to: str | None, workflow: str | None, now: datetime) -> TimeWindow:
-    if (since is None) == (from_ is None) or (since is not None and to is not None):
+    if since is not None and (from_ is not None or to is not None):
+        raise UsageError("--since excludes --from and --to")
+    if since is not None:
+        start = now - parse_option("--since", parse_duration, since)
+    elif from_ is not None:
+        start = parse_option("--from", parse_time, from_)
+    else:
         raise UsageError("name executionIds or a time: --since 24h, or --from T with or without --to T")
-    try:
-        start = now - parse_duration(since) if since is not None else _time(from_)
-        end = now if to is None else _time(to)
-    except ValueError as error:
-        raise UsageError(f"the time {error}") from None
+    end = now if to is None else parse_option("--to", parse_time, to)
     if start >= end:
         raise UsageError("the time ends before it begins")
     return TimeWindow(start, end, workflow)
-
-
-def _time(text: str | None) -> datetime:
-    if not isinstance(time := parse_start(f"{text}T00:00:00" if "T" not in str(text) else text), datetime):
-        raise ValueError("is not one such as 2026-11-20T00:00:00Z")  # noqa: TRY004  # a person's text, not a type
-    return time
 
 
 async def _find_replayable(config_source: ConfigSource, settings: LocalSettings, selected: Selection) -> ReplayCounts:

@@ -10,9 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from forwarder.cli.output import JsonOption, echo, print_json_line
+from forwarder.cli.output import JsonOption, echo, parse_option, print_json_line
 from forwarder.clock import SystemClock
-from forwarder.errors import UsageError
 from forwarder.event.failure import error_fields
 from forwarder.event_search import search
 from forwarder.ledger import EntryFilter, Ledger, LedgerPlace, StoredEntry, ledger_place
@@ -46,10 +45,7 @@ def tail(
 
     Example: forwarder tail --since 10m
     """
-    try:
-        start = None if since is None else datetime.now(UTC) - parse_duration(since)
-    except ValueError as error:
-        raise UsageError(f"--since {error}") from None
+    start = None if since is None else datetime.now(UTC) - parse_option("--since", parse_duration, since)
     asyncio.run(_follow(context.obj, start, _JsonLines() if as_json else _TextLines()))
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 

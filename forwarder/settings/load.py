@@ -15,7 +15,15 @@ from pydantic_settings.exceptions import SettingsError as UnreadableVariable
 from forwarder.errors import SettingsError
 from forwarder.settings import pasted, syntax, text
 from forwarder.settings.faults import describe_fault
-from forwarder.settings.models import ENV_PREFIX, ListenerSettings, LocalSettings, Settings, setting_names, variable
+from forwarder.settings.models import (
+    ENV_PREFIX,
+    AlloySettings,
+    ListenerSettings,
+    LocalSettings,
+    Settings,
+    setting_names,
+    variable,
+)
 from forwarder.settings.sections import SECTIONS
 from forwarder.untrusted_json import JSON_ERRORS
 
@@ -82,6 +90,14 @@ def load_listeners(config_source: ConfigSource) -> ListenerSettings:
     Raise SettingsError if the file cannot be read, or if these settings are invalid.
     """
     return load_sections(ListenerSettings, config_source, read_table(config_source.file))
+
+
+def load_alloy(config_source: ConfigSource) -> AlloySettings:
+    """Return the settings of this machine and of [source], even if other sections are invalid.
+
+    Raise SettingsError if the file cannot be read, or if these settings are invalid.
+    """
+    return load_sections(AlloySettings, config_source, read_table(config_source.file))
 
 
 def load_without_file(config_source: ConfigSource) -> ListenerSettings:

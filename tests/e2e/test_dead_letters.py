@@ -156,3 +156,9 @@ def test_retry_with_ids_and_a_filter_is_refused(installation: Installation, dead
     for selection in (dead[0], "--all"):
         assert installation.run_command("dead-letters", "retry", selection, "--workflow", "w").code == 2
     assert installation.counters()["dead"] == 3
+
+
+@pytest.mark.parametrize("command", ["retry", "purge"])
+def test_dead_letters_all_excludes_ids(installation: Installation, command: str) -> None:
+    done = installation.run_command("dead-letters", command, "a", "--all")
+    assert (done.code, "--all excludes executionIds" in done.err) == (2, True), done.err

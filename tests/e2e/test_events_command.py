@@ -46,6 +46,7 @@ def test_events_list_filters_and_searches(installation: Installation) -> None:
 def test_events_list_invalid_option_is_refused(installation: Installation, options: list[str]) -> None:
     done = installation.run_command("events", "list", *options)
     assert (done.code, done.out) == (2, "")
+    assert options[0] in done.err
 
 
 @pytest.mark.usefixtures("history")

@@ -52,6 +52,13 @@ def test_logs_needs_no_configured_workflow_and_no_ledger(installation: Installat
     assert not list(installation.directory.glob("forwarder.db*"))
 
 
+def test_logs_needs_no_settings_of_the_bus(installation: Installation, alloy: FakeAlloy) -> None:
+    fail(alloy, "a")
+    installation.change("destination", event_bus=None, region=None)
+    done = installation.run_command("logs", "w")
+    assert (done.code, done.out.splitlines()[1].split()[0]) == (0, "a"), done.output
+
+
 def test_logs_of_an_unknown_workflow_exit_69_and_name_it(installation: Installation) -> None:
     done = installation.run_command("logs", "nowhere")
     assert done.code == 69
