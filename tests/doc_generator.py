@@ -112,13 +112,17 @@ def _command_section(name: str, command: Any) -> str:
 
 
 def _usage(argument: Any) -> str:
-    name = f"{argument.name.upper()}{'…' if argument.nargs == -1 else ''}"
-    return name if argument.required else f"[{name}]"
+    """Return an argument as the usage line of `--help` has it: an optional one is in brackets."""
+    return _metavar(argument) if argument.required else f"[{_metavar(argument)}]"
+
+
+def _metavar(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
 
 
 def _spelling(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"`{parameter.name.upper()}`"
+        return f"`{_metavar(parameter)}`"
     spelled = ", ".join(f"`{option}`" for option in parameter.opts)
     return spelled if parameter.is_flag else f"{spelled} *value*"
 

@@ -126,7 +126,16 @@ app.command()(demo.demo)
 @functools.cache
 def command() -> Callable[[], Any]:
     """Return the command line, which typer builds from the signatures of the commands."""
-    return get_command(app)
+    command_line = get_command(app)
+    _keep_examples(command_line)
+    return command_line
+
+
+def _keep_examples(built: Any) -> None:
+    """Let the help show each example on one line: one that is broken inside quotation marks cannot be copied."""
+    built.help = (built.help or "").replace("\n\nExample:", "\n\n\b\nExample:")
+    for child in getattr(built, "commands", {}).values():
+        _keep_examples(child)
 
 
 def main() -> None:

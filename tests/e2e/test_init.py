@@ -210,3 +210,10 @@ def test_init_refuses_a_malformed_master_key(installation: Installation) -> None
     assert (done.code, "is not one base64 line of 32 bytes" in done.err) == (78, True), done.output
     assert "move the key and the vault away first" in done.err
     assert "nothing is missing" not in done.out
+
+
+def test_help_shows_an_example_on_one_line(bare: Installation) -> None:
+    """An example that is broken inside its quotation marks cannot be copied."""
+    bare.env["COLUMNS"] = "80"
+    (line,) = [line for line in bare.run_program("ledger", "copy", "--help").out.splitlines() if "Example:" in line]
+    assert line.endswith('"dynamodb://forwarder-ledger?region=eu-west-1"')
