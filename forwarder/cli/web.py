@@ -7,7 +7,8 @@ import typer
 
 from forwarder.cli.output import echo
 from forwarder.errors import SettingsError, UsageError
-from forwarder.settings import ConfigSource, load, load_local
+from forwarder.settings import ConfigSource, load_local
+from forwarder.settings.load import load_listeners
 from forwarder.settings.sections import WebSettings
 from forwarder.settings.validators.common import is_loopback
 from forwarder.vault import WEB_TOKEN, WEBHOOK_TOKEN
@@ -48,12 +49,12 @@ def create_webhook(context: typer.Context) -> None:
 
 
 def _address(config_source: ConfigSource) -> str:
-    """Return the URL of the web UI, or the default URL if the settings are invalid.
+    """Return the URL of the web UI, or the default URL if its settings are invalid.
 
     Raise UsageError if the web UI is switched off.
     """
     try:
-        web = load(config_source).web
+        web = load_listeners(config_source).web
     except SettingsError:
         web = WebSettings()
     if not web.listen:

@@ -8,6 +8,7 @@ import signal
 import socket
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -228,3 +229,11 @@ def test_webhook_of_a_loopback_address_is_warned_of(
     done = installation.run_command("web", "create-webhook")
     assert done.code == 0
     assert ("Alloy cannot reach this address" in done.err, "public_url" in done.err) == (is_warned, is_warned)
+
+
+def test_webhook_address_is_public_before_the_bus_is_set(tmp_path: Path) -> None:
+    """The keys of a fleet in Kubernetes are created in a folder whose other settings stay empty."""
+    folder = Installation.at(tmp_path)
+    folder.env = {"FORWARDER_WEB__PUBLIC_URL": "https://forwarder.example.com"}
+    assert folder.run_command("init").code == 0
+    assert folder.run_command("web", "create-webhook").out.startswith("https://forwarder.example.com/hooks/alloy/")
