@@ -174,7 +174,7 @@ def test_address_in_use_ends_the_start_with_a_hint(installation: Installation) -
     with socket.create_server(("127.0.0.1", 0)) as in_use:
         installation.change("web", listen=f"127.0.0.1:{in_use.getsockname()[1]}")
         done = installation.run_command("run")
-    assert done.code == 78
+    assert done.code == 75
     assert "web.listen" in done.err
     assert "hint:" in done.err
 
