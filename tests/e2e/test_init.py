@@ -89,11 +89,12 @@ def test_each_init_creates_another_master_key(bare: Installation) -> None:
 @pytest.mark.parametrize("name", ["forwarder.toml", "forwarder.master-key"])
 def test_init_creates_what_is_missing_and_keeps_the_rest(bare: Installation, name: str) -> None:
     there = bare.directory / name
-    there.write_text("enabled = false\n")
+    content = "enabled = false\n" if there == bare.settings_file else master_key.generate()
+    there.write_text(content)
     there.chmod(0o600)
     done = bare.run_command("init")
     assert done.code == 0
-    assert there.read_text() == "enabled = false\n"
+    assert there.read_text() == content
     assert f"kept {there}" in done.out
     (other,) = {bare.settings_file, bare.master_key_file} - {there}
     assert f"created {other}" in done.out
