@@ -175,7 +175,8 @@ def test_status_has_newer_values_from_the_listener(installation: Installation) -
     """A poll that finds nothing is not written to the ledger."""
     installation.change("web", health_listen=f"127.0.0.1:{free_port()}")
     with installation.start() as daemon:
-        daemon.wait_until(lambda: installation.run_command("status", "--json").json()["last_poll_at"])
+        daemon.wait_until(lambda: any(installation.run_command("status", "--json").json()["feeds"]))
+        daemon.wait_until(lambda: installation.run_command("status", "--json").json()["feeds"][0]["polled_at"])
         report = installation.run_command("status", "--json").json()
         assert report["live"] is True
         (polled_at,) = [feed["polled_at"] for feed in report["feeds"]]
