@@ -98,6 +98,11 @@ async def contact(_request: web.Request) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
+async def headline(request: web.Request) -> web.Response:
+    """Return the headline as text, for the title of a hidden page. It does not reset the idle time of the session."""
+    return web.Response(text=(await request.app[STATUS_CACHE].snapshot()).headline)
+
+
 async def retry_now(request: web.Request) -> web.Response:
     """End the backoff of a component. Do nothing if it does not back off, or if the API requested the wait."""
     component = (await read_form(request)).get("component", "")
@@ -113,5 +118,6 @@ ROUTES = [
     web.get("/", status, name="status"),
     web.get("/status/stream", stream, name="stream", allow_head=False),
     web.get("/status/contact", contact, name="contact"),
+    web.get("/status/headline", headline, name="headline"),
     web.post("/retry-now", retry_now, name="retry-now"),
 ]

@@ -101,9 +101,9 @@ def test_hidden_page_has_no_stream_and_becomes_current(system: ProxiedSystem) ->
     assert eventually(lambda: system.proxy.count(STREAM) == 1, within=20)
     system.set_hidden(True)
     assert eventually(lambda: system.proxy.count(STREAM) == 0, within=20)
-    expect(system.page).to_have_title("forwarder")
     system.reject_event()
     system.page.wait_for_timeout(25_000)  # longer than any silence of a visible page
+    expect(system.page).to_have_title(f"{REJECTED} · forwarder", timeout=MAX_WAIT_MILLISECONDS)
     assert system.proxy.count(STREAM) == 0
     notice = system.page.get_by_role("alert")
     assert notice.count() == 0

@@ -57,14 +57,15 @@ async def test_stream_without_changes_sends_contact_events(tmp_path: Path) -> No
             client.context.stopping.set()
 
 
-async def test_contact_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/status/contact", 204), ("/status/headline", 200)])
+async def test_requests_of_an_idle_page_do_not_keep_a_session_alive(tmp_path: Path, path: str, status: int) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()
         for _ in range(2):
             client.clock.advance(MAX_IDLE_SECONDS / 3)
-            assert (await client.get("/status/contact")).status == 204
+            assert (await client.get(path)).status == status
         client.clock.advance(MAX_IDLE_SECONDS / 3)
-        assert (await client.get("/status/contact")).status == 303
+        assert (await client.get(path)).status == 303
 
 
 async def test_stream_requests_do_not_keep_a_session_alive(tmp_path: Path) -> None:

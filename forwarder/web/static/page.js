@@ -117,12 +117,28 @@ async function subscribeAgain(rejected) {
   else setTimeout(() => { if (stream === rejected) subscribe(); }, 2000);
 }
 
-// The first event of the new stream has all sections. Until then, the title must not show a state that may be over.
+// A hidden page has no stream, and requests its title from time to time: a tab in the background is a monitor too.
+const TITLE_MS = 30000;
+
+async function updateTitle() {
+  if (!document.hidden || contact.title !== null || !document.querySelector("[data-live=headline]")) return;
+  let headline = "No contact";
+  try {
+    const response = await fetch("/status/headline", { redirect: "manual", signal: AbortSignal.timeout(5000) });
+    if (response.ok) headline = await response.text();
+    else if (response.type === "opaqueredirect") headline = "Logged out";
+  } catch {
+    // No contact: the title says so.
+  }
+  if (document.hidden) document.title = `${headline} · forwarder`;
+}
+
+// The first event of the new stream has all sections.
 function followVisibility() {
   if (!document.hidden) subscribe();
   else if (stream !== null) {
     unsubscribe();
-    if (contact.title === null) document.title = "forwarder";
+    updateTitle();
   }
 }
 
@@ -163,6 +179,7 @@ countDown();
 setInterval(countDown, 1000);
 subscribe();
 setInterval(watchStream, STREAM_WATCH_MS);
+setInterval(updateTitle, TITLE_MS);
 document.addEventListener("visibilitychange", followVisibility);
 window.addEventListener("pagehide", unsubscribe);
 window.addEventListener("pageshow", (event) => { if (event.persisted) subscribe(); });
