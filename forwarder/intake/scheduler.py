@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping
 
 from forwarder import heartbeat
 from forwarder.clock import Clock
+from forwarder.intake.claims import Claims
 from forwarder.intake.due_feeds import DueFeeds
 from forwarder.intake.poll_plan import PollPlan
 from forwarder.intake.trigger_limit import TriggerLimit
 from forwarder.intake.wait_plan import FeedState, WaitPlanner
 from forwarder.model import Feed, FeedActivity
 from forwarder.settings.sections import SourceSettings
-
-MAX_CLAIMS_FACTOR = 4
-"""The number of claimed feeds, long scans included, for each request that may be in flight."""
 
 
 class Scheduler:
@@ -25,15 +23,12 @@ class Scheduler:
     def __init__(self, settings: SourceSettings, clock: Clock) -> None:
         self._max_interval = settings.max_interval.total_seconds()
         self._planner = WaitPlanner(settings, clock)
-        self._concurrency = settings.concurrency
         self._trigger_limit = TriggerLimit(settings, clock)
         self._clock = clock
         self._states: dict[Feed, FeedState] = {}
         self._removing: set[Feed] = set()
         self._elsewhere: frozenset[Feed] = frozenset()
-        self._polling: set[Feed] = set()
-        self._long_scans: set[Feed] = set()
-        """The claimed feeds whose scans are long. They do not count, so that other feeds are polled meanwhile."""
+        self._claims = Claims(settings.concurrency)
         self._due_feeds = DueFeeds()
         self._changed = asyncio.Event()
 
@@ -51,7 +46,7 @@ class Scheduler:
         for feed in wanted:
             if feed not in self._states:
                 self._states[feed] = FeedState()
-                if feed not in self._polling:  # otherwise it was added again during its last poll
+                if feed not in self._claims:  # otherwise it was added again during its last poll
                     self._push(feed, 0)
 
     def limit_requests(self, requests_per_second: float) -> None:
@@ -64,7 +59,7 @@ class Scheduler:
 
         The feeds that fail most often are due first. New feeds are due before all of them.
         """
-        claimed_or_removed = self._polling | self._removing
+        claimed_or_removed = self._claims.feeds | self._removing
         restored = {
             feed: state
             for feed, state in self._states.items()
@@ -79,10 +74,9 @@ class Scheduler:
 
     def reset(self) -> None:
         """Make the claimed feeds due again, and end their claims. No reader may be running."""
-        for feed in self._polling & self._states.keys():
+        for feed in self._claims.feeds & self._states.keys():
             self._push(feed, 0)
-        self._polling.clear()
-        self._long_scans.clear()
+        self._claims.clear()
 
     def __contains__(self, feed: Feed) -> bool:
         """Return whether a feed is watched. A removed feed is not, even before its last poll."""
@@ -120,12 +114,11 @@ class Scheduler:
 
         If polls are late, a feed that would wait longer than its longest interval comes before all others.
         """
-        short_polls = len(self._polling) - len(self._long_scans)
-        if short_polls >= self._concurrency or len(self._polling) >= MAX_CLAIMS_FACTOR * self._concurrency:
+        if self._claims.are_exhausted:
             return None, self._max_interval
         now = self._clock.monotonic()
         if (feed := self._due_feeds.claim(now)) is not None:
-            self._polling.add(feed)
+            self._claims.add(feed)
             self._states[feed].poll_started_at = now
             return feed, 0
         next_due_at = self._due_feeds.next_due_at()
@@ -133,9 +126,8 @@ class Scheduler:
 
     def record_long_scan(self, feed: Feed) -> None:
         """Let another feed be claimed although the scan of this claimed one goes on."""
-        if feed in self._polling:
-            self._long_scans.add(feed)
-            self._changed.set()
+        self._claims.record_long_scan(feed)
+        self._changed.set()
 
     def plan(self, feed: Feed) -> PollPlan | None:
         """Return the plan of a feed, or None before its first poll, unless its activity was restored."""
@@ -188,12 +180,12 @@ class Scheduler:
         Do nothing if the feed is removed, or if its last poll failed.
         """
         state = self._states.get(feed)
-        if state is None and feed in self._elsewhere and feed not in self._polling:
+        if state is None and feed in self._elsewhere and feed not in self._claims:
             self._poll_once(feed)
         if state is None or state.failures or state.poll_again or feed in self._removing:
             return
         at = self._trigger_limit.next_poll_at(state)
-        if feed in self._polling:
+        if feed in self._claims:
             state.poll_again = True
         elif at < state.due_at:
             self._push(feed, at - self._clock.monotonic())
@@ -204,18 +196,18 @@ class Scheduler:
     @property
     def retry_seconds(self) -> float | None:
         """Return the time until the next poll of a feed whose last poll failed, or None if no feed waits for one."""
-        retries = [state.due_at for feed, state in self._states.items() if state.failures and feed not in self._polling]
+        retries = [state.due_at for feed, state in self._states.items() if state.failures and feed not in self._claims]
         return max(0.0, min(retries) - self._clock.monotonic()) if retries else None
 
     def retry_now(self) -> None:
         """Make every feed due whose last poll failed. This does not reset the backoff."""
         for feed, state in list(self._states.items()):
-            if state.failures and feed not in self._polling and state.due_at > self._clock.monotonic():
+            if state.failures and feed not in self._claims and state.due_at > self._clock.monotonic():
                 self._push(feed, 0)
 
     def _shorten_waits(self) -> None:
         """Make the feeds due whose wait is longer than the longest interval, which is shorter after a removal."""
-        claimed_or_removed = self._polling | self._removing
+        claimed_or_removed = self._claims.feeds | self._removing
         waiting = {feed: state for feed, state in self._states.items() if feed not in claimed_or_removed}
         for feed, wait in self._planner.shortened_waits(waiting, len(self)).items():
             self._push(feed, wait)
@@ -229,7 +221,7 @@ class Scheduler:
         if feed not in self._removing:
             self._removing.add(feed)
             state.failures = 0
-            if feed in self._polling:
+            if feed in self._claims:
                 state.poll_again = True
             else:
                 self._push(feed, 0)
@@ -249,8 +241,7 @@ class Scheduler:
         self._removing.discard(feed)
 
     def _release(self, feed: Feed) -> None:
-        self._polling.discard(feed)
-        self._long_scans.discard(feed)
+        self._claims.release(feed)
         self._changed.set()
 
     def _reschedule(self, feed: Feed, state: FeedState, wait: float) -> float:

@@ -1,5 +1,6 @@
 """Sealed secrets and the master key that opens them."""
 
+from forwarder.vault.lock import locked_vault, vault_folder
 from forwarder.vault.secret_values import (
     ALLOY_API_KEY,
     AWS_ACCESS_KEY_ID,
@@ -11,7 +12,7 @@ from forwarder.vault.secret_values import (
     WEBHOOK_TOKEN,
     missing_secret_error,
 )
-from forwarder.vault.store import Vault, locked_vault, vault_folder
+from forwarder.vault.store import Vault
 
 __all__ = [
     "ALLOY_API_KEY",

@@ -8,8 +8,7 @@ rollback.
 import base64
 import binascii
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Self
@@ -182,26 +181,6 @@ class Vault:
         except OSError as error:
             hint = atomicfile.write_hint(self.file)
             raise VaultError(f"{self.file} cannot be written: {error.strerror}", hint=hint) from None
-
-
-def vault_folder(config_source: ConfigSource, settings: LocalSettings) -> Path:
-    """Return the folder at the end of all links in the path of the vault."""
-    return atomicfile.resolve_links(config_source.path(settings.vault.file)).parent
-
-
-@contextmanager
-def locked_vault(config_source: ConfigSource, settings: LocalSettings) -> Iterator[None]:
-    """Lock the folder of the vault during the block. Raise VaultError if it cannot be locked."""
-    folder = vault_folder(config_source, settings)
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(atomicfile.locked(folder))
-        except OSError as error:
-            hint = atomicfile.lock_hint(error)
-            raise VaultError(
-                f"the folder of the vault {folder} cannot be locked: {error.strerror}", hint=hint
-            ) from None
-        yield
 
 
 _vault_files = msgspec.json.Decoder(VaultFile)
