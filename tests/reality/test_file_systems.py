@@ -71,7 +71,7 @@ def test_folder_without_locks_is_named_with_a_hint(installation: Installation, t
         assert "forwarder.db.lock cannot be acquired" in done.output, command
         assert LOCAL_DISK in done.output, command
     done = installation.run_command("disable")
-    assert done.code == 1
+    assert done.code == 78
     assert "its file system has no locks" in done.err
     assert str(installation.directory) in done.err
 
