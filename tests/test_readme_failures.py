@@ -63,6 +63,9 @@ PROOFS = {
         "aws/test_eventbridge.py::test_invalid_response_is_unknown_for_every_entry",
         "aws/test_put_events_framing.py::test_unsolicited_response_is_ignored",
     ],
+    "the content of one entry makes a filter, or AWS, fail": [
+        "delivery/test_dispatcher.py::test_neighbours_of_an_unsendable_entry_are_sent",
+    ],
     "something answers in the place of AWS, or redirects": [
         "aws/test_eventbridge.py::test_refused_request_delivers_nothing",
         "aws/test_redirects.py::test_redirect_is_not_followed",
@@ -154,6 +157,7 @@ PROOFS = {
         "faults/test_system.py::test_unsaved_response_is_settled_later_and_not_resent",
     ],
     "the settings file is broken by an edit": [
+        "faults/test_files.py::test_switch_off_works_in_invalid_settings",
         "e2e/test_reload.py::test_invalid_file_is_reported_and_settings_are_kept",
         "faults/test_files.py::test_invalid_settings_change_nothing",
     ],
