@@ -14,7 +14,7 @@ log = structlog.get_logger("health")
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """The state of one component. `reason` and `hint` are sentences for a person. They are empty if it is healthy."""
+    """The state of one component. `reason` and `hint` are sentences for a person, and mostly empty if it is healthy."""
 
     state: State
     since: datetime

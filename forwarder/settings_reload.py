@@ -26,6 +26,8 @@ logger = structlog.get_logger("app")
 SECTIONS_NEEDING_RESTART = ("ledger", "vault", "web")
 """Sections that are loaded only at the start of the process."""
 
+RESTART_HINT = "restart the forwarder; until then, a command may look for it at the new place"
+
 
 class SettingsReload:
     """A loop that follows the files. After a change, it sets `App.config` and calls `on_change`."""
@@ -40,6 +42,8 @@ class SettingsReload:
         self._on_change = on_change
         self._last_error: ForwarderError | None = None
         """The error of the last reload, or None after a complete one."""
+        self._pending_sections: list[str] = []
+        """The sections that have changed since the start, and need a restart."""
 
     def report_first(self) -> None:
         """Report the settings with which the process began."""
@@ -111,6 +115,9 @@ class SettingsReload:
             message = f"{', '.join(stale)} was replaced outside of this container: the old content stays in force"
             health.report("settings", State.DEGRADED, message, atomicfile.STALE_MOUNT_HINT)
             logger.warning("mounted file out of date", reason=message, hint=atomicfile.STALE_MOUNT_HINT)
+        elif self._pending_sections:
+            sections = ", ".join(f"[{name}]" for name in self._pending_sections)
+            health.report("settings", State.HEALTHY, f"the change of {sections} waits for a restart", RESTART_HINT)
         else:
             health.healthy("settings")
 
@@ -125,8 +132,9 @@ class SettingsReload:
     def _with_kept_sections(self, settings: Settings) -> Settings:
         """Return the settings, but with the initial values of the sections that need a restart."""
         kept = {name: getattr(self._initial_settings, name) for name in SECTIONS_NEEDING_RESTART}
-        if changed := [name for name in SECTIONS_NEEDING_RESTART if getattr(settings, name) != kept[name]]:
-            logger.warning("changed settings need a restart", sections=changed)
+        self._pending_sections = [name for name in SECTIONS_NEEDING_RESTART if getattr(settings, name) != kept[name]]
+        if self._pending_sections:
+            logger.warning("changed settings need a restart", sections=self._pending_sections)
         return settings.model_copy(update=kept)
 
     def _watched_files(self) -> list[Path]:

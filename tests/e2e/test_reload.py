@@ -143,6 +143,14 @@ def test_corrected_file_check_takes_effect(
     assert not installation.run_command("status", "--json").json()["settings_error"]
 
 
+def test_status_names_a_change_that_waits_for_a_restart(installation: Installation, daemon: ForwarderProcess) -> None:
+    before = installation.text()
+    installation.change("web", health_listen="127.0.0.1:0")
+    daemon.wait_until(lambda: "the change of [web] waits for a restart" in installation.run_command("status").out)
+    installation.write(before)
+    daemon.wait_until(lambda: "waits for a restart" not in installation.run_command("status").out)
+
+
 @pytest.mark.parametrize(
     ("section", "fields"),
     [
