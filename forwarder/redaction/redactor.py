@@ -157,22 +157,22 @@ class Redactor:
     def _list(self, items: list[Any], depth: int) -> list[Any]:
         """Redact the items of a list. Hide the item after a secret name, since headers may be a flat list of pairs."""
         return [
-            REDACTED if index and self._is_value_of_pair(items, index) else self.tree(item, depth)
+            REDACTED if type(item) is str and index and self._is_value_of_pair(items, index) else self.tree(item, depth)
             for index, item in enumerate(items)
         ]
 
     def _is_value_of_pair(self, items: list[Any], index: int) -> bool:
         name, value = items[index - 1], items[index]
-        if not isinstance(name, str) or not isinstance(value, str) or name == value or name.count(" ") > 1:
+        if type(name) is not str or name == value or name.count(" ") > 1:
             return False
         # A word without digits is another name, as in a list of required fields, unless it follows that of a header.
-        is_pair = is_header_name(name) and index % 2 == 1 and len(items) % 2 == 0
+        is_pair = index % 2 == 1 and len(items) % 2 == 0 and is_header_name(name)
         return (is_pair or not is_field_name(value)) and self._is_secret(name)
 
 
 def is_header_name(text: str) -> bool:
     """Return whether a text is the name of a header, such as `X-Api-Key` or `authorization`."""
-    return "-" in text or text.lower() in ("authorization", "cookie")
+    return "-" in text or text in ("Authorization", "authorization", "Cookie", "cookie")
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z_-]{1,23}")
