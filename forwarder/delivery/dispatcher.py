@@ -20,7 +20,7 @@ from forwarder.errors import BusMissing, DestinationError, DestinationUnavailabl
 from forwarder.health import Health, NextAttempt
 from forwarder.ledger import UNDECODABLE, Dead, Ledger, Settlement
 from forwarder.metrics import Metrics
-from forwarder.model import ClaimedEntry, State, Unknown
+from forwarder.model import ClaimedEntry, Retry, State, Unknown
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
@@ -194,6 +194,9 @@ class Dispatcher:
             self._back_off(permit, error)
             if isinstance(error, BusMissing):
                 await self._requeue()
+            elif len(batch.entries) == 1 and self._refusal_tracker.record_failed(batch.entries[0]):
+                unsettled.clear()  # the writer owns it now
+                await self._postpone(batch.entries[0], error)
         except Exception as error:
             # An internal fault in one request must not end the loop. The entries stay pending, and are sent again.
             log.exception("PutEvents request failed", exception_type=type(error).__name__)
@@ -201,6 +204,11 @@ class Dispatcher:
         finally:
             self._ledger.release(unsettled)
             self._circuit_breaker.release()
+
+    async def _postpone(self, claimed: ClaimedEntry, error: DestinationError) -> None:
+        """Postpone an entry that makes its requests fail, because it would be the first of each next request."""
+        postponed = decide(claimed, Retry(error.code, error.message), self._clock.now())
+        await self._settlement_writer.settle([postponed], self._bus.name)
 
     def _apply_result(self, permit: Permit, published: PublishedBatch) -> list[Settlement]:
         """Apply a result to the circuit breaker, and return the settlement of each entry."""

@@ -8,6 +8,10 @@ The proof has three steps: the entry was refused alone, then another request wit
 the entry was refused alone again. A proven entry is dead-lettered at once if the message of the refusal is about a size
 or a detail. After any other refusal, a proven entry is retried up to the limit of unclassified attempts. An entry
 without a proof stays pending, and no unclassified attempt is counted. Delivery is paused while no entry is accepted.
+
+A request can also fail without a refusal of AWS, for example if a filter in front of it refuses the content of one
+entry. An entry that is proven to be the cause waits longer after each attempt, so that it delays no other. It stays
+pending: a bus that fails now and then would otherwise make dead letters of entries without a fault.
 """
 
 from dataclasses import dataclass
@@ -56,11 +60,15 @@ class RefusalTracker:
 
         Return the refusal, with whether this entry is now proven to be its cause.
         """
+        return SingleEntryRefusal(refusal, is_proven=self.record_failed(claimed))
+
+    def record_failed(self, claimed: ClaimedEntry) -> bool:
+        """Record that a request with this entry alone failed. Return whether the entry is proven to be the cause."""
         before = self._refused.pop(claimed.entry.execution_id, None)
         self._refused[claimed.entry.execution_id] = self.requests
         if len(self._refused) > MAX_TRACKED_ENTRIES:
             del self._refused[next(iter(self._refused))]
-        return SingleEntryRefusal(refusal, is_proven=before is not None and self.is_accepted_since(before))
+        return before is not None and self.is_accepted_since(before)
 
     def result_for(self, single: SingleEntryRefusal, since: int) -> PublishResult:
         """Return the outcome of an entry that was refused alone, in a batch that began after request `since`."""

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from forwarder.errors import BusMissing, DestinationRefused
 from forwarder.ledger import Counters
 from forwarder.model import State
-from tests.delivery.harness import delivered, delivery_harness
+from tests.delivery.harness import DeliveryHarness, delivered, delivery_harness
 from tests.fakes import bus_faults
 from tests.fakes.actions import Action
 from tests.fakes.bus_faults import Fault
@@ -112,9 +112,16 @@ class ContentFilter(StrictEventBridge):
         return super()._handle(request)
 
 
+async def attempts(harness: DeliveryHarness, execution_id: str) -> int:
+    """Return the number of attempts after which an entry was postponed."""
+    stored = await harness.ledger.stored_entry(execution_id)
+    assert stored is not None
+    return stored.attempts
+
+
 @pytest.mark.parametrize("cause", CONTENT_FAULTS)
 async def test_neighbours_of_an_unsendable_entry_are_sent(tmp_path: Path, cause: str) -> None:
-    """They share its requests, and it is the first of each."""
+    """They share its requests, and it is the first of each. Then it waits, so that later ones are not delayed."""
     ids = [f"e-{number}" for number in range(9)]
     with ContentFilter() as bridge:
         bridge.fault = CONTENT_FAULTS[cause]
@@ -122,14 +129,16 @@ async def test_neighbours_of_an_unsendable_entry_are_sent(tmp_path: Path, cause:
             await harness.record(["poison", *ids])
             running = asyncio.create_task(harness.delivery.run())
             await until(lambda: sorted(delivered(bridge)) == ids)
-            await harness.record(["later"])
-            await until(lambda: "later" in delivered(bridge))
+            for later in ("later-1", "later-2", "later-3"):
+                await harness.record([later])
+                await until(lambda later=later: later in delivered(bridge))  # type: ignore[misc]  # a bound value
+            assert await attempts(harness, "poison") > 0
             bridge.fault = None
             await until(lambda: "poison" in delivered(bridge))
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await harness.delivery.drain()
-    assert len(delivered(bridge)) == 11
+    assert len(delivered(bridge)) == 13
 
 
 @pytest.mark.parametrize("refused_by", ["bus", "keys", "source"])
