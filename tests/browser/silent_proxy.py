@@ -46,7 +46,9 @@ class SilentProxy:
                 for key, _ in selector.select(0.1):
                     if key.fileobj is self._listener:
                         self._accept(selector)
-                    elif isinstance(key.fileobj, socket.socket):
+                    elif (
+                        isinstance(key.fileobj, socket.socket) and key.fileobj in self._peers
+                    ):  # its peer may have closed it
                         self._forward(selector, key.fileobj)
             for each in self._peers:
                 each.close()
