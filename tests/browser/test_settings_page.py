@@ -76,10 +76,14 @@ def test_chosen_workflows_fill_the_field(system: System, browser: Browser) -> No
 
 def test_pressed_element_waits_with_its_update(system: System, browser: Browser) -> None:
     """A click is lost if the checklist replaces the element, or moves it, while it is pressed."""
-    page = open_settings(system, browser).page
+    page = BrowserPage.of(browser, system.address).page
+    log_in(page, system.token)
     held: list[Route] = []
     page.route("**/settings/checklist", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks a handler
-    page.reload()
+    with page.expect_request("**/settings/checklist"):
+        open_page(page, "Settings")
+    while not held:  # the request comes before its route
+        page.wait_for_timeout(10)
     help_text = page.locator("#help-test-event")
     summary = help_text.locator("summary")
     summary.hover()
