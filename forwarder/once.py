@@ -115,7 +115,7 @@ async def _drain(app: App, loops: Loops) -> None:
     await app.settlement_writer.close(grace)
 
 
-async def _poll_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> bool:  # noqa: ASYNC109
+async def _poll_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> bool:  # noqa: ASYNC109  # as above
     """Add the errors of the polls to `errors`. Return whether the delivery ended before `timeout`."""
     async with background_tasks(loops.delivery.run()):
         errors += await loops.poller.run_once()

@@ -64,7 +64,7 @@ PROOFS = {
         "aws/test_put_events_framing.py::test_unsolicited_response_is_ignored",
     ],
     "the content of one entry makes a filter, or AWS, fail": [
-        "delivery/test_dispatcher.py::test_neighbours_of_an_unsendable_entry_are_sent",
+        "delivery/test_unsendable_entries.py::test_neighbours_of_an_unsendable_entry_are_sent",
     ],
     "something answers in the place of AWS, or redirects": [
         "aws/test_eventbridge.py::test_refused_request_delivers_nothing",

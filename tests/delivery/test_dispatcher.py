@@ -12,13 +12,11 @@ from structlog.testing import capture_logs
 from forwarder.errors import BusMissing, DestinationRefused
 from forwarder.ledger import Counters
 from forwarder.model import State
-from tests.delivery.harness import DeliveryHarness, delivered, delivery_harness
+from tests.delivery.harness import delivered, delivery_harness
 from tests.fakes import bus_faults
-from tests.fakes.actions import Action
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import BUS, StrictEventBridge, operation_of
 from tests.fakes.signing import Key
-from tests.fakes.wire import Request
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("either_client")
@@ -91,54 +89,6 @@ async def test_lost_response_sends_single_entries_until_one_succeeds(bridge: Str
     assert requests(bridge)[:3] == [10, 1, 1]
     assert set(delivered(bridge)) == set(ids)
     assert len(delivered(bridge)) - 30 <= 11
-
-
-CONTENT_FAULTS = {
-    "a filter": bus_faults.html(403, delivered=False),
-    "AWS": bus_faults.internal_failure(),
-    "a policy": bus_faults.refused(403, "ForbiddenException", "Request blocked"),
-    "a lost response": bus_faults.reset_after(delivered=False),
-}
-
-
-class ContentFilter(StrictEventBridge):
-    """A bus in front of which something fails at the content of one entry."""
-
-    fault: Fault | None = None
-
-    def _handle(self, request: Request) -> Action:
-        if self.fault is not None and b"poison" in request.body:
-            request.fault = self.fault
-        return super()._handle(request)
-
-
-async def attempts(harness: DeliveryHarness, execution_id: str) -> int:
-    """Return the number of attempts after which an entry was postponed."""
-    stored = await harness.ledger.stored_entry(execution_id)
-    assert stored is not None
-    return stored.attempts
-
-
-@pytest.mark.parametrize("cause", CONTENT_FAULTS)
-async def test_neighbours_of_an_unsendable_entry_are_sent(tmp_path: Path, cause: str) -> None:
-    """They share its requests, and it is the first of each. Then it waits, so that later ones are not delayed."""
-    ids = [f"e-{number}" for number in range(9)]
-    with ContentFilter() as bridge:
-        bridge.fault = CONTENT_FAULTS[cause]
-        async with delivery_harness(bridge, tmp_path) as harness:
-            await harness.record(["poison", *ids])
-            running = asyncio.create_task(harness.delivery.run())
-            await until(lambda: sorted(delivered(bridge)) == ids)
-            for later in ("later-1", "later-2", "later-3"):
-                await harness.record([later])
-                await until(lambda later=later: later in delivered(bridge))  # type: ignore[misc]  # a bound value
-            assert await attempts(harness, "poison") > 0
-            bridge.fault = None
-            await until(lambda: "poison" in delivered(bridge))
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await harness.delivery.drain()
-    assert len(delivered(bridge)) == 13
 
 
 @pytest.mark.parametrize("refused_by", ["bus", "keys", "source"])
