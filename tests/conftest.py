@@ -16,7 +16,7 @@ from tests.waiting import with_deadline
 # A property states the number of its examples in a profile with 100 of them; see tests/factories.py. CI runs
 # the same examples each time. `make fuzz` searches for new ones.
 hypothesis.settings.register_profile("short", max_examples=SHORT_EXAMPLES, derandomize=True, deadline=None)
-hypothesis.settings.register_profile("long", max_examples=1000, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=300, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("fresh", max_examples=2000, deadline=None, print_blob=True)
 
 
