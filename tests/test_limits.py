@@ -35,6 +35,7 @@ LIMITS = {
     "delivery.batch:MAX_ENTRIES": 10,
     "delivery.bus_check:CHECK_DELAY_SECONDS": 60.0,
     "delivery.bus_check:VERIFY_INTERVAL_SECONDS": 60.0,
+    "delivery.bus_health:FAILING_ENTRY_SECONDS": 900.0,
     "delivery.bus_health:MAX_CONSECUTIVE_REFUSALS": 5,
     "delivery.dispatcher:CLAIM_INTERVAL_SECONDS": 1.0,
     "delivery.refusal_tracker:MAX_TRACKED_ENTRIES": 10_000,

@@ -1,7 +1,7 @@
 """The batches of claimed entries: each is one request, or several if the bus refuses the whole request."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -86,18 +86,23 @@ class Batcher:
     def __bool__(self) -> bool:
         return bool(self._queue)
 
-    def next_batch(self, max_entries: int = MAX_ENTRIES) -> Batch:
+    def next_batch(
+        self, max_entries: int = MAX_ENTRIES, *, is_sent_alone: Callable[[ClaimedEntry], bool] = lambda _: False
+    ) -> Batch:
         """Return the next batch, up to the limits of entries and bytes.
 
-        An entry that exceeds the limit of bytes is a batch of its own.
+        An entry that exceeds the limit of bytes, or for which `is_sent_alone` returns true, is a batch of its own.
         """
         batch = Batch([], [])
         size, overhead_bytes = 0, self._template.overhead_bytes
         while self._queue and len(batch.entries) < max_entries:
             claimed, event = self._queue[0]
             size += overhead_bytes + len(event.detail)
-            if batch.entries and size > self._max_request_bytes:
+            is_alone = is_sent_alone(claimed)
+            if batch.entries and (is_alone or size > self._max_request_bytes):
                 break
+            if is_alone:
+                max_entries = 1
             self._queue.popleft()
             batch.entries.append(claimed)
             batch.events.append(event)
@@ -137,8 +142,13 @@ async def publish(bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracke
         number = refusal_tracker.next_request()
         result = await _publish_chunk(bus, chunk)
         if isinstance(result, PublishResult):
-            if any(isinstance(outcome, Accepted) for outcome in result.outcomes):
-                refusal_tracker.record_accepted(number)
+            accepted = [
+                claimed
+                for claimed, outcome in zip(chunk.entries, result.outcomes, strict=True)
+                if isinstance(outcome, Accepted)
+            ]
+            if accepted:
+                refusal_tracker.record_accepted(number, accepted)
             yield PublishedBatch(chunk, result)
         elif len(chunk.entries) > 1:
             first, second = chunk.split()

@@ -1,16 +1,13 @@
 """The state of the bus in health, with the error of the last failure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-import structlog
-
+from forwarder.clock import Clock
 from forwarder.delivery.circuit_breaker import FailureType
-from forwarder.errors import DestinationError, DestinationPaused, DestinationUnavailable, EventsRefused
+from forwarder.errors import DestinationError, DestinationPaused, EventsRefused
 from forwarder.health import Health
-from forwarder.metrics import Metrics
 from forwarder.model import Accepted, Outcome, Rejected, Retry, State
-
-log = structlog.get_logger("delivery")
 
 COMPONENT = "bus"
 """The name of the bus in health and metrics."""
@@ -22,6 +19,21 @@ THROTTLED_CODE = "ThrottlingException"
 
 MAX_CONSECUTIVE_REFUSALS = 5
 """The number of refused entries, without an accepted one, after which health is DEGRADED and a single pass ends."""
+
+FAILING_ENTRY_SECONDS = 900.0
+"""The time since the last attempt after which an entry does not count as failing any more.
+
+It is attempted at least once a minute, or after the longest backoff of the circuit breaker. Another process may have
+sent it since then.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FailingEntry:
+    """The last attempt of an entry that is proven to make its requests fail. `at` is a monotonic time in seconds."""
+
+    error: DestinationError
+    at: float
 
 
 def failure_type(error: DestinationError) -> FailureType:
@@ -36,16 +48,22 @@ def failure_type(error: DestinationError) -> FailureType:
 class BusHealth:
     """The reporter of the bus's state. It also counts the entries that were refused since the last accepted one."""
 
-    def __init__(self, health: Health, metrics: Metrics) -> None:
+    def __init__(self, health: Health, clock: Clock) -> None:
         self._health = health
-        self._metrics = metrics
+        self._clock = clock
         self._consecutive_refusals = 0
+        self._failing_entries: dict[str, FailingEntry] = {}
         self.current_error: DestinationError | None = None
         """The error of the last failed request or check, or None after a later valid response."""
 
+    @property
+    def failing_entry_error(self) -> DestinationError | None:
+        """Return the last error of an entry that makes its requests fail, or None if there is no such entry."""
+        return next((entry.error for entry in reversed(self._failing_entries.values())), None)
+
     def report_verified(self) -> None:
         self.current_error = None
-        self._health.healthy(COMPONENT)
+        self._report_working()
 
     def report_failed_check(self, error: DestinationError) -> None:
         self._report(State.FAILED, error, error.hint)
@@ -55,16 +73,34 @@ class BusHealth:
         responds = failure_type(error) in (FailureType.OUTAGE, FailureType.THROTTLED)
         self._report(State.DEGRADED if responds else State.FAILED, error, error.hint)
 
-    def report_unknown(self, reason: str, entries: int) -> None:
+    def report_unknown(self, error: DestinationError) -> None:
         """Report a request that the bus may have accepted."""
-        error = DestinationUnavailable(f"the outcome of a request is unknown: {reason}", code="unknown")
         self._report(State.DEGRADED, error, "it is sent again; a duplicate is possible")
-        self._metrics.count_unknown(entries)
-        log.warning("possible duplicate", entries=entries, reason=reason)
 
-    def report_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Report the bus as HEALTHY, or DEGRADED while it refuses every entry with codes that end as dead letters."""
+    def report_failing_entry(self, execution_id: str, error: DestinationError) -> None:
+        """Report a failed request whose only entry is proven to be the cause. The bus works for the other entries."""
+        self._failing_entries.pop(execution_id, None)  # the last one is named
+        self._failing_entries[execution_id] = FailingEntry(error, self._clock.monotonic())
+        if self.current_error is None:
+            self._report_working()
+
+    def expire_failing_entries(self) -> None:
+        """Forget the entries that are not attempted any more."""
+        oldest = self._clock.monotonic() - FAILING_ENTRY_SECONDS
+        expired = [each for each, entry in self._failing_entries.items() if entry.at < oldest]
+        for execution_id in expired:
+            del self._failing_entries[execution_id]
+        if expired and self.current_error is None:
+            self._report_working()
+
+    def report_outcomes(self, outcomes: Sequence[Outcome], *, settled: Iterable[str]) -> None:
+        """Report the bus as HEALTHY, or DEGRADED while it refuses every entry with codes that end as dead letters.
+
+        `settled` are the execution ids of the entries that are not pending any more.
+        """
         self.current_error = None
+        for execution_id in settled:
+            self._failing_entries.pop(execution_id, None)
         refused = [
             each
             for each in outcomes
@@ -78,7 +114,7 @@ class BusHealth:
                 COMPONENT, State.DEGRADED, reason, "see `forwarder dead-letters`, and correct [event] and event_bus"
             )
         elif accepted or not self._is_over_limit:
-            self._health.healthy(COMPONENT)
+            self._report_working()
 
     def count_refusals(self, outcomes: Sequence[Outcome]) -> None:
         """Add the number of outcomes to the consecutive refusals, or reset the number if one outcome is Accepted."""
@@ -100,6 +136,18 @@ class BusHealth:
     @property
     def _is_over_limit(self) -> bool:
         return self._consecutive_refusals >= MAX_CONSECUTIVE_REFUSALS
+
+    def _report_working(self) -> None:
+        """Report the bus as HEALTHY, or DEGRADED while there are entries that make their requests fail."""
+        if not self._failing_entries:
+            self._health.healthy(COMPONENT)
+            return
+        execution_id, entry = next(reversed(self._failing_entries.items()))
+        number = len(self._failing_entries)
+        subject = f"execution {execution_id}" if number == 1 else f"{number} executions, the last {execution_id}"
+        reason = f"it accepts other events, but fails at the event of {subject}: {entry.error.message}"
+        hint = "look for a firewall, proxy or policy that refuses its content; the event is tried again once a minute"
+        self._health.report(COMPONENT, State.DEGRADED, reason, hint)
 
     def _report(self, state: State, error: DestinationError, hint: str) -> None:
         self.current_error = error

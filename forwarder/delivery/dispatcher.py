@@ -8,19 +8,19 @@ import structlog
 from forwarder import heartbeat
 from forwarder.aws.eventbridge import Bus
 from forwarder.clock import Clock
-from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate, PublishedBatch, publish
+from forwarder.delivery.batch import MAX_ENTRIES, Batch, Batcher, EventTemplate
 from forwarder.delivery.bus_check import BusCheck, VerifiedBus
-from forwarder.delivery.bus_health import BusHealth, failure_type
-from forwarder.delivery.circuit_breaker import CircuitBreaker, FailureType, Permit
+from forwarder.delivery.bus_health import BusHealth
+from forwarder.delivery.circuit_breaker import CircuitBreaker, Permit
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.delivery.reporting import DeliveryReporter
-from forwarder.delivery.retry import decide
+from forwarder.delivery.request_sender import RequestSender
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import BusMissing, DestinationError, DestinationUnavailable, LedgerError
+from forwarder.errors import DestinationError, LedgerError
 from forwarder.health import Health, NextAttempt
-from forwarder.ledger import UNDECODABLE, Dead, Ledger, Settlement
+from forwarder.ledger import UNDECODABLE, Dead, Ledger
 from forwarder.metrics import Metrics
-from forwarder.model import ClaimedEntry, Retry, State, Unknown
+from forwarder.model import ClaimedEntry, State
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
@@ -58,7 +58,6 @@ class Dispatcher:
         self._settlement_writer = settlement_writer
         self._clock = clock
         self._health = health
-        self._metrics = metrics
         self._batcher = Batcher(EventTemplate.of(settings), settings.destination.max_request_bytes)
         self._circuit_breaker = CircuitBreaker(settings.destination.concurrency, clock)
         self._prefetch_entries = PREFETCH_FACTOR * MAX_ENTRIES * settings.destination.concurrency
@@ -67,13 +66,28 @@ class Dispatcher:
         self._bus_check = BusCheck(self._bus, settlement_writer, clock)
         self._reporter = DeliveryReporter(clock, metrics)
         self._refusal_tracker = RefusalTracker()
-        self._bus_health = BusHealth(health, metrics)
+        self._bus_health = BusHealth(health, clock)
+        self._sender = RequestSender(
+            bus=self._bus,
+            bus_check=self._bus_check,
+            bus_health=self._bus_health,
+            circuit_breaker=self._circuit_breaker,
+            refusal_tracker=self._refusal_tracker,
+            ledger=ledger,
+            settlement_writer=settlement_writer,
+            reporter=self._reporter,
+            clock=clock,
+            requeue=self._requeue,
+        )
         self._verify_requested = False
 
     @property
     def current_error(self) -> DestinationError | None:
-        """Return the error of the last failed request or check, or None after a later valid response."""
-        return self._bus_health.current_error
+        """Return the error of the last failed request or check, or None after a later valid response.
+
+        If the bus accepts the other entries, return the error of an entry whose requests fail.
+        """
+        return self._bus_health.current_error or self._bus_health.failing_entry_error
 
     def wake(self) -> None:
         self._wake_event.set()
@@ -83,7 +97,7 @@ class Dispatcher:
         if wait := self._circuit_breaker.wait_seconds:
             return NextAttempt(self._clock.now() + timedelta(seconds=wait))
         is_idle = not self._requests and not self._batcher
-        return NextAttempt(None) if self.current_error and is_idle else None
+        return NextAttempt(None) if self._bus_health.current_error and is_idle else None
 
     def retry_now(self) -> None:
         """End the backoff of the circuit breaker. If nothing is pending, verify the bus."""
@@ -100,7 +114,10 @@ class Dispatcher:
         try:
             while await self._fill_batcher(until_empty=until_empty):
                 permit = await self._acquire_permit()
-                batch = self._batcher.next_batch(1 if self._circuit_breaker.single_entry_mode else MAX_ENTRIES)
+                batch = self._batcher.next_batch(
+                    1 if self._circuit_breaker.single_entry_mode else MAX_ENTRIES,
+                    is_sent_alone=self._refusal_tracker.has_failed_alone,
+                )
                 tokens = [claimed.token for claimed in batch.entries]
                 if self._ledger.owns(tokens):
                     self._start_request(permit, batch)
@@ -156,6 +173,7 @@ class Dispatcher:
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
             self._reporter.flush()
+            self._bus_health.expire_failing_entries()
             await self._clock.wait(self._wake_event, await self._seconds_until_due())
         return False
 
@@ -174,61 +192,10 @@ class Dispatcher:
             self._circuit_breaker.release()
 
     def _start_request(self, permit: Permit, batch: Batch) -> None:
-        request = asyncio.create_task(self._send(permit, batch))
+        request = asyncio.create_task(self._sender.send(permit, batch))
         self._requests.add(request)
         request.add_done_callback(self._requests.discard)
         request.add_done_callback(lambda _: self.wake())
-
-    async def _send(self, permit: Permit, batch: Batch) -> None:
-        """Publish one batch and settle its entries. Entries without a response stay pending."""
-        unsettled = {claimed.token for claimed in batch.entries}
-        try:
-            async for published in publish(self._bus, batch, self._refusal_tracker):
-                settlements = self._apply_result(permit, published)
-                await self._bus_check.save()
-                unsettled -= {claimed.token for claimed in published.batch.entries}  # the writer owns them now
-                await self._settlement_writer.settle(settlements, self._bus.name)
-                self._reporter.settled(published, settlements, self._clock.now())
-        except DestinationError as error:
-            self._metrics.count_retried(error.code, len(unsettled))
-            self._back_off(permit, error)
-            if isinstance(error, BusMissing):
-                await self._requeue()
-            elif len(batch.entries) == 1 and self._refusal_tracker.record_failed(batch.entries[0]):
-                unsettled.clear()  # the writer owns it now
-                await self._postpone(batch.entries[0], error)
-        except Exception as error:
-            # An internal fault in one request must not end the loop. The entries stay pending, and are sent again.
-            log.exception("PutEvents request failed", exception_type=type(error).__name__)
-            self._back_off(permit, DestinationUnavailable("a request failed inside the forwarder", code="internal"))
-        finally:
-            self._ledger.release(unsettled)
-            self._circuit_breaker.release()
-
-    async def _postpone(self, claimed: ClaimedEntry, error: DestinationError) -> None:
-        """Postpone an entry that makes its requests fail, because it would be the first of each next request."""
-        postponed = decide(claimed, Retry(error.code, error.message), self._clock.now())
-        await self._settlement_writer.settle([postponed], self._bus.name)
-
-    def _apply_result(self, permit: Permit, published: PublishedBatch) -> list[Settlement]:
-        """Apply a result to the circuit breaker, and return the settlement of each entry."""
-        now = self._clock.now()
-        outcomes = published.result.outcomes
-        settlements = [
-            decide(claimed, outcome, now) for claimed, outcome in zip(published.batch.entries, outcomes, strict=True)
-        ]
-        # The circuit opens before the commit of the outcomes, so that no request is sent between response and commit.
-        if unknown := next((outcome for outcome in outcomes if isinstance(outcome, Unknown)), None):
-            self._circuit_breaker.record_failure(permit, FailureType.UNKNOWN)
-            self._bus_health.report_unknown(unknown.reason, len(outcomes))
-        elif published.result.stop_error:
-            self._bus_health.count_refusals(outcomes)
-            self._back_off(permit, published.result.stop_error)
-        else:
-            self._circuit_breaker.record_success(permit)
-            self._bus_health.report_outcomes(outcomes)
-        self._bus_check.schedule()
-        return settlements
 
     async def _check_bus(self) -> None:
         if missing := await self._bus_check.verify():
@@ -237,12 +204,6 @@ class Dispatcher:
 
     async def _requeue(self) -> None:
         await self._bus_check.requeue(self._requests - {asyncio.current_task()})
-
-    def _back_off(self, permit: Permit, error: DestinationError) -> None:
-        self._bus_health.report_failure(error)
-        wait = self._circuit_breaker.record_failure(permit, failure_type(error))
-        if wait is not None:
-            log.warning("delivery backing off", code=error.code, reason=error.message, retry_in=round(wait, 1))
 
     async def _claim(self) -> list[ClaimedEntry]:
         try:

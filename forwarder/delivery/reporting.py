@@ -44,6 +44,15 @@ class DeliveryReporter:
             for entry, settlement in zip(claimed, settlements, strict=True):
                 self._record_unaccepted(entry.entry.execution_id, settlement)
 
+    def failed(self, code: str, entries: int) -> None:
+        """Report a failed request whose entries stay pending."""
+        self._metrics.count_retried(code, entries)
+
+    def unknown(self, reason: str, entries: int) -> None:
+        """Report a request that the bus may have accepted."""
+        self._metrics.count_unknown(entries)
+        log.warning("possible duplicate", entries=entries, reason=reason)
+
     def dead_lettered(self, claimed: Sequence[ClaimedEntry], dead: Sequence[Dead]) -> None:
         for each, settlement in zip(claimed, dead, strict=True):
             self._record_unaccepted(each.entry.execution_id, settlement)
