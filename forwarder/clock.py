@@ -1,4 +1,4 @@
-"""The clock that is passed to the loops. Only `app.py` and the commands create a real one."""
+"""The clock that is passed to the loops. Only the commands create a real one."""
 
 import asyncio
 import time

@@ -4,9 +4,11 @@ ForwarderError                  1
 ├── UsageError                  2    the command line asks for something impossible
 ├── SettingsError              78    the settings file or the environment
 ├── AddressUnavailable         75    an address that the web server cannot bind now: another process listens there
+├── ListenerUnreachable        69    the daemon does not respond at its address
+├── ListenerNotConfigured      78    the settings do not name the address of the daemon
 ├── VaultError                 78    the master key or the sealed secrets
 │   └── SecretMissing          78    the vault opens, and does not hold a secret that is required
-├── SourceError
+├── SourceError                69
 │   ├── SourceUnavailable      69    the logs API cannot be reached, fails, or asks to wait
 │   ├── SourceRefused          77    the logs API refuses the key
 │   ├── WorkflowNotFound       69    the logs API knows no such workflow
@@ -15,19 +17,25 @@ ForwarderError                  1
 │           └── PageTooLarge   69    a page over the size limit: its records are read one by one
 ├── DestinationError           69    delivery is paused: nothing was accepted, and nothing is settled
 │   ├── DestinationUnavailable 69    the bus cannot be reached, throttles or fails
-│   └── DestinationPaused      69    a person has to change something first
-│       ├── BusMissing         69    the bus does not exist
-│       ├── BusUnverified      69    it is unknown whether the bus exists
-│       ├── EventsRefused      69    the bus refuses every event
-│       └── DestinationRefused 77    the bus refuses the keys, the source or the clock
-│           └── DescribeDenied 77    the keys are valid, but may not check whether the bus exists
+│   ├── DestinationPaused      69    a person has to change something first
+│   │   ├── BusMissing         69    the bus does not exist
+│   │   ├── BusUnverified      69    it is unknown whether the bus exists
+│   │   ├── EventsRefused      69    the bus refuses every event
+│   │   └── DestinationRefused 77    the bus refuses the keys, the source or the clock
+│   │       ├── DescribeDenied 77    the keys are valid, but may not check whether the bus exists
+│   │       └── CanaryQueueRefused 77    the keys may not read the queue of test events
+│   ├── CanaryQueueMissing     69    the queue of test events does not exist or cannot be read
+│   └── EventNotArrived        69    the bus accepted a test event that did not arrive in the queue
+├── PayloadStoreError          69    the bucket refuses a payload
+│   └── PayloadStoreUnavailable 69    the bucket cannot be reached, throttles or fails
 └── LedgerError                 1    the ledger cannot be read or written
     ├── LedgerLocked           75    another process is running on it
     └── LedgerUnavailable      75    the ledger cannot be written now (disk full, read-only, busy)
         └── LedgerDenied       75    the keys may not make a request
-            └── AuditDenied    75    … that only the audit makes
+            └── AuditDenied    75    the keys may not make a request that only an audit makes
 
-A message names the fault and its place. A hint says how to correct it. Neither ever holds a secret.
+`forwarder demo` has an error of its own. A message names the fault and its place. A hint says how to correct it.
+Neither ever holds a secret.
 """
 
 from collections.abc import Mapping
@@ -63,6 +71,14 @@ class SettingsError(ForwarderError):
 
 class AddressUnavailable(ForwarderError):
     exit_code = 75
+
+
+class ListenerUnreachable(ForwarderError):
+    exit_code = 69
+
+
+class ListenerNotConfigured(ForwarderError):
+    exit_code = 78
 
 
 class VaultError(ForwarderError):

@@ -11,7 +11,7 @@ import typer
 
 from forwarder.cli._daemon_settings import find_daemon_settings
 from forwarder.cli.output import JsonOption, echo, print_error, print_json
-from forwarder.errors import ForwarderError
+from forwarder.errors import ForwarderError, ListenerNotConfigured, ListenerUnreachable
 from forwarder.ledger import LedgerPlace
 from forwarder.printable import printable
 from forwarder.settings import ConfigSource
@@ -25,14 +25,6 @@ MAX_RESPONSE_BYTES: Final = 65_536
 MAX_REASON_CHARACTERS: Final = 300
 _READY_STATES: Final = frozenset({"HEALTHY", "DEGRADED", "PAUSED"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-
-class ListenerUnreachable(ForwarderError):
-    exit_code = 69
-
-
-class ListenerNotConfigured(ForwarderError):
-    exit_code = 78
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HealthResult:
     """The result of one health check. Without a listener, `address` is empty, and `status` and `response` are None.
 
     `response` is also None if another program responded.
@@ -101,7 +93,7 @@ def health(
     except ForwarderError as error:
         if not as_json:
             raise
-        print_json({**asdict(Health(False, "", None, error.message, None)), "hint": error.hint})
+        print_json({**asdict(HealthResult(False, "", None, error.message, None)), "hint": error.hint})
         raise typer.Exit(error.exit_code) from None
     if as_json:
         print_json({**asdict(result), "hint": ""})
@@ -112,7 +104,7 @@ def health(
     raise typer.Exit(0 if result.healthy else 1)
 
 
-def ask_daemon(config_source: ConfigSource, *, path: str) -> Health:
+def ask_daemon(config_source: ConfigSource, *, path: str) -> HealthResult:
     """Return the health that the running daemon reports under `path`, which is `/livez` or `/readyz`.
 
     Without a known listener, the ledger's lock decides about `/livez`. Raise ListenerNotConfigured if the settings do
@@ -139,7 +131,7 @@ def ask_daemon(config_source: ConfigSource, *, path: str) -> Health:
     return result
 
 
-def _ask(listener: Listener, path: str) -> Health:
+def _ask(listener: Listener, path: str) -> HealthResult:
     if listener.port == 0:
         raise ListenerNotConfigured(
             f"web.{listener.key} has port 0, so the daemon's port is not known here",
@@ -148,7 +140,7 @@ def _ask(listener: Listener, path: str) -> Health:
     return _interpret(f"{listener.url}{path}", *_get(listener, path))
 
 
-def _without_listener(place: LedgerPlace, path: str, cause: str = "no listener is configured") -> Health:
+def _without_listener(place: LedgerPlace, path: str, cause: str = "no listener is configured") -> HealthResult:
     is_locked = place.is_locked()
     if path == "/readyz" or is_locked is None:
         missing = "nothing reports readiness" if path == "/readyz" else f"{place} has no lock that shows a process"
@@ -158,7 +150,7 @@ def _without_listener(place: LedgerPlace, path: str, cause: str = "no listener i
             f"no forwarder runs on {place}: no process holds its lock",
             hint=f"start it with `forwarder run`; {cause}, so only the lock shows whether it runs",
         )
-    return Health(True, "", None, f"healthy: a process holds the ledger's lock; {cause}", None)
+    return HealthResult(True, "", None, f"healthy: a process holds the ledger's lock; {cause}", None)
 
 
 def _get(listener: Listener, path: str) -> tuple[int, bytes]:
@@ -217,19 +209,19 @@ def _hint(listener: Listener) -> str:
     return f"is `forwarder run` running here? A change of [web] {listener.key} takes effect at its next start"
 
 
-def _interpret(url: str, status: int, body: bytes) -> Health:
+def _interpret(url: str, status: int, body: bytes) -> HealthResult:
     """Return the health that a response reports. A response of another program counts as unhealthy."""
     response = decode_or_none(body)
     key = "ready" if url.endswith("/readyz") else "live"
     if not isinstance(response, dict) or not isinstance(response.get(key), bool):
         text = printable(body.decode(errors="replace").strip().partition("\n")[0])[:MAX_REASON_CHARACTERS]
         reason = f"{url} responds with {status}, but not as a forwarder" + (f": {text}" if text else "")
-        return Health(False, url, status, reason, None)
+        return HealthResult(False, url, status, reason, None)
     if status == HTTPStatus.OK and response[key]:
-        return Health(True, url, status, f"healthy: {url} responds with {status}", response)
+        return HealthResult(True, url, status, f"healthy: {url} responds with {status}", response)
     reasons = _reasons(response)
     reason = f"unhealthy: {url} responds with {status}" + (f": {reasons}" if reasons else "")
-    return Health(False, url, status, reason, response)
+    return HealthResult(False, url, status, reason, response)
 
 
 def _reasons(response: dict[str, Any]) -> str:

@@ -18,9 +18,9 @@ from forwarder.cli._components import (
 from forwarder.cli._daemon_settings import DaemonSettings, find_daemon_settings
 from forwarder.cli._fleet import fleet_report
 from forwarder.cli._status_text import print_status
-from forwarder.cli.health import ListenerNotConfigured, ask_daemon
+from forwarder.cli.health import ask_daemon
 from forwarder.cli.output import JsonOption, echo, print_json
-from forwarder.errors import ForwarderError, SettingsError
+from forwarder.errors import ForwarderError, ListenerNotConfigured, SettingsError
 from forwarder.fleet_health import ComponentReport
 from forwarder.ledger import ONE_PROCESS, Counters, FeedStatus, Fleet
 from forwarder.model import State

@@ -1,4 +1,4 @@
-"""The validators of settings in several sections: durations, pasted values, addresses and the ledger's URL."""
+"""The validators of settings in several sections: durations, pasted values and addresses."""
 
 import re
 from collections.abc import Callable
