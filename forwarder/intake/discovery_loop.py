@@ -68,7 +68,7 @@ class DiscoveryLoop:
         backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=interval_seconds, floor=1.0)
         while True:
             heartbeat.beat()
-            is_complete = await self._try()
+            is_complete = await self._discover_and_report()
             if is_complete:
                 backoff.reset()
             wait = interval_seconds if is_complete else backoff.next()
@@ -78,7 +78,7 @@ class DiscoveryLoop:
             await self._clock.wait(self._retry_now, wait)
             self._retry_at = None
 
-    async def _try(self) -> bool:
+    async def _discover_and_report(self) -> bool:
         """Discover feeds, and report what fails. Return whether all feeds were found and saved."""
         try:
             problem = await self.discover()

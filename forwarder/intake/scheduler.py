@@ -161,7 +161,7 @@ class Scheduler:
             self._remove(feed)
             return None
         state.poll_again = False
-        return self._reschedule(feed, state, self._planner.wait_after_failure(state, len(self._states)))
+        return self._reschedule(feed, state, self._planner.wait_after_failed_poll(state, len(self._states)))
 
     def trigger(self, workflow_id: str, user_id: str | None = None) -> list[Feed]:
         """Make the feeds of a workflow due, and return them. With `user_id`, skip the feeds of other users."""
@@ -181,8 +181,8 @@ class Scheduler:
         """
         state = self._states.get(feed)
         if state is None and feed in self._elsewhere and feed not in self._claims:
-            self._poll_once(feed)
-        if state is None or state.failures or state.poll_again or feed in self._removing:
+            self._schedule_single_poll(feed)
+        if state is None or state.failed_polls or state.poll_again or feed in self._removing:
             return
         at = self._trigger_limit.next_poll_at(state)
         if feed in self._claims:
@@ -196,13 +196,14 @@ class Scheduler:
     @property
     def retry_seconds(self) -> float | None:
         """Return the time until the next poll of a feed whose last poll failed, or None if no feed waits for one."""
-        retries = [state.due_at for feed, state in self._states.items() if state.failures and feed not in self._claims]
-        return max(0.0, min(retries) - self._clock.monotonic()) if retries else None
+        waiting = (state for feed, state in self._states.items() if state.failed_polls and feed not in self._claims)
+        due_at = min((state.due_at for state in waiting), default=None)
+        return None if due_at is None else max(0.0, due_at - self._clock.monotonic())
 
     def retry_now(self) -> None:
         """Make every feed due whose last poll failed. This does not reset the backoff."""
         for feed, state in list(self._states.items()):
-            if state.failures and feed not in self._claims and state.due_at > self._clock.monotonic():
+            if state.failed_polls and feed not in self._claims and state.due_at > self._clock.monotonic():
                 self._push(feed, 0)
 
     def _shorten_waits(self) -> None:
@@ -220,15 +221,15 @@ class Scheduler:
         state = self._states[feed]
         if feed not in self._removing:
             self._removing.add(feed)
-            state.failures = 0
+            state.failed_polls = 0
             if feed in self._claims:
                 state.poll_again = True
             else:
                 self._push(feed, 0)
-        elif state.failures:
+        elif state.failed_polls:
             self._remove(feed)
 
-    def _poll_once(self, feed: Feed) -> None:
+    def _schedule_single_poll(self, feed: Feed) -> None:
         """Poll a feed that another process watches, as soon as the limit of triggers allows."""
         state = self._states[feed] = FeedState()
         self._removing.add(feed)

@@ -1,7 +1,7 @@
 """The triggers: webhook requests that report a failed execution of a workflow.
 
-The workflow is polled at once. Its polls are repeated until one records a new execution, at most once for each of
-RECHECK_SECONDS, because the request may arrive before the logs API lists the execution.
+The workflow is polled at once. The request may arrive before the logs API lists the execution, so the workflow is
+polled again after each of RECHECK_SECONDS, until a poll records a new execution.
 """
 
 import asyncio

@@ -46,7 +46,7 @@ class FeedState:
     poll_started_at: float = float("-inf")
     was_polled: bool = False
     poll_again: bool = False
-    failures: int = 0
+    failed_polls: int = 0
 
     @property
     def failures_per_second(self) -> float:
@@ -100,22 +100,22 @@ class WaitPlanner:
         The interval begins with the poll, because failures during a long poll are found by the next one.
         """
         max_jitter = MAX_JITTER if state.was_polled else MAX_FIRST_JITTER
-        state.activity, state.failures, state.was_polled = activity, 0, True
+        state.activity, state.failed_polls, state.was_polled = activity, 0, True
         if self._clock.monotonic() >= self._next_allocation:
             self._allocate(states)
         state.plan = self._planner.plan(activity, state.pages, self._clock.now())
         interval = state.plan.interval_seconds * (1 - jitter(max_jitter, floor=MIN_JITTER))
         return max(self._min_interval, interval - (self._clock.monotonic() - state.poll_started_at))
 
-    def wait_after_failure(self, state: FeedState, feeds: int) -> float:
+    def wait_after_failed_poll(self, state: FeedState, feeds: int) -> float:
         """Plan the next poll of a feed whose poll failed. Return the seconds until it, with so many feeds.
 
         The backoff grows with each consecutive failure. Many feeds that cannot be read must not use the requests of
         the others.
         """
         longest = self._planner.longest_backoff(feeds)
-        ceiling = max_wait(state.failures + 1, base=self._min_interval, cap=longest)
-        state.failures += 1
+        ceiling = max_wait(state.failed_polls + 1, base=self._min_interval, cap=longest)
+        state.failed_polls += 1
         state.plan = PollPlan(ceiling, IntervalReason.ERROR, state.failures_per_second)
         return ceiling / 2 + jitter(ceiling / 2)
 
