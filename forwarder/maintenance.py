@@ -35,9 +35,14 @@ class Maintenance:
     """
 
     def __init__(
-        self, ledger: Ledger, settings: Callable[[], Settings], polls: Callable[[], dict[Feed, PollResult]],
-        clock: Clock, health: Health, metrics: Metrics,
-    ) -> None:  # fmt: skip
+        self,
+        ledger: Ledger,
+        settings: Callable[[], Settings],
+        polls: Callable[[], dict[Feed, PollResult]],
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._polls = polls

@@ -57,9 +57,14 @@ class RetentionWatch:
     """The watch. `polls` returns the last poll of each feed that this process has polled."""
 
     def __init__(
-        self, ledger: Ledger, settings: Callable[[], Settings], polls: Callable[[], Mapping[Feed, PollResult]],
-        clock: Clock, health: Health, metrics: Metrics,
-    ) -> None:  # fmt: skip
+        self,
+        ledger: Ledger,
+        settings: Callable[[], Settings],
+        polls: Callable[[], Mapping[Feed, PollResult]],
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._polls = polls

@@ -13,7 +13,7 @@ from forwarder.clock import Clock
 READY_CHECK_INTERVAL_SECONDS = 0.1
 """The time between two calls of `is_ready`."""
 
-SWITCH_INTERVAL_SECONDS = 0.0005
+THREAD_SWITCH_INTERVAL_SECONDS = 0.0005
 """The interpreter's thread switch interval, a tenth of the default.
 
 The event loop releases the GIL at each send, signature and receive. With the default, it would wait that long for the
@@ -27,7 +27,7 @@ async def tune_runtime(is_ready: Callable[[], bool], clock: Clock) -> None:
     Modules and clients live as long as the process. The garbage collector would traverse them again and again, and
     block the event loop for up to a tenth of a second each time. Later objects are collected as usual.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    sys.setswitchinterval(THREAD_SWITCH_INTERVAL_SECONDS)
     while not is_ready():  # there is no event for it, and it takes about a second
         await clock.sleep(READY_CHECK_INTERVAL_SECONDS)
     gc.freeze()

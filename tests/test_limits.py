@@ -95,7 +95,7 @@ LIMITS = {
     "redaction.sensitive_names:MAX_NAME_CHARACTERS": 64,
     "runtime:READY_CHECK_INTERVAL_SECONDS": 0.1,
     "settings.watch:CHECK_INTERVAL_SECONDS": 0.4,
-    "settings.watch:SETTLE_SECONDS": 0.1,
+    "settings.watch:STABLE_SECONDS": 0.1,
     "supervisor:CHECK_INTERVAL_SECONDS": 5.0,
     "supervisor:HEALTHY_RUN_SECONDS": 300.0,
     "supervisor:MAX_CANCEL_SECONDS": 30.0,

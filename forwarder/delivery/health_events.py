@@ -17,6 +17,7 @@ from forwarder.aws.eventbridge import Event, EventBridgeBus
 from forwarder.aws.responses import RequestRefusal
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
+from forwarder.delivery.batch import MAX_ENTRIES
 from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.errors import DestinationUnavailable, ForwarderError
 from forwarder.event.health_event import DETAIL_TYPE, HealthChange, health_detail
@@ -28,7 +29,7 @@ from forwarder.settings.sections import DestinationSettings, EventSettings
 
 log = structlog.get_logger("delivery")
 
-SETTLE_SECONDS = 1.0
+COALESCE_SECONDS = 1.0
 """The time from a change to its event. Changes that come together are sent together."""
 
 MIN_INTERVAL_SECONDS, MAX_BURST = 10.0, 3
@@ -39,10 +40,6 @@ MAX_BACKOFF_SECONDS = 300.0
 
 MAX_STOP_SECONDS = 5.0
 """The longest time for the event that reports the stop of the forwarder."""
-
-MAX_ENTRIES = 10
-"""The number of events in one request."""
-
 
 RUNNING, STOPPED = "RUNNING", "STOPPED"
 """The states of the component `forwarder`, which is the process."""
@@ -67,9 +64,13 @@ class HealthEvents:
     """
 
     def __init__(
-        self, health: Health, target: Callable[[], Awaitable[HealthTarget | None]], is_enabled: Callable[[], bool],
-        clock: Clock, instance: str,
-    ) -> None:  # fmt: skip
+        self,
+        health: Health,
+        target: Callable[[], Awaitable[HealthTarget | None]],
+        is_enabled: Callable[[], bool],
+        clock: Clock,
+        instance: str,
+    ) -> None:
         self._health = health
         self._find_target = target
         self._is_enabled = is_enabled
@@ -87,7 +88,7 @@ class HealthEvents:
 
     async def run(self) -> None:
         """Send the events until cancelled. An error is logged, and delays the next attempt."""
-        backoff = Backoff(base=2 * MIN_INTERVAL_SECONDS, cap=MAX_BACKOFF_SECONDS, floor=SETTLE_SECONDS)
+        backoff = Backoff(base=2 * MIN_INTERVAL_SECONDS, cap=MAX_BACKOFF_SECONDS, floor=COALESCE_SECONDS)
         try:
             while True:
                 self._changed.clear()
@@ -97,7 +98,7 @@ class HealthEvents:
                 else:
                     # A change may mean that the bus works again.
                     await self._clock.wait(self._changed, backoff.next())
-                await self._clock.sleep(max(SETTLE_SECONDS, self._limiter.wait_seconds))
+                await self._clock.sleep(max(COALESCE_SECONDS, self._limiter.wait_seconds))
         finally:
             await self._exit_stack.aclose()
 

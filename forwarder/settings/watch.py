@@ -10,9 +10,9 @@ from forwarder import heartbeat
 from forwarder.clock import Clock
 
 CHECK_INTERVAL_SECONDS = 0.4
-"""The time between two checks. With SETTLE_SECONDS, a change is detected well within a second."""
+"""The time between two checks. With STABLE_SECONDS, a change is detected well within a second."""
 
-SETTLE_SECONDS = 0.1
+STABLE_SECONDS = 0.1
 """The time for which changed files must not change again, so that a partly written file is not read."""
 
 RETRY_SECONDS = 5.0
@@ -31,9 +31,9 @@ class FileWatch:
     async def changed(
         self, clock: Clock, *, or_when: asyncio.Event | None = None, or_after_seconds: float = math.inf
     ) -> bool:
-        """Wait until a file has changed since the last change and all have settled, or until `or_when` is set.
+        """Wait until a file has changed and no file changes any more, or until `or_when` is set, which is then cleared.
 
-        `or_when` is cleared then. Return False if neither happened within `or_after_seconds`.
+        Return False if neither happened within `or_after_seconds`.
         """
         wake = or_when or asyncio.Event()
         end = clock.monotonic() + or_after_seconds
@@ -46,7 +46,7 @@ class FileWatch:
                 return True
         while True:
             heartbeat.beat()
-            await clock.sleep(SETTLE_SECONDS)
+            await clock.sleep(STABLE_SECONDS)
             latest = self._fingerprint()
             if latest == found:
                 break

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forwarder.settings.watch import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS, FileWatch
+from forwarder.settings.watch import CHECK_INTERVAL_SECONDS, STABLE_SECONDS, FileWatch
 from tests.virtual_clock import QuickClock
 
 
@@ -95,10 +95,10 @@ async def test_file_being_written_is_detected_when_complete(file: Path) -> None:
     for line in range(20):
         with file.open("a") as writer:
             writer.write(f"# {line}\n")
-        await clock.sleep(SETTLE_SECONDS * 0.9)
+        await clock.sleep(STABLE_SECONDS * 0.9)
         assert not detection.done()
     await asyncio.wait_for(detection, 5)
 
 
 def test_interval_and_settling_take_less_than_a_second() -> None:
-    assert CHECK_INTERVAL_SECONDS + 2 * SETTLE_SECONDS < 1
+    assert CHECK_INTERVAL_SECONDS + 2 * STABLE_SECONDS < 1
