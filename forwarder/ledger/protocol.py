@@ -36,7 +36,7 @@ class Ledger(Protocol):
     """
 
     async def beat(self) -> Fleet:
-        """Show the other processes on this ledger that this one is alive, and return all that are.
+        """Write a heartbeat for the other processes on this ledger, and return all processes that are alive.
 
         The daemon calls it every few seconds. The changes of other processes, and the entries of processes that have
         ended, are visible to this process after its next heartbeat. A store for one process returns this one.
@@ -46,13 +46,16 @@ class Ledger(Protocol):
         """Return the processes that were alive at the last heartbeat."""
 
     async def keep_alive(self) -> None:
-        """Show the others that this process still waits for its last requests. They poll its feeds from then on.
+        """Write a heartbeat of a process that only waits for its last requests. The others poll its feeds from then on.
 
         It takes over nothing, and does not join again if it was taken over. The next `beat` ends this state.
         """
 
     async def leave(self) -> None:
-        """End this process's part. The others take over its entries at once. The next operation may join again."""
+        """Leave the processes that share the ledger. They take over the entries of this one at once.
+
+        The next operation may join them again.
+        """
 
     async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
         """Add feeds with their first checkpoints, and save when they were discovered. Known feeds are unchanged.
@@ -196,7 +199,8 @@ class Ledger(Protocol):
     async def save_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
         """Save the switch in the settings of this process, and return its previous value.
 
-        Return None if the switch was never saved. A shared ledger does not save the switch of one process.
+        If this turns the switch on, `skip` makes `now` the local floor of every feed. Return None if the switch was
+        never saved. A shared ledger saves nothing and returns None, because its switch is that of all processes.
         """
 
     async def save_fleet_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:
@@ -208,7 +212,10 @@ class Ledger(Protocol):
         """
 
     async def saved_switch(self) -> bool | None:
-        """Return the last saved value of the switch, or None if no value was saved. A shared ledger has one for all."""
+        """Return the last saved value of the switch, or None if no value was saved.
+
+        On a shared ledger, it is the switch of all processes.
+        """
 
     async def save_daemon_status(self, status: DaemonStatus, poll_results: Mapping[Feed, PollResult]) -> None:
         """Save the status of this daemon and the latest polls, for commands that display them."""
