@@ -49,6 +49,8 @@ LedgerWrapper = Callable[[Ledger], Ledger]
 
 @dataclass(frozen=True, slots=True)
 class Loops:
+    """The loops of one configuration: intake and delivery."""
+
     poller: Poller
     delivery: Dispatcher
 
@@ -98,12 +100,12 @@ class App:
     def fleet_watch(self, poller: Poller, on_change: Callable[[Fleet], None] = lambda _: None) -> FleetWatch:
         """Return the loop of the heartbeats. It gives the poller the feeds of this process, and calls `on_change`."""
 
-        def join(fleet: Fleet) -> None:
+        def apply(fleet: Fleet) -> None:
             self.fleet = fleet
-            poller.join(fleet)
+            poller.assign(fleet)
             on_change(fleet)
 
-        return FleetWatch(self.ledger, self._heartbeat_seconds, self.clock, self.health, join)
+        return FleetWatch(self.ledger, self._heartbeat_seconds, self.clock, self.health, apply)
 
     async def keep_alive(self) -> None:
         """Write the heartbeats of a process whose loops do not run, and whose last requests are in flight."""
@@ -114,6 +116,7 @@ class App:
         return self.config.settings.ledger.heartbeat_interval.total_seconds()
 
     async def save_switch(self) -> None:
+        """Save the switch of the settings in the ledger, which applies `on_enable` if it changes. Raise LedgerError."""
         settings = self.config.settings
         skip = settings.on_enable == "skip"
         before = await self.ledger.save_switch(enabled=settings.enabled, skip=skip, now=self.clock.now())
@@ -201,13 +204,9 @@ def max_work_seconds(settings: Settings) -> float:
     This is the longest request to the logs API or the bus, with all its timeouts, and one minute more.
     """
     request = http_client.MAX_TIMEOUTS * settings.source.timeout.total_seconds()
-    # A request may first have to wait for keys and for the check of the bus.
+    # Before a request, the keys may be loaded and the bus verified.
     publishing = 4 * eventbridge.MAX_TIMEOUTS * settings.destination.timeout.total_seconds()
     return 60 + max(request, publishing)
-
-
-def _unwrapped(ledger: Ledger) -> Ledger:
-    return ledger
 
 
 async def _load_config(config_source: ConfigSource, *, setup: bool) -> RuntimeConfig:
@@ -242,7 +241,7 @@ def _configure_log(config_source: ConfigSource, settings: Settings) -> None:
 
 @asynccontextmanager
 async def open_app(
-    config_source: ConfigSource, clock: Clock, wrap_ledger: LedgerWrapper = _unwrapped, *, setup: bool = False
+    config_source: ConfigSource, clock: Clock, wrap_ledger: LedgerWrapper | None = None, *, setup: bool = False
 ) -> AsyncIterator[App]:
     """Open the ledger and create the components. Raise SettingsError, VaultError or LedgerError.
 
@@ -253,7 +252,7 @@ async def open_app(
     settings = config.settings
     async with ledger_place(config_source, settings).run(clock.now) as ledger:
         health = Health(clock.now)
-        wrapped_ledger = wrap_ledger(ledger)
+        wrapped_ledger = wrap_ledger(ledger) if wrap_ledger else ledger
         settlement_writer = SettlementWriter(wrapped_ledger, clock, health, await wrapped_ledger.last_settlement_seq())
         yield App(
             config_source,

@@ -51,7 +51,8 @@ UNCONFIGURED_WARNING_SECONDS = 600.0
 async def run(
     config_source: ConfigSource,
     clock: Clock,
-    *wrap_ledger: LedgerWrapper,
+    wrap_ledger: LedgerWrapper | None = None,
+    *,
     setup: bool = False,
     show_setup_link: ShowLink | None = None,
 ) -> int:
@@ -63,7 +64,7 @@ async def run(
     stop, reload = asyncio.Event(), asyncio.Event()
     with handle_signals(stop=stop.set, reload=reload.set):  # first, because a signal may come while files are opened
         created = create_files_for_setup(config_source) if setup else ()
-        async with open_app(config_source, clock, *wrap_ledger, setup=setup) as app:
+        async with open_app(config_source, clock, wrap_ledger, setup=setup) as app:
             for file in created:
                 logger.info("file created", file=str(file))
             await Daemon(app, stop, reload, show_setup_link).run()
@@ -244,7 +245,10 @@ class Daemon:
             return None
 
     async def _save_switch(self) -> bool:
-        """Save the switch of the settings. Return whether a shared ledger is switched on for all processes."""
+        """Save the switch of the settings, and try again after errors until the daemon stops.
+
+        Return whether the saved switch is on. On a shared ledger, that is the switch of all processes.
+        """
         backoff = Backoff(base=0.5, cap=10)
         while not self._stopping.is_set():
             try:

@@ -1,7 +1,7 @@
 """The reload of the settings and the vault, when their files change or at SIGHUP.
 
-Invalid settings change nothing but the switch: a file that says `enabled = false` switches off. The previous settings
-stay in force, and the log and `status` name the fault.
+Invalid settings change nothing but the switch: a file with `enabled = false` switches forwarding off. The previous
+settings stay in force, and the log and `status` name the fault.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class SettingsReload:
         """The sections that have changed since the start, and need a restart."""
 
     def report_first(self) -> None:
-        """Report the settings with which the process began."""
+        """Report the settings with which the process started."""
         if self._app.config.missing is None:
             self._app.health.healthy("settings")
         else:
@@ -92,7 +92,7 @@ class SettingsReload:
         self._last_error = error
 
     def _switch_off_if_requested(self) -> None:
-        """Obey `enabled = false` in a file that is invalid otherwise: somebody who switches off has an emergency."""
+        """Switch off if an otherwise invalid file has `enabled = false`: the person may have to stop it at once."""
         app = self._app
         try:
             local = load_local(app.config_source)

@@ -93,7 +93,7 @@ class Dispatcher:
         self._wake_event.set()
 
     def next_attempt(self) -> NextAttempt | None:
-        """Return the next attempt after a failed request or check, or None if the last response was valid."""
+        """Return the next attempt after a failed request or check, or None if delivery waits for none."""
         if wait := self._circuit_breaker.wait_seconds:
             return NextAttempt(self._clock.now() + timedelta(seconds=wait))
         is_idle = not self._requests and not self._batcher
@@ -106,7 +106,7 @@ class Dispatcher:
         self.wake()
 
     async def run(self, *, until_empty: bool = False) -> None:
-        """Run until cancelled. With `until_empty`, return when nothing is pending or when the bus refuses every event.
+        """Run until cancelled. With `until_empty`, return when nothing is pending or when the bus refuses everything.
 
         Requests can still be in flight after the return. `drain` waits for them.
         """

@@ -108,7 +108,7 @@ class Poller:
         self.scheduler.retry_now()
         self._discovery.retry_now()
 
-    def join(self, fleet: Fleet) -> None:
+    def assign(self, fleet: Fleet) -> None:
         """Poll the feeds that are assigned to this process, with its part of the request limit."""
         requests_per_second = self._settings.requests_per_second / fleet.size
         self._source.limit_requests(requests_per_second)
@@ -116,6 +116,7 @@ class Poller:
         self._watched.assign(fleet)
 
     async def run(self) -> None:
+        """Poll the feeds when they are due, until cancelled. Discover feeds and follow triggers meanwhile."""
         await self._begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.triggers.run())
