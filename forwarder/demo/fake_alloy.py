@@ -44,7 +44,7 @@ class RequestRefusedError(Exception):
 
     def __init__(self, status: int, content: dict[str, Any]) -> None:
         super().__init__(status)
-        self.reply = ApiResponse(status, json.dumps(content).encode())
+        self.response = ApiResponse(status, json.dumps(content).encode())
 
 
 class FakeAlloyApi:
@@ -98,16 +98,16 @@ class FakeAlloyApi:
                         run.body, run.order = encode_json(run.record), self._order(run.record, run.order[1])
                 runs.sort(key=_OLDEST_FIRST)
 
-    def answer(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> ApiResponse:
+    def respond(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> ApiResponse:
         """Return the response to a request. `path` is the encoded path of the request line."""
         with self._lock:
             try:
                 self._authorise(headers)
-                reply = self._route(method, self._segments(path), query)
+                response = self._route(method, self._segments(path), query)
             except RequestRefusedError as refusal:
-                reply = refusal.reply
+                response = refusal.response
             date = format_datetime(self.now(), usegmt=True)
-            return ApiResponse(reply.status, reply.body, {"Content-Type": "application/json", "Date": date})
+            return ApiResponse(response.status, response.body, {"Content-Type": "application/json", "Date": date})
 
     def _authorise(self, headers: Mapping[str, str]) -> None:
         header = next((value for name, value in headers.items() if name.lower() == "authorization"), "")

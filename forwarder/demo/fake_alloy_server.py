@@ -18,13 +18,13 @@ _MAX_CLOSE_SECONDS = 1.0
 class FakeAlloyServer:
     """A server of `api` at `base_url`. It runs while the context is entered.
 
-    `before_answer(path, query)` is called in the server's thread before each response. It may change the API, so that
-    pages shift while they are read. `fail(query)` returns the response to `POST /demo/fail`. If it raises ValueError,
-    the response is a 400. Port 0 selects a free port.
+    `before_response(path, query)` is called in the server's thread before each response. It may change the API, so
+    that pages shift while they are read. `fail(query)` returns the response to `POST /demo/fail`. If it raises
+    ValueError, the response is a 400. Port 0 selects a free port.
     """
 
     api: FakeAlloyApi
-    before_answer: Callable[[str, Mapping[str, str]], None] | None = None
+    before_response: Callable[[str, Mapping[str, str]], None] | None = None
     fail: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
     port: int = 0
     base_url: str = field(default="", init=False)
@@ -64,8 +64,8 @@ class FakeAlloyServer:
 
     async def _serve(self) -> None:
         app = web.Application()
-        app.router.add_post("/demo/fail", self._answer_fail)
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_post("/demo/fail", self._respond_to_fail)
+        app.router.add_route("*", "/{path:.*}", self._respond)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_MAX_CLOSE_SECONDS)
         await runner.setup()
         try:
@@ -78,16 +78,16 @@ class FakeAlloyServer:
         finally:
             await runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _respond(self, request: web.Request) -> web.Response:
         path = request.rel_url.raw_path
         self.requests += 1
         self.last_request = time.monotonic()
-        if self.before_answer is not None:
-            self.before_answer(path, request.query)
-        reply = self.api.answer(request.method, path, request.query, request.headers)
-        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        if self.before_response is not None:
+            self.before_response(path, request.query)
+        response = self.api.respond(request.method, path, request.query, request.headers)
+        return web.Response(status=response.status, body=response.body, headers=response.headers)
 
-    async def _answer_fail(self, request: web.Request) -> web.Response:
+    async def _respond_to_fail(self, request: web.Request) -> web.Response:
         if self.fail is None:
             raise web.HTTPNotFound
         try:

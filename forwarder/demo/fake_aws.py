@@ -95,13 +95,13 @@ class FakeAws:
     def queued(self) -> int:
         """Return the number of events in the queue."""
         name = "ApproximateNumberOfMessages"
-        answer = self._sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
-        return int(answer["Attributes"][name])
+        response = self._sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=[name])
+        return int(response["Attributes"][name])
 
     def receive(self, *, wait: int = 1) -> list[Event]:
         """Take up to ten events out of the queue, and return them. Wait at most `wait` seconds for the first one."""
-        answer = self._sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=wait)
-        messages = answer.get("Messages", [])
+        response = self._sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=wait)
+        messages = response.get("Messages", [])
         if messages:
             receipts = [
                 {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}

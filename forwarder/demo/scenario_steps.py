@@ -40,13 +40,13 @@ def shift_pages(environment: Environment, long_running_id: str) -> None:
         if further and len(failed_between_pages) < _FAILURES_BETWEEN_PAGES:
             failed_between_pages.append(workload.fail(BUSY_WORKFLOW))
 
-    logs.before_answer = shift
+    logs.before_response = shift
     workload.fail_running(long_running_id)
     seconds = environment.consumer.consume_until(
         lambda: len(failed_between_pages) == _FAILURES_BETWEEN_PAGES and environment.has_everything_arrived(),
         "the arrival of what failed while pages were read",
     )
-    logs.before_answer = None
+    logs.before_response = None
     output.result(f"{_FAILURES_BETWEEN_PAGES + 1} events in {seconds:.1f} s, {environment.consumer.duplicates} twice.")
 
 

@@ -4,7 +4,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import cycle
 from typing import Any
 
@@ -131,10 +131,6 @@ class Workload:
         order["headers"]["authorization"] = f"Bearer {self.secret}"
         order["params"]["callback"] = f"https://shop.example/hook?api_key={self.secret}"
         return order
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
 
 
 def _set_message(record: dict[str, Any], message: str) -> None:

@@ -78,7 +78,7 @@ class FakeAlloy:
 
     def answer(self, request: Request, **query: str) -> HttpResponse:
         """Return the correct response to the request, with changes of the query."""
-        reply = self.api.answer(request.method, request.path, request.query | query, request.headers)
+        reply = self.api.respond(request.method, request.path, request.query | query, request.headers)
         return HttpResponse(reply.status, reply.headers, reply.body)
 
     def _handle(self, request: Request) -> Action:

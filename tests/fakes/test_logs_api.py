@@ -36,7 +36,7 @@ def a_run(number: int, outcome: Outcome = "success", variant: Variant = "2024-03
 
 
 def get(api: DocumentedAlloyApi, path: str, **query: str) -> ApiResponse:
-    return api.answer("GET", path, query, KEY)
+    return api.respond("GET", path, query, KEY)
 
 
 def ids(reply: ApiResponse) -> list[str]:
@@ -97,12 +97,12 @@ def test_path_without_version_has_no_version_segment() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "bearer other"}, {"authorization": "Basic k3y"}])
 def test_wrong_api_key_is_unauthorized(headers: dict[str, str]) -> None:
-    reply = an_api().answer("GET", "/2024-03/users", {}, headers)
+    reply = an_api().respond("GET", "/2024-03/users", {}, headers)
     assert (reply.status, reply.body) == (401, b'{"message": "Unauthorized"}')
 
 
 def test_scheme_has_any_case_and_responses_have_a_date() -> None:
-    reply = an_api().answer("GET", "/2024-03/users", {}, {"Authorization": "Bearer k3y"})
+    reply = an_api().respond("GET", "/2024-03/users", {}, {"Authorization": "Bearer k3y"})
     assert (reply.status, reply.headers["Date"]) == (200, "Mon, 02 Nov 2026 12:00:00 GMT")
 
 
@@ -153,9 +153,9 @@ def test_other_endpoints_respond_as_documented() -> None:
 def test_rerun_is_recorded() -> None:
     api = an_api()
     api.add("w", a_run(1))
-    reply = api.answer("POST", "/2024-03/workflows/w/rerun/run-1", {}, KEY)
+    reply = api.respond("POST", "/2024-03/workflows/w/rerun/run-1", {}, KEY)
     assert json.loads(reply.body) == {"message": "success", "executionUuid": "37e974f0-00000001"}
-    assert api.answer("POST", "/2024-03/workflows/w/rerun/other", {}, KEY).status == 404
+    assert api.respond("POST", "/2024-03/workflows/w/rerun/other", {}, KEY).status == 404
     assert api.reruns == [("w", "run-1")]
 
 

@@ -116,7 +116,7 @@ class SimulatedApi:
         if self.traits.first_pages_same:
             number = max(0, number - 1)
         query = {"page": str(number), "limit": str(min(limit, self.traits.max_page_records)), "order": "desc"}
-        response = self.api.answer(
+        response = self.api.respond(
             "GET", f"/2024-03/workflow/{feed.workflow_id}/logs", query, {"authorization": "bearer key"}
         )
         if b'"poison"' in response.body:
