@@ -1,4 +1,4 @@
-"""A connection of a client: its timeouts, and its responses to what aiohttp itself would answer.
+"""A connection of a client: its timeouts, and its own error responses in place of those of aiohttp.
 
 aiohttp closes an idle connection, but has no limit for a request head that arrives byte by byte, for a body, or for a
 client that does not read. Its own error responses quote the request, name versions and log a traceback.

@@ -112,7 +112,7 @@ async def _matching_ids(request: web.Request, query: EventQuery, action: str, di
 def _pressed_button(form: Collection[str], actions: Sequence[str]) -> str:
     pressed = [name for name in actions if name in form]
     if len(pressed) != 1:
-        raise web.HTTPBadRequest(reason="one thing at a time")
+        raise web.HTTPBadRequest(reason="the form has to name exactly one action")
     return pressed[0]
 
 

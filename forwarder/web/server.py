@@ -1,17 +1,16 @@
 """The web server. It binds its addresses before anything is forwarded, so that an address in use fails the start."""
 
-import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from aiohttp import web
 
 from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
+from forwarder.runtime import background_tasks
 from forwarder.settings import ConfigSource, Settings
 from forwarder.settings.sections import WebSettings
 from forwarder.settings.validators.web import is_loopback_only, parse_host_and_port
@@ -100,7 +99,7 @@ async def run_web_server(
             for reloading in (tls, app.get(webhook.SIGNATURE_VERIFIER)):
                 if reloading is not None:
                     await stack.enter_async_context(
-                        _background_task(reloading.watch_files(context.clock, context.metrics))
+                        background_tasks(reloading.watch_files(context.clock, context.metrics))
                     )
             addresses.web_ui = allowed_hosts.local_url
             has_token = app[TOKEN_DIGESTS].get(WEB_TOKEN) is not None
@@ -178,21 +177,10 @@ async def _run_app(
         listener = Listener(
             listener_socket, runner.server, lambda: tls.current if tls else None, share, timeouts, app[PROBLEMS]
         )
-        async with _background_task(listener.run()):
+        async with background_tasks(listener.run()):
             yield
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def _background_task(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a task that ends with the block."""
-    task = asyncio.create_task(coroutine)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def check_addresses(settings: WebSettings) -> None:
