@@ -38,7 +38,7 @@ Outcome = SourceError | None
 
 
 async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Clock) -> AsyncIterator[CheckResult]:
-    """Yield the check of the logs API and, if it answers, the check of the workflows.
+    """Yield the check of the logs API and, if it responds, the check of the workflows.
 
     If the settings name nothing to watch, yield the latter in any case.
     """
@@ -58,7 +58,7 @@ async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Cl
         if watches_nothing:
             yield no_workflows
         return
-    yield CheckResult(LOGS_API, f"{settings.source.base_url} answers, and accepts the key")
+    yield CheckResult(LOGS_API, f"{settings.source.base_url} responds, and accepts the key")
     if not feeds:
         yield no_workflows
     elif failed := {feed: outcome for feed, outcome in outcomes.items() if isinstance(outcome, SourceError)}:
