@@ -18,7 +18,7 @@ from forwarder.clock import Clock
 from forwarder.errors import LedgerError
 from forwarder.health import Health
 from forwarder.ledger import FeedStatus, Ledger, PollResult, RetentionGap
-from forwarder.ledger.models import MAX_GAP_FEEDS
+from forwarder.ledger.retention_gap import MAX_GAP_FEEDS
 from forwarder.metrics import Metrics
 from forwarder.model import Feed, State
 from forwarder.settings import Settings

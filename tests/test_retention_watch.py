@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from forwarder.health import Health
 from forwarder.ledger import DaemonStatus, PollResult, RetentionGap, SqliteLedger
-from forwarder.ledger.models import GAP_DISPLAY_TIME, MAX_GAP_FEEDS
+from forwarder.ledger.retention_gap import GAP_DISPLAY_TIME, MAX_GAP_FEEDS
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed, State
 from forwarder.retention_watch import COMPONENT, RetentionWatch

@@ -129,17 +129,11 @@ async def _collect(
                 "watermark": each.checkpoint.watermark,
                 "open_executions": len(each.checkpoint.open_executions),
             }
-            for each in sorted(feeds, key=_urgency)
+            for each in sorted(feeds, key=lambda each: each.sort_key)
             if each.watched
         ],
     }
     return {**report, "attention": _attention(report, reports)}, reports
-
-
-def _urgency(feed: FeedStatus) -> tuple[bool, datetime]:
-    """Return a key that sorts feeds: first those whose poll failed, then those polled longest ago."""
-    poll = feed.last_poll
-    return (not (poll and poll.error), poll.at if poll else datetime.min.replace(tzinfo=UTC))
 
 
 def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport]) -> list[str]:

@@ -22,7 +22,6 @@ from forwarder.ledger.models import (
     PollResult,
     Postponed,
     ReplayCounts,
-    RetentionGap,
     Sent,
     Settlement,
     StoredEntry,
@@ -31,6 +30,7 @@ from forwarder.ledger.models import (
 )
 from forwarder.ledger.place import LedgerPlace, create_ledger, ledger_file, ledger_place
 from forwarder.ledger.protocol import Ledger
+from forwarder.ledger.retention_gap import RetentionGap
 from forwarder.ledger.sqlite import SqliteLedger
 from forwarder.ledger.sqlite.lock import RunningLock
 from forwarder.settings import ConfigSource, LocalSettings

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from forwarder.model import Checkpoint, Entry, Feed, Token
-from forwarder.time_format import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,46 +221,11 @@ class FeedStatus:
     last_poll: PollResult | None
     watched: bool = True
 
-
-MAX_GAP_FEEDS = 20
-"""The number of feeds that a retention gap names."""
-
-GAP_DISPLAY_TIME = timedelta(days=30)
-"""The time for which a retention gap is displayed after its feeds were read again."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionGap:
-    """A period in which executions stopped that the logs API may have purged before they were read.
-
-    `end` and `read_at` are None until the feeds are read again. `feeds` are at most MAX_GAP_FEEDS of the `feed_count`
-    feeds.
-    """
-
-    start: datetime
-    feeds: tuple[str, ...]
-    feed_count: int
-    found_at: datetime
-    end: datetime | None = None
-    read_at: datetime | None = None
-
-    def is_displayed(self, now: datetime) -> bool:
-        return self.read_at is None or now - self.read_at < GAP_DISPLAY_TIME
-
     @property
-    def sentence(self) -> str:
-        """Return a sentence for a person that names the period and the feeds."""
-        others = self.feed_count - len(self.feeds)
-        feeds = ", ".join(self.feeds) + (f" and {others} more" if others > 0 else "")
-        end = "and are older than source.log_retention" if self.end is None else f"until {_seconds(self.end)}"
-        return (
-            f"failures that stopped after {_seconds(self.start)} {end} may be missing from {feeds}: "
-            "the logs API may have purged them before they were read"
-        )
-
-
-def _seconds(time: datetime) -> str:
-    return rfc3339(time, timespec="seconds")
+    def sort_key(self) -> tuple[bool, float]:
+        """Return a key that sorts feeds: first those whose poll failed, then those polled longest ago."""
+        poll = self.last_poll
+        return (not (poll and poll.error), poll.at.timestamp() if poll else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Nothing outside of this package depends on which of them it is.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -24,10 +24,6 @@ from forwarder.ledger.sqlite.lock import (
 )
 from forwarder.settings import ConfigSource, LocalSettings
 from forwarder.settings.validators.ledger_url import FILE_PREFIX, TableLocation
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class LedgerPlace(Protocol):

@@ -20,12 +20,12 @@ from forwarder.ledger.models import (
     FeedStatus,
     PollResult,
     ReplayCounts,
-    RetentionGap,
     Settlement,
     StoredEntry,
     TimeWindow,
     Traffic,
 )
+from forwarder.ledger.retention_gap import RetentionGap
 from forwarder.model import Checkpoint, ClaimedEntry, Entry, Feed, Token
 
 

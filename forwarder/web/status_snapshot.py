@@ -120,7 +120,7 @@ class StatusSnapshot:
     @property
     def feeds_by_urgency(self) -> Sequence[FeedStatus]:
         """Return the MAX_FEEDS feeds on the page: first failed ones, then others, each polled longest ago first."""
-        return sorted(self.feeds, key=_urgency)[:MAX_FEEDS]
+        return sorted(self.feeds, key=lambda each: each.sort_key)[:MAX_FEEDS]
 
     @property
     def state(self) -> State:
@@ -192,11 +192,6 @@ class StatusSnapshot:
             return "Nothing is forwarded yet. Forwarding begins when the settings and the keys are complete."
         waiting = f" {_failures(self.counters.pending)} found before until it is on again."
         return f"Nothing is read and nothing is sent.{waiting if self.counters.pending else ''}"
-
-
-def _urgency(feed: FeedStatus) -> tuple[bool, float]:
-    poll = feed.last_poll
-    return (not (poll and poll.error), poll.at.timestamp() if poll else 0.0)
 
 
 def _failures(count: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forwarder.health import NextAttempt
 from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, RetentionGap, Sent
-from forwarder.ledger.models import GAP_DISPLAY_TIME
+from forwarder.ledger.retention_gap import GAP_DISPLAY_TIME
 from forwarder.model import Checkpoint, State
 from forwarder.web.status_cache import CACHE_SECONDS
 from tests.factories import FEED, add_feed, entry

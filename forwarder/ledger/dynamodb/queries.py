@@ -13,7 +13,8 @@ from forwarder.ledger.dynamodb.member_items import saved_status
 from forwarder.ledger.dynamodb.retention import RetentionStore
 from forwarder.ledger.dynamodb.schema import TRAFFIC
 from forwarder.ledger.dynamodb.table import Key
-from forwarder.ledger.models import DaemonStatus, PollResult, RetentionGap, Traffic
+from forwarder.ledger.models import DaemonStatus, PollResult, Traffic
+from forwarder.ledger.retention_gap import RetentionGap
 from forwarder.ledger.traffic import RETENTION, TrafficCounts, minute_of
 from forwarder.model import Feed
 

@@ -10,12 +10,10 @@ from forwarder.ledger.attempts import Attempts
 from forwarder.ledger.codec import read_send_number
 from forwarder.ledger.models import EntryState
 from forwarder.ledger.sqlite import payloads
-from forwarder.ledger.sqlite.migrations import DEAD, PENDING, PURGED, SENT
+from forwarder.ledger.sqlite.migrations import PURGED, STATE_NAMES
 from forwarder.model import Feed
 
 BATCH_ROWS = 100
-
-_STATES: dict[int, EntryState] = {PENDING: "pending", SENT: "sent", DEAD: "dead"}
 
 _ENTRIES = """
 SELECT entry, workflow_id, user_id, execution_id, state, time, recorded_at, due_at, settled_at, bus,
@@ -88,7 +86,7 @@ def _entry(row: Sequence[Any], detail: bytes) -> ExportedEntry:
     return ExportedEntry(
         execution_id,
         Feed(workflow_id, user_id or None),
-        _STATES[state],
+        STATE_NAMES[state],
         time,
         recorded_at,
         due_at,

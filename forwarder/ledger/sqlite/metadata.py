@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from forwarder.ledger.codec import from_micros, to_micros
-from forwarder.ledger.models import DaemonStatus, RetentionGap
+from forwarder.ledger.models import DaemonStatus
+from forwarder.ledger.retention_gap import RetentionGap
 
 _statuses = msgspec.json.Decoder(DaemonStatus)
 _gaps = msgspec.json.Decoder(RetentionGap)

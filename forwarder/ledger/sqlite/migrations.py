@@ -1,8 +1,11 @@
 """The tables of the ledger, and the steps that create or upgrade them."""
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from functools import cache
+
+from forwarder.ledger.models import EntryState
 
 APPLICATION_ID = 0x46574C47
 """The ASCII bytes "FWLG" in the file's header, by which `file` and the forwarder recognize a ledger."""
@@ -10,6 +13,7 @@ APPLICATION_ID = 0x46574C47
 PENDING, SENT, DEAD = 0, 1, 2
 """The states of an entry whose payload is stored."""
 
+STATE_NAMES: Mapping[int, EntryState] = {PENDING: "pending", SENT: "sent", DEAD: "dead"}
 PURGED = 2
 """With SENT, the outcomes of an execution whose payload is no longer stored."""
 

@@ -11,11 +11,11 @@ from forwarder.ledger.codec import text_parameter, to_micros
 from forwarder.ledger.models import Activity, EntryFilter, EntryPage, EntryState
 from forwarder.ledger.sqlite import metadata
 from forwarder.ledger.sqlite.identities import find_id
-from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
+from forwarder.ledger.sqlite.migrations import STATE_NAMES
 from forwarder.ledger.sqlite.queries import load_entries
 from forwarder.ledger.sqlite.store import SqliteStore
 
-_STATES: Final[Mapping[EntryState, int]] = {"pending": PENDING, "sent": SENT, "dead": DEAD}
+_STATES: Final[Mapping[EntryState, int]] = {name: state for state, name in STATE_NAMES.items()}
 
 _NUMBER: Final = "(-?[0-9]{1,18})"
 _PAGE_POSITION: Final = re.compile(f"{_NUMBER}_{_NUMBER}")

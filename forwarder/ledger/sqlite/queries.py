@@ -4,19 +4,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from sqlite3 import Connection
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from forwarder.ledger.codec import from_micros, from_optional_micros, read_send_number, to_micros
-from forwarder.ledger.models import DaemonStatus, EntryState, PollResult, RetentionGap, StoredEntry, Traffic
+from forwarder.ledger.models import DaemonStatus, PollResult, StoredEntry, Traffic
+from forwarder.ledger.retention_gap import RetentionGap
 from forwarder.ledger.sqlite import metadata, payloads
 from forwarder.ledger.sqlite.identities import find_id
-from forwarder.ledger.sqlite.migrations import DEAD, PENDING, SENT
+from forwarder.ledger.sqlite.migrations import PENDING, STATE_NAMES
 from forwarder.ledger.sqlite.store import SqliteStore
 from forwarder.model import Entry, Feed
-
-_STATES: Final[dict[int, EntryState]] = {PENDING: "pending", SENT: "sent", DEAD: "dead"}
 
 _SELECT = """
     SELECT entry, execution_id, workflow_id, user_id, time, state, recorded_at, settled_at, attempts, result, reason,
@@ -91,7 +90,7 @@ def _stored_entry(row: tuple[Any, ...], detail: bytes) -> StoredEntry:
     result, reason = ended if state != PENDING else ("", "")
     return StoredEntry(
         Entry(execution_id, Feed(workflow_id or "", user_id or None), from_micros(time), detail),
-        _STATES[state],
+        STATE_NAMES[state],
         recorded_at=from_micros(recorded_at),
         settled_at=from_optional_micros(settled_at),
         attempts=attempts,
