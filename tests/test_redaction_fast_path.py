@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forwarder.redaction import Redactor
-from forwarder.redaction.patterns import cannot_match
+from forwarder.redaction.matching import cannot_match
 from forwarder.redaction.redactor import MAX_CACHED_CHARACTERS, MAX_CACHED_TEXTS
 from forwarder.redaction.vendors import KEY_FORMATS, KeyFormat
 from tests.factories import examples, texts, trees

@@ -45,7 +45,7 @@ _NOT_PROSE = re.compile(
 
 
 def without_elements(text: str, is_secret: IsSecret) -> str:
-    """Hide the content of each XML element whose name is secret."""
+    """Redact the content of each XML element whose name is secret."""
 
     def replaced(found: re.Match[str]) -> str:
         value = found["value"].strip()
@@ -57,7 +57,7 @@ def without_elements(text: str, is_secret: IsSecret) -> str:
 
 
 def without_titled(text: str, is_secret: IsSecret) -> str:
-    """Hide the value of each pair of fields `name` and `value` whose name is secret, and of multipart fields.
+    """Redact the value of each pair of fields `name` and `value` whose name is secret, and of multipart fields.
 
     Examples are `{"name": "Authorization", "value": "…"}` and PHP's serialized arrays.
     """
@@ -72,7 +72,7 @@ def without_titled(text: str, is_secret: IsSecret) -> str:
 
 
 def without_flags(text: str, is_secret: IsSecret) -> str:
-    """Hide the value after a command-line flag whose name is secret."""
+    """Redact the value after a command-line flag whose name is secret."""
 
     def replaced(found: re.Match[str]) -> str:
         if not is_secret(found["name"]) or is_harmless(found["value"]) or found["value"] in _WORDS_AFTER_A_FLAG:
@@ -83,7 +83,7 @@ def without_flags(text: str, is_secret: IsSecret) -> str:
 
 
 def without_prose(text: str, is_secret: IsSecret) -> str:
-    """Hide a value that follows a secret name in a sentence, as in "the password is …", unless it is a plain word."""
+    """Redact a value that follows a secret name in a sentence, as in "the password is …", unless it is a plain word."""
 
     def replaced(found: re.Match[str]) -> str:
         value = found["value"].rstrip(".,;:)]}!?")

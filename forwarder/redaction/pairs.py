@@ -21,7 +21,7 @@ _PARTS = ("key", "id", "code", "value")
 
 
 def without_pairs(text: str, is_secret: IsSecret) -> str:
-    """Return the text with each value hidden that follows a secret name and a separator."""
+    """Return the text with each value redacted that follows a secret name and a separator."""
     kept: list[str] = []
     done = 0
     for separator in _SEPARATOR.finditer(text):
@@ -80,7 +80,7 @@ def _is_item(text: str, name: SecretName, start: int, end: int) -> bool:
 
 
 def without_user_info(found: re.Match[str]) -> str:
-    """Return the replacement of a match of `://` and the rest of an address, with its user information hidden.
+    """Return the replacement of a match of `://` and the rest of an address, with its user information redacted.
 
     The user information ends at the last "@". A password may contain "/", ":", "#" and "@".
     """

@@ -1,7 +1,7 @@
 """The table of redaction patterns. Each row has markers, signs, a replacement and the documentation that it rests on.
 
-A marker is a substring that occurs in every match. A text without any marker holds no secret, so the fast path
-searches only for markers. `vendors.py` has the key formats of vendors; their marker is the prefix of the key.
+A marker is a substring that occurs in every match. So does one of the signs, if a row has any. `matching.py` applies
+the rows. `vendors.py` has the key formats of vendors; their marker is the prefix of the key.
 """
 
 import base64
@@ -11,15 +11,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from forwarder.redaction import markup, pairs
-from forwarder.redaction.sensitive_names import (
-    MARKERS,
-    SHORT_MARKERS,
-    STEMS_IN_PROSE,
-    IsSecret,
-    holds_short_name,
-)
+from forwarder.redaction.sensitive_names import MARKERS, STEMS_IN_PROSE, IsSecret
 from forwarder.redaction.values import REDACTED
-from forwarder.redaction.vendors import KEY_PARTS, MIN_KEY_CHARACTERS, WEBHOOKS, may_hold_key, without_keys
+from forwarder.redaction.vendors import KEY_PARTS, WEBHOOKS
 
 Replace = Callable[[str, IsSecret], str]
 
@@ -49,7 +43,7 @@ def _row(
 
 
 def _basic(found: re.Match[str]) -> str:
-    """Return a match of "Basic" and a word, with the word hidden if it is base64 of a text with a colon (RFC 7617).
+    """Return a match of "Basic" and a word, with the word redacted if it is base64 of a text with a colon (RFC 7617).
 
     Any other word is part of an English sentence, and is kept.
     """
@@ -62,7 +56,7 @@ def _basic(found: re.Match[str]) -> str:
 
 
 def _bearer(found: re.Match[str]) -> str:
-    """Return a match of "Bearer" and a word, with the word hidden, unless it is short and in lower case."""
+    """Return a match of "Bearer" and a word, with the word redacted, unless it is short and in lower case."""
     value = found["value"]
     if value.startswith(REDACTED[:-1]) or (value.isalpha() and value.islower() and len(value) <= len("authentication")):
         return found[0]
@@ -234,65 +228,3 @@ TABLE: tuple[PatternRow, ...] = (
     *(_row((marker,), (), pattern, source, REDACTED) for marker, pattern, source in KEY_PARTS),
 )
 """The rows, in the order in which they are applied."""
-
-
-def _fast_path() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-    """Return pairs of signs and of the markers of all rows with these signs, for `cannot_match`.
-
-    Rows with MARKERS are left out, because `_holds_name` decides about them.
-    """
-    by_signs: dict[tuple[str, ...], dict[str, None]] = {}
-    for row in TABLE:
-        if row.markers is not MARKERS:
-            by_signs.setdefault(row.signs, {}).update(dict.fromkeys(row.markers))
-    return tuple((signs, tuple(markers)) for signs, markers in by_signs.items())
-
-
-_FAST = _fast_path()
-_SIGNS_OF_NAMES = tuple(dict.fromkeys(sign for row in TABLE if row.markers is MARKERS for sign in row.signs))
-_has_word = re.compile(r"[^\W\d_]{2}").search
-_has_wordless_marker = re.compile(r"://|%(?:25)?40|8Q~|r8_|\.[\w-]{6}\.").search
-"""Search for the markers without two letters in a row. The last one is the middle of Discord's keys."""
-
-
-def cannot_match(text: str) -> bool:
-    """Return whether no marker of the table occurs in the text, so that no row can change it."""
-    # Most values are short ids, numbers and times.
-    if len(text) < MIN_KEY_CHARACTERS and text.isalnum():
-        return True
-    if _has_word(text) is None and _has_wordless_marker(text) is None:
-        return True
-    folded = text.lower()
-    if _has_one(_SIGNS_OF_NAMES, folded) and _holds_name(folded):
-        return False
-    for signs, markers in _FAST:
-        if (not signs or _has_one(signs, folded)) and _has_one(markers, folded):
-            return False
-    return not may_hold_key(text)
-
-
-def redact_full(text: str, is_secret: IsSecret, *, every_name: bool = False) -> str:
-    """Apply each row whose marker occurs in the text, and return the result.
-
-    `every_name` applies the rows for names to every text. It is needed if names were added, because `MARKERS` does not
-    contain them.
-    """
-    folded = text.lower()
-    holds_name = every_name or _holds_name(folded)
-    for row in TABLE:
-        if row.signs and not _has_one(row.signs, folded):
-            continue
-        if holds_name if row.markers is MARKERS else _has_one(row.markers, folded):
-            text = row.replace(text, is_secret)
-    return without_keys(text)
-
-
-def _holds_name(folded: str) -> bool:
-    return _has_one(MARKERS, folded) or (_has_one(SHORT_MARKERS, folded) and holds_short_name(folded) is not None)
-
-
-def _has_one(pieces: tuple[str, ...], folded: str) -> bool:
-    for piece in pieces:  # noqa: SIM110  # `any` with a generator takes twice as long, and this runs for every text
-        if piece in folded:
-            return True
-    return False

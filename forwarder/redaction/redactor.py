@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from forwarder.printable import printable
-from forwarder.redaction.patterns import cannot_match, redact_full
+from forwarder.redaction.matching import cannot_match, redact_full
 from forwarder.redaction.sensitive_names import MAX_NAME_CHARACTERS, secret_names
 from forwarder.redaction.values import REDACTED, is_message, may_be_count
 from forwarder.untrusted_json import decode_or_none
@@ -114,7 +114,7 @@ class Redactor:
     def _object(self, fields: dict[str, Any], depth: int) -> dict[str, Any]:
         harmless_names, harmless_texts = self._harmless_names, self._harmless_texts
         redacted: dict[str, Any] = {}
-        hides_value = False
+        redacts_value = False
         for name, value in fields.items():
             if name in harmless_names:  # the common case: a known name with a known value
                 redacted[name] = value if type(value) is str and value in harmless_texts else self.tree(value, depth)
@@ -125,13 +125,13 @@ class Redactor:
             )
             # A list of headers names them by value: {"name": "Authorization", "value": "…"}.
             if result.is_title and isinstance(value, str) and self._is_secret(value):
-                hides_value = True
-        if hides_value:
+                redacts_value = True
+        if redacts_value:
             redacted.update({name: _redacted_value(value) for name, value in fields.items() if name.lower() in _VALUES})
         return redacted
 
     def _secret_value(self, name: str, value: Any, depth: int) -> Any:
-        """Return the value of a secret name, hidden, unless it is a count, a validation message or a schema."""
+        """Return the value of a secret name redacted, unless it is a count, a validation message or a schema."""
         if isinstance(value, int | float) and may_be_count(name, str(value)):
             return self.tree(value, depth)
         items = value if isinstance(value, list) else [value]
@@ -155,7 +155,7 @@ class Redactor:
         return result
 
     def _list(self, items: list[Any], depth: int) -> list[Any]:
-        """Redact the items of a list. Hide the item after a secret name, since headers may be a flat list of pairs."""
+        """Redact the items of a list, also the item after a secret name: headers may be a flat list of pairs."""
         return [
             REDACTED if type(item) is str and index and self._is_value_of_pair(items, index) else self.tree(item, depth)
             for index, item in enumerate(items)

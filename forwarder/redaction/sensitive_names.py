@@ -64,7 +64,7 @@ def secret_names(redact: Collection[str] = (), redact_except: Collection[str] = 
         plain = _plain(ending)
         if plain in excepted:
             return False
-        return plain in added or plain.removesuffix("s") in added or _is_sensitive(ending, plain)
+        return plain in added or plain.removesuffix("s") in added or _is_secret_by_default(ending, plain)
 
     return lambda name: is_secret_ending(name[-MAX_NAME_CHARACTERS:])
 
@@ -81,7 +81,8 @@ def split_words(name: str) -> list[str]:
     return words
 
 
-def _is_sensitive(name: str, plain: str) -> bool:
+def _is_secret_by_default(name: str, plain: str) -> bool:
+    """Return whether a name is secret without the settings. `plain` is the name without case and punctuation."""
     if plain in EXACT_NAMES or plain.rstrip("0123456789") in EXACT_NAMES:
         return True
     words = split_words(name)

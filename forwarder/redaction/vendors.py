@@ -178,7 +178,7 @@ def may_hold_key(text: str) -> bool:
 
 
 def without_keys(text: str) -> str:
-    """Hide each key in a format of `KEY_FORMATS`."""
+    """Redact each key in a format of `KEY_FORMATS`."""
     kept: list[str] = []
     done = 0
     for found in _START.finditer(text):

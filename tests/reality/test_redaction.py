@@ -12,7 +12,8 @@ import pytest
 from forwarder.intake.transform import EventBuilder
 from forwarder.model import Execution, Feed
 from forwarder.redaction import Redactor
-from forwarder.redaction.patterns import TABLE, cannot_match
+from forwarder.redaction.matching import cannot_match
+from forwarder.redaction.patterns import TABLE
 from forwarder.redaction.sensitive_names import secret_names
 from forwarder.redaction.vendors import KEY_FORMATS
 from forwarder.redaction.words import EXACT_NAMES, SECRET_KEY_WORDS, SECRET_WORDS
