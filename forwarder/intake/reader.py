@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
@@ -13,7 +12,7 @@ from forwarder.clock import Clock
 from forwarder.errors import PageUnreadable, SourceError
 from forwarder.intake.classify import Classifier
 from forwarder.intake.failure_rates import observe
-from forwarder.intake.listing_order import WRONG_ORDER, WRONG_ORDER_HINT
+from forwarder.intake.listing_problems import NO_TIMES, ListingProblems
 from forwarder.intake.long_scans import LongScans
 from forwarder.intake.oversize import OversizeHandler
 from forwarder.intake.page_reader import PageReader
@@ -26,7 +25,6 @@ from forwarder.settings.sections import SourceSettings
 
 log = structlog.get_logger("intake")
 
-NO_TIMES = "the executions that the logs API lists have no time that can be read"
 NO_TIMES_HINT = 'set start_from = "beginning" in [source]: it forwards failures whose times cannot be read'
 
 
@@ -82,11 +80,9 @@ class Reader:
         self._clock = clock
         self._metrics = metrics
         self._on_recorded = on_recorded
-        self._listing_problems: dict[Feed, tuple[str, str]] = {}
+        self._listing_problems = ListingProblems()
         self._activities: dict[Feed, FeedActivity] = {}
         """The activity of each feed after its last scan. A partial scan does not save it in a checkpoint."""
-        self._last_pages: dict[Feed, int] = {}
-        """The last page with executions, for feeds in the wrong order. It may have the newest executions."""
 
     async def read(self, feed: Feed, *, full_scan: bool = False) -> PollSummary:
         """Scan a feed that the ledger has.
@@ -99,13 +95,11 @@ class Reader:
         now = self._clock.now()
         full_scan = full_scan or self._is_full_scan_due(checkpoint, now)
         scan = Scan.start(checkpoint, self._settings, page, now=now, full_scan=full_scan)
-        has_listing_problem = feed in self._listing_problems
-        scan.must_reach_end = has_listing_problem
+        scan.must_reach_end = feed in self._listing_problems
+        is_partial = scan.must_reach_end and not full_scan
         counts = _Counts()
         try:
-            pages, activity = await self._read_pages(
-                feed, page, scan, checkpoint, counts, is_partial=has_listing_problem and not full_scan
-            )
+            pages, activity = await self._read_pages(feed, page, scan, checkpoint, counts, is_partial=is_partial)
         except SourceError:
             # The next scan does not count the recorded failures again, because the ledger knows them. Executions count
             # as 0 here, because the next scan counts all of them: the checkpoint does not move.
@@ -114,7 +108,7 @@ class Reader:
         finally:
             self._long_scans.end(feed)
         self._log_scan(feed, scan)
-        listing_problem = self._verify_listing(feed, scan, is_complete_scan=not has_listing_problem or full_scan)
+        listing_problem = self._listing_problems.update(feed, scan, is_partial=is_partial)
         return PollSummary(
             pages,
             scan.listed,
@@ -128,18 +122,16 @@ class Reader:
 
     def forget_all_except(self, feeds: Collection[Feed]) -> None:
         """Remove what is stored of the other feeds, which were removed. The ledger keeps their checkpoints."""
-        states: tuple[dict[Feed, Any], ...] = (self._activities, self._listing_problems, self._last_pages)
-        for state in states:
-            for feed in state.keys() - feeds:
-                del state[feed]
+        self._listing_problems.forget_all_except(feeds)
+        for feed in self._activities.keys() - feeds:
+            del self._activities[feed]
 
     async def _read_pages(
         self, feed: Feed, page: Page, scan: Scan, checkpoint: Checkpoint, counts: _Counts, *, is_partial: bool
     ) -> tuple[int, FeedActivity]:
         """Read the pages, and record and count their failures. Return the number of pages and the new activity.
 
-        A partial scan takes place between two full scans of a feed in the wrong order. It reads the first page and the
-        last ones, and does not move the checkpoint.
+        A partial scan is described in `ListingProblems`.
         """
         new_checkpoint = scan.initial_checkpoint
         number = pages = 0
@@ -166,14 +158,14 @@ class Reader:
             self._metrics.count_classified(scan.outcomes)
             scan.outcomes.clear()
             if not page.is_last:
-                self._last_pages[feed] = max(number, self._last_pages.get(feed, 0)) if is_partial else number
+                self._listing_problems.record_page(feed, number, is_partial=is_partial)
             if scan.is_complete:
                 self._activities[feed] = activity
                 return pages, activity
             new_checkpoint = None
             del page, failed, entries  # many scans may wait
             await self._long_scans.admit(feed, pages)
-            number = max(1, self._last_pages.get(feed, 0)) if is_partial and number == 0 else number + 1
+            number = self._listing_problems.next_page(feed, number, is_partial=is_partial)
             page = await self._page_reader.read(feed, number, max_page_records=scan.max_page_records)
 
     def _observe(
@@ -202,23 +194,6 @@ class Reader:
         """
         if scan.has_no_times and self._settings.start_from != "beginning":
             raise PageUnreadable(NO_TIMES, hint=NO_TIMES_HINT)
-
-    def _verify_listing(self, feed: Feed, scan: Scan, *, is_complete_scan: bool) -> tuple[str, str] | None:
-        """Return the reason and hint of a problem of the listing, or None, and store them for the next scan.
-
-        Only a complete scan can clear a stored problem.
-        """
-        listing_problem = self._listing_problems.get(feed) if not is_complete_scan else None
-        if scan.order.is_wrong:
-            listing_problem = (WRONG_ORDER, WRONG_ORDER_HINT)
-        elif scan.has_no_times:
-            listing_problem = (NO_TIMES, WRONG_ORDER_HINT)
-        if listing_problem is None:
-            self._listing_problems.pop(feed, None)
-            self._last_pages.pop(feed, None)
-        else:
-            self._listing_problems[feed] = listing_problem
-        return listing_problem
 
     async def _build_entries(self, feed: Feed, failed: list[Execution], now: datetime) -> list[Entry]:
         """Return the entries of the executions that the ledger does not know. Other executions are not decoded."""

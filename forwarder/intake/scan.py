@@ -24,7 +24,11 @@ MAX_CONSECUTIVE_REJECTED = 250
 
 @dataclass(slots=True)
 class Scan:
-    """A scan of a feed, from the newest execution down to `horizon`, or to the end if `horizon` is None."""
+    """A scan of a feed, from the newest execution down to `horizon`, or to the end if `horizon` is None.
+
+    `listed` counts the executions, and `arrivals` those that started after the watermark. `open_since` has the running
+    executions, each with its start or the time of the first scan that listed it.
+    """
 
     previous: Checkpoint
     started_at: datetime
@@ -106,7 +110,7 @@ class Scan:
 
     @property
     def has_no_times(self) -> bool:
-        """True if no listed execution has a readable time, although some have stopped."""
+        """Return whether no listed execution has a readable time, although some have stopped."""
         return self.untimed_count > 0 and self.timed_count == 0
 
     def _count_times(self, executions: Iterable[Execution], classifier: Classifier) -> None:
