@@ -22,7 +22,7 @@ LIMITS = {
     "alloy.times:MAX_UNIX_SECONDS": 1e11,
     "alloy.times:MIN_UNIX_SECONDS": 100_000_000,
     "atomicfile:MAX_READ_BYTES": 16_777_216,
-    "aws.credential_chain:MAX_PROCESS_OUTPUT_BYTES": 65_536,
+    "aws.credential_process:MAX_PROCESS_OUTPUT_BYTES": 65_536,
     "aws.credential_sources:MAX_METADATA_SECONDS": 2.0,
     "aws.credentials:MAX_PROVIDER_TIMEOUTS": 2,
     "aws.credentials:ROLE_DURATION_SECONDS": 3600,

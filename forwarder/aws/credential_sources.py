@@ -204,7 +204,7 @@ async def _metadata(session: AioSession) -> str:
         host = urlsplit(base).hostname
         return f"{name} is requested through the proxy {safe_address(proxy)}: add {host} to NO_PROXY"
     try:
-        return f"{name} {await _metadata_answer(base)}"
+        return f"{name} {await _metadata_response(base)}"
     except TimeoutError:
         return (
             f"{name} does not respond within {MAX_METADATA_SECONDS:g} s"
@@ -214,17 +214,17 @@ async def _metadata(session: AioSession) -> str:
         return f"{name} cannot be reached"
 
 
-async def _metadata_answer(base: str) -> str:
+async def _metadata_response(base: str) -> str:
     whole = aiohttp.ClientTimeout(total=MAX_METADATA_SECONDS)
     async with aiohttp.ClientSession(timeout=whole) as http:
         lifetime = {"x-aws-ec2-metadata-token-ttl-seconds": "60"}
-        async with http.put(f"{base}latest/api/token", headers=lifetime, allow_redirects=False) as answer:
-            token = await answer.text() if answer.ok else ""
+        async with http.put(f"{base}latest/api/token", headers=lifetime, allow_redirects=False) as response:
+            token = await response.text() if response.ok else ""
             if not token.strip():
-                return f"responds with {answer.status} to the request for a token"
+                return f"responds with {response.status} to the request for a token"
         headers = {"x-aws-ec2-metadata-token": token}
-        async with http.get(base + _ROLES, headers=headers, allow_redirects=False) as answer:
-            if not answer.ok or not (await answer.text()).strip():
+        async with http.get(base + _ROLES, headers=headers, allow_redirects=False) as response:
+            if not response.ok or not (await response.text()).strip():
                 return "responds, but the instance has no role: attach an instance profile"
         return "names a role, but returns no credentials for it: check the role's trust in ec2.amazonaws.com"
 

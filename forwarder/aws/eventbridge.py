@@ -12,7 +12,7 @@ from forwarder import heartbeat
 from forwarder.aws.credentials import Identity
 from forwarder.aws.current_keys import CurrentKeys
 from forwarder.aws.put_events import PutEventsClient
-from forwarder.aws.request_errors import VERIFY_OFF, error_before_request, region_of
+from forwarder.aws.request_errors import NOT_AWS_HINT, VERIFY_OFF, error_before_request, region_of
 from forwarder.aws.responses import (
     RequestRefusal,
     common_refusal,
@@ -148,7 +148,7 @@ class EventBridgeBus:
             raise DestinationUnavailable(
                 "it is unknown whether the bus exists: the response cannot be decoded",
                 code="not-aws",
-                hint="an intermediary responds in place of AWS: check endpoint_url and proxies",
+                hint=NOT_AWS_HINT,
             )
 
     def _with_regions(self, error: DestinationError, event_bus: str) -> DestinationError:

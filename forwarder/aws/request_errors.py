@@ -97,6 +97,7 @@ CREDENTIAL_CODES = frozenset(
 CHECK_KEYS = "check the AWS keys and what their policy allows: `forwarder check`"
 CHECK_BUS = "correct event_bus and region"
 ALLOW_DESCRIBE = "allow events:DescribeEventBus on the bus"
+NOT_AWS_HINT = "an intermediary responds in place of AWS: check endpoint_url and proxies"
 VERIFY_OFF = "if the bus may not be described, set destination.verify = false"
 
 
@@ -157,8 +158,9 @@ class ErrorResponse:
         return None
 
     def not_aws_error(self) -> DestinationUnavailable:
-        hint = "an intermediary responds in place of AWS: check endpoint_url and proxies"
-        return DestinationUnavailable(f"status {self.status} from something that is not AWS", code="not-aws", hint=hint)
+        """Return the error for a response that an intermediary made."""
+        message = f"status {self.status} from something that is not AWS"
+        return DestinationUnavailable(message, code="not-aws", hint=NOT_AWS_HINT)
 
 
 def _has_no_code(code: str) -> bool:

@@ -17,9 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from forwarder.aws.connection_errors import describe_error, is_never_sent, is_response_error
 from forwarder.aws.request_errors import (
-    ACCESS_DENIED_CODES,
     CHECK_BUS,
-    CHECK_KEYS,
     CREDENTIAL_CODES,
     PUT_EVENTS,
     RESOURCE_NOT_FOUND,
@@ -29,23 +27,10 @@ from forwarder.aws.request_errors import (
     ErrorResponse,
     credentials_error,
     error_before_request,
-    request_error,
 )
 from forwarder.errors import BusMissing, DestinationError, DestinationRefused, EventsRefused
 from forwarder.model import Accepted, Outcome, Rejected, Retry, Unknown
 from forwarder.redaction import sanitize
-
-__all__ = [
-    "ACCESS_DENIED_CODES",
-    "CHECK_KEYS",
-    "CODES",
-    "RequestRefusal",
-    "common_refusal",
-    "entry_outcome",
-    "is_valid_response",
-    "put_events_error",
-    "request_error",
-]
 
 MALFORMED_CODES = frozenset({"MalformedDetail", "InvalidArgument", "RedactionFailure"})
 """Codes of an entry that will never be accepted."""
