@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from forwarder.alloy.exchange import Exchange, wait_until_done
+from forwarder.alloy.exchange import Exchange, wait_despite_cancellation
 from forwarder.errors import SourceUnavailable
 from forwarder.network_errors import NetworkProblem, explain, without_credentials
 
@@ -70,13 +70,13 @@ class Connections:
             # httpx parses every entry of NO_PROXY as a URL pattern, and fails for networks and addresses of IPv6.
             self._client = httpx.AsyncClient(
                 limits=self._limits,
-                verify=self._trust(),
+                verify=self._tls_context(),
                 cookies=no_cookies,
                 trust_env=False,
                 proxy=proxy_for(self._server) or None,
             )
         except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:  # httpx imports the SOCKS package
-            raise self._not_made(error) from None
+            raise self._creation_error(error) from None
         await self._client.__aenter__()
         return self
 
@@ -85,7 +85,7 @@ class Connections:
     ) -> None:
         await self._client.__aexit__(exc_type, error, trace)
 
-    def _trust(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         """Return a context with the certificates of the machine, or one that trusts no server if TLS is not used.
 
         Loading the certificates takes more than 20 ms. Raise OSError if they cannot be loaded.
@@ -107,7 +107,7 @@ class Connections:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             exchange.cancel(task)
-            await wait_until_done(task)
+            await wait_despite_cancellation(task)
             raise
 
     async def _fetch(
@@ -151,7 +151,7 @@ class Connections:
     def failure(self, error: httpx.HTTPError) -> SourceUnavailable:
         """Return the error for the caller, with its cause and a hint."""
         name = type(error).__name__
-        problem = None if name in FAULT_MESSAGES else self._explained(error)
+        problem = None if name in FAULT_MESSAGES else self._explain(error)
         if problem is not None:
             return SourceUnavailable(problem.message, hint=problem.hint)
         if name == "RemoteProtocolError" and (fault := _http_fault(str(error))):
@@ -159,8 +159,8 @@ class Connections:
         way = f" through the proxy {without_credentials(proxy)}" if (proxy := proxy_for(self._server)) else ""
         return SourceUnavailable(f"the logs API {FAULT_MESSAGES.get(name, f'cannot be reached: {name}')}{way}")
 
-    def _not_made(self, error: Exception) -> SourceUnavailable:
-        problem = self._explained(error)
+    def _creation_error(self, error: Exception) -> SourceUnavailable:
+        problem = self._explain(error)
         if problem is not None:
             return SourceUnavailable(problem.message, hint=problem.hint)
         is_address = isinstance(error, ValueError | httpx.InvalidURL)  # no other address is read here
@@ -168,7 +168,7 @@ class Connections:
         hint = "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY: http://HOST:PORT"
         return SourceUnavailable(f"the client of the logs API cannot be created: {cause}", hint=hint)
 
-    def _explained(self, error: Exception) -> NetworkProblem | None:
+    def _explain(self, error: Exception) -> NetworkProblem | None:
         return explain(
             error,
             target=f"the logs API {_host_and_port(self._server)}",

@@ -37,6 +37,8 @@ class RejectedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Records:
+    """The records of one page. `rejected` are those that cannot be decoded."""
+
     executions: list[Execution]
     rejected: list[RejectedRecord]
 

@@ -47,6 +47,7 @@ class Exchange:
             task.cancel()
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Follow a step of the connection pool. Raise CancelledError if the exchange was cancelled before it."""
         _, step, stage = event.rsplit(".", 2)
         if step in INTERRUPTIBLE_STEPS and stage == "started":
             if self._is_cancelled:
@@ -81,7 +82,7 @@ class Exchange:
             self._counting.cancel()
 
 
-async def wait_until_done(task: asyncio.Task[Any]) -> None:
+async def wait_despite_cancellation(task: asyncio.Task[Any]) -> None:
     """Wait for the end of a task, however often the wait is cancelled."""
     while not task.done():
         with suppress(asyncio.CancelledError):

@@ -2,8 +2,9 @@
 
 httpx is not enough for two reasons. It decompresses a chunk completely before it returns it, so that a few kilobytes
 can fill the memory before a limit is checked. It also accepts a compressed stream that was cut.
-Servers and proxies declare codings that they do not apply, and apply codings that they do not declare. The first bytes
-decide. This is a module of its own, because with it http_client would exceed 250 lines.
+
+Servers and proxies declare codings that they do not apply, and apply codings that they do not declare, so the first
+bytes of the body decide.
 """
 
 import codecs

@@ -82,7 +82,7 @@ def error_for_status(response: ApiResponse) -> SourceError | None:
     if httpx.codes.is_server_error(status) or status in (408, 425):
         page = f" with {response.content}" if response.content == "an HTML page" else ""
         return SourceUnavailable(f"the logs API failed ({status}{page})")
-    if status == 401 or (status == 403 and response.is_json):  # noqa: PLR2004  # the field's own numbers
+    if status == 401 or (status == 403 and response.is_json):  # noqa: PLR2004  # the statuses of RFC 9110
         hint = "set it with `forwarder keys set alloy-api-key`"
         return SourceRefused(f"the logs API refuses the key ({status})", hint=hint)
     if status == 403:  # noqa: PLR2004  # as above

@@ -1,4 +1,4 @@
-"""The parsing of times, in every form that such logs contain.
+"""The parsing of times, in every form that the logs API may return.
 
 A value is one of three things: a time, no time (null, an empty text, a zero, a placeholder such as "N/A"), or present
 but unreadable. The difference matters for a stop: an unreadable stop is a stop, and a placeholder is not.

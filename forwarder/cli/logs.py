@@ -13,7 +13,7 @@ from forwarder.model import Classification, Execution, Feed
 from forwarder.settings.models import AlloySettings
 from forwarder.untrusted_json import JSON_ERRORS
 
-if TYPE_CHECKING:  # what asks the logs API and looks into its answers takes a while to load, and few commands need it
+if TYPE_CHECKING:  # httpx takes a while to load, and few commands need it
     from forwarder.alloy.client import LogsClient
 
 MAX_PAGES = 1000

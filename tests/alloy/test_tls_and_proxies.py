@@ -96,7 +96,7 @@ async def test_certificates_are_loaded_only_for_tls(
     """Loading them is most of the cost of a client. A client that loads none trusts no server."""
     monkeypatch.setenv("ALL_PROXY", proxy)
     connections = Connections(httpx.URL(address), headers={}, count=1, seconds=1)
-    trust = connections._trust()  # noqa: SLF001  # httpx does not show the context
+    trust = connections._tls_context()  # noqa: SLF001  # httpx does not show the context
     assert bool(trust.cert_store_stats()["x509_ca"]) is is_loaded
     assert (trust.verify_mode, trust.check_hostname) == (ssl.CERT_REQUIRED, True)
 
