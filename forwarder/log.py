@@ -12,7 +12,7 @@ from structlog.typing import EventDict, Processor
 from forwarder.log_stream import LogStream, finish
 from forwarder.printable import printable
 from forwarder.redaction import Redactor
-from forwarder.settings.sections import RunSettings
+from forwarder.settings.local_sections import RunSettings
 from forwarder.systemd import prioritized
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}

@@ -10,7 +10,7 @@ import pytest
 
 ENDING = """
 from forwarder import log
-from forwarder.settings.sections import RunSettings
+from forwarder.settings.local_sections import RunSettings
 log.configure(RunSettings())
 log.configure(RunSettings())
 """
@@ -24,7 +24,7 @@ def test_ending_process_logs_nothing() -> None:
 AUDIT = """
 import structlog
 from forwarder import log
-from forwarder.settings.sections import RunSettings
+from forwarder.settings.local_sections import RunSettings
 log.configure(RunSettings(log_level="error", log_format="json"))
 log.audit().info("changed in web UI", fields=["enabled"])
 structlog.get_logger("web").info("a detail")
@@ -43,7 +43,7 @@ import structlog
 from forwarder import log
 from forwarder.cli.output import print_error
 from forwarder.errors import ForwarderError
-from forwarder.settings.sections import RunSettings
+from forwarder.settings.local_sections import RunSettings
 log.configure(RunSettings(log_level="debug", log_format="FORMAT"))
 for level in ("debug", "info", "warning", "error", "critical"):
     getattr(structlog.get_logger("web"), level)("an event")

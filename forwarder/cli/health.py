@@ -15,7 +15,7 @@ from forwarder.errors import ForwarderError, ListenerNotConfigured, ListenerUnre
 from forwarder.ledger import LedgerPlace
 from forwarder.printable import printable
 from forwarder.settings import ConfigSource
-from forwarder.settings.sections import WebSettings
+from forwarder.settings.local_sections import WebSettings
 from forwarder.settings.validators.web import parse_host_and_port
 from forwarder.untrusted_json import decode_or_none
 from forwarder.web.listen_address import reachable_address

@@ -9,7 +9,7 @@ from forwarder.cli.output import echo
 from forwarder.errors import SettingsError, UsageError
 from forwarder.settings import ConfigSource, load_local
 from forwarder.settings.load import load_listeners
-from forwarder.settings.sections import WebSettings
+from forwarder.settings.local_sections import WebSettings
 from forwarder.settings.validators.common import is_loopback
 from forwarder.vault import WEB_TOKEN, WEBHOOK_TOKEN
 from forwarder.web.tokens import issue_token

@@ -5,16 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from forwarder.settings.sections import (
-    SECTIONS,
-    DestinationSettings,
-    EventSettings,
-    LedgerSettings,
-    RunSettings,
-    SourceSettings,
-    VaultSettings,
-    WebSettings,
-)
+from forwarder.settings.local_sections import LedgerSettings, RunSettings, VaultSettings, WebSettings
+from forwarder.settings.sections import SECTIONS, DestinationSettings, EventSettings, SourceSettings
 from forwarder.settings.validators import common
 
 ENV_PREFIX = "FORWARDER_"

@@ -14,7 +14,8 @@ from forwarder.errors import SettingsError
 from forwarder.settings import pasted, text
 from forwarder.settings.load import ConfigSource, load_listeners, load_sections, merge_environment, read_table
 from forwarder.settings.models import ListenerSettings, Settings
-from forwarder.settings.sections import SECTIONS, Section
+from forwarder.settings.section import Section
+from forwarder.settings.sections import SECTIONS
 
 REQUIRED_PLACEHOLDER = ""
 """The value of a required setting that is missing. It is not valid, so that nothing can be sent with it."""

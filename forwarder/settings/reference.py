@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from forwarder.settings.duration import format_duration
 from forwarder.settings.load import FORMAT, FORMAT_KEY
 from forwarder.settings.models import TOP_LEVEL_KEYS, Settings
-from forwarder.settings.sections import SECTIONS, Section
+from forwarder.settings.section import Section
+from forwarder.settings.sections import SECTIONS
 
 _OPENING = """\
 # Settings of the forwarder. A change takes effect within a second, without a restart,

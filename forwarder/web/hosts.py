@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from yarl import URL
 
-from forwarder.settings.sections import WebSettings
+from forwarder.settings.local_sections import WebSettings
 from forwarder.settings.validators.web import MAX_PORT, parse_host_and_port
 from forwarder.web.client_address import Client, Network, find_client, hops_of, is_in, parse_address, parse_network
 from forwarder.web.connection import peer_address

@@ -12,7 +12,7 @@ from aiohttp import web
 from forwarder.rate_limit import KeyedRateLimiter, RateLimiter
 from forwarder.runtime import background_tasks
 from forwarder.settings import ConfigSource, Settings
-from forwarder.settings.sections import WebSettings
+from forwarder.settings.local_sections import WebSettings
 from forwarder.settings.validators.web import is_loopback_only, parse_host_and_port
 from forwarder.vault import WEB_TOKEN
 from forwarder.web import (

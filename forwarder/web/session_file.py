@@ -16,7 +16,7 @@ import structlog
 
 from forwarder import atomicfile
 from forwarder.settings import ConfigSource
-from forwarder.settings.sections import VaultSettings
+from forwarder.settings.local_sections import VaultSettings
 from forwarder.untrusted_json import decode_or_none
 
 log = structlog.get_logger("web")

@@ -13,7 +13,8 @@ from forwarder.aws.dynamodb import dynamodb_client
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.table import Key, Table
-from forwarder.settings.sections import DestinationSettings, LedgerSettings
+from forwarder.settings.local_sections import LedgerSettings
+from forwarder.settings.sections import DestinationSettings
 from forwarder.settings.validators.ledger_url import TableLocation
 
 OLD, NEW = "AKIAPLANTEDOLD000000", "AKIAPLANTEDNEW000000"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from forwarder.cli.health import TIMEOUT_SECONDS
+from forwarder.settings.local_sections import RunSettings
 from forwarder.settings.models import setting_names, variable
-from forwarder.settings.sections import RunSettings
 from tests.infra.policy import allows
 from tests.infra.service import PARAMETERS, deploy_service
 from tests.infra.templates import Aws, moto, resources

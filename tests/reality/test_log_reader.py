@@ -28,7 +28,7 @@ FLOOD: Final = """
 import sys
 import structlog
 from forwarder import log
-from forwarder.settings.sections import RunSettings
+from forwarder.settings.local_sections import RunSettings
 log.configure(RunSettings(log_format="json"))
 logger = structlog.get_logger("test")
 for number in range(3000):
@@ -40,7 +40,7 @@ sys.stdin.readline()
 HANG: Final = """
 import os
 from forwarder import log, log_stream
-from forwarder.settings.sections import RunSettings
+from forwarder.settings.local_sections import RunSettings
 from forwarder.watchdog import exit_process
 log.configure(RunSettings(log_format="json"))
 log_stream.send("x" * 100_000)

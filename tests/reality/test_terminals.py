@@ -107,7 +107,7 @@ def test_json_output_keeps_every_character_of_an_error(installation: Installatio
 LOGGING = """
 import logging, sys, structlog
 from forwarder import log
-from forwarder.settings.sections import RunSettings
+from forwarder.settings.local_sections import RunSettings
 log.configure(RunSettings(log_format=sys.argv[1]))
 hostile = sys.argv[2]
 structlog.get_logger("app").info("state", reason=hostile, ids=[hostile], nested={hostile: hostile})
