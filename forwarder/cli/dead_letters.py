@@ -16,20 +16,23 @@ from forwarder.ledger import DeadLetter, EntryFilter, Ledger, open_ledger
 from forwarder.settings import ConfigSource, load_local
 
 app = typer.Typer(
-    name="dead-letters", no_args_is_help=True, help="The dead letters: entries that the bus has refused for good."
-    "\n\nExample: forwarder dead-letters list",
-)  # fmt: skip
+    name="dead-letters",
+    no_args_is_help=True,
+    help="The dead letters: entries that the bus has refused for good.\n\nExample: forwarder dead-letters list",
+)
 
 T = TypeVar("T")
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="Their executionIds.")]
-All = Annotated[bool, typer.Option("--all", help="All of them.")]
-Workflow = Annotated[str | None, typer.Option(help="Those of this workflow.")]
-Words = Annotated[str | None, typer.Option("--text", help="Those with this text in the error, the reason or an id.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID…", help="executionIds of dead letters.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+WorkflowOption = Annotated[str | None, typer.Option(help="Only dead letters of this workflow.")]
+TextOption = Annotated[
+    str | None, typer.Option("--text", help="Only dead letters with this text in the error, the reason or an id.")
+]
 
 
 @app.command("list")
 def list_(
-    context: typer.Context, workflow: Workflow = None, text: Words = None, *, as_json: JsonOption = False
+    context: typer.Context, workflow: WorkflowOption = None, text: TextOption = None, *, as_json: JsonOption = False
 ) -> None:
     """List the dead letters, oldest first. A text is searched in the newest 1,000.
 
@@ -83,11 +86,11 @@ def show(context: typer.Context, execution_id: Annotated[str, typer.Argument(met
 @app.command()
 def retry(
     context: typer.Context,
-    execution_ids: Ids = None,
-    workflow: Workflow = None,
-    text: Words = None,
+    execution_ids: IdsArgument = None,
+    workflow: WorkflowOption = None,
+    text: TextOption = None,
     *,
-    all_: All = False,
+    all_: AllOption = False,
 ) -> None:
     """Make dead letters pending again. A running daemon notices them within a second.
 
@@ -112,10 +115,10 @@ def retry(
 @app.command()
 def purge(
     context: typer.Context,
-    execution_ids: Ids = None,
+    execution_ids: IdsArgument = None,
     *,
-    all_: All = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    all_: AllOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete dead letters. Their executionIds stay recorded, so they are not sent again. --all asks first.
 
@@ -124,7 +127,7 @@ def purge(
     selected_ids = _selected_ids(execution_ids, all_=all_)
     missing_ids = _missing_ids(context, selected_ids)
     if selected_ids is None and not yes:
-        # Only the letters that are counted here are dropped: others may be added while the question waits.
+        # Only the letters that are counted here are purged: others may be added while the question waits.
         selected_ids = [each.entry.execution_id for each in _with_ledger(context, lambda ledger: ledger.dead_letters())]
         _confirm_purge(len(selected_ids))
     _print_result(_with_ledger(context, lambda ledger: ledger.purge_dead_letters(selected_ids)), missing_ids, "purged")
@@ -146,9 +149,9 @@ async def _matching(ledger: Ledger, workflow: str | None, text: str | None) -> l
 
 def _confirm_purge(count: int) -> None:
     if count and not sys.stdin.isatty():
-        raise UsageError("nobody is here to confirm", hint="give --yes")
+        raise UsageError("standard input is no terminal, so nobody can confirm", hint="give --yes")
     if count:
-        typer.confirm(f"drop {count} dead letter{'' if count == 1 else 's'} for good?", abort=True)
+        typer.confirm(f"purge {count} dead letter{'' if count == 1 else 's'} for good?", abort=True)
 
 
 def _with_ledger(context: typer.Context, operation: Callable[[Ledger], Awaitable[T]]) -> T:
@@ -176,8 +179,8 @@ def _missing_ids(context: typer.Context, selected_ids: list[str] | None) -> list
     return [execution_id for execution_id in dict.fromkeys(selected_ids or []) if execution_id not in known_ids]
 
 
-def _print_result(count: int, missing_ids: list[str], what: str) -> None:
-    echo(f"{count} {what}")
+def _print_result(count: int, missing_ids: list[str], new_state: str) -> None:
+    echo(f"{count} {new_state}")
     if missing_ids:
         raise UsageError(
             f"no dead letter has the executionId {', '.join(missing_ids)}", hint="`forwarder dead-letters list`"

@@ -8,9 +8,7 @@ from rich.console import Console
 
 def demo(
     *,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Stay up afterwards until Ctrl-C, and print the addresses.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep running until Ctrl-C, and print the addresses.")] = False,
 ) -> None:
     """Run a demo on this machine, without an account: a local logs API, an emulated AWS, the real daemon.
 

@@ -17,26 +17,31 @@ from forwarder.settings import ConfigSource, load_local
 from forwarder.settings.duration import parse_duration
 
 app = typer.Typer(
-    name="events", no_args_is_help=True, help="The stored events: pending, sent and dead."
-    "\n\nExample: forwarder events list --state dead",
-)  # fmt: skip
+    name="events",
+    no_args_is_help=True,
+    help="The stored events: pending, sent and dead.\n\nExample: forwarder events list --state dead",
+)
 
-StateOption = Annotated[Literal["pending", "sent", "dead"] | None, typer.Option(help="In this state only.")]
-SinceOption = Annotated[str | None, typer.Option(help="Found in this time until now: 24h.")]
-FromOption = Annotated[str | None, typer.Option("--from", help="Found from this time: 2026-11-20T00:00:00Z.")]
-ToOption = Annotated[str | None, typer.Option(help="Found before this time.")]
+StateOption = Annotated[Literal["pending", "sent", "dead"] | None, typer.Option(help="Only events in this state.")]
+SinceOption = Annotated[str | None, typer.Option(help="Only events found within this time before now: 24h.")]
+FromOption = Annotated[
+    str | None, typer.Option("--from", help="Only events found at or after this time: 2026-11-20T00:00:00Z.")
+]
+ToOption = Annotated[str | None, typer.Option(help="Only events found before this time.")]
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
     state: StateOption = None,
-    workflow: Annotated[str | None, typer.Option(help="Of this workflow only.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only events of this workflow.")] = None,
     since: SinceOption = None,
     from_: FromOption = None,
     to: ToOption = None,
-    text: Annotated[str | None, typer.Option(help="With this text in the message, code, block or an id.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_SEARCHED_ENTRIES, help="At most this many.")] = 50,
+    text: Annotated[
+        str | None, typer.Option(help="Only events with this text in the message, code, block or an id.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_SEARCHED_ENTRIES, help="Largest number of events.")] = 50,
     *,
     as_json: JsonOption = False,
 ) -> None:

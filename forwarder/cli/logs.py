@@ -28,9 +28,9 @@ def logs(
     context: typer.Context,
     workflow_id: Annotated[str, typer.Argument(metavar="WORKFLOW_ID")],
     *,
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show at the most.")] = 30,
-    user: Annotated[str | None, typer.Option(help="Only those of this user.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed executions.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of executions.")] = 30,
+    user: Annotated[str | None, typer.Option(help="Only executions of this user.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the latest executions of a workflow, as the Error Logging API returns them.

@@ -14,7 +14,7 @@ from forwarder.settings.duration import parse_duration
 
 def once(
     context: typer.Context,
-    timeout: Annotated[str, typer.Option(help="How long to go on delivering once all is read.")] = "60s",
+    timeout: Annotated[str, typer.Option(help="Longest time for delivery after all feeds were polled.")] = "60s",
     *,
     as_json: JsonOption = False,
 ) -> None:

@@ -31,15 +31,22 @@ Selection = TimeWindow | list[str]
 def replay(
     context: typer.Context,
     execution_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID…", help="Their executionIds, instead of a period.")
+        list[str] | None, typer.Argument(metavar="ID…", help="executionIds of the events, instead of a period.")
     ] = None,
-    since: Annotated[str | None, typer.Option(help="From this long ago until now: 24h.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="From this time: 2026-11-20T00:00:00Z.")] = None,
-    to: Annotated[str | None, typer.Option(help="Until before this time [default: now].")] = None,
-    workflow: Annotated[str | None, typer.Option(help="Of this workflow only.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Events of executions that stopped within this time before now: 24h.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="Events of executions that stopped at or after this time: 2026-11-20T00:00:00Z."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Events of executions that stopped before this time [default: now].")
+    ] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only events of this workflow.")] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many would be sent.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send the named events, or those of a period, again. An event is stored for `payload_retention` after it was sent.
@@ -115,7 +122,10 @@ def _events(count: int) -> str:
 
 def _confirm(found: ReplayCounts) -> None:
     if not sys.stdin.isatty():
-        raise UsageError("nobody is here to confirm", hint="give --yes, or --dry-run to see what would be sent")
+        raise UsageError(
+            "standard input is no terminal, so nobody can confirm",
+            hint="give --yes, or --dry-run to see what would be sent",
+        )
     typer.confirm(f"send {_events(found.available)} again?", abort=True)
 
 

@@ -16,8 +16,10 @@ from forwarder.settings import ConfigSource, load_local
 def rerun(
     context: typer.Context,
     execution_id: Annotated[str, typer.Argument(metavar="EXECUTION_ID")],
-    workflow: Annotated[str | None, typer.Option(help="Its workflow, where the ledger does not know it.")] = None,
-    user: Annotated[str | None, typer.Option(help="The user it ran for.")] = None,
+    workflow: Annotated[
+        str | None, typer.Option(help="Workflow of the execution, if the ledger does not know it.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="User for whom the execution ran.")] = None,
 ) -> None:
     """Request another run of an execution from Alloy.
 

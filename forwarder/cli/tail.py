@@ -35,7 +35,9 @@ Changes = AsyncGenerator[tuple[Kind, StoredEntry], None]
 
 def tail(
     context: typer.Context,
-    since: Annotated[str | None, typer.Option(help="First print the failures found since this long ago: 10m.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="First print the failures found within this time before now: 10m.")
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:

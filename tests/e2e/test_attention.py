@@ -120,7 +120,7 @@ def watched(installation: Installation) -> list[str]:
 def test_purge_all_asks_with_the_number(installation: Installation, dead: list[str]) -> None:
     refused = run_at_terminal(installation, "dead-letters", "purge", "--all", prompt="[y/N]", answer="n\n")
     assert refused.code != 0
-    assert "drop 2 dead letters for good?" in refused.screen
+    assert "purge 2 dead letters for good?" in refused.screen
     assert len(installation.dead_letters()) == len(dead)
     assert run_at_terminal(installation, "dead-letters", "purge", "--all", prompt="[y/N]", answer="y\n").code == 0
     assert installation.dead_letters() == []
