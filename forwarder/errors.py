@@ -39,6 +39,10 @@ Neither ever holds a secret.
 """
 
 from collections.abc import Mapping
+from typing import Final
+
+INTERRUPTED_EXIT_CODE: Final = 130
+"""The exit code of a command that Ctrl-C ended, as in shells."""
 
 
 class ForwarderError(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from forwarder.event.failure import error_fields
+from forwarder.event.failure import listed_error
 from forwarder.ledger import EntryFilter, Ledger, StoredEntry
 from forwarder.settings.duration import parse_start
 
@@ -72,13 +72,13 @@ def group_by_message(entries: Iterable[StoredEntry]) -> list[MessageGroup]:
     """Return the groups of entries with the same message, the largest first. Equal ones keep the order of entries."""
     groups: dict[str, list[StoredEntry]] = {}
     for entry in entries:
-        groups.setdefault(error_fields(entry.entry.detail).message, []).append(entry)
+        groups.setdefault(listed_error(entry.entry.detail).message, []).append(entry)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return [MessageGroup(message, members) for message, members in ordered]
 
 
 def _contains(stored: StoredEntry, wanted: str) -> bool:
-    entry, error = stored.entry, error_fields(stored.entry.detail)
+    entry, error = stored.entry, listed_error(stored.entry.detail)
     texts = (
         *(error.message, error.code, error.block_id, entry.execution_id),
         *(entry.feed.workflow_id, entry.feed.user_id or "", stored.result, stored.reason),

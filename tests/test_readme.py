@@ -10,7 +10,6 @@ import jsonschema
 import pytest
 
 from forwarder import __version__, errors
-from forwarder.cli.tail import INTERRUPTED_EXIT_CODE
 from forwarder.event.health_event import health_schema
 from forwarder.event.schema import schema
 from forwarder.event.truncate import SHEDDABLE
@@ -144,7 +143,7 @@ def test_the_docs_name_every_exit_code() -> None:
     codes = COMMANDS.split("## Exit codes")[1].split("\n## ")[0]
     classes = [each for each in vars(errors).values() if isinstance(each, type)]
     raised = {each.exit_code for each in classes if issubclass(each, errors.ForwarderError)}
-    returned = {0, INTERRUPTED_EXIT_CODE} | raised
+    returned = {0, errors.INTERRUPTED_EXIT_CODE} | raised
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", codes, re.MULTILINE)} == returned
 
 

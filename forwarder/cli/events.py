@@ -9,7 +9,7 @@ import typer
 
 from forwarder.cli.output import JsonOption, echo, format_time, parse_option, print_json, print_table
 from forwarder.errors import UsageError
-from forwarder.event.failure import error_fields
+from forwarder.event.failure import listed_error
 from forwarder.event.idempotency import displayed_detail
 from forwarder.event_search import MAX_SEARCHED_ENTRIES, SearchResult, parse_time, search
 from forwarder.ledger import EntryFilter, StoredEntry, open_ledger
@@ -63,7 +63,7 @@ def list_(
                     str(each.entry.feed),
                     format_time(each.recorded_at),
                     each.state,
-                    error_fields(each.entry.detail).message,
+                    listed_error(each.entry.detail).message,
                 )
                 for each in shown
             ],
@@ -129,7 +129,7 @@ async def _stored_entry(config_source: ConfigSource, execution_id: str) -> Store
 
 
 def _summary(stored: StoredEntry) -> dict[str, Any]:
-    error = error_fields(stored.entry.detail)
+    error = listed_error(stored.entry.detail)
     return {
         "execution_id": stored.entry.execution_id,
         "workflow_id": stored.entry.feed.workflow_id,

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from forwarder.cli.output import JsonOption, echo, parse_option, print_json
 from forwarder.clock import SystemClock
-from forwarder.errors import UsageError
+from forwarder.errors import INTERRUPTED_EXIT_CODE, UsageError
 from forwarder.event_search import parse_time
 from forwarder.ledger import Ledger, ReplayCounts, TimeWindow, ledger_place, open_ledger
 from forwarder.runtime import handle_signals
@@ -19,10 +19,6 @@ from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.settings.duration import parse_duration
 
 PROGRESS_INTERVAL_SECONDS = 0.2
-
-INTERRUPTED_EXIT_CODE = 130
-"""The exit code that shells use for Ctrl-C."""
-
 
 Selection = TimeWindow | list[str]
 """The events to replay: those of a time window, or those with these executionIds."""

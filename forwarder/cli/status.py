@@ -118,22 +118,23 @@ async def _collect(
         "last_poll_at": max(polls, default=None),
         "retention_gap": gap if gap and gap.is_displayed(now) else None,
         **fleet_report(place, fleet, now),
-        "feeds": [
-            {
-                "workflow_id": each.feed.workflow_id,
-                "user_id": each.feed.user_id,
-                "polled_at": each.last_poll.at if each.last_poll else None,
-                "error": each.last_poll.error if each.last_poll else "",
-                "interval_seconds": each.last_poll.interval_seconds if each.last_poll else None,
-                "interval_reason": each.last_poll.reason if each.last_poll else "",
-                "watermark": each.checkpoint.watermark,
-                "open_executions": len(each.checkpoint.open_executions),
-            }
-            for each in sorted(feeds, key=lambda each: each.sort_key)
-            if each.watched
-        ],
+        "feeds": [_feed_report(each) for each in sorted(feeds, key=lambda each: each.sort_key) if each.watched],
     }
     return {**report, "attention": _attention(report, reports)}, reports
+
+
+def _feed_report(status: FeedStatus) -> dict[str, Any]:
+    poll = status.last_poll
+    return {
+        "workflow_id": status.feed.workflow_id,
+        "user_id": status.feed.user_id,
+        "polled_at": poll.at if poll else None,
+        "error": poll.error if poll else "",
+        "interval_seconds": poll.interval_seconds if poll else None,
+        "interval_reason": poll.reason if poll else "",
+        "watermark": status.checkpoint.watermark,
+        "open_executions": len(status.checkpoint.open_executions),
+    }
 
 
 def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport]) -> list[str]:

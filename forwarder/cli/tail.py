@@ -12,7 +12,8 @@ from rich.text import Text
 
 from forwarder.cli.output import JsonOption, echo, parse_option, print_json_line
 from forwarder.clock import SystemClock
-from forwarder.event.failure import error_fields
+from forwarder.errors import INTERRUPTED_EXIT_CODE
+from forwarder.event.failure import listed_error
 from forwarder.event_search import search
 from forwarder.ledger import EntryFilter, Ledger, LedgerPlace, StoredEntry, ledger_place
 from forwarder.printable import printable
@@ -23,9 +24,6 @@ from forwarder.settings.duration import parse_duration
 POLL_SECONDS: Final = 0.5
 
 PAGE_ENTRIES: Final = 100
-
-INTERRUPTED_EXIT_CODE: Final = 130
-"""The exit code that shells use for Ctrl-C."""
 
 ID_COLUMNS: Final = 24
 
@@ -71,8 +69,8 @@ class _TextLines:
             "  ",
             (printable(stored.entry.execution_id).ljust(ID_COLUMNS), "dim"),
             "  ",
-            ("again: ", "yellow") if _is_again(kind, stored) else "",
-            printable(error_fields(stored.entry.detail).message),
+            ("again: ", "yellow") if _is_replay(kind, stored) else "",
+            printable(listed_error(stored.entry.detail).message),
         )
         layout: dict[str, Any] = (
             {"no_wrap": True, "overflow": "ellipsis"} if self._console.is_terminal else {"soft_wrap": True}
@@ -84,7 +82,7 @@ class _JsonLines:
     """The lines for a program: one JSON object each."""
 
     def print(self, kind: Kind, stored: StoredEntry) -> None:
-        entry, error = stored.entry, error_fields(stored.entry.detail)
+        entry, error = stored.entry, listed_error(stored.entry.detail)
         line = {
             "kind": kind,
             "at": _time(kind, stored),
@@ -93,7 +91,7 @@ class _JsonLines:
             "user_id": entry.feed.user_id,
             "message": error.message,
             "code": error.code,
-            "replay": _is_again(kind, stored),
+            "replay": _is_replay(kind, stored),
             "event_id": stored.result if kind == "sent" else "",
         }
         print_json_line(line)
@@ -103,7 +101,7 @@ def _time(kind: Kind, stored: StoredEntry) -> datetime:
     return stored.settled_at if kind == "sent" and stored.settled_at else stored.recorded_at
 
 
-def _is_again(kind: Kind, stored: StoredEntry) -> bool:
+def _is_replay(kind: Kind, stored: StoredEntry) -> bool:
     return kind == "sent" and stored.replay
 
 

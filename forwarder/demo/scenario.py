@@ -16,8 +16,8 @@ from forwarder.demo.daemon_process import Counters, DemoError, shown_program
 from forwarder.demo.environment import REQUESTS_IN_FLIGHT, Environment, start_environment
 from forwarder.demo.report import Report
 from forwarder.demo.workload import BUSY_WORKFLOW, WORKFLOWS
+from forwarder.errors import INTERRUPTED_EXIT_CODE
 
-_INTERRUPTED = 130
 _TITLE = "From a failed workflow to an event bus"
 _SUBTITLE = "The real daemon between a local logs API and an emulated AWS; nothing leaves this machine."
 
@@ -37,7 +37,7 @@ def run_demo(console: Console, *, keep: bool) -> int:
         return 1
     except KeyboardInterrupt:
         output.note("Interrupted; stopping everything.")
-        return _INTERRUPTED
+        return INTERRUPTED_EXIT_CODE
 
 
 def run_scenario(environment: Environment, *, keep: bool) -> int:

@@ -5,7 +5,7 @@ import msgspec
 from forwarder.untrusted_json import decode_or_none
 
 
-class ErrorFields(msgspec.Struct, frozen=True, rename={"block_id": "blockId"}):
+class ListedError(msgspec.Struct, frozen=True, rename={"block_id": "blockId"}):
     """The error in the detail of an event."""
 
     message: str = ""
@@ -14,12 +14,12 @@ class ErrorFields(msgspec.Struct, frozen=True, rename={"block_id": "blockId"}):
 
 
 class _Detail(msgspec.Struct, frozen=True):
-    error: ErrorFields = ErrorFields()
+    error: ListedError = ListedError()
 
 
 _details = msgspec.json.Decoder(_Detail)
 
 
-def error_fields(detail: bytes) -> ErrorFields:
+def listed_error(detail: bytes) -> ListedError:
     """Return the error of a detail. Its fields are empty if the detail has none."""
     return (decode_or_none(detail, _details) or _Detail()).error

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from forwarder.event.failure import ErrorFields, error_fields
+from forwarder.event.failure import ListedError, listed_error
 from forwarder.ledger import StoredEntry
 from forwarder.time_format import format_age, rfc3339
 
@@ -83,9 +83,9 @@ def prose(text: str) -> Markup:
     return code_spans(capitalize_first(text))
 
 
-def error(stored: StoredEntry) -> ErrorFields:
+def error(stored: StoredEntry) -> ListedError:
     """Return the error of an entry. Its fields are empty if the detail has none."""
-    return error_fields(stored.entry.detail)
+    return listed_error(stored.entry.detail)
 
 
 _FILTERS = (

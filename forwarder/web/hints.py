@@ -61,8 +61,8 @@ def _replacement(match: re.Match[str]) -> Markup:
 
 
 def _command_link(command: str) -> Markup:
-    verb, _, name = command.rpartition(" ")
-    if verb == "keys set" and name in _LABELS:
+    subcommand, _, name = command.rpartition(" ")
+    if subcommand == "keys set" and name in _LABELS:
         return _field_link(name)
     for start, text, target in _LINKS:
         if command == start or command.startswith(f"{start} "):
