@@ -1,6 +1,6 @@
 """The compression of event details with a preset dictionary. Every store of the ledger uses it.
 
-A detail that is compressed alone takes about as much space as in a page that is compressed as a whole.
+With the dictionary, details that are compressed one by one take about as much space as details compressed together.
 """
 
 import zlib

@@ -125,7 +125,7 @@ def _is_throttled(refusal: ErrorResponse) -> bool:
 def _is_about_key(refusal: ErrorResponse) -> bool:
     """Return whether the KMS key of the table is disabled, deleted or denied.
 
-    DynamoDB answers with AccessDeniedException and a message such as "KMS key access denied error":
+    DynamoDB responds with AccessDeniedException and a message such as "KMS key access denied error":
     https://github.com/cloudcomponents/cdk-constructs/issues/102.
     """
     return not refusal.is_server_error and refusal.message.startswith("KMS ")

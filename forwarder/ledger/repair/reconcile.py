@@ -38,7 +38,7 @@ def reconcile(db: sqlite3.Connection) -> list[str]:
 
 def _without_payload(db: sqlite3.Connection) -> list[int]:
     """Return the entries whose payload is lost or damaged."""
-    _move_to_their_own_numbers(db)
+    _correct_payload_keys(db)
     entries = [entry for (entry,) in db.execute("SELECT entry FROM entries")]
     missing: list[int] = []
     for start in range(0, len(entries), DETAILS_IN_MEMORY):
@@ -48,7 +48,7 @@ def _without_payload(db: sqlite3.Connection) -> list[int]:
     return missing
 
 
-def _move_to_their_own_numbers(db: sqlite3.Connection) -> None:
+def _correct_payload_keys(db: sqlite3.Connection) -> None:
     """Change the key of a payload to the number in its row, unless another payload has that key."""
     for key in [key for (key,) in db.execute("SELECT entry FROM payloads")]:
         number = payloads.number_in(payloads.body_of(db, key))

@@ -14,7 +14,7 @@ from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger.models import Counters
 from forwarder.ledger.repair.damaged_file import ENDINGS, open_copy, remove, with_ending
 from forwarder.ledger.repair.reconcile import reconcile
-from forwarder.ledger.repair.salvage import readable
+from forwarder.ledger.repair.salvage import readable_ranges
 from forwarder.ledger.repair.validate import TableRules
 from forwarder.ledger.sqlite import counters, metadata
 from forwarder.ledger.sqlite.causes import translate_error
@@ -99,7 +99,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, re
     rules = TableRules(target, table)
     insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(rules.columns))})"  # noqa: S608  # constants
     copied = lost = 0
-    for found in readable(source, table, rules.key, rules.columns):
+    for found in readable_ranges(source, table, rules.key, rules.columns):
         valid = [row for row in found.rows if rules.is_valid(row)]
         inserted = max(0, target.executemany(insert, valid).rowcount)
         copied += inserted

@@ -21,7 +21,7 @@ class RowRange:
     gap: bool = False
 
 
-def readable(source: sqlite3.Connection, table: str, key: str, columns: Sequence[str]) -> Iterator[RowRange]:
+def readable_ranges(source: sqlite3.Connection, table: str, key: str, columns: Sequence[str]) -> Iterator[RowRange]:
     """Yield the readable rows in ranges of up to ROWS_PER_QUERY, in the order of the key.
 
     A range before damage has `gap` set. Raise no error for the damage.

@@ -49,7 +49,7 @@ def connect(file: Path, *, create: bool, library: engine.Engine | None = None) -
     """
     engine.require_supported(library or engine.linked_engine())
     if not create:
-        _wait_while_it_is_created(file)
+        _wait_for_creation(file)
     if not file.exists():
         if not create:
             raise LedgerError(f"there is no ledger {file}", hint="`forwarder run` or `forwarder once` creates it")
@@ -57,7 +57,7 @@ def connect(file: Path, *, create: bool, library: engine.Engine | None = None) -
     elif not file.is_file():  # SQLite would wait at a pipe
         raise LedgerError(f"the ledger {file} is not a regular file", hint="correct ledger.url, or move it away")
     elif not create and not file.stat().st_size:
-        raise _emptied(file)
+        raise _empty_file_error(file)
     try:
         connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -105,7 +105,7 @@ def leave_checkpoints_to_others(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 0")
 
 
-def _wait_while_it_is_created(file: Path) -> None:
+def _wait_for_creation(file: Path) -> None:
     """Wait until a forwarder that just started has created the tables, for as long as SQLite waits for a lock."""
     end = time.monotonic() + BUSY_SECONDS
     while was_created(file) is False and is_running(file) and time.monotonic() < end:
@@ -120,7 +120,7 @@ def _require_tables(connection: sqlite3.Connection, file: Path, *, create: bool)
     """
     _require_own_file(connection, file)
     if not create and format_of(connection) == 0:
-        raise _unlike_its_format(file) if layout(connection) else _emptied(file)
+        raise _wrong_tables_error(file) if layout(connection) else _empty_file_error(file)
     if not create and format_of(connection) < FORMAT and is_running(file):
         # The running forwarder would not find ids that are stored in another way than its own.
         raise LedgerError(
@@ -132,7 +132,7 @@ def _require_tables(connection: sqlite3.Connection, file: Path, *, create: bool)
     if format_of(connection) > FORMAT:
         raise LedgerError(f"the ledger {file} was written by a newer forwarder", hint=NEWER)
     if layout(connection) != layout_of(format_of(connection)):
-        raise _unlike_its_format(file)
+        raise _wrong_tables_error(file)
 
 
 def _require_own_file(connection: sqlite3.Connection, file: Path) -> None:
@@ -153,12 +153,12 @@ def _migrate(connection: sqlite3.Connection, file: Path) -> None:
         if connection.in_transaction:  # otherwise SQLite has rolled back on its own
             connection.execute("ROLLBACK")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-            raise _unlike_its_format(file) from None
+            raise _wrong_tables_error(file) from None
         raise
     connection.execute("COMMIT")
 
 
-def _emptied(file: Path) -> LedgerError:
+def _empty_file_error(file: Path) -> LedgerError:
     """Return the error for a file without content.
 
     The file is not used as a new ledger, because every known execution would be sent again.
@@ -175,7 +175,7 @@ def _emptied(file: Path) -> LedgerError:
     return LedgerError(f"the ledger {file} is empty now", hint=hint)
 
 
-def _unlike_its_format(file: Path) -> LedgerError:
+def _wrong_tables_error(file: Path) -> LedgerError:
     return LedgerError(f"the ledger {file} is damaged: its tables are not those of its format", hint=RECOVERY_HINT)
 
 

@@ -46,7 +46,7 @@ class FeedStore(SqliteStore):
                 (feed.workflow_id, feed.user_id or ""),
             ).fetchone()
             if row is None:
-                raise _unknown(feed)
+                raise _unknown_feed_error(feed)
             return decode_checkpoint(row)
 
         return await self._writer.read(load)
@@ -110,7 +110,7 @@ def feed_number(db: Connection, feed: Feed) -> int:
         "SELECT feed FROM feeds WHERE workflow_id = ? AND user_id = ?", (feed.workflow_id, feed.user_id or "")
     ).fetchone()
     if row is None:
-        raise _unknown(feed)
+        raise _unknown_feed_error(feed)
     return int(row[0])
 
 
@@ -124,5 +124,5 @@ def save_checkpoint(db: Connection, number: int, checkpoint: Checkpoint) -> None
     )
 
 
-def _unknown(feed: Feed) -> LedgerError:
+def _unknown_feed_error(feed: Feed) -> LedgerError:
     return LedgerError(f"the ledger has no feed {feed}")
