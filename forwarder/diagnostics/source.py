@@ -33,8 +33,8 @@ MAX_CHECKED_FEEDS = 100
 MAX_NAMED_FEEDS = 5
 """Feeds that one error message names. The others are counted."""
 
-Outcome = SourceError | None
-"""The error of the request for the first page of a feed, or None if the feed answered."""
+FeedError = SourceError | None
+"""The error of the request for the first page of a feed, or None if the page was returned."""
 
 
 async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Clock) -> AsyncIterator[CheckResult]:
@@ -52,7 +52,7 @@ async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Cl
     try:
         async with LogsClient(settings.source, key, clock) as client:
             feeds = await _watched_feeds(client, settings)
-            outcomes = await _request_first_pages(client, feeds[:MAX_CHECKED_FEEDS], settings)
+            errors = await _request_first_pages(client, feeds[:MAX_CHECKED_FEEDS], settings)
     except Exception as error:  # noqa: BLE001  # a bug in one check must not hide the others
         yield CheckResult(LOGS_API, error=to_forwarder_error(error))
         if watches_nothing:
@@ -61,10 +61,10 @@ async def check_source(settings: AlloySettings, key: SecretStr | None, clock: Cl
     yield CheckResult(LOGS_API, f"{settings.source.base_url} responds, and accepts the key")
     if not feeds:
         yield no_workflows
-    elif failed := {feed: outcome for feed, outcome in outcomes.items() if isinstance(outcome, SourceError)}:
-        yield CheckResult(WORKFLOWS, error=_workflows_error(failed, len(outcomes)))
+    elif failed := {feed: error for feed, error in errors.items() if isinstance(error, SourceError)}:
+        yield CheckResult(WORKFLOWS, error=_workflows_error(failed, len(errors)))
     else:
-        yield CheckResult(WORKFLOWS, _answered_message(len(outcomes), len(feeds)))
+        yield CheckResult(WORKFLOWS, _responded_message(len(errors), len(feeds)))
 
 
 async def _watched_feeds(client: LogsClient, settings: AlloySettings) -> list[Feed]:
@@ -73,35 +73,35 @@ async def _watched_feeds(client: LogsClient, settings: AlloySettings) -> list[Fe
     if settings.source.discover:
         feeds += (await Discovery(client).discover()).feeds
     if not feeds:
-        with contextlib.suppress(PageUnreadable):  # the API answered, and did not refuse the key
+        with contextlib.suppress(PageUnreadable):  # the API responded, and did not refuse the key
             await client.list_users()
     return list(dict.fromkeys(feeds))
 
 
 async def _request_first_pages(
     client: LogsClient, feeds: Sequence[Feed], settings: AlloySettings
-) -> Mapping[Feed, Outcome]:
-    """Return the outcome of each feed. Raise SourceError if the API as a whole is refused, down or unreadable."""
-    outcomes: dict[Feed, Outcome] = {}
+) -> Mapping[Feed, FeedError]:
+    """Return the error of each feed, or None. Raise SourceError if the API fails for every feed."""
+    errors: dict[Feed, FeedError] = {}
     remaining = iter(feeds)
     if first := next(remaining, None):
-        outcomes[first] = await _request_first_page(client, first, settings)
-        if isinstance(outcome := outcomes[first], (SourceRefused, SourceUnavailable)):
-            raise outcome  # no other feed would fare better
+        errors[first] = await _request_first_page(client, first, settings)
+        if isinstance(error := errors[first], (SourceRefused, SourceUnavailable)):
+            raise error  # no other feed would fare better
 
     async def request_remaining() -> None:
         for feed in remaining:
-            outcomes[feed] = await _request_first_page(client, feed, settings)
+            errors[feed] = await _request_first_page(client, feed, settings)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(settings.source.concurrency):
             tasks.create_task(request_remaining())
-    if outcomes and all(isinstance(outcome, PageUnreadable) for outcome in outcomes.values()):
-        raise next(outcome for outcome in outcomes.values() if isinstance(outcome, PageUnreadable))
-    return {feed: outcomes[feed] for feed in feeds}
+    if errors and all(isinstance(error, PageUnreadable) for error in errors.values()):
+        raise next(error for error in errors.values() if isinstance(error, PageUnreadable))
+    return {feed: errors[feed] for feed in feeds}
 
 
-async def _request_first_page(client: LogsClient, feed: Feed, settings: AlloySettings) -> Outcome:
+async def _request_first_page(client: LogsClient, feed: Feed, settings: AlloySettings) -> FeedError:
     try:
         await client.fetch_page(feed, 0, settings.source.page_size)
     except PageUndecodable:  # a poll reads the records of such a page one by one
@@ -122,6 +122,6 @@ def _workflows_error(failed: Mapping[Feed, SourceError], checked: int) -> Forwar
     return kind(message, hint=worst.hint)
 
 
-def _answered_message(answered: int, watched: int) -> str:
-    left_out = watched - answered
-    return f"{answered} of {watched} answered{f'; {left_out} were not tried' if left_out else ''}"
+def _responded_message(responded: int, watched: int) -> str:
+    untried = watched - responded
+    return f"{responded} of {watched} responded{f'; {untried} were not tried' if untried else ''}"

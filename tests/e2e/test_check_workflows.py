@@ -42,7 +42,7 @@ def test_check_polls_many_workflows_up_to_its_bound(installation: Installation, 
         alloy.api.add_workflow(name)
     result = installation.run_command("check")
     assert result.code == 0
-    assert f"{MAX_CHECKED_FEEDS} of {len(names)} answered" in line_of(result, "workflows")
+    assert f"{MAX_CHECKED_FEEDS} of {len(names)} responded" in line_of(result, "workflows")
     assert "7 were not tried" in line_of(result, "workflows")
     assert [polls(alloy, name) for name in names] == [1] * MAX_CHECKED_FEEDS + [0] * 7
 
