@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from yarl import URL
@@ -36,7 +35,6 @@ class AllowedHosts:
     listener itself uses TLS.
     """
 
-    hosts: frozenset[str]
     origins: frozenset[str]
     tunnel_names: frozenset[str]
     local_url: str
@@ -55,10 +53,8 @@ class AllowedHosts:
         bound_host = bracket(host)
         origins = [f"{scheme}://{name}:{port}" for name in dict.fromkeys([bound_host, *local])]
         public = [settings.public_url] if settings.public_url else []
-        all_origins = frozenset(canonical_origin(each) for each in [*origins, *public])
         return cls(
-            hosts=frozenset(urlsplit(each).netloc for each in all_origins),
-            origins=all_origins,
+            origins=frozenset(canonical_origin(each) for each in [*origins, *public]),
             tunnel_names=frozenset([bound_host, *local] if address is None or address.is_loopback else ()),
             local_url=f"{scheme}://{bracket(reachable_address(host))}:{port}",
             public_url=settings.public_url,
