@@ -90,6 +90,7 @@ class Daemon:
         self._draining: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        """Run until `stopping` is set, then drain."""
         app = self._app
         logger.info(
             "started", version=__version__, settings=str(app.config_source.file), enabled=app.config.settings.enabled

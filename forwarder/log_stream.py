@@ -68,6 +68,7 @@ class _Writer:
         self._is_draining = False
 
     def send(self, line: bytes) -> None:
+        """Write a line now, or buffer it if standard error does not accept it. Drop it if the buffer is full."""
         with self._lock:
             rest = line if self._buffered else _write_available(line)
             if not rest:

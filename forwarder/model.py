@@ -88,6 +88,8 @@ class Execution(
 
 
 class Classification(Enum):
+    """The state of an execution, as its record shows it."""
+
     RUNNING = "running"
     FAILED = "failed"
     SUCCEEDED = "succeeded"
@@ -163,6 +165,8 @@ class ClaimedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """An acceptance by the bus."""
+
     event_id: str
 
 

@@ -80,6 +80,7 @@ class RetentionWatch:
         """True while a feed is about to lose executions, or may have lost some and is still unread."""
 
     async def run(self) -> None:
+        """Check until cancelled, more often while a feed is about to lose executions."""
         while True:
             heartbeat.beat()
             await self.check()

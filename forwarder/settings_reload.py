@@ -53,6 +53,7 @@ class SettingsReload:
             self._report_unconfigured(self._app.config.missing)
 
     async def run(self) -> None:
+        """Load the files again after each change, until cancelled. Report each reload that was requested to systemd."""
         watch = FileWatch(self._watched_files())
         is_requested = True  # the files may have changed since the start
         while True:

@@ -61,11 +61,13 @@ UNTRUSTED_ISSUER = {
 
 
 def unwritable_key_log(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    """Explain that the file of TLS keys cannot be written, or return None for another error."""
     found = key_log_error(error) if isinstance(error, OSError) else None
     return None if found is None else attempt.problem(found.message, found.hint)
 
 
 def untrusted_certificate(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    """Explain a certificate that is invalid or not trusted, or return None for another error."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         # urllib3 compares the host name with the certificate itself, and raises its own error.
         is_name = "CertificateError" in exception_names(error) and "match" in str(error)
@@ -162,6 +164,7 @@ CLIENT_CERTIFICATE_REASONS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "
 
 
 def failed_handshake(error: BaseException, attempt: ConnectionAttempt) -> NetworkProblem | None:
+    """Explain a TLS handshake that failed, or return None for another error."""
     if not isinstance(error, ssl.SSLError) or isinstance(error, CONNECTION_ENDED_ERRORS):
         return None
     reason = f"{getattr(error, 'reason', '') or ''} {error}".upper().replace(" ", "_")

@@ -146,6 +146,7 @@ class Identity:
         return is_loopback(host) and not any(name in os.environ for name in variables)
 
     def role_request(self) -> dict[str, Any]:
+        """Return the parameters of the request for the keys of the role."""
         request: dict[str, Any] = {
             "RoleArn": self.destination.role_arn,
             "RoleSessionName": ROLE_SESSION_NAME,

@@ -13,10 +13,10 @@ from forwarder.aws.http_session import BoundedSession
 from forwarder.aws.request_errors import CREDENTIAL_CODES, SIGNATURE_CODES
 
 MAX_CONNECTIONS = 64
-"""The connections of a client, as many as requests that a table makes at once."""
+"""The connections of a client: as many as the requests that a table sends at the same time."""
 
 REQUEST_SECONDS = 4.0
-"""The longest silence in a request. DynamoDB responds in milliseconds, unless the connection no longer exists.
+"""The longest time without data during a request. DynamoDB responds in milliseconds, unless the connection is gone.
 
 After a NAT gateway or a firewall has forgotten the idle connections, a heartbeat may try two of them, and must still
 come before others take this process over: https://github.com/boto/boto3/issues/2704,

@@ -58,6 +58,8 @@ class PublishResult:
 
 
 class Bus(Protocol):
+    """An event bus that may be missing. `EventBridgeBus` is the real one."""
+
     name: str
     """The bus with its region and its account, `REGION/DIGEST/EVENT_BUS`: a key for the ledger."""
 

@@ -94,6 +94,7 @@ class _BoundedClient:
     max_response_bytes: int
 
     async def request(self, method: str, **options: Any) -> Response:
+        """Return the response with its body. Raise NeverSent if the request failed before its body was sent."""
         data = options.pop("data", None)
         body = Body(data.encode() if isinstance(data, str) else data) if isinstance(data, (bytes, str)) else None
         timeout = options.pop("timeout", self.session.timeout)

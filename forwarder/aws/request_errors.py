@@ -112,6 +112,7 @@ class ErrorResponse:
 
     @classmethod
     def of(cls, error: ClientError) -> Self:
+        """Return the response of an error of the SDK."""
         document = error.response.get("Error", {})
         metadata = error.response.get("ResponseMetadata", {})
         code = str(document.get("Code") or "")

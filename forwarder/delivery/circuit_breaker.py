@@ -62,6 +62,7 @@ class CircuitBreaker:
         """True while only requests with one entry may be sent, because one entry may be why the last request failed."""
 
     async def acquire(self) -> Permit:
+        """Wait until a request may be sent, and return its permit."""
         while True:
             heartbeat.beat()
             self._changed.clear()

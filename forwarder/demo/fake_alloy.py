@@ -21,6 +21,8 @@ MAX_LIMIT: Final = 30
 
 @dataclass(frozen=True)
 class ApiResponse:
+    """A response of the API."""
+
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)

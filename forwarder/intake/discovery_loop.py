@@ -64,6 +64,7 @@ class DiscoveryLoop:
             self._retry_now.set()
 
     async def run(self) -> None:
+        """Discover feeds until cancelled. After an incomplete discovery, the next one comes sooner."""
         interval_seconds = self._settings.discover_interval.total_seconds()
         backoff = Backoff(base=self._settings.min_interval.total_seconds(), cap=interval_seconds, floor=1.0)
         while True:

@@ -26,6 +26,7 @@ class _Track:
     broken: bool = False
 
     def add(self, time: datetime | None) -> None:
+        """Compare the time of an execution with that of the one before. Ignore an execution without this time."""
         if time is None:
             return
         if self.before is not None:

@@ -41,6 +41,8 @@ EXECUTION_OVERHEAD_BYTES = 512
 
 
 class EntryBuilder(Protocol):
+    """A builder of entries. `EventBuilder` is the real one."""
+
     def build_or_minimal(self, execution: Execution, feed: Feed, now: datetime) -> Entry: ...
 
 

@@ -66,6 +66,7 @@ def floor_to_hours(time: datetime) -> int:
 
 
 def encode_checkpoint(checkpoint: Checkpoint) -> Row:
+    """Return the columns of a checkpoint."""
     open_executions = {execution_id: to_micros(start) for execution_id, start in checkpoint.open_executions.items()}
     return (
         to_optional_micros(checkpoint.watermark),

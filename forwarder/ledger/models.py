@@ -67,6 +67,8 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
+    """An attempt to send an entry, with the code of its outcome."""
+
     at: datetime
     code: str
 

@@ -26,6 +26,8 @@ from forwarder.web.settings_form import SettingsChanges, current_texts
 
 
 class ItemState(StrEnum):
+    """The state of an item: its values are missing or set, and their check passed or failed."""
+
     MISSING = "missing"
     SET = "set"
     CHECKED = "checked"
@@ -75,6 +77,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Checklist:
+    """The items of the page, one for each of PARTS."""
+
     items: tuple[Item, ...]
 
     @property

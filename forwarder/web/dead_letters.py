@@ -63,6 +63,7 @@ async def find_matches(context: WebContext, query: EventQuery) -> Matches:
 
 
 async def apply_action(request: web.Request) -> web.Response:
+    """Retry or purge one dead letter, or all. Then show the page of the event or the status page."""
     form = await read_form(request)
     action = _pressed_button(form, ACTIONS)
     execution_ids = None if action.endswith("_all") else [_execution_id(form[action])]

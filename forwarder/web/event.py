@@ -34,6 +34,7 @@ class CopyText:
 
 
 async def show_event(request: web.Request) -> web.Response:
+    """Return the page of an event. Raise HTTPNotFound if the event is not stored."""
     stored = await _find_entry(request, _text(request, "id"))
     settings = request.app[CONTEXT].settings()
     detail = displayed_detail(stored.entry.detail, stored.send_number)

@@ -38,6 +38,7 @@ class EventList:
 
 
 async def show_events(request: web.Request) -> web.Response:
+    """Return a page of the list of events, with the faults of an invalid filter. Refuse a position of no page."""
     context, given = request.app[CONTEXT], read_query(request)
     query, before = EventQuery.of(given), given.get("before", "")
     listed, matches = EventList(), EMPTY

@@ -34,6 +34,7 @@ async def show_login(request: web.Request) -> web.Response:
 
 
 async def log_in(request: web.Request) -> web.Response:
+    """Start a session if the token is valid. Otherwise return the form again, and take from the limit of the client."""
     client = request.app[ALLOWED_HOSTS].client(request)
     caller = client.text
     limiter, digests = request.app[LOGIN_LIMITER], request.app[TOKEN_DIGESTS]

@@ -116,6 +116,7 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
 
 @web.middleware
 async def check_session(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let requests with a session, or to a public route, pass. Redirect others to the login page, or refuse them."""
     session = _find_session(request, use=_route(request) not in BACKGROUND_ROUTES)
     if session is not None:
         request[SESSION] = session

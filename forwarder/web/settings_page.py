@@ -43,6 +43,7 @@ async def show_settings(request: web.Request) -> web.Response:
 
 
 async def save_settings(request: web.Request) -> web.Response:
+    """Save the form, or return it with its errors. Nothing is saved if a value is invalid."""
     context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
     changed: list[str] = []
     try:
@@ -79,6 +80,7 @@ def read_changes(context: WebContext, given: Mapping[str, str]) -> SettingsChang
 
 
 async def switch_forwarding(request: web.Request) -> web.Response:
+    """Switch forwarding on or off in the settings file. Raise HTTPConflict if the file cannot be changed."""
     context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
     on = bool(given.get("on"))
     try:

@@ -21,6 +21,8 @@ SECTIONS = ("headline", "switch", "components", "counters", "plots", "dead", "ev
 
 
 class StatusCache:
+    """The cache of one web server. A snapshot that is older than CACHE_SECONDS is replaced when it is read."""
+
     def __init__(self, context: WebContext, renderer: TemplateRenderer) -> None:
         self._context = context
         self._renderer = renderer
@@ -35,6 +37,7 @@ class StatusCache:
         """The encoded changes since a version, for the present version."""
 
     async def snapshot(self) -> StatusSnapshot:
+        """Return the current snapshot."""
         await self._refresh()
         if self._snapshot is None:
             raise RuntimeError("a refreshed cache has a snapshot")

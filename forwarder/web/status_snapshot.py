@@ -154,6 +154,7 @@ class StatusSnapshot:
 
     @property
     def headline(self) -> str:
+        """Return the heading of the page: the state of the forwarder, or the events that the bus rejected."""
         if self.has_rejections:
             count = self.counters.dead
             rejected = f"{number(count)} event{' was' if count == 1 else 's were'} rejected by the bus"
@@ -171,6 +172,7 @@ class StatusSnapshot:
 
     @property
     def summary(self) -> str:
+        """Return the sentence below the heading: how many failures wait, or that all were sent."""
         bus, pending, dead = self.settings.destination.event_bus, self.counters.pending, self.counters.dead
         purged = self.counters.purged
         if self.state is State.UNCONFIGURED or not self.settings.enabled:

@@ -29,6 +29,8 @@ MAX_LISTED_WORKFLOWS = 500
 
 @dataclass(frozen=True, slots=True)
 class ListedWorkflow:
+    """A workflow that the API lists."""
+
     id: str
     name: str
 
@@ -51,6 +53,7 @@ class WorkflowList:
 
 
 async def list_workflows(request: web.Request) -> web.Response:
+    """Return the list of workflows alone for the script, or within the page of the settings."""
     context, given = request.app[CONTEXT], normalize_newlines(await read_form(request))
     changes = await asyncio.to_thread(read_changes, context, given)
     listed = await find_workflows(context, changes)

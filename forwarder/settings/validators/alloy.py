@@ -31,6 +31,7 @@ def lowercase_all(values: object) -> object:
 
 
 def parse_feed(value: object) -> Feed:
+    """Return the feed of an id, or of a table with an id and a user. Raise ValueError if it is neither."""
     if isinstance(value, Feed):
         return value
     if isinstance(value, str):

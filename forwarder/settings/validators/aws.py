@@ -25,6 +25,7 @@ def event_source(value: str) -> str:
 
 
 def bus(value: str) -> str:
+    """Return the name or the ARN of a bus. Raise ValueError if it is neither."""
     if not value:
         raise ValueError("is empty")
     if "://" in value:
@@ -64,6 +65,7 @@ def _resource(arn: re.Match[str]) -> str:
 
 
 def region(value: str) -> str:
+    """Return the name of a region. Raise ValueError if it is not in the form of AWS."""
     if not value:
         raise ValueError("is empty")
     if _AVAILABILITY_ZONE.fullmatch(value):
@@ -110,6 +112,7 @@ def require_endpoint_region(endpoint_url: str, region: str) -> None:
 
 
 def role(value: str) -> str:
+    """Return the ARN of a role, or an empty text. Raise ValueError for any other text."""
     if not value or _ROLE.fullmatch(value):
         return value
     found = _ARN.fullmatch(value)
