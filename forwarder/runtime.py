@@ -24,8 +24,8 @@ ledger's thread at each of them under load.
 async def tune_runtime(is_ready: Callable[[], bool], clock: Clock) -> None:
     """Tune the interpreter for the event loop: shorten thread switches, and freeze the objects made at startup.
 
-    Modules and clients live as long as the process. The garbage collector would traverse them again and again, and
-    block the event loop for up to a tenth of a second each time. Later objects are collected as usual.
+    Modules and clients live as long as the process. The garbage collector would traverse them in each full collection,
+    which would block the event loop for up to a tenth of a second. Later objects are collected as usual.
     """
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL_SECONDS)
     while not is_ready():  # there is no event for it, and it takes about a second

@@ -1,4 +1,4 @@
-"""The discovery of feeds, again and again while it is switched on."""
+"""The loop that discovers feeds at intervals, while discovery is switched on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -93,7 +93,7 @@ class Executions:
                 return Applied(transition, current if transition and is_owned else None)
         raise LedgerUnavailable(
             f"the execution {entry.execution_id} changes while it is written",
-            hint="the next heartbeat writes it again; see whether another forwarder is paused again and again",
+            hint="the next heartbeat writes it again; check whether another forwarder is paused repeatedly",
         )
 
     async def settle(

@@ -10,8 +10,20 @@
 | `d#0` … `d#f` | digest and place | a dead letter |
 | `t` | process | the counts per minute of a process, for display |
 
-A place is `MEMBER/NUMBER/INDEX`: an entry of a journal. The `o` of an execution is the
-place of its owner, which a take-over changes.
+A place is `MEMBER/NUMBER/INDEX`: an entry of a journal. Times are microseconds since 1970. The names of attributes are
+short, because DynamoDB bills the bytes of an item.
+
+An execution has `st` (state), `o` (place of its owner, which a take-over changes), `pl` (place of its detail), `f`
+(feed), `tm` (stop), `ra` (time of recording), `lg` (log of transitions), `n` and `h` (number and history of attempts),
+`un` (unclassified attempts), `sn` (send number) and `du` (due time); once settled, `sa` (time of the settlement), `ev`
+(event id, or code of the dead letter), `rs` (reason), `bs` (bus) and `dl` (key of the dead letter).
+
+A member has `be` (number of heartbeats), `hb` (time of the last one), `mk` (mark), `nx` (next number of its journal),
+`bl` (counters below the mark), `tt` (counters), `op` (time of the oldest pending entry), `rp` (pending replays), `sv`
+(status for display), `fe` (feeds), `ru` and `wu` (consumed read and write units) and `dr` (it drains). Flags are `lf`
+(it has left), `cm` (it is a command) and `gone` (it was taken over); `heir` is the member that takes it over.
+
+A feed has `f` (feed), `ck` (checkpoint), `pr` (last poll), `v` (version of both) and `wa` (it is watched).
 """
 
 import hashlib
