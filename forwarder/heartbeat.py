@@ -81,7 +81,7 @@ class Heartbeats:
         return stalled
 
     def _record(self, name: str, wait_seconds: float) -> None:
-        # By name: a task that an earlier run of the loop left behind belongs to the present one, which may wait for it.
+        # By name: a task that an earlier run of the loop left behind belongs to the current one, which may wait for it.
         if (deadlines := self._deadlines.get(name)) is not None and (task := asyncio.current_task()) is not None:
             deadlines[task] = self._monotonic() + wait_seconds + self.max_work_seconds
 

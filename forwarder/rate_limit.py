@@ -67,12 +67,12 @@ class UsageMeter:
 
     @property
     def requests_per_second(self) -> float:
-        """Return the mean over the last USAGE_SECONDS, of which the present second is a part."""
+        """Return the mean over the last USAGE_SECONDS, of which the current second is a part."""
         self._move()
         return sum(self._counts) / USAGE_SECONDS
 
     def _move(self) -> None:
-        """Move to the present second, and clear the counts of the seconds that passed without a request."""
+        """Move to the current second, and clear the counts of the seconds that passed without a request."""
         now = int(self._clock.monotonic())
         for second in range(max(self._second + 1, now - USAGE_SECONDS + 1), now + 1):
             self._counts[second % USAGE_SECONDS] = 0

@@ -138,7 +138,7 @@ def _feed_report(status: FeedStatus) -> dict[str, Any]:
 
 
 def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport]) -> list[str]:
-    """Return a sentence for each thing that needs a person. It is empty if nothing does."""
+    """Return a sentence for each problem that needs a person, or an empty list."""
     sentences = []
     if report["settings_error"]:
         sentences.append(_invalid(report["settings_error"]))

@@ -87,7 +87,7 @@ async def _request_first_pages(
     if first := next(remaining, None):
         errors[first] = await _request_first_page(client, first, settings)
         if isinstance(error := errors[first], (SourceRefused, SourceUnavailable)):
-            raise error  # no other feed would fare better
+            raise error  # the requests of other feeds would fail in the same way
 
     async def request_remaining() -> None:
         for feed in remaining:

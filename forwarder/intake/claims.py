@@ -46,6 +46,6 @@ class Claims:
         self._long_scans.clear()
 
     def record_long_scan(self, feed: Feed) -> None:
-        """Let another feed be claimed although the scan of this one goes on."""
+        """Let another feed be claimed although the scan of this one continues."""
         if feed in self._feeds:
             self._long_scans.add(feed)

@@ -76,11 +76,11 @@ class PollPlanner:
         return max(MIN_ALLOCATION_INTERVAL_SECONDS, ALLOCATION_SECONDS_PER_FEED * self._feeds)
 
     def longest_interval(self, feeds: int) -> float:
-        """Return the longest time between two polls of a feed, in seconds, if so many feeds are polled."""
+        """Return the longest time between two polls of a feed, in seconds, if this number of feeds is polled."""
         return self._limits.longest_interval(feeds)
 
     def longest_backoff(self, feeds: int) -> float:
-        """Return the longest backoff of a feed with errors, in seconds, if so many feeds are polled."""
+        """Return the longest backoff of a feed with errors, in seconds, if this number of feeds is polled."""
         return self._limits.longest_backoff(feeds)
 
     def plan(self, activity: FeedActivity, pages: float, now: datetime) -> PollPlan:

@@ -125,7 +125,7 @@ class Scheduler:
         return None, self._max_interval if next_due_at is None else next_due_at - now
 
     def record_long_scan(self, feed: Feed) -> None:
-        """Let another feed be claimed although the scan of this claimed one goes on."""
+        """Let another feed be claimed although the scan of this claimed one continues."""
         self._claims.record_long_scan(feed)
         self._changed.set()
 

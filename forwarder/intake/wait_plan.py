@@ -108,10 +108,10 @@ class WaitPlanner:
         return max(self._min_interval, interval - (self._clock.monotonic() - state.poll_started_at))
 
     def wait_after_failed_poll(self, state: FeedState, feeds: int) -> float:
-        """Plan the next poll of a feed whose poll failed. Return the seconds until it, with so many feeds.
+        """Plan the next poll of a feed whose poll failed. Return the seconds until it.
 
-        The backoff grows with each consecutive failure. Many feeds that cannot be read must not use the requests of
-        the others.
+        The backoff grows with each consecutive failure. It also grows with the number of feeds, because many feeds
+        that cannot be read must not use the requests of the others.
         """
         longest = self._planner.longest_backoff(feeds)
         ceiling = max_wait(state.failed_polls + 1, base=self._min_interval, cap=longest)
@@ -120,14 +120,14 @@ class WaitPlanner:
         return ceiling / 2 + jitter(ceiling / 2)
 
     def urgent_at(self, state: FeedState, feeds: int, now: float) -> float:
-        """Return the time from which a feed is urgent, with so many feeds. It is never before the feed is due."""
+        """Return the time from which a feed is urgent, which is never before it is due. `feeds` is their number."""
         last_poll_at = state.poll_started_at if state.was_polled else now
         return max(state.due_at, last_poll_at + (1 - URGENT_SHARE) * self._planner.longest_interval(feeds))
 
     def shortened_waits(self, waiting: Mapping[Feed, FeedState], feeds: int) -> dict[Feed, float]:
-        """Return new waits of the feeds whose wait is longer than the longest interval of so many feeds.
+        """Return new waits of the feeds whose wait is longer than the longest interval.
 
-        The longest interval is shorter after a removal.
+        The longest interval depends on the number of feeds, so it is shorter after a removal.
         """
         longest, now = self._planner.longest_interval(feeds), self._clock.monotonic()
         late = [

@@ -34,7 +34,7 @@ class StatusCache:
         self._changed_in: dict[str, int] = {}
         """The version in which each section changed last."""
         self._encoded: dict[int, bytes] = {}
-        """The encoded changes since a version, for the present version."""
+        """The encoded changes since a version, for the current version."""
 
     async def snapshot(self) -> StatusSnapshot:
         """Return the current snapshot."""
@@ -49,7 +49,7 @@ class StatusCache:
         return self._sections
 
     async def changes(self, since: int) -> tuple[int, bytes]:
-        """Return the present version, and a JSON object with the sections that changed after version `since`.
+        """Return the current version, and a JSON object with the sections that changed after version `since`.
 
         The object is empty bytes if none changed. Version 0 is before all sections.
         """

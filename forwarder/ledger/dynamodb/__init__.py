@@ -1,7 +1,7 @@
 """The ledger in a DynamoDB table, which several forwarders share. Each base class implements one use case.
 
-Conditional writes make it correct, even if a dead process goes on. Heartbeats prevent double work. `schema.py` has the
-items.
+Conditional writes make it correct, even if a process that was taken over continues. Heartbeats prevent double work.
+`schema.py` has the items.
 """
 
 from forwarder.ledger.dynamodb.queries import QueryStore

@@ -16,7 +16,7 @@ from forwarder.ledger.fleet import Fleet, FleetMember
 from forwarder.model import Feed
 
 MISSED_HEARTBEATS = 5
-"""A member is dead when its heartbeat number did not change during so many successful heartbeats of the observer."""
+"""The successful heartbeats of an observer during which the heartbeat number of a dead member did not change."""
 
 
 @dataclass(slots=True)

@@ -106,7 +106,7 @@ class PageStore(DeadLetterStore):
         return numbers
 
     async def _newest_first(self, member: str, last: int, items: int) -> AsyncIterator[Row]:
-        """Yield the entries that a journal recorded, from its item `last` on, of at most so many items."""
+        """Yield the entries that a journal recorded, newest first, from item `last` back over at most `items` items."""
         for number in range(last, max(0, last - items), -1):
             entries = await self._journals.entries_of_item(member, number)
             for row in await self._join(member, number, entries):
