@@ -40,7 +40,7 @@ MAX_WARNING_TIME = timedelta(days=1)
 FAILED_TIME = timedelta(days=1)
 """The time for which the component stays FAILED after the feeds were read again, so that alarms see it."""
 
-HINT = "see that forwarding is enabled and the logs API can be read, before failures are purged"
+HINT = "make sure that forwarding is enabled and the logs API can be read, before failures are purged"
 AFTER_HINT = "compare with the executions that Alloy shows for this period; `forwarder status` keeps this notice"
 
 

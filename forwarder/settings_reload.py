@@ -26,7 +26,7 @@ logger = structlog.get_logger("app")
 SECTIONS_NEEDING_RESTART = ("ledger", "vault", "web")
 """Sections that are loaded only at the start of the process."""
 
-RESTART_HINT = "restart the forwarder; until then, a command may look for it at the new place"
+RESTART_HINT = "restart the forwarder; until then, commands already use the new values"
 
 
 class SettingsReload:

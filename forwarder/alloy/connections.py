@@ -33,7 +33,7 @@ FAULT_MESSAGES = {
 }
 """Failures after a connection was made. The messages have no address, because a query may name a user."""
 
-INVALID_HTTP_HINT = "a server or proxy sends what HTTP does not allow: check base_url, and what stands before the API"
+INVALID_HTTP_HINT = "a server or proxy sends what HTTP does not allow: check base_url, and the proxies before the API"
 
 _ENDED = ("disconnected", "closed", "too little data")
 

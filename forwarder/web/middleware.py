@@ -108,7 +108,7 @@ async def check_origin(request: web.Request, handler: Handler) -> web.StreamResp
     is_machine = _route(request) in MACHINE_ROUTES
     may_be_missing = request.method in SAFE_METHODS or is_machine
     if not (may_be_missing if origin is None else allowed_hosts.is_origin(origin, host)):
-        raise web.HTTPForbidden(reason="this came from another page")
+        raise web.HTTPForbidden(reason="the request came from another page")
     if (request.content_length or 0) > max_body_bytes(_route(request)):
         raise web.HTTPRequestEntityTooLarge(max_body_bytes(_route(request)), request.content_length or 0)
     return await handler(request)
