@@ -14,37 +14,29 @@ from dataclasses import dataclass
 import structlog
 from pydantic import SecretStr
 
-from forwarder import log
 from forwarder.alloy import http_client
 from forwarder.alloy.client import LogsClient
 from forwarder.aws import eventbridge
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.eventbridge import EventBridgeBus
 from forwarder.aws.payload_bucket import PayloadBucket
-from forwarder.aws.responses import CODES
 from forwarder.clock import Clock
 from forwarder.configuration import RuntimeConfig
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.health_events import HealthTarget
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import ForwarderError, SettingsError, VaultError
-from forwarder.first_start import SETUP_HINT, find_obstacle
 from forwarder.fleet_watch import FleetWatch, keep_alive
 from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
-from forwarder.ledger import ONE_PROCESS, Fleet, Ledger, PollResult, ledger_place
+from forwarder.ledger import ONE_PROCESS, Fleet, Ledger, PollResult
 from forwarder.metrics import Metrics
 from forwarder.model import Feed
-from forwarder.settings import ConfigSource, Settings, load
-from forwarder.settings.load import unknown_variables
-from forwarder.settings.suggestions import suggest_for_variable
+from forwarder.settings import ConfigSource, Settings
 from forwarder.vault import ALLOY_API_KEY, Vault
 from forwarder.web.context import WebContext
 
 logger = structlog.get_logger("app")
-
-LedgerWrapper = Callable[[Ledger], Ledger]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,60 +199,3 @@ def max_work_seconds(settings: Settings) -> float:
     # Before a request, the keys may be loaded and the bus verified.
     publishing = 4 * eventbridge.MAX_TIMEOUTS * settings.destination.timeout.total_seconds()
     return 60 + max(request, publishing)
-
-
-async def _load_config(config_source: ConfigSource, *, setup: bool) -> RuntimeConfig:
-    """Return the configuration, which may be incomplete in a set-up. Raise SettingsError, VaultError or LedgerError."""
-    try:
-        settings = load(config_source)
-        _configure_log(config_source, settings)
-        return RuntimeConfig.of(config_source, settings)
-    except (SettingsError, VaultError) as error:
-        obstacle = await find_obstacle(config_source, error)
-        if not setup:
-            raise (error if obstacle else _with_setup_hint(error)) from None
-        if obstacle:
-            raise obstacle from None
-    config = RuntimeConfig.incomplete(config_source) or RuntimeConfig.of(config_source, load(config_source))
-    _configure_log(config_source, config.settings)
-    return config
-
-
-def _with_setup_hint(error: ForwarderError) -> ForwarderError:
-    """Return the error, with a hint that names the set-up on the page as well."""
-    error.hint = f"{error.hint}; or {SETUP_HINT}" if error.hint else SETUP_HINT
-    return error
-
-
-def _configure_log(config_source: ConfigSource, settings: Settings) -> None:
-    log.configure(settings.run)
-    for name in unknown_variables(config_source):
-        hint = suggest_for_variable(name)
-        logger.warning("unknown environment variable ignored", variable=name, **({"hint": hint} if hint else {}))
-
-
-@asynccontextmanager
-async def open_app(
-    config_source: ConfigSource, clock: Clock, wrap_ledger: LedgerWrapper | None = None, *, setup: bool = False
-) -> AsyncIterator[App]:
-    """Open the ledger and create the components. Raise SettingsError, VaultError or LedgerError.
-
-    `wrap_ledger` may wrap the ledger that the loops use. The fault tests use it to kill the process at each operation.
-    With `setup`, the configuration may be incomplete.
-    """
-    config = await _load_config(config_source, setup=setup)
-    settings = config.settings
-    async with ledger_place(config_source, settings).run(clock.now) as ledger:
-        health = Health(clock.now)
-        wrapped_ledger = wrap_ledger(ledger) if wrap_ledger else ledger
-        settlement_writer = SettlementWriter(wrapped_ledger, clock, health, await wrapped_ledger.last_settlement_seq())
-        yield App(
-            config_source,
-            wrapped_ledger,
-            clock,
-            health,
-            Heartbeats(),
-            Metrics(CODES),
-            settlement_writer,
-            config,
-        )

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from forwarder import __version__, systemd
-from forwarder.app import App, LedgerWrapper, open_app
+from forwarder.app import App
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.configuration import MissingParts
@@ -27,6 +27,7 @@ from forwarder.retention_watch import RetentionWatch
 from forwarder.runtime import background_tasks, handle_signals, tune_runtime
 from forwarder.settings import ConfigSource
 from forwarder.settings_reload import SettingsReload
+from forwarder.startup import LedgerWrapper, open_app
 from forwarder.supervisor import keep_running
 from forwarder.systemd import ServiceManager
 from forwarder.watchdog import Watchdog

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from forwarder.app import App, Loops, open_app
+from forwarder.app import App, Loops
 from forwarder.clock import Clock
 from forwarder.errors import DestinationUnavailable, ForwarderError
 from forwarder.ledger import Counters
@@ -18,6 +18,7 @@ from forwarder.maintenance import Maintenance
 from forwarder.retention_watch import RetentionWatch
 from forwarder.runtime import background_tasks, handle_signals
 from forwarder.settings import ConfigSource
+from forwarder.startup import open_app
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from forwarder import daemon
-from forwarder.app import open_app
 from forwarder.clock import SystemClock
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.ledger import Fleet, Ledger
 from forwarder.model import State
 from forwarder.settings import ConfigSource
+from forwarder.startup import open_app
 from tests.harness.installation import Installation
 from tests.waiting import until
 
