@@ -42,7 +42,7 @@ from collections.abc import Mapping
 from typing import Final
 
 INTERRUPTED_EXIT_CODE: Final = 130
-"""The exit code of a command that Ctrl-C ended, as in shells."""
+"""The exit code of a command that Ctrl-C ended, as in shells. SIGTERM ends `once` in the same way."""
 
 
 class ForwarderError(Exception):

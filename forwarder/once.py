@@ -12,7 +12,7 @@ from typing import Any
 
 from forwarder.app import App, Loops
 from forwarder.clock import Clock
-from forwarder.errors import DestinationUnavailable, ForwarderError
+from forwarder.errors import INTERRUPTED_EXIT_CODE, DestinationUnavailable, ForwarderError
 from forwarder.ledger import Counters
 from forwarder.maintenance import Maintenance
 from forwarder.retention_watch import RetentionWatch
@@ -31,14 +31,16 @@ class OnceResult:
     counters: Counters
     errors: list[ForwarderError] = field(default_factory=list)
     switched_off: bool = False
-    stopped: bool = False
+    interrupted: bool = False
     recorded: int = 0
     sent: int = 0
     dead_lettered: int = 0
 
     @property
     def exit_code(self) -> int:
-        """Return the highest exit code: a refusal (77) over an outage (69) over a dead letter (1)."""
+        """Return the highest exit code: an interruption (130), a refusal (77), an outage (69) or a dead letter (1)."""
+        if self.interrupted:
+            return INTERRUPTED_EXIT_CODE
         return max((error.exit_code for error in self.errors), default=1 if self.dead_lettered else 0)
 
 
@@ -64,7 +66,7 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
                 await asyncio.wait([work])
             await _drain(app, loops)
             if work.cancelled():
-                return _result(app, await app.ledger.counters(), stopped=True)
+                return _result(app, await app.ledger.counters(), errors=errors, interrupted=True)
             is_complete = work.result()
             await retention_watch.check()
             await Maintenance(

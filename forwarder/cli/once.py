@@ -20,8 +20,8 @@ def once(
 ) -> None:
     """Run one complete pass: poll every feed, deliver pending entries, exit. Use it in cron, or for a first test.
 
-    It exits with 69 if the logs API or the bus cannot be reached, with 77 if one of them refuses access, and with 1 if
-    this pass added a dead letter. Entries that are not delivered stay pending.
+    It exits with 69 if the logs API or the bus cannot be reached, with 77 if one of them refuses access, with 1 if
+    this pass added a dead letter, and with 130 if a signal ended it. Entries that are not delivered stay pending.
 
     Example: forwarder once --timeout 5m
     """
@@ -34,6 +34,7 @@ def once(
         print_json(
             {
                 "switched_off": done.switched_off,
+                "interrupted": done.interrupted,
                 "counters": done.counters,
                 "recorded": done.recorded,
                 "sent": done.sent,
@@ -50,6 +51,8 @@ def once(
         echo(f"this pass: {done.recorded} recorded, {done.sent} sent")
         recorded = f"of {counters.recorded} ever recorded"
         echo(f"in total: {counters.sent} sent, {counters.pending} pending, {counters.dead} dead, {recorded}")
+        if done.interrupted:
+            print_error(ForwarderError("a signal ended the pass before its end", hint="the next pass continues"))
         if done.dead_lettered:
             letters = f"{done.dead_lettered} dead letter{'' if done.dead_lettered == 1 else 's'}"
             print_error(ForwarderError(f"this pass added {letters}", hint="`forwarder dead-letters list`"))

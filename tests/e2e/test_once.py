@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import socket
+import subprocess
 import time
+
+import pytest
 
 from forwarder.demo.sample_data import execution
 from tests.e2e.harness import detail, fail, numbered, pages, polls, publishing, sent
+from tests.fakes.actions import Hang
 from tests.fakes.alloy import FakeAlloy, unauthorized, unavailable
 from tests.fakes.bus_faults import throttled
 from tests.fakes.eventbridge import BUS, StrictEventBridge
-from tests.harness.installation import NO_ADDRESS, Installation
+from tests.harness.installation import MAX_COMMAND_SECONDS, NO_ADDRESS, PROGRAM, Installation
 
 
 def test_failed_execution_is_delivered_as_an_event(
@@ -118,6 +124,22 @@ def test_once_reports_a_bus_that_is_silent_until_the_timeout(installation: Insta
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         installation.change("destination", endpoint_url=address, timeout="30s")
         assert installation.run_command("once", "--timeout", "1s").code == 69
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted_once_exits_130(installation: Installation, alloy: FakeAlloy, number: signal.Signals) -> None:
+    """`timeout 50 forwarder once` in cron must not look complete while the logs API does not respond."""
+    alloy.always(lambda _: Hang(30))
+    words = [*PROGRAM, "-c", str(installation.settings_file), "once", "--json"]
+    with subprocess.Popen(  # noqa: S603  # the program under test
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=installation.environment(), text=True
+    ) as process:
+        while not alloy.requests:
+            time.sleep(0.02)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=MAX_COMMAND_SECONDS)
+    assert (process.returncode, json.loads(out)["interrupted"]) == (130, True)
+    assert "Traceback" not in err
 
 
 def test_once_with_two_failures_exits_with_the_worst(

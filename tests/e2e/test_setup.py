@@ -135,7 +135,8 @@ def test_setup_once_complete_keeps_the_last_valid_settings(
     daemon.wait_for_log("invalid settings, keeping previous")
     fail(alloy, "b")
     daemon.wait_until(lambda: sent(bus) == ["b"])
-    assert readiness(web_address(daemon))[0] == 200
+    page = web_address(daemon)
+    daemon.wait_until(lambda: readiness(page)[0] == 200)
 
 
 def test_setup_with_complete_settings_only_runs(
