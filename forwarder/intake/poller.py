@@ -166,7 +166,7 @@ class Poller:
                 polls.create_task(self._poll(feed))
 
     def _forget_all_except(self, feeds: frozenset[Feed]) -> None:
-        """Remove what is stored of the other feeds. Discovered feeds may come and go for months."""
+        """Remove what is stored of the other feeds, which were removed, or which another process polls."""
         self._reader.forget_all_except(feeds)
         self._source.forget_all_except(feeds)
         for feed in self.polls.keys() - feeds:

@@ -23,7 +23,10 @@ class WatchedFeeds:
         source_health: SourceHealth,
         forget_all_except: Callable[[frozenset[Feed]], None],
     ) -> None:
-        """Watch nothing yet. `forget_all_except` removes what is stored of the other feeds, which were removed."""
+        """Watch nothing yet. `forget_all_except` removes what is stored of the other feeds.
+
+        They were removed, or another process polls them and saves its own polls and observations.
+        """
         self._ledger = ledger
         self._settings = settings
         self._clock = clock
@@ -76,9 +79,10 @@ class WatchedFeeds:
 
         Raise LedgerError. The next change of the feeds saves them then.
         """
-        feeds = self._scheduler.feeds_to_poll.union(self._feeds)
-        # Discovered feeds may come and go for months.
-        self._forget_all_except(feeds)
+        own = self._scheduler.feeds_to_poll
+        # Discovered feeds may come and go for months, and feeds move to other processes and back.
+        self._forget_all_except(own)
+        feeds = own.union(self._feeds)
         if feeds != self._saved:
             await self._ledger.save_watched(feeds)
             self._saved = feeds

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from forwarder.alloy.client import LogsClient, Page
 from forwarder.demo.sample_data import execution
 from forwarder.errors import LedgerUnavailable
 from forwarder.health import Health
+from forwarder.intake.allocation import MAX_QUIET_SHARE
 from forwarder.intake.long_scans import LONG_SCAN_PAGES
+from forwarder.intake.poll_plan import IntervalReason
 from forwarder.intake.poller import Poller
-from forwarder.ledger import PollResult, SqliteLedger
+from forwarder.ledger import Fleet, FleetMember, PollResult, SqliteLedger
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, some_settings
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.intake.reader_harness import CLOCKS, WORKFLOW
+from tests.intake.scheduler_harness import failing_every
 from tests.virtual_clock import QuickClock
 from tests.waiting import until
 
@@ -170,6 +174,50 @@ async def test_forgotten_poll_requests_a_save_of_the_status(alloy: FakeAlloy, tm
         harness.health.changed.clear()
         await harness.poller._watched.save()  # noqa: SLF001  # a change of the feeds without a change of health
         assert harness.health.changed.is_set()
+
+
+def fleet_of(*ids: str) -> Fleet:
+    """Return a fleet of these members, of which the first is this process."""
+    return Fleet(tuple(FleetMember(each, "host") for each in ids), ids[0])
+
+
+def fleet_with_another_owner(feed: Feed) -> Fleet:
+    """Return a fleet of two in which the other process polls this feed."""
+    fleets = (fleet_of("own", f"other-{number}") for number in count())
+    return next(fleet for fleet in fleets if not fleet.is_own(feed))
+
+
+async def test_feed_of_another_process_is_forgotten(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """The other process saves its polls and observations in the ledger. Older ones must not replace them here."""
+    async with poller_harness(alloy, tmp_path, workflows=[WORKFLOW]) as harness:
+        running = asyncio.create_task(harness.poller.run())
+        try:
+            await until(lambda: FEED in harness.poller.polls)
+            harness.poller.assign(fleet_with_another_owner(FEED))
+            await until(lambda: not harness.poller.polls)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        now, checkpoint = harness.clock.now(), await harness.ledger.checkpoint(FEED)
+        observed = replace(checkpoint, activity=replace(failing_every(10.0), at=now))
+        await harness.ledger.record(FEED, [], now=now, checkpoint=observed)
+        harness.poller.assign(fleet_of("own"))
+        await harness.poll_all()
+        assert harness.poller.polls[FEED].reason == IntervalReason.OFTEN
+
+
+async def test_process_of_a_fleet_has_its_part_of_feeds_and_requests(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """Four processes share 8 requests a second: each has 2, and uses a quarter of them for quiet feeds."""
+    workflows = [f"w-{number}" for number in range(40)]
+    async with poller_harness(alloy, tmp_path, workflows=workflows, requests_per_second=8) as harness:
+        for workflow in workflows:
+            alloy.api.add_workflow(workflow)
+        harness.poller.assign(fleet_of("own", "a", "b", "c"))
+        await harness.poll_all()
+        own = len(harness.poller.scheduler.feeds)
+        assert 0 < own < len(workflows)
+        intervals = [poll.interval_seconds or 0.0 for poll in harness.poller.polls.values()]
+        assert min(intervals) >= own / (MAX_QUIET_SHARE * 2)
 
 
 @pytest.mark.parametrize("operation", ["feeds", "add_feeds", "save_watched"])
