@@ -121,13 +121,15 @@ class RetentionWatch:
         now, monotonic, polls = self._clock.now(), self._clock.monotonic(), self._polls()
         previous, reads, lost = self._reads, dict[Feed, _LastRead](), dict[Feed, float]()
         for status in statuses:
-            feed, poll, saved = status.feed, polls.get(status.feed), status.last_poll
+            feed, poll, saved_at = status.feed, polls.get(status.feed), _last_read(status)
             before = None if previous is None else previous.get(feed)
-            if before is not None and saved is not None and saved.at > max(before.at, poll.at if poll else before.at):
-                poll = saved  # another process reads the feed, and saves its polls in the ledger
+            known_at = None if before is None else max(before.at, poll.at if poll else before.at)
+            if known_at is not None and saved_at is not None and saved_at > known_at:
+                # Another process reads the feed. It saves each full scan, but not each poll.
+                poll = PollResult(saved_at)
             if previous is None:
-                if (at := _last_read(status)) is not None:
-                    reads[feed] = _LastRead(at, _seconds(now - at), monotonic)
+                if saved_at is not None:
+                    reads[feed] = _LastRead(saved_at, _seconds(now - saved_at), monotonic)
             elif before is None:  # watched since the last check
                 reads[feed] = _LastRead(now, 0.0, monotonic)
             elif poll is not None and not poll.error and poll.at != before.at:

@@ -170,6 +170,20 @@ async def test_short_stop_is_no_gap(tmp_path: Path) -> None:
         assert (process.state(), await process.ledger.retention_gap()) == (None, None)
 
 
+async def test_feed_of_another_process_is_read_by_its_full_scans(tmp_path: Path) -> None:
+    """The other process may save its polls weeks apart, because it does so when its health changes."""
+    async with watched(tmp_path) as process:
+        await process.watch.check()
+        for _ in range(20):
+            process.clock.advance((12 * HOUR).total_seconds())
+            now = process.clock.now()
+            await process.ledger.record(FEED, [], now=now, checkpoint=Checkpoint(full_scan_at=now))
+            await process.watch.check()
+        assert (process.state(), await process.ledger.retention_gap()) == (None, None)
+        await process.pass_time(7 * DAY)
+        assert process.state() is State.FAILED
+
+
 @pytest.mark.parametrize("by", [30 * DAY, -30 * DAY])
 async def test_jump_of_the_clock_is_no_gap(tmp_path: Path, by: timedelta) -> None:
     async with watched(tmp_path) as process:
