@@ -27,6 +27,12 @@ STEP_SECONDS = 0.5
 The status is saved only after a change, because each save is a write to disk.
 """
 
+PLANS_INTERVAL_SECONDS = 60.0
+"""The time between two checks for feeds that are polled at another interval, or for another reason, than was saved."""
+
+MIN_INTERVAL_RATIO = 1.25
+"""The ratio of two intervals from which they count as different. Each poll changes the interval a little."""
+
 
 class Maintenance:
     """A loop that saves the daemon's status, checks the ledger's files and applies the retention.
@@ -54,12 +60,16 @@ class Maintenance:
 
     async def run(self) -> None:
         """Save the status after each change, check the ledger's files, and apply the retention, until cancelled."""
-        next_retention = 0.0
+        next_retention = next_plans = 0.0
         await self.save_status()
         while True:
             heartbeat.beat()
             now = self._clock.monotonic()
-            if self._has_changed() or self._has_ledger_failed():
+            is_changed = self._has_changed() or self._has_ledger_failed()
+            if now >= next_plans:
+                next_plans = now + PLANS_INTERVAL_SECONDS
+                is_changed = is_changed or self._has_other_plans()
+            if is_changed:
                 await self.save_status()
             else:
                 await self._check_ledger()
@@ -104,6 +114,11 @@ class Maintenance:
         """Return whether health changed, or a feed was polled for the first time."""
         return self._health.changed.is_set() or len(self._polls()) != self._saved_feed_count
 
+    def _has_other_plans(self) -> bool:
+        """Return whether `status` shows the plan of a feed as it is not any more."""
+        saved = self._saved_polls
+        return any(_is_other_plan(saved[feed], poll) for feed, poll in self._polls().items() if feed in saved)
+
     async def _check_ledger(self) -> None:
         """Read from the ledger, and report it as failed if its files were removed, replaced or truncated."""
         try:
@@ -130,3 +145,9 @@ class Maintenance:
     def _has_ledger_failed(self) -> bool:
         component = self._health.components.get("ledger")
         return component is not None and component.state is State.FAILED
+
+
+def _is_other_plan(before: PollResult, poll: PollResult) -> bool:
+    """Return whether two plans of a feed differ noticeably."""
+    shorter, longer = sorted([before.interval_seconds or 0.0, poll.interval_seconds or 0.0])
+    return before.reason != poll.reason or longer >= MIN_INTERVAL_RATIO * shorter > 0

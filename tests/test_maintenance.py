@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from forwarder.health import Health
@@ -76,6 +77,21 @@ async def test_first_poll_of_a_feed_is_saved(tmp_path: Path) -> None:
     async with running_maintenance(tmp_path) as daemon:
         daemon.polls[FEED] = PollResult(daemon.clock.now())
         await daemon.pass_time(timedelta(seconds=2))
+        assert [each.last_poll for each in await daemon.ledger.feeds()] == [daemon.polls[FEED]]
+
+
+@pytest.mark.parametrize(("interval", "reason"), [(120.0, "longest"), (60.0, "rate"), (76.0, "longest")])
+async def test_other_plan_of_a_feed_is_saved(tmp_path: Path, interval: float, reason: str) -> None:
+    """The command `status` would show the plan of the first poll for days."""
+    async with running_maintenance(tmp_path) as daemon:
+        daemon.polls[FEED] = PollResult(daemon.clock.now(), interval_seconds=60.0, reason="longest")
+        await daemon.pass_time(timedelta(seconds=2))
+        before = daemon.written()
+        daemon.polls[FEED] = PollResult(daemon.clock.now(), interval_seconds=62.0, reason="longest")
+        await daemon.pass_time(timedelta(minutes=10))
+        assert daemon.written() == before
+        daemon.polls[FEED] = PollResult(daemon.clock.now(), interval_seconds=interval, reason=reason)
+        await daemon.pass_time(timedelta(minutes=2))
         assert [each.last_poll for each in await daemon.ledger.feeds()] == [daemon.polls[FEED]]
 
 
