@@ -8,6 +8,7 @@ from datetime import timedelta
 from secrets import token_hex
 
 import pytest
+from structlog.testing import capture_logs
 
 from forwarder.ledger import Counters
 from forwarder.model import Checkpoint, Feed
@@ -25,12 +26,15 @@ async def test_checkpoint_with_many_open_executions_is_saved(table: SharedTable)
     checkpoint = Checkpoint(watermark=NOON, full_scan_at=NOON, open_executions=opened)
     await member.ledger.add_feeds({FEED: Checkpoint()})
     await member.ledger.record(FEED, [], now=NOON, checkpoint=checkpoint)
-    await member.leave()
+    with capture_logs() as lines:
+        await member.leave()
     saved = await other.ledger.checkpoint(FEED)
     assert saved.watermark == NOON
     assert len(saved.open_executions) > 5000
     assert min(saved.open_executions.values()) == min(opened.values())
     assert saved.open_executions.items() <= opened.items()
+    (line,) = [line for line in lines if line["event"] == "checkpoint shortened to the size of an item"]
+    assert (line["feed"], line["open_executions"], line["saved"]) == (str(FEED), 12_000, len(saved.open_executions))
 
 
 @pytest.mark.parametrize("feed", [Feed("w" * 3000, None), Feed("w", "u" * 3000), Feed("\0", "3:"), Feed("0:", None)])

@@ -8,11 +8,14 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
+import structlog
 
 from forwarder.ledger.codec import decode_checkpoint, encode_checkpoint
 from forwarder.ledger.dynamodb.schema import feed_of
 from forwarder.ledger.models import PollResult
 from forwarder.model import Checkpoint, Feed
+
+log = structlog.get_logger("fleet")
 
 MAX_CHECKPOINT_BYTES = 300_000
 """The size of a checkpoint. DynamoDB's limit of an item is 400 KB, about 9,000 open executions:
@@ -36,17 +39,25 @@ class StoredFeed:
     changed_at: datetime | None = None
 
 
-def encode_checkpoint_item(checkpoint: Checkpoint) -> bytes:
+def encode_checkpoint_item(feed: Feed, checkpoint: Checkpoint) -> bytes:
     """Return the checkpoint as a feed's item holds it, with as many open executions as fit, the oldest first.
 
     The oldest one sets the depth of a full scan, and such a scan lists all that started later and still run.
     """
-    encoded = msgspec.msgpack.encode(encode_checkpoint(checkpoint))
+    kept = checkpoint
+    encoded = msgspec.msgpack.encode(encode_checkpoint(kept))
     while len(encoded) > MAX_CHECKPOINT_BYTES:
-        count = len(checkpoint.open_executions) * MAX_CHECKPOINT_BYTES // (len(encoded) + 1)
-        oldest = nsmallest(count, checkpoint.open_executions.items(), key=itemgetter(1))
-        checkpoint = replace(checkpoint, open_executions=dict(oldest))
-        encoded = msgspec.msgpack.encode(encode_checkpoint(checkpoint))
+        count = len(kept.open_executions) * MAX_CHECKPOINT_BYTES // (len(encoded) + 1)
+        kept = replace(kept, open_executions=dict(nsmallest(count, kept.open_executions.items(), key=itemgetter(1))))
+        encoded = msgspec.msgpack.encode(encode_checkpoint(kept))
+    if kept is not checkpoint:
+        log.warning(
+            "checkpoint shortened to the size of an item",
+            feed=str(feed),
+            open_executions=len(checkpoint.open_executions),
+            saved=len(kept.open_executions),
+            hint="nothing is lost: the next full scan lists the others; source.max_run_duration ends runs that hang",
+        )
     return encoded
 
 

@@ -138,7 +138,8 @@ class FeedStore(TakeOverStore):
 
     async def _add(self, feed: Feed, first: Checkpoint) -> None:
         skipped = self._ledger_item.get("skipped_at", 0)
-        item: Item = {"f": feed_text(feed), "ck": encode_checkpoint_item(first), "v": 0, "wa": 1, "skipped_at": skipped}
+        checkpoint = encode_checkpoint_item(feed, first)
+        item: Item = {"f": feed_text(feed), "ck": checkpoint, "v": 0, "wa": 1, "skipped_at": skipped}
         await self._table.put(feed_key(feed), item, condition="attribute_not_exists(ck)")
 
     async def _stored(self, feed: Feed) -> StoredFeed:
@@ -212,7 +213,7 @@ class FeedStore(TakeOverStore):
                 feed_key(stored.feed),
                 "SET ck = :ck, v = :next, pr = :pr, skipped_at = :skipped_at",
                 condition="v = :v",
-                ck=encode_checkpoint_item(stored.checkpoint),
+                ck=encode_checkpoint_item(stored.feed, stored.checkpoint),
                 pr=b"" if stored.last_poll is None else msgspec.json.encode(stored.last_poll),
                 v=stored.version,
                 next=stored.version + 1,

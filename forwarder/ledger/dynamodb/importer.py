@@ -113,7 +113,7 @@ class Importer:
     async def _add_feed(self, status: FeedStatus) -> None:
         item: dict[str, Value] = {
             "f": feed_text(status.feed),
-            "ck": encode_checkpoint_item(status.checkpoint),
+            "ck": encode_checkpoint_item(status.feed, status.checkpoint),
             "v": 0,
             "wa": int(status.watched),
             "skipped_at": 0,
