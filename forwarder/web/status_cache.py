@@ -85,7 +85,7 @@ class StatusCache:
         """Return a new snapshot. If the ledger cannot be read, its values are those of the snapshot before."""
         context, now = self._context, self._context.clock.now()
         try:
-            return await StatusSnapshot.take(context, now)
+            return await StatusSnapshot.take(context, now, self._snapshot)
         except LedgerError:
             settings, components = context.settings(), context.health.components
             return replace(

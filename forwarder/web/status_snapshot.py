@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from forwarder.fleet_health import STATES_BY_SEVERITY, ComponentReport, by_severity, component_reports, saved_components
@@ -20,6 +20,12 @@ MAX_FEEDS = 50
 
 MAX_ENTRIES = 15
 """The number of latest entries, and of dead letters, on the page. The command line lists all of them."""
+
+MAX_LIST_AGE = timedelta(minutes=1)
+"""The time for which the events on the page of a shared ledger are not read again if no counter changes.
+
+Each reading costs requests to the table, and a page that is open takes a snapshot every second.
+"""
 
 COMPONENT_LABELS = {
     "source": "the logs API",
@@ -48,6 +54,7 @@ class StatusSnapshot:
 
     `components` are those of this process. The other processes on a shared ledger have saved theirs in `fleet`.
     `oldest_pending` is the time at which the oldest pending entry was recorded, or None if nothing is pending.
+    `listed_at` is the time at which `latest` and `dead` were read.
     """
 
     at: datetime
@@ -64,6 +71,7 @@ class StatusSnapshot:
     next_attempts: Mapping[str, NextAttempt]
     retention_gap: RetentionGap | None = None
     fleet: Fleet = ONE_PROCESS
+    listed_at: datetime | None = None
 
     @classmethod
     def empty(cls, settings: Settings, now: datetime) -> Self:
@@ -72,18 +80,24 @@ class StatusSnapshot:
         return cls(now, settings, {}, Counters(), None, None, last_hour, last_day, [], [], [], {})
 
     @classmethod
-    async def take(cls, context: WebContext, now: datetime) -> Self:
-        """Read the ledger, and return its state. Raise LedgerError if it cannot be read."""
+    async def take(cls, context: WebContext, now: datetime, before: Self | None = None) -> Self:
+        """Read the ledger, and return its state. Raise LedgerError if it cannot be read. `before` is the last one."""
         ledger, settings, components = context.ledger, context.settings(), context.health.components
         polls = context.polls()  # those not saved in the ledger yet
         gap = await ledger.retention_gap()
         traffic = await ledger.traffic(now=now)
-        counters = await ledger.counters()
+        counters, fleet = await ledger.counters(), await ledger.members()
         feeds = [
             FeedStatus(each.feed, each.checkpoint, polls.get(each.feed, each.last_poll))
             for each in await ledger.feeds()
             if each.watched
         ]
+        if before is not None and before.has_same_events(fleet, counters, now):
+            latest, dead, listed_at = before.latest, before.dead, before.listed_at
+        else:
+            latest = (await ledger.entries(EntryFilter(), MAX_ENTRIES)).entries
+            dead = (await ledger.entries(EntryFilter("dead"), MAX_ENTRIES)).entries if counters.dead else []
+            listed_at = now
         return cls(
             at=now,
             settings=settings,
@@ -93,13 +107,19 @@ class StatusSnapshot:
             lag=traffic.lag,
             last_hour=plots.last_hour(traffic.minutes, now),
             last_day=plots.last_day(traffic.minutes, now),
-            latest=(await ledger.entries(EntryFilter(), MAX_ENTRIES)).entries,
-            dead=(await ledger.entries(EntryFilter("dead"), MAX_ENTRIES)).entries if counters.dead else [],
+            latest=latest,
+            dead=dead,
             feeds=feeds,
             next_attempts=context.next_attempts(),
             retention_gap=gap if gap and gap.is_displayed(now) else None,
-            fleet=await ledger.members(),
+            fleet=fleet,
+            listed_at=listed_at,
         )
+
+    def has_same_events(self, fleet: Fleet, counters: Counters, now: datetime) -> bool:
+        """Return whether the events of a shared ledger are still the same, as far as its counters show."""
+        is_recent = self.listed_at is not None and now - self.listed_at < MAX_LIST_AGE
+        return fleet.is_shared and is_recent and counters == self.counters
 
     @property
     def reports(self) -> Sequence[ComponentReport]:

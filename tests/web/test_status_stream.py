@@ -9,11 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from forwarder.ledger import Fleet, FleetMember
 from forwarder.model import State
 from forwarder.web.rendering import template_renderer
 from forwarder.web.sessions import MAX_IDLE_SECONDS
 from forwarder.web.status_cache import CACHE_SECONDS, SECTIONS, StatusCache
 from forwarder.web.status_page import CONTACT_SECONDS
+from forwarder.web.status_snapshot import MAX_LIST_AGE
 from tests.web.client import web_client
 from tests.web.event_history import record_history
 
@@ -92,6 +94,39 @@ async def test_ledger_is_read_once_a_second_for_all_clients(tmp_path: Path, monk
         responses = await asyncio.gather(*(client.get("/") for _ in range(20)))
         assert {response.status for response in responses} == {200}
         assert queries == 1
+
+
+async def test_events_of_a_shared_ledger_are_read_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reading costs requests to the table. A state that no counter shows is displayed within a minute."""
+    async with web_client(tmp_path) as client:
+        ledger, readings = client.context.ledger, 0
+        entries = ledger.entries
+
+        async def counted(*arguments: Any) -> Any:
+            nonlocal readings
+            readings += 1
+            return await entries(*arguments)
+
+        async def members() -> Fleet:
+            return Fleet((FleetMember("a1", "host"),), "a1")
+
+        monkeypatch.setattr(ledger, "entries", counted)
+        monkeypatch.setattr(ledger, "members", members)
+        cache = StatusCache(client.context, template_renderer())
+        for _ in range(3):
+            client.clock.advance(CACHE_SECONDS)
+            await cache.snapshot()
+        assert readings == 1
+        await record_history(client)
+        readings = 0
+        client.clock.advance(CACHE_SECONDS)
+        assert len((await cache.snapshot()).latest) > 0
+        assert readings == 2, "the latest events, and the dead letters"
+        client.clock.advance(MAX_LIST_AGE.total_seconds())
+        await cache.snapshot()
+        assert readings == 4
 
 
 async def test_changes_are_encoded_once_for_all_streams(tmp_path: Path) -> None:
