@@ -29,6 +29,16 @@ async def test_requests_are_spaced_evenly() -> None:
     )
 
 
+async def test_part_of_a_limit_that_processes_share_spaces_requests() -> None:
+    """A process joins: this one has half of the limit from then on."""
+    clock = QuickClock()
+    throttle = RequestThrottle(clock, 10)
+    assert await acquired_at(throttle, clock, 3) == pytest.approx([0, 0.1, 0.2])
+    throttle.limit(5)
+    clock.advance(1)
+    assert await acquired_at(throttle, clock, 3) == pytest.approx([0, 0.2, 0.4])
+
+
 async def test_idle_time_allows_no_burst() -> None:
     clock = QuickClock()
     throttle = RequestThrottle(clock, 10)

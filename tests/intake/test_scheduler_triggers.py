@@ -54,6 +54,18 @@ async def test_trigger_wakes_a_waiting_reader() -> None:
     assert wait < MIN_INTERVAL_SECONDS
 
 
+async def test_trigger_polls_a_feed_of_another_process_once() -> None:
+    scheduler, clock = create_scheduler(A)
+    scheduler.record_success(await scheduler.claim_next(), QUIET, 1)
+    scheduler.watch([A], elsewhere=[B])
+    assert scheduler.trigger("b") == [B]
+    assert await wait_for_next(scheduler, clock) == (B, 0)
+    assert scheduler.record_success(B, QUIET, 1) is None
+    assert (scheduler.has_removed(B), scheduler.feeds) == (True, [A])
+    assert scheduler.trigger("b") == [B]
+    assert (await wait_for_next(scheduler, clock))[0] == B
+
+
 async def test_trigger_for_a_user_skips_feeds_of_other_users() -> None:
     scheduler, _ = create_scheduler(A, Feed("a", "u"), Feed("a", "v"))
     assert scheduler.trigger("a", "u") == [A, Feed("a", "u")]
