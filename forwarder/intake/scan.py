@@ -209,11 +209,24 @@ class Scan:
                 yield execution.id
 
     def _is_below_horizon(self, executions: list[Execution]) -> bool:
-        if self.horizon is None or not executions:
-            return False
+        """Return whether the pages below this one need not be read.
+
+        They need not if the whole page is older than the horizon, or if its last execution is older by one more
+        overlap, the most by which successive executions may be out of order. The second rule saves the second page of
+        most polls. It does not apply to a full scan, nor before all executions that were running are listed.
+        """
         # Executions without a time are ignored. A page in which no execution has a time is not below the horizon.
         with_time = [execution for execution in executions if execution.start is not None or execution.stop is not None]
-        return bool(with_time) and all(execution.is_older_than(self.horizon) for execution in with_time)
+        if self.horizon is None or not with_time:
+            return False
+        has_listed_open = self.previous.open_executions.keys() <= self._listed_ids
+        if (
+            not self.is_full_scan
+            and has_listed_open
+            and with_time[-1].is_older_than(self.horizon - self.order.tolerance)
+        ):
+            return True
+        return all(execution.is_older_than(self.horizon) for execution in with_time)
 
 
 def _horizon(

@@ -70,7 +70,9 @@ class SchedulerRule:
         feed, wait = self._scheduler.claim_due()
         return (None if feed is None else self._feeds[feed]), wait
 
-    def record(self, feed: int, executions: int, failure_ages: Sequence[float], pages: int) -> None:
+    def record(
+        self, feed: int, executions: int, failure_ages: Sequence[float], pages: int, *, is_full_scan: bool = False
+    ) -> None:
         before = self._activities[feed]
         activity = observe(
             before,
@@ -79,7 +81,7 @@ class SchedulerRule:
             failure_ages=[timedelta(seconds=age) for age in failure_ages],
         )
         self._activities[feed] = activity
-        self._scheduler.record_success(self._by_number[feed], activity, pages)
+        self._scheduler.record_success(self._by_number[feed], activity, pages, is_full_scan=is_full_scan)
 
 
 class IntervalRule:

@@ -20,8 +20,8 @@ SAMPLE_FEEDS, SEED = 2000, 1
 SETTINGS = some_settings().source
 HOUR_SECONDS = 3600.0
 
-# Measured: docs/benchmarks.md. A thousand quiet feeds, each with two pages in 200 s, take 2 % of a core.
-PAGE_CORE_SECONDS = 0.02 * 200 / (1000 * 2)
+# Measured: docs/benchmarks.md. Ten pages a second take 2 % of a core.
+PAGE_CORE_SECONDS = 0.02 / 10
 SQLITE_FAILURES_PER_CORE_SECOND = 2500.0
 # Measured with one process on dynalite: `make bench ONLY=fleet`.
 DYNAMODB_FAILURES_PER_CORE_SECOND = 270.0
@@ -139,7 +139,9 @@ class Capacity:
 
 def requests_per_poll(executions: float, interval_seconds: float, scans: Scans) -> float:
     """Return the mean requests of a poll of a feed with these executions a second. Some polls are full scans."""
-    poll = requests_per_scan(executions * (interval_seconds + scans.overlap_seconds), PAGE_RECORDS)
+    poll = requests_per_short_scan(
+        executions * (interval_seconds + scans.overlap_seconds), executions * scans.overlap_seconds, PAGE_RECORDS
+    )
     full_scan = requests_per_scan(executions * (interval_seconds + scans.lateness_seconds), PAGE_RECORDS)
     return poll + min(1.0, interval_seconds / scans.full_scan_seconds) * (full_scan - poll)
 
@@ -147,6 +149,15 @@ def requests_per_poll(executions: float, interval_seconds: float, scans: Scans) 
 def requests_per_scan(executions: float, page_records: int) -> float:
     """Return the mean requests of a scan of so many executions: the pages with them, and one below that ends it."""
     return 1 + max(1.0, 0.5 + executions / page_records)
+
+
+def requests_per_short_scan(executions: float, executions_per_overlap: float, page_records: int) -> float:
+    """Return the mean requests of a poll that is no full scan, of so many executions down to the overlap.
+
+    It also ends with a page whose last execution is older by one more overlap. A poll of few executions has one page.
+    """
+    pages = max(1.0, 0.5 + (executions + executions_per_overlap) / page_records)
+    return min(pages, requests_per_scan(executions, page_records))
 
 
 @cache

@@ -38,8 +38,10 @@ class Source:
 
 
 @contextmanager
-def start_source(*, feeds: int, depth: int, failing: int = 1, size: int = 2048) -> Iterator[Source]:
-    options = {"feeds": feeds, "depth": depth, "failing": failing, "size": size}
+def start_source(
+    *, feeds: int, depth: int, failing: int = 1, size: int = 2048, spacing_seconds: int = 1
+) -> Iterator[Source]:
+    options = {"feeds": feeds, "depth": depth, "failing": failing, "size": size, "spacing-seconds": spacing_seconds}
     with start_module(__name__, *(f"--{name}={value}" for name, value in options.items())) as process:
         yield Source(process, feeds)
 
@@ -47,11 +49,11 @@ def start_source(*, feeds: int, depth: int, failing: int = 1, size: int = 2048) 
 class Listing:
     """The records of every feed. Only the ids differ between feeds."""
 
-    def __init__(self, depth: int, failing: int, size: int) -> None:
+    def __init__(self, depth: int, failing: int, size: int, spacing: timedelta) -> None:
         self._parts: list[tuple[bytes, bytes]] = []
         for number in range(depth):
             failed = failing > 0 and number % failing == failing // 2
-            text = record(ID_PLACEHOLDER, size=size, failed=failed, started=NEWEST - number * timedelta(seconds=1))
+            text = record(ID_PLACEHOLDER, size=size, failed=failed, started=NEWEST - number * spacing)
             before, _, after = text.partition(ID_PLACEHOLDER.encode())
             self._parts.append((before, after))
 
@@ -107,7 +109,9 @@ async def serve(listing: Listing) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    for name in ("feeds", "depth", "failing", "size"):
+    for name in ("feeds", "depth", "failing", "size", "spacing-seconds"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
-    asyncio.run(serve(Listing(options.depth, options.failing, options.size)))
+    asyncio.run(
+        serve(Listing(options.depth, options.failing, options.size, timedelta(seconds=options.spacing_seconds)))
+    )

@@ -31,6 +31,7 @@ from tests.benchmarks.fleet_capacity import (
     mixed_sample,
     requests_per_poll,
     requests_per_scan,
+    requests_per_short_scan,
 )
 from tests.benchmarks.fleet_costs import HEARTBEAT_SECONDS, costs
 from tests.doc_generator import DOCS
@@ -54,18 +55,18 @@ def mixed(workflows: int, processes: int = 1, **changes: float) -> Capacity:
 
 
 def test_hourly_failures_are_detected_as_computed_by_hand() -> None:
-    """A poll needs two requests, so the interval is 20 s · √2, and a thousand feeds need 2,000 requests in it."""
+    """A poll needs one request, so the interval is 20 s, and a thousand feeds need a thousand requests in it."""
     found = evaluate(Fleet(1000, requests_per_second=1000, scans=FIRST_PAGES_ONLY), equal_feeds(1, 1)).usual
-    assert found.delay_seconds == pytest.approx(20 * math.sqrt(2) / 2, rel=1e-3)
-    assert found.wanted == pytest.approx(2000 / (20 * math.sqrt(2)), rel=1e-3)
-    assert found.least == pytest.approx(2000 / 120, rel=1e-3)
-    assert found.longest_seconds == pytest.approx(20 * math.sqrt(2), rel=1e-3)
+    assert found.delay_seconds == pytest.approx(20 / 2, rel=1e-3)
+    assert found.wanted == pytest.approx(1000 / 20, rel=1e-3)
+    assert found.least == pytest.approx(1000 / 120, rel=1e-3)
+    assert found.longest_seconds == pytest.approx(20, rel=1e-3)
 
 
 def test_full_scans_are_counted_as_computed_by_hand() -> None:
-    """With 30 executions an hour, a full scan of a day needs 25.5 pages and one more, every hour; a poll needs two."""
+    """With 30 executions an hour, a full scan of a day needs 25.5 pages and one more, every hour; a poll needs one."""
     assert requests_per_poll(30 / HOUR_SECONDS, 60.0, Scans()) == pytest.approx(
-        2 + (0.5 + 24 + 1 / 60 - 1) / 60, rel=1e-3
+        1 + (1 + 0.5 + 24 + 1 / 60 - 1) / 60, rel=1e-3
     )
     assert requests_per_poll(30 / HOUR_SECONDS, 2 * HOUR_SECONDS, Scans()) == pytest.approx(1.5 + 26)
 
@@ -163,7 +164,8 @@ async def test_reader_needs_the_requests_that_are_assumed(
             harness.add(f"n-{number}", "success", ago=number * step, stopped=harness.clock.now() - number * step)
         harness.pages()
         await harness.read()
-        assert len(harness.pages()) == pytest.approx(requests_per_scan(executions_per_hour * 15 / 60, 3), abs=0.9)
+        expected = requests_per_short_scan(executions_per_hour * 15 / 60, executions_per_hour * 10 / 60, 3)
+        assert len(harness.pages()) == pytest.approx(expected, abs=0.9)
         await harness.read(full_scan=True)
         assert len(harness.pages()) == pytest.approx(requests_per_scan(executions_per_hour * 2, 3), abs=0.9)
 
@@ -196,8 +198,14 @@ def simulated(load: Load, *, requests_per_second: float, measured_from: float) -
         clock.seconds = now = limiter.take()
         is_full_scan = now - scanned_at[feed] >= scans.full_scan_seconds
         scanned_at[feed] = now if is_full_scan else scanned_at[feed]
-        depth = now - polled_at[feed] + (scans.lateness_seconds if is_full_scan else scans.overlap_seconds)
-        pages = int(requests_per_scan(load.executions_per_second[feed] * depth, 30) + rng.random())
+        rate, since = load.executions_per_second[feed], now - polled_at[feed]
+        if is_full_scan:
+            mean_pages = requests_per_scan(rate * (since + scans.lateness_seconds), 30)
+        else:
+            mean_pages = requests_per_short_scan(
+                rate * (since + scans.overlap_seconds), rate * scans.overlap_seconds, 30
+            )
+        pages = int(mean_pages + rng.random())
         for _ in range(pages - 1):
             clock.seconds = limiter.take()
         times, first = load.failures[feed], seen[feed]
@@ -207,14 +215,15 @@ def simulated(load: Load, *, requests_per_second: float, measured_from: float) -
         if now > measured_from:
             requests += pages
             delays += [now - time for time in times[first:last] if time > measured_from]
-        rule.record(feed, executions, [now - time for time in times[first:last]], pages)
+        ages = [now - time for time in times[first:last]]
+        rule.record(feed, executions, ages, pages, is_full_scan=is_full_scan)
     return delays, requests / (load.seconds - measured_from)
 
 
 def test_figures_called_measured_are_those_of_the_benchmarks() -> None:
     page = (DOCS / "benchmarks.md").read_text()
     assert "polled, redacted, recorded and sent at 2,500 a second" in page
-    assert "A thousand quiet feeds take 2 % of a core" in page
+    assert "Ten pages a second take 2 %" in page
 
 
 def test_sentences_of_the_page_agree_with_the_arithmetic() -> None:
@@ -225,10 +234,10 @@ def test_sentences_of_the_page_agree_with_the_arithmetic() -> None:
     shared = 20 * PAGE_CORE_SECONDS + 20 * PAGE_RECORDS * Fleet(1, 3).failure_core_seconds
     assert f"{20 * PAGE_RECORDS} failures a second need {shared:.1f} cores" in page
     assert math.ceil(shared) == 3
-    assert "about 1,500 workflows" in page
-    assert mixed(1500).usual.late_seconds == 0 < mixed(2000).usual.late_seconds
-    assert "20,000 workflows of the load below with a limit of 1,000 use a whole core" in page
-    assert mixed(20_000, requests_per_second=1000).use[PROCESSES] == pytest.approx(1, abs=0.05)
+    assert "about 2,000 workflows" in page
+    assert mixed(2000).usual.late_seconds == 0 < mixed(2500).usual.late_seconds
+    assert "29,000 workflows of the load below with a limit of 1,000 use a whole core" in page
+    assert mixed(29_000, requests_per_second=1000).use[PROCESSES] == pytest.approx(1, abs=0.05)
     assert f"one process sends {one.failures_per_second[PROCESSES]:,.0f}"[:-2] in page
     nine, eight = (Fleet(1, processes).failures_per_second[PROCESSES] for processes in (9, 8))
     assert "nine processes" in page

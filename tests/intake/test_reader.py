@@ -24,7 +24,35 @@ async def test_first_poll_reads_all_pages_and_next_ones_only_new(alloy: FakeAllo
         assert (len(harness.wakeups), (await harness.checkpoint()).watermark) == (4, NOON - HOUR)
         harness.add("10", ago=MINUTE)
         assert await harness.read() == ["10"]
-        assert harness.pages() == ["0", "1"]
+        assert harness.pages() == ["0"]
+
+
+@pytest.mark.parametrize(("last_ago", "pages"), [(19, ["0", "1"]), (21, ["0"])])
+async def test_second_page_is_read_if_the_first_ends_within_two_overlaps(
+    alloy: FakeAlloy, tmp_path: Path, last_ago: float, pages: list[str]
+) -> None:
+    """One overlap is the depth of a poll, and one is the most by which successive executions may be out of order."""
+    async with reader_harness(alloy, tmp_path, overlap="10m") as harness:
+        for number, minutes in enumerate([0, 5, last_ago, 60, 61, 62]):
+            harness.add(f"{number}", "success", ago=MINUTE * minutes, stopped=NOON - MINUTE * minutes)
+        await harness.read()
+        harness.pages()
+        await harness.read()
+        assert harness.pages() == pages
+
+
+async def test_second_page_is_read_while_an_execution_on_it_runs(alloy: FakeAlloy, tmp_path: Path) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(3):
+            harness.add(f"{number}", "success", ago=HOUR * number)
+        harness.add("slow", "running", ago=HOUR * 3)
+        await harness.read()
+        harness.pages()
+        alloy.api.update("slow", status="failed", finished=None, stoppedAt=harness.clock.now().isoformat())
+        assert await harness.read() == ["slow"]
+        assert harness.pages() == ["0", "1", "2"]
+        await harness.read()
+        assert harness.pages() == ["0"]
 
 
 async def test_full_scan_reaches_max_lateness_below_watermark(alloy: FakeAlloy, tmp_path: Path) -> None:
