@@ -5,6 +5,7 @@ renew the keys in a file while the daemon runs, so a refusal starts a new sessio
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from aiobotocore.credentials import AioCredentials
@@ -18,18 +19,26 @@ if TYPE_CHECKING:
 
 
 class CurrentKeys:
-    """The current keys of an identity. `seconds` limits the wait for keys: a credential program may never end."""
+    """The current keys of an identity. `seconds` limits the wait for keys: a credential program may never end.
 
-    def __init__(self, identity: "Identity", seconds: float) -> None:
+    `renewed` returns the identity with the keys that are stored by then. It is called after a refusal.
+    """
+
+    def __init__(self, identity: "Identity", seconds: float, renewed: "Callable[[], Identity] | None" = None) -> None:
         self._identity = identity
         self._timeout_seconds = seconds
+        self._renewed = renewed
         self._session: KeySession | None = None  # made when keys are needed; some never are
+        self._is_refused = False
 
     async def find(self) -> FrozenKeys:
         """Return keys that are valid now. Raise DestinationError if no provider returns valid keys.
 
         After an error, the next call reads every source again.
         """
+        if self._is_refused and self._renewed is not None:
+            self._identity = self._renewed()
+        self._is_refused = False
         session = self._session = self._session or self._identity.session()
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -46,7 +55,7 @@ class CurrentKeys:
 
     def invalidate_current(self) -> None:
         """Read every source again before the next request, whichever keys were refused."""
-        self._session = None
+        self._session, self._is_refused = None, True
 
     def _discard(self, session: KeySession) -> None:
         if self._session is session:

@@ -7,10 +7,13 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 
-from forwarder.aws.credentials import Identity, client_config
+from forwarder.aws.credentials import Identity, StoredKeys, client_config
 from forwarder.aws.current_keys import CurrentKeys
 from forwarder.aws.http_session import BoundedSession
 from forwarder.aws.request_errors import CREDENTIAL_CODES, SIGNATURE_CODES
+
+StoredKeysReader = Callable[[], StoredKeys | None]
+"""Reads the keys that are stored now. It raises nothing."""
 
 MAX_CONNECTIONS = 64
 """The connections of a client: as many as the requests that a table sends at the same time."""
@@ -34,15 +37,19 @@ class TableSession(BoundedSession):
 
 
 @asynccontextmanager
-async def dynamodb_client(identity: Identity, *, region: str = "", endpoint_url: str = "") -> AsyncIterator[Any]:
+async def dynamodb_client(
+    identity: Identity, *, region: str = "", endpoint_url: str = "", stored_keys: StoredKeysReader | None = None
+) -> AsyncIterator[Any]:
     """Yield a client that makes no retries. `region` and `endpoint_url` default to those of the settings or of AWS.
 
     Finding the keys raises DestinationError, as in every client of the forwarder. After a request whose keys were
     refused, they are read from their source again: another process may have renewed them in a file, which the SDK
-    reads once (https://github.com/boto/botocore/issues/704).
+    reads once (https://github.com/boto/botocore/issues/704). `stored_keys` reads those of the vault again.
     """
     destination = identity.destination.model_copy(update={"role_arn": "", "external_id": ""})
-    keys = CurrentKeys(replace(identity, destination=destination), MAX_TIMEOUTS * destination.timeout.total_seconds())
+    identity = replace(identity, destination=destination)
+    renewed = None if stored_keys is None else lambda: replace(identity, stored=stored_keys())
+    keys = CurrentKeys(identity, MAX_TIMEOUTS * destination.timeout.total_seconds(), renewed)
     config = client_config(destination).merge(
         AioConfig(
             max_pool_connections=MAX_CONNECTIONS,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from forwarder.aws.credentials import Identity, StoredKeys
 from forwarder.aws.dynamodb import dynamodb_client
+from forwarder.errors import ForwarderError
 from forwarder.ledger.dynamodb import DynamoLedger
 from forwarder.ledger.dynamodb.create import create_table
 from forwarder.ledger.dynamodb.executions import Retention
@@ -25,11 +26,25 @@ def _utc_now() -> datetime:
 
 
 def table_client(config_source: ConfigSource, settings: LocalSettings, location: TableLocation) -> Connect:
-    """Return a client with the keys of the vault, or those of the ambient chain if there is no vault."""
-    vault = Vault.open(config_source, settings)
+    """Return a client with the keys of the vault, or those of the ambient chain if there is no vault.
+
+    Keys that DynamoDB refuses are read from the vault again: a rotation must not need a restart.
+    """
+    stored = StoredKeys.of(Vault.open(config_source, settings))
     destination = DestinationSettings(event_bus="default", region=location.region)
-    identity = Identity(destination, StoredKeys.of(vault))
-    return lambda: dynamodb_client(identity, region=location.region, endpoint_url=location.endpoint_url)
+
+    def stored_keys() -> StoredKeys | None:
+        try:
+            return StoredKeys.of(Vault.open(config_source, settings)) or stored  # never replaced by ambient keys
+        except ForwarderError:  # the vault cannot be opened for now: the next refusal reads it again
+            return stored
+
+    return lambda: dynamodb_client(
+        Identity(destination, stored),
+        region=location.region,
+        endpoint_url=location.endpoint_url,
+        stored_keys=stored_keys,
+    )
 
 
 class TablePlace:
