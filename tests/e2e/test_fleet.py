@@ -215,6 +215,26 @@ def test_command_retries_a_dead_letter_of_another_process(
         assert daemon.stop() == 0
 
 
+def test_table_that_is_deleted_and_created_again_is_used(
+    pair: tuple[Installation, Installation], alloy: FakeAlloy, bus: StrictEventBridge, url: str
+) -> None:
+    name = url.removeprefix("dynamodb://").partition("?")[0]
+
+    async def create_again() -> None:
+        async with table_client(running_dynalite().endpoint_url) as client:
+            await client.delete_table(TableName=name)
+            await client.get_waiter("table_not_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
+            await client.create_table(**table_definition(name))
+
+    with pair[0].start() as daemon:
+        ids = fail_each(alloy, "a")
+        daemon.wait_until(lambda: set(sent(bus)) >= set(ids))
+        asyncio.run(create_again())
+        later = fail_each(alloy, "b")
+        daemon.wait_until(lambda: set(sent(bus)) >= set(later))
+        assert daemon.stop() == 0
+
+
 def test_missing_table_is_named(pair: tuple[Installation, Installation]) -> None:
     installation = pair[0]
     url = installation.settings["ledger"]["url"].replace("ledger-", "missing-")

@@ -4,16 +4,29 @@ Report: the lease table of a Kinesis application disappears while it runs,
 https://github.com/awslabs/amazon-kinesis-client/issues/414.
 """
 
+from datetime import timedelta
+
 import pytest
 
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb.schema import feed_key, member_key, table_definition
-from tests.factories import FEED
+from forwarder.model import Checkpoint
+from tests.factories import FEED, entry
 from tests.harness.dynalite import running_dynalite
 from tests.ledger.fleet_table import SharedTable, client
+from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
+
+
+async def create_again(table: SharedTable) -> None:
+    """Delete the table, and create it again."""
+    async with client(running_dynalite().endpoint_url) as sdk:
+        await sdk.delete_table(TableName=table.name)
+        await sdk.get_waiter("table_not_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1})
+        await sdk.create_table(**table_definition(table.name))
+        await sdk.get_waiter("table_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1})
 
 
 async def test_table_that_is_created_again_gets_all_that_is_listed(table: SharedTable) -> None:
@@ -22,7 +35,7 @@ async def test_table_that_is_created_again_gets_all_that_is_listed(table: Shared
     assert await member.record("a", "b") == 2
     async with client(running_dynalite().endpoint_url) as sdk:
         await sdk.delete_table(TableName=table.name)
-        await sdk.get_waiter("table_not_exists").wait(TableName=table.name)
+        await sdk.get_waiter("table_not_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1})
         with pytest.raises(LedgerUnavailable, match="does not exist"):
             await member.beat()
         await sdk.create_table(**table_definition(table.name))
@@ -31,6 +44,43 @@ async def test_table_that_is_created_again_gets_all_that_is_listed(table: Shared
     assert set(await member.claim()) == {"a", "b"}
     await member.beat()
     assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_feeds_are_added_to_a_table_that_is_created_again(table: SharedTable) -> None:
+    """A daemon adds its feeds at the start only. They are read from their floors on."""
+    member = await table.member()
+    await member.record("a")
+    floor = NOON - timedelta(days=1)
+    await member.ledger.record(FEED, [], now=NOON, checkpoint=Checkpoint(NOON, floor=floor, full_scan_at=NOON))
+    await create_again(table)
+    await member.beat()
+    assert await member.ledger.checkpoint(FEED) == Checkpoint(floor=floor)
+
+
+async def test_failure_recorded_before_the_next_heartbeat_is_delivered(table: SharedTable) -> None:
+    """A process records in a table that was created again, and its next heartbeat finds that it is unknown there."""
+    member = await table.member()
+    assert await member.record("a") == 1
+    await member.beat()
+    await create_again(table)
+    assert await member.ledger.record(FEED, [entry("b")], now=NOON) == 1
+    await member.beat()
+    assert set(await member.claim()) == {"b"}
+    assert await table.verify() == Counters(recorded=1, pending=1)
+
+
+async def test_item_of_a_member_that_was_taken_over_stays_deleted(table: SharedTable) -> None:
+    """It was paused for so long that its heir has forgotten it."""
+    paused, heir = await table.member(), await table.member()
+    await paused.record("a")
+    name = paused.member_id
+    await heir.beat()
+    await heir.bury()
+    await heir.ledger.delete_item(member_key(name))
+    await paused.beat()
+    assert paused.member_id != name
+    assert member_key(name) not in await heir.ledger.all_items()
+    assert set(await heir.claim()) == {"a"}
 
 
 async def test_restored_table_gets_all_that_is_listed(table: SharedTable) -> None:

@@ -12,7 +12,7 @@ from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.member_items import EndedMembers, totals_of
-from forwarder.ledger.dynamodb.membership import MembershipStore
+from forwarder.ledger.dynamodb.replaced_table import ReplacedTableStore
 from forwarder.ledger.dynamodb.schema import LEDGER, member_key
 from forwarder.ledger.fleet import rendezvous
 
@@ -32,7 +32,7 @@ TASK = "ended members"
 """The name by which one of the living members is chosen for this."""
 
 
-class EndedStore(MembershipStore):
+class EndedStore(ReplacedTableStore):
     """The deletion of members that ended."""
 
     async def _before_heartbeat(self, member: Member) -> None:

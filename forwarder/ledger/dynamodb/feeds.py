@@ -165,6 +165,16 @@ class FeedStore(TakeOverStore):
         is_newer = skipped > stored.skipped_at
         return replace(stored.checkpoint, local_floor=from_micros(skipped)) if is_newer else stored.checkpoint
 
+    async def _begin_again(self, member: Member) -> None:
+        """Add the feeds again, to be read from their floors on: what is still listed is unknown in the new table."""
+        first = {
+            stored.feed: replace(self._with_floors(stored), watermark=None, full_scan_at=None)
+            for stored in self._feeds.values()
+            if stored.watched
+        }
+        await asyncio.gather(*(self._add(feed, checkpoint) for feed, checkpoint in first.items()))
+        await super()._begin_again(member)
+
     def _drop(self, member: Member) -> None:
         """Forget the checkpoints in memory, too: others have read these feeds since, or the table is another one."""
         super()._drop(member)
@@ -222,7 +232,9 @@ class FeedStore(TakeOverStore):
         except (LedgerError, asyncio.CancelledError):
             stored.changed_at = changed_at
             raise
-        if item is None:  # another member reads this feed by now
-            self._feeds.pop(stored.feed, None)
-        else:
+        if item is not None:
             stored.version += 1
+        elif await self._table.get(feed_key(stored.feed)) is None:  # the next heartbeat finds a new table
+            stored.changed_at = changed_at
+        else:  # another member reads this feed by now
+            self._feeds.pop(stored.feed, None)

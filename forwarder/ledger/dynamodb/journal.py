@@ -18,7 +18,14 @@ from forwarder.ledger.dynamodb.journal_items import MAX_BODY_BYTES, MAX_PACK_BYT
 from forwarder.ledger.dynamodb.journals import Journals
 from forwarder.ledger.dynamodb.schema import Place, journal, number_text
 from forwarder.ledger.dynamodb.table import Key, Table
+from forwarder.ledger.dynamodb.values import Item
 from forwarder.ledger.dynamodb.window import Window
+
+SEAL: Item = {"nonce": "seal"}
+"""The item after which a member cannot append. A member's own nonces are hexadecimal.
+
+It never expires: a process may wake after months.
+"""
 
 MAX_BLOCKING_BYTES = 100_000
 """The size of a pack that is compressed on the event loop. Up to here, a thread would cost more time."""
@@ -83,6 +90,17 @@ class Journal:
                 self._keep_orphans(parts)
                 raise each
         return [place for part in parts for place in part.appended.result()]
+
+    async def close(self) -> bool:
+        """Let nothing more be appended, also by requests in flight. Return False if an heir has sealed the journal."""
+        self.is_sealed = True
+        if self._appending is not None:
+            await asyncio.wait([self._appending])
+        key = Key(journal(self._member), number_text(self._number))
+        if await self._table.put(key, SEAL, condition="attribute_not_exists(p)"):
+            return True
+        found = await self._table.get(key) or SEAL
+        return found.get("nonce") in self._nonces  # an append whose reply was lost
 
     def _keep_orphans(self, parts: Sequence[_Waiting]) -> None:
         for part in parts:

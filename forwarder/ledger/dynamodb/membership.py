@@ -60,7 +60,7 @@ class MembershipStore(MemberListStore):
                     log.warning("state not saved before draining", reason=failure.message, hint=failure.hint)
             await self._write_heartbeat(member)
         except Buried:
-            self._drop(member)
+            await self._end_membership(member)
             log.warning("taken over by another forwarder while draining", member=member.id)
         except LedgerError as error:
             self._heartbeat_failure = error
@@ -88,7 +88,7 @@ class MembershipStore(MemberListStore):
             if failure is not None:  # otherwise the heartbeat itself reports the outage
                 log.warning("state not saved before a heartbeat", reason=failure.message, hint=failure.hint)
         except Buried:
-            self._drop(member)
+            await self._end_membership(member)
             log.warning("taken over by another forwarder, joining again", member=member.id)
             member = await self._joined()
         if member.beats > 1:  # a new member has observed the others when it joined
@@ -198,6 +198,9 @@ class MembershipStore(MemberListStore):
             log.warning("take-over not complete", member=other["s"], reason=error.message, hint=error.hint)
         finally:
             self._take_overs.pop(other["s"], None)
+
+    async def _end_membership(self, member: Member) -> None:
+        """Drop a membership whose heartbeat was refused. `replaced_table.py` implements it."""
 
     def _drop(self, member: Member) -> None:
         """Forget a membership that has ended. Its entries have another owner by now."""

@@ -21,13 +21,13 @@ from forwarder.ledger.dynamodb.executions import (
     settlement_at,
     transition_at,
 )
+from forwarder.ledger.dynamodb.journal import SEAL
 from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE, JournalEntry
 from forwarder.ledger.dynamodb.member import Member, UnverifiedEntry
 from forwarder.ledger.dynamodb.member_items import MemberItem, packed, unpacked
 from forwarder.ledger.dynamodb.schema import Place, journal, member_key, number_text
 from forwarder.ledger.dynamodb.table import Key
 from forwarder.ledger.dynamodb.transitions import Placed, TransitionStore
-from forwarder.ledger.dynamodb.values import Item
 from forwarder.ledger.dynamodb.window import (
     PURGED,
     RECORDED,
@@ -40,9 +40,6 @@ from forwarder.ledger.dynamodb.window import (
 )
 
 log = structlog.get_logger("fleet")
-
-SEAL = "seal"
-"""The nonce of a seal. A member's own nonces are hexadecimal."""
 
 _BASE_STATES = {RETRIED: DEAD_STATE, PURGED: DEAD_STATE, REPLAYED: SENT_STATE, REQUEUED: SENT_STATE}
 
@@ -113,9 +110,8 @@ class TakeOverStore(TransitionStore):
                     for index, entry in enumerate(entries)
                 ])  # fmt: skip
                 number = found + 1
-            seal: Item = {"nonce": SEAL}  # it never expires: a process may wake after months
             key = Key(journal(name), number_text(number))
-            if await self._table.put(key, seal, condition="attribute_not_exists(p)"):
+            if await self._table.put(key, SEAL, condition="attribute_not_exists(p)"):
                 return items, number
 
     async def _adopt_all(self, member: Member, placed: Sequence[Placed], effects: Counter[str]) -> int:
