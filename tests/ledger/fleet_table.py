@@ -46,7 +46,20 @@ def client(endpoint_url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
 
 
 class ObservedLedger(DynamoLedger):
-    """A ledger whose membership a test observes and directs."""
+    """A ledger whose membership a test observes and directs.
+
+    By default, each heartbeat observes the others, however soon it follows the one before, and however long their
+    intervals are.
+    """
+
+    observes_each_heartbeat = True
+
+    @property
+    def _observation_seconds(self) -> float:
+        return 0.0 if self.observes_each_heartbeat else super()._observation_seconds
+
+    def _max_missed(self, item: dict[str, Any]) -> float:
+        return MISSED_HEARTBEATS if self.observes_each_heartbeat else super()._max_missed(item)
 
     @property
     def membership(self) -> Member:

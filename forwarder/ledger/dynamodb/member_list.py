@@ -12,11 +12,18 @@ from forwarder.ledger.dynamodb.feed_items import StoredFeed
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.member_items import EndedMembers, MemberItem, fleet_member
 from forwarder.ledger.dynamodb.schema import LEDGER, MEMBERS
+from forwarder.ledger.dynamodb.store import boot_seconds
 from forwarder.ledger.fleet import Fleet, FleetMember
 from forwarder.model import Feed
 
 MISSED_HEARTBEATS = 5
 """The successful heartbeats of an observer during which the heartbeat number of a dead member did not change."""
+
+OBSERVATION_SHARE = 0.9
+"""The time between two observations that count, in heartbeat intervals.
+
+A reload of the settings writes a heartbeat at once. Several reloads in a row must not bury a living member.
+"""
 
 
 @dataclass(slots=True)
@@ -31,6 +38,7 @@ class MemberListStore(BackgroundStore):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._observed: dict[str, _Observed] = {}
+        self._observed_at = float("-inf")
         self._members: dict[str, MemberItem] = {}
         """The items of all members at the last heartbeat, without those that count in `_ended`."""
         self._ended = EndedMembers()
@@ -51,19 +59,37 @@ class MemberListStore(BackgroundStore):
 
     def _observe_all(self, member: Member) -> None:
         """Compare the heartbeats of all other members with those of the last call."""
-        self._observed = {name: self._observe(name, item) for name, item in self._members.items() if name != member.id}
+        now = boot_seconds()
+        counts = now - self._observed_at >= self._observation_seconds
+        if counts:
+            self._observed_at = now
+        others = {name: item for name, item in self._members.items() if name != member.id}
+        self._observed = {name: self._observe(name, item, counts=counts) for name, item in others.items()}
 
-    def _observe(self, name: str, item: MemberItem) -> _Observed:
+    @property
+    def _observation_seconds(self) -> float:
+        """Return the time after which a heartbeat that stands still counts again."""
+        return OBSERVATION_SHARE * self._heartbeat_seconds
+
+    def _observe(self, name: str, item: MemberItem, *, counts: bool) -> _Observed:
         before = self._observed.get(name)
         if before is None or before.beats != item["be"]:
-            return _Observed(item["be"])
-        return _Observed(before.beats, before.stood_still + 1)
+            return _Observed(item["be"], 0 if counts else -1)  # the next one that counts is the first
+        return _Observed(before.beats, before.stood_still + counts)
 
     def _is_ended(self, name: str, item: MemberItem) -> bool:
         """Return whether a member has left, or is dead, and its entries wait for an heir."""
         observed = self._observed.get(name)
-        stood_still = observed is not None and observed.stood_still >= MISSED_HEARTBEATS
+        stood_still = observed is not None and observed.stood_still >= self._max_missed(item)
         return "gone" not in item and ("lf" in item or stood_still)
+
+    def _max_missed(self, item: MemberItem) -> float:
+        """Return during how many heartbeats of this process that of a member may stand still.
+
+        While `ledger.heartbeat_interval` is changed, process after process, a slower one has more of them.
+        """
+        interval_seconds: float = item.get("iv", 0) / 1000
+        return MISSED_HEARTBEATS * max(1.0, interval_seconds / self._heartbeat_seconds)
 
     def _fleet(self, member: Member | None) -> Fleet:
         """Return the members that forward. Commands, which join for a moment, and draining members do not count."""

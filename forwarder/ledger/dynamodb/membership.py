@@ -171,6 +171,7 @@ class MembershipStore(MemberListStore):
             "rp": sum(each.send_number > 1 for each in member.pending.values()),
             "sv": self._status,
             "hb": to_micros(self._now()),
+            "iv": round(self._heartbeat_seconds * 1000),
             "fe": len(self._feeds),
             "ru": round(self._table.consumed.read),
             "wu": round(self._table.consumed.write),

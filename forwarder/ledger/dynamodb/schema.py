@@ -20,8 +20,9 @@ An execution has `st` (state), `o` (place of its owner, which a take-over change
 
 A member has `be` (number of heartbeats), `hb` (time of the last one), `mk` (mark), `nx` (next number of its journal),
 `bl` (counters below the mark), `tt` (counters), `op` (time of the oldest pending entry), `rp` (pending replays), `sv`
-(status for display), `fe` (feeds), `ru` and `wu` (consumed read and write units) and `dr` (it drains). Flags are `lf`
-(it has left), `cm` (it is a command) and `gone` (it was taken over); `heir` is the member that takes it over.
+(status for display), `fe` (feeds), `ru` and `wu` (consumed read and write units), `iv` (heartbeat interval in
+milliseconds) and `dr` (it drains). Flags are `lf` (it has left), `cm` (it is a command) and `gone` (it was taken over);
+`heir` is the member that takes it over.
 
 A feed has `f` (feed), `ck` (checkpoint), `pr` (last poll), `v` (version of both) and `wa` (it is watched).
 """
