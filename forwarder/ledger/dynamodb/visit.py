@@ -4,10 +4,14 @@ A command has no membership. It joins for the time of its transitions, and leave
 adopts its entries at the next heartbeat.
 """
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
+from forwarder.errors import LedgerError
 from forwarder.ledger.dynamodb.claims import ClaimStore
+from forwarder.ledger.dynamodb.journal import Buried
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.schema import member_key
@@ -25,6 +29,25 @@ class VisitStore(ClaimStore):
         visitor = Member(self._table, self._journals)
         item = self._heartbeat(visitor) | {"be": 0, "host": self._host, "cm": 1}
         await self._table.put(member_key(visitor.id), item, condition="attribute_not_exists(p)")
-        made = await self._make_transitions(visitor, entries, now)
-        await self._write_heartbeat(visitor, left=True)
+        async with self._heartbeats_of(visitor):
+            made = await self._make_transitions(visitor, entries, now)
+        with contextlib.suppress(Buried):  # this process was paused: its heir has the entries
+            await self._write_heartbeat(visitor, left=True)
         return made
+
+    @contextlib.asynccontextmanager
+    async def _heartbeats_of(self, visitor: Member) -> AsyncIterator[None]:
+        """Write heartbeats during a block. Many transitions take longer than the others wait for a silent member."""
+
+        async def write() -> None:
+            while True:
+                await asyncio.sleep(self._heartbeat_seconds)
+                with contextlib.suppress(LedgerError):  # the transitions themselves report it
+                    await self._write_heartbeat(visitor)
+
+        heartbeats = asyncio.create_task(write())
+        try:
+            yield
+        finally:
+            heartbeats.cancel()
+            await asyncio.wait([heartbeats])

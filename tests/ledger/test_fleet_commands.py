@@ -1,0 +1,56 @@
+"""Commands that change many entries on a shared ledger."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from forwarder.ledger import Counters, TimeWindow
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
+from tests.harness.dynamodb_faults import Hold
+from tests.ledger.fleet_table import Process, SharedTable
+from tests.virtual_clock import NOON
+
+pytestmark = pytest.mark.dynamodb
+
+HEARTBEAT_SECONDS = 0.1
+
+TODAY = TimeWindow(NOON - timedelta(days=1), NOON + timedelta(days=1))
+
+
+async def send_all(member: Process, *ids: str) -> None:
+    await member.record(*ids)
+    for token in (await member.tokens()).values():
+        await member.send(token)
+    await member.beat()
+
+
+async def test_long_command_is_not_taken_over(table: SharedTable) -> None:
+    """It replays more events than it can within the heartbeats after which a silent process counts as dead."""
+    member, command = await table.member(), await table.start()
+    await send_all(member, "a", "b")
+    command.ledger.set_heartbeat_seconds(HEARTBEAT_SECONDS)
+    command.proxy.plan = hold = Hold(lambda request: request.writes("x#"))
+    replaying = asyncio.create_task(command.ledger.replay(TODAY, now=NOON))
+    await hold.reached.wait()
+    for _ in range(2 * MISSED_HEARTBEATS):
+        await asyncio.sleep(2 * HEARTBEAT_SECONDS)
+        await member.beat()
+    hold.release()
+    assert await replaying == 2
+    await member.beat()
+    assert {key: each.send_number for key, each in (await member.claim()).items()} == {"a": 2, "b": 2}
+    assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_command_that_was_paused_reports_no_failure(table: SharedTable) -> None:
+    """It was taken over after its last write. A person who repeats the command would send the events once more."""
+    member, command = await table.member(), await table.start()
+    await send_all(member, "a")
+    command.proxy.plan = hold = Hold(lambda request: request.writes("m") and b":lf" in request.body)
+    replaying = asyncio.create_task(command.ledger.replay(TODAY, now=NOON))
+    await hold.reached.wait()
+    await member.bury()
+    hold.release()
+    assert await replaying == 1
+    assert set(await member.claim()) == {"a"}
