@@ -31,6 +31,7 @@ ForwarderError                  1
 └── LedgerError                 1    the ledger cannot be read or written
     ├── LedgerLocked           75    another process is running on it
     └── LedgerUnavailable      75    the ledger cannot be written now (disk full, read-only, busy)
+        ├── AuditInterrupted   75    other processes change the ledger while its items are counted
         └── LedgerDenied       75    the keys may not make a request
             └── AuditDenied    75    the keys may not make a request that only an audit makes
 
@@ -210,6 +211,10 @@ class LedgerUnavailable(LedgerError):
 
 class LedgerDenied(LedgerUnavailable):
     """A denial of a request, for lack of a right."""
+
+
+class AuditInterrupted(LedgerUnavailable):
+    """An audit that proves nothing, because other processes changed the ledger while its items were counted."""
 
 
 class AuditDenied(LedgerDenied):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from forwarder import atomicfile
 from forwarder.aws.credentials import StoredKeys
 from forwarder.diagnostics.results import CheckResult, run_check
-from forwarder.errors import AuditDenied, SettingsError, VaultError
+from forwarder.errors import AuditDenied, AuditInterrupted, SettingsError, VaultError
 from forwarder.ledger import Counters, ledger_place
 from forwarder.settings import ConfigSource, Settings
 from forwarder.settings.load import unknown_variables
@@ -53,10 +53,10 @@ async def check_counters(config_source: ConfigSource, settings: LocalSettings) -
 
     It is skipped if the keys may not read all items of a table: a run does not need this right.
     """
-    denial: AuditDenied | None = None
+    obstacle: AuditDenied | AuditInterrupted | None = None
 
     async def audit() -> str:
-        nonlocal denial
+        nonlocal obstacle
         place = ledger_place(config_source, settings)
         place.check()
         if not place.exists():
@@ -65,11 +65,12 @@ async def check_counters(config_source: ConfigSource, settings: LocalSettings) -
             counted = await ledger.counters()
             try:
                 return f"balanced: {_sentence(await ledger.audit())}"
-            except AuditDenied as error:
-                denial = error
-        return f"not proved, because the items cannot be counted: {_sentence(counted)}; {denial.message}; {denial.hint}"
+            except (AuditDenied, AuditInterrupted) as error:
+                obstacle = error
+        reason = f"{obstacle.message}; {obstacle.hint}"
+        return f"not proved, because the items cannot be counted: {_sentence(counted)}; {reason}"
 
-    return replace(await run_check(COUNTERS, audit), skipped=denial is not None)
+    return replace(await run_check(COUNTERS, audit), skipped=obstacle is not None)
 
 
 def _sentence(counters: Counters) -> str:

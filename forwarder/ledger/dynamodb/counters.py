@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from forwarder.errors import AuditDenied, LedgerDenied, LedgerError
+from forwarder.errors import AuditDenied, AuditInterrupted, LedgerDenied, LedgerError
 from forwarder.ledger.codec import from_micros
 from forwarder.ledger.dynamodb.executions import DEAD_STATE, PENDING_STATE, PURGED_STATE, settlement_at, transition_at
 from forwarder.ledger.dynamodb.member_items import MemberItem, totals_of, unpacked
@@ -15,6 +15,9 @@ from forwarder.ledger.dynamodb.window import add_effect, counters_of
 from forwarder.ledger.models import Counters
 
 SCAN_HINT = "AuditLedger=yes in infra/identity.yaml allows the scan"
+
+MAX_AUDITS = 4
+"""The counts of one audit, at most. Other processes may change the ledger during each."""
 
 
 class CounterStore(ReplayStore):
@@ -55,26 +58,47 @@ class CounterStore(ReplayStore):
     async def audit(self) -> Counters:
         """Count the items of the whole table. Raise LedgerError if the counters of the members differ from them.
 
-        Raise AuditDenied if the keys may not scan the table.
+        Other processes may change the ledger meanwhile. A difference is a fault if it is found twice while nothing
+        changed. Raise AuditInterrupted if the ledger always changes, and AuditDenied if the keys may not scan it.
         """
+        faults = 0
+        before = await self._exact_totals()
+        for _ in range(MAX_AUDITS):
+            executions = await self._all_executions()
+            after = await self._exact_totals()
+            counters = counters_of(after.values())
+            if not (fault := self._fault(executions, counters)):
+                return counters
+            faults += before == after
+            if faults > 1:
+                raise LedgerError(fault, hint=_REPORT)
+            before = after
+        raise AuditInterrupted(
+            "other processes changed the ledger meanwhile", hint="repeat this while fewer executions fail"
+        )
+
+    async def _exact_totals(self) -> dict[str, Counter[str]]:
+        """Return what each member has counted by now, and under an empty name what those before them had counted."""
         await self._load_members(consistent=True)
-        executions = await self._all_executions()
+        members = list(self._members.items())
+        return {"": self._ended.totals} | {name: await self._exact(name, item) for name, item in members}
+
+    def _fault(self, executions: Mapping[str, Mapping[str, Any]], counters: Counters) -> str:
+        """Return how the items differ from the counters, or an empty text."""
         states = Counter[int](item["st"] for item in executions.values())
         orphans = [
             digest
             for digest, item in executions.items()
             if item["st"] == PENDING_STATE and not self._can_be_delivered(Place.of(item["o"]))
         ]
-        totals = [await self._exact(name, item) for name, item in self._members.items()]
-        counters = counters_of([self._ended.totals, *totals])
-        counted = (states[PENDING_STATE], states[DEAD_STATE], states[PURGED_STATE])
         if orphans:
-            raise LedgerError(f"{len(orphans)} pending executions have no owner, such as {orphans[0]}", hint=_REPORT)
+            return f"{len(orphans)} pending executions have no owner, such as {orphans[0]}"
+        counted = (states[PENDING_STATE], states[DEAD_STATE], states[PURGED_STATE])
         # Sent and purged executions are deleted after ledger.id_retention, and stay counted.
         is_equal = counted[:2] == (counters.pending, counters.dead) and counted[2] <= counters.purged
         if not is_equal or not counters.is_balanced or sum(states.values()) > counters.recorded:
-            raise LedgerError(f"the counters do not balance: {counters}, counted {dict(states)}", hint=_REPORT)
-        return counters
+            return f"the counters do not balance: {counters}, counted {dict(states)}"
+        return ""
 
     async def _all_executions(self) -> dict[str, dict[str, Any]]:
         """Return the items of all executions by digest."""
