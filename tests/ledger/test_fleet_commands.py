@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from forwarder.ledger import Counters, TimeWindow
+from forwarder.ledger import Counters, ReplayCounts, TimeWindow
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from tests.harness.dynamodb_faults import Hold
 from tests.ledger.fleet_table import Process, SharedTable
@@ -54,3 +54,14 @@ async def test_command_that_was_paused_reports_no_failure(table: SharedTable) ->
     hold.release()
     assert await replaying == 1
     assert set(await member.claim()) == {"a"}
+
+
+async def test_replay_does_not_request_expired_items_one_by_one(table: SharedTable) -> None:
+    """Most items of a process that runs for months have expired."""
+    member, command = await table.member(), await table.start()
+    await send_all(member, "a")
+    member.ledger.membership.window.next_number += 1000
+    await member.beat()
+    before = command.proxy.count
+    assert await command.ledger.replay_counts(TODAY) == ReplayCounts(1, {})
+    assert command.proxy.count - before < 20

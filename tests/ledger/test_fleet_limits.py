@@ -10,7 +10,7 @@ from secrets import token_hex
 import pytest
 from structlog.testing import capture_logs
 
-from forwarder.ledger import Counters
+from forwarder.ledger import Counters, EntryFilter
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, entry
 from tests.ledger.fleet_table import SharedTable
@@ -58,3 +58,27 @@ async def test_journal_of_many_pages_is_taken_over(table: SharedTable) -> None:
     await heir.bury()
     details = {execution_id: each.entry.detail for execution_id, each in (await heir.claim()).items()}
     assert details == {each.execution_id: each.detail for each in large}
+
+
+async def test_list_of_the_newest_reads_no_journals_of_ended_members(table: SharedTable) -> None:
+    """The status page lists the newest entries every second, and each start of a process leaves a journal."""
+    ended_at = NOON - timedelta(hours=1)
+    for number in range(10):
+        ended = await table.member()
+        ended.ledger.set_now(ended_at)
+        await ended.ledger.add_feeds({FEED: Checkpoint()})
+        await ended.ledger.record(FEED, [entry(f"old-{number}")], now=ended_at)
+        await ended.leave()
+    member = await table.member()
+    for number in range(5):
+        await member.record(f"new-{number}")
+    before = member.proxy.count
+    page = await member.ledger.entries(EntryFilter(), 3)
+    assert [each.entry.execution_id for each in page.entries] == ["new-4", "new-3", "new-2"]
+    assert member.proxy.count - before < 8
+    ids = []
+    while page.next is not None:
+        page = await member.ledger.entries(EntryFilter(), 3, before=page.next)
+        ids += [each.entry.execution_id for each in page.entries]
+    assert ids[:2] == ["new-1", "new-0"]
+    assert sorted(ids[2:]) == sorted(f"old-{number}" for number in range(10))

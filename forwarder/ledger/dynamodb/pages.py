@@ -1,8 +1,11 @@
 """The lists of entries. No index is kept for them: they are read from the journals, the newest items first."""
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from heapq import nlargest
 from typing import Any, Final
+
+import msgspec
 
 from forwarder.ledger.codec import from_micros
 from forwarder.ledger.dynamodb.dead_letters import DeadLetterStore
@@ -19,6 +22,12 @@ MEMBER_PATTERN: Final = "[0-9a-f]{12}"
 _POSITION: Final = re.compile(f"(-?[0-9]{{1,18}})_({MEMBER_PATTERN})_([0-9]{{1,12}})_([0-9]{{1,9}})")
 MAX_LISTED_ITEMS = 500
 """The items of each journal that a list of entries reads. An item has the failures of one poll, or of several."""
+
+MAX_SILENCE_MICROSECONDS = 600_000_000
+"""The time after a heartbeat in which its member may still have recorded, by its own clock."""
+
+MAX_JOINED_ENTRIES = 500
+"""The entries whose executions are read together."""
 
 Row = tuple[Place, JournalEntry, ExecutionItem]
 Position = tuple[int, str, int, int]
@@ -68,6 +77,7 @@ class PageStore(DeadLetterStore):
         """Return the rows that may match. A filter for one execution, or for dead letters, reads only those.
 
         Otherwise each journal is read until it has enough rows for the page, at most MAX_LISTED_ITEMS of its items.
+        Journals that ended before the oldest row of the page are not read: the status page lists entries every second.
         """
         if matching.execution_id is not None:
             found = await self._stored_executions([matching.execution_id])
@@ -81,26 +91,55 @@ class PageStore(DeadLetterStore):
                 if (item := executions.get(stored.digest)) is not None
             ]
         rows: list[Row] = []
+        listed: list[int] = []
         for member, last in (await self._last_numbers()).items():
+            if len(listed) > limit and self._ended_before(member, nlargest(limit + 1, listed)[-1]):
+                continue
             count = 0
             async for row in self._newest_first(member, last, MAX_LISTED_ITEMS):
                 if self._has_payload(row[2]):
                     rows.append(row)
-                    count += _matches(row, matching) and (position is None or _position(row) < position)
+                    if _matches(row, matching) and (position is None or _position(row) < position):
+                        listed.append(row[1].recorded_at)
+                        count += 1
                 if count > limit:
                     break
         return rows
 
-    async def _recorded_entries(self) -> AsyncIterator[Row]:
-        """Yield all entries of all journals at the places that recorded them, the newest of each member first."""
-        for member, last in (await self._last_numbers()).items():
-            async for row in self._newest_first(member, last, last):
+    def _ended_before(self, member: str, recorded_at: int) -> bool:
+        """Return whether a member wrote its last heartbeat so long before a time that it recorded nothing since."""
+        item = None if member == self._own_id else self._members.get(member)
+        return item is not None and item["hb"] + MAX_SILENCE_MICROSECONDS < recorded_at
+
+    async def _recorded_entries(self, wanted: Callable[[JournalEntry], bool]) -> AsyncIterator[Row]:
+        """Yield the wanted entries of all journals at the places that recorded them.
+
+        Whole journals are read in pages, because most items of a process that runs for months have expired. The rows
+        have no details: those of a day need not fit in memory.
+        """
+        for member in await self._last_numbers():
+            found: list[tuple[Place, JournalEntry]] = []
+            async for number, entries in self._journals.entries_from(member):
+                found += [
+                    (Place(member, number, index), msgspec.structs.replace(entry, detail=b""))
+                    for index, entry in enumerate(entries)
+                    if wanted(entry)
+                ]
+                if len(found) >= MAX_JOINED_ENTRIES:
+                    for row in await self._join(found):
+                        yield row
+                    found = []
+            for row in await self._join(found):
                 yield row
 
     async def _last_numbers(self) -> dict[str, int]:
-        """Return the last number of each journal. Numbers after the last heartbeat of its member are missing."""
+        """Return the last number of each journal, that of the latest heartbeat first.
+
+        Numbers after the last heartbeat of its member are missing.
+        """
         await self._load_members(consistent=self._member is None)
-        numbers = {name: item["nx"] - 1 for name, item in self._members.items()}
+        members = sorted(self._members.items(), key=lambda each: each[1]["hb"], reverse=True)
+        numbers = {name: item["nx"] - 1 for name, item in members}
         if self._member is not None:
             numbers[self._member.id] = self._member.window.next_number - 1
         return numbers
@@ -109,19 +148,18 @@ class PageStore(DeadLetterStore):
         """Yield the entries that a journal recorded, newest first, from item `last` back over at most `items` items."""
         for number in range(last, max(0, last - items), -1):
             entries = await self._journals.entries_of_item(member, number)
-            for row in await self._join(member, number, entries):
+            placed = [(Place(member, number, index), each) for index, each in enumerate(entries)]
+            for row in await self._join(placed[::-1]):
                 yield row
 
-    async def _join(self, member: str, number: int, entries: list[JournalEntry]) -> list[Row]:
-        """Return the entries of an item with their executions, those that this item recorded, newest first."""
-        items = await self._executions.load([entry.digest for entry in entries])
-        rows = [
+    async def _join(self, placed: Sequence[tuple[Place, JournalEntry]]) -> list[Row]:
+        """Return entries with their executions, those that were recorded at these places."""
+        items = await self._executions.load([entry.digest for _, entry in placed])
+        return [
             (place, entry, item)
-            for index, entry in enumerate(entries)
-            if (item := items.get(entry.digest)) is not None
-            and transition_at(item, place := Place(member, number, index)) == RECORDED
+            for place, entry in placed
+            if (item := items.get(entry.digest)) is not None and transition_at(item, place) == RECORDED
         ]
-        return rows[::-1]
 
     async def _stored_entries(self, rows: Iterable[Row]) -> list[StoredEntry]:
         pairs = [(Place.of(item["pl"]), entry) for _, entry, item in rows]

@@ -79,13 +79,14 @@ class ReplayStore(ActivityStore):
     async def _sent_in(self, window: TimeWindow) -> list[tuple[JournalEntry, ExecutionItem]]:
         """Return the sent executions of a window whose payload is stored."""
         start, end = to_micros(window.start), to_micros(window.end)
+
+        def is_in_window(entry: JournalEntry) -> bool:
+            return start <= entry.time < end and window.workflow_id in (None, entry.workflow_id)
+
         return [
             (entry, item)
-            async for _, entry, item in self._recorded_entries()
-            if start <= entry.time < end
-            and window.workflow_id in (None, entry.workflow_id)
-            and item["st"] == SENT_STATE
-            and self._has_payload(item)
+            async for _, entry, item in self._recorded_entries(is_in_window)
+            if item["st"] == SENT_STATE and self._has_payload(item)
         ]
 
 
