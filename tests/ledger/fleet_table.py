@@ -19,6 +19,7 @@ from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.schema import table_definition
 from forwarder.ledger.dynamodb.table import Key
 from forwarder.ledger.dynamodb.values import Item
+from forwarder.ledger.traffic import TrafficCounts
 from forwarder.model import Checkpoint, ClaimedEntry, Feed, Token
 from forwarder.settings.validators.ledger_url import TableLocation
 from tests.factories import FEED, entry
@@ -83,6 +84,10 @@ class ObservedLedger(DynamoLedger):
 
     def forget_membership(self) -> None:
         self._member = None
+
+    def add_traffic(self, counts: TrafficCounts) -> None:
+        """Count what was recorded and sent."""
+        self._traffic.add(counts)
 
     async def member_item(self, name: str) -> dict[str, Any]:
         await self._load_members(consistent=True)

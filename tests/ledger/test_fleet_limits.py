@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from forwarder.ledger import Counters, EntryFilter
+from forwarder.ledger.traffic import MIN_LAG_MICROSECONDS, STEP_RATIO, TrafficCounts
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, entry
 from tests.ledger.fleet_table import SharedTable
@@ -58,6 +59,23 @@ async def test_journal_of_many_pages_is_taken_over(table: SharedTable) -> None:
     await heir.bury()
     details = {execution_id: each.entry.detail for execution_id, each in (await heir.claim()).items()}
     assert details == {each.execution_id: each.detail for each in large}
+
+
+async def test_counts_of_a_busy_day_are_saved(table: SharedTable) -> None:
+    """A process that sends all day has lags of many lengths in each minute."""
+    member, other = await table.member(), await table.start()
+    counts = TrafficCounts()
+    for minute in range(24 * 60 - 1):
+        lags = [timedelta(microseconds=MIN_LAG_MICROSECONDS * STEP_RATIO**step) for step in range(40, 90)]
+        now = NOON - timedelta(minutes=minute)
+        counts.count_sent([(now - lag, False) for lag in lags], now)
+    member.ledger.add_traffic(counts)
+    member.ledger.set_now(NOON + timedelta(minutes=2))
+    await member.beat()
+    expected = await member.ledger.traffic(now=NOON + timedelta(minutes=2))
+    found = await other.ledger.traffic(now=NOON + timedelta(minutes=2))
+    assert (found.minutes, found.lag) == (expected.minutes, expected.lag)
+    assert len(found.minutes) > 1400
 
 
 async def test_list_of_the_newest_reads_no_journals_of_ended_members(table: SharedTable) -> None:

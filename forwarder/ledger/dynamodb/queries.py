@@ -15,7 +15,7 @@ from forwarder.ledger.dynamodb.schema import TRAFFIC
 from forwarder.ledger.dynamodb.table import Key
 from forwarder.ledger.models import DaemonStatus, PollResult, Traffic
 from forwarder.ledger.retention_gap import RetentionGap
-from forwarder.ledger.traffic import RETENTION, TrafficCounts, minute_of
+from forwarder.ledger.traffic import LAG_WINDOW, RETENTION, TrafficCounts, minute_of
 from forwarder.model import Feed
 
 SAVE_INTERVAL = timedelta(minutes=1)
@@ -81,15 +81,16 @@ class QueryStore(RetentionStore):
 
     async def _save_traffic(self) -> None:
         """Save the counts if they have changed."""
-        body = _encode(self._traffic)
+        body = _encode(self._traffic, minute_of(self._now() - LAG_WINDOW))
         if body != self._saved_traffic:
             expires = int((self._now() + 2 * RETENTION).timestamp())
             await self._table.put(self._traffic_key, {"body": body, "expires": expires})
             self._saved_traffic = body
 
 
-def _encode(counts: TrafficCounts) -> bytes:
-    lags = [(minute, step, count) for (minute, step), count in counts.lags.items()]
+def _encode(counts: TrafficCounts, lags_after: int) -> bytes:
+    """Return the counts of an item. Lags are displayed for an hour: those of a day may be larger than an item."""
+    lags = [(minute, step, count) for (minute, step), count in counts.lags.items() if minute > lags_after]
     return msgspec.msgpack.encode((dict(counts.recorded), dict(counts.sent), lags)) if counts.minutes else b""
 
 
