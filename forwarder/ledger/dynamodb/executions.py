@@ -51,7 +51,9 @@ class Retention:
 
     def execution_expiry(self, stopped: datetime, now: datetime) -> int:
         """Return when the item of a settled execution may be deleted, in seconds since 1970."""
-        return int((max(stopped, now) + self.ids + EXTRA_LIFE).timestamp())
+        life = self.ids + EXTRA_LIFE
+        # The sum is one of numbers, because a stop in the year 9999 leads out of the calendar.
+        return int(max(stopped, now).timestamp() + life.total_seconds())
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,11 @@ class FeedStore(TakeOverStore):
         return None if value is None else from_micros(value)
 
     async def checkpoint(self, feed: Feed) -> Checkpoint:
-        return self._with_floors(await self._stored(feed))
+        checkpoint, now = self._with_floors(await self._stored(feed)), self._now()
+        if checkpoint.local_floor is not None and checkpoint.local_floor > now:
+            # It is from the clock of another machine. In the future, it would hide the failures until then.
+            return replace(checkpoint, local_floor=now)
+        return checkpoint
 
     async def require_feed(self, feed: Feed) -> None:
         """Raise LedgerError if the feed was never added."""

@@ -1,0 +1,45 @@
+"""Times that do not fit: clocks of other machines, and the end of the calendar."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from forwarder.ledger import Counters
+from forwarder.model import Checkpoint
+from tests.factories import FEED, entry
+from tests.ledger.fleet_table import SharedTable
+from tests.virtual_clock import NOON
+
+pytestmark = pytest.mark.dynamodb
+
+AHEAD = timedelta(minutes=4)
+"""AWS refuses requests of a machine whose clock differs by more than a few minutes."""
+
+
+async def test_execution_that_stops_at_the_end_of_time_is_settled(table: SharedTable) -> None:
+    """Some systems write it for an unknown time. Without a settlement, the event is sent repeatedly."""
+    member = await table.member()
+    await member.ledger.add_feeds({FEED: Checkpoint()})
+    stop = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    await member.ledger.record(FEED, [entry("a", time=stop)], now=NOON)
+    await member.send((await member.tokens())["a"])
+    assert await member.ledger.counters() == Counters(recorded=1, sent=1)
+
+
+async def test_skip_of_a_machine_ahead_hides_no_later_failure(table: SharedTable) -> None:
+    """`forwarder enable --fleet` runs on a machine whose clock is ahead of that of the forwarders."""
+    command = await table.start()
+    await command.ledger.save_fleet_switch(enabled=False, skip=False, now=NOON)
+    await command.ledger.save_fleet_switch(enabled=True, skip=True, now=NOON + AHEAD)
+    member = await table.member()
+    await member.ledger.add_feeds({FEED: Checkpoint(floor=NOON - AHEAD)})
+    await command.ledger.save_fleet_switch(enabled=False, skip=False, now=NOON)
+    await command.ledger.save_fleet_switch(enabled=True, skip=True, now=NOON + AHEAD + AHEAD)
+    await member.beat()
+    assert (await member.ledger.checkpoint(FEED)).local_floor == NOON
+
+
+async def test_feed_added_by_a_machine_ahead_begins_now(table: SharedTable) -> None:
+    member = await table.member()
+    await member.ledger.add_feeds({FEED: Checkpoint(local_floor=NOON + AHEAD)})
+    assert (await member.ledger.checkpoint(FEED)).local_floor == NOON
