@@ -13,6 +13,7 @@ from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.table import MAX_CONCURRENT_REQUESTS
+from forwarder.model import Checkpoint, Feed
 from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Hold, Plan, Request, execute
 from tests.ledger.fleet_table import BUS, Process, SharedTable
 from tests.virtual_clock import NOON
@@ -155,3 +156,40 @@ async def test_throttled_requeue_is_journaled_once(table: SharedTable) -> None:
     assert set(await member.claim()) == {"a", "b"}
     await member.beat()
     assert await table.verify() == Counters(recorded=2, pending=2)
+
+
+async def test_take_over_waits_for_its_own_slow_adoptions(table: SharedTable) -> None:
+    """A heartbeat makes the adoptions that were throttled, while the take-over is attempted again.
+
+    A settlement of the paused owner that arrives before them must be counted.
+    """
+    paused, heir = await table.member(), await table.member()
+    await paused.record("a")
+    token, name = (await paused.tokens())["a"], paused.member_id
+    heir.proxy.plan = executions(THROTTLED)
+    with pytest.raises(LedgerUnavailable):
+        await heir.ledger.take_over(name)
+    heir.ledger.set_heartbeat_seconds(HEARTBEAT_SECONDS)
+    heir.proxy.plan = hold = HoldAll(lambda request: request.writes("x#"))
+    heartbeat = asyncio.create_task(heir.beat())
+    await hold.reached.wait()
+    with pytest.raises(LedgerUnavailable, match="still being adopted"):
+        await heir.ledger.take_over(name)
+    await paused.send(token)
+    hold.release()
+    await heartbeat
+    await heir.ledger.take_over(name)
+    assert await table.verify() == Counters(recorded=1, sent=1)
+
+
+async def test_throttled_checkpoints_hide_no_change_of_the_fleet(table: SharedTable) -> None:
+    """A process that joins gets its feeds, and the others learn of it, before their checkpoints are saved."""
+    member, feeds = await table.member(), [Feed(f"w-{number}") for number in range(20)]
+    await member.ledger.add_feeds(dict.fromkeys(feeds, Checkpoint()))
+    for feed in feeds:
+        await member.read_feed(feed)
+    other = await table.member()
+    member.proxy.plan = lambda request: THROTTLED if request.writes("f#") else PASS
+    fleet = await member.ledger.beat()
+    assert {each.id for each in fleet.members} == {member.member_id, other.member_id}
+    assert not all(fleet.is_own(feed) for feed in feeds)

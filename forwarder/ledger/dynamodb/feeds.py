@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import structlog
 
 from forwarder.errors import LedgerError
 from forwarder.ledger.codec import from_micros, to_micros
@@ -24,6 +25,8 @@ from forwarder.ledger.dynamodb.values import Item
 from forwarder.ledger.fleet import Fleet
 from forwarder.ledger.models import FeedStatus, PollResult
 from forwarder.model import Checkpoint, Feed
+
+log = structlog.get_logger("fleet")
 
 MAX_LIST_AGE_SECONDS = 60.0
 """The time for which a member uses a list of all feeds, which takes a request for each partition."""
@@ -42,7 +45,10 @@ class FeedStore(TakeOverStore):
 
     async def beat(self) -> Fleet:
         fleet = await super().beat()
-        await self._release_feeds(fleet)
+        try:
+            await self._release_feeds(fleet)
+        except LedgerError as error:  # the next heartbeat tries again, and the change of the fleet counts now
+            log.warning("checkpoints not saved for their new owners", reason=error.message, hint=error.hint)
         return fleet
 
     async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:

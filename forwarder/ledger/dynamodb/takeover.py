@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
+from forwarder.errors import LedgerUnavailable
 from forwarder.ledger.codec import from_micros
 from forwarder.ledger.dynamodb.executions import (
     DEAD_STATE,
@@ -125,6 +126,9 @@ class TakeOverStore(TransitionStore):
             if needs_heir(entry, place, items.get(entry.digest))
         ]
         await self._make_transitions(member, inherited, self._now())
+        if self._are_unresolved(member, inherited):
+            reason = "entries of another member are still being adopted"
+            raise LedgerUnavailable(reason, hint="the take-over continues at the next heartbeat")
         if wanted:  # their owner may have settled some meanwhile
             items |= await self._executions.load([entry.digest for entry in wanted])
         sent = [

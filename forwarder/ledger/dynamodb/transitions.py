@@ -42,6 +42,11 @@ class TransitionStore(EndedStore):
         waiting |= {place: known[place] for place in open_places if member.may_resolve(place)}
         return await self._resolve(member, waiting, now) if waiting else []
 
+    def _are_unresolved(self, member: Member, entries: Sequence[JournalEntry]) -> bool:
+        """Return whether it is unknown of any of these transitions whether it was made."""
+        unresolved = {_identity(entry) for entry in member.unresolved.values()}
+        return any(_identity(entry) in unresolved for entry in entries)
+
     async def _make_journaled(self, member: Member, digests: Collection[str], now: datetime) -> list[JournalEntry]:
         """Make transitions of executions that were journaled before, and return those that this member made.
 
