@@ -209,13 +209,20 @@ class Dispatcher:
         try:
             return await self._ledger.claim(self._prefetch_entries, now=self._clock.now())
         except LedgerError as error:
-            self._health.report("ledger", State.FAILED, error.message, error.hint)
+            self._report_ledger(error)
             await self._clock.sleep(CLAIM_INTERVAL_SECONDS)
             return []
 
+    def _report_ledger(self, error: LedgerError) -> None:
+        self._health.report("ledger", State.FAILED, error.message, error.hint)
+
     async def _seconds_until_due(self) -> float:
         """Return the seconds until the next entry is due, at most CLAIM_INTERVAL_SECONDS."""
-        due = await self._ledger.next_due()
+        try:
+            due = await self._ledger.next_due()
+        except LedgerError as error:  # an outage must not end the loop: the delay of its restart grows
+            self._report_ledger(error)
+            return CLAIM_INTERVAL_SECONDS
         if due is None:
             return CLAIM_INTERVAL_SECONDS
         return min(CLAIM_INTERVAL_SECONDS, max(0.0, (due - self._clock.now()).total_seconds()))

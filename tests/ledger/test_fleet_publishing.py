@@ -17,12 +17,14 @@ from forwarder.ledger.dynamodb.table import Key
 from forwarder.metrics import Metrics
 from forwarder.model import Accepted
 from tests.factories import some_settings
-from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Hold, Plan, execute
+from tests.harness.dynamodb_faults import FAILED, PASS, THROTTLED, Fault, Hold, Plan, always, execute
 from tests.ledger.fleet_table import BUS, SharedTable
 from tests.virtual_clock import NOON
 from tests.waiting import until
 
 pytestmark = pytest.mark.dynamodb
+
+OUTAGE_SECONDS = 4.0
 
 LATER = timedelta(days=20)
 """The time after which the payloads of pending entries are stored again."""
@@ -74,6 +76,30 @@ async def test_taken_over_process_publishes_nothing_that_waited(table: SharedTab
     await asyncio.gather(running, return_exceptions=True)
     assert bus.published == 0
     assert set(await heir.claim()) == set(ids)
+
+
+async def test_outage_after_a_burial_does_not_end_delivery(table: SharedTable) -> None:
+    """The process is no member any more, and cannot join again for now. A restarted loop would wait for a minute."""
+    member = await table.member()
+    bus, clock = ThrottledBus(), SystemClock()
+    bus.is_released = True
+    health = Health(clock.now)
+    writer = SettlementWriter(member.ledger, clock, health)
+    dispatcher = Dispatcher(bus, member.ledger, writer, some_settings(), clock, health, Metrics())
+    running = asyncio.create_task(dispatcher.run())
+    await member.record("a")
+    dispatcher.wake()
+    await until(lambda: bus.published == 1)
+    member.proxy.plan = always(FAILED)
+    member.ledger.forget_membership()
+    await until(lambda: running.done() or "ledger" in health.components)
+    done, _ = await asyncio.wait([running], timeout=OUTAGE_SECONDS)
+    assert not done
+    member.proxy.plan = execute
+    await member.record("b")
+    await until(lambda: bus.published == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_entry_is_not_claimed_while_it_is_replaced(table: SharedTable) -> None:
