@@ -77,6 +77,19 @@ async def test_old_pending_entry_is_stored_again(table: SharedTable) -> None:
     assert await table.verify() == Counters(recorded=1, pending=1)
 
 
+async def test_pending_entry_outlives_its_first_retention(table: SharedTable) -> None:
+    """The retention is raised while the bus is missing for days. DynamoDB deletes what was to be kept for less."""
+    member = await table.member()
+    await member.record("a")
+    now = NOON + 8 * DAY
+    await member.ledger.apply_retention(now=now, id_retention=90 * DAY, payload_retention=60 * DAY)
+    for key, item in (await member.ledger.all_items()).items():
+        if item.get("expires", float("inf")) < (now + 2 * DAY).timestamp():
+            await member.ledger.delete_item(key)
+    member.ledger.forget_read_payloads()
+    assert (await member.claim(after=10 * DAY))["a"].entry.detail == entry("a").detail
+
+
 async def test_detail_of_another_execution_is_not_returned(table: SharedTable) -> None:
     member = await _member_with_overwritten_item(table)
     watcher, heir = await table.start(), await table.member()

@@ -55,7 +55,8 @@ class RetentionStore(CounterStore):
         member = self._member
         if member is None:
             return False
-        before = to_micros(now - (self._retention.payloads + EXTRA_LIFE) / 2)
+        # Half of the least life: with a shorter retention, of earlier settings or of another process, it is not longer.
+        before = to_micros(now - EXTRA_LIFE / 2)
         old = [
             each
             for token, each in member.pending.items()
