@@ -65,6 +65,7 @@ class Journal:
         self._number = 1
         """The number of the next item."""
         self._nonces: set[str] = set()
+        """The nonces of the appends that may have this number."""
         self._waiting: list[_Waiting] = []
         self._appending: asyncio.Task[None] | None = None
         self.orphans: dict[Place, JournalEntry] = {}
@@ -152,6 +153,7 @@ class Journal:
                 raise Buried
             # A number is used again until it is known who has it. The next one would leave a gap.
             self._number += 1
+            self._nonces = {nonce}
             if found["nonce"] == nonce:
                 return number
             self._window.abandon(number)  # an earlier append, whose reply was lost: its callers gave up
