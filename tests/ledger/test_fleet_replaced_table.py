@@ -14,6 +14,7 @@ from forwarder.ledger.dynamodb.schema import feed_key, member_key, table_definit
 from forwarder.model import Checkpoint
 from tests.factories import FEED, entry
 from tests.harness.dynalite import running_dynalite
+from tests.harness.dynamodb_faults import LOSE_REPLY, PASS, THROTTLED, Fault, execute
 from tests.ledger.fleet_table import SharedTable, client
 from tests.virtual_clock import NOON
 
@@ -65,6 +66,24 @@ async def test_failure_recorded_before_the_next_heartbeat_is_delivered(table: Sh
     await create_again(table)
     assert await member.ledger.record(FEED, [entry("b")], now=NOON) == 1
     await member.beat()
+    assert set(await member.claim()) == {"b"}
+    assert await table.verify() == Counters(recorded=1, pending=1)
+
+
+@pytest.mark.parametrize("writes", ["f#", "j#", "m"])
+@pytest.mark.parametrize("fault", [LOSE_REPLY, THROTTLED])
+async def test_beginning_in_a_new_table_is_repeated(table: SharedTable, writes: str, fault: Fault) -> None:
+    member = await table.member()
+    await member.record("a")
+    await member.beat()
+    await create_again(table)
+    assert await member.ledger.record(FEED, [entry("b")], now=NOON) == 1
+    member.proxy.plan = lambda request: fault if request.operation == "PutItem" and request.writes(writes) else PASS
+    with pytest.raises(LedgerUnavailable):
+        await member.beat()
+    member.proxy.plan = execute
+    await member.beat()
+    await member.ledger.checkpoint(FEED)
     assert set(await member.claim()) == {"b"}
     assert await table.verify() == Counters(recorded=1, pending=1)
 

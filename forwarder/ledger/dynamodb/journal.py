@@ -27,6 +27,9 @@ SEAL: Item = {"nonce": "seal"}
 It never expires: a process may wake after months.
 """
 
+_CLOSED: Item = {**SEAL, "closed": 1}
+"""The seal that a member itself writes."""
+
 MAX_BLOCKING_BYTES = 100_000
 """The size of a pack that is compressed on the event loop. Up to here, a thread would cost more time."""
 
@@ -98,10 +101,11 @@ class Journal:
         if self._appending is not None:
             await asyncio.wait([self._appending])
         key = Key(journal(self._member), number_text(self._number))
-        if await self._table.put(key, SEAL, condition="attribute_not_exists(p)"):
+        if await self._table.put(key, _CLOSED, condition="attribute_not_exists(p)"):
             return True
         found = await self._table.get(key) or SEAL
-        return found.get("nonce") in self._nonces  # an append whose reply was lost
+        # An earlier call has closed it, or an append whose reply was lost has this number.
+        return "closed" in found or found.get("nonce") in self._nonces
 
     def _keep_orphans(self, parts: Sequence[_Waiting]) -> None:
         for part in parts:
