@@ -68,7 +68,7 @@ class TakeOverStore(TransitionStore):
             return
         name, adopted = other["s"], 0
         below = unpacked(item["bl"])
-        journaled, end = await self._sealed(name, item["mk"])
+        journaled, end = await self._sealed(name, item["mk"], item["nx"])
         if end < item["nx"] and self._now() - from_micros(item["hb"]) > EXTRA_LIFE / 2:
             hint = "no forwarder ran for days; docs/fleet.md says how long the table keeps pending events"
             log.error("journal has expired, with any pending events", member=name, items=item["nx"] - end, hint=hint)
@@ -97,9 +97,11 @@ class TakeOverStore(TransitionStore):
         )
         return item is not None
 
-    async def _sealed(self, name: str, mark: int) -> tuple[list[list[Placed]], int]:
+    async def _sealed(self, name: str, mark: int, next_number: int) -> tuple[list[list[Placed]], int]:
         """Seal a journal. Return its entries from the mark on, item by item, and the number of the seal.
 
+        The last items may have expired. So the number after the member's last heartbeat is sealed as well, and the one
+        before, whose append may have failed.
         The entries have no details: those of a member with a large backlog need not fit in the memory of its heir.
         """
         items: list[list[Placed]] = []
@@ -111,9 +113,17 @@ class TakeOverStore(TransitionStore):
                     for index, entry in enumerate(entries)
                 ])  # fmt: skip
                 number = found + 1
-            key = Key(journal(name), number_text(number))
-            if await self._table.put(key, SEAL, condition="attribute_not_exists(p)"):
+            sealed = [
+                await self._seal(name, each)
+                for each in sorted({number, next_number - 1, next_number})
+                if each >= number
+            ]
+            if all(sealed):
                 return items, number
+
+    async def _seal(self, name: str, number: int) -> bool:
+        """Write a seal. Return False if the number is taken."""
+        return await self._table.put(Key(journal(name), number_text(number)), SEAL, condition="attribute_not_exists(p)")
 
     async def _adopt_all(self, member: Member, placed: Sequence[Placed], effects: Counter[str]) -> int:
         """Adopt the entries of some items, and add to `effects` what its member did with them. Return how many."""
