@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -81,6 +82,13 @@ class ObservedLedger(DynamoLedger):
 
     def forget_read_payloads(self) -> None:
         self._journals._cached.clear()  # noqa: SLF001  # it has no operation for this
+
+    def become_copy_of(self, other: "ObservedLedger") -> None:
+        """Continue from the state of another process, which does not know."""
+        theirs = other.membership
+        mine = Member(self._table, self._journals, theirs.id, deepcopy(theirs.window), theirs.beats, theirs.sent_at)
+        mine.journal._number = theirs.journal._number  # noqa: SLF001  # only a copy of the memory has it
+        self._member = mine
 
     def forget_membership(self) -> None:
         self._member = None

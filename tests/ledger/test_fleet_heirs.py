@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 from structlog.testing import capture_logs
 
-from forwarder.errors import LedgerError
+from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger import Counters
 from tests.harness.dynamodb_faults import PASS, Fault, Hold, Request
 from tests.ledger.fleet_table import Process, SharedTable
@@ -139,3 +139,38 @@ async def test_heir_names_a_journal_that_has_expired(table: SharedTable) -> None
         await observer.beat(2)
     (line,) = [line for line in lines if line["event"] == "journal has expired, with any pending events"]
     assert (line["log_level"], line["member"], line["items"]) == ("error", name, 1)
+
+
+async def test_process_that_wakes_after_its_journal_expired_is_fenced(table: SharedTable) -> None:
+    """It was paused for so long that its heir found the end of the journal only by its last heartbeat."""
+    paused, heir = await table.member(), await table.member()
+    await paused.record("a")
+    await paused.beat()
+    await heir.beat()
+    for key in await heir.ledger.all_items():
+        if key.p == f"j#{paused.member_id}":
+            await heir.ledger.delete_item(key)
+    await heir.bury()
+    with pytest.raises(LedgerUnavailable, match="took over this process"):
+        await paused.record("b")
+    await paused.beat()
+    assert await paused.record("b") == 1
+    assert set(await paused.claim()) == {"b"}
+
+
+async def test_copy_of_a_running_process_joins_under_another_id(table: SharedTable) -> None:
+    """A snapshot of a virtual machine is started twice: both processes have the same member."""
+    original, copied = await table.member(), await table.start()
+    await original.record("a")
+    await original.beat()
+    copied.ledger.become_copy_of(original.ledger)
+    await original.record("b")
+    with pytest.raises(LedgerUnavailable, match="took over this process"):
+        await copied.record("c")
+    await copied.beat()
+    assert copied.member_id != original.member_id
+    assert await copied.record("c") == 1
+    await original.beat()
+    assert set(await original.claim()) == {"a", "b"}
+    assert set(await copied.claim()) == {"c"}
+    assert await table.verify() == Counters(recorded=3, pending=3)

@@ -144,6 +144,8 @@ class MembershipStore(MemberListStore):
         """Adopt the entries of another member. `takeover.py` implements it."""
 
     async def _write_heartbeat(self, member: Member, *, left: bool = False) -> None:
+        if member.journal.is_sealed:  # by an heir, or by a copy of this process with the same member
+            raise Buried
         member.window.advance()
         sent_at = boot_seconds()
         values = self._heartbeat(member) | {"be": member.beats + 1} | ({"lf": 1} if left else {})
