@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters, ReplayCounts, TimeWindow
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
-from tests.harness.dynamodb_faults import Hold
+from tests.harness.dynamodb_faults import LOSE_REQUEST, PASS, THROTTLED, Hold, execute
 from tests.ledger.fleet_table import Process, SharedTable
 from tests.virtual_clock import NOON
 
@@ -65,3 +66,36 @@ async def test_replay_does_not_request_expired_items_one_by_one(table: SharedTab
     before = command.proxy.count
     assert await command.ledger.replay_counts(TODAY) == ReplayCounts(1, {})
     assert command.proxy.count - before < 20
+
+
+async def test_dead_letter_leaves_no_item_if_an_heir_purges_it(table: SharedTable) -> None:
+    """The command ends after it has journaled. The heir makes the transition, and nobody could list the item again."""
+    member, command = await table.member(), await table.start()
+    await member.record("purged", "retried")
+    for token in (await member.tokens()).values():
+        await member.die(token)
+    await member.beat()
+    for request in (
+        command.ledger.purge_dead_letters(["purged"]),
+        command.ledger.retry_dead_letters(["retried"], now=NOON),
+    ):
+        command.proxy.plan = lambda request: LOSE_REQUEST if request.writes("x#") else PASS
+        with pytest.raises(LedgerUnavailable):
+            await request
+    await member.bury()
+    assert await member.ledger.counters() == Counters(recorded=2, pending=1, purged=1)
+    assert not [key for key in await member.ledger.all_items() if key.p.startswith("d#")]
+    assert await table.verify() == Counters(recorded=2, pending=1, purged=1)
+
+
+async def test_throttled_deletion_of_a_dead_letter_is_repeated(table: SharedTable) -> None:
+    member = await table.member()
+    await member.record("purged")
+    await member.die((await member.tokens())["purged"])
+    member.proxy.plan = lambda request: THROTTLED if request.writes("d#") else PASS
+    with pytest.raises(LedgerUnavailable):
+        await member.ledger.purge_dead_letters(["purged"])
+    member.proxy.plan = execute
+    await member.beat()
+    assert not [key for key in await member.ledger.all_items() if key.p.startswith("d#")]
+    assert await table.verify() == Counters(recorded=1, purged=1)

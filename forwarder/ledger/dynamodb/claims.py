@@ -10,10 +10,12 @@ from forwarder.ledger import attempts
 from forwarder.ledger.codec import from_micros
 from forwarder.ledger.dynamodb.dead_letter_items import DeadLetterItems
 from forwarder.ledger.dynamodb.entries import EntryStore
+from forwarder.ledger.dynamodb.journal_items import JournalEntry
 from forwarder.ledger.dynamodb.member import Member, OwnedEntry, UnverifiedEntry
 from forwarder.ledger.dynamodb.member_items import oldest_pending_of
 from forwarder.ledger.dynamodb.membership import MAX_SAVED_ATTEMPTS
-from forwarder.ledger.dynamodb.window import DEAD, SENT
+from forwarder.ledger.dynamodb.schema import Place, dead_letter_key
+from forwarder.ledger.dynamodb.window import DEAD, PURGED, RETRIED, SENT
 from forwarder.ledger.models import UNDECODABLE, Dead, Postponed, Sent, Settlement
 from forwarder.model import ClaimedEntry, Entry, Token
 
@@ -131,6 +133,13 @@ class ClaimStore(EntryStore):
         if not is_settled:
             await self._dead_letter_items.delete(name)
         return is_settled
+
+    async def _after_transition(self, entry: JournalEntry) -> None:
+        """Delete the dead letter that was retried or purged. No command lists its item any more."""
+        await super()._after_transition(entry)
+        if entry.kind in (RETRIED, PURGED):
+            key = dead_letter_key(entry.digest, Place.of(entry.base))
+            await self._dead_letter_items.delete(f"{key.p}/{key.s}")
 
     async def _postpone(self, member: Member | None, owned: OwnedEntry, postponed: Postponed, now: datetime) -> None:
         owned.attempts += 1

@@ -29,21 +29,11 @@ class DeadLetterStore(VisitStore):
     async def retry_dead_letters(self, execution_ids: Collection[str] | None, *, now: datetime) -> int:
         found = await self._dead(execution_ids)
         # The details come along: the journal that held them may have expired.
-        made = await self._visit([_entry(RETRIED, owner, stored, now) for _, owner, stored in found], now)
-        await self._delete(found, made)
-        return len(made)
+        return len(await self._visit([_entry(RETRIED, owner, stored, now) for _, owner, stored in found], now))
 
     async def purge_dead_letters(self, execution_ids: Collection[str] | None) -> int:
         found, now = await self._dead(execution_ids), self._now()
-        made = await self._visit([_entry(PURGED, owner, stored, now) for _, owner, stored in found], now)
-        await self._delete(found, made)
-        return len(made)
-
-    async def _delete(self, found: Collection[Found], made: Collection[JournalEntry]) -> None:
-        digests = {entry.digest for entry in made}
-        for name, _, stored in found:
-            if stored.digest in digests:
-                await self._dead_letter_items.delete(name)
+        return len(await self._visit([_entry(PURGED, owner, stored, now) for _, owner, stored in found], now))
 
     async def _dead(self, execution_ids: Collection[str] | None) -> list[Found]:
         """Return the dead letters of these executions, or all if None, the oldest first."""

@@ -158,6 +158,8 @@ class TakeOverStore(TransitionStore):
                 for letter in (transition_at(item, place), settlement_at(item, place)):
                     if letter:
                         add_effect(effects, letter)
+                if transition_at(item, place):
+                    await self._after_transition(entry)
         return len(inherited)
 
     def _is_unverified(self, entry: JournalEntry, place: Place, item: ExecutionItem) -> bool:

@@ -84,6 +84,8 @@ class TransitionStore(EndedStore):
 
     async def _apply(self, member: Member, place: Place, entry: JournalEntry, now: datetime) -> Applied:
         applied = await self._executions.apply(entry, place, now)
+        if applied.transition:
+            await self._after_transition(entry)
         if member.unresolved.pop(place, None) is None:
             return applied
         if applied.transition:
@@ -98,6 +100,12 @@ class TransitionStore(EndedStore):
         else:
             member.window.close(place.number)
         return applied
+
+    async def _after_transition(self, entry: JournalEntry) -> None:
+        """Delete the items that a transition makes useless. After an error, the transition is made again.
+
+        Other use cases extend it.
+        """
 
     async def _before_heartbeat(self, member: Member) -> None:
         await super()._before_heartbeat(member)
