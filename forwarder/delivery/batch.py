@@ -1,5 +1,6 @@
 """The batches of claimed entries: each is one request, or several if the bus refuses the whole request."""
 
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +25,13 @@ log = structlog.get_logger("delivery")
 MAX_ENTRIES = 10
 """EventBridge's limit for one request."""
 
+NONCHARACTERS, REPLACEMENT = re.compile(b"\xef\xbf[\xbe\xbf]"), b"\xef\xbf\xbd"
+"""U+FFFE and U+FFFF in UTF-8, and U+FFFD, which replaces them.
+
+EventBridge accepts the two, but SQS refuses a message with one of them, so that the event would be lost behind the bus:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html.
+"""
+
 
 @dataclass(frozen=True)
 class EventTemplate:
@@ -47,6 +55,7 @@ class EventTemplate:
         detail = published_detail(entry.detail, claimed.send_number)
         detail = fit_encoded(detail, self.max_entry_bytes - self.overhead_bytes)
         detail.decode()  # an error in a request would stop the other entries too
+        detail = NONCHARACTERS.sub(REPLACEMENT, detail)  # the size stays the same
         return Event(self.source, self.detail_type, entry.time, detail)
 
 
