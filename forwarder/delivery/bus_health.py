@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from forwarder.aws.request_errors import THROTTLING_CODES
 from forwarder.clock import Clock
 from forwarder.delivery.circuit_breaker import FailureType
-from forwarder.errors import DestinationError, DestinationPaused, EventsRefused
+from forwarder.errors import DestinationError, DestinationPaused, DestinationUnavailable, EventsRefused
 from forwarder.health import Health
 from forwarder.model import Accepted, Outcome, Rejected, Retry, State
 
@@ -19,6 +20,9 @@ THROTTLED_CODE = "ThrottlingException"
 
 MAX_CONSECUTIVE_REFUSALS = 5
 """The number of refused entries, without an accepted one, after which health is DEGRADED and a single pass ends."""
+
+MAX_CONSECUTIVE_FAILURES = 5
+"""The number of entries that fail for now, without an accepted one, after which the bus counts as failed."""
 
 FAILING_ENTRY_SECONDS = 900.0
 """The time since the last attempt after which an entry does not count as failing any more.
@@ -52,6 +56,7 @@ class BusHealth:
         self._health = health
         self._clock = clock
         self._consecutive_refusals = 0
+        self._consecutive_failures = 0
         self._failing_entries: dict[str, FailingEntry] = {}
         self.current_error: DestinationError | None = None
         """The error of the last failed request or check, or None after a later valid response."""
@@ -76,6 +81,22 @@ class BusHealth:
     def report_unknown(self, error: DestinationError) -> None:
         """Report a request that the bus may have accepted."""
         self._report(State.DEGRADED, error, "it is sent again; a duplicate is possible")
+
+    def temporary_failure(self, outcomes: Sequence[Outcome]) -> DestinationUnavailable | None:
+        """Return the error of a bus that responds with success, but accepts no entry for now. Otherwise return None.
+
+        One entry may be the cause itself, so this needs MAX_CONSECUTIVE_FAILURES of them without an accepted one.
+        """
+        failed = [each for each in outcomes if isinstance(each, Retry) and not each.unclassified_attempt]
+        self._consecutive_failures = self._consecutive_failures + len(failed) if len(failed) == len(outcomes) else 0
+        if self._consecutive_failures < MAX_CONSECUTIVE_FAILURES:
+            return None
+        first = failed[0]
+        is_throttled = all(each.code in THROTTLING_CODES for each in failed)
+        reason = f"{first.code}: {first.reason}" if first.reason else first.code
+        return DestinationUnavailable(
+            f"the bus accepts no event for now: {reason}", code=THROTTLED_CODE if is_throttled else first.code
+        )
 
     def report_failing_entry(self, execution_id: str, error: DestinationError) -> None:
         """Report a failed request whose only entry is proven to be the cause. The bus works for the other entries."""

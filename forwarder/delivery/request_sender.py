@@ -90,6 +90,8 @@ class RequestSender:
         if published.result.stop_error:
             self.bus_health.count_refusals(outcomes)
             self._back_off(permit, published.result.stop_error)
+        elif failure := self.bus_health.temporary_failure(outcomes):
+            self._back_off(permit, failure)
         else:
             self.circuit_breaker.record_success(permit)
             self.bus_health.report_outcomes(outcomes, settled=_settled_ids(published, settlements))

@@ -51,7 +51,31 @@ async def test_each_entry_is_settled_by_its_own_outcome(bridge: StrictEventBridg
         await harness.record("abcde")
         assert await harness.send() == Counters(recorded=5, sent=4, dead=1)
         assert await harness.dead_letters() == {"c": "MalformedDetail"}
+        assert harness.health.components["bus"].state is State.HEALTHY
     assert Counter(delivered(bridge)) == Counter("abde")
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "InternalFailure"])
+async def test_bus_that_accepts_no_entry_is_degraded_and_spared(
+    bridge: StrictEventBridge, tmp_path: Path, code: str
+) -> None:
+    """The bus responds with 200, and fails each entry for now. It gets no request at the full rate meanwhile."""
+    bridge.always(lambda _: bus_faults.entry_codes(dict.fromkeys(range(10), code)))
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record([f"e-{number}" for number in range(300)])
+        delivery = asyncio.create_task(harness.delivery.run())
+        await until(lambda: (bus := harness.health.components.get("bus")) and bus.state is State.DEGRADED)
+        assert f"accepts no event for now: {code}" in harness.health.components["bus"].reason
+        waited_from, requests_before = harness.clock.monotonic(), len(requests(bridge))
+        await until(lambda: harness.clock.monotonic() - waited_from > 60)
+        assert len(requests(bridge)) - requests_before < 60
+        bridge.clear()
+        await until(lambda: len(delivered(bridge)) == 300)
+        assert harness.health.components["bus"].state is State.HEALTHY
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        await harness.delivery.drain()
+    assert sorted(delivered(bridge)) == sorted(f"e-{number}" for number in range(300))
 
 
 async def test_entry_with_undocumented_code_is_dead_lettered(bridge: StrictEventBridge, tmp_path: Path) -> None:
