@@ -4,7 +4,8 @@ A missing bus responds to PutEvents as if it existed, and drops the events. The 
 in this way are sent again:
 
 1. `VerifiedBus` verifies the bus before the first request and then every minute. It publishes nothing if the bus is
-   missing. It remembers the last settlement that was committed before the bus was verified.
+   missing, or was not verified since the last failed request. It remembers the last settlement that was committed
+   before the bus was verified.
 2. `BusCheck.save` writes this settlement to the ledger before later ones. Entries that are settled later are
    unverified.
 3. `BusCheck.verify` runs one minute after the last response, and when delivery drains. It verifies every bus that has
@@ -26,7 +27,7 @@ from forwarder.aws.request_errors import ALLOW_DESCRIBE, VERIFY_OFF
 from forwarder.aws.responses import RequestRefusal
 from forwarder.clock import Clock
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import BusMissing, BusUnverified, DescribeDenied, DestinationError
+from forwarder.errors import BusMissing, BusUnverified, DescribeDenied, DestinationError, DestinationUnavailable
 
 log = structlog.get_logger("delivery")
 
@@ -59,8 +60,18 @@ class VerifiedBus:
         """The last settlement that was committed before the bus was last verified."""
 
     async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
-        """Call `verify`, then publish. Raise DestinationError as `verify` and `Bus.publish` do."""
-        await self.verify()
+        """Call `verify`, then publish. Raise DestinationError as `verify` and `Bus.publish` do.
+
+        If the last request was successful, a check that is not possible now raises nothing: DescribeEventBus may be
+        throttled or down while PutEvents works. The events stay unverified, and are sent again if the bus is missing.
+        """
+        try:
+            await self.verify()
+        except DestinationUnavailable as error:
+            if self._verified_at is None:
+                raise
+            self._verified_at = self._clock.monotonic()
+            log.warning("bus verification failed, publishing continues", reason=error.message, hint=error.hint)
         heartbeat.beat()
         try:
             return await self._bus.publish(events)

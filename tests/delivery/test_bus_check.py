@@ -7,7 +7,7 @@ from forwarder.errors import BusMissing, DestinationError, DestinationRefused, D
 from tests.aws.harness import delivered, events, identity, open_bus, raised_by, served
 from tests.fakes import bus_faults
 from tests.fakes.bus_faults import Fault
-from tests.fakes.eventbridge import StrictEventBridge
+from tests.fakes.eventbridge import StrictEventBridge, operation_of
 from tests.virtual_clock import QuickClock
 
 pytestmark = pytest.mark.usefixtures("either_client")
@@ -67,3 +67,27 @@ async def test_failed_verification_publishes_nothing(
         assert delivered(bridge) == ""
         await bus.publish(events("c"))
     assert delivered(bridge) == "c"
+
+
+@pytest.mark.parametrize("fault", [bus_faults.throttled(), bus_faults.reset_after(delivered=False)], ids=str)
+async def test_failed_later_verification_does_not_stop_publishing(bridge: StrictEventBridge, fault: Fault) -> None:
+    """The control plane of a region can be throttled or down while events are accepted."""
+    clock = QuickClock()
+    async with open_bus(bridge, clock=clock) as bus:
+        await bus.publish(events("a"))
+        bridge.always(lambda request: fault if operation_of(request) == "DescribeEventBus" else None)
+        for each in "bc":
+            clock.advance(61)
+            await bus.publish(events(each))
+    assert delivered(bridge) == "abc"
+    assert served(bridge).count("DescribeEventBus") == 3
+
+
+async def test_bus_is_verified_after_a_failed_request(bridge: StrictEventBridge) -> None:
+    clock = QuickClock()
+    async with open_bus(bridge, clock=clock) as bus:
+        await bus.publish(events("a"))
+        bridge.always(lambda _: bus_faults.internal_failure())
+        for _ in range(3):
+            await raised_by(DestinationUnavailable, lambda: bus.publish(events("b")))
+    assert (delivered(bridge), served(bridge).count("PutEvents")) == ("a", 2)

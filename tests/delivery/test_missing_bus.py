@@ -94,6 +94,23 @@ async def test_bus_deleted_long_after_use_causes_no_duplicate(bridge: StrictEven
     assert delivered(bridge) == ["a", "b"]
 
 
+async def test_events_sent_while_the_check_fails_are_not_lost(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    """Publishing continues while the bus cannot be checked. It turns out to be missing afterwards."""
+    async with delivery_harness(bridge, tmp_path) as harness:
+        await harness.record("a")
+        await harness.send()
+        harness.clock.advance(3600)
+        bridge.next(bus_faults.throttled(), bus_faults.throttled(), operation="DescribeEventBus")
+        bridge.always(lambda request: bridge.buses.discard(BUS) if operation_of(request) == "PutEvents" else None)
+        await harness.record("b")
+        counters = await harness.send()
+        assert (counters.sent, counters.pending, len(bridge.dropped)) == (1, 1, 1)
+        bridge.clear()
+        bridge.buses.add(BUS)
+        await harness.send()
+    assert delivered(bridge) == ["a", "b"]
+
+
 async def test_failed_bus_check_is_repeated(bridge: StrictEventBridge, tmp_path: Path) -> None:
     async with delivery_harness(bridge, tmp_path) as harness:
         await harness.record("a")
