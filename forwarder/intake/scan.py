@@ -15,6 +15,8 @@ from forwarder.model import Checkpoint, Classification, Execution
 from forwarder.settings.sections import SourceSettings
 
 # Pages 0 and 1 may be the same page. If the API returns a page a third time, it has no other page.
+# Known pages that differ from each other have moved: new executions push older ones to later pages, by many pages after
+# a pause that the API requested. Only an API that begins again from its first page returns more of them than are known.
 MAX_REPEATED_PAGES = 2
 
 # Consecutive bad records must not hide the records below. If nothing can be read, the scan must end.
@@ -56,6 +58,10 @@ class Scan:
     _listed_ids: set[str] = field(default_factory=set)
     _page_ids: set[str] = field(default_factory=set)
     _single_record_ids: set[str] = field(default_factory=set)
+    _last_ids: set[str] = field(default_factory=set)
+    """The ids of the last page."""
+    _new_pages: int = 0
+    """The number of pages with ids that were not known."""
     _repeated_pages: int = 0
     _pages_without_ids: int = 0
     _consecutive_rejected: int = 0
@@ -134,9 +140,13 @@ class Scan:
             raise PageUnreadable("too many records in a row cannot be decoded")
         known_ids = self._page_ids if page.as_requested else self._page_ids | self._single_record_ids
         if ids:
-            self._repeated_pages = 0 if ids - known_ids or page.is_last else self._repeated_pages + 1
-        if self._repeated_pages == MAX_REPEATED_PAGES:
-            raise PageUnreadable("the logs API returns the same page repeatedly")
+            is_new = bool(ids - known_ids)
+            self._new_pages += is_new
+            self._repeated_pages = 0 if is_new or page.is_last else self._repeated_pages + 1
+            may_have_moved = ids != self._last_ids
+            if self._repeated_pages >= MAX_REPEATED_PAGES + self._new_pages * may_have_moved:
+                raise PageUnreadable("the logs API returns the same page repeatedly")
+            self._last_ids = ids
         if page.as_requested:
             self._page_ids |= ids
             self.max_page_records = max(self.max_page_records, len(ids) + len(page.records.rejected))

@@ -118,6 +118,38 @@ async def test_endlessly_repeated_pages_abort_the_poll(alloy: FakeAlloy, tmp_pat
         assert harness.pages() == ["0", "1", "2"]
 
 
+async def test_listing_that_begins_again_aborts_the_poll(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """A page number behind the end is taken modulo the number of pages."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(9):
+            harness.add(f"{number}", ago=MINUTE * (9 - number))
+        alloy.always(lambda request: alloy.answer(request, page=str(int(request.query["page"]) % 3)))
+        with pytest.raises(PageUnreadable, match="the same page repeatedly"):
+            await harness.read()
+        assert len(await harness.recorded()) == 9
+        assert len(harness.pages()) < 10
+
+
+async def test_pages_that_move_far_do_not_abort_the_poll(alloy: FakeAlloy, tmp_path: Path) -> None:
+    """A busy workflow moves by several pages while the API has a client wait (429), in each of its scans."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        for number in range(30):
+            harness.add(f"{number}", ago=MINUTE * (30 - number))
+        newer = (execution("failed-block", id=f"new-{number}", started=harness.clock.now()) for number in range(9))
+
+        def move(request: Request) -> HttpResponse | None:
+            moved = list(newer) if request.query["page"] == "4" else []
+            for each in moved:
+                alloy.api.add(WORKFLOW, each)
+            return faults.too_many_requests("30") if moved else None
+
+        alloy.always(move)
+        first = await harness.read()
+        assert set(first) >= {str(number) for number in range(30)}
+        assert (await harness.checkpoint()).watermark is not None
+        assert set(first) | set(await harness.read()) == alloy.api.listed_ids
+
+
 @pytest.mark.parametrize("base", [0, 1])
 async def test_shifting_pages_hide_no_failure(tmp_path: Path, base: int) -> None:
     with FakeAlloy(now=api_now, page_base=base) as alloy:
