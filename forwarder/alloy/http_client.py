@@ -75,8 +75,11 @@ class RequestThrottle:
 
         Return the length of the pause in seconds, at most MAX_PAUSE_SECONDS.
         """
-        seconds = min(seconds, MAX_PAUSE_SECONDS) if seconds > 0 else self._backoff.next()
         now = self._clock.monotonic()
+        if seconds <= 0:
+            # All requests in flight are refused together, which is one step: their number says nothing about the limit.
+            seconds = self.pause_seconds or self._backoff.next()
+        seconds = min(seconds, MAX_PAUSE_SECONDS)
         until = max(self._paused_until, now + seconds)
         # Requests in flight together are paused together, which is counted once.
         self._metrics.count_rate_limited(until - max(self._paused_until, now))

@@ -73,13 +73,29 @@ def test_pause_is_as_long_as_requested_up_to_an_hour(requested: float, applied: 
 
 
 def test_pauses_without_a_time_grow_until_a_success() -> None:
-    throttle = RequestThrottle(QuickClock(), 10)
-    pauses = [throttle.pause(0) for _ in range(200)]
+    clock = QuickClock()
+    throttle = RequestThrottle(clock, 10)
+    pauses = []
+    for _ in range(200):
+        pauses.append(throttle.pause(0))
+        clock.advance(pauses[-1] + 1)
     assert min(pauses) >= 0.5
     assert pauses[0] <= 1
     assert 30 < max(pauses) <= 60
     throttle.record_success()
     assert throttle.pause(0) <= 1
+
+
+def test_refusals_of_requests_in_flight_are_one_step() -> None:
+    """Eight requests that are refused together must not lead to the eighth, which may take a minute."""
+    clock = QuickClock()
+    throttle = RequestThrottle(clock, 10)
+    for _ in range(8):
+        throttle.pause(0)
+    assert throttle.pause_seconds <= 1
+    clock.advance(1)
+    throttle.pause(0)
+    assert throttle.pause_seconds <= 2
 
 
 def test_overlapping_pauses_are_counted_once() -> None:
