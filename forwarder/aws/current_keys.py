@@ -30,16 +30,34 @@ class CurrentKeys:
         self._renewed = renewed
         self._session: KeySession | None = None  # made when keys are needed; some never are
         self._is_refused = False
+        self._first_load: asyncio.Task[FrozenKeys] | None = None
+        self._waiting = 0
+        """The callers that wait for `_first_load`."""
 
     async def find(self) -> FrozenKeys:
         """Return keys that are valid now. Raise DestinationError if no provider returns valid keys.
 
-        After an error, the next call reads every source again.
+        After an error, the next call reads every source again. Callers that need the keys of a new session together
+        share one load: a request for each of them would start a program for each, or be throttled
+        (https://github.com/aws/eks-pod-identity-agent/issues/50). The SDK has a lock for later renewals only.
         """
         if self._is_refused and self._renewed is not None:
             self._identity = self._renewed()
         self._is_refused = False
         session = self._session = self._session or self._identity.session()
+        if session.validated_keys is not None:
+            return await self._load(session)
+        if self._first_load is None or self._first_load.done():
+            self._first_load = asyncio.create_task(self._load(session))
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._first_load)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:  # all of them may have been cancelled
+                self._first_load.cancel()
+
+    async def _load(self, session: KeySession) -> FrozenKeys:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await load_keys(session)
@@ -53,9 +71,11 @@ class CurrentKeys:
         if self._session is not None and self._session.validated_keys == keys:
             self._session = None
 
-    def invalidate_current(self) -> None:
-        """Read every source again before the next request, whichever keys were refused."""
-        self._session, self._is_refused = None, True
+    def invalidate_key(self, key_id: str) -> None:
+        """Read every source again before the next request, if the refused keys with this id are still in use."""
+        session = self._session
+        if session is not None and session.validated_keys is not None and session.validated_keys.access_key == key_id:
+            self._session, self._is_refused = None, True
 
     def _discard(self, session: KeySession) -> None:
         if self._session is session:

@@ -29,6 +29,9 @@ https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.htm
 MAX_TIMEOUTS = 3
 """The time limit of finding the keys, in multiples of the configured timeout."""
 
+KEY_ID = "forwarder_key_id"
+"""The entry in the context of a request of the SDK that has the id of its key."""
+
 
 class TableSession(BoundedSession):
     """A session for responses of up to 16 MB, the limit of BatchGetItem, as base64 and JSON."""
@@ -62,15 +65,25 @@ async def dynamodb_client(
     async with session.create_client(
         "dynamodb", region_name=region or destination.region, endpoint_url=endpoint_url or None, config=config
     ) as client:
+        client.meta.events.register_last("request-created.dynamodb", _save_key_id)
         client.meta.events.register("after-call.dynamodb", _invalidating(keys))
         yield client
+
+
+def _save_key_id(request: Any, **_: Any) -> None:
+    """Save the id of the key that signed a request, for the handler of its response.
+
+    Other requests may be refused together with it. Only the first refusal must make the sources be read again.
+    """
+    credential = str(request.headers.get("Authorization", "")).partition("Credential=")[2]
+    request.context[KEY_ID] = credential.partition("/")[0]
 
 
 def _invalidating(keys: CurrentKeys) -> Callable[..., None]:
     """Return a handler of the SDK's event that follows a response."""
 
-    def handle(parsed: Mapping[str, Any], **_: Any) -> None:
+    def handle(parsed: Mapping[str, Any], context: Mapping[str, Any], **_: Any) -> None:
         if (parsed.get("Error") or {}).get("Code") in CREDENTIAL_CODES | SIGNATURE_CODES:
-            keys.invalidate_current()
+            keys.invalidate_key(context.get(KEY_ID, ""))
 
     return handle

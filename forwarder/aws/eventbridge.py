@@ -6,13 +6,19 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from forwarder import heartbeat
 from forwarder.aws.credentials import Identity
 from forwarder.aws.current_keys import CurrentKeys
 from forwarder.aws.put_events import PutEventsClient
-from forwarder.aws.request_errors import NOT_AWS_HINT, VERIFY_OFF, error_before_request, region_of
+from forwarder.aws.request_errors import (
+    ACCESS_DENIED_CODES,
+    NOT_AWS_HINT,
+    VERIFY_OFF,
+    error_before_request,
+    region_of,
+)
 from forwarder.aws.responses import (
     RequestRefusal,
     common_refusal,
@@ -25,6 +31,8 @@ from forwarder.clock import Clock
 from forwarder.errors import BusUnverified, DestinationError, DestinationRefused, DestinationUnavailable
 from forwarder.metrics import Metrics
 from forwarder.model import Outcome, Unknown
+
+T = TypeVar("T")
 
 ELSEWHERE = "elsewhere"
 """Our code for a bus of another region or account, which cannot be described with the keys in use."""
@@ -106,7 +114,11 @@ class EventBridgeBus:
         await self._exit_stack.aclose()
 
     async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
-        keys, put_events = await self._prepare()
+        return await self._with_current_keys(lambda keys, put_events: self._publish(events, keys, put_events))
+
+    async def _publish(
+        self, events: Sequence[Event], keys: FrozenKeys, put_events: PutEvents
+    ) -> PublishResult | RequestRefusal:
         heartbeat.beat()
         request = put_events(keys, [self._entry(event) for event in events])
         started_at = self._clock.monotonic()
@@ -138,7 +150,9 @@ class EventBridgeBus:
         region, digest, event_bus = name.split("/", 2)
         if (region, digest) != (self._destination.region, self._identity.digest):
             raise DestinationRefused(f"{name} is in another region or account", code=ELSEWHERE)
-        keys, _ = await self._prepare()
+        await self._with_current_keys(lambda keys, _: self._describe(event_bus, keys))
+
+    async def _describe(self, event_bus: str, keys: FrozenKeys) -> None:
         try:
             async with self._timeout():
                 response = await self._client.describe_event_bus(Name=event_bus)
@@ -160,6 +174,22 @@ class EventBridgeBus:
             hint = f"event_bus is in the region {region}, but region is {configured}: set region; {VERIFY_OFF}"
             return BusUnverified(error.message, code=error.code, hint=hint)
         return error
+
+    async def _with_current_keys(self, call: Callable[[FrozenKeys, PutEvents], Awaitable[T]]) -> T:
+        """Call with the current keys, and again if AWS does not know them and their source has other keys by now.
+
+        Another process may have renewed the keys in a file when the old ones ended, which is no outage.
+        """
+        keys, put_events = await self._prepare()
+        try:
+            return await call(keys, put_events)
+        except DestinationRefused as refusal:
+            if refusal.code in ACCESS_DENIED_CODES:
+                raise
+            renewed, put_events = await self._prepare()
+            if renewed == keys:
+                raise
+            return await call(renewed, put_events)
 
     async def _prepare(self) -> tuple[FrozenKeys, PutEvents]:
         """Return the current keys and the function that sends PutEvents.

@@ -12,7 +12,7 @@ from forwarder.ledger.dynamodb.table import Key, Table
 from forwarder.settings.local_sections import LedgerSettings
 from forwarder.settings.sections import DestinationSettings
 from forwarder.settings.validators.ledger_url import TableLocation
-from tests.aws.refusing_table import table_that_accepts
+from tests.aws.dynamodb_server import table_that_accepts
 
 OLD, NEW = "AKIAPLANTEDOLD000000", "AKIAPLANTEDNEW000000"
 
@@ -31,7 +31,7 @@ async def test_keys_renewed_in_a_file_are_read_after_a_refusal(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     write(tmp_path / "credentials", OLD)
     identity = Identity(DestinationSettings(event_bus="default", region="eu-west-1"))
-    async with table_that_accepts(NEW, code) as url:
+    async with table_that_accepts([NEW], code) as url:
         table = Table(TableLocation("ledger", "eu-west-1"), lambda: dynamodb_client(identity, endpoint_url=url))
         try:
             with pytest.raises(LedgerUnavailable):

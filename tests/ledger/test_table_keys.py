@@ -9,7 +9,7 @@ from forwarder.ledger.dynamodb.place import table_client
 from forwarder.ledger.dynamodb.table import Key, Table
 from forwarder.settings.validators.ledger_url import TableLocation
 from forwarder.vault import AWS_ACCESS_KEY_ID
-from tests.aws.refusing_table import table_that_accepts
+from tests.aws.dynamodb_server import table_that_accepts
 from tests.vault.vault_folder import VaultFolder, filled_vault_folder
 from tests.virtual_clock import NOON
 
@@ -25,7 +25,7 @@ def table_of(folder: VaultFolder, url: str) -> Table:
 async def test_keys_renewed_in_the_vault_are_read_after_a_refusal(tmp_path: Path) -> None:
     """A rotation needs no restart: after it, the old keys are deleted in AWS."""
     folder = filled_vault_folder(tmp_path)
-    async with table_that_accepts(NEW, "UnrecognizedClientException") as url:
+    async with table_that_accepts([NEW], "UnrecognizedClientException") as url:
         table = table_of(folder, url)
         try:
             with pytest.raises(LedgerUnavailable, match="refuses the keys"):
@@ -41,7 +41,7 @@ async def test_stored_keys_are_kept_if_the_vault_is_missing(tmp_path: Path, monk
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", NEW)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "pl4nted")
     folder = filled_vault_folder(tmp_path)
-    async with table_that_accepts(NEW, "UnrecognizedClientException") as url:
+    async with table_that_accepts([NEW], "UnrecognizedClientException") as url:
         table = table_of(folder, url)
         try:
             for _ in range(2):

@@ -59,6 +59,25 @@ def vault_secrets() -> Mapping[str, str]:
     return {"alloy-api-key": API_KEY}
 
 
+def test_keys_renewed_before_the_old_ones_end_cause_no_outage(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    """Keys are renewed every hour. A refusal of the old ones is no failure to report each time."""
+    old, new = temporary(1), temporary(2)
+    bus.keys = {old.id: old}
+    in_credentials(installation, old)
+    fail(alloy, "before")
+    with installation.start() as daemon:
+        daemon.wait_until(lambda: sent(bus) == ["before"])
+        in_credentials(installation, new)
+        bus.keys = {new.id: new}
+        fail(alloy, "between")
+        daemon.wait_until(lambda: sent(bus) == ["before", "between"])
+        assert daemon.stop() == 0
+    assert "delivery backing off" not in daemon.log
+    assert "refuses the keys" not in daemon.log
+
+
 @pytest.mark.parametrize("renew", [in_credentials, in_config, in_a_named_file])
 def test_keys_renewed_in_a_file_need_no_restart(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, renew: Callable[[Installation, Key], None]

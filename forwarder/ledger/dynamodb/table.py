@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 from forwarder.backoff import Backoff
 from forwarder.errors import LedgerError, LedgerUnavailable
-from forwarder.ledger.dynamodb.table_errors import is_condition_failure, is_transient, require_response, table_error
+from forwarder.ledger.dynamodb.table_errors import (
+    is_condition_failure,
+    is_expired_key,
+    is_transient,
+    require_response,
+    table_error,
+)
 from forwarder.ledger.dynamodb.values import Encoded, Item, Value, decode_all, encode, encode_all
 from forwarder.settings.validators.ledger_url import TableLocation
 
@@ -188,6 +194,8 @@ class Table:
             except Exception as error:  # noqa: BLE001  # table_error classifies every error of the SDK
                 if is_condition_failure(error):
                     raise _ConditionFailed from None
+                if is_expired_key(error) and attempt == 1:
+                    continue
                 if attempt == MAX_ATTEMPTS or not is_transient(error):
                     raise table_error(error, self.location) from None
                 await asyncio.sleep(backoff.next())

@@ -39,6 +39,9 @@ CONFLICT_CODES = frozenset({"ReplicatedWriteConflictException", "TransactionConf
 botocore's model of DynamoDB lists both for PutItem, UpdateItem and DeleteItem.
 """
 
+EXPIRED_KEY_CODES = CREDENTIAL_CODES.difference(ACCESS_DENIED_CODES)
+"""Codes for keys that have ended. Another process may have renewed them in a file."""
+
 CHANGING_CODES = frozenset({"ResourceInUseException", "TableInUseException"})
 
 NOT_AWS_HINT = "an intermediary responds in place of DynamoDB: check proxies, and endpoint_url in ledger.url"
@@ -74,6 +77,11 @@ def is_transient(error: Exception) -> bool:
         refusal = ErrorResponse.of(error)
         return refusal.code in TRANSIENT_CODES | CONFLICT_CODES or refusal.is_server_error or _is_throttled(refusal)
     return isinstance(_before_response(error), DestinationUnavailable)
+
+
+def is_expired_key(error: Exception) -> bool:
+    """Return whether AWS does not know the keys of a request any more. They are read again for the next one."""
+    return isinstance(error, ClientError) and ErrorResponse.of(error).code in EXPIRED_KEY_CODES
 
 
 def require_response(response: Mapping[str, Any]) -> None:

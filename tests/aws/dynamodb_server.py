@@ -1,14 +1,14 @@
-"""A table that accepts the keys of one id only."""
+"""An empty table of DynamoDB that accepts some keys only, on a socket."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def table_that_accepts(key_id: str, code: str) -> AsyncIterator[str]:
-    """Serve an empty table that refuses all keys but one with a code. Yield its URL."""
+async def table_that_accepts(key_ids: Collection[str], code: str) -> AsyncIterator[str]:
+    """Serve an empty table that refuses all keys but these with a code. Yield its URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -16,7 +16,7 @@ async def table_that_accepts(key_id: str, code: str) -> AsyncIterator[str]:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
                 await reader.readexactly(int(length.partition(b":")[2]))
-                is_accepted = f"Credential={key_id}/".encode() in head
+                is_accepted = any(f"Credential={key_id}/".encode() in head for key_id in key_ids)
                 body = json.dumps({"ConsumedCapacity": {"CapacityUnits": 0.5}} if is_accepted else {"__type": code})
                 status = 200 if is_accepted else 400
                 writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
