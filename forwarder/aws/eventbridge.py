@@ -218,7 +218,7 @@ class EventBridgeBus:
                 session.create_client("events", **self._identity.client_options("events"))
             )
         client = self._client
-        self._endpoint_url = client.meta.endpoint_url
+        self._endpoint_url = destination.endpoint_url or await _endpoint_of(client)
         if destination.client == "sdk":
             return lambda _, entries: client.put_events(
                 Entries=[{**entry, "Detail": entry["Detail"].decode()} for entry in entries]
@@ -240,3 +240,13 @@ class EventBridgeBus:
             "Detail": event.detail,
             "EventBusName": self._destination.event_bus,
         }
+
+
+async def _endpoint_of(client: Any) -> str:
+    """Return the address to which the SDK sends PutEvents.
+
+    `meta.endpoint_url` follows older rules, which name another host for FIPS with dual stack in GovCloud. There, many
+    hosts with `-fips` in their names do not exist: https://github.com/aws/aws-sdk/issues/268.
+    """
+    url: str = await client.generate_presigned_url("put_events", Params={"Entries": [{}]})
+    return url.partition("?")[0]

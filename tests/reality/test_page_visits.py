@@ -10,6 +10,8 @@ import pytest
 from forwarder.errors import SettingsError
 from forwarder.settings import ConfigSource, load
 from forwarder.web.sessions import MAX_IDLE_SECONDS
+from tests.e2e.harness import fail
+from tests.fakes.alloy import FakeAlloy
 from tests.harness.installation import Installation
 from tests.web.test_settings_page import load_page, read_form_fields, settings_page_client
 
@@ -77,6 +79,18 @@ def test_fips_endpoint_of_the_environment_is_used(installation: Installation) ->
     installation.change("destination", endpoint_url=None)
     installation.env |= {"AWS_USE_FIPS_ENDPOINT": "true", "HTTPS_PROXY": "http://127.0.0.1:9"}
     assert "events-fips.eu-central-1.amazonaws.com" in installation.run_command("check").output
+
+
+def test_fips_and_dual_stack_in_govcloud_use_the_host_of_the_sdk(installation: Installation, alloy: FakeAlloy) -> None:
+    """Hosts with `-fips` in their names often do not exist there, and the SDK's rules know which ones do."""
+    installation.change("destination", endpoint_url=None, region="us-gov-west-1", verify=False, timeout="2s")
+    variables = {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"}
+    installation.env |= variables | {"HTTPS_PROXY": "http://127.0.0.1:9"}
+    fail(alloy, "a")
+    done = installation.run_command("once", "--timeout", "2s")
+    assert done.code == 69, done.output
+    assert "events.us-gov-west-1.api.aws" in done.output
+    assert "events-fips" not in done.output
 
 
 def test_empty_environment_of_cron_is_enough(installation: Installation) -> None:
