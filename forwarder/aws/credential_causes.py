@@ -106,6 +106,11 @@ def _sso(error: Exception, session: AioSession) -> Cause | None:
 CONTAINER_CAUSES: tuple[tuple[str, str, str], ...] = (
     ("header value", "the token holds a line break", "write the token on one line, without a line break at its end"),
     ("Unsupported host", "the SDK requests no credentials from this host", f"use https, {CONTAINER_HOSTS}"),
+    (
+        r"(?is)non 200 response (\d+) .*\bexpired?\b",
+        r"it responds with status \1, because the token has expired",
+        "something has to renew the token: recreate the pod; check the clock too",
+    ),
     (r"non 200 response (\d+)", r"it responds with status \1", ""),
     ("parse JSON|utf-8", "its response is not JSON", ""),
     ("[Tt]imeout", "it does not respond in time", ""),

@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from aiobotocore.session import AioSession
 
@@ -86,8 +85,9 @@ def login_file(session: AioSession) -> str:
     values = Profile.of(session).values(session)
     key = values.get("sso_session") or values.get("sso_start_url", "")
     name = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()
-    path = Path("~/.aws/sso/cache").expanduser() / f"{name}.json"
-    return f"{for_display(str(path))}{unreadable_suffix(str(path))}"
+    # Unlike `Path.expanduser`, this raises no error for a user without a name and a home.
+    path = os.path.expanduser(f"~/.aws/sso/cache/{name}.json")  # noqa: PTH111  # as above
+    return f"{for_display(path)}{unreadable_suffix(path)}"
 
 
 def _stored(_session: AioSession) -> CredentialSource:

@@ -100,6 +100,11 @@ async def test_renewed_web_identity_gives_keys(chain: Chain) -> None:
     [
         (HttpResponse(404), "status 404"),
         (endpoints.answer({"message": SECRET}, 400), "status 400"),
+        (HttpResponse(400, {}, f"{SECRET}: token is expired".encode()), "status 400, because the token has expired"),
+        (
+            HttpResponse(400, {}, b"(ExpiredTokenException): The token included in the request is expired"),
+            "has expired",
+        ),
         (HttpResponse(200, {}, SECRET.encode()), "not JSON"),
         (endpoints.answer([]), "not a JSON object"),
         (endpoints.answer({"SecretAccessKey": SECRET}), "AccessKeyId is missing"),

@@ -209,3 +209,28 @@ def test_closed_standard_streams_are_no_fault(installation: Installation) -> Non
     )
     assert done.returncode == 0, (installation.directory / "err").read_text()
     assert "Traceback" not in (installation.directory / "err").read_text()
+
+
+SSO_PROFILE: Final = (
+    "[default]\nsso_session = corp\nsso_account_id = 1\nsso_role_name = r\n"
+    "[sso-session corp]\nsso_start_url = https://x\nsso_region = eu-west-1\n"
+)
+
+
+@mounting
+def test_missing_login_of_a_user_without_home_is_named(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    """The folder of logins is in a home that an arbitrary user of a container does not have."""
+    installation.directory.chmod(0o770)
+    config = installation.directory / "aws.config"
+    config.write_text(SSO_PROFILE)
+    config.chmod(0o644)
+    installation.run_command("keys", "remove", "aws-access-key-id")
+    installation.run_command("keys", "remove", "aws-secret-access-key")
+    installation.env |= {"AWS_CONFIG_FILE": str(config), "AWS_EC2_METADATA_DISABLED": "true"}
+    fail(alloy, "a")
+    done = as_user(installation, "check", gone=("HOME",))
+    assert "no usable login in ~/.aws/sso/cache/" in done.output, done.output
+    assert "Could not determine home" not in done.output
+    assert (done.code, sent(bus)) == (77, [])
