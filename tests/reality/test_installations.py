@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Final
 
@@ -99,18 +101,37 @@ def test_limit_of_threads_is_named(installation: Installation, tmp_path: Path) -
         assert "Traceback" not in done.output, command
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a namespace of processes")
-@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1)")
+as_root_with_unshare = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="only root makes a namespace of processes, by unshare(1)",
+)
+
+
+@as_root_with_unshare
 def test_first_process_of_a_container_stops_on_sigterm(installation: Installation) -> None:
     """The kernel has no default actions for process 1, which SIGTERM ends only if it is handled."""
+    done = as_first_process(installation, "until grep -q started log; do sleep 0.1; done; kill -TERM 1")
+    assert done.returncode == 0, done
+
+
+@as_root_with_unshare
+def test_first_process_that_is_loading_stops_on_sigterm(installation: Installation, tmp_path: Path) -> None:
+    """A pod that is deleted while its image is pulled gets the signal once, as soon as its container starts."""
+    broken(installation, tmp_path, "typer.py", "import time; open('loading', 'w').close(); time.sleep(60)")
+    begun = time.monotonic()
+    done = as_first_process(installation, "until [ -e loading ]; do sleep 0.1; done; kill -TERM 1")
+    assert done.returncode == 128 + signal.SIGTERM, done
+    assert time.monotonic() - begun < 30
+
+
+def as_first_process(installation: Installation, beside: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the daemon as process 1 of a namespace, with its log in the file `log`, and a shell script beside it."""
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c"]
-    started = 'n=0; (while [ $n -lt 200 ]; do sleep 0.1; kill -TERM 1; n=$((n+1)); done) & exec "$@"'
-    done = subprocess.run(  # noqa: S603 - the program under test
-        [*inside, started, "sh", *PROGRAM, "-c", str(installation.settings_file), "run"],
+    return subprocess.run(  # noqa: S603 - the program under test
+        [*inside, f'({beside}) & exec "$@" 2>log', "sh", *PROGRAM, "-c", str(installation.settings_file), "run"],
         env=installation.environment(),
         cwd=installation.directory,
         capture_output=True,
         timeout=MAX_COMMAND_SECONDS,
         check=False,
     )
-    assert done.returncode == 0, done
