@@ -29,7 +29,7 @@ PUBLIC_ROUTES = frozenset({"login", "setup", "static", "livez", "readyz", "metri
 MACHINE_ROUTES = frozenset({"livez", "readyz", "metrics", "webhook"})
 """Routes of clients that are not browsers, and send no origin."""
 
-BACKGROUND_ROUTES = frozenset({"stream", "contact", "headline"})
+BACKGROUND_ROUTES = frozenset({"stream", "sections", "contact", "headline"})
 """Routes that a page requests without an action of a person. They do not reset the idle time of the session."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})

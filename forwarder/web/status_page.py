@@ -68,8 +68,12 @@ async def stream(request: web.Request) -> web.StreamResponse:
     the session or the daemon. It does not reset the idle time of the session.
     """
     with request.app[STREAMS].open(request):
-        # nginx would collect the events in a buffer.
-        headers = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        # nginx would collect the events in a buffer, and other proxies would do so to compress them.
+        headers = {
+            "Content-Type": "text/event-stream",
+            "X-Accel-Buffering": "no",
+            "Cache-Control": "no-store, no-transform",
+        }
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         with suppress(ConnectionError):  # the client has gone
@@ -91,6 +95,15 @@ async def _send_updates(request: web.Request, response: web.StreamResponse) -> N
             await response.write(b"event: contact\ndata: %d\n\n" % (context.clock.now().timestamp() * 1000))
             contact_at = now
         stopping = await context.clock.wait(context.stopping, REFRESH_SECONDS)
+
+
+async def sections(request: web.Request) -> web.Response:
+    """Return all sections as JSON, for a page whose stream a proxy holds back.
+
+    It does not reset the idle time of the session.
+    """
+    _, changes = await request.app[STATUS_CACHE].changes(0)
+    return web.Response(body=changes, content_type="application/json")
 
 
 async def contact(_request: web.Request) -> web.Response:
@@ -117,6 +130,7 @@ async def retry_now(request: web.Request) -> web.Response:
 ROUTES = [
     web.get("/", status, name="status"),
     web.get("/status/stream", stream, name="stream", allow_head=False),
+    web.get("/status/sections", sections, name="sections"),
     web.get("/status/contact", contact, name="contact"),
     web.get("/status/headline", headline, name="headline"),
     web.post("/retry-now", retry_now, name="retry-now"),

@@ -7,7 +7,7 @@ from typing import Self
 
 
 class SilentProxy:
-    """Forwards bytes to an address. A connection falls silent if it sends `silenced`, unless that is empty."""
+    """Forwards bytes to an address. A connection falls silent if it sends any of `silenced`."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
@@ -17,7 +17,7 @@ class SilentProxy:
         self._sent: dict[socket.socket, bytes] = {}
         """The last request of each client."""
         self._silent: set[socket.socket] = set()
-        self.silenced = b""
+        self.silenced: list[bytes] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._run)
 
@@ -70,7 +70,7 @@ class SilentProxy:
             data = b""
         if source is client:
             self._sent[client] = data
-            if self.silenced and self.silenced in data:
+            if any(each in data for each in self.silenced):
                 self._silent.add(client)
         if data and client in self._silent:
             return

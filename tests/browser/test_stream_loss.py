@@ -18,7 +18,7 @@ from tests.harness.process import eventually
 
 pytestmark = pytest.mark.browser
 
-STREAM = b"GET /status/stream"
+STREAM, SECTIONS = b"GET /status/stream", b"GET /status/sections"
 REJECTED = "1 event was rejected by the bus"
 
 
@@ -79,14 +79,29 @@ def test_silent_stream_is_opened_again(system: ProxiedSystem) -> None:
 
 
 def test_page_without_any_stream_shows_lost_contact(system: ProxiedSystem) -> None:
-    """Each new stream is silent as well. A page that is not updated must not pass for a current one."""
-    system.proxy.silenced = STREAM
+    """Each new stream is silent as well, and each request for the sections.
+
+    A page that is not updated must not pass for a current one.
+    """
+    system.proxy.silenced = [STREAM, SECTIONS]
     assert eventually(lambda: system.proxy.silence(STREAM) == 1, within=20)
     expect(system.page.get_by_role("alert")).to_contain_text("No contact since", timeout=MAX_WAIT_MILLISECONDS)
-    system.proxy.silenced = b""
+    system.proxy.silenced = []
     expect(system.page.get_by_role("alert")).to_be_hidden(timeout=MAX_WAIT_MILLISECONDS)
     system.reject_event()
     expect(system.headline).to_have_text(REJECTED, timeout=MAX_WAIT_MILLISECONDS)
+
+
+def test_page_whose_streams_are_held_back_is_updated(system: ProxiedSystem) -> None:
+    """A buffering proxy passes on whole responses only. The sections are requested without a stream."""
+    system.proxy.silenced = [STREAM]
+    assert eventually(lambda: system.proxy.silence(STREAM) == 1, within=20)
+    system.reject_event()
+    expect(system.headline).to_have_text(REJECTED, timeout=MAX_WAIT_MILLISECONDS)
+    system.page.wait_for_timeout(25_000)  # longer than any silence that counts as lost contact
+    assert system.page.get_by_role("alert").count() == 0
+    assert system.page.locator("body.no-contact").count() == 0
+    assert system.proxy.count(STREAM) <= 1
 
 
 def test_page_from_the_back_forward_cache_is_updated(system: ProxiedSystem) -> None:

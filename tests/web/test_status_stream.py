@@ -59,7 +59,23 @@ async def test_stream_without_changes_sends_contact_events(tmp_path: Path) -> No
             client.context.stopping.set()
 
 
-@pytest.mark.parametrize(("path", "status"), [("/status/contact", 204), ("/status/headline", 200)])
+async def test_sections_are_returned_to_a_page_without_a_stream(tmp_path: Path) -> None:
+    """A proxy may hold back the events of a stream, also to compress them."""
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        async with client.browser.get("/status/stream") as stream:
+            assert "no-transform" in stream.headers["Cache-Control"]
+            first = await event_of(stream.content)
+            client.context.stopping.set()
+        response = await client.get("/status/sections")
+        assert response.content_type == "application/json"
+        assert (await response.json()).keys() == first.keys()
+
+
+PATHS = [("/status/contact", 204), ("/status/headline", 200), ("/status/sections", 200)]
+
+
+@pytest.mark.parametrize(("path", "status"), PATHS)
 async def test_requests_of_an_idle_page_do_not_keep_a_session_alive(tmp_path: Path, path: str, status: int) -> None:
     async with web_client(tmp_path) as client:
         await client.log_in()

@@ -72,13 +72,50 @@ function applyUpdate(place, html) {
 // A stream whose packets vanish stays open, and reports no error: the forwarder sends an event at least every two seconds.
 const STREAM_SILENT_MS = 10000, STREAM_WATCH_MS = 2000;
 
+// A proxy may hold back the events of a stream until it ends. The sections are then requested one time after the other,
+// and a stream is opened from time to time. Buffering proxies: https://github.com/cloudflare/cloudflared/issues/1496.
+const HELD_BACK_MS = 60000;
+let isHeldBack = false, isRequesting = false;
+
 // `stream` is null if the page has none, or is hidden: a browser has six connections to a host for all of its pages.
 // `activeAt` is the time when it was opened, or of its last event.
 let stream = null, activeAt = 0;
 
 function recordEvent() {
   activeAt = contact.streamAt = Date.now();
+  isHeldBack = false;
   recordContact();
+}
+
+// The sections as they were received last, by name: a section that has not changed keeps its place.
+const received = new Map();
+
+async function applySections(json) {
+  await press;
+  const sections = JSON.parse(json);
+  for (const place of document.querySelectorAll("[data-live]")) {
+    const name = place.dataset.live, html = sections[name];
+    if (html === undefined || received.get(name) === html) continue;
+    received.set(name, html);
+    applyUpdate(place, html);
+  }
+}
+
+async function requestSections() {
+  isRequesting = true;
+  try {
+    const response = await fetch("/status/sections", { redirect: "manual", signal: AbortSignal.timeout(5000) });
+    if (response.type === "opaqueredirect") location.reload();
+    if (response.ok) {
+      const json = await response.text();
+      contact.streamAt = Date.now();
+      recordContact();
+      if (isHeldBack) await applySections(json);
+    }
+  } catch {
+    // No contact: contact.js shows it when it lasts.
+  }
+  isRequesting = false;
 }
 
 function unsubscribe() {
@@ -87,18 +124,14 @@ function unsubscribe() {
 }
 
 function subscribe() {
-  const places = new Map([...document.querySelectorAll("[data-live]")].map((each) => [each.dataset.live, each]));
   unsubscribe();
-  if (!places.size || document.hidden) return;
+  if (!document.querySelector("[data-live]") || document.hidden) return;
   const opened = stream = new EventSource("/status/stream");
   activeAt = Date.now();
   contact.streamAt ??= activeAt;
-  stream.onmessage = async (message) => {
+  stream.onmessage = (message) => {
     recordEvent();
-    await press;
-    for (const [name, html] of Object.entries(JSON.parse(message.data))) {
-      if (places.has(name)) applyUpdate(places.get(name), html);
-    }
+    applySections(message.data);
   };
   stream.addEventListener("contact", (message) => {
     clockOffset = Number(message.data) - Date.now();
@@ -143,7 +176,12 @@ function followVisibility() {
 }
 
 function watchStream() {
-  if (stream !== null && Date.now() - activeAt >= STREAM_SILENT_MS) subscribe();
+  if (stream === null) return;
+  if (Date.now() - activeAt >= (isHeldBack ? HELD_BACK_MS : STREAM_SILENT_MS)) {
+    isHeldBack = true;
+    subscribe();
+  }
+  if (isHeldBack && !isRequesting) requestSections();
 }
 
 async function submitInPlace(event) {
