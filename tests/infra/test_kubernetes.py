@@ -46,6 +46,11 @@ def test_manifests_have_every_needed_kind() -> None:
     assert {manifest["metadata"]["name"] for manifest in MANIFESTS} == {"forwarder"}
 
 
+def test_metrics_are_reachable_while_the_pod_is_not_ready() -> None:
+    """Without this, an outage of the bus removes the pod from the DNS name that Prometheus scrapes."""
+    assert manifest_of("Service")["spec"]["publishNotReadyAddresses"] is True
+
+
 def test_kustomization_names_every_manifest() -> None:
     kustomization = yaml.safe_load(KUSTOMIZATION.read_text())
     assert kustomization["resources"] == [file.name for file in FILES]
