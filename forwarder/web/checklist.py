@@ -155,7 +155,7 @@ def _item_without_keys(
         return Item(part, ItemState.SET, "Not checked without AWS credentials")
     if part.check != IDENTITY or AWS_ACCESS_KEY_ID in stored or texts["destination.role_arn"]:
         return None
-    if result is None or result.skipped:
+    if result is None or (result.skipped and EVENT_BUS not in results):
         return Item(part, ItemState.MISSING, AMBIENT_KEYS, is_optional=True)
     if result.error is not None and _lacks_credentials(results):
         return Item(part, ItemState.MISSING, result.error.message, result.error.hint)

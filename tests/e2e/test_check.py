@@ -117,12 +117,20 @@ def test_check_with_unreachable_aws_exits_69(installation: Installation) -> None
     installation.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
     installation.change("destination", endpoint_url="http://127.0.0.1:9")
     done = installation.run_command("check")
-    assert (done.code, lines(done.out)["AWS identity"]) == (69, "✗")
+    marks = lines(done.out)
+    assert (done.code, marks["AWS identity"], marks["event bus"]) == (69, "–", "✗")
 
 
 def test_check_uses_the_endpoint_variable_of_sts(installation: Installation) -> None:
     installation.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
-    assert lines(installation.run_command("check").out)["AWS identity"] == "✗"
+    assert lines(installation.run_command("check").out)["AWS identity"] == "–"
+
+
+def test_check_with_neither_sts_nor_a_check_of_the_bus_exits_69(installation: Installation) -> None:
+    installation.env["AWS_ENDPOINT_URL_STS"] = "http://127.0.0.1:9"
+    installation.change("destination", verify=False)
+    done = installation.run_command("check")
+    assert (done.code, lines(done.out)["AWS identity"]) == (69, "✗")
 
 
 def test_check_as_json_has_the_same_results(installation: Installation) -> None:

@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from forwarder.settings import load
 from forwarder.settings.reference import template
 from forwarder.vault import Vault
@@ -111,6 +113,20 @@ async def test_bus_is_not_failed_without_credentials(tmp_path: Path) -> None:
         await remove_secrets(client)
         found = states(await run_checks(client))
         assert (found["aws-keys"], found["bus"]) == ("missing", "set")
+
+
+async def test_keys_of_the_environment_are_named_without_sts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY.id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY.secret)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    with StrictEventBridge() as bus:
+        source = {"base_url": "http://127.0.0.1:1"}
+        destination = {"event_bus": BUS, "region": REGION, "endpoint_url": bus.url}
+        async with settings_page_client(tmp_path, source=source, destination=destination) as client:
+            await remove_secrets(client)
+            text = await run_checks(client)
+            assert (states(text)["aws-keys"], states(text)["bus"]) == ("set", "checked")
+            assert "AWS STS does not confirm the keys from the variables AWS_ACCESS_KEY_ID" in text
 
 
 async def test_results_of_other_settings_are_not_shown(tmp_path: Path) -> None:
