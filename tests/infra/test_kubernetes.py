@@ -51,6 +51,11 @@ def test_metrics_are_reachable_while_the_pod_is_not_ready() -> None:
     assert manifest_of("Service")["spec"]["publishNotReadyAddresses"] is True
 
 
+def test_update_replaces_a_pod_that_is_not_ready() -> None:
+    """With OrderedReady, the controller waits for the broken pod before it creates the corrected one."""
+    assert manifest_of("StatefulSet")["spec"]["podManagementPolicy"] == "Parallel"
+
+
 def test_kustomization_names_every_manifest() -> None:
     kustomization = yaml.safe_load(KUSTOMIZATION.read_text())
     assert kustomization["resources"] == [file.name for file in FILES]
