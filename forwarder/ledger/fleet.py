@@ -17,7 +17,8 @@ class FleetMember:
     """A process that forwards from a shared ledger, as of its last heartbeat.
 
     `id` is new at each start, and `host` is the name of its machine. `heartbeat_at` is on that machine's clock. `feeds`
-    is the number of its feeds, and `read_units` and `write_units` are the capacity of DynamoDB that it has consumed.
+    is the number of its feeds that it has polled so far, and `read_units` and `write_units` are the capacity of
+    DynamoDB that it has consumed.
     `status` is the status that it saved, or None if it has saved none.
     """
 

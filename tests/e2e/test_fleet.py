@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 from collections import Counter
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from forwarder.errors import LedgerUnavailable
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.schema import table_definition
 from tests.e2e.harness import fail, publishing, sent
+from tests.e2e.web_client import create_webhook, http_request, web_address
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes, hold
 from tests.fakes.eventbridge import StrictEventBridge
@@ -198,6 +201,35 @@ def test_disabled_process_leaves_the_others_going(
         ids = fail_each(alloy, "a")
         second.wait_until(lambda: sorted(sent(bus)) == sorted(ids))
         assert first.stop() == second.stop() == 0
+
+
+def test_webhook_call_at_any_process_polls_the_workflow(
+    pair: tuple[Installation, Installation], alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    """Each process polls some of the workflows, and none of them again within an hour. All calls arrive at one."""
+
+    def is_divided() -> bool:
+        members = pair[0].run_command("status", "--json").json()["members"]
+        # A process counts a feed when it has polled it, which may be after that hour.
+        return len(members) == 2 and any(0 < member["feeds"] < len(WORKFLOWS) for member in members)
+
+    for installation in pair:
+        installation.change("source", min_interval="1h", max_interval="1h")
+        installation.change("web", listen="127.0.0.1:0")
+    with pair[0].start() as first, pair[1].start() as second:
+        wait_until_both_joined(first, second)
+        webhook_url = create_webhook(pair[0], web_address(first))
+        first.wait_until(is_divided)
+        ids = fail_each(alloy, "a")
+        for workflow in WORKFLOWS:
+            first.wait_until(partial(is_accepted, webhook_url, workflow))
+        first.wait_until(lambda: sorted(sent(bus)) == sorted(ids))
+        assert first.stop() == second.stop() == 0
+
+
+def is_accepted(webhook_url: str, workflow: str) -> bool:
+    """Call the webhook, and return whether it triggered a poll. A new address takes effect within a second."""
+    return bool(http_request(webhook_url, "POST", json.dumps({"workflowId": workflow}))[0] == HTTPStatus.ACCEPTED)
 
 
 def test_command_retries_a_dead_letter_of_another_process(

@@ -28,7 +28,7 @@ async def test_first_poll_reads_all_pages_and_next_ones_only_new(alloy: FakeAllo
 
 
 @pytest.mark.parametrize(("last_ago", "pages"), [(19, ["0", "1"]), (21, ["0"])])
-async def test_second_page_is_read_if_the_first_ends_within_two_overlaps(
+async def test_second_page_is_read_if_the_first_is_within_two_overlaps(
     alloy: FakeAlloy, tmp_path: Path, last_ago: float, pages: list[str]
 ) -> None:
     """One overlap is the depth of a poll, and one is the most by which successive executions may be out of order."""
