@@ -172,12 +172,12 @@ async def test_reader_needs_the_requests_that_are_assumed(
 
 @pytest.mark.parametrize("requests_per_second", [2.4, pytest.param(20, marks=pytest.mark.long)])
 def test_scheduler_detects_as_soon_as_is_computed(requests_per_second: float) -> None:
-    """The scheduler is up to a third slower than the arithmetic, because it has to estimate the rates of failures."""
-    load = LOADS["even"](120, 8 * HOUR_SECONDS, random.Random(1))  # noqa: S311  # a load needs no secrecy
+    """The scheduler is a little slower than the arithmetic, because it has to estimate the rates of failures."""
+    load = LOADS["even"](120, 16 * HOUR_SECONDS, random.Random(1))  # noqa: S311  # a load needs no secrecy
     delays, requests = simulated(load, requests_per_second=requests_per_second, measured_from=3 * HOUR_SECONDS)
     sample = Sample(tuple(load.executions_per_second), tuple(load.rate(feed, 0.0) for feed in range(load.feeds)))
     found = evaluate(Fleet(120, requests_per_second=requests_per_second), sample).usual
-    assert 0.95 <= sum(delays) / len(delays) / found.delay_seconds <= 4 / 3
+    assert 0.95 <= sum(delays) / len(delays) / found.delay_seconds <= 1.3
     assert requests == pytest.approx(min(requests_per_second, found.wanted), rel=0.1)
 
 
