@@ -145,6 +145,9 @@ PROOFS = {
         "reality/test_ledger_files.py::test_ledger_damaged_while_running_is_failed",
         "reality/test_ledger_files.py::test_removed_ledger_is_restored_at_the_stop",
     ],
+    "the ledger's shared memory (`forwarder.db-shm`) is truncated while in use": [
+        "reality/test_ledger_files.py::test_emptied_shared_memory_loses_nothing",
+    ],
     "the reader of the log stops (a log driver, a pager)": [
         "reality/test_log_reader.py::test_stopped_log_reader_stops_nothing",
     ],
