@@ -8,8 +8,9 @@ in this way are sent again:
    before the bus was verified.
 2. `BusCheck.save` writes this settlement to the ledger before later ones. Entries that are settled later are
    unverified.
-3. `BusCheck.verify` runs one minute after the last response, and when delivery drains. It verifies every bus that has
-   unverified entries in the ledger, also the buses of earlier settings and of earlier processes.
+3. `BusCheck.verify` runs one minute after the last response, when unverified entries of another process were taken
+   over, and when delivery drains. It verifies every bus that has unverified entries in the ledger, also the buses of
+   earlier settings and of earlier processes.
 4. `BusCheck.requeue` requeues the unverified entries of a missing bus.
 
 A bus that can never be verified counts as verified, and the loss of its events is possible: the permission is denied,
@@ -137,6 +138,7 @@ class BusCheck:
         self._saved_seq: int | None = None
         self._is_requeuing = False
         self._next_check_at = clock.monotonic()  # for entries that an earlier process left unverified
+        self._inherited = 0
 
     async def save(self) -> None:
         """Save the last settlement before the verification. The caller has to do this before later settlements."""
@@ -151,7 +153,8 @@ class BusCheck:
 
     @property
     def is_due(self) -> bool:
-        return self._clock.monotonic() >= self._next_check_at
+        is_inherited = self._settlement_writer.inherited_unverified > self._inherited
+        return is_inherited or self._clock.monotonic() >= self._next_check_at
 
     async def verify(self) -> BusMissing | None:
         """Verify every bus with unverified entries. Events to a missing bus are found even if no later event is sent.
@@ -160,13 +163,14 @@ class BusCheck:
         caller reports it and calls `requeue`.
         """
         self._next_check_at = float("inf")
+        self._inherited = self._settlement_writer.inherited_unverified
         missing: BusMissing | None = None
         for name in await self._settlement_writer.unverified_buses():
             heartbeat.beat()
             if name != self._bus.name:
                 await self._verify_other(name)
                 continue
-            committed_seq = self._settlement_writer.committed_seq
+            committed_seq = await self._settlement_writer.last_settlement_seq()
             try:
                 await self._bus.verify(force=True)
             except BusMissing as error:
@@ -196,7 +200,7 @@ class BusCheck:
             self._is_requeuing = False
 
     async def _verify_other(self, name: str) -> None:
-        committed_seq = self._settlement_writer.committed_seq
+        committed_seq = await self._settlement_writer.last_settlement_seq()
         try:
             await self._bus.verify_other(name)
         except BusMissing:

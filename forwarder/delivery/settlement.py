@@ -48,6 +48,15 @@ class SettlementWriter:
     async def save_bus_verified(self, bus: str, settlement_seq: int) -> None:
         await self._write(lambda: self._ledger.save_bus_verified(bus, settlement_seq))
 
+    async def last_settlement_seq(self) -> int:
+        """Return the number of the last settlement, including those that were taken over from other processes."""
+        return await self._write(self._ledger.last_settlement_seq)
+
+    @property
+    def inherited_unverified(self) -> int:
+        """The number of sent events that were taken over from other processes, and not verified."""
+        return self._ledger.inherited_unverified
+
     async def requeue(self, bus: str) -> int:
         """Requeue the unverified entries of a missing bus, and return their number."""
         return await self._write(lambda: self._ledger.requeue(bus, now=self._clock.now()))

@@ -120,6 +120,13 @@ class Ledger(Protocol):
     async def save_bus_verified(self, name: str, seq: int) -> None:
         """Save that a bus was verified to exist after settlement `seq`. Change nothing if a higher `seq` is saved."""
 
+    @property
+    def inherited_unverified(self) -> int:
+        """The number of sent events that this process has taken over, whose bus was not verified since. 0 with a file.
+
+        It only rises while the process runs.
+        """
+
     async def unverified_buses(self) -> list[str]:
         """Return the buses that accepted entries after they were last verified."""
 

@@ -8,9 +8,10 @@ import pytest
 
 from forwarder.aws.eventbridge import Event, PublishResult
 from forwarder.clock import SystemClock
+from forwarder.delivery.bus_check import BusCheck, VerifiedBus
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.errors import DestinationUnavailable, LedgerUnavailable
+from forwarder.errors import BusMissing, DestinationUnavailable, LedgerUnavailable
 from forwarder.health import Health
 from forwarder.ledger.dynamodb.schema import Place, digest, execution_key, journal, number_text
 from forwarder.ledger.dynamodb.table import Key
@@ -53,6 +54,52 @@ class ThrottledBus:
             raise DestinationUnavailable("throttled", code="ThrottlingException")
         self.published += len(events)
         return PublishResult([Accepted("id")] * len(events))
+
+
+class MissingBus(ThrottledBus):
+    """A bus that was deleted."""
+
+    async def describe(self, name: str) -> None:
+        raise BusMissing(f"the bus {name} does not exist", code="ResourceNotFoundException")
+
+
+async def test_sent_events_of_a_killed_process_are_checked_by_an_idle_heir(table: SharedTable) -> None:
+    """The bus was deleted before they were sent. The heir has settled nothing, and its own check is over."""
+    member, heir = await table.member(), await table.member()
+    await member.ledger.save_bus_verified(BUS, 0)
+    await member.record("a")
+    await member.send((await member.tokens())["a"])
+    clock = SystemClock()
+    health = Health(clock.now)
+    writer = SettlementWriter(heir.ledger, clock, health)
+    verified_bus = VerifiedBus(MissingBus(), clock, verify=True)
+    check = BusCheck(verified_bus, writer, clock)
+    assert await check.verify() is None
+    assert not check.is_due
+    await heir.beat()
+    await member.kill()
+    await heir.bury()
+    assert check.is_due
+    assert isinstance(await check.verify(), BusMissing)
+    await check.requeue([])
+    assert set(await heir.claim()) == {"a"}
+    assert not check.is_due
+
+
+async def test_sent_events_of_a_killed_process_are_closed_by_the_check_of_an_idle_heir(table: SharedTable) -> None:
+    """Otherwise each later heir would doubt them again, and send them twice after the bus was deleted on purpose."""
+    member, heir = await table.member(), await table.member()
+    await member.ledger.save_bus_verified(BUS, 0)
+    await member.record("a")
+    await member.send((await member.tokens())["a"])
+    await heir.beat()
+    await member.kill()
+    await heir.bury()
+    clock = SystemClock()
+    writer = SettlementWriter(heir.ledger, clock, Health(clock.now))
+    check = BusCheck(VerifiedBus(ThrottledBus(), clock, verify=True), writer, clock)
+    assert await check.verify() is None
+    assert await heir.ledger.unverified_buses() == []
 
 
 async def test_taken_over_process_publishes_nothing_that_waited(table: SharedTable) -> None:

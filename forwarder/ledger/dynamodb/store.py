@@ -41,7 +41,7 @@ class DynamoStore:
         self._former_claims: dict[str, OwnedEntry] = {}
         """The claimed entries of a membership that ended: their settlements may still succeed."""
         self._ledger_item: Mapping[str, Any] = {}
-        self._settlement_seq = 0
+        self._settlement_seq = self._inherited_unverified = 0
         self._traffic = TrafficCounts()
 
     async def __aenter__(self) -> Self:

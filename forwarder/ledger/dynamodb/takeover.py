@@ -167,6 +167,10 @@ class TakeOverStore(TransitionStore):
         is_its_own = bool(entry.base == item["o"] if entry.kind == UNVERIFIED else f"{place} {SENT}" in item["lg"])
         return bool(item["st"] == SENT_STATE and is_its_own and item["bs"] in self._verified_buses)
 
+    @property
+    def inherited_unverified(self) -> int:
+        return self._inherited_unverified
+
     async def _inherit_unverified(
         self, member: Member, entries: Sequence[JournalEntry], items: Sequence[ExecutionItem]
     ) -> None:
@@ -174,6 +178,7 @@ class TakeOverStore(TransitionStore):
             return
         places = await member.journal.append(entries, self._journal_expiry(self._now()))
         self._settlement_seq += 1  # a verification that has begun says nothing about them
+        self._inherited_unverified += len(entries)
         member.unverified += [
             UnverifiedEntry(self._settlement_seq, item["bs"], place, item["o"], entry)
             for place, entry, item in zip(places, entries, items, strict=True)

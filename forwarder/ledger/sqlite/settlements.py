@@ -70,6 +70,10 @@ class SettlementStore(SqliteStore):
         for token in tokens:
             self._claimed.pop(token, None)
 
+    @property
+    def inherited_unverified(self) -> int:
+        return 0
+
     async def last_settlement_seq(self) -> int:
         return await self._writer.read(metadata.last_settlement_seq)
 
