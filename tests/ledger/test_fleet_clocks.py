@@ -1,5 +1,6 @@
 """Times that do not fit: clocks of other machines, and the end of the calendar."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -43,3 +44,17 @@ async def test_feed_added_by_a_machine_ahead_begins_now(table: SharedTable) -> N
     member = await table.member()
     await member.ledger.add_feeds({FEED: Checkpoint(local_floor=NOON + AHEAD)})
     assert (await member.ledger.checkpoint(FEED)).local_floor == NOON
+
+
+async def test_skip_during_a_scan_is_not_lost(table: SharedTable) -> None:
+    """Both commands ran between two heartbeats, so no process was off. The scan then ends with its own checkpoint."""
+    member, command = await table.member(), await table.start()
+    await member.ledger.add_feeds({FEED: Checkpoint(floor=NOON - AHEAD)})
+    scanned = await member.ledger.checkpoint(FEED)
+    await command.ledger.save_fleet_switch(enabled=False, skip=False, now=NOON)
+    await command.ledger.save_fleet_switch(enabled=True, skip=True, now=NOON)
+    await member.beat()
+    await member.ledger.record(FEED, [], now=NOON, checkpoint=replace(scanned, watermark=NOON, full_scan_at=NOON))
+    assert (await member.ledger.checkpoint(FEED)).local_floor == NOON
+    await member.ledger.record(FEED, [], now=NOON, checkpoint=Checkpoint(NOON, floor=NOON, full_scan_at=NOON))
+    assert (await member.ledger.checkpoint(FEED)).local_floor is None

@@ -28,7 +28,11 @@ _polls = msgspec.json.Decoder(PollResult)
 
 @dataclass(slots=True)
 class StoredFeed:
-    """A feed as it was read, and what has changed since. `skipped_at` is the last skip that its checkpoint contains."""
+    """A feed as it was read, and what has changed since.
+
+    `skipped_at` is the last skip that its checkpoint contains, and `scan_skipped_at` the last one when its present scan
+    began.
+    """
 
     feed: Feed
     checkpoint: Checkpoint
@@ -36,6 +40,7 @@ class StoredFeed:
     watched: bool = True
     last_poll: PollResult | None = None
     skipped_at: int = 0
+    scan_skipped_at: int = 0
     changed_at: datetime | None = None
 
 

@@ -57,17 +57,17 @@ class FeedStore(TakeOverStore):
         await asyncio.gather(*(self._add(feed, first) for feed, first in missing.items()))
         self._listed_at = None
         if discovered_at is not None:
-            await self._save_in_ledger_item(discovered_at=to_micros(discovered_at))
+            await self._save_in_ledger_item({"discovered_at": to_micros(discovered_at)})
 
     async def discovered_at(self) -> datetime | None:
         value = (await self._current_ledger_item()).get("discovered_at")
         return None if value is None else from_micros(value)
 
     async def checkpoint(self, feed: Feed) -> Checkpoint:
-        checkpoint, now = self._with_floors(await self._stored(feed)), self._now()
+        stored, now = await self._stored(feed), self._now()
+        checkpoint, stored.scan_skipped_at = self._with_floors(stored), self._ledger_item.get("skipped_at", 0)
         if checkpoint.local_floor is not None and checkpoint.local_floor > now:
-            # It is from the clock of another machine. In the future, it would hide the failures until then.
-            return replace(checkpoint, local_floor=now)
+            return replace(checkpoint, local_floor=now)  # the clock of another machine would hide failures until then
         return checkpoint
 
     async def require_feed(self, feed: Feed) -> None:
@@ -81,7 +81,7 @@ class FeedStore(TakeOverStore):
         had_scan = stored.checkpoint.full_scan_at is not None
         floors = [each for each in (checkpoint.floor, stored.checkpoint.floor) if each is not None]
         stored.checkpoint = replace(checkpoint, floor=max(floors, default=None))
-        stored.skipped_at = self._ledger_item.get("skipped_at", 0)
+        stored.skipped_at = max(stored.skipped_at, stored.scan_skipped_at)
         # The first scan is written with the next heartbeat: until then, the feed looks as if it was never read.
         changed_at = self._now() if had_scan else self._now() - 2 * MAX_CHECKPOINT_AGE
         stored.changed_at = stored.changed_at or changed_at
