@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from forwarder.errors import LedgerUnavailable
-from forwarder.ledger import Counters
+from forwarder.ledger import Counters, DaemonStatus
 from tests.harness.dynamodb_faults import (
     BUSY,
     DENIED,
@@ -28,6 +28,7 @@ from tests.harness.dynamodb_faults import (
     seeded,
 )
 from tests.ledger.fleet_table import Process, SharedTable
+from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
 
@@ -182,6 +183,19 @@ async def test_switch_is_read_after_a_heartbeat_that_failed(table: SharedTable) 
         await member.beat()
     member.proxy.plan = execute
     assert await member.ledger.saved_switch() is True
+
+
+async def test_process_that_left_in_an_outage_can_save_its_status(table: SharedTable) -> None:
+    """It was switched off while its heartbeat failed. Otherwise it would report the outage until it is switched on."""
+    member = await table.member()
+    member.proxy.plan = always(FAILED)
+    with pytest.raises(LedgerUnavailable):
+        await member.beat()
+    await member.ledger.leave()
+    with pytest.raises(LedgerUnavailable):
+        await member.ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {})
+    member.proxy.plan = execute
+    await member.ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {})
 
 
 def is_member(request: Request) -> bool:

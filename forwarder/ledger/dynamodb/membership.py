@@ -232,6 +232,7 @@ class MembershipStore(MemberListStore):
         except LedgerError as error:  # after a few heartbeats, another member takes over
             log.warning("left without a last heartbeat", reason=error.message, hint=error.hint)
         self._drop(member)
+        self._heartbeat_failure = None  # who is no member needs no heartbeat
 
 
 async def _failure_of(work: Awaitable[None]) -> LedgerError | None:

@@ -52,6 +52,8 @@ class QueryStore(RetentionStore):
         # Compressed, because a heartbeat of more than 1 KB costs twice as much.
         self._status = zlib.compress(msgspec.json.encode(status))
         self.require_heartbeat()
+        if self._member is None:  # no heartbeat shows whether the table can be used
+            await self._load_ledger_item()
         for feed, result in poll_results.items():
             self.keep_poll(feed, result)
 
@@ -62,7 +64,7 @@ class QueryStore(RetentionStore):
         return max(statuses, key=lambda status: status.at, default=None)
 
     async def save_retention_gap(self, gap: RetentionGap) -> None:
-        await self._save_in_ledger_item(retention_gap=msgspec.json.encode(gap))
+        await self._save_in_ledger_item({"retention_gap": msgspec.json.encode(gap)})
 
     async def retention_gap(self) -> RetentionGap | None:
         item = await self._current_ledger_item()
