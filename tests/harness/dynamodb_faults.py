@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 BATCH_GET = "BatchGetItem"
@@ -43,6 +44,8 @@ class Fault:
     loses_reply: bool = False
     is_partial: bool = False
     """A BatchGetItem returns only the first half of the items, and the other keys as unprocessed."""
+    date: datetime | None = None
+    """The Date of the response, instead of the present."""
     delay_seconds: float = 0.0
     waits_for: asyncio.Event | None = None
 

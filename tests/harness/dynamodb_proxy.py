@@ -8,6 +8,7 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import format_datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -106,9 +107,13 @@ class DynamoProxy:
         unprocessed: dict[str, Any] = {}
         if fault.is_partial and operation == BATCH_GET:
             body, unprocessed = _halved(request.values)
-        reply_head, reply_body = await upstream.exchange(_with_length(head, len(body)) + body)
+        reply_head, reply_body = await upstream.exchange(
+            _with_header(head, b"content-length", b"%d" % len(body)) + body
+        )
         if fault.loses_reply:
             return b""
+        if fault.date is not None:
+            reply_head = _with_header(reply_head, b"date", format_datetime(fault.date, usegmt=True).encode())
         if unprocessed:
             return _reply(200, json.dumps(json.loads(reply_body) | {"UnprocessedKeys": unprocessed}).encode())
         return reply_head + reply_body
@@ -137,9 +142,9 @@ def _header(head: bytes, name: bytes) -> bytes:
     return b""
 
 
-def _with_length(head: bytes, length: int) -> bytes:
-    lines = [line for line in head.split(b"\r\n")[:-2] if not line.lower().startswith(b"content-length:")]
-    return b"\r\n".join([*lines, b"content-length: %d" % length, b"", b""])
+def _with_header(head: bytes, name: bytes, value: bytes) -> bytes:
+    lines = [line for line in head.split(b"\r\n")[:-2] if not line.lower().startswith(name + b":")]
+    return b"\r\n".join([*lines, name + b": " + value, b"", b""])
 
 
 def _reply(status: int, body: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The contract of the switch, and of the retention of payloads and ids."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -64,12 +64,20 @@ class RetentionContract(LedgerContract):
         async with open_ledger() as ledger:
             read_from = await add_feed(ledger, FEED, Checkpoint(floor=NOON - DAY))
             await record_ids(ledger, "a")
+            await apply_all_retention(ledger, now=timedelta())
             await ledger.settle([Sent((await claim_tokens(ledger))["a"], "e")], now=NOON)
             await apply_all_retention(ledger, now=2 * DAY)
             await ledger.record(FEED, [], now=NOON + 2 * DAY, checkpoint=Checkpoint(NOON, read_from.floor, None, NOON))
             floor = (await add_feed(ledger, FEED, Checkpoint())).floor
             assert floor is not None
             assert floor >= NOON
+
+    async def test_new_ledger_records_what_is_older_than_the_retention(self, open_ledger: OpenLedger) -> None:
+        """With start_from = "beginning", the first scan lists it. No id has been forgotten yet."""
+        async with open_ledger() as ledger:
+            await add_feed(ledger, FEED, Checkpoint())
+            await apply_all_retention(ledger, now=timedelta())
+            assert await ledger.record(FEED, [entry("a", time=NOON - 400 * DAY)], now=NOON) == 1
 
 
 class ForgettingContract(LedgerContract):

@@ -29,6 +29,7 @@ from forwarder.ledger.dynamodb.executions import (
     Retention,
 )
 from forwarder.ledger.dynamodb.feed_items import encode_checkpoint_item
+from forwarder.ledger.dynamodb.id_floor import raise_floor
 from forwarder.ledger.dynamodb.import_items import CopyMarker, Holder, copy_markers, execution_item, journal_entry
 from forwarder.ledger.dynamodb.journal_items import MAX_BODY_BYTES, JournalEntry, chunks, expiry, part_key
 from forwarder.ledger.dynamodb.member import OwnedEntry
@@ -232,7 +233,9 @@ class Importer:
         item = settled.item(self._now, mk=settled.number + 1, bl=packed(settled.totals), gone=1)
         await self._table.put(member_key(settled.id), item)
         marker = msgspec.json.encode(CopyMarker(source, self._pending.id, self._settled.id))
-        values: dict[str, Any] = {**attributes, "copied": marker}
+        # The ids are older than the table, and expire by the retention of this copy.
+        floor = raise_floor({**attributes, "created_at": 0}, self._retention.ids, self._now)
+        values: dict[str, Any] = {**attributes, **floor, "copied": marker}
         changes = ", ".join(f"{name} = :{name}" for name in values)
         await self._table.update(LEDGER, f"SET {changes} REMOVE copying", **values)
 

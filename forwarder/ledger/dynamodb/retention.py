@@ -11,6 +11,7 @@ import msgspec
 from forwarder.ledger import traffic
 from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.counters import CounterStore
+from forwarder.ledger.dynamodb.id_floor import raise_floor, unchanged_since
 from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE, JournalEntry
 from forwarder.ledger.dynamodb.member import OwnedEntry
 from forwarder.ledger.dynamodb.window import RECORDED
@@ -35,20 +36,18 @@ class RetentionStore(CounterStore):
         self._traffic.subtract(self._traffic.until(minute_of(now - traffic.RETENTION)))
         if self._floor_raised_at is None or now - self._floor_raised_at >= BETWEEN_FLOORS:
             await self._raise_floor(now)
-            self._floor_raised_at = now
         return await self._renew_old_entries(now)
 
     async def _raise_floor(self, now: datetime) -> None:
-        """Raise the floor of all feeds to the time before which ids may be forgotten.
+        """Raise the floor of all feeds, unless another process does it at the same time.
 
-        The machine's clock alone proves no age: if it is set years ahead for a minute, everything would be old. The
-        newest watermark, a time of the API, limits it.
+        DynamoDB deletes ids by its own clock. If the machine's clock is years ahead for a minute, it proves no age.
         """
-        watermarks = [each.checkpoint.watermark for each in await self.feeds() if each.checkpoint.watermark is not None]
-        newest = max(watermarks, default=now)
-        floor = to_micros(min(now, newest) - self._retention.ids)
-        if self._floor is None or floor > to_micros(self._floor):
-            await self._save_in_ledger_item(id_floor=floor)
+        item = await self._load_ledger_item()
+        attributes = raise_floor(item, self._retention.ids, now - self._table.clock.lead)
+        condition, values = unchanged_since(item)
+        if await self._save_in_ledger_item(attributes, condition=condition, **values):
+            self._floor_raised_at = now
 
     async def _renew_old_entries(self, now: datetime) -> bool:
         """Journal pending entries again whose payload would expire before long. Return whether there may be more."""

@@ -14,6 +14,7 @@ from forwarder.ledger.dynamodb.journals import Journals
 from forwarder.ledger.dynamodb.member import Member, OwnedEntry
 from forwarder.ledger.dynamodb.schema import FORMAT, LEDGER
 from forwarder.ledger.dynamodb.table import Connect, Table
+from forwarder.ledger.dynamodb.values import Value
 from forwarder.ledger.traffic import TrafficCounts
 from forwarder.settings.validators.ledger_url import TableLocation
 
@@ -79,13 +80,21 @@ class DynamoStore:
         self._ledger_item = await self._table.get(LEDGER) or {}
         return self._ledger_item
 
-    async def _save_in_ledger_item(self, **attributes: Any) -> None:
-        """Set attributes of the ledger's item, which is created if it is missing."""
+    async def _save_in_ledger_item(
+        self, attributes: Mapping[str, Value], *, condition: str = "", **values: Value
+    ) -> bool:
+        """Set attributes of the ledger's item, which need not exist. Return False if the condition failed."""
         changes = ", ".join(f"{name} = :{name}" for name in attributes)
         item = await self._table.update(
-            LEDGER, f"SET {changes}, ledger_format = :ledger_format", ledger_format=FORMAT, **attributes
+            LEDGER,
+            f"SET {changes}, ledger_format = :ledger_format",
+            condition=condition,
+            ledger_format=FORMAT,
+            **attributes,
+            **values,
         )
         self._ledger_item = item or self._ledger_item
+        return item is not None
 
     @property
     def _floor(self) -> datetime | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from forwarder.backoff import Backoff
 from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.ledger.dynamodb.server_clock import ServerClock
 from forwarder.ledger.dynamodb.table_errors import (
     is_condition_failure,
     is_expired_key,
@@ -62,6 +63,8 @@ class Table:
     def __init__(self, location: TableLocation, connect: Connect) -> None:
         self.location = location
         self.consumed = ConsumedCapacity()
+        self.clock = ServerClock()
+        self.max_attempts = MAX_ATTEMPTS
         self._connect = connect
         self._exit_stack = AsyncExitStack()
         self._connect_lock = asyncio.Lock()
@@ -203,6 +206,7 @@ class Table:
                 self._count_capacity(operation, response)
                 return response
         raise AssertionError("the last attempt returns or raises")
+                self.clock.observe(response)
 
     async def _connected(self) -> Any:
         async with self._connect_lock:
