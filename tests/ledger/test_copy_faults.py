@@ -21,6 +21,9 @@ from forwarder.ledger.dynamodb import schema
 from forwarder.ledger.sqlite.export import hex_digest
 from forwarder.model import Checkpoint
 from forwarder.settings import ConfigSource, LocalSettings
+from tests.harness.dynalite import running_dynalite
+from tests.harness.dynamodb_faults import PASS, THROTTLED, Fault, Request
+from tests.harness.dynamodb_proxy import DynamoProxy
 from tests.ledger.copied_ledger import (
     BATCH_ROWS,
     DAY,
@@ -35,6 +38,22 @@ from tests.ledger.copied_ledger import (
     record,
     settle,
 )
+from tests.ledger.fleet_table import client
+
+
+@pytest.mark.dynamodb
+async def test_throttled_copy_goes_on(copy: LedgerCopy) -> None:
+    """All settled payloads are written to one partition, which takes a thousand units a second."""
+    refused = iter([THROTTLED] * 12)
+
+    def plan(request: Request) -> Fault:
+        return next(refused, PASS) if request.writes("j#") else PASS
+
+    async with DynamoProxy(running_dynalite().port) as proxy:
+        proxy.plan = plan
+        throttled = replace(copy, connect=lambda: client(proxy.endpoint_url))
+        assert await throttled.run(ignore) is not None
+    assert next(refused, None) is None
 
 
 @pytest.mark.dynamodb

@@ -85,6 +85,7 @@ class Importer:
         if marker.source != source:
             raise self._refused("holds a copy of another ledger, or of an earlier state of this one")
         self._pending, self._settled = Holder(marker.pending), Holder(marker.settled)
+        self._table.max_attempts = 40  # about 20 s: all settled payloads go to one partition, which throttles them
         return "copying" in item
 
     async def _require_scan(self) -> None:
@@ -205,7 +206,7 @@ class Importer:
     async def verify(self, feeds: int) -> Counters:
         """Count the copied items. Raise LedgerError if they are not those that were added."""
         states, stored_feeds = Counter[int](), 0
-        async for key, item in self._table.scan():
+        async for key, item in self._table.scan("st"):
             stored_feeds += key.p.startswith("f#")
             if key.p.startswith("x#"):
                 states[item["st"]] += 1

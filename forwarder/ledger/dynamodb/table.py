@@ -26,7 +26,7 @@ Connect = Callable[[], AbstractAsyncContextManager[Any]]
 """Returns a client of the SDK for DynamoDB, which makes no retries of its own."""
 
 MAX_ATTEMPTS = 4
-"""The attempts of one request. Further retries are the caller's, which reports the outage first."""
+"""The attempts of one request by default. Further retries are the caller's, which reports the outage first."""
 
 MAX_CONCURRENT_REQUESTS = 60
 
@@ -143,9 +143,11 @@ class Table:
                 return
             request["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
-    async def scan(self) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
-        """Yield all items of this fleet with their keys, in no order."""
+    async def scan(self, *attributes: str) -> AsyncIterator[tuple[Key, dict[str, Any]]]:
+        """Yield all items of this fleet with their keys, in no order. They have all attributes, or only those named."""
         request: dict[str, Any] = {"ConsistentRead": True}
+        if attributes:
+            request["ProjectionExpression"] = ", ".join(("p", "s", *attributes))
         while True:
             response = await self._request("scan", **request)
             for encoded in response["Items"]:
@@ -186,7 +188,7 @@ class Table:
         if table_name:
             request["TableName"] = self.location.table
         backoff = Backoff(base=0.05, cap=1)
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        for attempt in range(1, self.max_attempts + 1):
             if self._is_closed:
                 raise LedgerUnavailable(f"the table {self.location} is closed", hint="the process ends")
             try:
@@ -199,14 +201,14 @@ class Table:
                     raise _ConditionFailed from None
                 if is_expired_key(error) and attempt == 1:
                     continue
-                if attempt == MAX_ATTEMPTS or not is_transient(error):
+                if attempt == self.max_attempts or not is_transient(error):
                     raise table_error(error, self.location) from None
                 await asyncio.sleep(backoff.next())
             else:
                 self._count_capacity(operation, response)
+                self.clock.observe(response)
                 return response
         raise AssertionError("the last attempt returns or raises")
-                self.clock.observe(response)
 
     async def _connected(self) -> Any:
         async with self._connect_lock:
