@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from forwarder.errors import AuditDenied, AuditInterrupted, LedgerDenied, LedgerError
@@ -18,6 +19,14 @@ SCAN_HINT = "AuditLedger=yes in infra/identity.yaml allows the scan"
 
 MAX_AUDITS = 4
 """The counts of one audit, at most. Other processes may change the ledger during each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ExecutionCounts:
+    """The number of executions in each state, and the owners of those that are pending, by digest."""
+
+    states: Counter[int]
+    owners: dict[str, Place]
 
 
 class CounterStore(ReplayStore):
@@ -64,10 +73,10 @@ class CounterStore(ReplayStore):
         faults = 0
         before = await self._exact_totals()
         for _ in range(MAX_AUDITS):
-            executions = await self._all_executions()
+            counted = await self._count_executions()
             after = await self._exact_totals()
             counters = counters_of(after.values())
-            if not (fault := self._fault(executions, counters)):
+            if not (fault := self._fault(counted, counters)):
                 return counters
             faults += before == after
             if faults > 1:
@@ -83,33 +92,31 @@ class CounterStore(ReplayStore):
         members = list(self._members.items())
         return {"": self._ended.totals} | {name: await self._exact(name, item) for name, item in members}
 
-    def _fault(self, executions: Mapping[str, Mapping[str, Any]], counters: Counters) -> str:
+    def _fault(self, counted: _ExecutionCounts, counters: Counters) -> str:
         """Return how the items differ from the counters, or an empty text."""
-        states = Counter[int](item["st"] for item in executions.values())
-        orphans = [
-            digest
-            for digest, item in executions.items()
-            if item["st"] == PENDING_STATE and not self._can_be_delivered(Place.of(item["o"]))
-        ]
+        states = counted.states
+        orphans = [digest for digest, owner in counted.owners.items() if not self._can_be_delivered(owner)]
         if orphans:
             return f"{len(orphans)} pending executions have no owner, such as {orphans[0]}"
-        counted = (states[PENDING_STATE], states[DEAD_STATE], states[PURGED_STATE])
+        pending, dead, purged = (states[state] for state in (PENDING_STATE, DEAD_STATE, PURGED_STATE))
         # Sent and purged executions are deleted after ledger.id_retention, and stay counted.
-        is_equal = counted[:2] == (counters.pending, counters.dead) and counted[2] <= counters.purged
-        if not is_equal or not counters.is_balanced or sum(states.values()) > counters.recorded:
+        is_equal = (pending, dead) == (counters.pending, counters.dead) and purged <= counters.purged
+        if not is_equal or not counters.is_balanced or states.total() > counters.recorded:
             return f"the counters do not balance: {counters}, counted {dict(states)}"
         return ""
 
-    async def _all_executions(self) -> dict[str, dict[str, Any]]:
-        """Return the items of all executions by digest."""
-        executions: dict[str, dict[str, Any]] = {}
+    async def _count_executions(self) -> _ExecutionCounts:
+        """Read all items of the table. A ledger of millions fits no memory, so only their counts are kept."""
+        counted = _ExecutionCounts(Counter(), {})
         try:
-            async for key, item in self._table.scan():
+            async for key, item in self._table.scan("st", "o"):
                 if key.p.startswith("x#"):
-                    executions[key.p.removeprefix("x#")] = item
+                    counted.states[item["st"]] += 1
+                    if item["st"] == PENDING_STATE:
+                        counted.owners[key.p.removeprefix("x#")] = Place.of(item["o"])
         except LedgerDenied as error:
             raise AuditDenied(error.message, hint=SCAN_HINT) from None
-        return executions
+        return counted
 
     async def _exact(self, name: str, item: Mapping[str, Any]) -> Counter[str]:
         """Return what a member has counted: what lies below its mark, and the window above it."""
