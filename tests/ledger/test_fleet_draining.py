@@ -12,6 +12,7 @@ from tests.factories import FEED
 from tests.harness.dynamodb_faults import FAILED, PASS, Fault, Hold, Request
 from tests.ledger.fleet_table import BUS, Process, SharedTable
 from tests.virtual_clock import NOON
+from tests.waiting import until
 
 pytestmark = pytest.mark.dynamodb
 
@@ -126,3 +127,22 @@ async def test_take_over_that_is_cancelled_ends_no_heartbeat(table: SharedTable)
     await heir.bury()
     assert await heir.ledger.unverified_buses() == [BUS]
     assert await table.verify() == Counters(recorded=1, sent=1)
+
+
+async def test_feeds_of_a_member_that_leaves_slowly_are_assigned_to_others(table: SharedTable) -> None:
+    """Writing thousands of checkpoints takes longer than a heartbeat, and nobody would poll the feeds meanwhile."""
+    leaving, other = await table.member(), await table.member()
+    await leaving.ledger.add_feeds({FEED: Checkpoint()})
+    await leaving.ledger.record(FEED, [], now=NOON, checkpoint=Checkpoint(watermark=NOON))
+    leaving.ledger.set_heartbeat_seconds(0.05)
+    leaving.proxy.plan = saving = Hold(lambda request: request.writes("f#"))
+    left = asyncio.create_task(leaving.leave())
+    await saving.reached.wait()
+    member = leaving.ledger.membership
+    beats = member.beats
+    await until(lambda: member.beats > beats)
+    assert len((await other.ledger.beat()).members) == 1
+    assert not left.done()
+    saving.release()
+    await left
+    assert (await other.ledger.checkpoint(FEED)).watermark == NOON

@@ -1,4 +1,4 @@
-"""The membership of this process in the fleet: joining, heartbeats, and leaving.
+"""The membership of this process in the fleet: joining and heartbeats.
 
 A heartbeat saves the mark and the counters of this member in one write. A member whose own heartbeat is old publishes
 nothing, because another may have taken it over.
@@ -47,26 +47,6 @@ class MembershipStore(MemberListStore):
         self._heartbeat_failure = None
         return fleet
 
-    async def keep_alive(self) -> None:
-        member = self._member
-        if member is None:
-            return
-        try:
-            if not member.is_draining:
-                member.is_draining = True
-                await self._cancel_take_overs()
-                self._begin_heartbeat()
-                if failure := await _failure_of(self._before_draining(member)):
-                    log.warning("state not saved before draining", reason=failure.message, hint=failure.hint)
-            await self._write_heartbeat(member)
-        except Buried:
-            await self._end_membership(member)
-            log.warning("taken over by another forwarder while draining", member=member.id)
-        except LedgerError as error:
-            self._heartbeat_failure = error
-            raise
-        self._heartbeat_failure = None
-
     async def _current_ledger_item(self) -> Mapping[str, Any]:
         """Return the ledger's item, as of the last heartbeat if this process is a member and has written one."""
         if self._member is None or self._heartbeat_failure is not None:
@@ -83,7 +63,7 @@ class MembershipStore(MemberListStore):
         member.is_draining = False
         try:
             self._begin_heartbeat()
-            failure = await _failure_of(self._before_heartbeat(member))
+            failure = await failure_of(self._before_heartbeat(member))
             await self._write_heartbeat(member)
             if failure is not None:  # otherwise the heartbeat itself reports the outage
                 log.warning("state not saved before a heartbeat", reason=failure.message, hint=failure.hint)
@@ -107,9 +87,6 @@ class MembershipStore(MemberListStore):
                 self._member = member
                 await self._observe_members(member)
             return self._member
-
-    async def leave(self) -> None:
-        await self._leave()
 
     async def _turn_on_if_new(self) -> None:
         """Save the switch of a new ledger as on."""
@@ -219,23 +196,8 @@ class MembershipStore(MemberListStore):
             await asyncio.wait(take_overs)
             self._take_overs.clear()  # a task that was cancelled before its first step removes nothing
 
-    async def _leave(self) -> None:
-        await self._cancel_background()
-        await self._cancel_take_overs()
-        if (member := self._member) is None:
-            return
-        try:
-            failure = await _failure_of(self._before_leaving(member))
-            await self._write_heartbeat(member, left=True)
-            if failure is not None:
-                log.warning("state not saved before leaving", reason=failure.message, hint=failure.hint)
-        except LedgerError as error:  # after a few heartbeats, another member takes over
-            log.warning("left without a last heartbeat", reason=error.message, hint=error.hint)
-        self._drop(member)
-        self._heartbeat_failure = None  # who is no member needs no heartbeat
 
-
-async def _failure_of(work: Awaitable[None]) -> LedgerError | None:
+async def failure_of(work: Awaitable[None]) -> LedgerError | None:
     """Do work whose failure stops no heartbeat, because others would take this member over. Return the failure."""
     try:
         await work

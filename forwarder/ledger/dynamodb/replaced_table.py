@@ -7,15 +7,15 @@ end as well, but its journal stays sealed.
 
 import structlog
 
+from forwarder.ledger.dynamodb.leaving import LeavingStore
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.member_items import packed
-from forwarder.ledger.dynamodb.membership import MembershipStore
 from forwarder.ledger.dynamodb.schema import member_key
 
 log = structlog.get_logger("fleet")
 
 
-class ReplacedTableStore(MembershipStore):
+class ReplacedTableStore(LeavingStore):
     """The operation that ends a membership."""
 
     async def _end_membership(self, member: Member) -> None:
