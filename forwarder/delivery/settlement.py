@@ -54,7 +54,7 @@ class SettlementWriter:
 
     @property
     def inherited_unverified(self) -> int:
-        """The number of sent events that were taken over from other processes, and not verified."""
+        """Return the number of sent events that were taken over from other processes, and not verified."""
         return self._ledger.inherited_unverified
 
     async def requeue(self, bus: str) -> int:

@@ -122,9 +122,9 @@ class Ledger(Protocol):
 
     @property
     def inherited_unverified(self) -> int:
-        """The number of sent events that this process has taken over, whose bus was not verified since. 0 with a file.
+        """Return the number of sent events that this process has taken over, whose bus was not verified since.
 
-        It only rises while the process runs.
+        It only rises while the process runs. It is 0 with a file.
         """
 
     async def unverified_buses(self) -> list[str]:

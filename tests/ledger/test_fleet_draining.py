@@ -129,7 +129,7 @@ async def test_take_over_that_is_cancelled_ends_no_heartbeat(table: SharedTable)
     assert await table.verify() == Counters(recorded=1, sent=1)
 
 
-async def test_feeds_of_a_member_that_leaves_slowly_are_assigned_to_others(table: SharedTable) -> None:
+async def test_feeds_of_a_slowly_leaving_member_are_assigned_to_others(table: SharedTable) -> None:
     """Writing thousands of checkpoints takes longer than a heartbeat, and nobody would poll the feeds meanwhile."""
     leaving, other = await table.member(), await table.member()
     await leaving.ledger.add_feeds({FEED: Checkpoint()})

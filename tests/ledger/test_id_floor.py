@@ -26,7 +26,7 @@ class SharedItem:
 
     def records(self, stop: timedelta) -> bool:
         """Return whether an execution that stopped then is recorded, if no id of it is known."""
-        return to_micros(NOON + stop) > self.item.get("id_floor", -1)
+        return bool(to_micros(NOON + stop) > self.item.get("id_floor", -1))
 
 
 def test_new_ledger_has_no_floor_until_ids_can_have_expired() -> None:
@@ -49,7 +49,7 @@ def test_ids_of_a_shorter_retention_stay_below_the_floor() -> None:
     assert ledger.records(20 * DAY + HOUR)
 
 
-def test_ids_of_a_shorter_retention_stay_below_the_floor_after_a_pause() -> None:
+def test_ids_that_expired_during_a_pause_stay_below_the_floor() -> None:
     """Nothing ran while they expired."""
     ledger = SharedItem()
     for days in range(20):

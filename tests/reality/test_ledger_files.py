@@ -103,7 +103,7 @@ def test_ledger_damaged_while_running_is_failed(environment: Environment, damage
 
 
 def test_emptied_shared_memory_loses_nothing(environment: Environment) -> None:
-    """The file is checked before each transaction. Where it is emptied during one, the system ends the process.
+    """The file is checked before each transaction. If it is emptied during one, the system ends the process.
 
     SQLite maps this file, and access beyond its end is SIGBUS, which no program survives. A service manager then starts
     the forwarder again.
