@@ -22,6 +22,7 @@ from forwarder.ledger.sqlite.lock import (
     require_writable,
     was_created,
 )
+from forwarder.ledger.table_place import TablePlace
 from forwarder.settings import ConfigSource, LocalSettings
 from forwarder.settings.validators.ledger_url import FILE_PREFIX, TableLocation
 
@@ -63,9 +64,6 @@ def ledger_place(config_source: ConfigSource, settings: LocalSettings) -> Ledger
     url = settings.ledger.url
     if url.startswith(FILE_PREFIX):
         return _FilePlace(ledger_file(config_source, settings))
-    # The AWS SDK takes a while to load, and a ledger in a file does not need it.
-    from forwarder.ledger.dynamodb.place import TablePlace  # noqa: PLC0415  # see above
-
     return TablePlace(config_source, settings, TableLocation.of(url))
 
 
@@ -92,8 +90,6 @@ async def create_ledger(config_source: ConfigSource, settings: LocalSettings) ->
         raise UsageError(
             f"the ledger is a file: {file}", hint="it needs no command: `forwarder run` and `once` create it"
         )
-    from forwarder.ledger.dynamodb.place import TablePlace  # noqa: PLC0415  # as above
-
     return await TablePlace(config_source, settings, TableLocation.of(settings.ledger.url)).create()
 
 
