@@ -5,16 +5,20 @@ Moto ignores most properties of tasks and services, so that these are checked as
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from forwarder.cli.health import TIMEOUT_SECONDS
+from forwarder.model import Feed
+from forwarder.settings import ConfigSource, load
 from forwarder.settings.local_sections import RunSettings
 from forwarder.settings.models import setting_names, variable
+from forwarder.settings.sections import SourceSettings
 from tests.infra.policy import allows
-from tests.infra.service import PARAMETERS, deploy_service
-from tests.infra.templates import Aws, moto, resources
+from tests.infra.service import PARAMETERS, containers, deploy_service
+from tests.infra.templates import Aws, moto, resources, template
 from tests.infra.test_container import HEALTH, arguments
 
 MAX_FARGATE_STOP_SECONDS = 120
@@ -86,6 +90,32 @@ def test_variables_of_the_task_are_settings() -> None:
     names = {each["Name"] for each in FORWARDER["Environment"]} - {"TMPDIR"}
     assert names <= {variable(name) for name in setting_names()}
     assert variable("ledger.url") in names
+
+
+def source_settings(aws: Aws, folder: Path, **parameters: str) -> SourceSettings:
+    """Return the settings of [source] that a deployed task has."""
+    environment = containers(aws, deploy_service(aws, **parameters))["forwarder"]["environment"]
+    config_source = ConfigSource(folder / "forwarder.toml", {each["name"]: each["value"] for each in environment})
+    config_source.file.touch()
+    return load(config_source).source
+
+
+def test_parameters_of_the_source_default_to_its_settings(aws: Aws, tmp_path: Path) -> None:
+    assert source_settings(aws, tmp_path) == SourceSettings(workflows=(Feed("w"),))
+
+
+def test_large_service_discovers_its_workflows(aws: Aws, tmp_path: Path) -> None:
+    """A parameter holds 4,096 bytes, which is too little for the ids of a large account."""
+    found = source_settings(aws, tmp_path, Workflows="[]", Discover="true", RequestsPerSecond="0.5")
+    assert found == SourceSettings(discover=True, requests_per_second=0.5)
+
+
+def test_service_watches_something() -> None:
+    parameters, rules = template("service.yaml")["Parameters"], template("service.yaml")["Rules"]
+    assert (parameters["Workflows"]["Default"], parameters["Discover"]["Default"]) == ("[]", "false")
+    rule = rules["SomethingIsWatched"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Discover"}, "false"]}
+    assert rule["Assertions"][0]["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Workflows"}, "[]"]}]}
 
 
 def test_nothing_reaches_the_tasks() -> None:
