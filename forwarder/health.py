@@ -11,6 +11,9 @@ from forwarder.model import State
 
 log = structlog.get_logger("health")
 
+READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
+"""The states that count as ready. PAUSED counts, because a person chose it, and a restart would change nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
@@ -40,6 +43,7 @@ class Health:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._components: dict[str, ComponentStatus] = {}
+        self._ready_once: set[str] = set()
         self.changed = asyncio.Event()
         self._subscribed = [self.changed]
 
@@ -59,6 +63,8 @@ class Health:
             return
         since = before.since if before is not None and before.state == state else self._now()
         self._components[name] = ComponentStatus(state, since, reason, hint)
+        if state in READY_STATES:
+            self._ready_once.add(name)
         for event in self._subscribed:
             event.set()
         if before is None or before.state != state:
@@ -72,6 +78,10 @@ class Health:
 
     def healthy(self, name: str) -> None:
         self.report(name, State.HEALTHY)
+
+    def was_ready(self, name: str) -> bool:
+        """Return whether a component has been ready since the start of the process, at any time."""
+        return name in self._ready_once
 
     @property
     def components(self) -> dict[str, ComponentStatus]:

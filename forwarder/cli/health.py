@@ -11,7 +11,7 @@ import typer
 
 from forwarder.cli._daemon_settings import find_daemon_settings
 from forwarder.cli.output import JsonOption, echo, print_error, print_json
-from forwarder.errors import ForwarderError, ListenerNotConfigured, ListenerUnreachable
+from forwarder.errors import ForwarderError, ListenerNotConfigured, ListenerUnreachable, UsageError
 from forwarder.ledger import LedgerPlace
 from forwarder.printable import printable
 from forwarder.settings import ConfigSource
@@ -78,6 +78,12 @@ def health(
     context: typer.Context,
     *,
     ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
+    started: Annotated[
+        bool,
+        typer.Option(
+            "--started", help="Ask /startupz instead of /livez: unhealthy until logs API, ledger and bus worked once."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check whether the running daemon is healthy, for health checks of containers and for scripts.
@@ -88,8 +94,10 @@ def health(
     Example: forwarder health --ready
     """
     config_source: ConfigSource = context.obj
+    if ready and started:
+        raise UsageError("--ready excludes --started")
     try:
-        result = ask_daemon(config_source, path="/readyz" if ready else "/livez")
+        result = ask_daemon(config_source, path="/readyz" if ready else "/startupz" if started else "/livez")
     except ForwarderError as error:
         if not as_json:
             raise
@@ -105,10 +113,10 @@ def health(
 
 
 def ask_daemon(config_source: ConfigSource, *, path: str) -> HealthResult:
-    """Return the health that the running daemon reports under `path`, which is `/livez` or `/readyz`.
+    """Return the health that the running daemon reports under `path`: `/livez`, `/startupz` or `/readyz`.
 
     Without a known listener, the ledger's lock decides about `/livez`. Raise ListenerNotConfigured if the settings do
-    not name the port, or for `/readyz` no listener; ListenerUnreachable if no daemon responds; SettingsError if the
+    not name the port, or for another path no listener; ListenerUnreachable if no daemon responds; SettingsError if the
     settings are invalid and no daemon is found.
     """
     found = find_daemon_settings(config_source)
@@ -142,8 +150,8 @@ def _ask(listener: Listener, path: str) -> HealthResult:
 
 def _without_listener(place: LedgerPlace, path: str, cause: str = "no listener is configured") -> HealthResult:
     is_locked = place.is_locked()
-    if path == "/readyz" or is_locked is None:
-        missing = "nothing reports readiness" if path == "/readyz" else f"{place} has no lock that shows a process"
+    if path != "/livez" or is_locked is None:
+        missing = f"nothing responds to {path}" if path != "/livez" else f"{place} has no lock that shows a process"
         raise ListenerNotConfigured(f"{cause}, and {missing}", hint='set [web] health_listen, e.g. to "127.0.0.1:8788"')
     if not is_locked:
         raise ListenerUnreachable(

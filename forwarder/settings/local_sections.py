@@ -54,7 +54,9 @@ class WebSettings(Section):
         (), description="addresses or networks of proxies in front that add TLS and `X-Forwarded-For`"
     )
     health_listen: Listen = Field(
-        "", description="a second address, of `/livez`, `/readyz` and `/metrics` alone, that may be open to a network"
+        "",
+        description="a second address, of `/livez`, `/startupz`, `/readyz` and `/metrics` alone, that may be open to a"
+        " network",
     )
     alloy_public_key: str = Field(
         "", description="PEM file of the key that Alloy signs with; then a webhook request must be signed"

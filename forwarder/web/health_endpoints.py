@@ -1,4 +1,4 @@
-"""The endpoints for machines: liveness, readiness and metrics."""
+"""The endpoints for machines: liveness, the end of the start, readiness and metrics."""
 
 import os
 from http import HTTPStatus
@@ -6,20 +6,31 @@ from http import HTTPStatus
 from aiohttp import web
 
 from forwarder.errors import LedgerError
+from forwarder.health import READY_STATES
 from forwarder.model import State
 from forwarder.time_format import rfc3339
 from forwarder.web.context import CONTEXT, WebContext
 
 COMPONENTS = ("source", "ledger", "bus")
 
-READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
-"""The states that count as ready. PAUSED counts, because a person chose it, and a restart would change nothing."""
-
 
 async def livez(request: web.Request) -> web.Response:
     """Return 200 while no loop is stalled, else 503 with the stalled loops."""
     stalled = request.app[CONTEXT].heartbeats.stalled()
     return _json_response({"live": not stalled, "stalled": sorted(stalled)}, is_ok=not stalled)
+
+
+async def startupz(request: web.Request) -> web.Response:
+    """Return 503 until source, ledger and bus were each ready once since the start, then the status of `livez`.
+
+    The body has the state of each component that was not ready yet. An update of a container service waits for this, so
+    that a broken version replaces nothing. A later outage must not end processes that wait for its end.
+    """
+    context = request.app[CONTEXT]
+    stalled = context.heartbeats.stalled()
+    waiting = {name: context.state_of(name) for name in COMPONENTS if not context.health.was_ready(name)}
+    response = {"started": not waiting, "live": not stalled, "stalled": sorted(stalled), "components": waiting}
+    return _json_response(response, is_ok=not waiting and not stalled)
 
 
 async def readyz(request: web.Request) -> web.Response:
@@ -73,6 +84,7 @@ def _json_response(body: dict[str, object], *, is_ok: bool) -> web.Response:
 
 ROUTES = [
     web.get("/livez", livez, name="livez"),
+    web.get("/startupz", startupz, name="startupz"),
     web.get("/readyz", readyz, name="readyz"),
     web.get("/metrics", metrics, name="metrics"),
 ]

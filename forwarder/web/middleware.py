@@ -23,10 +23,10 @@ from forwarder.web.response_headers import add_headers
 from forwarder.web.sessions import Session, Sessions
 from forwarder.web.tokens import TokenDigests
 
-PUBLIC_ROUTES = frozenset({"login", "setup", "static", "livez", "readyz", "metrics", "webhook"})
+PUBLIC_ROUTES = frozenset({"login", "setup", "static", "livez", "startupz", "readyz", "metrics", "webhook"})
 """Routes that need no session. The webhook and the set-up have tokens of their own."""
 
-MACHINE_ROUTES = frozenset({"livez", "readyz", "metrics", "webhook"})
+MACHINE_ROUTES = frozenset({"livez", "startupz", "readyz", "metrics", "webhook"})
 """Routes of clients that are not browsers, and send no origin."""
 
 BACKGROUND_ROUTES = frozenset({"stream", "sections", "contact", "headline"})

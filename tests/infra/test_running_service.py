@@ -48,26 +48,35 @@ class Service:
 
     def start(self) -> tuple[Task, ForwarderProcess]:
         """Start a task, and wait until its health check passes."""
+        task, daemon = self.start_unchecked()
+        daemon.wait_until(lambda: is_healthy(task))
+        return task, daemon
+
+    def start_unchecked(self, **variables: str) -> tuple[Task, ForwarderProcess]:
+        """Start a task with further variables."""
         self._started += 1
         folder = self._folder / f"task-{self._started}"
         folder.mkdir()
-        overrides = self._overrides | {"FORWARDER_WEB__LISTEN": f"127.0.0.1:{free_port()}"}
+        overrides = self._overrides | {"FORWARDER_WEB__LISTEN": f"127.0.0.1:{free_port()}"} | variables
         task = Task(folder, self._containers, overrides)
         task.seal_keys(API_KEY)
         log_file = folder / "log.jsonl"
         with log_file.open("wb") as log:
             environment = task.environment("forwarder")
             process = subprocess.Popen(task.command("forwarder"), env=environment, cwd=folder, stdout=log, stderr=log)  # noqa: S603  # of the template
-        daemon = self._stack.enter_context(ForwarderProcess(process, log_file))
-        daemon.wait_until(lambda: is_healthy(task))
-        return task, daemon
+        return task, self._stack.enter_context(ForwarderProcess(process, log_file))
 
 
 def is_healthy(task: Task) -> bool:
     """Return whether the health check of the template passes."""
+    return health(task).returncode == 0
+
+
+def health(task: Task) -> subprocess.CompletedProcess[str]:
+    """Run the health check of the template."""
     _, *command = task.containers["forwarder"]["healthCheck"]["command"]
     environment = task.environment("forwarder")
-    return subprocess.run(command, env=environment, cwd=task.folder, check=False, capture_output=True).returncode == 0  # noqa: S603  # of the template
+    return subprocess.run(command, env=environment, cwd=task.folder, check=False, capture_output=True, text=True)  # noqa: S603  # of the template
 
 
 @pytest.fixture
@@ -104,6 +113,15 @@ def test_update_of_the_service_loses_and_repeats_nothing(
     new[0][1].wait_until(lambda: set(sent(bus)) >= set(ids))
     assert [daemon.stop(within=45) for _, daemon in new] == [0, 0]
     assert Counter(sent(bus)) == Counter(ids)
+
+
+def test_task_that_cannot_publish_is_never_healthy(service: Service) -> None:
+    """The update is rolled back, instead of replacing the tasks that work."""
+    task, daemon = service.start_unchecked(FORWARDER_DESTINATION__EVENT_BUS="misspelled")
+    daemon.wait_until(lambda: health(task).stderr.startswith("error: unhealthy: ") and "bus is" in health(task).stderr)
+    assert daemon.is_running
+    assert not is_healthy(task)
+    assert daemon.stop() == 0
 
 
 def test_task_keeps_no_secret_in_its_environment(service: Service) -> None:

@@ -24,6 +24,9 @@ from tests.infra.test_container import HEALTH, arguments
 MAX_FARGATE_STOP_SECONDS = 120
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"""
 
+MAX_START_PERIOD_SECONDS = 300
+"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html"""
+
 
 def only(kind: str) -> dict[str, Any]:
     (properties,) = resources("service.yaml", kind).values()
@@ -62,9 +65,11 @@ def test_stop_timeout_is_longer_than_the_shutdown_grace() -> None:
     assert FORWARDER["StopTimeout"] <= MAX_FARGATE_STOP_SECONDS
 
 
-def test_health_check_is_the_one_of_the_image() -> None:
+def test_health_check_is_the_one_of_the_image_after_the_start() -> None:
+    """ECS allows a start period of 300 s at most. A start that works ends it."""
     check = FORWARDER["HealthCheck"]
-    assert check["Command"] == ["CMD", *HEALTH]
+    assert check["Command"] == ["CMD", *HEALTH, "--started"]
+    assert check["StartPeriod"] == MAX_START_PERIOD_SECONDS
     assert check["Timeout"] >= 2 * TIMEOUT_SECONDS
 
 

@@ -55,6 +55,37 @@ async def test_readyz_without_component_states_is_not_ready(tmp_path: Path) -> N
         assert (await get_json(client, "/readyz"))[0] == 503
 
 
+@pytest.mark.parametrize("component", ["source", "ledger", "bus"])
+@pytest.mark.parametrize("state", State)
+async def test_startupz_waits_until_each_component_was_ready(tmp_path: Path, component: str, state: State) -> None:
+    async with web_client(tmp_path) as client:
+        health = client.context.health
+        health._ready_once.remove(component)  # noqa: SLF001  # as it is before the loops begin
+        health._components.pop(component)  # noqa: SLF001  # as above
+        assert (await get_json(client, "/startupz"))[1]["components"] == {component: "STARTING"}
+        health.report(component, state, "planted-reason-with-an-id")
+        status, body = await get_json(client, "/startupz")
+        is_started = state in READY_STATES
+        assert (status, body["started"]) == ((200, True) if is_started else (503, False))
+        assert body["components"] == ({} if is_started else {component: state})
+        assert "planted" not in str(body)
+
+
+@pytest.mark.parametrize("component", ["source", "ledger", "bus"])
+@pytest.mark.parametrize("state", State)
+async def test_startupz_equals_livez_after_the_start(tmp_path: Path, component: str, state: State) -> None:
+    """An outage of the bus must not end the processes that wait for its end; a stalled loop must."""
+    async with web_client(tmp_path) as client:
+        client.context.health.report(component, state)
+        assert (await get_json(client, "/startupz"))[0] == 200
+        client.context.heartbeats.max_work_seconds = 0.0
+        task = client.context.heartbeats.start("source", asyncio.Event().wait)  # type: ignore[arg-type]  # the result does not matter
+        await asyncio.sleep(0.001)
+        status, body = await get_json(client, "/startupz")
+        assert (status, body["started"], body["stalled"]) == (503, True, ["source"])
+        task.cancel()
+
+
 async def test_draining_web_ui_is_live_but_not_ready(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         client.context.stopping.set()
@@ -94,7 +125,7 @@ async def test_metrics_show_the_switch_and_valid_settings(tmp_path: Path) -> Non
 async def test_health_listener_serves_nothing_else(tmp_path: Path) -> None:
     async with web_client(tmp_path, listen="", health_listen="127.0.0.1:0") as client:
         assert (client.addresses.web_ui, bool(client.addresses.health)) == ("", True)
-        for path in ("/livez", "/readyz", "/metrics"):
+        for path in ("/livez", "/startupz", "/readyz", "/metrics"):
             assert (await client.get(path, headers={"Host": "any.example"})).status == 200
         for path in ("/", "/login", "/static/x/page.css", "/hooks/alloy/x"):
             assert (await client.get(path)).status == 404
