@@ -4,9 +4,12 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError, EndpointProviderError
 
-from forwarder.errors import LedgerUnavailable
+from forwarder.errors import LedgerDenied, LedgerUnavailable
+from forwarder.ledger.dynamodb.create import create_table
 from forwarder.ledger.dynamodb.table_errors import is_transient, table_error
 from forwarder.settings.validators.ledger_url import TableLocation
+from tests.aws.dynamodb_server import table_that_accepts
+from tests.harness.dynalite import table_client
 
 OPERATIONS = ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "Scan")
 CONTROL_OPERATIONS = ("CreateTable", "DescribeTable", "DescribeTimeToLive", "UpdateTimeToLive")
@@ -72,3 +75,12 @@ def test_setting_of_the_sdk_is_named() -> None:
     assert reason in error.message
     assert "event_bus" not in error.hint
     assert "AWS_" in error.hint
+
+
+async def test_denied_creation_names_the_rights_of_a_creation() -> None:
+    """The policy that a forwarder needs allows none of them."""
+    async with table_that_accepts([], "AccessDeniedException") as url:
+        with pytest.raises(LedgerDenied) as raised:
+            await create_table(TableLocation("ledger", "eu-west-1", url), lambda: table_client(url))
+    assert all(f"dynamodb:{operation}" in raised.value.hint for operation in CONTROL_OPERATIONS)
+    assert "identity.yaml" not in raised.value.hint

@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from forwarder.aws.request_errors import RESOURCE_NOT_FOUND, ErrorResponse
-from forwarder.errors import LedgerError, LedgerUnavailable
+from forwarder.errors import LedgerDenied, LedgerError, LedgerUnavailable
 from forwarder.ledger.dynamodb.schema import EXPIRY_ATTRIBUTE, table_definition
 from forwarder.ledger.dynamodb.table import Connect
 from forwarder.ledger.dynamodb.table_errors import table_error
@@ -14,6 +14,12 @@ from forwarder.settings.validators.ledger_url import TableLocation
 
 MAX_CREATION_SECONDS = 120.0
 STATUS_INTERVAL_SECONDS = 0.5
+
+RIGHTS_HINT = (
+    "allow dynamodb:CreateTable, dynamodb:DescribeTable, dynamodb:DescribeTimeToLive and dynamodb:UpdateTimeToLive,"
+    " or create the table with infra/ledger-table.yaml"
+)
+"""The hint for a denial. `infra/identity.yaml`, which a forwarder needs, allows none of these."""
 
 _EXISTS = "ResourceInUseException"
 
@@ -35,7 +41,10 @@ async def create_table(location: TableLocation, connect: Connect) -> bool:
     except LedgerError:
         raise
     except Exception as error:  # noqa: BLE001  # table_error classifies every error of the SDK
-        raise table_error(error, location) from None
+        failure = table_error(error, location)
+        if isinstance(failure, LedgerDenied):
+            failure.hint = RIGHTS_HINT
+        raise failure from None
     return is_new
 
 
