@@ -149,6 +149,10 @@ def test_pod_has_minimal_privileges() -> None:
     assert POD["automountServiceAccountToken"] is False
 
 
+def test_services_add_no_variables() -> None:
+    assert POD["enableServiceLinks"] is False
+
+
 def test_stop_timeout_is_longer_than_the_shutdown_grace() -> None:
     assert POD["terminationGracePeriodSeconds"] >= 2 * 20
 

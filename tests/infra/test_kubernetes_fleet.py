@@ -23,6 +23,7 @@ from tests.infra import test_kubernetes as single
 from tests.infra.templates import INFRA, template
 
 FOLDER = INFRA / "kubernetes-fleet"
+OPERATIONS = INFRA.parent / "docs" / "operations.md"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 MANIFESTS = {
     manifest["kind"]: manifest
@@ -107,6 +108,7 @@ def test_pod_equals_the_one_of_the_stateful_set() -> None:
         assert CONTAINER[name] == single.CONTAINER[name], name
     assert CONTAINER["startupProbe"]["httpGet"] == single.CONTAINER["startupProbe"]["httpGet"]
     assert POD["automountServiceAccountToken"] is False
+    assert POD["enableServiceLinks"] is False
     assert POD["securityContext"].items() <= single.POD["securityContext"].items()
 
 
@@ -126,6 +128,26 @@ def test_vault_and_master_key_are_read_from_the_secret() -> None:
     assert str(vault.parent) == mount["mountPath"]
     assert {CREDENTIAL: "", vault.name: ""} == SECRET
     assert mount["readOnly"] is True
+
+
+def test_documented_copy_runs_in_a_pod_of_the_stateful_set() -> None:
+    """It has the volume, the settings and the keys of the one pod, and copies to the table of the fleet."""
+    _, _, rest = OPERATIONS.read_text().partition("kubectl apply -f - <<'EOF'\n")
+    pod = yaml.safe_load(rest.partition("   EOF\n")[0])
+    (copy,) = pod["spec"]["containers"]
+    for name in ("image", "env"):
+        assert copy[name] == single.CONTAINER[name]
+    assert all(mount in single.CONTAINER["volumeMounts"] for mount in copy["volumeMounts"])
+    source, target = single.TABLE["ledger"]["url"], SETTINGS.ledger.url
+    assert copy["args"] == ["ledger", "copy", source, target]
+    volumes = {volume.pop("name"): volume for volume in pod["spec"]["volumes"]}
+    (claim,) = single.manifest_of("StatefulSet")["spec"]["volumeClaimTemplates"]
+    state = {"persistentVolumeClaim": {"claimName": f"{claim['metadata']['name']}-forwarder-0"}}
+    others = {each["name"]: {key: each[key] for key in each if key != "name"} for each in single.POD["volumes"]}
+    assert volumes == {"state": state, "settings": others["settings"], "credentials": others["credentials"]}
+    assert pod["spec"]["serviceAccountName"] == single.POD["serviceAccountName"]
+    assert pod["spec"]["securityContext"].items() <= single.POD["securityContext"].items()
+    assert pod["metadata"]["labels"] == DEPLOYMENT["selector"]["matchLabels"]
 
 
 def test_settings_of_the_config_map_hold_no_secret() -> None:
