@@ -14,6 +14,14 @@ log = structlog.get_logger("health")
 READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
 """The states that count as ready. PAUSED counts, because a person chose it, and a restart would change nothing."""
 
+SLOW_COMPONENT = "source"
+SLOW_START_SECONDS = 120.0
+"""The time in STARTING, without an error, after which the source counts as started.
+
+The first discovery of thousands of users, or the first poll of long listings, takes longer than a container may take to
+start. A process that is replaced meanwhile would never complete it.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
@@ -43,7 +51,7 @@ class Health:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._components: dict[str, ComponentStatus] = {}
-        self._ready_once: set[str] = set()
+        self._started: set[str] = set()
         self.changed = asyncio.Event()
         self._subscribed = [self.changed]
 
@@ -61,10 +69,10 @@ class Health:
         before = self._components.get(name)
         if before is not None and (before.state, before.reason) == (state, reason):
             return
+        if state in READY_STATES or self._is_slow(name):
+            self._started.add(name)
         since = before.since if before is not None and before.state == state else self._now()
         self._components[name] = ComponentStatus(state, since, reason, hint)
-        if state in READY_STATES:
-            self._ready_once.add(name)
         for event in self._subscribed:
             event.set()
         if before is None or before.state != state:
@@ -79,9 +87,15 @@ class Health:
     def healthy(self, name: str) -> None:
         self.report(name, State.HEALTHY)
 
-    def was_ready(self, name: str) -> bool:
-        """Return whether a component has been ready since the start of the process, at any time."""
-        return name in self._ready_once
+    def has_started(self, name: str) -> bool:
+        """Return whether a component has been ready once since the start of the process, or only starts slowly."""
+        return name in self._started or self._is_slow(name)
+
+    def _is_slow(self, name: str) -> bool:
+        status = self._components.get(name)
+        if name != SLOW_COMPONENT or status is None or status.state is not State.STARTING:
+            return False
+        return (self._now() - status.since).total_seconds() >= SLOW_START_SECONDS
 
     @property
     def components(self) -> dict[str, ComponentStatus]:

@@ -32,6 +32,7 @@ LIMITS = {
     "aws.put_events:MAX_INTERIM_RESPONSES": 10,
     "cli.health:TIMEOUT_SECONDS": 5.0,
     "daemon:RETRY_SECONDS": 30.0,
+    "health:SLOW_START_SECONDS": 120.0,
     "delivery.batch:MAX_ENTRIES": 10,
     "delivery.bus_check:CHECK_DELAY_SECONDS": 60.0,
     "delivery.bus_check:VERIFY_INTERVAL_SECONDS": 60.0,

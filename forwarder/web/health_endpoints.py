@@ -21,14 +21,16 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def startupz(request: web.Request) -> web.Response:
-    """Return 503 until source, ledger and bus were each ready once since the start, then the status of `livez`.
+    """Return 503 until source, ledger and bus have started, then the status of `livez`.
 
-    The body has the state of each component that was not ready yet. An update of a container service waits for this, so
-    that a broken version replaces nothing. A later outage must not end processes that wait for its end.
+    A component has started when it was ready once. A source also counts as started if it reports no error for two
+    minutes, because its first discovery or poll may be long. The body has the state of each other component. An update
+    of a container service waits for this, so that a broken version replaces nothing. A later outage must not end
+    processes that wait for its end.
     """
     context = request.app[CONTEXT]
     stalled = context.heartbeats.stalled()
-    waiting = {name: context.state_of(name) for name in COMPONENTS if not context.health.was_ready(name)}
+    waiting = {name: context.state_of(name) for name in COMPONENTS if not context.health.has_started(name)}
     response = {"started": not waiting, "live": not stalled, "stalled": sorted(stalled), "components": waiting}
     return _json_response(response, is_ok=not waiting and not stalled)
 

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import ClientResponse
 from prometheus_client.parser import text_string_to_metric_families
 
+from forwarder.health import SLOW_START_SECONDS
 from forwarder.ledger import Sent
 from forwarder.model import Checkpoint, State
 from tests.factories import FEED, entry
@@ -60,7 +61,7 @@ async def test_readyz_without_component_states_is_not_ready(tmp_path: Path) -> N
 async def test_startupz_waits_until_each_component_was_ready(tmp_path: Path, component: str, state: State) -> None:
     async with web_client(tmp_path) as client:
         health = client.context.health
-        health._ready_once.remove(component)  # noqa: SLF001  # as it is before the loops begin
+        health._started.remove(component)  # noqa: SLF001  # as it is before the loops begin
         health._components.pop(component)  # noqa: SLF001  # as above
         assert (await get_json(client, "/startupz"))[1]["components"] == {component: "STARTING"}
         health.report(component, state, "planted-reason-with-an-id")
@@ -69,6 +70,21 @@ async def test_startupz_waits_until_each_component_was_ready(tmp_path: Path, com
         assert (status, body["started"]) == ((200, True) if is_started else (503, False))
         assert body["components"] == ({} if is_started else {component: state})
         assert "planted" not in str(body)
+
+
+@pytest.mark.parametrize(("component", "expected"), [("source", 200), ("bus", 503)])
+async def test_startupz_accepts_a_long_first_poll(tmp_path: Path, component: str, expected: int) -> None:
+    """A discovery of thousands of users takes longer than ECS waits. A later error does not undo the start."""
+    async with web_client(tmp_path) as client:
+        health = client.context.health
+        health._started.remove(component)  # noqa: SLF001  # as it is before the loops begin
+        health.report(component, State.STARTING)
+        client.clock.advance(SLOW_START_SECONDS - 1)
+        assert (await get_json(client, "/startupz"))[0] == 503
+        client.clock.advance(1)
+        assert (await get_json(client, "/startupz"))[0] == expected
+        health.report(component, State.FAILED)
+        assert (await get_json(client, "/startupz"))[0] == expected
 
 
 @pytest.mark.parametrize("component", ["source", "ledger", "bus"])
