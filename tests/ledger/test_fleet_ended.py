@@ -4,12 +4,15 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb import ended
 from forwarder.ledger.dynamodb.schema import MEMBERS
 from forwarder.ledger.models import TimeWindow
-from tests.harness.dynamodb_faults import LOSE_REPLY, LOSE_REQUEST, PASS, Fault, Plan, Request, execute
+from forwarder.model import Checkpoint
+from tests.factories import FEED
+from tests.harness.dynamodb_faults import DENIED, LOSE_REPLY, LOSE_REQUEST, PASS, Fault, Plan, Request, execute
 from tests.ledger.fleet_table import Process, SharedTable
 from tests.virtual_clock import NOON
 
@@ -210,3 +213,22 @@ async def test_commands_do_not_displace_ended_processes(table: SharedTable, monk
     window = TimeWindow(NOON - timedelta(days=400), NOON + timedelta(days=1), None)
     assert (await command.ledger.replay_counts(window)).available == 1
     assert len(await ended_names(living)) < 2 * MIN_ENDED
+
+
+async def test_denied_deletion_prevents_no_other_work(table: SharedTable) -> None:
+    """A policy that was made by hand lacks `DeleteItem`. Checkpoints are saved after the deletion of members."""
+    heir, other = await ended_fleet(table), await table.start()
+    await heir.ledger.add_feeds({FEED: Checkpoint()})
+    await heir.beat()
+    assert len(await ended_names(heir)) == MIN_ENDED, "counted, and not deleted yet"
+    await heir.read_feed()
+    heir.proxy.plan = lambda request: DENIED if request.operation == "DeleteItem" else PASS
+    with capture_logs() as logs:
+        await heir.beat(3)
+    (warning,) = [each for each in logs if each["log_level"] == "warning"]
+    assert "denies access" in warning["reason"]
+    assert "infra/identity.yaml" in warning["hint"]
+    assert (await other.ledger.checkpoint(FEED)).watermark == NOON
+    heir.proxy.plan = execute
+    await heir.beat()
+    assert await ended_names(heir) == []

@@ -7,7 +7,11 @@ Nothing changes the item of a member that was taken over, so that each step may 
 """
 
 from collections import Counter
+from typing import Any
 
+import structlog
+
+from forwarder.errors import LedgerError
 from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE
 from forwarder.ledger.dynamodb.member import Member
@@ -15,6 +19,8 @@ from forwarder.ledger.dynamodb.member_items import EndedMembers, totals_of
 from forwarder.ledger.dynamodb.replaced_table import ReplacedTableStore
 from forwarder.ledger.dynamodb.schema import LEDGER, member_key
 from forwarder.ledger.fleet import rendezvous
+
+log = structlog.get_logger("fleet")
 
 MIN_ENDED = 10
 """The members that are counted together at least, so that the two writes of the ledger's item are rare."""
@@ -35,6 +41,10 @@ TASK = "ended members"
 class EndedStore(ReplacedTableStore):
     """The deletion of members that ended."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._has_clean_up_failed = False
+
     async def _before_heartbeat(self, member: Member) -> None:
         await super()._before_heartbeat(member)
         if rendezvous(TASK, [each.id for each in self._fleet(member).members]) != member.id:
@@ -43,6 +53,20 @@ class EndedStore(ReplacedTableStore):
             await self._do_beside_heartbeats("ended members", self._clean_up)
 
     async def _clean_up(self) -> None:
+        """Take one step of the deletion. Log an error once, and let it keep the heartbeat from no other work.
+
+        Keys that may not delete items would fail at each heartbeat.
+        """
+        try:
+            await self._count_or_delete()
+        except LedgerError as error:
+            if not self._has_clean_up_failed:
+                log.warning("ended members not deleted", reason=error.message, hint=error.hint)
+            self._has_clean_up_failed = True
+        else:
+            self._has_clean_up_failed = False
+
+    async def _count_or_delete(self) -> None:
         if self._ended.names:
             await self._delete_ended(self._ended)
             return
