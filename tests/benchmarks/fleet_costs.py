@@ -11,8 +11,8 @@ MONTH_SECONDS = 30 * 86_400.0
 EVENT_DOLLARS = 1.00e-6
 WRITE_UNIT_DOLLARS, READ_UNIT_DOLLARS = 0.625e-6, 0.125e-6
 
-# A failure of 2 KB that is recorded alone. Failures that are recorded together take 2.42 write units each, measured on
-# an emulator (docs/fleet.md). Look-ups and a month of storage are estimates.
+# A failure of 2 KB that is recorded alone. Failures that are recorded together take 2.2 to 2.4 write units each,
+# measured on an emulator (docs/fleet.md). Look-ups and a month of storage are estimates.
 FAILURE_WRITE_UNITS, FAILURE_OTHER_DOLLARS = 3.0, (0.06 + 0.30) * 1e-6
 
 # The design of the shared ledger. A heartbeat is one write, and one eventually consistent read of all members.
