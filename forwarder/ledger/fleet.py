@@ -44,12 +44,14 @@ class FleetMember:
 class Fleet:
     """The members that are alive, this process's own id, and the switch of all of them.
 
-    `own_id` is empty if this process is no member.
+    `own_id` is empty if this process is no member. `silent` are other processes that may have been killed: they have
+    written no heartbeat since this process joined, or it still takes over their entries. Only `beat` returns them.
     """
 
     members: tuple[FleetMember, ...]
     own_id: str
     enabled: bool = True
+    silent: tuple[FleetMember, ...] = ()
 
     def is_own(self, feed: Feed) -> bool:
         """Return whether a feed is assigned to this process. Each feed is assigned to one member."""

@@ -40,6 +40,8 @@ class Ledger(Protocol):
 
         The daemon calls it every few seconds. The changes of other processes, and the entries of processes that have
         ended, are visible to this process after its next heartbeat. A store for one process returns this one.
+
+        A silent process is taken over after a few heartbeats. A process that ends earlier leaves that to the others.
         """
 
     async def members(self) -> Fleet:

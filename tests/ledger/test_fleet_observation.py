@@ -2,8 +2,11 @@
 
 import pytest
 
+from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb import member_list
-from tests.ledger.fleet_table import SharedTable
+from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
+from tests.harness.dynamodb_faults import FAILED, PASS, Fault, Request, execute
+from tests.ledger.fleet_table import Process, SharedTable
 
 pytestmark = pytest.mark.dynamodb
 
@@ -34,3 +37,77 @@ async def test_process_with_a_longer_interval_is_not_buried(
     await slow.kill()
     await fast.beat(35)
     assert "gone" in await fast.ledger.member_item(name)
+
+
+async def silent(process: Process) -> list[str]:
+    """Write a heartbeat, and return the silent members."""
+    return [each.id for each in (await process.ledger.beat()).silent]
+
+
+async def test_killed_member_is_silent_until_it_is_taken_over(table: SharedTable) -> None:
+    killed, late = await table.member(), await table.start()
+    await killed.record("a")
+    name = killed.member_id
+    await killed.kill()
+    for _ in range(MISSED_HEARTBEATS):
+        assert await silent(late) == [name]
+    assert await silent(late) == []
+    assert set(await late.claim()) == {"a"}
+    assert await table.verify() == Counters(recorded=1, pending=1)
+
+
+async def test_living_member_is_silent_until_its_next_heartbeat(table: SharedTable) -> None:
+    living, late = await table.member(), await table.start()
+    assert await silent(late) == await silent(late) == [living.member_id]
+    await living.beat()
+    assert await silent(late) == []
+    newer = await table.member()
+    assert await silent(late) == [], "it was alive after the other has joined"
+    await newer.kill()
+    assert await silent(late) == []
+
+
+async def test_member_that_left_is_not_silent(table: SharedTable) -> None:
+    """A pass takes over the pass before at once, and need not wait."""
+    before = await table.member()
+    await before.record("a")
+    await before.leave()
+    late = await table.start()
+    assert await silent(late) == []
+    assert set(await late.claim()) == {"a"}
+
+
+async def test_heirs_that_were_killed_keep_no_entries(table: SharedTable) -> None:
+    """Members left, and their entries were assigned to others that have been killed since."""
+    ids = [f"e-{number}" for number in range(6)]
+    for execution_id in ids:
+        process = await table.start()
+        await process.record(execution_id)
+        await process.leave()
+    for _ in range(3):
+        killed = await table.start()
+        killed.proxy.plan = lambda request: FAILED if request.writes("j#") else PASS
+        await killed.beat()
+        await killed.kill()
+    late = await table.member()
+    while await silent(late):
+        pass
+    assert sorted(await late.claim()) == ids
+    assert await table.verify() == Counters(recorded=len(ids), pending=len(ids))
+
+
+async def test_member_stays_silent_while_its_take_over_fails(table: SharedTable) -> None:
+    killed, late = await table.member(), await table.start()
+    await killed.record("a")
+    name = killed.member_id
+    await killed.kill()
+
+    def refuse_seals(request: Request) -> Fault:
+        return FAILED if request.writes(f"j#{name}") else PASS
+
+    late.proxy.plan = refuse_seals
+    for _ in range(2 * MISSED_HEARTBEATS):
+        assert await silent(late) == [name]
+    late.proxy.plan = execute
+    assert await silent(late) == []
+    assert set(await late.claim()) == {"a"}

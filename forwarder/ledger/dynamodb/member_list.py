@@ -4,7 +4,8 @@ A member is dead when its heartbeat number did not change during several success
 is compared. While no process can write to the table, no member counts as dead.
 """
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forwarder.ledger.dynamodb.background import BackgroundStore
@@ -13,7 +14,7 @@ from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.member_items import EndedMembers, MemberItem, fleet_member
 from forwarder.ledger.dynamodb.schema import LEDGER, MEMBERS
 from forwarder.ledger.dynamodb.store import boot_seconds
-from forwarder.ledger.fleet import Fleet, FleetMember
+from forwarder.ledger.fleet import Fleet, FleetMember, rendezvous
 from forwarder.model import Feed
 
 MISSED_HEARTBEATS = 5
@@ -30,6 +31,8 @@ A reload of the settings writes a heartbeat at once. Several reloads in a row mu
 class _Observed:
     beats: int
     stood_still: int = 0
+    was_alive: bool = False
+    """Whether it has written a heartbeat since the first observation, or was taken over by this process."""
 
 
 class MemberListStore(BackgroundStore):
@@ -42,6 +45,7 @@ class MemberListStore(BackgroundStore):
         self._members: dict[str, MemberItem] = {}
         """The items of all members at the last heartbeat, without those that count in `_ended`."""
         self._ended = EndedMembers()
+        self._take_overs: dict[str, asyncio.Task[None]] = {}
         self._feeds: dict[Feed, StoredFeed] = {}
         """The feeds whose checkpoints this process keeps in memory."""
 
@@ -60,22 +64,26 @@ class MemberListStore(BackgroundStore):
     def _observe_all(self, member: Member) -> None:
         """Compare the heartbeats of all other members with those of the last call."""
         now = boot_seconds()
+        is_first = self._observed_at == float("-inf")
         counts = now - self._observed_at >= self._observation_seconds
         if counts:
             self._observed_at = now
         others = {name: item for name, item in self._members.items() if name != member.id}
-        self._observed = {name: self._observe(name, item, counts=counts) for name, item in others.items()}
+        self._observed = {
+            name: self._observe(name, item, counts=counts, is_first=is_first) for name, item in others.items()
+        }
 
     @property
     def _observation_seconds(self) -> float:
         """Return the time after which a heartbeat that stands still counts again."""
         return OBSERVATION_SHARE * self._heartbeat_seconds
 
-    def _observe(self, name: str, item: MemberItem, *, counts: bool) -> _Observed:
+    def _observe(self, name: str, item: MemberItem, *, counts: bool, is_first: bool) -> _Observed:
         before = self._observed.get(name)
         if before is None or before.beats != item["be"]:
-            return _Observed(item["be"], 0 if counts else -1)  # the next one that counts is the first
-        return _Observed(before.beats, before.stood_still + counts)
+            # The next one that counts is the first.
+            return _Observed(item["be"], 0 if counts else -1, was_alive=not is_first)
+        return replace(before, stood_still=before.stood_still + counts)
 
     def _is_ended(self, name: str, item: MemberItem) -> bool:
         """Return whether a member has left, or is dead, and its entries wait for an heir."""
@@ -104,6 +112,26 @@ class MemberListStore(BackgroundStore):
         own = [] if member is None else [self._own_member(member)]
         enabled = bool(self._ledger_item.get("en", 1))
         return Fleet(tuple(sorted([*own, *others])), "" if member is None else member.id, enabled)
+
+    def _fleet_with_silent(self, member: Member) -> Fleet:
+        """Return the members that forward, and those of which it is unknown whether they need an heir."""
+        fleet = self._fleet(member)
+        living = [each.id for each in fleet.members]
+        silent = [
+            fleet_member(name, item)
+            for name, item in self._members.items()
+            if name != member.id and "gone" not in item and self._is_silent(name, item, member, living)
+        ]
+        return replace(fleet, silent=tuple(silent))
+
+    def _is_silent(self, name: str, item: MemberItem, member: Member, living: list[str]) -> bool:
+        """Return whether a member may need an heir that is not at work yet, or is this process."""
+        if name in self._take_overs:
+            return True
+        observed = self._observed.get(name)
+        if observed is None or observed.was_alive:
+            return False
+        return not self._is_ended(name, item) or rendezvous(name, living) == member.id
 
     def _own_member(self, member: Member) -> FleetMember:
         consumed = self._table.consumed

@@ -35,7 +35,6 @@ class MembershipStore(MemberListStore):
         self._heartbeat_failure: LedgerError | None = None
         """The error of the last heartbeat, if it was not written."""
         self._status = b""
-        self._take_overs: dict[str, asyncio.Task[None]] = {}
 
     async def beat(self) -> Fleet:
         """Write this process's heartbeat, and return the members that are alive. Take over those that are not."""
@@ -73,7 +72,7 @@ class MembershipStore(MemberListStore):
             member = await self._joined()
         if member.beats > 1:  # a new member has observed the others when it joined
             await self._observe_members(member)
-        return self._fleet(member)
+        return self._fleet_with_silent(member)
 
     async def _joined(self) -> Member:
         """Return this process's membership. Join first, and take over the members that have left."""
@@ -174,6 +173,8 @@ class MembershipStore(MemberListStore):
     async def _take_over_and_log(self, member: Member, other: MemberItem) -> None:
         try:
             await self._take_over(member, other)
+            if observed := self._observed.get(other["s"]):
+                observed.was_alive = True
         except LedgerError as error:  # the next heartbeat tries again
             log.warning("take-over not complete", member=other["s"], reason=error.message, hint=error.hint)
         finally:
