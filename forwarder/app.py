@@ -89,13 +89,13 @@ class App:
             self.loops = Loops(poller, delivery)
             yield self.loops
 
-    def fleet_watch(self, poller: Poller, on_change: Callable[[Fleet], None] = lambda _: None) -> FleetWatch:
-        """Return the loop of the heartbeats. It gives the poller the feeds of this process, and calls `on_change`."""
+    def fleet_watch(self, *on_change: Callable[[Fleet], None]) -> FleetWatch:
+        """Return the loop of the heartbeats. It calls each function after a change of the fleet."""
 
         def apply(fleet: Fleet) -> None:
             self.fleet = fleet
-            poller.assign(fleet)
-            on_change(fleet)
+            for each in on_change:
+                each(fleet)
 
         return FleetWatch(self.ledger, self._heartbeat_seconds, self.clock, self.health, apply)
 

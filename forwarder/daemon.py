@@ -164,7 +164,7 @@ class Daemon:
             async with self._heartbeats_while_draining():
                 await app.clock.wait(self._changed, RETRY_SECONDS)
             return
-        fleet_watch = app.fleet_watch(loops.poller, self._stop_if_switched_off)
+        fleet_watch = app.fleet_watch(loops.poller.assign, self._stop_if_switched_off)
         try:
             await fleet_watch.join()
         except LedgerError as error:

@@ -1,5 +1,6 @@
 """The heartbeats of this process on a shared ledger, and the changes of the fleet that they show."""
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -8,7 +9,7 @@ from forwarder import heartbeat
 from forwarder.clock import Clock
 from forwarder.errors import LedgerError
 from forwarder.health import Health
-from forwarder.ledger import Fleet, Ledger
+from forwarder.ledger import Fleet, FleetMember, Ledger
 from forwarder.model import State
 
 log = structlog.get_logger("fleet")
@@ -44,6 +45,16 @@ class FleetWatch:
         self._health = health
         self._on_change = on_change
         self._fleet: Fleet | None = None
+        self._nobody_silent = asyncio.Event()
+
+    @property
+    def silent(self) -> tuple[FleetMember, ...]:
+        """Return the processes that may have been killed, as of the last heartbeat."""
+        return () if self._fleet is None else self._fleet.silent
+
+    async def wait_until_nobody_is_silent(self) -> None:
+        """Wait until each silent process has written another heartbeat, or was taken over. `run` writes heartbeats."""
+        await self._nobody_silent.wait()
 
     async def join(self) -> None:
         """Write the first heartbeat. Raise LedgerError if it cannot be written."""
@@ -62,6 +73,10 @@ class FleetWatch:
 
     def _apply(self, fleet: Fleet) -> None:
         before, self._fleet = self._fleet, fleet
+        if fleet.silent:
+            self._nobody_silent.clear()
+        else:
+            self._nobody_silent.set()
         if before is None or (before.members, before.enabled, before.own_id) != (
             fleet.members,
             fleet.enabled,

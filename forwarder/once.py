@@ -1,19 +1,23 @@
 """The single pass of `forwarder once`: it polls every feed, and delivers all pending entries.
 
-It uses the components of the daemon.
+It uses the components of the daemon. On a shared ledger it also polls the feeds of other processes, because they may
+have been killed, which only later heartbeats show. A failure that two processes read is recorded once. The ledger drops
+the checkpoints of these polls: a living owner has newer ones, and a pass after the take-over of a dead one reads the
+same executions again.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from forwarder.app import App, Loops
 from forwarder.clock import Clock
-from forwarder.errors import INTERRUPTED_EXIT_CODE, DestinationUnavailable, ForwarderError
-from forwarder.ledger import Counters
+from forwarder.errors import INTERRUPTED_EXIT_CODE, DestinationUnavailable, ForwarderError, LedgerUnavailable
+from forwarder.fleet_watch import FleetWatch
+from forwarder.ledger import Counters, Fleet
 from forwarder.maintenance import Maintenance
 from forwarder.retention_watch import RetentionWatch
 from forwarder.runtime import background_tasks, handle_signals
@@ -59,9 +63,9 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
         )
         await retention_watch.check()  # before a poll replaces the last reads
         dead_before = (await app.ledger.counters()).dead
-        async with app.open_loops() as loops, _membership(app, loops):
+        async with app.open_loops() as loops, _membership(app, loops.poller.share_limit) as fleet_watch:
             errors: list[ForwarderError] = []
-            work = asyncio.create_task(_poll_and_deliver(loops, timeout, errors))
+            work = asyncio.create_task(_poll_and_deliver(loops, fleet_watch, timeout, errors))
             with handle_signals(stop=work.cancel):
                 await asyncio.wait([work])
             await _drain(app, loops)
@@ -76,9 +80,22 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
             # The bus is checked even if nothing is pending: a first test must find a wrong one.
             if error := loops.delivery.current_error:
                 errors.append(error)
-            elif counters.pending or not is_complete:
+            elif counters.pending or not (is_complete or fleet_watch.silent):
                 errors.append(DestinationUnavailable("the time was up", code="timeout"))
+            if silent := [each.name for each in fleet_watch.silent if not each.is_running(clock.now())]:
+                errors.append(_unknown_processes(silent))
             return _result(app, counters, errors=errors, dead_lettered=max(0, counters.dead - dead_before))
+
+
+def _unknown_processes(names: Sequence[str]) -> LedgerUnavailable:
+    """Return the error of a pass that was too short to take over processes that have probably been killed.
+
+    The pass after a kill is no error: the last heartbeat is recent, so the process may be alive.
+    """
+    return LedgerUnavailable(
+        f"the time was up before the events of silent processes could be taken over: {', '.join(names)}",
+        hint="use a longer --timeout: a process is taken over after five heartbeats (ledger.heartbeat_interval)",
+    )
 
 
 def _result(app: App, counters: Counters, **fields: Any) -> OnceResult:
@@ -90,11 +107,11 @@ async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: ti
 
     If cancelled, wait for requests in flight, at most for `run.shutdown_grace`.
     """
-    async with open_app(config_source, clock) as app, app.open_loops() as loops, _membership(app, loops):
+    async with open_app(config_source, clock) as app, app.open_loops() as loops, _membership(app) as fleet_watch:
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout.total_seconds()):
-                    await loops.delivery.run(until_empty=True)
+                    await _deliver(loops, fleet_watch)
         finally:
             await _drain(app, loops)
         if loops.delivery.current_error is not None:
@@ -102,12 +119,12 @@ async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: ti
 
 
 @contextlib.asynccontextmanager
-async def _membership(app: App, loops: Loops) -> AsyncIterator[None]:
+async def _membership(app: App, *on_change: Callable[[Fleet], None]) -> AsyncIterator[FleetWatch]:
     """Write heartbeats during a block, if other processes share the ledger. Raise LedgerError if that is impossible."""
-    fleet_watch = app.fleet_watch(loops.poller)
+    fleet_watch = app.fleet_watch(*on_change)
     await fleet_watch.join()
     async with background_tasks(fleet_watch.run()):
-        yield
+        yield fleet_watch
 
 
 async def _drain(app: App, loops: Loops) -> None:
@@ -118,13 +135,31 @@ async def _drain(app: App, loops: Loops) -> None:
     await app.settlement_writer.close(grace)
 
 
-async def _poll_and_deliver(loops: Loops, timeout: timedelta, errors: list[ForwarderError]) -> bool:  # noqa: ASYNC109  # as above
+async def _poll_and_deliver(
+    loops: Loops,
+    fleet_watch: FleetWatch,
+    timeout: timedelta,  # noqa: ASYNC109  # as above
+    errors: list[ForwarderError],
+) -> bool:
     """Add the errors of the polls to `errors`. Return whether the delivery ended before `timeout`."""
     async with background_tasks(loops.delivery.run()):
         errors += await loops.poller.run_once()
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            await loops.delivery.run(until_empty=True)
+            await _deliver(loops, fleet_watch)
     except TimeoutError:
         return False
     return True
+
+
+async def _deliver(loops: Loops, fleet_watch: FleetWatch) -> None:
+    """Deliver pending entries, and those of processes that were killed.
+
+    Each silent process is either alive, which its next heartbeat shows, or is taken over after a few heartbeats. A pass
+    that ended earlier would leave its entries pending for as long as only passes run.
+    """
+    await loops.delivery.run(until_empty=True)
+    if fleet_watch.silent:
+        async with background_tasks(loops.delivery.run()):
+            await fleet_watch.wait_until_nobody_is_silent()
+        await loops.delivery.run(until_empty=True)

@@ -110,10 +110,14 @@ class Poller:
 
     def assign(self, fleet: Fleet) -> None:
         """Poll the feeds that are assigned to this process, with its part of the request limit."""
+        self.share_limit(fleet)
+        self._watched.assign(fleet)
+
+    def share_limit(self, fleet: Fleet) -> None:
+        """Use this process's part of the request limit. Without `assign`, the poller polls all feeds."""
         requests_per_second = self._settings.requests_per_second / fleet.size
         self._source.limit_requests(requests_per_second)
         self.scheduler.limit_requests(requests_per_second)
-        self._watched.assign(fleet)
 
     async def run(self) -> None:
         """Poll the feeds when they are due, until cancelled. Discover feeds and follow triggers meanwhile."""
