@@ -65,7 +65,7 @@ async def once(config_source: ConfigSource, clock: Clock, timeout: timedelta) ->
         dead_before = (await app.ledger.counters()).dead
         async with app.open_loops() as loops, _membership(app, loops.poller.share_limit) as fleet_watch:
             errors: list[ForwarderError] = []
-            work = asyncio.create_task(_poll_and_deliver(loops, fleet_watch, timeout, errors))
+            work = asyncio.create_task(_poll_and_deliver(app, loops, fleet_watch, timeout, errors))
             with handle_signals(stop=work.cancel):
                 await asyncio.wait([work])
             await _drain(app, loops)
@@ -107,15 +107,17 @@ async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: ti
 
     If cancelled, wait for requests in flight, at most for `run.shutdown_grace`.
     """
-    async with open_app(config_source, clock) as app, app.open_loops() as loops, _membership(app) as fleet_watch:
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout.total_seconds()):
-                    await _deliver(loops, fleet_watch)
-        finally:
-            await _drain(app, loops)
-        if loops.delivery.current_error is not None:
-            raise loops.delivery.current_error
+    async with open_app(config_source, clock) as app, app.open_loops() as loops:
+        app.ledger.give_up_feeds()  # the delivery may take an hour
+        async with _membership(app) as fleet_watch:
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(timeout.total_seconds()):
+                        await _deliver(loops, fleet_watch)
+            finally:
+                await _drain(app, loops)
+            if loops.delivery.current_error is not None:
+                raise loops.delivery.current_error
 
 
 @contextlib.asynccontextmanager
@@ -136,6 +138,7 @@ async def _drain(app: App, loops: Loops) -> None:
 
 
 async def _poll_and_deliver(
+    app: App,
     loops: Loops,
     fleet_watch: FleetWatch,
     timeout: timedelta,  # noqa: ASYNC109  # as above
@@ -144,6 +147,7 @@ async def _poll_and_deliver(
     """Add the errors of the polls to `errors`. Return whether the delivery ended before `timeout`."""
     async with background_tasks(loops.delivery.run()):
         errors += await loops.poller.run_once()
+    app.ledger.give_up_feeds()  # daemons must not wait for the end of the pass
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             await _deliver(loops, fleet_watch)
@@ -163,3 +167,4 @@ async def _deliver(loops: Loops, fleet_watch: FleetWatch) -> None:
         async with background_tasks(loops.delivery.run()):
             await fleet_watch.wait_until_nobody_is_silent()
         await loops.delivery.run(until_empty=True)
+        await fleet_watch.join()  # the counters of others are those of the last heartbeat

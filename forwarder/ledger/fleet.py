@@ -8,17 +8,20 @@ from hashlib import blake2b
 from forwarder.ledger.models import DaemonStatus
 from forwarder.model import Feed
 
-MAX_HEARTBEAT_AGE = timedelta(minutes=1)
-"""A process counts as running for this time after its last heartbeat, by the clocks of both machines."""
+MIN_HEARTBEAT_AGE_LIMIT = timedelta(minutes=1)
+"""A process counts as running at least for this time after its last heartbeat, by the clocks of both machines."""
+
+MAX_HEARTBEAT_INTERVALS = 5
+"""The intervals after its last heartbeat for which a process counts as running, if they are longer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class FleetMember:
     """A process that forwards from a shared ledger, as of its last heartbeat.
 
-    `id` is new at each start, and `host` is the name of its machine. `heartbeat_at` is on that machine's clock. `feeds`
-    is the number of its feeds that it has polled so far, and `read_units` and `write_units` are the capacity of
-    DynamoDB that it has consumed.
+    `id` is new at each start, and `host` is the name of its machine. `heartbeat_at` is on that machine's clock, and
+    `heartbeat_interval` is the time between two heartbeats. `feeds` is the number of its feeds that it has polled so
+    far, and `read_units` and `write_units` are the capacity of DynamoDB that it has consumed.
     `status` is the status that it saved, or None if it has saved none.
     """
 
@@ -29,6 +32,7 @@ class FleetMember:
     read_units: float = field(default=0.0, compare=False)
     write_units: float = field(default=0.0, compare=False)
     status: DaemonStatus | None = field(default=None, compare=False)
+    heartbeat_interval: timedelta = field(default=timedelta(), compare=False)
 
     @property
     def name(self) -> str:
@@ -37,7 +41,8 @@ class FleetMember:
 
     def is_running(self, now: datetime) -> bool:
         """Return whether the last heartbeat is recent, for display. It decides nothing, because clocks differ."""
-        return self.heartbeat_at is not None and abs(now - self.heartbeat_at) < MAX_HEARTBEAT_AGE
+        limit = max(MIN_HEARTBEAT_AGE_LIMIT, MAX_HEARTBEAT_INTERVALS * self.heartbeat_interval)
+        return self.heartbeat_at is not None and abs(now - self.heartbeat_at) < limit
 
 
 @dataclass(frozen=True, slots=True)

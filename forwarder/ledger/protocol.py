@@ -44,6 +44,9 @@ class Ledger(Protocol):
         A silent process is taken over after a few heartbeats. A process that ends earlier leaves that to the others.
         """
 
+    def give_up_feeds(self) -> None:
+        """Leave all feeds to the other processes from the next heartbeat on. This one only delivers."""
+
     async def members(self) -> Fleet:
         """Return the processes that were alive at the last heartbeat."""
 

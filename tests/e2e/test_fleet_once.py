@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tests.fakes.eventbridge import StrictEventBridge, operation_of
 from tests.fakes.wire import Request
 from tests.harness.dynalite import new_ledger_url, table_url
 from tests.harness.installation import PROGRAM, Installation
+from tests.harness.process import eventually
 from tests.ledger.fleet_table import shared_table
 
 pytestmark = pytest.mark.dynamodb
@@ -56,8 +59,9 @@ def fail_each(alloy: FakeAlloy, suffix: str) -> list[str]:
     return ids
 
 
-def kill_pass_while_it_sends(installation: Installation, bus: StrictEventBridge) -> None:
-    """Start a pass, and kill it when the bus has its first request, which it does not deliver."""
+@contextmanager
+def sending(installation: Installation, bus: StrictEventBridge, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield the process of a command whose first request is at the bus, which responds after the block."""
     released, requested = threading.Event(), threading.Event()
 
     def hold_events(request: Request) -> Fault | None:
@@ -67,14 +71,15 @@ def kill_pass_while_it_sends(installation: Installation, bus: StrictEventBridge)
         return hold(released, delivered=False)
 
     bus.always(hold_events)
-    words = [*PROGRAM, "-c", str(installation.settings_file), "once"]
+    words = [*PROGRAM, "-c", str(installation.settings_file), *command]
     with subprocess.Popen(words, env=installation.environment()) as process:  # noqa: S603  # the program under test
         try:
             assert requested.wait(60)
+            yield process
         finally:
             process.kill()
+            released.set()
     bus.clear()
-    released.set()
 
 
 def test_once_delivers_what_a_killed_pass_recorded(
@@ -82,7 +87,8 @@ def test_once_delivers_what_a_killed_pass_recorded(
 ) -> None:
     """It reads the feeds that belong to the killed one as well. The second pass finds nothing to wait for."""
     ids = fail_each(alloy, "a")
-    kill_pass_while_it_sends(installation, bus)
+    with sending(installation, bus, "once") as killed:
+        killed.kill()
     ids += fail_each(alloy, "b")
     before = {workflow: polls(alloy, workflow) for workflow in WORKFLOWS}
     done = installation.run_command("once", "--json")
@@ -104,6 +110,19 @@ def test_once_beside_a_daemon_polls_every_feed(
         assert done.code == 0, done.output
         daemon.wait_until(lambda: sent(bus) == sorted(ids))
         assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("command", [("once",), ("replay", "w-0-a", "--yes")])
+def test_command_that_delivers_owns_no_feeds(
+    installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, command: tuple[str, ...]
+) -> None:
+    """Daemons that start meanwhile poll all of them."""
+    fail(alloy, "w-0-a", workflow="w-0")
+    if command != ("once",):
+        assert installation.run_command("once").code == 0
+    installation.change("destination", timeout="60s")
+    with sending(installation, bus, *command):
+        assert eventually(lambda: installation.run_command("status", "--json").json()["members"] == [])
 
 
 async def test_once_reports_a_process_that_it_had_no_time_for(

@@ -58,3 +58,16 @@ async def test_skip_during_a_scan_is_not_lost(table: SharedTable) -> None:
     assert (await member.ledger.checkpoint(FEED)).local_floor == NOON
     await member.ledger.record(FEED, [], now=NOON, checkpoint=Checkpoint(NOON, floor=NOON, full_scan_at=NOON))
     assert (await member.ledger.checkpoint(FEED)).local_floor is None
+
+
+async def test_process_with_a_long_interval_counts_as_running(table: SharedTable) -> None:
+    """`replay` sends nothing itself beside it, and `status` shows it as running."""
+    slow, usual, observer = await table.start(), await table.start(), await table.start()
+    slow.ledger.set_heartbeat_seconds(600.0)
+    usual.ledger.set_heartbeat_seconds(5.0)
+    for process in (slow, usual):
+        await process.beat()
+    members = {each.id: each for each in (await observer.ledger.members()).members}
+    for member_id, running_minutes in ((slow.member_id, 49), (usual.member_id, 0.9)):
+        assert members[member_id].is_running(NOON + timedelta(minutes=running_minutes))
+        assert not members[member_id].is_running(NOON + timedelta(minutes=running_minutes + 2))

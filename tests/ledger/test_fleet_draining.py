@@ -56,6 +56,31 @@ async def test_feeds_of_a_draining_member_are_assigned_to_others(table: SharedTa
     assert len((await other.ledger.beat()).members) == 2
 
 
+async def test_member_that_gives_up_its_feeds_takes_over_and_delivers(table: SharedTable) -> None:
+    """Its checkpoints are saved first. It is neither dead nor draining."""
+    before, giving = await table.member(), await table.member()
+    await before.record("a")
+    await before.kill()
+    await giving.ledger.add_feeds({FEED: Checkpoint()})
+    while not (await giving.ledger.beat()).is_own(FEED):
+        pass
+    await giving.read_feed()
+    giving.ledger.give_up_feeds()
+    await giving.bury()
+    assert set(await giving.claim()) == {"a"}
+    other = await table.member()
+    fleet = await other.ledger.beat()
+    assert [each.id for each in fleet.members] == [other.member_id]
+    assert (await other.ledger.checkpoint(FEED)).watermark == NOON
+
+
+async def test_process_without_feeds_joins_without_a_share(table: SharedTable) -> None:
+    delivering, other = await table.start(), await table.start()
+    delivering.ledger.give_up_feeds()
+    await delivering.beat()
+    assert [each.id for each in (await other.ledger.beat()).members] == [other.member_id]
+
+
 async def test_draining_member_takes_nobody_over(table: SharedTable) -> None:
     """A take-over that has begun is given up, and the other member makes it."""
     dying, draining = await table.member(), await table.member()

@@ -4,7 +4,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Self
 
@@ -23,7 +23,9 @@ _totals = msgspec.msgpack.Decoder(dict[str, int])
 
 def fleet_member(name: str, item: MemberItem) -> FleetMember:
     status = saved_status(item.get("sv", b""))
-    return FleetMember(name, item["host"], from_micros(item["hb"]), item["fe"], item["ru"], item["wu"], status)
+    interval = timedelta(milliseconds=item.get("iv", 0))
+    heartbeat_at, units = from_micros(item["hb"]), (item["ru"], item["wu"])
+    return FleetMember(name, item["host"], heartbeat_at, item["fe"], *units, status, heartbeat_interval=interval)
 
 
 @lru_cache(maxsize=256)

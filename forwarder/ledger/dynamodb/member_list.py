@@ -6,6 +6,7 @@ is compared. While no process can write to the table, no member counts as dead.
 
 import asyncio
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from forwarder.ledger.dynamodb.background import BackgroundStore
@@ -32,7 +33,7 @@ class _Observed:
     beats: int
     stood_still: int = 0
     was_alive: bool = False
-    """Whether it has written a heartbeat since the first observation, or was taken over by this process."""
+    """True if it has written a heartbeat since the first observation, or was taken over by this process."""
 
 
 class MemberListStore(BackgroundStore):
@@ -46,8 +47,12 @@ class MemberListStore(BackgroundStore):
         """The items of all members at the last heartbeat, without those that count in `_ended`."""
         self._ended = EndedMembers()
         self._take_overs: dict[str, asyncio.Task[None]] = {}
+        self._has_feeds = True
         self._feeds: dict[Feed, StoredFeed] = {}
         """The feeds whose checkpoints this process keeps in memory."""
+
+    def give_up_feeds(self) -> None:
+        self._has_feeds = False
 
     async def members(self) -> Fleet:
         """Return the members as of the last heartbeat, or as they are now if this process is no member."""
@@ -100,7 +105,7 @@ class MemberListStore(BackgroundStore):
         return MISSED_HEARTBEATS * max(1.0, interval_seconds / self._heartbeat_seconds)
 
     def _fleet(self, member: Member | None) -> Fleet:
-        """Return the members that forward. Commands, which join for a moment, and draining members do not count."""
+        """Return the members that forward. Commands, which visit, and members without feeds do not count."""
         others = [
             fleet_member(name, item)
             for name, item in self._members.items()
@@ -135,4 +140,12 @@ class MemberListStore(BackgroundStore):
 
     def _own_member(self, member: Member) -> FleetMember:
         consumed = self._table.consumed
-        return FleetMember(member.id, self._host, self._now(), len(self._feeds), consumed.read, consumed.write)
+        return FleetMember(
+            member.id,
+            self._host,
+            self._now(),
+            len(self._feeds),
+            consumed.read,
+            consumed.write,
+            heartbeat_interval=timedelta(seconds=self._heartbeat_seconds),
+        )

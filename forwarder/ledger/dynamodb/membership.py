@@ -109,6 +109,8 @@ class MembershipStore(MemberListStore):
 
     async def _before_heartbeat(self, member: Member) -> None:
         """Do the work that belongs to each heartbeat. Other use cases extend it."""
+        if not self._has_feeds:
+            await self._before_draining(member)
 
     async def _before_draining(self, member: Member) -> None:
         """Save what the next owners of this process's feeds need. Other use cases extend it."""
@@ -153,7 +155,7 @@ class MembershipStore(MemberListStore):
             "fe": len(self._feeds),
             "ru": round(self._table.consumed.read),
             "wu": round(self._table.consumed.write),
-            "dr": int(member.is_draining),
+            "dr": int(member.is_draining or not self._has_feeds),
         }
 
     async def _observe_members(self, member: Member) -> None:

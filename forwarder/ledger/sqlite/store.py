@@ -30,6 +30,9 @@ class SqliteStore:
     async def beat(self) -> Fleet:
         return await self.members()
 
+    def give_up_feeds(self) -> None:
+        """Do nothing, because no other process uses the ledger."""
+
     async def members(self) -> Fleet:
         """Return this process: the lock of the file admits no other."""
         return ONE_PROCESS
