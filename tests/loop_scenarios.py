@@ -148,11 +148,13 @@ async def _delivery(
         "settle": settle,
         "save_bus_verified": lambda *_: None,
         "unverified_buses": lambda: [BUS, OTHER_BUS],
+        "last_settlement_seq": lambda: 0,
         "requeue": lambda *_, **__: 0,
     }
     clock = VirtualClock(steps)
     health = Health(clock.now)
-    store = cast("Ledger", Stub(steps, results | ledger, release=release, owns=lambda _: True))
+    attributes = {"release": release, "owns": lambda _: True, "inherited_unverified": 0}
+    store = cast("Ledger", Stub(steps, results | ledger, **attributes))
     bus = cast(
         "Bus",
         Stub(steps, {"describe": _DescribeInTurns(), "publish": publish}, name=BUS),
