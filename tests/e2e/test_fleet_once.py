@@ -18,7 +18,6 @@ from tests.fakes.wire import Request
 from tests.harness.dynalite import new_ledger_url, table_url
 from tests.harness.installation import PROGRAM, Installation
 from tests.harness.process import eventually
-from tests.ledger.fleet_table import shared_table
 
 pytestmark = pytest.mark.dynamodb
 
@@ -129,6 +128,8 @@ async def test_once_reports_a_process_that_it_had_no_time_for(
     tmp_path: Path, alloy: FakeAlloy, bus: StrictEventBridge
 ) -> None:
     """It polls the only feed, which belongs to a killed process with long intervals."""
+    from tests.ledger.fleet_table import shared_table  # noqa: PLC0415  # pytest rewrites it for tests/ledger first
+
     async with shared_table() as table:
         for _ in range(KILLED):
             killed = await table.member()
