@@ -120,8 +120,9 @@ def test_command_that_delivers_owns_no_feeds(
     if command != ("once",):
         assert installation.run_command("once").code == 0
     installation.change("destination", timeout="60s")
-    with sending(installation, bus, *command):
+    with sending(installation, bus, *command) as delivering:
         assert eventually(lambda: installation.run_command("status", "--json").json()["members"] == [])
+        assert delivering.poll() is None, "it has not ended"
 
 
 async def test_once_reports_a_process_that_it_had_no_time_for(
