@@ -166,7 +166,7 @@ class Daemon:
             return
         fleet_watch = app.fleet_watch(loops.poller.assign, self._stop_if_switched_off)
         try:
-            await fleet_watch.join()
+            await fleet_watch.beat()
         except LedgerError as error:
             await stack.aclose()
             app.health.report("ledger", State.FAILED, error.message, error.hint)

@@ -46,6 +46,7 @@ class FleetWatch:
         self._on_change = on_change
         self._fleet: Fleet | None = None
         self._nobody_silent = asyncio.Event()
+        self._lock = asyncio.Lock()
 
     @property
     def silent(self) -> tuple[FleetMember, ...]:
@@ -56,9 +57,13 @@ class FleetWatch:
         """Wait until each silent process has written another heartbeat, or was taken over. `run` writes heartbeats."""
         await self._nobody_silent.wait()
 
-    async def join(self) -> None:
-        """Write the first heartbeat. Raise LedgerError if it cannot be written."""
-        self._apply(await self._ledger.beat())
+    async def beat(self) -> None:
+        """Write a heartbeat now. The first one joins the fleet. Raise LedgerError if it cannot be written.
+
+        Two at once would have the same number, so that the next one is refused as that of a member that was taken over.
+        """
+        async with self._lock:
+            self._apply(await self._ledger.beat())
 
     async def run(self) -> None:
         """Write heartbeats until cancelled. An outage of the ledger is reported, and ends no loop."""
@@ -67,7 +72,7 @@ class FleetWatch:
             await self._clock.sleep(self._interval_seconds)
             heartbeat.beat()
             try:
-                self._apply(await self._ledger.beat())
+                await self.beat()
             except LedgerError as error:
                 self._health.report("ledger", State.FAILED, error.message, error.hint)
 

@@ -124,7 +124,7 @@ async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: ti
 async def _membership(app: App, *on_change: Callable[[Fleet], None]) -> AsyncIterator[FleetWatch]:
     """Write heartbeats during a block, if other processes share the ledger. Raise LedgerError if that is impossible."""
     fleet_watch = app.fleet_watch(*on_change)
-    await fleet_watch.join()
+    await fleet_watch.beat()
     async with background_tasks(fleet_watch.run()):
         yield fleet_watch
 
@@ -167,4 +167,4 @@ async def _deliver(loops: Loops, fleet_watch: FleetWatch) -> None:
         async with background_tasks(loops.delivery.run()):
             await fleet_watch.wait_until_nobody_is_silent()
         await loops.delivery.run(until_empty=True)
-        await fleet_watch.join()  # the counters of others are those of the last heartbeat
+        await fleet_watch.beat()  # the counters of others are those of the last heartbeat

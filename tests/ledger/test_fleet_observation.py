@@ -1,11 +1,16 @@
 """The observation of other members by their heartbeats."""
 
+import asyncio
+
 import pytest
 
+from forwarder.clock import SystemClock
+from forwarder.fleet_watch import FleetWatch
+from forwarder.health import Health
 from forwarder.ledger import Counters
 from forwarder.ledger.dynamodb import member_list
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
-from tests.harness.dynamodb_faults import FAILED, PASS, Fault, Request, execute
+from tests.harness.dynamodb_faults import FAILED, PASS, Fault, Hold, Request, execute
 from tests.ledger.fleet_table import Process, SharedTable
 
 pytestmark = pytest.mark.dynamodb
@@ -111,3 +116,19 @@ async def test_member_stays_silent_while_its_take_over_fails(table: SharedTable)
     late.proxy.plan = execute
     assert await silent(late) == []
     assert set(await late.claim()) == {"a"}
+
+
+async def test_heartbeats_of_a_process_at_the_same_moment_are_counted(table: SharedTable) -> None:
+    """`once` writes one beside those of its loop. The next one must not look like that of a member with an heir."""
+    process, clock = await table.start(), SystemClock()
+    watch = FleetWatch(process.ledger, 60.0, clock, Health(clock.now), lambda _: None)
+    await watch.beat()
+    joined = process.member_id
+    process.proxy.plan = hold = Hold(lambda request: request.writes("m"))
+    beats = [asyncio.create_task(watch.beat()) for _ in range(2)]
+    await hold.reached.wait()
+    await asyncio.sleep(0.1)
+    hold.release()
+    await asyncio.gather(*beats)
+    await watch.beat()
+    assert process.member_id == joined
