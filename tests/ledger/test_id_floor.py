@@ -59,6 +59,14 @@ def test_ids_that_expired_during_a_pause_stay_below_the_floor() -> None:
     assert ledger.records(20 * DAY + HOUR)
 
 
+def test_ids_of_a_middle_retention_stay_below_the_floor() -> None:
+    """It was raised twice, and the ids of the second one expire after those of the first."""
+    ledger = SharedItem()
+    for hours, days in ((0, 10), (25, 11), (25 + 19 * 24, 30)):
+        ledger.raise_floor(days * DAY, hours * HOUR)
+    assert not ledger.records(25 * HOUR)
+
+
 def test_clock_that_was_ahead_at_first_leaves_the_floor_to_work() -> None:
     ledger = SharedItem()
     ledger.raise_floor(10 * DAY, 4000 * DAY)

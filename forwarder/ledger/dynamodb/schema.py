@@ -25,8 +25,9 @@ milliseconds) and `dr` (it drains). Flags are `lf` (it has left), `cm` (it is a 
 `heir` is the member that takes it over.
 
 The ledger has `ledger_format`, `en` (switch), `switch_token`, `skipped_at` (time of the last skip), `id_floor` (what
-stopped until then is not recorded), `created_at`, `id_retention` and `id_retention_at` (the retention of the ids, see
-`id_floor`), `discovered_at`, `retention_gap`, `verified_buses`, and `copying` or `copied` (marker of a copy).
+stopped until then is not recorded), `created_at` and `id_retentions` (see `id_floor.py`), `discovered_at`,
+`retention_gap`, `verified_buses`, `copying` or `copied` (marker of a copy), and `ended_totals`, `ended_names` and
+`ended_version` (of members whose items are deleted).
 
 A feed has `f` (feed), `ck` (checkpoint), `pr` (last poll), `v` (version of both) and `wa` (it is watched).
 """
