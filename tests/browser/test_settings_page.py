@@ -98,6 +98,20 @@ def test_pressed_element_waits_with_its_update(system: System, browser: Browser)
     expect(summary).to_be_focused()
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_focus_moves_no_button_for_a_while(system: System, browser: Browser, scripts: bool) -> None:
+    """A field that gets the focus is scrolled into view. A click is lost if its button moves while it is pressed."""
+    page = BrowserPage.of(browser, system.address, scripts=scripts).page
+    log_in(page, system.token)
+    open_page(page, "Settings")
+    button = page.get_by_role("button", name="Save")
+    before = button.bounding_box()
+    page.get_by_label("Workflows", exact=True).focus()
+    after = button.bounding_box()
+    page.wait_for_timeout(500)  # a smooth scroll takes less
+    assert button.bounding_box() == after != before
+
+
 def test_leaving_is_confirmed_only_with_changes(system: System, browser: Browser) -> None:
     page = open_settings(system, browser).page
     asked: list[str] = []

@@ -203,7 +203,7 @@ async function submitInPlace(event) {
       rest = lines.pop();
       await press;
       for (const line of lines) list.insertAdjacentHTML("beforeend", line);
-      place.scrollIntoView({ block: "nearest", behavior: "instant" }); // a smooth one moves the buttons for a second
+      place.scrollIntoView({ block: "nearest" });
     }
   } catch (error) {
     place.textContent = `No response (${error.message}). Load the page again.`;
