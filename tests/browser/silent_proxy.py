@@ -55,7 +55,11 @@ class SilentProxy:
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         client = self._listener.accept()[0]
-        server = socket.create_connection(self._target)
+        try:
+            server = socket.create_connection(self._target)
+        except OSError:  # the program has ended, and a browser still opens connections in advance
+            client.close()
+            return
         self._peers |= {client: server, server: client}
         self._sent[client] = b""
         for each in (client, server):

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -185,7 +185,7 @@ def answering(response: bytes) -> Iterator[int]:
 
         def serve() -> None:
             peer, _ = server.accept()
-            with peer:
+            with peer, suppress(OSError):  # it may be closed before it has read everything
                 peer.recv(65_536)
                 peer.sendall(response)
 
