@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -12,12 +12,12 @@ import structlog
 from forwarder import heartbeat
 from forwarder.aws.eventbridge import Event, PublishResult
 from forwarder.aws.responses import RequestRefusal
-from forwarder.delivery.bus_check import VerifiedBus
+from forwarder.delivery.bus_check import NotOwned, VerifiedBus
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, DestinationUnavailable
 from forwarder.event.idempotency import published_detail
 from forwarder.event.truncate import entry_bytes, fit_encoded
-from forwarder.model import Accepted, ClaimedEntry, Retry
+from forwarder.model import Accepted, ClaimedEntry, Retry, Token
 from forwarder.settings import Settings
 
 log = structlog.get_logger("delivery")
@@ -136,12 +136,15 @@ class InternalFailure:
     """A request that failed inside the forwarder. Its entries stay pending."""
 
 
-async def publish(bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracker) -> AsyncIterator[PublishedBatch]:
+async def publish(
+    bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracker, owns: Callable[[Collection[Token]], bool]
+) -> AsyncIterator[PublishedBatch]:
     """Yield each part of the batch with its result, as soon as the result is known.
 
     A request that the bus refuses as a whole, or that fails inside the forwarder, is split in halves down to single
     entries. Single entries that still fail are yielded last, because their outcome depends on whether the bus accepted
-    other entries. Raise DestinationError if the remaining parts have no result.
+    other entries. Raise DestinationError if the remaining parts have no result, and NotOwned if `owns`, which is asked
+    before each request, returns False.
     """
     chunks, single_refusals, failed_chunks = [batch], [], []
     requests_before = refusal_tracker.requests
@@ -149,7 +152,7 @@ async def publish(bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracke
         heartbeat.beat()
         chunk = chunks.pop()
         number = refusal_tracker.next_request()
-        result = await _publish_chunk(bus, chunk)
+        result = await _publish_chunk(bus, chunk, owns)
         if isinstance(result, PublishResult):
             accepted = [
                 claimed
@@ -174,10 +177,13 @@ async def publish(bus: VerifiedBus, batch: Batch, refusal_tracker: RefusalTracke
         )
 
 
-async def _publish_chunk(bus: VerifiedBus, chunk: Batch) -> PublishResult | RequestRefusal | InternalFailure:
+async def _publish_chunk(
+    bus: VerifiedBus, chunk: Batch, owns: Callable[[Collection[Token]], bool]
+) -> PublishResult | RequestRefusal | InternalFailure:
+    tokens = [claimed.token for claimed in chunk.entries]
     try:
-        return await bus.publish(chunk.events)
-    except DestinationError:
+        return await bus.publish(chunk.events, is_owned=lambda: owns(tokens))
+    except (DestinationError, NotOwned):
         raise
     except Exception as error:
         log.exception("PutEvents request failed", exception_type=type(error).__name__)

@@ -11,7 +11,7 @@ import structlog
 
 from forwarder.clock import Clock
 from forwarder.delivery.batch import Batch, PublishedBatch, publish
-from forwarder.delivery.bus_check import BusCheck, VerifiedBus
+from forwarder.delivery.bus_check import BusCheck, NotOwned, VerifiedBus
 from forwarder.delivery.bus_health import BusHealth, failure_type
 from forwarder.delivery.circuit_breaker import CircuitBreaker, FailureType, Permit
 from forwarder.delivery.refusal_tracker import RefusalTracker
@@ -47,12 +47,14 @@ class RequestSender:
         """Publish one batch and settle its entries. Entries without a response stay pending."""
         unsettled = {claimed.token for claimed in batch.entries}
         try:
-            async for published in publish(self.bus, batch, self.refusal_tracker):
+            async for published in publish(self.bus, batch, self.refusal_tracker, self.ledger.owns):
                 settlements = self._apply_result(permit, published)
                 await self.bus_check.save()
                 unsettled -= {claimed.token for claimed in published.batch.entries}  # the writer owns them now
                 await self.settlement_writer.settle(settlements, self.bus.name)
                 self.reporter.settled(published, settlements, self.clock.now())
+        except NotOwned:
+            log.info("request dropped, another process may have taken its entries over", entries=len(unsettled))
         except DestinationError as error:
             self.reporter.failed(error.code, len(unsettled))
             if not isinstance(error, BusMissing) and self._is_cause(batch):

@@ -23,7 +23,8 @@ class RefusingBus:
     def __init__(self, refuses: Callable[[str], RequestRefusal | None]) -> None:
         self._refuses = refuses
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
+    async def publish(self, events: Sequence[Event], *, is_owned: Callable[[], bool]) -> PublishResult | RequestRefusal:
+        assert is_owned()
         ids = b"".join(event.detail for event in events).decode()
         return self._refuses(ids) or PublishResult([Accepted(each) for each in ids])
 
@@ -42,7 +43,7 @@ async def publish_ids(
         [Event("source", "type", NOON, each.encode()) for each in ids],
     )
     outcomes, stops = {}, []
-    async for published in publish(cast("VerifiedBus", RefusingBus(refuses)), batch, refusal_tracker):
+    async for published in publish(cast("VerifiedBus", RefusingBus(refuses)), batch, refusal_tracker, lambda _: True):
         for claimed, outcome in zip(published.batch.entries, published.result.outcomes, strict=True):
             outcomes[claimed.entry.execution_id] = outcome
         stops += [published.result.stop_error] if published.result.stop_error else []

@@ -1,12 +1,13 @@
 """Publishing: an entry is claimed once, and not after another process may have taken it over."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
 
 from forwarder.aws.eventbridge import Event, PublishResult
+from forwarder.aws.responses import RequestRefusal
 from forwarder.clock import SystemClock
 from forwarder.delivery.bus_check import BusCheck, VerifiedBus
 from forwarder.delivery.dispatcher import Dispatcher
@@ -48,12 +49,42 @@ class ThrottledBus:
     async def describe(self, name: str) -> None:
         """Find the bus."""
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult:
+    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
         if not self.is_released:
             self.refused += 1
             raise DestinationUnavailable("throttled", code="ThrottlingException")
         self.published += len(events)
         return PublishResult([Accepted("id")] * len(events))
+
+
+class SlowCheckBus(ThrottledBus):
+    """A bus whose check takes long after a refused request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_checking = False
+        self.check_ends = asyncio.Event()
+
+    async def describe(self, name: str) -> None:
+        await super().describe(name)
+        if self.refused:
+            self.is_checking = True
+            await self.check_ends.wait()
+
+
+class SplittingBus(ThrottledBus):
+    """A bus that refuses each request with more than one entry, and calls a function after the first entry."""
+
+    def __init__(self, after_first: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._after_first = after_first
+
+    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
+        if len(events) > 1:
+            return RequestRefusal("413", "too large", is_entry_specific=True)
+        self.published += 1
+        await self._after_first()
+        return PublishResult([Accepted("id")])
 
 
 class MissingBus(ThrottledBus):
@@ -123,6 +154,51 @@ async def test_taken_over_process_publishes_nothing_that_waited(table: SharedTab
     await asyncio.gather(running, return_exceptions=True)
     assert bus.published == 0
     assert set(await heir.claim()) == set(ids)
+
+
+async def test_taken_over_process_publishes_nothing_after_a_slow_check(table: SharedTable) -> None:
+    """The request waits for the check of the bus, while another process takes its entries over."""
+    member, heir = await table.member(), await table.member()
+    await heir.beat()
+    await member.record("a", "b")
+    bus, clock = SlowCheckBus(), SystemClock()
+    health = Health(clock.now)
+    writer = SettlementWriter(member.ledger, clock, health)
+    dispatcher = Dispatcher(bus, member.ledger, writer, some_settings(), clock, health, Metrics())
+    running = asyncio.create_task(dispatcher.run())
+    await until(lambda: bus.refused > 0)
+    bus.is_released = True
+    dispatcher.retry_now()
+    await until(lambda: bus.is_checking)
+    await heir.bury()
+    member.ledger.set_heartbeat_seconds(0)  # its last heartbeat is too old
+    bus.check_ends.set()
+    await until(lambda: not member.ledger.membership.claimed)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert bus.published == 0
+    assert set(await heir.claim()) == {"a", "b"}
+
+
+async def test_taken_over_process_does_not_send_the_rest_of_a_request(table: SharedTable) -> None:
+    """The bus refuses large requests, so that one batch becomes several requests."""
+    member, heir = await table.member(), await table.member()
+    await heir.beat()
+    await member.record("a", "b", "c", "d")
+
+    async def take_over() -> None:
+        await heir.bury()
+        member.ledger.set_heartbeat_seconds(0)
+
+    bus, clock = SplittingBus(take_over), SystemClock()
+    health = Health(clock.now)
+    writer = SettlementWriter(member.ledger, clock, health)
+    dispatcher = Dispatcher(bus, member.ledger, writer, some_settings(), clock, health, Metrics())
+    running = asyncio.create_task(dispatcher.run())
+    await until(lambda: bus.published > 0 and not member.ledger.membership.claimed)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert bus.published == 1
 
 
 async def test_outage_after_a_burial_does_not_end_delivery(table: SharedTable) -> None:
