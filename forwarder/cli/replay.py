@@ -11,14 +11,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from forwarder.cli.output import JsonOption, echo, parse_option, print_json
 from forwarder.clock import SystemClock
-from forwarder.errors import INTERRUPTED_EXIT_CODE, UsageError
+from forwarder.errors import INTERRUPTED_EXIT_CODE, LedgerLocked, UsageError
 from forwarder.event_search import parse_time
-from forwarder.ledger import Ledger, ReplayCounts, TimeWindow, ledger_place, open_ledger
+from forwarder.ledger import Ledger, LedgerPlace, ReplayCounts, TimeWindow, ledger_place, open_ledger
 from forwarder.runtime import handle_signals
 from forwarder.settings import ConfigSource, LocalSettings, load_local
 from forwarder.settings.duration import parse_duration
 
 PROGRESS_INTERVAL_SECONDS = 0.2
+
+RUNNING_CHECK_SECONDS = 2.0
+"""The interval at which the command checks whether the forwarder that is to send the events still runs."""
+
+RESTART_SECONDS = 10.0
+"""The time in which an ended forwarder is restarted. The unit for systemd does this after 5 s."""
 
 Selection = TimeWindow | list[str]
 """The events to replay: those of a time window, or those with these executionIds."""
@@ -47,7 +53,8 @@ def replay(
 ) -> None:
     """Send the named events, or those of a period, again. An event is stored for `payload_retention` after it was sent.
 
-    Each event is marked with detail.forwarder.replay = true. A running daemon sends them; otherwise this command does.
+    Each event is marked with detail.forwarder.replay = true. A running daemon sends them. If none runs, or if it ends
+    meanwhile, this command does.
 
     Example: forwarder replay --since 24h --workflow 64f1a2 --dry-run
     """
@@ -140,36 +147,63 @@ async def _replay(config_source: ConfigSource, settings: LocalSettings, selected
             return
         stop = asyncio.Event()
         with handle_signals(stop=stop.set):
-            sending = (
-                None
-                if await ledger_place(config_source, settings).is_running()
-                else asyncio.create_task(_deliver(config_source))
-            )
-            await _show_progress(ledger, count, sending, stop)
-            if stop.is_set() and sending is not None:
-                sending.cancel()  # what is in flight ends first
-                await asyncio.wait([sending])
+            await _wait_until_sent(config_source, settings, ledger, count, stop)
         if stop.is_set():
             echo(f"stopped: {await ledger.pending_replays()} of {count} are still pending, and sent later", err=True)
             raise typer.Exit(INTERRUPTED_EXIT_CODE)
-        if sending is not None:
-            await sending
+
+
+async def _wait_until_sent(
+    config_source: ConfigSource, settings: LocalSettings, ledger: Ledger, count: int, stop: asyncio.Event
+) -> None:
+    """Wait until `count` events are sent, or `stop` is set. Send them if no forwarder runs, or none runs any more."""
+    place = ledger_place(config_source, settings)
+    columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=count)
+
+        async def show_during(work: asyncio.Task[None]) -> bool:
+            """Show the progress until all events are sent, `work` has ended or `stop` is set. Return if any are not."""
+            while (remaining := await ledger.pending_replays()) and not work.done() and not stop.is_set():
+                progress.update(bar, completed=count - remaining)
+                await SystemClock().wait(stop, PROGRESS_INTERVAL_SECONDS)
+            progress.update(bar, completed=count - remaining)
+            return remaining > 0
+
+        while True:
+            waiting = asyncio.create_task(_wait_until_none_runs(place))
+            try:
+                if not await show_during(waiting) or stop.is_set():
+                    return
+            finally:
+                waiting.cancel()
+            await waiting
+            sending = asyncio.create_task(_deliver(config_source))
+            await show_during(sending)
+            if stop.is_set():
+                sending.cancel()  # what is in flight ends first
+                await asyncio.wait([sending])
+                return
+            try:
+                await sending
+            except LedgerLocked:
+                continue  # a forwarder was started meanwhile, and sends them
+            return
+
+
+async def _wait_until_none_runs(place: LedgerPlace) -> None:
+    """Return at once if no forwarder runs on a ledger, otherwise when all have ended and none was restarted.
+
+    One that shares a table and was killed counts as running until its last heartbeat is old.
+    """
+    clock = SystemClock()
+    while await place.is_running():
+        while await place.is_running():
+            await clock.sleep(RUNNING_CHECK_SECONDS)
+        await clock.sleep(RESTART_SECONDS)
 
 
 async def _deliver(config_source: ConfigSource) -> None:
     from forwarder.once import deliver_pending  # noqa: PLC0415  # the AWS SDK takes a while to load
 
     await deliver_pending(config_source, SystemClock(), timedelta(hours=1))
-
-
-async def _show_progress(ledger: Ledger, count: int, sending: asyncio.Task[None] | None, stop: asyncio.Event) -> None:
-    """Show how many of `count` events are sent, until all are, `sending` has ended, or `stop` is set."""
-    columns = (TextColumn("sent again"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=count)
-        while (remaining := await ledger.pending_replays()) and not stop.is_set():
-            progress.update(bar, completed=count - remaining)
-            if sending is not None and sending.done():
-                break
-            await SystemClock().wait(stop, PROGRESS_INTERVAL_SECONDS)
-        progress.update(bar, completed=count - remaining)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +14,8 @@ from tests.e2e.harness import fail, publishing, sent
 from tests.fakes import bus_faults
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.harness.installation import Installation
-from tests.harness.process import ForwarderProcess
+from tests.harness.installation import PROGRAM, Installation
+from tests.harness.process import ForwarderProcess, eventually
 
 pytestmark = pytest.mark.usefixtures("five_sent_events")
 
@@ -179,3 +181,42 @@ def test_pending_replay_is_sent_marked_by_the_next_pass(installation: Installati
     installation.run_command("once")
     assert len(sent(bus)) == 5
     assert all(event.detail["forwarder"]["replay"] for event in bus.delivered)
+
+
+@contextmanager
+def waiting_replay(installation: Installation) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield the process of a replay whose five events are pending."""
+    words = [*PROGRAM, "-c", str(installation.settings_file), "replay", "--since", "24h", "--yes"]
+    with subprocess.Popen(words, env=installation.environment()) as process:  # noqa: S603  # the program under test
+        try:
+            assert eventually(lambda: installation.counters()["pending"] == 5, within=60)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.long
+def test_replay_sends_the_events_of_a_killed_daemon(installation: Installation, bus: StrictEventBridge) -> None:
+    bus.always(publishing(bus_faults.throttled()))
+    with installation.start() as daemon:
+        daemon.wait_for_log("started")
+        with waiting_replay(installation) as process:
+            daemon.kill()
+            bus.clear()
+            assert process.wait(60) == 0
+    assert len(sent(bus)) == 5
+
+
+@pytest.mark.long
+def test_replay_waits_for_the_restart_of_a_killed_daemon(installation: Installation, bus: StrictEventBridge) -> None:
+    bus.always(publishing(bus_faults.throttled()))
+    with installation.start() as daemon:
+        daemon.wait_for_log("started")
+        with waiting_replay(installation) as process:
+            daemon.kill()
+            with installation.start() as restarted:
+                restarted.wait_for_log("started")
+                bus.clear()
+                assert process.wait(60) == 0
+                assert restarted.stop() == 0
+    assert len(sent(bus)) == 5
