@@ -4,7 +4,10 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from forwarder.ledger.dynamodb.executions import PENDING_STATE, SENT_STATE, transition_at
+import msgspec
+
+from forwarder.ledger.dynamodb.executions import PENDING_STATE, SENT_STATE, ExecutionItem, transition_at
+from forwarder.ledger.dynamodb.journal_items import JournalEntry
 from forwarder.ledger.dynamodb.pages import MEMBER_PATTERN, PageStore, Row
 from forwarder.ledger.dynamodb.schema import Place
 from forwarder.ledger.dynamodb.window import RECORDED, REPLAYED, REQUEUED, RETRIED
@@ -20,26 +23,27 @@ class ActivityStore(PageStore):
     """The operations that follow the ledger.
 
     No journal has the time of sending. So `activity` remembers the entries that are not settled, and reads their state.
+    It also remembers the journaled entries whose transitions were not made yet when it read the entries after them.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._unsettled: dict[str, Place] = {}
         """The places of the entries that `activity` remembers, by the digests of their executions."""
+        self._unresolved: dict[Place, JournalEntry] = {}
+        """The journaled entries, without details, whose transitions may still be made."""
 
     async def activity(self, after: str | None, limit: int) -> Activity:
         reached = {} if after is None else _parse_activity(after)
-        recorded: list[Row] = []
         await self._load_members(consistent=True)
+        recorded = await self._late_rows(reached, limit)
         for member in sorted(self._members):
             async for row in self._entries_after(member, reached.get(member, (0, 0))):
                 if len(recorded) == limit:
                     break
-                place, entry, item = row
+                place = row[0]
                 reached[member] = place.number, place.index + 1
-                if transition_at(item, place) == RECORDED:
-                    recorded.append(row)
-                self._unsettled[entry.digest] = place
+                recorded += self._followed(row)
         sent = await self._newly_sent(limit)
         return Activity(
             await self._stored_entries(recorded), await self._stored_entries(sent), _activity_position(reached)
@@ -55,6 +59,38 @@ class ActivityStore(PageStore):
         await self._watch_pending()
         return _activity_position(reached)
 
+    async def _late_rows(self, reached: Mapping[str, tuple[int, int]], limit: int) -> list[Row]:
+        """Return at most `limit` entries before a position that are recorded now, and were not when they were read."""
+        passed = {
+            place: entry
+            for place, entry in self._unresolved.items()
+            if (place.number, place.index) < reached.get(place.member, (0, 0))
+        }
+        self._unresolved = dict(passed)  # the others are read again
+        items = await self._executions.load([entry.digest for entry in passed.values()])
+        rows: list[Row] = []
+        for place, entry in passed.items():
+            item = items.get(entry.digest)
+            if item is not None and transition_at(item, place) in _STARTED:
+                if len(rows) < limit:
+                    del self._unresolved[place]
+                    rows += self._followed((place, entry, item))
+            elif not self._may_be_made(place, entry, item):
+                del self._unresolved[place]
+        return rows
+
+    def _followed(self, row: Row) -> list[Row]:
+        """Remember an entry until it is settled. Return it if it is a recorded one."""
+        place, entry, item = row
+        self._unsettled[entry.digest] = place
+        return [row] if transition_at(item, place) == RECORDED else []
+
+    def _may_be_made(self, place: Place, entry: JournalEntry, item: ExecutionItem | None) -> bool:
+        """Return whether a transition that is not made may still be made by the member that journaled it."""
+        member = self._members.get(place.member)
+        is_open = member is not None and "gone" not in member and place.number >= member["mk"]
+        return is_open and entry.kind in _STARTED and (item is None or entry.kind != RECORDED)
+
     async def _entries_after(self, member: str, reached: tuple[int, int]) -> AsyncIterator[Row]:
         """Yield the entries of a journal after a position whose transition was made, oldest first."""
         first, index = reached
@@ -62,9 +98,12 @@ class ActivityStore(PageStore):
             items = await self._executions.load([entry.digest for entry in entries])
             for each, entry in enumerate(entries):
                 item, place = items.get(entry.digest), Place(member, number, each)
-                is_new = number > first or each >= index
-                if is_new and item is not None and transition_at(item, place) in _STARTED:
+                if number == first and each < index:
+                    continue
+                if item is not None and transition_at(item, place) in _STARTED:
                     yield place, entry, item
+                elif self._may_be_made(place, entry, item):
+                    self._unresolved[place] = msgspec.structs.replace(entry, detail=b"")
 
     async def _watch_pending(self) -> None:
         """Remember all pending entries, so that later calls return them once they are sent."""
