@@ -153,6 +153,28 @@ async def test_heir_doubts_an_event_sent_during_the_take_over(table: SharedTable
     assert await table.verify() == Counters(recorded=1, pending=1)
 
 
+async def test_heir_does_not_doubt_what_a_verified_bus_accepted(table: SharedTable) -> None:
+    """An entry that stays pending holds the mark, so that the heir reads all that was sent since."""
+    dying, heir = await table.member(), await table.member()
+    await heir.beat()
+    await dying.ledger.save_bus_verified(BUS, 0)
+    await dying.record("pending")
+    await dying.record("arrived", "replayed", "unknown")
+    tokens = await dying.tokens()
+    await dying.send(tokens["arrived"])
+    await dying.send(tokens["replayed"])
+    await dying.ledger.save_bus_verified(BUS, await dying.ledger.last_settlement_seq())
+    await dying.send(tokens["unknown"])
+    assert await dying.ledger.replay_executions(["replayed"], now=NOON) == 1
+    await dying.send((await dying.tokens())["replayed"])
+    await dying.beat()
+    await dying.kill()
+    await heir.bury()
+    assert await heir.ledger.requeue(BUS, now=NOON) == 2
+    assert set(await heir.claim()) == {"pending", "replayed", "unknown"}
+    assert await table.verify() == Counters(recorded=4, pending=3, sent=1)
+
+
 async def test_buses_verified_by_two_members_are_both_doubted(table: SharedTable) -> None:
     """Each member has read the list of verified buses before the other adds its bus."""
     members = {bus: await table.member() for bus in (BUS, ANOTHER_BUS)}

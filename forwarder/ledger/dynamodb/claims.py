@@ -108,27 +108,27 @@ class ClaimStore(EntryStore):
             case Sent():
                 ended = _attempted(owned)
                 is_settled = await self._executions.settle(
-                    ended, SENT, now, result=settlement.event_id, reason="", bus=bus
+                    ended, SENT, now, result=settlement.event_id, reason="", bus=bus, seq=seq
                 )
                 is_unverified = is_settled and bus in self._verified_buses
                 unverified = UnverifiedEntry(seq, bus, owned.place, token, owned.journaled) if is_unverified else None
                 if self._end(member, owned, SENT if is_settled else "", unverified) and is_settled:
                     self._traffic.count_sent([(from_micros(owned.journaled.time), owned.send_number > 1)], now)
             case Dead():
-                is_settled = await self._settle_dead(owned, settlement, now, bus)
+                is_settled = await self._settle_dead(owned, settlement, now, bus, seq)
                 self._end(member, owned, DEAD if is_settled else "", None)
             case Postponed():
                 await self._postpone(member, owned, settlement, now)
             case _:
                 assert_never(settlement)
 
-    async def _settle_dead(self, owned: OwnedEntry, dead: Dead, now: datetime, bus: str) -> bool:
+    async def _settle_dead(self, owned: OwnedEntry, dead: Dead, now: datetime, bus: str, seq: int) -> bool:
         details = await self._journals.details_of([(owned.place, owned.journaled)])
         ended = _attempted(owned)
         ended.history = attempts.extended(owned.history, dead.code, now)
         name = await self._dead_letter_items.put(ended, dead, details.get(owned.place, b"null"), now)
         is_settled = await self._executions.settle(
-            ended, DEAD, now, result=dead.code, reason=dead.reason, bus=bus, dead_letter=name
+            ended, DEAD, now, result=dead.code, reason=dead.reason, bus=bus, seq=seq, dead_letter=name
         )
         if not is_settled:
             await self._dead_letter_items.delete(name)

@@ -107,15 +107,20 @@ class Executions:
         result: str,
         reason: str,
         bus: str,
+        seq: int,
         dead_letter: str = "",
     ) -> bool:
-        """Settle an entry as sent or dead. Return False if another place owns it by now, or it was settled before."""
+        """Settle an entry as sent or dead. Return False if another place owns it by now, or it was settled before.
+
+        `seq` is the number of the settlement, in the process that makes it.
+        """
         place, key = str(owned.place), execution_key(owned.journaled.digest)
         expires = self._retention.execution_expiry(from_micros(owned.journaled.time), now)
         state = SENT_STATE if transition == SENT else DEAD_STATE
         # A dead letter waits for a person as long as it takes.
         changes = (
-            "SET st = :st, ev = :ev, rs = :rs, bs = :bs, sa = :sa, n = :n, h = :h, lg = list_append(lg, :lg), "
+            "SET st = :st, ev = :ev, rs = :rs, bs = :bs, sa = :sa, sq = :sq, n = :n, h = :h, "
+            "lg = list_append(lg, :lg), "
             + ("expires = :x REMOVE dl" if transition == SENT else "dl = :x REMOVE expires")
         )
         item = await self._table.update(
@@ -127,6 +132,7 @@ class Executions:
             rs=reason,
             bs=bus,
             sa=to_micros(now),
+            sq=seq,
             n=owned.attempts,
             h=attempts.encode(owned.history),
             lg=[f"{place} {transition}"],

@@ -83,6 +83,8 @@ class Member:
     resolving: set[Place] = field(default_factory=set)
     """The places whose transitions are being made."""
     unverified: list[UnverifiedEntry] = field(default_factory=list)
+    verified_seqs: dict[str, int] = field(default_factory=dict)
+    """The last settlement before each bus was verified. All events that were sent until then have arrived."""
     journal: Journal = field(init=False)
     _due: list[tuple[datetime, int, str]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=count)
@@ -145,6 +147,7 @@ class Member:
 
     def verified(self, bus: str, seq: int) -> None:
         """Close the sent entries of a bus that was verified after this settlement."""
+        self.verified_seqs[bus] = max(seq, self.verified_seqs.get(bus, 0))
         self._close_unverified([each for each in self.unverified if each.bus == bus and each.seq <= seq])
 
     def take_unverified(self, bus: str) -> list[UnverifiedEntry]:

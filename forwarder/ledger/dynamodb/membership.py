@@ -148,6 +148,7 @@ class MembershipStore(MemberListStore):
             "bl": packed(member.window.below),
             "tt": packed(member.window.totals),
             "op": micros_or_zero(member.oldest_pending()),
+            "vs": packed(member.verified_seqs),
             "rp": sum(each.send_number > 1 for each in member.pending.values()),
             "sv": self._status,
             "hb": to_micros(self._now()),

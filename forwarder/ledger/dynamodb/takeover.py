@@ -7,7 +7,8 @@ adoption was only journaled could belong to a member that nobody reads any more.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
 
 import msgspec
 import structlog
@@ -47,6 +48,9 @@ _BASE_STATES = {RETRIED: DEAD_STATE, PURGED: DEAD_STATE, REPLAYED: SENT_STATE, R
 _IS_HEIR = "heir = :heir AND attribute_not_exists(gone)"
 """The condition under which an heir writes to the item of the member that it takes over."""
 
+NO_BUSES = packed({})
+"""The verified buses of a member of a version that saved none."""
+
 MAX_GROUP_ENTRIES = 500
 """The entries that are adopted together. After each group, the mark of the dead member is saved."""
 
@@ -67,7 +71,7 @@ class TakeOverStore(TransitionStore):
         if item is None:  # it is alive, or another heir was faster
             return
         name, adopted = other["s"], 0
-        below = unpacked(item["bl"])
+        below, verified = unpacked(item["bl"]), unpacked(item.get("vs", NO_BUSES))
         journaled, end = await self._sealed(name, item["mk"], item["nx"])
         if end < item["nx"] and self._now() - from_micros(item["hb"]) > EXTRA_LIFE / 2:
             hint = "no forwarder ran for days; docs/fleet.md says how long the table keeps pending events"
@@ -76,7 +80,7 @@ class TakeOverStore(TransitionStore):
             if number and not await self._save_mark(member, name, placed[0][0].number, below):
                 return
             effects = Counter[str]()
-            adopted += await self._adopt_all(member, placed, effects)
+            adopted += await self._adopt_all(member, placed, effects, verified)
             below.update(effects)
         await self._table.update(
             member_key(name),
@@ -125,8 +129,13 @@ class TakeOverStore(TransitionStore):
         """Write a seal. Return False if the number is taken."""
         return await self._table.put(Key(journal(name), number_text(number)), SEAL, condition="attribute_not_exists(p)")
 
-    async def _adopt_all(self, member: Member, placed: Sequence[Placed], effects: Counter[str]) -> int:
-        """Adopt the entries of some items, and add to `effects` what its member did with them. Return how many."""
+    async def _adopt_all(
+        self, member: Member, placed: Sequence[Placed], effects: Counter[str], verified: Mapping[str, int]
+    ) -> int:
+        """Adopt the entries of some items, and add to `effects` what its member did with them. Return how many.
+
+        `verified` has the last settlement of their member before each bus was verified.
+        """
         digests = [entry.digest for _, entry in placed]
         items = await self._executions.load(digests)
         wanted = [entry for place, entry in placed if needs_heir(entry, place, items.get(entry.digest))]
@@ -144,7 +153,7 @@ class TakeOverStore(TransitionStore):
         sent = [
             (entry, item)
             for place, entry in placed
-            if (item := items.get(entry.digest)) is not None and self._is_unverified(entry, place, item)
+            if (item := items.get(entry.digest)) is not None and self._is_unverified(entry, place, item, verified)
         ]
         doubtful = [
             msgspec.structs.replace(
@@ -162,10 +171,16 @@ class TakeOverStore(TransitionStore):
                     await self._after_transition(entry)
         return len(inherited)
 
-    def _is_unverified(self, entry: JournalEntry, place: Place, item: ExecutionItem) -> bool:
+    def _is_unverified(
+        self, entry: JournalEntry, place: Place, item: ExecutionItem, verified: Mapping[str, int]
+    ) -> bool:
         """Return whether an event was sent by the member's place to a bus that was verified before, maybe not since."""
-        is_its_own = bool(entry.base == item["o"] if entry.kind == UNVERIFIED else f"{place} {SENT}" in item["lg"])
-        return bool(item["st"] == SENT_STATE and is_its_own and item["bs"] in self._verified_buses)
+        if item["st"] != SENT_STATE or item["bs"] not in self._verified_buses:
+            return False
+        if entry.kind == UNVERIFIED:
+            return bool(entry.base == item["o"])
+        has_arrived = item["o"] == str(place) and item.get("sq", inf) <= verified.get(item["bs"], 0)
+        return f"{place} {SENT}" in item["lg"] and not has_arrived
 
     @property
     def inherited_unverified(self) -> int:
