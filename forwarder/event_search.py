@@ -63,7 +63,7 @@ async def search(ledger: Ledger, matching: EntryFilter, text: str = "") -> Searc
         matches = [each for each in page.entries if not wanted or _contains(each, wanted)]
         found += matches
         found_bytes += sum(len(each.entry.detail) for each in matches)
-        if position is None:
+        if position is None or len(page.entries) < _PAGE_ENTRIES:  # a short page has cost as much as many full ones
             break
     return SearchResult(found, is_truncated=position is not None)
 

@@ -137,6 +137,8 @@ class EntryFilter:
 class EntryPage:
     """A page of entries, newest first. `next` is the position of the next page, or None after the last entry.
 
+    A page with a `next` may have fewer entries than the limit, or none: the others were too far away to read them.
+
     A position is an opaque text. It stays valid when entries are added, changed or deleted.
     """
 

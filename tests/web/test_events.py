@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 from structlog.testing import capture_logs
 
-from forwarder.ledger import Counters
+from forwarder.ledger import Counters, EntryPage
 from forwarder.model import Checkpoint, Feed
 from tests.factories import FEED, add_feed, entry
 from tests.reality.test_web_forms import raw_status
@@ -50,6 +50,24 @@ async def test_filter_lists_its_matches_newest_first(tmp_path: Path, query: str,
     async with web_client(tmp_path) as client:
         await record_history(client)
         assert await listed(client, query) == ids
+
+
+@pytest.mark.parametrize(("query", "text"), [("workflow=w", "matches"), ("", "is stored"), ("before=x", "is stored")])
+async def test_part_without_a_match_links_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, text: str
+) -> None:
+    """A shared ledger reads a part of a long list at a time, and none of its events may match."""
+
+    async def no_entries(*_: object, **__: object) -> EntryPage:
+        return EntryPage([], "position")
+
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        monkeypatch.setattr(client.context.ledger, "entries", no_entries)
+        page = await load(client, query)
+        assert f"None of the events in this part of the list {text}." in page
+        assert "before=position" in await next_page(client, query)
+        assert "There are no earlier events" not in page
 
 
 @pytest.mark.parametrize(

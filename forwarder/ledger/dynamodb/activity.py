@@ -8,7 +8,8 @@ import msgspec
 
 from forwarder.ledger.dynamodb.executions import PENDING_STATE, SENT_STATE, ExecutionItem, transition_at
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
-from forwarder.ledger.dynamodb.pages import MEMBER_PATTERN, PageStore, Row
+from forwarder.ledger.dynamodb.pages import MEMBER_PATTERN, PageStore
+from forwarder.ledger.dynamodb.rows import Row
 from forwarder.ledger.dynamodb.schema import Place
 from forwarder.ledger.dynamodb.window import RECORDED, REPLAYED, REQUEUED, RETRIED
 from forwarder.ledger.models import Activity

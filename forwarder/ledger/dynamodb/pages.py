@@ -1,57 +1,53 @@
 """The lists of entries. No index is kept for them: they are read from the journals, the newest items first."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest
 from typing import Any, Final
 
-import msgspec
-
-from forwarder.ledger.codec import from_micros
-from forwarder.ledger.dynamodb.dead_letters import DeadLetterStore
-from forwarder.ledger.dynamodb.executions import DEAD_STATE, PENDING_STATE, SENT_STATE, ExecutionItem, transition_at
+from forwarder.ledger.codec import from_micros, to_micros
+from forwarder.ledger.dynamodb.executions import PENDING_STATE, ExecutionItem
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
-from forwarder.ledger.dynamodb.schema import Place, digest
+from forwarder.ledger.dynamodb.rows import STATES, Row, RowStore, journaled_entry
+from forwarder.ledger.dynamodb.schema import Place
 from forwarder.ledger.dynamodb.window import RECORDED
-from forwarder.ledger.models import EntryFilter, EntryPage, EntryState, StoredEntry
+from forwarder.ledger.models import EntryFilter, EntryPage, StoredEntry
 from forwarder.model import Entry, Feed
-
-_STATES: Final[dict[int, EntryState]] = {PENDING_STATE: "pending", SENT_STATE: "sent", DEAD_STATE: "dead"}
 
 MEMBER_PATTERN: Final = "[0-9a-f]{12}"
 _POSITION: Final = re.compile(f"(-?[0-9]{{1,18}})_({MEMBER_PATTERN})_([0-9]{{1,12}})_([0-9]{{1,9}})")
+
 MAX_LISTED_ITEMS = 500
-"""The items of each journal that a list of entries reads. An item has the failures of one poll, or of several."""
+"""The items of each journal that a page of a list reads. An item has the failures of one poll, or of several."""
+
+MAX_PROBED_ITEMS = 8
+"""The items that are read for the time of one of them: those of replays and take-overs have none of their own."""
 
 MAX_SILENCE_MICROSECONDS = 600_000_000
 """The time after a heartbeat in which its member may still have recorded, by its own clock."""
 
-MAX_JOINED_ENTRIES = 500
-"""The entries whose executions are read together."""
-
-Row = tuple[Place, JournalEntry, ExecutionItem]
 Position = tuple[int, str, int, int]
+"""The time at which an entry was recorded, in microseconds, and the place that recorded it."""
 
 
-class PageStore(DeadLetterStore):
+class PageStore(RowStore):
     """The operations that list entries."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._payload_horizon: int | None = None
-        """The settlement before which payloads are treated as deleted, in microseconds."""
 
     async def entries(self, matching: EntryFilter, limit: int, *, before: str | None = None) -> EntryPage:
         position = None if before is None else _parse_position(before)
-        found: list[tuple[Position, Row]] = []
-        for row in await self._rows(matching, limit, position):
-            at = _position(row)
-            if _matches(row, matching) and (position is None or at < position):
-                found.append((at, row))
-        found.sort(key=lambda each: each[0], reverse=True)
+
+        def is_wanted(row: Row) -> bool:
+            return _matches(row, matching) and (position is None or _position(row) < position)
+
+        rows, end = await self._rows(matching, limit, position, is_wanted)
+        if end is not None and not _is_between(end, position, matching):
+            end = None
+        found = [(_position(row), row) for row in rows if is_wanted(row)]
+        found = sorted(each for each in found if end is None or each[0] >= end)[::-1]
         page = found[:limit]
+        following = page[-1][0] if len(found) > limit else end
         entries = await self._stored_entries([row for _, row in page])
-        return EntryPage(entries, "{}_{}_{}_{}".format(*page[-1][0]) if len(found) > limit else None)
+        return EntryPage(entries, None if following is None else "{}_{}_{}_{}".format(*following))
 
     async def stored_entry(self, execution_id: str) -> StoredEntry | None:
         found = await self._stored_executions([execution_id])
@@ -59,107 +55,89 @@ class PageStore(DeadLetterStore):
         entries = await self._stored_entries(rows)
         return entries[0] if entries else None
 
-    async def _stored_executions(self, execution_ids: Iterable[str]) -> list[tuple[JournalEntry, ExecutionItem]]:
-        """Return the executions with these ids whose payload is stored."""
-        items = await self._executions.load([digest(each) for each in execution_ids])
-        kept = {key: item for key, item in items.items() if item["st"] in _STATES and self._has_payload(item)}
-        journaled = await self._journals.entries_of([Place.of(item["pl"]) for item in kept.values()])
-        found = {
-            key: (entry, item)
-            for key, item in kept.items()
-            if (entry := journaled.get(Place.of(item["pl"]))) is not None and entry.digest == key
-        }
-        dead = [item for key, item in kept.items() if key not in found and item["st"] == DEAD_STATE]
-        letters = dict(await self._dead_letter_items.load([item["dl"] for item in dead]))
-        return [*found.values(), *((_journaled(letters[item["dl"]]), item) for item in dead if item["dl"] in letters)]
-
-    async def _rows(self, matching: EntryFilter, limit: int, position: Position | None) -> list[Row]:
+    async def _rows(
+        self, matching: EntryFilter, limit: int, position: Position | None, is_wanted: Callable[[Row], bool]
+    ) -> tuple[list[Row], Position | None]:
         """Return the rows that may match. A filter for one execution, or for dead letters, reads only those.
 
-        Otherwise each journal is read until it has enough rows for the page, at most MAX_LISTED_ITEMS of its items.
+        Otherwise each journal is read until it has enough rows for the page, at most MAX_LISTED_ITEMS of its items. If
+        that ends the reading of a journal, the rows are complete down to the position that is returned.
         Journals that ended before the oldest row of the page are not read: the status page lists entries every second.
         """
         if matching.execution_id is not None:
             found = await self._stored_executions([matching.execution_id])
-            return [(_recording(item), entry, item) for entry, item in found]
+            return [(_recording(item), entry, item) for entry, item in found], None
         if matching.state == "dead":
             every = await self._dead(None)
             executions = await self._executions.load([stored.digest for *_, stored in every])
             return [
-                (_recording(item), _journaled(stored), item)
+                (_recording(item), journaled_entry(stored), item)
                 for _, _, stored in every
                 if (item := executions.get(stored.digest)) is not None
-            ]
+            ], None
         rows: list[Row] = []
         listed: list[int] = []
+        ends: list[Position] = []
         for member, last in (await self._last_numbers()).items():
             if len(listed) > limit and self._ended_before(member, nlargest(limit + 1, listed)[-1]):
                 continue
-            count = 0
-            async for row in self._newest_first(member, last, MAX_LISTED_ITEMS):
-                if self._has_payload(row[2]):
-                    rows.append(row)
-                    if _matches(row, matching) and (position is None or _position(row) < position):
-                        listed.append(row[1].recorded_at)
-                        count += 1
-                if count > limit:
-                    break
-        return rows
+            start = await self._last_item_until(member, last, _latest(position, matching))
+            found_rows, end = await self._newest_rows(member, start, limit, is_wanted)
+            rows += found_rows
+            listed += [row[1].recorded_at for row in found_rows if is_wanted(row)]
+            ends += [] if end is None else [end]
+        return rows, max(ends, default=None)
+
+    async def _newest_rows(
+        self, member: str, start: int, limit: int, is_wanted: Callable[[Row], bool]
+    ) -> tuple[list[Row], Position | None]:
+        """Return the stored rows of a journal from an item backwards, until more than `limit` are wanted.
+
+        If MAX_LISTED_ITEMS are read before, return the position down to which they were read.
+        """
+        rows: list[Row] = []
+        wanted, end = 0, None
+        first = max(1, start - MAX_LISTED_ITEMS + 1)
+        for number in range(start, first - 1, -1):
+            entries = await self._journals.entries_of_item(member, number)
+            placed = [(Place(member, number, index), each) for index, each in enumerate(entries)]
+            found = [row for row in await self._join(placed[::-1]) if self._has_payload(row[2])]
+            rows += found
+            wanted += sum(map(is_wanted, found))
+            if wanted > limit:
+                return rows, None
+            if (recorded_at := _recorded_at(entries)) is not None:
+                end = recorded_at, member, number, 0
+        return rows, end if first > 1 and entries else None
+
+    async def _last_item_until(self, member: str, last: int, at: int | None) -> int:
+        """Return the number of the last item of a journal that was written until a time, or a later one.
+
+        All items of a short journal are read anyway. The times in a journal rise, unless its member's clock was set.
+        """
+        if at is None or last <= MAX_LISTED_ITEMS:
+            return last
+        low, high = 1, last
+        while low < high:
+            middle = (low + high + 1) // 2
+            if await self._was_written_until(member, middle, at):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    async def _was_written_until(self, member: str, number: int, at: int) -> bool:
+        """Return whether an item was written until a time. Expired items were."""
+        for each in range(number, max(0, number - MAX_PROBED_ITEMS), -1):
+            recorded_at = _recorded_at(await self._journals.entries_of_item(member, each))
+            if recorded_at is not None:
+                return recorded_at <= at
+        return True
 
     def _ended_before(self, member: str, recorded_at: int) -> bool:
         """Return whether a member wrote its last heartbeat so long before a time that it recorded nothing since."""
         item = None if member == self._own_id else self._members.get(member)
         return item is not None and item["hb"] + MAX_SILENCE_MICROSECONDS < recorded_at
-
-    async def _recorded_entries(self, wanted: Callable[[JournalEntry], bool]) -> AsyncIterator[Row]:
-        """Yield the wanted entries of all journals at the places that recorded them.
-
-        Whole journals are read in pages, because most items of a process that runs for months have expired. The rows
-        have no details: those of a day need not fit in memory.
-        """
-        for member in await self._last_numbers():
-            found: list[tuple[Place, JournalEntry]] = []
-            async for number, entries in self._journals.entries_from(member):
-                found += [
-                    (Place(member, number, index), msgspec.structs.replace(entry, detail=b""))
-                    for index, entry in enumerate(entries)
-                    if wanted(entry)
-                ]
-                if len(found) >= MAX_JOINED_ENTRIES:
-                    for row in await self._join(found):
-                        yield row
-                    found = []
-            for row in await self._join(found):
-                yield row
-
-    async def _last_numbers(self) -> dict[str, int]:
-        """Return the last number of each journal, that of the latest heartbeat first.
-
-        Numbers after the last heartbeat of its member are missing.
-        """
-        await self._load_members(consistent=self._member is None)
-        members = sorted(self._members.items(), key=lambda each: each[1]["hb"], reverse=True)
-        numbers = {name: item["nx"] - 1 for name, item in members}
-        if self._member is not None:
-            numbers[self._member.id] = self._member.window.next_number - 1
-        return numbers
-
-    async def _newest_first(self, member: str, last: int, items: int) -> AsyncIterator[Row]:
-        """Yield the entries that a journal recorded, newest first, from item `last` back over at most `items` items."""
-        for number in range(last, max(0, last - items), -1):
-            entries = await self._journals.entries_of_item(member, number)
-            placed = [(Place(member, number, index), each) for index, each in enumerate(entries)]
-            for row in await self._join(placed[::-1]):
-                yield row
-
-    async def _join(self, placed: Sequence[tuple[Place, JournalEntry]]) -> list[Row]:
-        """Return entries with their executions, those that were recorded at these places."""
-        items = await self._executions.load([entry.digest for _, entry in placed])
-        return [
-            (place, entry, item)
-            for place, entry in placed
-            if (item := items.get(entry.digest)) is not None and transition_at(item, place) == RECORDED
-        ]
 
     async def _stored_entries(self, rows: Iterable[Row]) -> list[StoredEntry]:
         pairs = [(Place.of(item["pl"]), entry) for _, entry, item in rows]
@@ -171,21 +149,28 @@ class PageStore(DeadLetterStore):
             for (place, entry), (_, _, item) in zip(pairs, rows, strict=True)
         ]
 
-    def _has_payload(self, item: ExecutionItem) -> bool:
-        """Return whether the payload of an execution counts as stored: if it is not sent, or was sent recently."""
-        horizon = self._payload_horizon
-        return item["st"] != SENT_STATE or horizon is None or item["sa"] >= horizon
-
 
 def _detail(entry: JournalEntry | None, digest: str) -> bytes:
     return b"null" if entry is None or not entry.detail or entry.digest != digest else entry.detail
 
 
-def _journaled(stored: Any) -> JournalEntry:
-    return JournalEntry(
-        RECORDED, stored.digest, stored.execution_id, stored.workflow_id, stored.user_id, stored.time,
-        stored.recorded_at, stored.send_number, detail=stored.detail,
-    )  # fmt: skip
+def _recorded_at(entries: Iterable[JournalEntry]) -> int | None:
+    """Return when a member recorded the entries of an item, in microseconds, or None if it recorded none itself."""
+    return next((each.recorded_at for each in entries if each.kind == RECORDED and not each.owners), None)
+
+
+def _latest(position: Position | None, matching: EntryFilter) -> int | None:
+    """Return the latest time at which an entry of a page may be recorded, in microseconds, or None for now."""
+    ends = [] if position is None else [position[0]]
+    if matching.recorded_to is not None:
+        ends.append(to_micros(matching.recorded_to))
+    return min(ends, default=None)
+
+
+def _is_between(end: Position, position: Position | None, matching: EntryFilter) -> bool:
+    """Return whether there may be matches before the end of a page, which is not the end of the page before it."""
+    is_progress = position is None or end < position
+    return is_progress and (matching.recorded_from is None or end[0] >= to_micros(matching.recorded_from))
 
 
 def _recording(item: ExecutionItem) -> Place:
@@ -208,8 +193,8 @@ def _matches(row: Row, matching: EntryFilter) -> bool:
     _, entry, item = row
     recorded_at = from_micros(entry.recorded_at)
     return (
-        item["st"] in _STATES
-        and matching.state in (None, _STATES[item["st"]])
+        item["st"] in STATES
+        and matching.state in (None, STATES[item["st"]])
         and matching.workflow_id in (None, entry.workflow_id)
         and (matching.recorded_from is None or recorded_at >= matching.recorded_from)
         and (matching.recorded_to is None or recorded_at < matching.recorded_to)
@@ -220,7 +205,7 @@ def _stored_entry(entry: JournalEntry, item: Mapping[str, Any], detail: bytes) -
     is_settled = item["st"] != PENDING_STATE
     return StoredEntry(
         Entry(entry.execution_id, Feed(entry.workflow_id, entry.user_id or None), from_micros(entry.time), detail),
-        _STATES[item["st"]],
+        STATES[item["st"]],
         recorded_at=from_micros(entry.recorded_at),
         settled_at=from_micros(item["sa"]) if is_settled else None,
         attempts=item.get("n", 0),
