@@ -18,7 +18,7 @@ from forwarder.errors import LedgerError
 from forwarder.ledger.codec import from_micros, to_micros
 from forwarder.ledger.dynamodb.feed_items import StoredFeed, decode_feed, encode_checkpoint_item
 from forwarder.ledger.dynamodb.member import Member
-from forwarder.ledger.dynamodb.schema import FORMAT, LEDGER, feed_key, feed_partitions, feed_text
+from forwarder.ledger.dynamodb.schema import FORMAT, KEEP_FORMAT, LEDGER, feed_key, feed_partitions, feed_text
 from forwarder.ledger.dynamodb.store import boot_seconds
 from forwarder.ledger.dynamodb.takeover import TakeOverStore
 from forwarder.ledger.dynamodb.values import Item
@@ -131,7 +131,7 @@ class FeedStore(TakeOverStore):
         before, token = None if value is None else bool(value), secrets.token_hex(6)
         if before is enabled:
             return before
-        changes = "SET en = :en, switch_token = :token, ledger_format = :ledger_format"
+        changes = f"SET en = :en, switch_token = :token, {KEEP_FORMAT}"
         values: dict[str, Any] = {"en": int(enabled), "token": token, "ledger_format": FORMAT}
         if enabled and before is False and skip:
             # The next poll of each feed converts the local floor to a floor on the clock of the API.

@@ -9,7 +9,7 @@ from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.activity import ActivityStore
 from forwarder.ledger.dynamodb.executions import SENT_STATE, ExecutionItem
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
-from forwarder.ledger.dynamodb.schema import FORMAT, LEDGER
+from forwarder.ledger.dynamodb.schema import FORMAT, KEEP_FORMAT, LEDGER
 from forwarder.ledger.dynamodb.window import REPLAYED, REQUEUED
 from forwarder.ledger.models import ReplayCounts, TimeWindow
 
@@ -46,8 +46,7 @@ class ReplayStore(ActivityStore):
         """Add a bus to the list of the ledger, to which other members add theirs."""
         item = await self._table.update(
             LEDGER,
-            "SET verified_buses = list_append(if_not_exists(verified_buses, :none), :added), "
-            "ledger_format = :ledger_format",
+            "SET verified_buses = list_append(if_not_exists(verified_buses, :none), :added), " + KEEP_FORMAT,
             condition="attribute_not_exists(verified_buses) OR NOT contains(verified_buses, :name)",
             none=[],
             added=[name],

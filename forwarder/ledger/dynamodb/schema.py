@@ -42,6 +42,9 @@ from forwarder.model import Feed
 
 FORMAT = 1
 
+KEEP_FORMAT = "ledger_format = if_not_exists(ledger_format, :ledger_format)"
+"""The change that saves the format of a new ledger. A process of an older version must not write its own back."""
+
 FEED_PARTITIONS = 64
 DEAD_PARTITIONS = 16
 

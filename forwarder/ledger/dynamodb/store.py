@@ -12,7 +12,7 @@ from forwarder.ledger.dynamodb.executions import Executions, Retention
 from forwarder.ledger.dynamodb.journal_items import expiry
 from forwarder.ledger.dynamodb.journals import Journals
 from forwarder.ledger.dynamodb.member import Member, OwnedEntry
-from forwarder.ledger.dynamodb.schema import FORMAT, LEDGER
+from forwarder.ledger.dynamodb.schema import FORMAT, KEEP_FORMAT, LEDGER
 from forwarder.ledger.dynamodb.table import Connect, Table
 from forwarder.ledger.dynamodb.values import Value
 from forwarder.ledger.traffic import TrafficCounts
@@ -87,7 +87,7 @@ class DynamoStore:
         changes = ", ".join(f"{name} = :{name}" for name in attributes)
         item = await self._table.update(
             LEDGER,
-            f"SET {changes}, ledger_format = :ledger_format",
+            f"SET {changes}, {KEEP_FORMAT}",
             condition=condition,
             ledger_format=FORMAT,
             **attributes,
