@@ -3,6 +3,7 @@
 This module raises the floor of the ids, and stores the payloads of pending entries again before they expire.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,10 @@ from forwarder.ledger.dynamodb.window import RECORDED
 from forwarder.ledger.traffic import minute_of
 
 BETWEEN_FLOORS = timedelta(hours=1)
-"""The time between two writes of the floor."""
+"""The time between two writes of the floor, and between two checks of the members that have left."""
+
+MAX_UNATTENDED = timedelta(days=1)
+"""The time after which a process that has left takes care of the pending entries that others left behind."""
 
 MAX_RENEWED_ENTRIES = 200
 
@@ -36,6 +40,8 @@ class RetentionStore(CounterStore):
         self._traffic.subtract(self._traffic.until(minute_of(now - traffic.RETENTION)))
         if self._floor_raised_at is None or now - self._floor_raised_at >= BETWEEN_FLOORS:
             await self._raise_floor(now)
+            if self._member is None:
+                await self._visit_to_renew(now)
         return await self._renew_old_entries(now)
 
     async def _raise_floor(self, now: datetime) -> None:
@@ -48,6 +54,25 @@ class RetentionStore(CounterStore):
         condition, values = unchanged_since(item)
         if await self._save_in_ledger_item(attributes, condition=condition, **values):
             self._floor_raised_at = now
+
+    async def _visit_to_renew(self, now: datetime) -> None:
+        """Be a member for as long as it takes to renew the entries of members that left a day ago.
+
+        While all processes are switched off, nobody owns these entries, and their journals would expire.
+        """
+        await self._load_members(consistent=True)
+        before = to_micros(now - MAX_UNATTENDED)
+        left = (each for each in self._members.values() if "lf" in each and "gone" not in each and each.get("op"))
+        if not any(each["hb"] < before for each in left):
+            return
+        try:
+            await self._joined()
+            while self._take_overs:
+                await asyncio.wait(self._take_overs.values())
+            while await self._renew_old_entries(now):
+                pass
+        finally:
+            await self._leave()
 
     async def _renew_old_entries(self, now: datetime) -> bool:
         """Journal pending entries again whose payload would expire before long. Return whether there may be more."""
