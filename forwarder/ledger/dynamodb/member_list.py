@@ -21,6 +21,9 @@ from forwarder.model import Feed
 MISSED_HEARTBEATS = 5
 """The successful heartbeats of an observer during which the heartbeat number of a dead member did not change."""
 
+MAX_TAKE_OVERS = 2
+"""The take-overs at a time. They write to the partition of the heartbeats, whose connections they share."""
+
 OBSERVATION_SHARE = 0.9
 """The time between two observations that count, in heartbeat intervals.
 
@@ -47,6 +50,9 @@ class MemberListStore(BackgroundStore):
         """The items of all members at the last heartbeat, without those that count in `_ended`."""
         self._ended = EndedMembers()
         self._take_overs: dict[str, asyncio.Task[None]] = {}
+        self._take_over_slots = asyncio.Semaphore(MAX_TAKE_OVERS)
+        self._failed_take_overs: set[str] = set()
+        """The members whose take-over failed with an internal fault, which is logged once for each."""
         self._has_feeds = True
         self._feeds: dict[Feed, StoredFeed] = {}
         """The feeds whose checkpoints this process keeps in memory."""
@@ -96,6 +102,15 @@ class MemberListStore(BackgroundStore):
         stood_still = observed is not None and observed.stood_still >= self._max_missed(item)
         return "gone" not in item and ("lf" in item or stood_still)
 
+    def _may_have_ended(self, name: str, item: MemberItem) -> bool:
+        """Return whether a member was never seen alive, and wrote its last heartbeat long ago by the clocks of both.
+
+        It gets no feeds. If its clock is wrong, this lasts until its next heartbeat. A process that is killed at each
+        start before it can bury others would otherwise share its feeds with all members that it has ever been.
+        """
+        observed = self._observed.get(name)
+        return not (observed and observed.was_alive) and not fleet_member(name, item).is_running(self._now())
+
     def _max_missed(self, item: MemberItem) -> float:
         """Return during how many heartbeats of this process that of a member may stand still.
 
@@ -113,6 +128,7 @@ class MemberListStore(BackgroundStore):
             and not {"gone", "lf", "heir", "cm"} & item.keys()
             and not item.get("dr")
             and not self._is_ended(name, item)
+            and not (member is not None and self._may_have_ended(name, item))
         ]
         own = [] if member is None else [self._own_member(member)]
         enabled = bool(self._ledger_item.get("en", 1))

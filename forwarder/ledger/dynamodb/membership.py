@@ -175,11 +175,16 @@ class MembershipStore(MemberListStore):
 
     async def _take_over_and_log(self, member: Member, other: MemberItem) -> None:
         try:
-            await self._take_over(member, other)
+            async with self._take_over_slots:
+                await self._take_over(member, other)
             if observed := self._observed.get(other["s"]):
                 observed.was_alive = True
         except LedgerError as error:  # the next heartbeat tries again
             log.warning("take-over not complete", member=other["s"], reason=error.message, hint=error.hint)
+        except Exception as error:
+            if other["s"] not in self._failed_take_overs:  # each heartbeat tries again
+                self._failed_take_overs.add(other["s"])
+                log.exception("take-over failed", member=other["s"], exception_type=type(error).__name__)
         finally:
             self._take_overs.pop(other["s"], None)
 

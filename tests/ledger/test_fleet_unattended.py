@@ -1,0 +1,149 @@
+"""Members that nobody is sure about: of processes that left together, that are killed at each start, or at once."""
+
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from forwarder.ledger.dynamodb.member_list import MAX_TAKE_OVERS, MISSED_HEARTBEATS
+from forwarder.ledger.dynamodb.schema import LEDGER, MEMBERS, member_key
+from forwarder.model import Feed
+from tests.harness.dynamodb_faults import PASS, Fault, Request
+from tests.ledger.fleet_table import SharedTable
+from tests.virtual_clock import NOON
+
+pytestmark = pytest.mark.dynamodb
+
+DAY = timedelta(days=1)
+RESTART_PAUSE = timedelta(minutes=2)
+"""A heartbeat counts as recent for five intervals, which have a minute here."""
+
+
+async def test_pending_events_outlive_a_fleet_that_is_off_for_weeks(table: SharedTable) -> None:
+    """All processes run, and have left. Without renewals, the journal would expire after nine days."""
+    members = [await table.member() for _ in range(2)]
+    await members[0].record("a")
+    for each in members:
+        await each.ledger.leave()
+    for hour in range(0, 20 * 24, 20):
+        now = NOON + timedelta(hours=hour)
+        for each in members:
+            each.ledger.set_now(now)
+            retention = {"id_retention": 90 * DAY, "payload_retention": DAY}
+            assert not await each.ledger.apply_retention(now=now, **retention)
+        expired = [
+            key
+            for key, item in (await members[0].ledger.all_items()).items()
+            if key.p.startswith("j#") and item.get("expires", now.timestamp() + 1) <= now.timestamp()
+        ]
+        for key in expired:
+            await members[0].ledger.delete_item(key)  # as DynamoDB does
+    heir = await table.start()
+    heir.ledger.set_now(now)
+    await heir.beat()
+    claimed = await heir.claim(after=20 * DAY)
+    assert {key: each.entry.detail for key, each in claimed.items()} == {"a": b'{"executionId":"a"}'}
+
+
+async def test_visits_of_processes_that_left_are_rare(table: SharedTable) -> None:
+    """Each of them checks hourly. One visit a day is enough."""
+    members = [await table.member() for _ in range(3)]
+    await members[0].record("a")
+    for each in members:
+        await each.ledger.leave()
+    reader = await table.start()
+    for hour in range(25):
+        for each in members:
+            now = NOON + timedelta(hours=hour)
+            each.ledger.set_now(now)
+            await each.ledger.apply_retention(now=now, id_retention=90 * DAY, payload_retention=DAY)
+    assert len([key for key in await reader.ledger.all_items() if key.p == MEMBERS and key != LEDGER]) == 3
+    now = NOON + timedelta(hours=26)
+    for each in members:
+        each.ledger.set_now(now)
+        await each.ledger.apply_retention(now=now, id_retention=90 * DAY, payload_retention=DAY)
+    assert len([key for key in await reader.ledger.all_items() if key.p == MEMBERS and key != LEDGER]) == 4
+
+
+async def test_process_that_is_killed_at_each_start_has_its_feeds(table: SharedTable) -> None:
+    """It never lives for the five heartbeats after which it could bury what it was before."""
+    feeds = [Feed(f"w-{number}") for number in range(200)]
+    sizes, owned = [], []
+    for start in range(12):
+        process = await table.start()
+        process.ledger.set_now(NOON + start * RESTART_PAUSE)
+        await process.beat(3)
+        fleet = await process.ledger.members()
+        sizes.append(fleet.size)
+        owned.append(sum(map(fleet.is_own, feeds)))
+        await process.kill()
+    assert max(sizes) == 3, "those of the last five minutes"
+    assert min(owned) > len(feeds) / 5
+
+
+async def test_living_process_whose_clock_is_wrong_is_counted(table: SharedTable) -> None:
+    """Until its next heartbeat, it has no feeds for a process that has just joined."""
+    wrong = await table.start()
+    wrong.ledger.set_now(NOON - DAY)
+    await wrong.beat()
+    member = await table.member()
+    sizes = [(await member.ledger.members()).size]
+    for _ in range(2):
+        await wrong.beat()
+        await member.beat()
+        sizes.append((await member.ledger.members()).size)
+    assert sizes == [1, 2, 2]
+
+
+async def test_heartbeat_does_not_wait_for_many_take_overs(table: SharedTable) -> None:
+    """They write to the same partition, which has a few connections of its own."""
+    killed, heir = await table.member(), await table.member()
+    item = await killed.ledger.member_item(killed.member_id)
+    copied = {name: value for name, value in item.items() if name not in ("p", "s")}
+    for number in range(20):
+        await heir.ledger.put_item(member_key(f"{number:012x}"), copied)
+    await killed.kill()
+    await heir.beat(MISSED_HEARTBEATS)
+    written: list[str] = []
+
+    def slow(request: Request) -> Fault:
+        if not request.writes(MEMBERS):
+            return PASS
+        written.append(request.values["Key"]["s"]["S"])
+        return Fault(delay_seconds=0.05)
+
+    heir.proxy.plan = slow
+    heir.ledger.set_heartbeat_seconds(0.2)  # a heartbeat waits half of it for the take-overs that it begins
+    await heir.beat()
+    before = len(written)
+    await heir.beat()
+    assert written[before:].index(heir.member_id) <= MAX_TAKE_OVERS
+    assert len(set(written)) < 20, "most take-overs still wait"
+
+
+async def test_take_over_that_fails_unexpectedly_is_logged_once(table: SharedTable) -> None:
+    """An item may be damaged by hand. The heartbeats go on, and the next heir tries again."""
+    damaged, heir = await table.member(), await table.member()
+    await damaged.record("a")
+    item = await damaged.ledger.member_item(damaged.member_id)
+    await damaged.kill()
+    without = {name: value for name, value in item.items() if name not in ("p", "s", "bl")}
+    await heir.ledger.put_item(member_key(item["s"]), without)
+    with capture_logs() as logs:
+        await heir.beat(10)
+    assert [each["exception_type"] for each in logs if each["event"] == "take-over failed"] == ["KeyError"]
+    await heir.ledger.put_item(member_key(item["s"]), {**without, "bl": item["bl"]})
+    await heir.beat()
+    assert set(await heir.claim()) == {"a"}
+
+
+async def test_process_does_not_write_an_older_format_back(table: SharedTable) -> None:
+    """A newer version has changed the format while an older process runs."""
+    member = await table.member()
+    await member.ledger.add_feeds({}, discovered_at=NOON)
+    assert (await member.ledger.all_items())[LEDGER]["ledger_format"] == 1
+    await member.ledger.put_item(LEDGER, {**(await member.ledger.all_items())[LEDGER], "ledger_format": 2})
+    await member.ledger.add_feeds({}, discovered_at=NOON + DAY)
+    await member.ledger.save_bus_verified("a", 0)
+    await member.ledger.save_fleet_switch(enabled=False, skip=False, now=NOON)
+    assert (await member.ledger.all_items())[LEDGER]["ledger_format"] == 2
