@@ -25,7 +25,7 @@ from forwarder.configuration import RuntimeConfig
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.health_events import HealthTarget
 from forwarder.delivery.settlement import SettlementWriter
-from forwarder.fleet_watch import FleetWatch, keep_alive
+from forwarder.fleet_watch import FleetWatch, feed_group, keep_alive
 from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
 from forwarder.intake.poller import Poller
@@ -97,6 +97,7 @@ class App:
             for each in on_change:
                 each(fleet)
 
+        self.ledger.set_feed_group(feed_group(self.config.settings.source))
         return FleetWatch(self.ledger, self._heartbeat_seconds, self.clock, self.health, apply)
 
     async def keep_alive(self) -> None:

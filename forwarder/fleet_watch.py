@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from hashlib import blake2b
 
 import structlog
 
@@ -11,12 +12,24 @@ from forwarder.errors import LedgerError
 from forwarder.health import Health
 from forwarder.ledger import Fleet, FleetMember, Ledger
 from forwarder.model import State
+from forwarder.settings.sections import SourceSettings
 
 log = structlog.get_logger("fleet")
 
 
+DIFFERENT_FEEDS_HINT = (
+    "make base_url, version, workflows and discover of [source] equal; until then, each group polls its feeds alone"
+)
+
 FIRST_WAIT_SECONDS = 1.0
 """Time before the first heartbeat of `keep_alive`, so that a process with short requests ends without one."""
+
+
+def feed_group(source: SourceSettings) -> str:
+    """Return a digest of the settings that name the feeds to watch."""
+    workflows = sorted((feed.workflow_id, feed.user_id or "") for feed in source.workflows)
+    named = (source.base_url, source.version, source.discover, workflows)
+    return blake2b(repr(named).encode(errors="surrogatepass"), digest_size=6).hexdigest()
 
 
 async def keep_alive(ledger: Ledger, interval_seconds: float, clock: Clock, health: Health) -> None:
@@ -89,4 +102,7 @@ class FleetWatch:
         ):
             if fleet.size > 1 or (before is not None and before.size > 1):
                 log.info("fleet changed", members=[each.name for each in fleet.members])
+            if len(fleet.feed_groups) > 1:
+                groups = [[each.name for each in group] for group in fleet.feed_groups]
+                log.warning("processes watch different feeds", groups=groups, hint=DIFFERENT_FEEDS_HINT)
             self._on_change(fleet)

@@ -1,6 +1,7 @@
 """The processes on a shared ledger, for `forwarder status`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +13,11 @@ def fleet_report(place: LedgerPlace, fleet: Fleet, now: datetime) -> dict[str, A
     """Return the part of `status --json` about a shared ledger. It is empty for a ledger of one process."""
     if not fleet.is_shared:
         return {}
+    running = replace(fleet, members=tuple(each for each in fleet.members if each.is_running(now)))
     return {
         "ledger": str(place),
         "fleet_enabled": fleet.enabled,
+        "feed_groups": [[each.name for each in group] for group in running.feed_groups],
         "members": [
             {
                 "host": each.host,

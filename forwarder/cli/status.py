@@ -22,6 +22,7 @@ from forwarder.cli.health import ask_daemon
 from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.errors import ForwarderError, ListenerNotConfigured, SettingsError
 from forwarder.fleet_health import ComponentReport
+from forwarder.fleet_watch import DIFFERENT_FEEDS_HINT
 from forwarder.ledger import ONE_PROCESS, Counters, FeedStatus, Fleet
 from forwarder.model import State
 from forwarder.settings import ConfigSource, load, load_local
@@ -151,6 +152,9 @@ def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport])
         for each in components
         if each.status.state in ATTENTION_STATES
     ]
+    if len(groups := report.get("feed_groups", [])) > 1:
+        parts = " | ".join(", ".join(group) for group in groups)
+        sentences.append(f"the processes watch different feeds ({parts}): {DIFFERENT_FEEDS_HINT}")
     if dead := report["counters"].dead:
         sentences.append(f"{dead} dead letter{'' if dead == 1 else 's'}: see `forwarder dead-letters list`")
     return sentences

@@ -22,7 +22,8 @@ class FleetMember:
     `id` is new at each start, and `host` is the name of its machine. `heartbeat_at` is on that machine's clock, and
     `heartbeat_interval` is the time between two heartbeats. `feeds` is the number of its feeds that it has polled so
     far, and `read_units` and `write_units` are the capacity of DynamoDB that it has consumed.
-    `status` is the status that it saved, or None if it has saved none.
+    `status` is the status that it saved, or None if it has saved none. `feed_group` is a digest of the settings that
+    name the feeds to watch.
     """
 
     id: str
@@ -33,6 +34,7 @@ class FleetMember:
     write_units: float = field(default=0.0, compare=False)
     status: DaemonStatus | None = field(default=None, compare=False)
     heartbeat_interval: timedelta = field(default=timedelta(), compare=False)
+    feed_group: str = ""
 
     @property
     def name(self) -> str:
@@ -59,8 +61,12 @@ class Fleet:
     silent: tuple[FleetMember, ...] = ()
 
     def is_own(self, feed: Feed) -> bool:
-        """Return whether a feed is assigned to this process. Each feed is assigned to one member."""
-        ids = [member.id for member in self.members]
+        """Return whether a feed is assigned to this process. Each feed is assigned to one member of each feed group.
+
+        A process assigns none of its feeds to a process that may not watch them: nobody would poll them.
+        """
+        own_group = next((each.feed_group for each in self.members if each.id == self.own_id), "")
+        ids = [member.id for member in self.members if member.feed_group == own_group]
         if ids == [self.own_id]:
             return True
         return bool(ids) and rendezvous(f"{feed.workflow_id}\0{feed.user_id}", ids) == self.own_id
@@ -74,6 +80,14 @@ class Fleet:
     def is_shared(self) -> bool:
         """Return whether several processes can use the ledger."""
         return self is not ONE_PROCESS
+
+    @property
+    def feed_groups(self) -> tuple[tuple[FleetMember, ...], ...]:
+        """Return the processes with equal settings of the feeds to watch, the largest group first."""
+        groups: dict[str, list[FleetMember]] = {}
+        for each in self.members:
+            groups.setdefault(each.feed_group, []).append(each)
+        return tuple(tuple(each) for each in sorted(groups.values(), key=len, reverse=True))
 
     @property
     def size(self) -> int:

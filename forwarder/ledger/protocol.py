@@ -44,6 +44,12 @@ class Ledger(Protocol):
         A silent process is taken over after a few heartbeats. A process that ends earlier leaves that to the others.
         """
 
+    def set_feed_group(self, group: str) -> None:
+        """Divide the feeds only among the processes of this group, from the next heartbeat on.
+
+        A group is a digest of the settings that name the feeds to watch. Other groups may watch other feeds.
+        """
+
     def give_up_feeds(self) -> None:
         """Leave all feeds to the other processes from the next heartbeat on. This one only delivers."""
 

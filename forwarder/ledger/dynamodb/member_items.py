@@ -24,8 +24,17 @@ _totals = msgspec.msgpack.Decoder(dict[str, int])
 def fleet_member(name: str, item: MemberItem) -> FleetMember:
     status = saved_status(item.get("sv", b""))
     interval = timedelta(milliseconds=item.get("iv", 0))
-    heartbeat_at, units = from_micros(item["hb"]), (item["ru"], item["wu"])
-    return FleetMember(name, item["host"], heartbeat_at, item["fe"], *units, status, heartbeat_interval=interval)
+    return FleetMember(
+        name,
+        item["host"],
+        from_micros(item["hb"]),
+        item["fe"],
+        item["ru"],
+        item["wu"],
+        status,
+        heartbeat_interval=interval,
+        feed_group=item.get("fg", ""),
+    )
 
 
 @lru_cache(maxsize=256)

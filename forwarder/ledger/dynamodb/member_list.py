@@ -54,8 +54,12 @@ class MemberListStore(BackgroundStore):
         self._failed_take_overs: set[str] = set()
         """The members whose take-over failed with an internal fault, which is logged once for each."""
         self._has_feeds = True
+        self._feed_group = ""
         self._feeds: dict[Feed, StoredFeed] = {}
         """The feeds whose checkpoints this process keeps in memory."""
+
+    def set_feed_group(self, group: str) -> None:
+        self._feed_group = group
 
     def give_up_feeds(self) -> None:
         self._has_feeds = False
@@ -164,4 +168,5 @@ class MemberListStore(BackgroundStore):
             consumed.read,
             consumed.write,
             heartbeat_interval=timedelta(seconds=self._heartbeat_seconds),
+            feed_group=self._feed_group,
         )

@@ -154,6 +154,7 @@ class MembershipStore(MemberListStore):
             "hb": to_micros(self._now()),
             "iv": round(self._heartbeat_seconds * 1000),
             "fe": len(self._feeds),
+            "fg": self._feed_group,
             "ru": round(self._table.consumed.read),
             "wu": round(self._table.consumed.write),
             "dr": int(member.is_draining or not self._has_feeds),

@@ -30,6 +30,9 @@ class SqliteStore:
     async def beat(self) -> Fleet:
         return await self.members()
 
+    def set_feed_group(self, group: str) -> None:
+        """Do nothing, because no other process uses the ledger."""
+
     def give_up_feeds(self) -> None:
         """Do nothing, because no other process uses the ledger."""
 
