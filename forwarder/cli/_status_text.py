@@ -18,7 +18,8 @@ def print_status(report: dict[str, Any], components: Sequence[ComponentReport], 
     echo(fleet_headline(report) if is_shared else f"{switch}, {_process(report)}")
     echo(f"last poll {format_ago(report['last_poll_at'], now)}")
     counters = report["counters"]
-    oldest = f", the oldest recorded {format_ago(report['oldest_pending_at'], now)}" if counters.pending else ""
+    oldest_at = report["oldest_pending_at"]  # not known of events that nobody has adopted yet
+    oldest = f", the oldest recorded {format_ago(oldest_at, now)}" if counters.pending and oldest_at else ""
     sums = f"{counters.sent} sent, {counters.dead} dead, {counters.recorded} ever recorded"
     echo(f"{counters.pending} pending{oldest}; {sums}")
     if gap := report["retention_gap"]:

@@ -46,6 +46,9 @@ def _set_enabled(config_source: ConfigSource, *, on: bool, fleet: bool) -> None:
         changed, scope = set_value(config_source, "enabled", on), ""
     word = "on" if on else "off"
     echo(f"switched {word}{scope}" if changed else f"it is {word} already{scope}")
+    if fleet and on and changed:
+        failures = {"skip": "are skipped", "catch_up": "are sent"}[settings.on_enable]
+        echo(f'failures since it was switched off {failures}: on_enable = "{settings.on_enable}" in the settings here')
     if fleet and on and not settings.enabled:
         echo("this process stays off: its settings file has `enabled = false` (`forwarder enable`)", err=True)
 

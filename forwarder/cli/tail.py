@@ -12,7 +12,7 @@ from rich.text import Text
 
 from forwarder.cli.output import JsonOption, echo, parse_option, print_json_line
 from forwarder.clock import SystemClock
-from forwarder.errors import INTERRUPTED_EXIT_CODE
+from forwarder.errors import INTERRUPTED_EXIT_CODE, LedgerUnavailable
 from forwarder.event.failure import listed_error
 from forwarder.event_search import search
 from forwarder.ledger import EntryFilter, Ledger, LedgerPlace, StoredEntry, ledger_place
@@ -22,6 +22,9 @@ from forwarder.settings import ConfigSource, load_local
 from forwarder.settings.duration import parse_duration
 
 POLL_SECONDS: Final = 0.5
+
+RETRY_SECONDS: Final = 5.0
+"""The time between two attempts while a shared ledger cannot be reached."""
 
 PAGE_ENTRIES: Final = 100
 
@@ -121,7 +124,7 @@ async def _follow(config_source: ConfigSource, start: datetime | None, lines: _T
             for stored in earlier:
                 lines.print("found", stored)
             printed_ids = {stored.entry.execution_id for stored in earlier}
-            async with aclosing(_changes(ledger, position, stop)) as changes:
+            async with aclosing(changes_after(ledger, position, stop)) as changes:
                 async for kind, stored in changes:
                     if kind == "sent" or stored.entry.execution_id not in printed_ids:
                         lines.print(kind, stored)
@@ -145,10 +148,19 @@ async def _found_since(ledger: Ledger, start: datetime) -> list[StoredEntry]:
     return list(reversed((await search(ledger, EntryFilter(recorded_from=start))).entries))
 
 
-async def _changes(ledger: Ledger, position: str | None, stop: asyncio.Event) -> Changes:
+async def changes_after(ledger: Ledger, position: str | None, stop: asyncio.Event) -> Changes:
     """Yield each failure that is found and each event that is sent after a position, in the order of their times."""
+    failure = ""
     while not stop.is_set():
-        activity = await ledger.activity(position, PAGE_ENTRIES)
+        try:
+            activity = await ledger.activity(position, PAGE_ENTRIES)
+        except LedgerUnavailable as error:
+            if failure != error.message:
+                failure = error.message
+                echo(f"waiting: {failure}", err=True)
+            await SystemClock().wait(stop, RETRY_SECONDS)
+            continue
+        failure = ""
         position = activity.position
         changes: list[tuple[Kind, StoredEntry]] = [("found", stored) for stored in activity.recorded]
         changes += [("sent", stored) for stored in activity.sent]

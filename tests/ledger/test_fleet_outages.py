@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 import pytest
 
+from forwarder.cli import tail
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters, DaemonStatus
 from tests.harness.dynamodb_faults import (
@@ -183,6 +185,41 @@ async def test_switch_is_read_after_a_heartbeat_that_failed(table: SharedTable) 
         await member.beat()
     member.proxy.plan = execute
     assert await member.ledger.saved_switch() is True
+
+
+async def test_status_is_not_saved_between_two_heartbeats_of_an_outage(table: SharedTable) -> None:
+    """Otherwise the ledger would count as healthy again and again until the next heartbeat fails."""
+    member = await table.member()
+    await member.ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {})
+    member.proxy.plan = always(FAILED)
+    with pytest.raises(LedgerUnavailable):
+        await member.record("a")
+    with pytest.raises(LedgerUnavailable, match="fails"):
+        await member.ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {})
+    member.proxy.plan = execute
+    await member.beat()
+    await member.ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {})
+
+
+async def test_tail_goes_on_after_an_outage(
+    table: SharedTable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tail, "RETRY_SECONDS", 0.01)
+    member, follower = await table.member(), await table.start()
+    position, stop = await follower.ledger.last_activity(), asyncio.Event()
+    refused = 0
+
+    def fail_three_times(_: Request) -> Fault:
+        nonlocal refused
+        refused += 1
+        return DENIED if refused <= 3 else PASS
+
+    await member.record("a")
+    follower.proxy.plan = fail_three_times
+    async with aclosing(tail.changes_after(follower.ledger, position, stop)) as changes:
+        kind, stored = await anext(changes)
+    assert (kind, stored.entry.execution_id) == ("found", "a")
+    assert capsys.readouterr().err.count("waiting: ") == 1
 
 
 async def test_process_that_left_in_an_outage_can_save_its_status(table: SharedTable) -> None:

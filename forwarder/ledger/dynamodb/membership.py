@@ -84,6 +84,7 @@ class MembershipStore(MemberListStore):
                 await self._table.put(member_key(member.id), item, condition="attribute_not_exists(p)")
                 await self._turn_on_if_new()
                 self._member = member
+                log.info("joined", member=f"{self._host}/{member.id}")
                 await self._observe_members(member)
             return self._member
 

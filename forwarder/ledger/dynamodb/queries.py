@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from forwarder.errors import LedgerUnavailable
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.member_items import saved_status
 from forwarder.ledger.dynamodb.retention import RetentionStore
@@ -54,6 +55,8 @@ class QueryStore(RetentionStore):
         self.require_heartbeat()
         if self._member is None:  # no heartbeat shows whether the table can be used
             await self._load_ledger_item()
+        elif (failure := self._table.failure) is not None:  # since the last heartbeat
+            raise LedgerUnavailable(failure.message, hint=failure.hint)
         for feed, result in poll_results.items():
             self.keep_poll(feed, result)
 

@@ -72,6 +72,8 @@ class Table:
         self._reserved_slots = asyncio.Semaphore(RESERVED_REQUESTS)
         self._client: Any = None
         self._is_closed = False
+        self.failure: LedgerError | None = None
+        """The error of the last request, or None if it had a valid response."""
         self._prefix = f"{location.prefix}/" if location.prefix else ""
 
     async def close(self) -> None:
@@ -198,13 +200,16 @@ class Table:
                 require_response(response)
             except Exception as error:  # noqa: BLE001  # table_error classifies every error of the SDK
                 if is_condition_failure(error):
+                    self.failure = None
                     raise _ConditionFailed from None
                 if is_expired_key(error) and attempt == 1:
                     continue
                 if attempt == self.max_attempts or not is_transient(error):
-                    raise table_error(error, self.location) from None
+                    self.failure = table_error(error, self.location)
+                    raise self.failure from None
                 await asyncio.sleep(backoff.next())
             else:
+                self.failure = None
                 self._count_capacity(operation, response)
                 self.clock.observe(response)
                 return response

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
+from forwarder.settings.validators import aws
 from forwarder.settings.validators.common import address
 
 SCHEME = "dynamodb"
@@ -51,6 +52,10 @@ class TableLocation:
             raise ValueError(f"has an unknown option {unknown[0]}: the options are region, endpoint_url and prefix")
         if not (region := options.get("region", "")):
             raise ValueError(f"names no region: {FORM}")
+        try:
+            aws.region(region)
+        except ValueError as error:
+            raise ValueError(f"has a region that {error}") from None
         prefix, endpoint_url = options.get("prefix", ""), options.get("endpoint_url", "")
         if prefix and not _PREFIX.fullmatch(prefix):
             raise ValueError("has an invalid prefix: up to 64 letters, digits, `_`, `-` and `.`")
