@@ -116,7 +116,7 @@ async def test_items_expire_by_the_attribute_that_the_program_writes(aws: Aws, n
 
 def test_table_outlives_its_stack_and_can_be_restored() -> None:
     table = template("ledger-table.yaml")["Resources"]["Ledger"]
-    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
 
 

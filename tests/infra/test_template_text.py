@@ -111,6 +111,23 @@ def test_optional_resources_share_their_condition() -> None:
     }
 
 
+def test_failed_creation_keeps_nothing_with_a_fixed_name() -> None:
+    """Otherwise each further attempt fails, because a bus, queue, bucket or table of that name already exists."""
+    resources_by_name = {
+        f"{file.stem}/{logical}": resource
+        for file in TEMPLATES
+        for logical, resource in template(str(file.relative_to(INFRA)))["Resources"].items()
+    }
+    outliving = {
+        name for name, resource in resources_by_name.items() if resource.get("DeletionPolicy") == "RetainExceptOnCreate"
+    }
+    assert outliving == {"bus/Bus", "bus/DeadLetters", "bus/Archive", "payloads/Payloads", "ledger-table/Ledger"}
+    assert {resources_by_name[name]["UpdateReplacePolicy"] for name in outliving} == {"Retain"}
+    for name, resource in resources_by_name.items():
+        if resource.get("DeletionPolicy") == "Retain":
+            assert not [key for key in resource["Properties"] if key.endswith("Name")], name
+
+
 def dimensions(alarm: dict[str, Any]) -> dict[str, Any]:
     return {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
 
