@@ -136,6 +136,17 @@ def test_manifest_warns_of_network_volumes() -> None:
     assert "WAL does not work" in text[: text.index("accessModes")].rsplit("spec:", 1)[1]
 
 
+def test_storage_class_can_be_filled_in() -> None:
+    """A cluster without a default class needs one. The line is a comment, so that others use their default."""
+    text = (FOLDER / "statefulset.yaml").read_text()
+    filled = re.sub(r"# (storageClassName: \S+)$", r"\1", text, count=1, flags=re.MULTILINE)
+    for manifest, expected in ((text, None), (filled, "gp3")):
+        (stateful_set,) = [each for each in yaml.safe_load_all(manifest) if each["kind"] == "StatefulSet"]
+        (claim,) = stateful_set["spec"]["volumeClaimTemplates"]
+        assert claim["spec"].get("storageClassName") == expected
+        assert claim["spec"]["resources"] == {"requests": {"storage": "5Gi"}}
+
+
 def test_pod_has_minimal_privileges() -> None:
     pod, container = POD["securityContext"], CONTAINER["securityContext"]
     assert [f"{pod['runAsUser']}:{pod['runAsGroup']}"] == arguments("USER")
