@@ -203,9 +203,12 @@ def test_network_policy_egress_is_what_the_pod_needs(address: str, port: int, pr
     assert allowed(address, port, protocol) is expected
 
 
-def test_network_policy_allows_the_cluster_dns() -> None:
-    (rule,) = [rule for rule in manifest_of("NetworkPolicy")["spec"]["egress"] if rule["ports"][0]["port"] == 53]
-    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}} in rule["to"]
+@pytest.mark.parametrize(("namespace", "port"), [("kube-system", 53), ("openshift-dns", 5353)])
+def test_network_policy_allows_the_cluster_dns(namespace: str, port: int) -> None:
+    """On OpenShift, the pods of the DNS have a namespace and a port of their own."""
+    (rule,) = [rule for rule in manifest_of("NetworkPolicy")["spec"]["egress"] if rule["ports"][0]["port"] == port]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}} in rule["to"]
+    assert rule["ports"] == [{"protocol": protocol, "port": port} for protocol in ("UDP", "TCP")]
 
 
 def test_probes_do_not_follow_the_tls_of_the_page() -> None:
