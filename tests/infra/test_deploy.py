@@ -81,6 +81,16 @@ def test_event_of_another_type_is_logged_and_not_queued(aws: Aws, name: str) -> 
     assert len(aws.client("logs").filter_log_events(logGroupName=made["LogGroup"])["events"]) == 1
 
 
+def test_bus_without_an_archive_delivers_events(aws: Aws, name: str) -> None:
+    """A few regions have neither archives nor a schema registry."""
+    made = aws.deploy("bus.yaml", EventBusName=name, ArchiveEvents="no", RegisterSchema="no")
+    events = aws.client("events")
+    assert events.list_archives(EventSourceArn=made["EventBus"])["Archives"] == []
+    entry = {"EventBusName": name, "Source": made["EventSource"], "DetailType": made["DetailType"], "Detail": "{}"}
+    events.put_events(Entries=[entry])
+    assert len(aws.messages(name)) == 1
+
+
 def test_message_is_dead_lettered_after_five_receives(aws: Aws, name: str) -> None:
     aws.deploy("bus.yaml", EventBusName=name)
     sqs = aws.client("sqs")

@@ -102,6 +102,7 @@ def test_optional_resources_share_their_condition() -> None:
         "ToApi": {"ApiConnection", "Api", "ApiCaller", "FailuresToApi", "ApiFailedInvocations", "ApiRetries"},
         "ToFailureEmail": {"FailureMail", "FailureMailPolicy", "FailuresToMail"},
         "ToAlarmEmail": {"AlarmsToMail"},
+        "WithArchive": {"Archive"},
         "WithSchema": {"Registry", "Schema"},
         "LogErrors": {"DeliveryLog", "DeliveryLogDestination", "ErrorLogSource", "ErrorLog"},
         "LogDeliveries": {"InfoLogSource", "InfoLog"},
