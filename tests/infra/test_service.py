@@ -123,6 +123,13 @@ def test_service_watches_something() -> None:
     assert rule["Assertions"][0]["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Workflows"}, "[]"]}]}
 
 
+def test_log_outlives_a_failed_first_deployment() -> None:
+    """The log explains the failure. Its name is generated, so that it does not prevent the next attempt."""
+    log = template("service.yaml")["Resources"]["Log"]
+    assert (log["DeletionPolicy"], log["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert log["Properties"].keys() == {"RetentionInDays"}
+
+
 def test_nothing_reaches_the_tasks() -> None:
     group = only("AWS::EC2::SecurityGroup")
     assert "SecurityGroupIngress" not in group
