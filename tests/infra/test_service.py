@@ -130,6 +130,31 @@ def test_log_outlives_a_failed_first_deployment() -> None:
     assert log["Properties"].keys() == {"RetentionInDays"}
 
 
+def fargate_memory(cpu: int) -> range:
+    """Return the sizes of a task in MiB, of the documented ranges in steps of 1,024.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
+    """
+    ranges = {512: (1024, 4096), 1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
+    smallest, largest = ranges[cpu]
+    return range(smallest, largest + 1, 1024)
+
+
+def test_sizes_of_a_task_are_those_of_fargate() -> None:
+    parameters, rules = template("service.yaml")["Parameters"], template("service.yaml")["Rules"].values()
+    accepted = {
+        int(rule["RuleCondition"]["Fn::Equals"][1]): rule["Assertions"][0]["Assert"]["Fn::Contains"]
+        for rule in rules
+        if rule["RuleCondition"]["Fn::Equals"][0] == {"Ref": "Cpu"}
+    }
+    assert list(accepted) == parameters["Cpu"]["AllowedValues"]
+    for cpu, (sizes, memory) in accepted.items():
+        offered = (512, 1024, 2048) if cpu == 256 else fargate_memory(cpu)
+        assert memory == {"Ref": "Memory"}
+        assert sizes == [str(size) for size in parameters["Memory"]["AllowedValues"] if size in offered]
+    assert str(parameters["Memory"]["Default"]) in accepted[parameters["Cpu"]["Default"]][0]
+
+
 def test_nothing_reaches_the_tasks() -> None:
     group = only("AWS::EC2::SecurityGroup")
     assert "SecurityGroupIngress" not in group
