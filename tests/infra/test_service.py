@@ -155,6 +155,27 @@ def test_sizes_of_a_task_are_those_of_fargate() -> None:
     assert str(parameters["Memory"]["Default"]) in accepted[parameters["Cpu"]["Default"]][0]
 
 
+def test_alarm_is_raised_when_no_task_runs() -> None:
+    """A service whose tasks have all ended has no metric, so that missing data must raise the alarm.
+
+    With a desired count of 0, it would be raised from the start.
+    """
+    assert template("service.yaml")["Parameters"]["DesiredCount"]["MinValue"] == 1
+    (alarm,) = resources("service.yaml", "AWS::CloudWatch::Alarm").values()
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("AWS/ECS", "CPUUtilization", "SampleCount")
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    assert alarm["TreatMissingData"] == "breaching"
+    assert alarm["Dimensions"] == [
+        {"Name": "ClusterName", "Value": {"Ref": "Cluster"}},
+        {"Name": "ServiceName", "Value": {"Fn::GetAtt": "Service.Name"}},
+    ]
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
+    assert template("service.yaml")["Resources"]["NoTaskRuns"]["Condition"] == "WithTopic"
+    for parameter in ("Type", "Default", "AllowedPattern"):
+        of_table, of_service = (template(f"{name}.yaml")["Parameters"] for name in ("ledger-table", "service"))
+        assert of_service["AlarmTopic"][parameter] == of_table["AlarmTopic"][parameter]
+
+
 def test_nothing_reaches_the_tasks() -> None:
     group = only("AWS::EC2::SecurityGroup")
     assert "SecurityGroupIngress" not in group
