@@ -146,8 +146,23 @@ def test_each_alarm_notifies_the_topic_about_own_resources() -> None:
         "ApiFailedInvocations": "FailedInvocations",
         "ApiRetries": "RetryInvocationAttempts",
         "DeadLettersWaiting": "ApproximateNumberOfMessagesVisible",
+        "SetAsideWaiting": "ApproximateNumberOfMessagesVisible",
         "Silence": "MatchedEvents",
     }
+
+
+def test_each_queue_of_undelivered_messages_has_an_alarm() -> None:
+    """One has the events that no target accepted, the other one the messages that the consumer failed to process."""
+    alarms = resources("bus.yaml", "AWS::CloudWatch::Alarm")
+    by_queue = {
+        str(queue): {
+            key: value for key, value in alarm.items() if key not in ("AlarmName", "AlarmDescription", "Dimensions")
+        }
+        for alarm in alarms.values()
+        if (queue := dimensions(alarm).get("QueueName", {}).get("Fn::GetAtt"))
+    }
+    assert by_queue.keys() == {"DeadLetters.QueueName", "FailuresSetAside.QueueName"}
+    assert by_queue["FailuresSetAside.QueueName"] == by_queue["DeadLetters.QueueName"]
 
 
 def test_missing_data_alarms_for_silence_only() -> None:
