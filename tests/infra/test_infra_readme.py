@@ -112,6 +112,20 @@ def test_kubernetes_instructions_name_what_is_needed(heading: str, word: str) ->
     assert re.search(word, OPERATIONS.split(heading)[1].split("\n## ")[0])
 
 
+def test_documented_commands_wait_for_the_pod() -> None:
+    """A command in a pod that is not running yet fails."""
+    applied = rolled_out = 0
+    is_waiting = False
+    for line in commands():
+        if line.startswith("kubectl apply -k"):
+            applied, is_waiting = applied + 1, True
+        elif line.startswith("kubectl rollout status"):
+            rolled_out, is_waiting = rolled_out + 1, False
+        elif line.startswith("kubectl exec"):
+            assert not is_waiting, line
+    assert applied == rolled_out >= 4
+
+
 def test_documented_stacks_do_not_replace_each_other() -> None:
     """A second deployment under the name of a stack removes what its parameters no longer ask for, such as a user."""
     names = [name for line in commands() for name in re.findall(r"cloudformation deploy --stack-name (\S+)", line)]
