@@ -126,6 +126,12 @@ def test_documented_commands_wait_for_the_pod() -> None:
     assert applied == rolled_out >= 4
 
 
+def test_deployment_of_the_bus_ends_with_a_proof() -> None:
+    """`check` alone succeeds if EventBridge cannot write to the queues."""
+    section = OPERATIONS.split("## Deploy in AWS\n")[1].split("\n## ")[0]
+    assert commands(section)[-1] == "forwarder check --prove"
+
+
 def test_documented_stacks_do_not_replace_each_other() -> None:
     """A second deployment under the name of a stack removes what its parameters no longer ask for, such as a user."""
     names = [name for line in commands() for name in re.findall(r"cloudformation deploy --stack-name (\S+)", line)]

@@ -57,6 +57,14 @@ def test_each_queue_allows_writes_of_the_bus_only() -> None:
     assert statements.keys() == {"Failures", "DeadLetters", "Canary"}
 
 
+def test_canary_queue_is_encrypted_as_the_queue_of_failures() -> None:
+    """So a test event that arrives proves that EventBridge may write to a queue with this encryption."""
+    queues = resources("bus.yaml", "AWS::SQS::Queue")
+    for name in ("Canary", "Failures"):
+        assert queues[name]["SqsManagedSseEnabled"] is True
+        assert "KmsMasterKeyId" not in queues[name]
+
+
 def test_mail_topic_allows_its_rule_to_publish() -> None:
     (policy,) = resources("bus.yaml", "AWS::SNS::TopicPolicy").values()
     (statement,) = policy["PolicyDocument"]["Statement"]
