@@ -104,6 +104,7 @@ async def _collect(
     reports = reports_of(saved, fleet, response) if running else []  # what was saved before is no state of now
     components = saved.components if saved and running else {}
     polls = [feed.last_poll.at for feed in feeds if feed.last_poll]
+    polls += [member.polled_at for member in fleet.members if member.polled_at]
     if response.get("last_poll_at"):
         polls.append(datetime.fromisoformat(response["last_poll_at"]))
     report = {

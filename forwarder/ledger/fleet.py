@@ -23,7 +23,7 @@ class FleetMember:
     `heartbeat_interval` is the time between two heartbeats. `feeds` is the number of its feeds that it has polled so
     far, and `read_units` and `write_units` are the capacity of DynamoDB that it has consumed.
     `status` is the status that it saved, or None if it has saved none. `feed_group` is a digest of the settings that
-    name the feeds to watch.
+    name the feeds to watch. `polled_at` is when it last polled any feed.
     """
 
     id: str
@@ -35,6 +35,7 @@ class FleetMember:
     status: DaemonStatus | None = field(default=None, compare=False)
     heartbeat_interval: timedelta = field(default=timedelta(), compare=False)
     feed_group: str = ""
+    polled_at: datetime | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

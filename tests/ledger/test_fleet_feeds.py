@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from forwarder.ledger import DaemonStatus, PollResult
 from forwarder.ledger.dynamodb.feeds import MAX_CHECKPOINT_AGE
 from forwarder.model import Checkpoint
 from tests.factories import FEED, entry
@@ -71,6 +72,35 @@ async def test_checkpoint_is_written_once_in_ten_minutes(table: SharedTable) -> 
     await member.beat()
     assert writes.count == 2
     assert await watermark(table) == NOON + 20 * SECOND
+
+
+async def test_error_of_a_feed_is_written_soon(table: SharedTable) -> None:
+    """A command on another machine names it. Later polls with the same error are written with the checkpoint."""
+    member, command = await table.member(), await table.start()
+    await member.ledger.add_feeds({FEED: Checkpoint()})
+    await member.ledger.record(FEED, [], now=NOON, checkpoint=Checkpoint(NOON, full_scan_at=NOON))
+    await member.beat()
+    writes = member.proxy.plan = CheckpointWrites()
+    errors = []
+    for minute, error in enumerate(["404", "404", ""]):
+        poll = PollResult(NOON + minute * timedelta(minutes=1), error)
+        await member.ledger.save_daemon_status(DaemonStatus(NOON, 1, {}), {FEED: poll})
+        await member.beat()
+        (status,) = await command.ledger.feeds()
+        assert status.last_poll is not None
+        errors.append((status.last_poll.error, writes.count))
+    assert errors == [("404", 1), ("404", 1), ("", 2)]
+
+
+async def test_heartbeat_has_the_time_of_the_last_poll(table: SharedTable) -> None:
+    """Checkpoints are up to ten minutes old. They do not show that polling goes on."""
+    member, command = await table.member(), await table.start()
+    await member.ledger.add_feeds({FEED: Checkpoint()})
+    polled = [(await command.ledger.members()).members[0].polled_at]
+    await member.ledger.record(FEED, [], now=NOON + HOUR, checkpoint=Checkpoint(NOON, full_scan_at=NOON))
+    await member.beat()
+    polled.append((await command.ledger.members()).members[0].polled_at)
+    assert polled == [None, NOON + HOUR]
 
 
 async def test_process_that_does_not_own_a_feed_writes_no_checkpoint(table: SharedTable) -> None:

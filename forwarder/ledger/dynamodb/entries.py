@@ -64,6 +64,7 @@ class EntryStore(FeedStore):
         self._remember(new)
         self._traffic.count_recorded(len(recorded), now)
         if checkpoint is not None:
+            self._polled_at = now
             self.keep_checkpoint(feed, checkpoint)
         return len(recorded)
 

@@ -87,10 +87,12 @@ class FeedStore(TakeOverStore):
         stored.changed_at = stored.changed_at or changed_at
 
     def keep_poll(self, feed: Feed, poll: PollResult) -> None:
-        """Replace the last poll of a feed in memory. It is written with the checkpoint."""
+        """Replace the last poll of a feed in memory. It is written with the checkpoint, or soon with a new error."""
         if stored := self._feeds.get(feed):
+            is_new_error = poll.error != (stored.last_poll.error if stored.last_poll else "")
+            changed_at = self._now() - 2 * MAX_CHECKPOINT_AGE if is_new_error else self._now()
             stored.last_poll = poll
-            stored.changed_at = stored.changed_at or self._now()
+            stored.changed_at = min(stored.changed_at or changed_at, changed_at)
 
     async def save_watched(self, feeds: Collection[Feed]) -> None:
         watched, self._listed_at = set(feeds), None

@@ -34,6 +34,7 @@ def fleet_member(name: str, item: MemberItem) -> FleetMember:
         status,
         heartbeat_interval=interval,
         feed_group=item.get("fg", ""),
+        polled_at=from_micros(item["lp"]) if item.get("lp") else None,
     )
 
 

@@ -6,7 +6,7 @@ is compared. While no process can write to the table, no member counts as dead.
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from forwarder.ledger.dynamodb.background import BackgroundStore
@@ -55,6 +55,8 @@ class MemberListStore(BackgroundStore):
         """The members whose take-over failed with an internal fault, which is logged once for each."""
         self._has_feeds = True
         self._feed_group = ""
+        self._polled_at: datetime | None = None
+        """When this process last polled any feed."""
         self._feeds: dict[Feed, StoredFeed] = {}
         """The feeds whose checkpoints this process keeps in memory."""
 
@@ -169,4 +171,5 @@ class MemberListStore(BackgroundStore):
             consumed.write,
             heartbeat_interval=timedelta(seconds=self._heartbeat_seconds),
             feed_group=self._feed_group,
+            polled_at=self._polled_at,
         )
