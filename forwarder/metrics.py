@@ -68,9 +68,10 @@ class Metrics:
         self._unknown = counter(
             "events_unknown", "Attempts for which it is unknown whether the bus accepted the event."
         )
-        self._pending = gauge("events_pending", "Events waiting to be sent.")
+        self._pending = gauge("events_pending", "Events waiting to be sent, of all processes on the ledger.")
         self._oldest_pending = gauge(
-            "oldest_pending_event_age_seconds", "Time since the oldest pending event was recorded."
+            "oldest_pending_event_age_seconds",
+            "Time since the oldest pending event was recorded, without those that other processes send.",
         )
         self._poll = seconds("poll_duration", "Duration of a complete poll of a feed.", _POLL_BUCKETS)
         self._put_events = seconds("put_events_duration", "Duration of a PutEvents request.", _PUT_BUCKETS)
@@ -97,6 +98,7 @@ class Metrics:
             "kind",
         )
         self._fleet_members = gauge("fleet_members", "Processes that forward from this ledger.")
+        self._feeds = gauge("feeds", "Watched feeds, by the process that polls them: own or other.", "process")
         self._ledger_units = counter(
             "ledger_consumed_units", "Capacity units of DynamoDB that this process has consumed.", "kind"
         )
@@ -186,9 +188,14 @@ class Metrics:
     # The daemon.
 
     def set_pending(self, entries: int, oldest_seconds: float) -> None:
-        """Set the number of pending entries, and the age of the oldest one in seconds: 0 if nothing is pending."""
+        """Set the number of pending entries of all processes, and the age of the oldest own one in seconds, or 0."""
         self._pending.set(entries)
         self._oldest_pending.set(max(0.0, oldest_seconds))
+
+    def set_feeds(self, *, own: int, other: int) -> None:
+        """Set the number of feeds that this process polls, and of those that other processes poll."""
+        self._feeds.labels("own").set(own)
+        self._feeds.labels("other").set(other)
 
     def set_fleet(self, members: int) -> None:
         self._fleet_members.set(members)

@@ -13,6 +13,7 @@ METRIC_NAMES = {
     "forwarder_detection_delay_seconds",
     "forwarder_payloads_total",
     "forwarder_fleet_members",
+    "forwarder_feeds",
     "forwarder_ledger_consumed_units_total",
     "forwarder_request_budget_used_ratio",
     "forwarder_executions_listed_total",
@@ -60,6 +61,7 @@ def populated_metrics() -> Metrics:
     metrics.count_unknown(10)
     metrics.set_pending(7, 12.5)
     metrics.set_fleet(3)
+    metrics.set_feeds(own=2, other=5)
     for units in (40, 50, 45):  # the total of a process never falls
         metrics.count_ledger_units(read=units, write=0.5)
     metrics.set_last_success("bus", NOON)
@@ -93,6 +95,8 @@ def test_metrics_count_each_event() -> None:
         ("forwarder_source_responses_total", "200"): 1,
         ("forwarder_rate_limited_seconds_total",): 1.5,
         ("forwarder_fleet_members",): 3,
+        ("forwarder_feeds", "own"): 2,
+        ("forwarder_feeds", "other"): 5,
         ("forwarder_ledger_consumed_units_total", "read"): 50,
         ("forwarder_ledger_consumed_units_total", "write"): 0.5,
         ("forwarder_last_success_timestamp_seconds", "bus"): NOON.timestamp(),

@@ -77,7 +77,7 @@ class Poller:
         )
         self.triggers = Triggers(self.scheduler, clock)
         self._watched = WatchedFeeds(
-            ledger, settings.source, clock, self.scheduler, self._source_health, self._forget_all_except
+            ledger, settings.source, clock, self.scheduler, self._source_health, metrics, self._forget_all_except
         )
         self._discovery = DiscoveryLoop(
             source,

@@ -7,6 +7,7 @@ from forwarder.clock import Clock
 from forwarder.intake.scheduler import Scheduler
 from forwarder.intake.source_health import SourceHealth
 from forwarder.ledger import ONE_PROCESS, Fleet, Ledger
+from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed
 from forwarder.settings.sections import SourceSettings
 
@@ -21,6 +22,7 @@ class WatchedFeeds:
         clock: Clock,
         scheduler: Scheduler,
         source_health: SourceHealth,
+        metrics: Metrics,
         forget_all_except: Callable[[frozenset[Feed]], None],
     ) -> None:
         """Watch nothing yet. `forget_all_except` removes what is stored of the other feeds.
@@ -32,6 +34,7 @@ class WatchedFeeds:
         self._clock = clock
         self._scheduler = scheduler
         self._source_health = source_health
+        self._metrics = metrics
         self._forget_all_except = forget_all_except
         self._fleet = ONE_PROCESS
         self._feeds: list[Feed] = []
@@ -91,6 +94,7 @@ class WatchedFeeds:
         own = [feed for feed in self._feeds if self._fleet.is_own(feed)]
         self._scheduler.watch(own, elsewhere=set(self._feeds).difference(own))
         self._source_health.watch(own)
+        self._metrics.set_feeds(own=len(own), other=len(self._feeds) - len(own))
         if self._feeds and not own:  # there are more processes than feeds
             self._source_health.report(0)
 

@@ -150,6 +150,12 @@ class Ledger(Protocol):
     async def oldest_pending(self) -> datetime | None:
         """Return when the oldest pending entry was recorded, or None if no entry is pending."""
 
+    async def oldest_own_pending(self) -> datetime | None:
+        """Return when the oldest pending entry was recorded, without those that other living processes send.
+
+        Entries of a process that ended count, until another one has taken them over.
+        """
+
     async def counters(self) -> Counters:
         """Return the stored counters of executions by state."""
 

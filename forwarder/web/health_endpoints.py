@@ -64,12 +64,15 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def _update_gauges(context: WebContext) -> None:
-    """Set the gauges whose values are read on request."""
+    """Set the gauges whose values are read on request.
+
+    The age is that of the events that this process has to send: an alarm on it concerns no process that is idle.
+    """
     valid = context.state_of("settings") not in (State.FAILED, State.UNCONFIGURED)
     context.metrics.set_settings(enabled=context.settings().enabled, valid=valid)
     try:
         counters = await context.ledger.counters()
-        recorded_at = await context.ledger.oldest_pending() if counters.pending else None
+        recorded_at = await context.ledger.oldest_own_pending() if counters.pending else None
         fleet = await context.ledger.members()
     except LedgerError:
         return  # the last values stay, and the component has the reason

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import fail, sent
+from tests.e2e.harness import fail, publishing, sent
 from tests.e2e.test_status import other_server
 from tests.e2e.web_client import http_request, log_in, metric, web_address
 from tests.fakes.alloy import FakeAlloy
+from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.dynalite import free_port, new_ledger_url
 from tests.harness.installation import Installation
@@ -169,6 +170,29 @@ def test_page_and_metrics_show_the_processes(shared: Installation) -> None:
     section = text.partition('<h2 id="processes">Processes</h2>')[2]
     assert f'<th scope="row">{socket.gethostname()}</th>' in section
     assert f'{member["id"]} <span class="muted">this one</span>' in section
+
+
+def test_metrics_of_an_idle_process_show_nothing_to_do(
+    shared: Installation, alloy: FakeAlloy, bus: StrictEventBridge
+) -> None:
+    """One process polls the only workflow, and one has to send its event. No alarm may page for the other one."""
+    bus.always(publishing(entry_codes({0: "ThrottlingException"})))
+    ports = [free_port(), free_port()]
+    shared.change("web", health_listen=f"127.0.0.1:{ports[0]}")
+    with shared.start() as first:
+        first.wait_until(first.has_started)
+        shared.change("web", health_listen=f"127.0.0.1:{ports[1]}")
+        with shared.start() as second:
+            second.wait_for_log("fleet changed")
+            fail(alloy, "a")
+            pages = [f"http://127.0.0.1:{port}" for port in ports]
+            first.wait_until(lambda: all(metric(page, "events_pending") == 1 for page in pages))
+            for process in ("own", "other"):
+                assert sorted(metric(page, f'feeds{{process="{process}"}}') for page in pages) == [0, 1]
+            # The one that has the feed now may not be the one that recorded the failure.
+            ages = [metric(page, "oldest_pending_event_age_seconds") for page in pages]
+            assert min(ages) == 0 < max(ages)
+            assert first.stop() == second.stop() == 0
 
 
 def test_status_of_a_ledger_in_a_file_names_no_processes(installation: Installation) -> None:

@@ -18,6 +18,7 @@ METRIC_LABELS = {
     "forwarder_request_budget_used_ratio": set(),
     "forwarder_payloads_total": {"result"},
     "forwarder_fleet_members": set(),
+    "forwarder_feeds": {"process"},
     "forwarder_ledger_consumed_units_total": {"kind"},
     "forwarder_delivery_lag_seconds_bucket": {"le"},
     "forwarder_source_unread_seconds": set(),

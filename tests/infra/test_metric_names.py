@@ -12,6 +12,7 @@ def test_metric_labels_equal_those_of_the_endpoint() -> None:
     metrics.count_response(200)
     metrics.count_retried("ThrottlingException")
     metrics.count_dead_lettered("MalformedDetail")
+    metrics.set_feeds(own=1, other=0)
     metrics.set_last_success("bus", NOON)
     exposed: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):

@@ -10,7 +10,7 @@ from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters, DaemonStatus, Dead, EntryFilter, TimeWindow
 from forwarder.ledger.dynamodb.journal import Buried
 from forwarder.ledger.dynamodb.schema import member_key
-from tests.harness.dynamodb_faults import LOSE_REPLY, LOSE_REQUEST, PASS, Fault, Request, execute
+from tests.harness.dynamodb_faults import DENIED, LOSE_REPLY, LOSE_REQUEST, PASS, Fault, Request, execute
 from tests.ledger.fleet_table import BUS, Process, SharedTable
 from tests.virtual_clock import NOON
 
@@ -57,6 +57,22 @@ async def test_heir_delivers_what_a_dead_member_left(table: SharedTable) -> None
         await heir.send(remaining.token)
     await heir.beat()
     assert await table.verify() == Counters(recorded=6, sent=5, dead=1)
+
+
+async def test_oldest_own_pending_ignores_other_living_processes(table: SharedTable) -> None:
+    """Entries of a process that ended count for each other one, until they are taken over."""
+    sender, idle = await table.member(), await table.member()
+    await sender.record("a")
+    await sender.beat()
+    await idle.beat()
+    assert await sender.ledger.oldest_own_pending() == await idle.ledger.oldest_pending() == NOON
+    assert await idle.ledger.oldest_own_pending() is None
+    await sender.kill()
+    # The journal of the one that ended cannot be read, so that the take-over waits.
+    idle.proxy.plan = lambda request: DENIED if request.operation == "Query" and b"j#" in request.body else PASS
+    await idle.bury()
+    assert await idle.claim() == {}
+    assert await idle.ledger.oldest_own_pending() == NOON
 
 
 async def test_entry_recorded_after_the_last_heartbeat_is_listed(table: SharedTable) -> None:

@@ -1,7 +1,7 @@
 """The claiming and settling of the entries that this member owns."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -12,7 +12,7 @@ from forwarder.ledger.dynamodb.dead_letter_items import DeadLetterItems
 from forwarder.ledger.dynamodb.entries import EntryStore
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
 from forwarder.ledger.dynamodb.member import Member, OwnedEntry, UnverifiedEntry
-from forwarder.ledger.dynamodb.member_items import oldest_pending_of
+from forwarder.ledger.dynamodb.member_items import MemberItem, oldest_pending_of
 from forwarder.ledger.dynamodb.membership import MAX_SAVED_ATTEMPTS
 from forwarder.ledger.dynamodb.schema import Place, dead_letter_key
 from forwarder.ledger.dynamodb.window import DEAD, PURGED, RETRIED, SENT
@@ -76,9 +76,18 @@ class ClaimStore(EntryStore):
     async def oldest_pending(self) -> datetime | None:
         if self._member is None:
             await self._load_members(consistent=True)
+        return self._oldest_pending({name: item for name, item in self._members.items() if name != self._own_id})
+
+    async def oldest_own_pending(self) -> datetime | None:
+        if self._member is None:
+            return await self.oldest_pending()
+        return self._oldest_pending({name: item for name, item in self._members.items() if self._is_ended(name, item)})
+
+    def _oldest_pending(self, others: Mapping[str, MemberItem]) -> datetime | None:
+        """Return when the oldest pending entry of this process and of `others` was recorded."""
         own = None if self._member is None else self._member.oldest_pending()
-        others = [oldest_pending_of(item) for name, item in self._members.items() if name != self._own_id]
-        return min((each for each in (own, *others) if each is not None), default=None)
+        times = [own, *map(oldest_pending_of, others.values())]
+        return min((each for each in times if each is not None), default=None)
 
     async def settle(self, settlements: Sequence[Settlement], *, now: datetime, bus: str = "") -> int:
         self._settlement_seq += 1

@@ -64,6 +64,9 @@ class ClaimStore(SettlementStore):
 
         return await self._writer.read(load)
 
+    async def oldest_own_pending(self) -> datetime | None:
+        return await self.oldest_pending()
+
 
 def _due(db: Connection, limit: int, now: datetime, claimed: Collection[Token]) -> list[tuple[Row, bytes | None]]:
     """Return the rows that are due and their compressed details, the earliest first, as many as may be loaded at once.
