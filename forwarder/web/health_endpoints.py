@@ -69,16 +69,18 @@ async def _update_gauges(context: WebContext) -> None:
     The age is that of the events that this process has to send: an alarm on it concerns no process that is idle.
     """
     valid = context.state_of("settings") not in (State.FAILED, State.UNCONFIGURED)
-    context.metrics.set_settings(enabled=context.settings().enabled, valid=valid)
+    enabled = context.settings().enabled
     try:
         counters = await context.ledger.counters()
         recorded_at = await context.ledger.oldest_own_pending() if counters.pending else None
         fleet = await context.ledger.members()
     except LedgerError:
+        context.metrics.set_settings(enabled=enabled, valid=valid)
         return  # the last values stay, and the component has the reason
     age = 0.0 if recorded_at is None else (context.clock.now() - recorded_at).total_seconds()
     context.metrics.set_pending(counters.pending, age)
     context.metrics.set_fleet(len(fleet.members))
+    context.metrics.set_settings(enabled=enabled and fleet.enabled, valid=valid)
     if own := next((member for member in fleet.members if member.id == fleet.own_id), None):
         context.metrics.count_ledger_units(read=own.read_units, write=own.write_units)
 

@@ -126,6 +126,18 @@ def test_status_of_a_fleet_that_is_switched_off(shared: Installation) -> None:
     assert shared.run_command("status", "--json").json()["fleet_enabled"] is False
 
 
+def test_metrics_of_a_fleet_that_is_switched_off_are_disabled(shared: Installation) -> None:
+    """No poll succeeds then, which must not page."""
+    shared.change("web", health_listen=f"127.0.0.1:{free_port()}")
+    page = "http://" + shared.settings["web"]["health_listen"]
+    with shared.start() as daemon:
+        daemon.wait_until(daemon.has_started)
+        daemon.wait_until(lambda: metric(page, "enabled") == metric(page, "fleet_members") == 1)
+        shared.run_command("disable", "--fleet")
+        daemon.wait_until(lambda: metric(page, "enabled") == 0)
+        assert daemon.stop() == 0
+
+
 def test_status_of_a_process_that_is_switched_off(shared: Installation) -> None:
     with shared.start() as daemon:
         daemon.wait_until(lambda: members(shared))
