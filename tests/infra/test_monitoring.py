@@ -91,6 +91,12 @@ def test_each_query_has_existing_metrics_and_labels() -> None:
             assert labels <= METRIC_LABELS[name] | TARGET_LABELS, query
 
 
+def test_no_query_adds_values_of_the_whole_ledger() -> None:
+    """Each process on a shared ledger has them, so a sum counts the fleet once for each process."""
+    of_ledger = "forwarder_(events_pending|source_unread_seconds|fleet_members)"
+    assert not [query for query in queries() if re.search(rf"\b(sum|avg|count)[^(]*\([^)]*{of_ledger}", query)]
+
+
 def test_each_metric_is_on_the_dashboard() -> None:
     assert set().union(*(metrics_in(target["expr"]) for panel in panels() for target in panel["targets"])) == set(
         METRIC_LABELS
