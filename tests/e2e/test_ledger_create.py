@@ -102,3 +102,16 @@ def test_create_turns_on_ttl(installation: Installation, aws: Aws, exists: bool)
     ttl = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
     assert client.describe_table(TableName=name)["Table"]["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_create_refuses_a_table_with_another_ttl(installation: Installation, aws: Aws) -> None:
+    """DynamoDB would delete none of its items."""
+    name = f"failures-{secrets.token_hex(3)}"
+    client = Aws(aws.url, "eu-west-1").client("dynamodb")
+    client.create_table(**table_definition(name))
+    ttl = {"Enabled": True, "AttributeName": "ttl"}
+    client.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
+    installation.change("ledger", url=table_url(name, aws.url))
+    done = installation.run_command("ledger", "create")
+    assert (done.code, "has its TTL on the attribute ttl, not on expires" in done.err) == (1, True), done.output
+    assert "disable this TTL" in done.err

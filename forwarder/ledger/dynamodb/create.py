@@ -10,6 +10,7 @@ from forwarder.errors import LedgerDenied, LedgerError, LedgerUnavailable
 from forwarder.ledger.dynamodb.schema import EXPIRY_ATTRIBUTE, table_definition
 from forwarder.ledger.dynamodb.table import Connect
 from forwarder.ledger.dynamodb.table_errors import table_error
+from forwarder.redaction import sanitize
 from forwarder.settings.validators.ledger_url import TableLocation
 
 MAX_CREATION_SECONDS = 120.0
@@ -30,8 +31,8 @@ _UNKNOWN_OPERATION_CODES = ("UnknownOperationException", "UnknownOperation")
 async def create_table(location: TableLocation, connect: Connect) -> bool:
     """Create a table on demand, with TTL, and wait until it can be used. Return False if it existed already.
 
-    If the creation was interrupted, another call completes it. Raise LedgerError if the table has other keys, or if
-    DynamoDB refuses.
+    If the creation was interrupted, another call completes it. Raise LedgerError if the table has other keys or its TTL
+    on another attribute, or if DynamoDB refuses.
     """
     try:
         async with connect() as client:
@@ -84,10 +85,20 @@ def _require_keys(table: Any, location: TableLocation) -> None:
         raise LedgerError(f"the table {location} exists and has other keys", hint="name another table in ledger.url")
 
 
+def _require_expiry_attribute(ttl: Any, location: TableLocation) -> None:
+    """Raise LedgerError if the table expires by another attribute: its items would be kept for ever."""
+    if (attribute := ttl.get("AttributeName")) != EXPIRY_ATTRIBUTE:
+        raise LedgerError(
+            f"the table {location} has its TTL on the attribute {sanitize(attribute)}, not on {EXPIRY_ATTRIBUTE}",
+            hint="name another table in ledger.url, or disable this TTL and run the command again an hour later",
+        )
+
+
 async def _enable_ttl(client: Any, location: TableLocation) -> None:
     try:
-        found = await client.describe_time_to_live(TableName=location.table)
-        if found["TimeToLiveDescription"].get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+        found = (await client.describe_time_to_live(TableName=location.table))["TimeToLiveDescription"]
+        if found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+            _require_expiry_attribute(found, location)
             return
         await client.update_time_to_live(
             TableName=location.table,
