@@ -68,6 +68,43 @@ def test_inaccessible_key_is_named(message: str) -> None:
     assert "LedgerKeyArn" in error.hint
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "status", "hint"),
+    [
+        ("ValidationException", "The provided key element does not match the schema", 400, "`p` and `s`"),
+        ("ValidationException", "Query condition missed key schema element: p", 400, "`p` and `s`"),
+        ("ValidationException", "Item size to update has exceeded the maximum allowed size", 400, "report this"),
+        ("ValidationException", "Invalid UpdateExpression: Syntax error", 400, "compare the table"),
+        (FOREIGN_KEYS, "why", 400, "compare the table"),
+        ("UnknownOperationException", "", 400, "check endpoint_url"),
+    ],
+)
+def test_final_refusal_has_a_hint_that_fits(code: str, message: str, status: int, hint: str) -> None:
+    error = table_error(refusal(code, status, message), LOCATION)
+    assert not isinstance(error, LedgerUnavailable)
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status", "hint"),
+    [
+        ("ValidationException", "Time to live has been modified multiple times within a fixed interval", 400, "later"),
+        ("ValidationException", "TimeToLive is already enabled", 400, "later"),
+        ("LimitExceededException", "Subscriber limit exceeded: Only 500 tables", 400, "quota of tables"),
+        ("SubscriptionRequiredException", "The AWS Access Key Id needs a subscription", 400, "account is active"),
+        ("OptInRequired", "The AWS Access Key Id needs a subscription", 403, "account is active"),
+        ("AccountProblem", "There is a problem with your AWS account", 403, "account is active"),
+        ("AccountProblem", "There is a problem with your AWS account", 401, "account is active"),
+        ("AccessDeniedException", "User is not authorized to perform", 400, "identity.yaml"),
+        ("ThrottlingException", "Throughput exceeds the current capacity", 400, "adapts within minutes"),
+    ],
+)
+def test_refusal_that_may_end_has_a_hint_that_fits(code: str, message: str, status: int, hint: str) -> None:
+    error = table_error(refusal(code, status, message), LOCATION)
+    assert isinstance(error, LedgerUnavailable)
+    assert hint in error.hint
+
+
 def test_setting_of_the_sdk_is_named() -> None:
     reason = "AccountIdEndpointMode is required but no AccountID was provided or able to be loaded"
     error = table_error(EndpointProviderError(msg=reason), LOCATION)

@@ -9,7 +9,7 @@ from forwarder.aws.request_errors import RESOURCE_NOT_FOUND, ErrorResponse
 from forwarder.errors import LedgerDenied, LedgerError, LedgerUnavailable
 from forwarder.ledger.dynamodb.schema import EXPIRY_ATTRIBUTE, table_definition
 from forwarder.ledger.dynamodb.table import Connect
-from forwarder.ledger.dynamodb.table_errors import table_error
+from forwarder.ledger.dynamodb.table_errors import UNKNOWN_OPERATION_CODES, table_error
 from forwarder.redaction import sanitize
 from forwarder.settings.validators.ledger_url import TableLocation
 
@@ -23,9 +23,6 @@ RIGHTS_HINT = (
 """The hint for a denial. `infra/identity.yaml`, which a forwarder needs, allows none of these."""
 
 _EXISTS = "ResourceInUseException"
-
-_UNKNOWN_OPERATION_CODES = ("UnknownOperationException", "UnknownOperation")
-"""The codes of engines without TTL, such as dynalite. Expired items are then kept, and treated as deleted."""
 
 
 async def create_table(location: TableLocation, connect: Connect) -> bool:
@@ -105,5 +102,6 @@ async def _enable_ttl(client: Any, location: TableLocation) -> None:
             TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY_ATTRIBUTE},
         )
     except ClientError as error:
-        if ErrorResponse.of(error).code not in _UNKNOWN_OPERATION_CODES:
+        # Engines such as dynalite have no TTL. Expired items are then kept, and treated as deleted.
+        if ErrorResponse.of(error).code not in UNKNOWN_OPERATION_CODES:
             raise

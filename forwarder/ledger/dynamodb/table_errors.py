@@ -3,6 +3,7 @@
 Source: "Error handling with DynamoDB", https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -42,6 +43,13 @@ botocore's model of DynamoDB lists both for PutItem, UpdateItem and DeleteItem.
 EXPIRED_KEY_CODES = CREDENTIAL_CODES.difference(ACCESS_DENIED_CODES)
 """Codes for keys that have ended. Another process may have renewed them in a file."""
 
+VALIDATION = "ValidationException"
+
+UNKNOWN_OPERATION_CODES = ("UnknownOperationException", "UnknownOperation")
+"""The codes of a server that does not have an operation."""
+
+_ABOUT_SCHEMA = re.compile(r"\b(key|schema)\b", re.IGNORECASE)
+
 CHANGING_CODES = frozenset({"ResourceInUseException", "TableInUseException"})
 
 NOT_AWS_HINT = "an intermediary responds in place of DynamoDB: check proxies, and endpoint_url in ledger.url"
@@ -54,13 +62,28 @@ SDK_HINT = "correct ledger.url, or what is set for the AWS SDK in variables AWS_
 
 KEY_HINT = "enable the KMS key of the table, and give infra/identity.yaml its ARN as LedgerKeyArn"
 
+LIMIT_HINT = "wait until other tables are created or changed, or raise the account's quota of tables"
+"""The hint for LimitExceededException, which only operations that create or change tables return:
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html#API_CreateTable_Errors.
+"""
+
+ACCOUNT_CODES = frozenset({"OptInRequired", "SubscriptionRequiredException"})
+"""Codes for an account that may not use DynamoDB. Many services of AWS have them."""
+
+ACCOUNT_HINT = "check in the console of AWS that the account is active and may use DynamoDB in this region"
+
+TTL_HINT = "DynamoDB changes the TTL of a table once an hour: run the command again later"
+"""See https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTimeToLive.html."""
+
 _REFUSALS = (
     ({RESOURCE_NOT_FOUND}, "does not exist", CREATE_HINT),
+    ({"LimitExceededException"}, "cannot be created or changed", LIMIT_HINT),
     (THROTTLING_CODES, "is throttled", "DynamoDB throttles it: a table on demand adapts within minutes"),
     (TRANSIENT_CODES, "fails", "DynamoDB fails for now: wait"),
     (CONFLICT_CODES, "has a conflict", "another region or a transaction writes to the table: docs/fleet.md"),
     (CHANGING_CODES, "is being changed", "wait until its status is ACTIVE"),
     (set(ACCESS_DENIED_CODES), "denies access", "allow what infra/identity.yaml allows for the table of the ledger"),
+    (ACCOUNT_CODES, "denies access", ACCOUNT_HINT),
     (SIGNATURE_CODES, "refuses the signature", "check this machine's clock, then the AWS keys: `forwarder check`"),
     (CREDENTIAL_CODES, "refuses the keys", "check or renew the AWS keys; `role_arn` is not used for the ledger"),
 )
@@ -108,8 +131,9 @@ def table_error(error: Exception, location: TableLocation) -> LedgerError:
         meaning, hint = outage
         is_denial = refusal.code in ACCESS_DENIED_CODES and not _is_about_key(refusal)
         return (LedgerDenied if is_denial else LedgerUnavailable)(f"{where} {meaning}", hint=hint)
-    hint = f"its keys must be the texts `p` and `s`: {CREATE_HINT}"
-    return LedgerError(f"{where} refuses a request: {refusal.text}", hint=hint)
+    if refusal.code == VALIDATION and refusal.message.startswith(("Time to live ", "TimeToLive ")):
+        return LedgerUnavailable(f"{where} cannot be changed: {refusal.text}", hint=TTL_HINT)
+    return LedgerError(f"{where} refuses a request: {refusal.text}", hint=_final_hint(refusal))
 
 
 def _outage(refusal: ErrorResponse) -> tuple[str, str] | None:
@@ -123,7 +147,20 @@ def _outage(refusal: ErrorResponse) -> tuple[str, str] | None:
         return f"cannot be used: {refusal.not_aws_error().message}", NOT_AWS_HINT
     if refusal.is_server_error:
         return f"fails: {refusal.text}", "DynamoDB fails for now: wait"
+    if refusal.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"denies access: {refusal.text}", ACCOUNT_HINT
     return None
+
+
+def _final_hint(refusal: ErrorResponse) -> str:
+    """Return the hint for a request that is refused for good."""
+    if refusal.code in UNKNOWN_OPERATION_CODES:
+        return "check endpoint_url in ledger.url: the server there may not be DynamoDB"
+    if refusal.code == VALIDATION and refusal.message.startswith("Item size "):
+        return "keep the table and report this: an item has at most 400 KB"
+    if refusal.code == VALIDATION and _ABOUT_SCHEMA.search(refusal.message):
+        return f"its keys must be the texts `p` and `s`: {CREATE_HINT}"
+    return "compare the table with infra/ledger-table.yaml, and look the code up in the documentation of DynamoDB"
 
 
 def _is_throttled(refusal: ErrorResponse) -> bool:
