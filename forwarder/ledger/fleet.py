@@ -23,7 +23,8 @@ class FleetMember:
     `heartbeat_interval` is the time between two heartbeats. `feeds` is the number of its feeds that it has polled so
     far, and `read_units` and `write_units` are the capacity of DynamoDB that it has consumed.
     `status` is the status that it saved, or None if it has saved none. `feed_group` is a digest of the settings that
-    name the feeds to watch. `polled_at` is when it last polled any feed.
+    name the feeds to watch. `polled_at` is when it last polled any feed. `cannot_read` means that the logs API does not
+    respond to it, while it does to others.
     """
 
     id: str
@@ -35,6 +36,7 @@ class FleetMember:
     status: DaemonStatus | None = field(default=None, compare=False)
     heartbeat_interval: timedelta = field(default=timedelta(), compare=False)
     feed_group: str = ""
+    cannot_read: bool = False
     polled_at: datetime | None = field(default=None, compare=False)
 
     @property
@@ -64,10 +66,15 @@ class Fleet:
     def is_own(self, feed: Feed) -> bool:
         """Return whether a feed is assigned to this process. Each feed is assigned to one member of each feed group.
 
-        A process assigns none of its feeds to a process that may not watch them: nobody would poll them.
+        A process assigns none of its feeds to a process that may not watch them, or cannot read them: nobody would poll
+        them. It assigns feeds to itself even if it cannot read them, to find out when it can.
         """
-        own_group = next((each.feed_group for each in self.members if each.id == self.own_id), "")
-        ids = [member.id for member in self.members if member.feed_group == own_group]
+        own_group = self.own_group
+        ids = [
+            member.id
+            for member in self.members
+            if member.feed_group == own_group and (member.id == self.own_id or not member.cannot_read)
+        ]
         if ids == [self.own_id]:
             return True
         return bool(ids) and rendezvous(f"{feed.workflow_id}\0{feed.user_id}", ids) == self.own_id
@@ -76,6 +83,17 @@ class Fleet:
     def own_name(self) -> str:
         """Return the name of this process, or "this process" if it is no member."""
         return next((each.name for each in self.members if each.id == self.own_id), "this process")
+
+    @property
+    def others(self) -> tuple[FleetMember, ...]:
+        """Return the other processes with the same feeds to watch."""
+        own_group = self.own_group
+        return tuple(each for each in self.members if each.id != self.own_id and each.feed_group == own_group)
+
+    @property
+    def own_group(self) -> str:
+        """Return the feed group of this process."""
+        return next((each.feed_group for each in self.members if each.id == self.own_id), "")
 
     @property
     def is_shared(self) -> bool:

@@ -50,6 +50,9 @@ class Ledger(Protocol):
         A group is a digest of the settings that name the feeds to watch. Other groups may watch other feeds.
         """
 
+    def set_cannot_read(self, *, cannot_read: bool) -> None:
+        """Set from the next heartbeat on whether the others poll this process's feeds, because it cannot read them."""
+
     def give_up_feeds(self) -> None:
         """Leave all feeds to the other processes from the next heartbeat on. This one only delivers."""
 

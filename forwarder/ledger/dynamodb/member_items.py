@@ -34,6 +34,7 @@ def fleet_member(name: str, item: MemberItem) -> FleetMember:
         status,
         heartbeat_interval=interval,
         feed_group=item.get("fg", ""),
+        cannot_read=bool(item.get("cr")),
         polled_at=from_micros(item["lp"]) if item.get("lp") else None,
     )
 

@@ -55,6 +55,7 @@ class MemberListStore(BackgroundStore):
         """The members whose take-over failed with an internal fault, which is logged once for each."""
         self._has_feeds = True
         self._feed_group = ""
+        self._cannot_read = False
         self._polled_at: datetime | None = None
         """When this process last polled any feed."""
         self._feeds: dict[Feed, StoredFeed] = {}
@@ -62,6 +63,9 @@ class MemberListStore(BackgroundStore):
 
     def set_feed_group(self, group: str) -> None:
         self._feed_group = group
+
+    def set_cannot_read(self, *, cannot_read: bool) -> None:
+        self._cannot_read = cannot_read
 
     def give_up_feeds(self) -> None:
         self._has_feeds = False
@@ -171,5 +175,6 @@ class MemberListStore(BackgroundStore):
             consumed.write,
             heartbeat_interval=timedelta(seconds=self._heartbeat_seconds),
             feed_group=self._feed_group,
+            cannot_read=self._cannot_read,
             polled_at=self._polled_at,
         )

@@ -156,6 +156,7 @@ class MembershipStore(MemberListStore):
             "iv": round(self._heartbeat_seconds * 1000),
             "fe": len(self._feeds),
             "fg": self._feed_group,
+            "cr": int(self._cannot_read),
             "lp": micros_or_zero(self._polled_at),
             "ru": round(self._table.consumed.read),
             "wu": round(self._table.consumed.write),

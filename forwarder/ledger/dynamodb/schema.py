@@ -22,9 +22,9 @@ process of the owner) and `dl` (key of the dead letter).
 A member has `be` (number of heartbeats), `hb` (time of the last one), `mk` (mark), `nx` (next number of its journal),
 `bl` (counters below the mark), `tt` (counters), `op` (time of the oldest pending entry), `rp` (pending replays), `sv`
 (status for display), `fe` (feeds), `fg` (feed group), `lp` (time of the last poll), `ru` and `wu` (consumed read and
-write units), `iv` (heartbeat interval in milliseconds), `vs` (the last settlement before each bus was verified) and
-`dr` (it drains). Flags are `lf` (it has left), `cm` (it is a command) and `gone` (it was taken over); `heir` is the
-member that takes it over.
+write units), `iv` (heartbeat interval in milliseconds) and `vs` (the last settlement before each bus was verified).
+Flags are `dr` (it drains), `cr` (it cannot read the logs API), `lf` (it has left), `cm` (it is a command) and `gone`
+(it was taken over); `heir` is the member that takes it over.
 
 The ledger has `ledger_format`, `en` (switch), `switch_token`, `skipped_at` (time of the last skip), `id_floor` (what
 stopped until then is not recorded), `created_at` and `id_retentions` (see `id_floor.py`), `discovered_at`,

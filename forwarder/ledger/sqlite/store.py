@@ -33,6 +33,9 @@ class SqliteStore:
     def set_feed_group(self, group: str) -> None:
         """Do nothing, because no other process uses the ledger."""
 
+    def set_cannot_read(self, *, cannot_read: bool) -> None:
+        """Do nothing, because no other process uses the ledger."""
+
     def give_up_feeds(self) -> None:
         """Do nothing, because no other process uses the ledger."""
 
