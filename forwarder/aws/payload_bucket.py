@@ -120,7 +120,7 @@ class PayloadBucket:
             return PayloadStoreError(f"{where} is in another region: {refusal.text}", hint=hint)
         if refusal.code in SIGNATURE_CODES:
             hint = "check this machine's clock, then the AWS keys: `forwarder check`"
-            return PayloadStoreError(f"{where} refuses the signature: {refusal.text}", hint=hint)
+            return PayloadStoreError(f"{where} refuses the signature of the request: {refusal.text}", hint=hint)
         if refusal.code in ACCESS_DENIED_CODES or refusal.code.startswith(KMS_PREFIX):
             return PayloadStoreError(f"{where} refuses the payload: {refusal.text}", hint=ALLOW_HINT)
         return PayloadStoreError(f"{where} refuses the payload: {refusal.text}", hint="`forwarder check --send`")

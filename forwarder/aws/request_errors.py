@@ -146,8 +146,9 @@ class ErrorResponse:
         if self.code in THROTTLING_CODES or self.status == HTTPStatus.TOO_MANY_REQUESTS:
             return DestinationUnavailable(f"{self.sender} throttles: {self.text}", code="ThrottlingException")
         if self.code in SIGNATURE_CODES:
+            message = f"{self.sender} refuses the signature of the request: {self.text}"
             hint = "check this machine's clock, then the AWS keys: `forwarder check`"
-            return DestinationRefused(f"{self.sender} refuses the signature: {self.text}", code=self.code, hint=hint)
+            return DestinationRefused(message, code=self.code, hint=hint)
         if self.code in ACCESS_DENIED_CODES and self.operation == DESCRIBE:
             return DescribeDenied(f"DescribeEventBus is denied: {self.text}", code=self.code, hint=ALLOW_DESCRIBE)
         is_forbidden = self.is_from_aws and self.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)

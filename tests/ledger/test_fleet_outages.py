@@ -9,6 +9,7 @@ import pytest
 from forwarder.cli import tail
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters, DaemonStatus
+from forwarder.redaction import sanitize
 from tests.harness.dynamodb_faults import (
     BUSY,
     DENIED,
@@ -80,6 +81,7 @@ async def test_refused_request_names_the_table_and_the_cause(
         assert table.name in failure.value.message
         assert cause in failure.value.message
         assert hint in failure.value.hint
+        assert sanitize(failure.value.message) == failure.value.message, "nothing of it looks like a secret in the log"
     member.proxy.plan = execute
     assert await member.record("a", "b") <= 1
     await member.send(token)

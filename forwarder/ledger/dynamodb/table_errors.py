@@ -84,7 +84,11 @@ _REFUSALS = (
     (CHANGING_CODES, "is being changed", "wait until its status is ACTIVE"),
     (set(ACCESS_DENIED_CODES), "denies access", "allow what infra/identity.yaml allows for the table of the ledger"),
     (ACCOUNT_CODES, "denies access", ACCOUNT_HINT),
-    (SIGNATURE_CODES, "refuses the signature", "check this machine's clock, then the AWS keys: `forwarder check`"),
+    (
+        SIGNATURE_CODES,
+        "refuses the signature of the request",
+        "check this machine's clock, then the AWS keys: `forwarder check`",
+    ),
     (CREDENTIAL_CODES, "refuses the keys", "check or renew the AWS keys; `role_arn` is not used for the ledger"),
 )
 """The codes of refusals that may end, what they mean, and the hint."""
