@@ -102,10 +102,14 @@ class Fleet:
 
     @property
     def feed_groups(self) -> tuple[tuple[FleetMember, ...], ...]:
-        """Return the processes with equal settings of the feeds to watch, the largest group first."""
+        """Return the processes with equal settings of the feeds to watch, the largest group first.
+
+        A process of an older version has no group, and is left out.
+        """
         groups: dict[str, list[FleetMember]] = {}
         for each in self.members:
-            groups.setdefault(each.feed_group, []).append(each)
+            if each.feed_group:
+                groups.setdefault(each.feed_group, []).append(each)
         return tuple(tuple(each) for each in sorted(groups.values(), key=len, reverse=True))
 
     @property

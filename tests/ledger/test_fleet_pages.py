@@ -110,3 +110,29 @@ async def test_replays_and_adopted_entries_do_not_end_a_list(table: SharedTable)
     await record_each(heir, late[20:], NOON + 200 * SECOND)
     found = [name async for page in pages_of(heir, EntryFilter(), 9) for name in page]
     assert found == [*late[::-1], *names[::-1]]
+
+
+async def test_list_goes_on_before_items_without_times(table: SharedTable) -> None:
+    """Replays and renewals have no times of their own. There may be more of them than a page reads."""
+    member = await table.member()
+    names = [f"e-{number:03}" for number in range(30)]
+    await record_each(member, names, NOON)
+    tokens = await member.tokens(after=timedelta(minutes=1))
+    await member.ledger.settle([Sent(tokens[name], "event") for name in names], now=NOON, bus=BUS)
+    member.ledger.set_now(NOON + timedelta(minutes=2))
+    for name in names[:25] * 2:
+        if await member.ledger.replay_executions([name], now=NOON + timedelta(minutes=2)):
+            token = (await member.tokens(after=timedelta(minutes=3)))[name]
+            await member.ledger.settle([Sent(token, "event")], now=NOON, bus=BUS)
+    await record_each(member, ["late"], NOON + timedelta(minutes=3))
+    found = [name async for page in pages_of(member, EntryFilter(), 9) for name in page]
+    assert found == ["late", *names[::-1]]
+
+
+async def test_list_goes_on_before_a_clock_that_was_set_back(table: SharedTable) -> None:
+    member = await table.member()
+    await record_each(member, [f"e-{number:03}" for number in range(60)], NOON)
+    await record_each(member, [f"l-{number:03}" for number in range(60)], NOON + 20 * SECOND)
+    found = [name async for page in pages_of(member, EntryFilter(), 9) for name in page]
+    assert found[:9] == [f"l-{number:03}" for number in range(59, 50, -1)]
+    assert found[-20:] == [f"e-{number:03}" for number in range(19, -1, -1)]

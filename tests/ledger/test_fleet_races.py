@@ -175,6 +175,41 @@ async def test_heir_does_not_doubt_what_a_verified_bus_accepted(table: SharedTab
     assert await table.verify() == Counters(recorded=4, pending=3, sent=1)
 
 
+async def test_second_heir_does_not_doubt_what_the_first_has_verified(table: SharedTable) -> None:
+    dying, first, second = [await table.member() for _ in range(3)]
+    await dying.ledger.save_bus_verified(BUS, 0)
+    await dying.record("pending")
+    await dying.record("sent")
+    await dying.send((await dying.tokens())["sent"])
+    dying_id, first_id = dying.member_id, first.member_id
+    await dying.kill()
+    await first.ledger.take_over(dying_id)
+    await first.ledger.save_bus_verified(BUS, await first.ledger.last_settlement_seq())
+    await first.beat()
+    await first.kill()
+    await second.beat()
+    await second.ledger.take_over(first_id)
+    assert await second.ledger.unverified_buses() == []
+    assert set(await second.claim()) == {"pending"}
+
+
+async def test_heir_does_not_doubt_a_requeued_event_that_has_arrived(table: SharedTable) -> None:
+    """Its first place is in the same journal. The bus was missing, and was verified after it was sent again."""
+    dying, heir = await table.member(), await table.member()
+    await heir.beat()
+    await dying.ledger.save_bus_verified(BUS, 0)
+    await dying.record("pending")
+    await dying.record("requeued")
+    await dying.send((await dying.tokens())["requeued"])
+    assert await dying.ledger.requeue(BUS, now=NOON) == 1
+    await dying.send((await dying.tokens())["requeued"])
+    await dying.ledger.save_bus_verified(BUS, await dying.ledger.last_settlement_seq())
+    await dying.beat()
+    await dying.kill()
+    await heir.bury()
+    assert await heir.ledger.unverified_buses() == []
+
+
 async def test_buses_verified_by_two_members_are_both_doubted(table: SharedTable) -> None:
     """Each member has read the list of verified buses before the other adds its bus."""
     members = {bus: await table.member() for bus in (BUS, ANOTHER_BUS)}

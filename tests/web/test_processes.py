@@ -44,7 +44,7 @@ def test_processes_that_are_switched_off_are_explained() -> None:
 
 
 def test_processes_that_watch_different_feeds_are_explained() -> None:
-    text = rendered(Fleet((MEMBERS[0], replace(MEMBERS[1], feed_group="other")), "a1"))
+    text = rendered(Fleet((replace(MEMBERS[0], feed_group="one"), replace(MEMBERS[1], feed_group="other")), "a1"))
     assert "The processes watch different feeds." in text
     assert "host-b/a1; host-&lt;a&gt;/c3." in text
     assert "different" not in rendered(Fleet(MEMBERS, "a1"))

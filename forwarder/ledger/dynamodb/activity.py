@@ -35,6 +35,14 @@ class ActivityStore(PageStore):
         """The journaled entries, without details, whose transitions may still be made."""
 
     async def activity(self, after: str | None, limit: int) -> Activity:
+        remembered = dict(self._unsettled), dict(self._unresolved)
+        try:
+            return await self._activity(after, limit)
+        except BaseException:  # what was not returned is read again
+            self._unsettled, self._unresolved = remembered
+            raise
+
+    async def _activity(self, after: str | None, limit: int) -> Activity:
         reached = {} if after is None else _parse_activity(after)
         await self._load_members(consistent=True)
         recorded = await self._late_rows(reached, limit)

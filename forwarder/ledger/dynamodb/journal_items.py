@@ -30,7 +30,8 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
 
     `owners` are the places that may own it while it is pending: all earlier owners of this transition. `base` is the
     place that owned it before, if it was settled. `payload` is the place that holds the detail, or empty if it is
-    here. `stored_at` is the time at which the detail was stored, in microseconds.
+    here. `stored_at` is the time at which the detail was stored, in microseconds. `seq` is the number of the settlement
+    with which an event counts as sent that another process has sent before it was taken over.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
     payload: str = ""
     detail: bytes = b""
     stored_at: int = 0
+    seq: int = 0
 
 
 _decoder = msgspec.msgpack.Decoder(list[JournalEntry])

@@ -81,22 +81,26 @@ class PageStore(RowStore):
         for member, last in (await self._last_numbers()).items():
             if len(listed) > limit and self._ended_before(member, nlargest(limit + 1, listed)[-1]):
                 continue
-            start = await self._last_item_until(member, last, _latest(position, matching))
-            found_rows, end = await self._newest_rows(member, start, limit, is_wanted)
+            latest = _latest(position, matching)
+            start = await self._last_item_until(member, last, latest)
+            if position is not None and position[1] == member and start - MAX_LISTED_ITEMS + 1 >= position[2]:
+                start = position[2]  # the items before it have no times, or those of a clock that was set
+            found_rows, end = await self._newest_rows(member, start, limit, latest, is_wanted)
             rows += found_rows
             listed += [row[1].recorded_at for row in found_rows if is_wanted(row)]
             ends += [] if end is None else [end]
         return rows, max(ends, default=None)
 
     async def _newest_rows(
-        self, member: str, start: int, limit: int, is_wanted: Callable[[Row], bool]
+        self, member: str, start: int, limit: int, latest: int | None, is_wanted: Callable[[Row], bool]
     ) -> tuple[list[Row], Position | None]:
         """Return the stored rows of a journal from an item backwards, until more than `limit` are wanted.
 
-        If MAX_LISTED_ITEMS are read before, return the position down to which they were read.
+        If MAX_LISTED_ITEMS are read before, return the position down to which they were read. Its time is the earliest
+        of these items and of `latest`, which is None for now.
         """
         rows: list[Row] = []
-        wanted, end = 0, None
+        wanted, read_at = 0, latest
         first = max(1, start - MAX_LISTED_ITEMS + 1)
         for number in range(start, first - 1, -1):
             entries = await self._journals.entries_of_item(member, number)
@@ -107,8 +111,10 @@ class PageStore(RowStore):
             if wanted > limit:
                 return rows, None
             if (recorded_at := _recorded_at(entries)) is not None:
-                end = recorded_at, member, number, 0
-        return rows, end if first > 1 and entries else None
+                read_at = recorded_at if read_at is None else min(read_at, recorded_at)
+        if first == 1 or not entries:
+            return rows, None
+        return rows, (to_micros(self._now()) if read_at is None else read_at, member, first, 0)
 
     async def _last_item_until(self, member: str, last: int, at: int | None) -> int:
         """Return the number of the last item of a journal that was written until a time, or a later one.

@@ -3,7 +3,8 @@
 This module raises the floor of the ids, and stores the payloads of pending entries again before they expire.
 """
 
-import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +14,11 @@ from forwarder.ledger import traffic
 from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.counters import CounterStore
 from forwarder.ledger.dynamodb.id_floor import raise_floor, unchanged_since
+from forwarder.ledger.dynamodb.journal import Buried
 from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE, JournalEntry
-from forwarder.ledger.dynamodb.member import OwnedEntry
+from forwarder.ledger.dynamodb.member import Member, OwnedEntry
+from forwarder.ledger.dynamodb.member_items import MemberItem
+from forwarder.ledger.dynamodb.schema import member_key
 from forwarder.ledger.dynamodb.window import RECORDED
 from forwarder.ledger.traffic import minute_of
 
@@ -22,7 +26,7 @@ BETWEEN_FLOORS = timedelta(hours=1)
 """The time between two writes of the floor, and between two checks of the members that have left."""
 
 MAX_UNATTENDED = timedelta(days=1)
-"""The time after which a process that has left takes care of the pending entries that others left behind."""
+"""The time after which a process that has left renews the pending entries that others left behind."""
 
 MAX_RENEWED_ENTRIES = 200
 
@@ -33,6 +37,8 @@ class RetentionStore(CounterStore):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._floor_raised_at: datetime | None = None
+        self._last_beats: dict[str, int] = {}
+        """The heartbeat numbers of all members at the last check of those that nobody attends to."""
 
     async def apply_retention(self, *, now: datetime, id_retention: timedelta, payload_retention: timedelta) -> bool:
         self._retention.ids, self._retention.payloads = id_retention, payload_retention
@@ -41,8 +47,8 @@ class RetentionStore(CounterStore):
         if self._floor_raised_at is None or now - self._floor_raised_at >= BETWEEN_FLOORS:
             await self._raise_floor(now)
             if self._member is None:
-                await self._visit_to_renew(now)
-        return await self._renew_old_entries(now)
+                await self._renew_unattended(now)
+        return self._member is not None and await self._renew_some(self._member, now)
 
     async def _raise_floor(self, now: datetime) -> None:
         """Raise the floor of all feeds, unless another process does it at the same time.
@@ -55,37 +61,50 @@ class RetentionStore(CounterStore):
         if await self._save_in_ledger_item(attributes, condition=condition, **values):
             self._floor_raised_at = now
 
-    async def _visit_to_renew(self, now: datetime) -> None:
-        """Be a member for as long as it takes to renew the entries of members that left a day ago.
+    async def _renew_unattended(self, now: datetime) -> None:
+        """Renew the pending entries that nobody owns, as a visitor that takes their members over.
 
-        While all processes are switched off, nobody owns these entries, and their journals would expire.
+        While all processes are switched off, they have left, and the journals would expire. The visitor is a member of
+        its own: this process may join meanwhile.
         """
         await self._load_members(consistent=True)
-        before = to_micros(now - MAX_UNATTENDED)
-        left = (each for each in self._members.values() if "lf" in each and "gone" not in each and each.get("op"))
-        if not any(each["hb"] < before for each in left):
+        unattended = self._unattended(to_micros(now - MAX_UNATTENDED))
+        if not unattended:
             return
-        try:
-            await self._joined()
-            while self._take_overs:
-                await asyncio.wait(self._take_overs.values())
-            while await self._renew_old_entries(now):
-                pass
-        finally:
-            await self._leave()
+        visitor = Member(self._table, self._journals)
+        item = self._heartbeat(visitor) | {"be": 0, "host": self._host, "cm": 1}
+        await self._table.put(member_key(visitor.id), item, condition="attribute_not_exists(p)")
+        async with self._heartbeats_of(visitor):
+            for each in unattended:
+                await self._take_over(visitor, each)
+            old = _old_entries(visitor, now)
+            for start in range(0, len(old), MAX_RENEWED_ENTRIES):
+                await self._renew(visitor, old[start : start + MAX_RENEWED_ENTRIES], now)
+        with suppress(Buried):  # this process was paused: its heir has the entries
+            await self._write_heartbeat(visitor, left=True)
 
-    async def _renew_old_entries(self, now: datetime) -> bool:
-        """Journal pending entries again whose payload would expire before long. Return whether there may be more."""
-        member = self._member
-        if member is None:
-            return False
-        # Half of the least life: with a shorter retention, of earlier settings or of another process, it is not longer.
-        before = to_micros(now - EXTRA_LIFE / 2)
-        old = [
-            each
-            for token, each in member.pending.items()
-            if token not in member.claimed and each.journaled.stored_at < before
-        ][:MAX_RENEWED_ENTRIES]
+    def _unattended(self, before: int) -> list[MemberItem]:
+        """Return the members with pending entries that have left, or stand still, and whose heartbeat is old.
+
+        A member that has not left stands still if its heartbeat number is that of the last check, an hour ago.
+        """
+        last_beats, self._last_beats = self._last_beats, {name: item["be"] for name, item in self._members.items()}
+        return [
+            item
+            for name, item in self._members.items()
+            if "gone" not in item
+            and item.get("op")
+            and item["hb"] < before
+            and ("lf" in item or last_beats.get(name) == item["be"])
+        ]
+
+    async def _renew_some(self, member: Member, now: datetime) -> bool:
+        """Renew pending entries of this process. Return whether there may be more."""
+        old = _old_entries(member, now)[:MAX_RENEWED_ENTRIES]
+        return await self._renew(member, old, now) and len(old) == MAX_RENEWED_ENTRIES
+
+    async def _renew(self, member: Member, old: Sequence[OwnedEntry], now: datetime) -> bool:
+        """Journal entries again, with their payloads. Return whether the payload of any was found."""
         details = await self._journals.details_of([(each.place, each.journaled) for each in old])
         found = {each.journaled.digest: each for each in old if each.place in details}
         member.claimed.update(each.token for each in found.values())
@@ -94,7 +113,18 @@ class RetentionStore(CounterStore):
             await self._make_transitions(member, renewed, now)
         finally:
             member.release([each.token for each in found.values()])
-        return len(old) == MAX_RENEWED_ENTRIES
+        return bool(found)
+
+
+def _old_entries(member: Member, now: datetime) -> list[OwnedEntry]:
+    """Return the pending entries whose payload would expire before long, and that are not being sent."""
+    # Half of the least life: with a shorter retention, of earlier settings or of another process, it is not longer.
+    before = to_micros(now - EXTRA_LIFE / 2)
+    return [
+        each
+        for token, each in member.pending.items()
+        if token not in member.claimed and each.journaled.stored_at < before
+    ]
 
 
 def _renewed(owned: OwnedEntry, detail: bytes, now: datetime) -> JournalEntry:

@@ -36,7 +36,6 @@ from forwarder.ledger.dynamodb.window import (
     REPLAYED,
     REQUEUED,
     RETRIED,
-    SENT,
     UNVERIFIED,
     add_effect,
 )
@@ -178,9 +177,10 @@ class TakeOverStore(TransitionStore):
         if item["st"] != SENT_STATE or item["bs"] not in self._verified_buses:
             return False
         if entry.kind == UNVERIFIED:
-            return bool(entry.base == item["o"])
-        has_arrived = item["o"] == str(place) and item.get("sq", inf) <= verified.get(item["bs"], 0)
-        return f"{place} {SENT}" in item["lg"] and not has_arrived
+            is_its_own, seq = entry.base == item["o"], entry.seq or inf
+        else:  # a later place of the same member is read as well
+            is_its_own, seq = str(place) == item["o"], item.get("sq", inf)
+        return bool(is_its_own and seq > verified.get(item["bs"], 0))
 
     @property
     def inherited_unverified(self) -> int:
@@ -191,12 +191,14 @@ class TakeOverStore(TransitionStore):
     ) -> None:
         if not entries:
             return
-        places = await member.journal.append(entries, self._journal_expiry(self._now()))
         self._settlement_seq += 1  # a verification that has begun says nothing about them
-        self._inherited_unverified += len(entries)
+        seq = self._settlement_seq
+        notes = [msgspec.structs.replace(entry, seq=seq) for entry in entries]
+        places = await member.journal.append(notes, self._journal_expiry(self._now()))
+        self._inherited_unverified += len(notes)
         member.unverified += [
-            UnverifiedEntry(self._settlement_seq, item["bs"], place, item["o"], entry)
-            for place, entry, item in zip(places, entries, items, strict=True)
+            UnverifiedEntry(seq, item["bs"], place, item["o"], entry)
+            for place, entry, item in zip(places, notes, items, strict=True)
         ]
 
     @property
