@@ -1,7 +1,7 @@
 """Members that nobody is sure about: of processes that left together, that are killed at each start, or at once."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
@@ -22,7 +22,7 @@ from forwarder.ledger.dynamodb.schema import (
 from forwarder.ledger.dynamodb.table import Key
 from forwarder.model import Feed
 from tests.harness.dynamodb_faults import PASS, Fault, Request
-from tests.ledger.fleet_table import SharedTable
+from tests.ledger.fleet_table import Process, SharedTable
 from tests.virtual_clock import NOON
 
 pytestmark = pytest.mark.dynamodb
@@ -31,6 +31,12 @@ DAY = timedelta(days=1)
 RETENTION = {"id_retention": 90 * DAY, "payload_retention": DAY}
 RESTART_PAUSE = timedelta(minutes=2)
 """A heartbeat counts as recent for five intervals, which have a minute here."""
+
+
+async def check_an_hour_before(process: Process, now: datetime) -> None:
+    """Check the members for the first time. The second check, at `now`, finds those that stood still meanwhile."""
+    await process.ledger.apply_retention(now=now - timedelta(hours=1), **RETENTION)
+    process.ledger.set_now(now)
 
 
 async def test_pending_events_outlive_a_fleet_that_is_off_for_weeks(table: SharedTable) -> None:
@@ -85,7 +91,7 @@ async def test_daemon_that_starts_during_a_visit_keeps_its_entries(table: Shared
     await old.ledger.leave()
     now = NOON + 3 * DAY
     started = await table.start()
-    started.ledger.set_now(now)
+    await check_an_hour_before(started, now)
     started.proxy.plan = lambda _: Fault(delay_seconds=0.02)
     visit = asyncio.create_task(started.ledger.apply_retention(now=now, **RETENTION))
     await asyncio.sleep(0.1)
@@ -100,6 +106,17 @@ async def test_daemon_that_starts_during_a_visit_keeps_its_entries(table: Shared
     assert len(rest) + len(claimed) == 40
 
 
+async def test_process_that_starts_does_not_visit(table: SharedTable) -> None:
+    """It joins in a moment, and takes the entries over itself."""
+    old = await table.member()
+    await old.record("a")
+    await old.ledger.leave()
+    started = await table.start()
+    started.ledger.set_now(NOON + 3 * DAY)
+    await started.ledger.apply_retention(now=NOON + 3 * DAY, **RETENTION)
+    assert len([key for key in await started.ledger.all_items() if key.p == MEMBERS and key != LEDGER]) == 1
+
+
 async def test_visit_does_not_end_when_the_process_leaves(table: SharedTable) -> None:
     """A process that is switched off leaves again and again, in case that it has joined."""
     old = await table.member()
@@ -107,7 +124,7 @@ async def test_visit_does_not_end_when_the_process_leaves(table: SharedTable) ->
     await old.ledger.leave()
     now = NOON + 5 * DAY
     paused = await table.start()
-    paused.ledger.set_now(now)
+    await check_an_hour_before(paused, now)
     paused.proxy.plan = lambda _: Fault(delay_seconds=0.005)
     visit = asyncio.create_task(paused.ledger.apply_retention(now=now, **RETENTION))
     while not visit.done():
@@ -152,7 +169,7 @@ async def test_visit_ends_although_payloads_are_missing(table: SharedTable, monk
         await old.ledger.delete_item(Key(journal(lost.member), number_text(lost.number)))
     visitor = await table.start()
     now = NOON + 5 * DAY
-    visitor.ledger.set_now(now)
+    await check_an_hour_before(visitor, now)
     async with asyncio.timeout(20):
         await visitor.ledger.apply_retention(now=now, **RETENTION)
     items = await visitor.ledger.all_items()

@@ -84,18 +84,15 @@ class RetentionStore(CounterStore):
             await self._write_heartbeat(visitor, left=True)
 
     def _unattended(self, before: int) -> list[MemberItem]:
-        """Return the members with pending entries that have left, or stand still, and whose heartbeat is old.
+        """Return the members with pending entries whose heartbeat is old, and stood still since the last check.
 
-        A member that has not left stands still if its heartbeat number is that of the last check, an hour ago.
+        The last check was an hour ago. A process that has just started takes these members over when it joins.
         """
         last_beats, self._last_beats = self._last_beats, {name: item["be"] for name, item in self._members.items()}
         return [
             item
             for name, item in self._members.items()
-            if "gone" not in item
-            and item.get("op")
-            and item["hb"] < before
-            and ("lf" in item or last_beats.get(name) == item["be"])
+            if "gone" not in item and item.get("op") and item["hb"] < before and last_beats.get(name) == item["be"]
         ]
 
     async def _renew_some(self, member: Member, now: datetime) -> bool:
