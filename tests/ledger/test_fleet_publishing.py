@@ -20,7 +20,7 @@ from forwarder.metrics import Metrics
 from forwarder.model import Accepted
 from tests.factories import some_settings
 from tests.harness.dynamodb_faults import FAILED, PASS, THROTTLED, Fault, Hold, Plan, always, execute
-from tests.ledger.fleet_table import BUS, SharedTable
+from tests.ledger.fleet_table import BUS, Process, SharedTable
 from tests.virtual_clock import NOON
 from tests.waiting import until
 
@@ -94,6 +94,13 @@ class MissingBus(ThrottledBus):
         raise BusMissing(f"the bus {name} does not exist", code="ResourceNotFoundException")
 
 
+def dispatcher_of(process: Process, bus: ThrottledBus) -> Dispatcher:
+    clock = SystemClock()
+    health = Health(clock.now)
+    writer = SettlementWriter(process.ledger, clock, health)
+    return Dispatcher(bus, process.ledger, writer, some_settings(), clock, health, Metrics())
+
+
 async def test_idle_heir_checks_the_bus_of_inherited_events(table: SharedTable) -> None:
     """The bus was deleted before they were sent. The heir has settled nothing, and its own check is over."""
     member, heir = await table.member(), await table.member()
@@ -139,10 +146,8 @@ async def test_taken_over_process_publishes_nothing_that_waited(table: SharedTab
     await heir.beat()
     ids = [f"e-{number}" for number in range(40)]
     await member.record(*ids)
-    bus, clock = ThrottledBus(), SystemClock()
-    health = Health(clock.now)
-    writer = SettlementWriter(member.ledger, clock, health)
-    dispatcher = Dispatcher(bus, member.ledger, writer, some_settings(), clock, health, Metrics())
+    bus = ThrottledBus()
+    dispatcher = dispatcher_of(member, bus)
     running = asyncio.create_task(dispatcher.run())
     await until(lambda: bus.refused > 0)
     await heir.bury()
@@ -161,10 +166,8 @@ async def test_taken_over_process_publishes_nothing_after_a_slow_check(table: Sh
     member, heir = await table.member(), await table.member()
     await heir.beat()
     await member.record("a", "b")
-    bus, clock = SlowCheckBus(), SystemClock()
-    health = Health(clock.now)
-    writer = SettlementWriter(member.ledger, clock, health)
-    dispatcher = Dispatcher(bus, member.ledger, writer, some_settings(), clock, health, Metrics())
+    bus = SlowCheckBus()
+    dispatcher = dispatcher_of(member, bus)
     running = asyncio.create_task(dispatcher.run())
     await until(lambda: bus.refused > 0)
     bus.is_released = True
@@ -190,11 +193,8 @@ async def test_taken_over_process_does_not_send_the_rest_of_a_request(table: Sha
         await heir.bury()
         member.ledger.set_heartbeat_seconds(0)
 
-    bus, clock = SplittingBus(take_over), SystemClock()
-    health = Health(clock.now)
-    writer = SettlementWriter(member.ledger, clock, health)
-    dispatcher = Dispatcher(bus, member.ledger, writer, some_settings(), clock, health, Metrics())
-    running = asyncio.create_task(dispatcher.run())
+    bus = SplittingBus(take_over)
+    running = asyncio.create_task(dispatcher_of(member, bus).run())
     await until(lambda: bus.published > 0 and not member.ledger.membership.claimed)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
