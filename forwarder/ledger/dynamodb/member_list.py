@@ -1,7 +1,7 @@
 """The members of the fleet, as this process observes them.
 
 A member is dead when its heartbeat number did not change during several successful heartbeats of an observer. No clock
-is compared. While no process can write to the table, no member counts as dead.
+is compared for that. While no process can write to the table, no member counts as dead.
 """
 
 import asyncio
