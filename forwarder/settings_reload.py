@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -17,7 +18,8 @@ from forwarder.app import App
 from forwarder.configuration import MissingParts, RuntimeConfig
 from forwarder.errors import ForwarderError
 from forwarder.model import State
-from forwarder.settings import Settings, load, load_local
+from forwarder.settings import LocalSettings, Settings
+from forwarder.settings.load import load_sections, read_table, validate_table
 from forwarder.settings.watch import RETRY_SECONDS, FileWatch
 from forwarder.systemd import ServiceManager
 
@@ -68,12 +70,16 @@ class SettingsReload:
     def _load_again(self) -> None:
         """Load the settings and secrets again. If they are invalid, keep the previous ones."""
         app = self._app
+        table: dict[str, Any] = {}
         try:
-            config = self._load_config()
+            table = read_table(app.config_source.file)
+            config = self._load_config(table)
         except ForwarderError as error:
             self._report_invalid(error)
-            self._switch_off_if_requested()
+            self._switch_off_if_requested(table)
             return
+        if self._last_error is not None and config == app.config:  # a change says so itself
+            logger.info("settings valid again")
         self._last_error = None
         if config != app.config:
             is_first = app.config.missing is not None and config.missing is None
@@ -92,11 +98,14 @@ class SettingsReload:
             logger.error("invalid settings, keeping previous", reason=error.message, hint=error.hint)
         self._last_error = error
 
-    def _switch_off_if_requested(self) -> None:
-        """Switch off if an otherwise invalid file has `enabled = false`: the person may have to stop it at once."""
+    def _switch_off_if_requested(self, table: dict[str, Any]) -> None:
+        """Switch off if an otherwise invalid file has `enabled = false`: the person may have to stop it at once.
+
+        The table is the content that is invalid. Read again, a file that is being written may be another one.
+        """
         app = self._app
         try:
-            local = load_local(app.config_source)
+            local = load_sections(LocalSettings, app.config_source, table)
         except ForwarderError:
             return
         if not local.enabled and app.config.settings.enabled and app.config.missing is None:
@@ -122,12 +131,12 @@ class SettingsReload:
         else:
             health.healthy("settings")
 
-    def _load_config(self) -> RuntimeConfig:
+    def _load_config(self, table: dict[str, Any]) -> RuntimeConfig:
         config_source, previous = self._app.config_source, self._app.config
         # Once complete, the configuration stays complete: an invalid edit keeps the previous one.
         if previous.missing is not None and (config := RuntimeConfig.incomplete(config_source)) is not None:
             return replace(config, settings=self._with_kept_sections(config.settings))
-        settings = load(config_source, empty_is_valid=False)
+        settings = validate_table(config_source, table, empty_is_valid=False)
         return RuntimeConfig.of(config_source, self._with_kept_sections(settings))
 
     def _with_kept_sections(self, settings: Settings) -> Settings:

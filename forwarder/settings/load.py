@@ -65,14 +65,16 @@ def load(config_source: ConfigSource, *, empty_is_valid: bool = True) -> Setting
     while it is replaced. If the environment holds the required settings, an empty file would be valid and would switch
     the forwarder on, so a reload rejects it.
     """
-    table = read_table(config_source.file)
+    return validate_table(config_source, read_table(config_source.file), empty_is_valid=empty_is_valid)
+
+
+def validate_table(config_source: ConfigSource, table: dict[str, Any], *, empty_is_valid: bool = True) -> Settings:
+    """Return the settings of a table, the content of a settings file, as `load` does of the file.
+
+    Raise SettingsError, with its faults, if they are invalid.
+    """
     if not table and not empty_is_valid:
         raise SettingsError(f"{config_source.file} is empty", hint="restore its content")
-    return _load(Settings, config_source, table)
-
-
-def validate_table(config_source: ConfigSource, table: dict[str, Any]) -> Settings:
-    """Return the settings of a table that is not in a file yet. Raise SettingsError, with its faults, if invalid."""
     return _load(Settings, config_source, table)
 
 
