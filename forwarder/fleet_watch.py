@@ -140,6 +140,8 @@ class FleetWatch:
                 groups = [[each.name for each in group] for group in fleet.feed_groups]
                 log.warning("processes watch different feeds", groups=groups, hint=DIFFERENT_FEEDS_HINT)
             self._on_change(fleet)
+        elif before.feeds_version != fleet.feeds_version:
+            self._on_change(fleet)
 
 
 def _can_read(member: FleetMember) -> bool:

@@ -56,7 +56,7 @@ async def _intake(steps: Steps, response: ApiResponse | None, **source: Any) -> 
         steps,
         {
             "feeds": list,
-            "discovered_at": lambda: None,
+            "discovered_at": lambda *_: None,
             "add_feeds": lambda *_, **__: None,
             "save_watched": lambda *_: None,
             "checkpoint": lambda _: Checkpoint(floor=NOON - timedelta(days=1)),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pydantic import SecretStr
 
 from forwarder.alloy.client import LogsClient
-from forwarder.alloy.discovery import Discovery
+from forwarder.alloy.discovery import discover
 from forwarder.clock import Clock
 from forwarder.diagnostics.results import CheckResult, to_forwarder_error
 from forwarder.errors import (
@@ -71,7 +71,7 @@ async def _watched_feeds(client: LogsClient, settings: AlloySettings) -> list[Fe
     """Return the feeds of the settings and of the discovery. Without any, request the users, to try the key."""
     feeds: list[Feed] = list(settings.source.workflows)
     if settings.source.discover:
-        feeds += (await Discovery(client).discover()).feeds
+        feeds += (await discover(client)).feeds
     if not feeds:
         with contextlib.suppress(PageUnreadable):  # the API responded, and did not refuse the key
             await client.list_users()

@@ -1,33 +1,35 @@
-"""The loop that discovers feeds at intervals, while discovery is switched on."""
+"""The loops that discover feeds: this process's share of the users at intervals, and what the other processes found."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable
 
 import structlog
 
 from forwarder import heartbeat
 from forwarder.alloy.client import LogsClient
-from forwarder.alloy.discovery import Discovery
+from forwarder.alloy.discovery import discover
 from forwarder.backoff import Backoff
 from forwarder.clock import Clock
 from forwarder.errors import LedgerError, SourceError
 from forwarder.intake.source_health import SourceHealth
-from forwarder.model import Feed
+from forwarder.intake.watched_feeds import WatchedFeeds
+from forwarder.ledger import shard_of
 from forwarder.settings.sections import SourceSettings
 
 log = structlog.get_logger("intake")
 
+MIN_REFRESH_SECONDS = 60.0
+"""The least time between two reads of what other processes found, if discoveries are not more frequent."""
 
-class Watch(Protocol):
-    """A function that watches discovered feeds from now on. `discovered_at` is None if some may be missing."""
+FOLLOW_SECONDS = 3600.0
+"""The longest time between two heartbeats of the loop that follows the other processes."""
 
-    def __call__(self, found: list[Feed], *, discovered_at: datetime | None = None) -> Awaitable[None]: ...
+RETRY_SECONDS = 5.0
+"""The time until what other processes found is read again, if the ledger could not be read."""
 
 
 class DiscoveryLoop:
-    """A loop that discovers feeds, and reports the error that made the last discovery incomplete."""
+    """The loops that discover feeds, and report the error that made the last discovery incomplete."""
 
     def __init__(
         self,
@@ -35,19 +37,19 @@ class DiscoveryLoop:
         settings: SourceSettings,
         clock: Clock,
         source_health: SourceHealth,
-        watch: Watch,
+        watched: WatchedFeeds,
         feeds: Callable[[], int],
         report_ledger: Callable[[LedgerError], None],
     ) -> None:
-        """Prepare the loop. `feeds` returns the number of feeds that this process polls.
+        """Prepare the loops. `feeds` returns the number of feeds that this process polls.
 
         `report_ledger` reports that what was found cannot be saved.
         """
-        self._discovery = Discovery(source)
+        self._source = source
         self._settings = settings
         self._clock = clock
         self._source_health = source_health
-        self._watch = watch
+        self._watched = watched
         self._feeds = feeds
         self._report_ledger = report_ledger
         self._retry_at: float | None = None
@@ -79,6 +81,25 @@ class DiscoveryLoop:
             await self._clock.wait(self._retry_now, wait)
             self._retry_at = None
 
+    async def follow(self) -> None:
+        """Watch what other processes have discovered, until cancelled. A ledger of one process never has any."""
+        spacing = min(MIN_REFRESH_SECONDS, self._settings.discover_interval.total_seconds())
+        while True:
+            heartbeat.beat(FOLLOW_SECONDS)
+            if not await self._clock.wait(self._watched.changed_elsewhere, FOLLOW_SECONDS):
+                continue
+            self._watched.changed_elsewhere.clear()
+            heartbeat.beat()
+            wait = spacing
+            try:
+                await self._watched.refresh()
+            except LedgerError as error:
+                self._report_ledger(error)
+                self._watched.changed_elsewhere.set()
+                wait = RETRY_SECONDS
+            heartbeat.beat(wait)
+            await self._clock.sleep(wait)
+
     async def _discover_and_report(self) -> bool:
         """Discover feeds, and report what fails. Return whether all feeds were found and saved."""
         try:
@@ -91,17 +112,18 @@ class DiscoveryLoop:
         return problem is None
 
     async def discover(self) -> SourceError | None:
-        """Discover and watch feeds. Return the error that made the discovery incomplete, or None.
+        """Discover and watch the feeds of this process's shards of the users.
 
-        Raise LedgerError if what was found cannot be saved.
+        Return the error that made the discovery incomplete, or None. Raise LedgerError if what was found cannot be
+        saved.
         """
-        started_at = self._clock.now()
+        started_at, shards = self._clock.now(), self._watched.own_shards
         try:
-            found = await self._discovery.discover()
+            found = await discover(self._source, is_wanted=lambda user_id: shard_of(user_id) in shards)
         except SourceError as error:
             log.warning("discovery failed", reason=error.message, hint=error.hint)
             return error
-        await self._watch(found.feeds, discovered_at=None if found.problem else started_at)
+        await self._watched.add_discovered(found, shards, started_at)
         if found.problem is not None:
             log.warning("discovery incomplete", reason=found.problem.message, hint=found.problem.hint)
         return found.problem

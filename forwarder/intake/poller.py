@@ -84,7 +84,7 @@ class Poller:
             settings.source,
             clock,
             self._source_health,
-            self._watched.watch,
+            self._watched,
             lambda: len(self.scheduler),
             self._report_ledger,
         )
@@ -124,6 +124,7 @@ class Poller:
         await self._begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.triggers.run())
+            tasks.create_task(self._discovery.follow())
             if self._settings.discover:
                 tasks.create_task(self._discovery.run())
             tasks.create_task(self._poll_due_feeds())
@@ -147,7 +148,7 @@ class Poller:
     async def run_once(self) -> list[ForwarderError]:
         """Poll every feed with a full scan, and return the errors."""
         errors: list[ForwarderError] = []
-        await self._watched.watch([])
+        await self._watched.watch_configured()
         if self._settings.discover and (problem := await self._discovery.discover()):
             errors.append(problem)
         if not self.scheduler.feeds and not errors:

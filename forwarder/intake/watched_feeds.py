@@ -1,12 +1,14 @@
 """The feeds that are watched: those of the settings and the discovered ones. Each is added to the ledger first."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from forwarder.alloy.discovery import DiscoveryResult
 from forwarder.clock import Clock
 from forwarder.intake.scheduler import Scheduler
 from forwarder.intake.source_health import SourceHealth
-from forwarder.ledger import ONE_PROCESS, Fleet, Ledger
+from forwarder.ledger import ALL_SHARDS, ONE_PROCESS, Fleet, Ledger, shard_of
 from forwarder.metrics import Metrics
 from forwarder.model import Checkpoint, Feed
 from forwarder.settings.sections import SourceSettings
@@ -36,16 +38,33 @@ class WatchedFeeds:
         self._source_health = source_health
         self._metrics = metrics
         self._forget_all_except = forget_all_except
+        self._lock = asyncio.Lock()
+        self.changed_elsewhere = asyncio.Event()
+        """Set when the feeds that other processes have discovered are to be read again."""
         self._fleet = ONE_PROCESS
+        self._own_shards = ALL_SHARDS
+        self._discovered_shards: frozenset[int] = frozenset()
+        """The own shards that this process has discovered since they became its own."""
+        self._discovered: list[Feed] = []
+        """The discovered feeds: those of the discovered shards, and of the others those that the ledger marks."""
         self._feeds: list[Feed] = []
         """All feeds, also those that other processes poll."""
-        self._saved: frozenset[Feed] | None = None
-        """The feeds that the ledger marks as watched, or None before the first save."""
+        self._saved: tuple[frozenset[Feed], frozenset[int]] | None = None
+        """The feeds of own shards that were last saved as watched, and the shards of which these are all."""
+
+    @property
+    def own_shards(self) -> frozenset[int]:
+        """Return the shards of the users that this process discovers. Without a fleet, these are all."""
+        return self._own_shards
 
     def assign(self, fleet: Fleet) -> None:
         """Let the scheduler poll the feeds that belong to this process in `fleet`."""
-        self._fleet = fleet
+        before = (self._fleet.feeds_version, self._own_shards, self._may_unwatch)
+        self._fleet, self._own_shards = fleet, fleet.own_shards
+        self._discovered_shards &= self._own_shards
         self._assign()
+        if before != (fleet.feeds_version, self._own_shards, self._may_unwatch):
+            self.changed_elsewhere.set()
 
     async def restore(self) -> None:
         """Watch the feeds of the settings, and with `discover` those that the ledger marks as watched.
@@ -53,27 +72,64 @@ class WatchedFeeds:
         They are polled at once: the list of users may be unavailable for hours. Raise LedgerError if it cannot be used.
         """
         self._scheduler.reset()
-        stored = await self._ledger.feeds()
-        await self.watch([each.feed for each in stored if each.watched] if self._settings.discover else [])
+        async with self._lock:
+            stored = await self._ledger.feeds()
+            self._discovered = [each.feed for each in stored if each.watched] if self._settings.discover else []
+            await self._watch()
         activities = {each.feed: each.checkpoint.activity for each in stored}
         self._scheduler.restore({feed: activity for feed, activity in activities.items() if activity is not None})
 
-    async def watch(self, found: Sequence[Feed], *, discovered_at: datetime | None = None) -> None:
-        """Watch the feeds of the settings and `found`. Add each new feed to the ledger before any feed is polled.
+    async def watch_configured(self) -> None:
+        """Watch the feeds of the settings. Raise LedgerError if they cannot be saved."""
+        async with self._lock:
+            await self._watch()
 
-        A feed that is added later would start later, and would miss the failures until then. Raise LedgerError.
+    async def add_discovered(self, found: DiscoveryResult, shards: frozenset[int], started_at: datetime) -> None:
+        """Watch what a discovery of these shards found, and of other shards what the ledger marks as watched.
+
+        Raise LedgerError if it cannot be saved.
         """
-        feeds = list(dict.fromkeys([*self._settings.workflows, *found]))
-        last_discovery_at = await self._ledger.discovered_at()
-        now, known = self._clock.now(), set(self._feeds)
-        checkpoints = {
-            feed: self._initial_checkpoint(feed, now, last_discovery_at) for feed in feeds if feed not in known
-        }
-        if checkpoints or discovered_at is not None:
-            await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at)
+        async with self._lock:
+            kept = [feed for feed in self._discovered if feed.user_id in found.unlisted_users]
+            self._discovered = [*found.feeds, *kept, *await self._discovered_elsewhere(shards)]
+            self._discovered_shards = shards & self._own_shards
+            await self._watch(discovered_at=None if found.problem else started_at, shards=shards)
+
+    async def refresh(self) -> None:
+        """Watch what other processes have discovered, and no more what they did not find again. Raise LedgerError."""
+        async with self._lock:
+            if self._settings.discover:
+                own = [feed for feed in self._discovered if shard_of(feed.user_id) in self._discovered_shards]
+                self._discovered = [*own, *await self._discovered_elsewhere(self._discovered_shards)]
+            await self._watch()
+
+    async def _discovered_elsewhere(self, shards: frozenset[int]) -> list[Feed]:
+        """Return the feeds of other shards that the ledger marks as watched."""
+        if shards == ALL_SHARDS:
+            return []
+        return [
+            each.feed
+            for each in await self._ledger.feeds()
+            if each.watched and shard_of(each.feed.user_id) not in shards
+        ]
+
+    async def _watch(self, *, discovered_at: datetime | None = None, shards: frozenset[int] = frozenset()) -> None:
+        """Watch the feeds of the settings and the discovered ones. Add each new one to the ledger before it is polled.
+
+        A feed that is added later would start later, and would miss the failures until then.
+        """
+        feeds = list(dict.fromkeys([*self._settings.workflows, *self._discovered]))
+        new = set(feeds).difference(self._feeds)
+        if new or discovered_at is not None:
+            now = self._clock.now()
+            times = {
+                shard: await self._ledger.discovered_at(shard) for shard in {shard_of(each.user_id) for each in new}
+            }
+            checkpoints = {feed: self._initial_checkpoint(feed, now, times[shard_of(feed.user_id)]) for feed in new}
+            await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at, shards=shards)
         self._feeds = feeds
         self._assign()
-        await self.save()
+        await self._save()
         if not feeds and not self._settings.discover:
             self._source_health.report_no_workflows()
 
@@ -82,13 +138,28 @@ class WatchedFeeds:
 
         Raise LedgerError. The next change of the feeds saves them then.
         """
-        own = self._scheduler.feeds_to_poll
+        async with self._lock:
+            await self._save()
+
+    async def _save(self) -> None:
+        to_poll = self._scheduler.feeds_to_poll
         # Discovered feeds may come and go for months, and feeds move to other processes and back.
-        self._forget_all_except(own)
-        feeds = own.union(self._feeds)
-        if feeds != self._saved:
-            await self._ledger.save_watched(feeds)
-            self._saved = feeds
+        self._forget_all_except(to_poll)
+        feeds = frozenset(each for each in to_poll.union(self._feeds) if shard_of(each.user_id) in self._own_shards)
+        # A shard that was never discovered here may have feeds that its last process added a moment ago.
+        shards = self._discovered_shards if self._settings.discover else self._own_shards
+        saved = (feeds, shards if self._may_unwatch else frozenset())
+        if saved != self._saved:
+            await self._ledger.save_watched(*saved)
+            self._saved = saved
+
+    @property
+    def _may_unwatch(self) -> bool:
+        """Return whether feeds that this process does not watch are not watched at all.
+
+        While processes have different feeds in their settings, those of the others must stay marked.
+        """
+        return len(self._fleet.feed_groups) <= 1
 
     def _assign(self) -> None:
         own = [feed for feed in self._feeds if self._fleet.is_own(feed)]

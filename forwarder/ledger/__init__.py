@@ -5,7 +5,7 @@
 
 from contextlib import AbstractAsyncContextManager
 
-from forwarder.ledger.fleet import ONE_PROCESS, Fleet, FleetMember
+from forwarder.ledger.fleet import ALL_SHARDS, ONE_PROCESS, Fleet, FleetMember, shard_of
 from forwarder.ledger.models import (
     UNDECODABLE,
     Activity,
@@ -36,6 +36,7 @@ from forwarder.ledger.sqlite.lock import RunningLock
 from forwarder.settings import ConfigSource, LocalSettings
 
 __all__ = [
+    "ALL_SHARDS",
     "ONE_PROCESS",
     "UNDECODABLE",
     "Activity",
@@ -69,6 +70,7 @@ __all__ = [
     "ledger_file",
     "ledger_place",
     "open_ledger",
+    "shard_of",
 ]
 
 

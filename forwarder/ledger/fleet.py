@@ -14,6 +14,10 @@ MIN_HEARTBEAT_AGE_LIMIT = timedelta(minutes=1)
 MAX_HEARTBEAT_INTERVALS = 5
 """The intervals after its last heartbeat for which a process counts as running, if they are longer."""
 
+ALL_SHARDS = frozenset(range(64))
+"""The shards of the users, each of which one process of a fleet discovers. They are divided among many more machines
+than a fleet needs, about evenly."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class FleetMember:
@@ -56,15 +60,26 @@ class Fleet:
 
     `own_id` is empty if this process is no member. `silent` are other processes that may have been killed: they have
     written no heartbeat since this process joined, or it still takes over their entries. Only `beat` returns them.
+    `feeds_version` grows when feeds are added to the ledger, and when the watched ones change.
     """
 
     members: tuple[FleetMember, ...]
     own_id: str
     enabled: bool = True
     silent: tuple[FleetMember, ...] = ()
+    feeds_version: int = 0
 
     def is_own(self, feed: Feed) -> bool:
-        """Return whether a feed is assigned to this process. Each feed is assigned to one member of each feed group.
+        """Return whether a feed is assigned to this process. Each feed is assigned to one member of each feed group."""
+        return self._is_assigned(f"{feed.workflow_id}\0{feed.user_id}")
+
+    @property
+    def own_shards(self) -> frozenset[int]:
+        """Return the shards of the users whose workflows this process discovers, which are assigned like feeds."""
+        return frozenset(shard for shard in ALL_SHARDS if self._is_assigned(f"shard\0{shard}"))
+
+    def _is_assigned(self, name: str) -> bool:
+        """Return whether a name is assigned to this process.
 
         A process assigns none of its feeds to a process that may not watch them, or cannot read them: nobody would poll
         them. It assigns feeds to itself even if it cannot read them, to find out when it can.
@@ -77,7 +92,7 @@ class Fleet:
         ]
         if ids == [self.own_id]:
             return True
-        return bool(ids) and rendezvous(f"{feed.workflow_id}\0{feed.user_id}", ids) == self.own_id
+        return bool(ids) and rendezvous(name, ids) == self.own_id
 
     @property
     def own_name(self) -> str:
@@ -119,6 +134,12 @@ class Fleet:
 
 ONE_PROCESS = Fleet((FleetMember("local", ""),), "local")
 """The fleet of a ledger that only one process can use."""
+
+
+def shard_of(user_id: str | None) -> int:
+    """Return the shard of a user's feeds, or that of the feeds without a user."""
+    digest = blake2b((user_id or "").encode(errors="surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) % len(ALL_SHARDS)
 
 
 def rendezvous(name: str, members: Iterable[str]) -> str:

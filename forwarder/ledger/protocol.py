@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from forwarder.ledger.fleet import Fleet
+from forwarder.ledger.fleet import ALL_SHARDS, Fleet
 from forwarder.ledger.models import (
     Activity,
     Counters,
@@ -71,20 +71,29 @@ class Ledger(Protocol):
         The next operation may join them again.
         """
 
-    async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
-        """Add feeds with their first checkpoints, and save when they were discovered. Known feeds are unchanged.
+    async def add_feeds(
+        self,
+        new: Mapping[Feed, Checkpoint],
+        *,
+        discovered_at: datetime | None = None,
+        shards: Collection[int] = ALL_SHARDS,
+    ) -> None:
+        """Add feeds with their first checkpoints, and save when these shards of the users were discovered.
 
-        The floor of a new feed is at least the latest stop among the forgotten ids.
+        Known feeds are unchanged. The floor of a new feed is at least the latest stop among the forgotten ids.
         """
 
-    async def discovered_at(self) -> datetime | None:
-        """Return when the last complete discovery began, or None before the first."""
+    async def discovered_at(self, shard: int) -> datetime | None:
+        """Return when the last complete discovery of a shard began, or None before the first."""
 
     async def checkpoint(self, feed: Feed) -> Checkpoint:
         """Return the checkpoint of a feed. Raise LedgerError if the feed was never added."""
 
-    async def save_watched(self, feeds: Collection[Feed]) -> None:
-        """Save that exactly these feeds are watched. Unchanged flags are not written. Checkpoints stay."""
+    async def save_watched(self, feeds: Collection[Feed], shards: Collection[int] = ALL_SHARDS) -> None:
+        """Save that these feeds are watched, and that the other feeds of these shards are not.
+
+        Feeds that were never added are ignored. Unchanged flags are not written. Checkpoints stay.
+        """
 
     async def feeds(self) -> list[FeedStatus]:
         """Return all feeds that were ever added, ordered by workflow and user."""

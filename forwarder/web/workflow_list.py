@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from forwarder.alloy.client import LogsClient
-from forwarder.alloy.discovery import Discovery, DiscoveryResult
+from forwarder.alloy.discovery import DiscoveryResult, discover
 from forwarder.diagnostics.results import to_forwarder_error
 from forwarder.errors import ForwarderError, SourceUnavailable
 from forwarder.vault import ALLOY_API_KEY
@@ -82,7 +82,7 @@ async def _discover(context: WebContext, given: SettingsChanges) -> DiscoveryRes
     if key is None:
         raise missing_secret_error(ALLOY_API_KEY)
     async with LogsClient(alloy.source, key, context.clock) as client:
-        return await Discovery(client).discover(MAX_LISTED_USERS)
+        return await discover(client, MAX_LISTED_USERS)
 
 
 ROUTES = [web.post("/settings/workflows", list_workflows, name="workflow-list")]

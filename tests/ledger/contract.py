@@ -9,7 +9,18 @@ from typing import TypeAlias
 
 import pytest
 
-from forwarder.ledger import Counters, DaemonStatus, Dead, Ledger, PollResult, Postponed, RetentionGap, Sent, Settlement
+from forwarder.ledger import (
+    Counters,
+    DaemonStatus,
+    Dead,
+    Ledger,
+    PollResult,
+    Postponed,
+    RetentionGap,
+    Sent,
+    Settlement,
+    shard_of,
+)
 from forwarder.model import Checkpoint, Feed, FeedActivity, Token
 from tests.factories import FEED, add_feed, entry
 from tests.virtual_clock import NOON
@@ -73,6 +84,18 @@ class LedgerContract(ABC):
             assert await ledger.checkpoint(FEED) == checkpoint
             await ledger.save_watched([FEED])
             assert {each.feed: each.watched for each in await ledger.feeds()} == {FEED: True, OTHER: False}
+
+    async def test_save_watched_leaves_the_feeds_of_other_shards(self, open_ledger: OpenLedger) -> None:
+        users = [Feed("w", f"u-{number}") for number in range(20)]
+        shards = {shard_of(feed.user_id) for feed in users[:10]}
+        async with open_ledger() as ledger:
+            await ledger.add_feeds({feed: Checkpoint() for feed in users})
+            await ledger.save_watched([users[0], users[19]], shards)
+            expected = {feed for feed in users if shard_of(feed.user_id) not in shards} | {users[0], users[19]}
+            assert {each.feed for each in await ledger.feeds() if each.watched} == expected
+            await ledger.save_watched([])
+            await ledger.save_watched([users[3], users[12]], ())
+            assert {each.feed for each in await ledger.feeds() if each.watched} == {users[3], users[12]}
 
     async def test_record_id_twice_adds_it_once(self, open_ledger: OpenLedger) -> None:
         async with open_ledger() as ledger:

@@ -39,7 +39,7 @@ async def test_copy_keeps_everything(copy: LedgerCopy) -> None:
         assert await target.known_ids([*everything, "other"]) == set(everything)
         assert await target.find_feed(EXPIRED[0]) == FEEDS[0]
         assert await target.feeds() == await source.feeds()
-        assert await target.discovered_at() == START
+        assert await target.discovered_at(0) == START
         assert await target.retention_gap() == await source.retention_gap()
         assert await target.saved_switch() is False
         for each in (SENT[5], SENT[14], EXPIRED[0], PURGED[0], DEAD[0], PENDING[0], SENT[0]):

@@ -1,4 +1,4 @@
-"""The feeds and their checkpoints, the discovery of feeds, and the switch.
+"""The checkpoints of the feeds, and the switch.
 
 A checkpoint is kept in memory, and written whole and late: losing it only means that executions are read again. Its
 version refuses a write over another member's.
@@ -6,7 +6,7 @@ version refuses a write over another member's.
 
 import asyncio
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,33 +15,23 @@ import msgspec
 import structlog
 
 from forwarder.errors import LedgerError
-from forwarder.ledger.codec import from_micros, to_micros
+from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.feed_items import StoredFeed, decode_feed, encode_checkpoint_item
+from forwarder.ledger.dynamodb.feed_list import FeedListStore
 from forwarder.ledger.dynamodb.member import Member
-from forwarder.ledger.dynamodb.schema import FORMAT, KEEP_FORMAT, LEDGER, feed_key, feed_partitions, feed_text
-from forwarder.ledger.dynamodb.store import boot_seconds
-from forwarder.ledger.dynamodb.takeover import TakeOverStore
-from forwarder.ledger.dynamodb.values import Item
+from forwarder.ledger.dynamodb.schema import FORMAT, KEEP_FORMAT, LEDGER, feed_key
 from forwarder.ledger.fleet import Fleet
-from forwarder.ledger.models import FeedStatus, PollResult
+from forwarder.ledger.models import PollResult
 from forwarder.model import Checkpoint, Feed
 
 log = structlog.get_logger("fleet")
-
-MAX_LIST_AGE_SECONDS = 60.0
-"""The time for which a member uses a list of all feeds, which takes a request for each partition."""
 
 MAX_CHECKPOINT_AGE = timedelta(minutes=10)
 """A checkpoint in memory is written at most this long after it changed."""
 
 
-class FeedStore(TakeOverStore):
-    """The operations on feeds."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._listed: dict[Feed, StoredFeed] = {}
-        self._listed_at: float | None = None
+class FeedStore(FeedListStore):
+    """The operations on the checkpoints of feeds."""
 
     async def beat(self) -> Fleet:
         fleet = await super().beat()
@@ -50,18 +40,6 @@ class FeedStore(TakeOverStore):
         except LedgerError as error:  # the next heartbeat tries again, and the change of the fleet counts now
             log.warning("checkpoints not saved for their new owners", reason=error.message, hint=error.hint)
         return fleet
-
-    async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
-        stored = await self._table.get_many(feed_key(feed) for feed in new)
-        missing = {feed: first for feed, first in new.items() if "ck" not in stored.get(feed_key(feed), {})}
-        await asyncio.gather(*(self._add(feed, first) for feed, first in missing.items()))
-        self._listed_at = None
-        if discovered_at is not None:
-            await self._save_in_ledger_item({"discovered_at": to_micros(discovered_at)})
-
-    async def discovered_at(self) -> datetime | None:
-        value = (await self._current_ledger_item()).get("discovered_at")
-        return None if value is None else from_micros(value)
 
     async def checkpoint(self, feed: Feed) -> Checkpoint:
         stored, now = await self._stored(feed), self._now()
@@ -94,36 +72,6 @@ class FeedStore(TakeOverStore):
             stored.last_poll = poll
             stored.changed_at = min(stored.changed_at or changed_at, changed_at)
 
-    async def save_watched(self, feeds: Collection[Feed]) -> None:
-        watched, self._listed_at = set(feeds), None
-        for status in await self.feeds():
-            if status.watched is not (status.feed in watched):
-                # The table may have been created again since the list was read.
-                await self._table.update(
-                    feed_key(status.feed),
-                    "SET wa = :wa",
-                    condition="attribute_exists(ck)",
-                    wa=int(status.feed in watched),
-                )
-                if stored := self._feeds.get(status.feed):
-                    stored.watched = status.feed in watched
-        self._listed_at = None
-
-    async def feeds(self) -> list[FeedStatus]:
-        """Return all feeds. A member returns those of others as they were in the last minute.
-
-        Their checkpoints do not contain the floor of the ledger's item.
-        """
-        now = boot_seconds()
-        if self._member is None or self._listed_at is None or now - self._listed_at > MAX_LIST_AGE_SECONDS:
-            found = await asyncio.gather(*(self._load_partition(each) for each in feed_partitions()))
-            self._listed, self._listed_at = {stored.feed: stored for part in found for stored in part}, now
-        every = self._listed | {feed: stored for feed, stored in self._feeds.items() if stored.changed_at is not None}
-        return [
-            FeedStatus(feed, self._with_skip(stored), stored.last_poll, stored.watched)
-            for feed, stored in sorted(every.items(), key=lambda each: (each[0].workflow_id, each[0].user_id or ""))
-        ]
-
     async def save_switch(self, *, enabled: bool, skip: bool, now: datetime) -> bool | None:  # noqa: ARG002  # the protocol names them
         """Do nothing: a process that is switched off leaves, and the others go on."""
         return None
@@ -148,12 +96,6 @@ class FeedStore(TakeOverStore):
         value = (await self._current_ledger_item()).get("en")
         return None if value is None else bool(value)
 
-    async def _add(self, feed: Feed, first: Checkpoint) -> None:
-        skipped = self._ledger_item.get("skipped_at", 0)
-        checkpoint = encode_checkpoint_item(feed, first)
-        item: Item = {"f": feed_text(feed), "ck": checkpoint, "v": 0, "wa": 1, "skipped_at": skipped}
-        await self._table.put(feed_key(feed), item, condition="attribute_not_exists(ck)")
-
     async def _stored(self, feed: Feed) -> StoredFeed:
         if (stored := self._feeds.get(feed)) is None:
             item = await self._table.get(feed_key(feed))
@@ -171,12 +113,6 @@ class FeedStore(TakeOverStore):
             return replace(checkpoint, floor=floor)
         return checkpoint
 
-    def _with_skip(self, stored: StoredFeed) -> Checkpoint:
-        """Return the checkpoint with the local floor that the switch of the fleet has set since."""
-        skipped = self._ledger_item.get("skipped_at", 0)
-        is_newer = skipped > stored.skipped_at
-        return replace(stored.checkpoint, local_floor=from_micros(skipped)) if is_newer else stored.checkpoint
-
     async def _begin_again(self, member: Member) -> None:
         """Add the feeds again, to be read from their floors on: what is still listed is unknown in the new table."""
         first = {
@@ -193,10 +129,6 @@ class FeedStore(TakeOverStore):
         if self._member is None:
             self._feeds.clear()
             self._listed_at = None
-
-    async def _load_partition(self, partition: str) -> list[StoredFeed]:
-        """Return the feeds of a partition. An item without a checkpoint is no feed, and adding the feed replaces it."""
-        return [decode_feed(item) async for item in self._table.query(partition) if "ck" in item]
 
     async def _before_heartbeat(self, member: Member) -> None:
         await super()._before_heartbeat(member)

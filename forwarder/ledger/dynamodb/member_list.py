@@ -142,7 +142,14 @@ class MemberListStore(BackgroundStore):
         ]
         own = [] if member is None else [self._own_member(member)]
         enabled = bool(self._ledger_item.get("en", 1))
-        return Fleet(tuple(sorted([*own, *others])), "" if member is None else member.id, enabled)
+        own_id = "" if member is None else member.id
+        return Fleet(tuple(sorted([*own, *others])), own_id, enabled, feeds_version=self._feeds_version)
+
+    @property
+    def _feeds_version(self) -> int:
+        """Return the number of changes of the list of feeds, as of the last read of the ledger's item."""
+        version: int = self._ledger_item.get("feeds_version", 0)
+        return version
 
     def _fleet_with_silent(self, member: Member) -> Fleet:
         """Return the members that forward, and those of which it is unknown whether they need an heir."""

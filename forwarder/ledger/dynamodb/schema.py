@@ -27,9 +27,10 @@ Flags are `dr` (it drains), `cr` (it cannot read the logs API), `lf` (it has lef
 (it was taken over); `heir` is the member that takes it over.
 
 The ledger has `ledger_format`, `en` (switch), `switch_token`, `skipped_at` (time of the last skip), `id_floor` (what
-stopped until then is not recorded), `created_at` and `id_retentions` (see `id_floor.py`), `discovered_at`,
-`retention_gap`, `verified_buses`, `copying` or `copied` (marker of a copy), and `ended_totals`, `ended_names` and
-`ended_version` (of members whose items are deleted).
+stopped until then is not recorded), `created_at` and `id_retentions` (see `id_floor.py`), `feeds_version` (number of
+changes of the list of feeds), `da0` … `da63` (time of the last discovery of each shard of the users) or `discovered_at`
+(of all shards, from a copied ledger), `retention_gap`, `verified_buses`, `copying` or `copied` (marker of a copy), and
+`ended_totals`, `ended_names` and `ended_version` (of members whose items are deleted).
 
 A feed has `f` (feed), `ck` (checkpoint), `pr` (last poll), `v` (version of both) and `wa` (it is watched).
 """

@@ -7,6 +7,7 @@ from sqlite3 import Connection
 
 from forwarder.errors import LedgerError
 from forwarder.ledger.codec import decode_checkpoint, encode_checkpoint, from_micros, to_micros
+from forwarder.ledger.fleet import ALL_SHARDS, shard_of
 from forwarder.ledger.models import FeedStatus, PollResult
 from forwarder.ledger.sqlite import metadata
 from forwarder.ledger.sqlite.store import SqliteStore
@@ -19,7 +20,13 @@ _LAST_POLL = "polled_at, poll_error, poll_interval, poll_reason"
 class FeedStore(SqliteStore):
     """The operations on feeds."""
 
-    async def add_feeds(self, new: Mapping[Feed, Checkpoint], *, discovered_at: datetime | None = None) -> None:
+    async def add_feeds(
+        self,
+        new: Mapping[Feed, Checkpoint],
+        *,
+        discovered_at: datetime | None = None,
+        shards: Collection[int] = ALL_SHARDS,  # noqa: ARG002  # the only process discovers all of them at once
+    ) -> None:
         def add(db: Connection) -> None:
             forgotten = metadata.forgotten_floor(db)
             rows = []
@@ -36,7 +43,7 @@ class FeedStore(SqliteStore):
 
         await self._writer.write(add)
 
-    async def discovered_at(self) -> datetime | None:
+    async def discovered_at(self, shard: int) -> datetime | None:  # noqa: ARG002  # see add_feeds
         return await self._writer.read(metadata.discovered_at)
 
     async def checkpoint(self, feed: Feed) -> Checkpoint:
@@ -51,7 +58,7 @@ class FeedStore(SqliteStore):
 
         return await self._writer.read(load)
 
-    async def save_watched(self, feeds: Collection[Feed]) -> None:
+    async def save_watched(self, feeds: Collection[Feed], shards: Collection[int] = ALL_SHARDS) -> None:
         watched = {(feed.workflow_id, feed.user_id or "") for feed in feeds}
 
         def save(db: Connection) -> None:
@@ -59,7 +66,10 @@ class FeedStore(SqliteStore):
             changes = [
                 (is_watched, number)
                 for number, workflow_id, user_id, was_watched in rows
-                if (is_watched := (workflow_id, user_id) in watched) != bool(was_watched)
+                if (
+                    is_watched := (workflow_id, user_id) in watched or (was_watched and shard_of(user_id) not in shards)
+                )
+                != bool(was_watched)
             ]
             db.executemany("UPDATE feeds SET watched = ? WHERE feed = ?", changes)
 
