@@ -81,11 +81,11 @@ def limited_source(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
     return _intake(steps, ApiResponse(429, httpx.Headers({"retry-after": "3600"}), b""))
 
 
-def _publish_accepted(events: list[Event]) -> PublishResult:
+def _publish_accepted(events: list[Event], **_: object) -> PublishResult:
     return PublishResult([Accepted("id") for _ in events])
 
 
-def _publish_unknown(events: list[Event]) -> PublishResult:
+def _publish_unknown(events: list[Event], **_: object) -> PublishResult:
     outcomes: list[Outcome] = [Unknown("no response") for _ in events]
     return PublishResult(outcomes)
 
@@ -100,7 +100,7 @@ class _PublishUntilMissing:
     def __init__(self) -> None:
         self._requests = 0
 
-    def __call__(self, events: list[Event]) -> PublishResult:
+    def __call__(self, events: list[Event], **_: object) -> PublishResult:
         self._requests += 1
         if self._requests > 1:
             raise BusMissing("the bus is missing", code="missing")
@@ -123,7 +123,7 @@ class _DescribeInTurns:
 async def _delivery(
     steps: Steps,
     *,
-    publish: Callable[[list[Event]], PublishResult] = _publish_accepted,
+    publish: Callable[..., PublishResult] = _publish_accepted,
     settles_none: bool = False,
     **ledger: Callable[..., object],
 ) -> AsyncIterator[Loop]:

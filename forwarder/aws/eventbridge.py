@@ -65,6 +65,10 @@ class PublishResult:
     stop_error: DestinationError | None = None
 
 
+class NotOwned(Exception):
+    """The refusal to send entries that another process may have taken over, for example while keys were awaited."""
+
+
 class Bus(Protocol):
     """An event bus that may be missing. `EventBridgeBus` is the real one."""
 
@@ -78,8 +82,10 @@ class Bus(Protocol):
         the bus cannot be checked with the keys in use.
         """
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
-        """Publish up to 10 events in one request.
+    async def publish(
+        self, events: Sequence[Event], *, is_owned: Callable[[], bool] = lambda: True
+    ) -> PublishResult | RequestRefusal:
+        """Publish up to 10 events in one request. Raise NotOwned if `is_owned` returns False when it would be sent.
 
         Return the outcomes in the response to PutEvents. Without a valid response, return Unknown for each event,
         because the bus may have accepted the events. Return RequestRefusal if the bus refuses the whole request. Raise
@@ -113,8 +119,15 @@ class EventBridgeBus:
     ) -> None:
         await self._exit_stack.aclose()
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
-        return await self._with_current_keys(lambda keys, put_events: self._publish(events, keys, put_events))
+    async def publish(
+        self, events: Sequence[Event], *, is_owned: Callable[[], bool] = lambda: True
+    ) -> PublishResult | RequestRefusal:
+        def call(keys: FrozenKeys, put_events: PutEvents) -> Awaitable[PublishResult | RequestRefusal]:
+            if not is_owned():  # the keys may have taken a while, and a second request follows renewed keys
+                raise NotOwned
+            return self._publish(events, keys, put_events)
+
+        return await self._with_current_keys(call)
 
     async def _publish(
         self, events: Sequence[Event], keys: FrozenKeys, put_events: PutEvents

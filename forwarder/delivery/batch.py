@@ -10,9 +10,9 @@ from typing import Self
 import structlog
 
 from forwarder import heartbeat
-from forwarder.aws.eventbridge import Event, PublishResult
+from forwarder.aws.eventbridge import Event, NotOwned, PublishResult
 from forwarder.aws.responses import RequestRefusal
-from forwarder.delivery.bus_check import NotOwned, VerifiedBus
+from forwarder.delivery.bus_check import VerifiedBus
 from forwarder.delivery.refusal_tracker import RefusalTracker
 from forwarder.errors import DestinationError, DestinationUnavailable
 from forwarder.event.idempotency import published_detail

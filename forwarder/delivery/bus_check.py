@@ -42,10 +42,6 @@ VERIFY_DISABLED = "verify-off"
 """Our code for a bus that is not verified because `destination.verify` is false."""
 
 
-class NotOwned(Exception):
-    """The refusal to send entries that another process may have taken over, for example during the verification."""
-
-
 class VerifiedBus:
     """A bus that publishes only while it is known to exist, unless it cannot be verified.
 
@@ -67,9 +63,7 @@ class VerifiedBus:
     async def publish(
         self, events: Sequence[Event], *, is_owned: Callable[[], bool] = lambda: True
     ) -> PublishResult | RequestRefusal:
-        """Call `verify`, then publish. Raise DestinationError as `verify` and `Bus.publish` do.
-
-        Raise NotOwned if `is_owned` returns False after the verification.
+        """Call `verify`, then publish. Raise DestinationError and NotOwned as `verify` and `Bus.publish` do.
 
         If the last request was successful, a check that is not possible now raises nothing: DescribeEventBus may be
         throttled or down while PutEvents works. The events stay unverified, and are sent again if the bus is missing.
@@ -82,10 +76,8 @@ class VerifiedBus:
             self._verified_at = self._clock.monotonic()
             log.warning("bus verification failed, publishing continues", reason=error.message, hint=error.hint)
         heartbeat.beat()
-        if not is_owned():
-            raise NotOwned
         try:
-            return await self._bus.publish(events)
+            return await self._bus.publish(events, is_owned=is_owned)
         except DestinationError:
             self._verified_at = None
             raise

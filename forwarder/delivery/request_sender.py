@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from forwarder.aws.eventbridge import NotOwned
 from forwarder.clock import Clock
 from forwarder.delivery.batch import Batch, PublishedBatch, publish
-from forwarder.delivery.bus_check import BusCheck, NotOwned, VerifiedBus
+from forwarder.delivery.bus_check import BusCheck, VerifiedBus
 from forwarder.delivery.bus_health import BusHealth, failure_type
 from forwarder.delivery.circuit_breaker import CircuitBreaker, FailureType, Permit
 from forwarder.delivery.refusal_tracker import RefusalTracker

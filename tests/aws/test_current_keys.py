@@ -11,11 +11,15 @@ import pytest
 from forwarder.aws.credentials import Identity
 from forwarder.aws.current_keys import CurrentKeys
 from forwarder.aws.dynamodb import dynamodb_client
+from forwarder.aws.eventbridge import EventBridgeBus, NotOwned
 from forwarder.errors import DestinationRefused, LedgerUnavailable
 from forwarder.ledger.dynamodb.table import Key, Table
 from forwarder.settings.sections import DestinationSettings
 from forwarder.settings.validators.ledger_url import TableLocation
+from tests.aws import harness
 from tests.aws.dynamodb_server import table_that_accepts
+from tests.fakes.eventbridge import StrictEventBridge
+from tests.virtual_clock import QuickClock
 
 OLD, NEW = "AKIAPLANTEDOLD000000", "AKIAPLANTEDNEW000000"
 
@@ -48,7 +52,8 @@ class CredentialProgram:
 
     @property
     def runs(self) -> int:
-        return (self._folder / "runs").read_text().count("run")
+        file = self._folder / "runs"
+        return file.read_text().count("run") if file.exists() else 0
 
 
 @pytest.fixture
@@ -113,3 +118,28 @@ async def test_keys_that_stay_ended_are_read_twice(program: CredentialProgram) -
         with pytest.raises(LedgerUnavailable, match="refuses the keys"):
             await table.get(Key("x", "a"))
     assert program.runs == 2
+
+
+async def test_entries_taken_over_while_keys_are_awaited_are_not_sent(
+    program: CredentialProgram, bridge: StrictEventBridge
+) -> None:
+    async with EventBridgeBus(harness.identity(bridge, key=None), QuickClock()) as bus:
+        with pytest.raises(NotOwned):
+            await bus.publish(harness.events(), is_owned=lambda: program.runs == 0)
+    assert harness.served(bridge) == []
+
+
+async def test_entries_taken_over_before_renewed_keys_are_not_sent(
+    program: CredentialProgram, bridge: StrictEventBridge
+) -> None:
+    def is_owned() -> bool:
+        is_first = program.runs == 1
+        program.set_key(NEW)
+        return is_first
+
+    async with EventBridgeBus(harness.identity(bridge, key=None), QuickClock()) as bus:
+        with pytest.raises(NotOwned):
+            await bus.publish(harness.events(), is_owned=is_owned)
+    assert program.runs == 2
+    assert len(harness.served(bridge)) == 1, "the refused one"
+    assert not bridge.delivered

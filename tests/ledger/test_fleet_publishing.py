@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from forwarder.aws.eventbridge import Event, PublishResult
+from forwarder.aws.eventbridge import Event, NotOwned, PublishResult
 from forwarder.aws.responses import RequestRefusal
 from forwarder.clock import SystemClock
 from forwarder.delivery.bus_check import BusCheck, VerifiedBus
@@ -49,7 +49,11 @@ class ThrottledBus:
     async def describe(self, name: str) -> None:
         """Find the bus."""
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
+    async def publish(
+        self, events: Sequence[Event], *, is_owned: Callable[[], bool] = lambda: True
+    ) -> PublishResult | RequestRefusal:
+        if not is_owned():
+            raise NotOwned
         if not self.is_released:
             self.refused += 1
             raise DestinationUnavailable("throttled", code="ThrottlingException")
@@ -79,7 +83,11 @@ class SplittingBus(ThrottledBus):
         super().__init__()
         self._after_first = after_first
 
-    async def publish(self, events: Sequence[Event]) -> PublishResult | RequestRefusal:
+    async def publish(
+        self, events: Sequence[Event], *, is_owned: Callable[[], bool] = lambda: True
+    ) -> PublishResult | RequestRefusal:
+        if not is_owned():
+            raise NotOwned
         if len(events) > 1:
             return RequestRefusal("413", "too large", is_entry_specific=True)
         self.published += 1
