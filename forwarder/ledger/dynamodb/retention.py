@@ -84,15 +84,20 @@ class RetentionStore(CounterStore):
             await self._write_heartbeat(visitor, left=True)
 
     def _unattended(self, before: int) -> list[MemberItem]:
-        """Return the members with pending entries whose heartbeat is old, and stood still since the last check.
+        """Return the members whose heartbeat is old, and stood still since the last check, if they may have entries.
 
-        The last check was an hour ago. A process that has just started takes these members over when it joins.
+        The last check was an hour ago. A process that has just started takes these members over when it joins. Only a
+        member that has left has saved whether it has pending entries. Another one may have recorded some since its last
+        heartbeat.
         """
         last_beats, self._last_beats = self._last_beats, {name: item["be"] for name, item in self._members.items()}
         return [
             item
             for name, item in self._members.items()
-            if "gone" not in item and item.get("op") and item["hb"] < before and last_beats.get(name) == item["be"]
+            if "gone" not in item
+            and (item.get("op") or "lf" not in item)
+            and item["hb"] < before
+            and last_beats.get(name) == item["be"]
         ]
 
     async def _renew_some(self, member: Member, now: datetime) -> bool:
