@@ -9,7 +9,7 @@ as the process; see `daemon.py`.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from pydantic import SecretStr
@@ -25,6 +25,7 @@ from forwarder.configuration import RuntimeConfig
 from forwarder.delivery.dispatcher import Dispatcher
 from forwarder.delivery.health_events import HealthTarget
 from forwarder.delivery.settlement import SettlementWriter
+from forwarder.feed_handover import FeedHandover
 from forwarder.fleet_watch import FleetWatch, feed_group, keep_alive
 from forwarder.health import Health, NextAttempt
 from forwarder.heartbeat import Heartbeats
@@ -62,6 +63,10 @@ class App:
     loops: Loops | None = None
     fleet: Fleet = ONE_PROCESS
     """The processes on this ledger, as of the last heartbeat."""
+    feed_handover: FeedHandover = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.feed_handover = FeedHandover(self.ledger, self.clock, self.health)
 
     @asynccontextmanager
     async def open_loops(self) -> AsyncIterator[Loops]:
@@ -98,7 +103,7 @@ class App:
                 each(fleet)
 
         self.ledger.set_feed_group(feed_group(self.config.settings.source))
-        return FleetWatch(self.ledger, self._heartbeat_seconds, self.clock, self.health, apply)
+        return FleetWatch(self.ledger, self._heartbeat_seconds, self.clock, self.health, self.feed_handover, apply)
 
     async def keep_alive(self) -> None:
         """Write the heartbeats of a process whose loops do not run, and whose last requests are in flight."""

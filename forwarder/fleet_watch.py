@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from hashlib import blake2b
 
 import structlog
@@ -10,7 +9,7 @@ import structlog
 from forwarder import heartbeat
 from forwarder.clock import Clock
 from forwarder.errors import LedgerError
-from forwarder.fleet_health import saved_components
+from forwarder.feed_handover import FeedHandover
 from forwarder.health import Health
 from forwarder.ledger import Fleet, FleetMember, Ledger
 from forwarder.model import State
@@ -22,12 +21,6 @@ log = structlog.get_logger("fleet")
 DIFFERENT_FEEDS_HINT = (
     "make base_url, version, workflows and discover of [source] equal; until then, each group polls its feeds alone"
 )
-
-UNREADABLE_AFTER = timedelta(minutes=1)
-"""The time for which the source must have failed before the others poll the feeds of this process."""
-
-BETWEEN_HANDOVERS_SECONDS = 600.0
-"""The least time between two such hand-overs. The others may fail as well when they have the feeds."""
 
 FIRST_WAIT_SECONDS = 1.0
 """Time before the first heartbeat of `keep_alive`, so that a process with short requests ends without one."""
@@ -58,9 +51,16 @@ class FleetWatch:
     """A loop that writes heartbeats, and reports each change of the fleet to `on_change`."""
 
     def __init__(
-        self, ledger: Ledger, interval_seconds: float, clock: Clock, health: Health, on_change: Callable[[Fleet], None]
+        self,
+        ledger: Ledger,
+        interval_seconds: float,
+        clock: Clock,
+        health: Health,
+        handover: FeedHandover,
+        on_change: Callable[[Fleet], None],
     ) -> None:
         self._ledger = ledger
+        self._handover = handover
         self._interval_seconds = interval_seconds
         self._clock = clock
         self._health = health
@@ -68,8 +68,6 @@ class FleetWatch:
         self._fleet: Fleet | None = None
         self._nobody_silent = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._handed_over_at = float("-inf")
-        self._cannot_read = False
 
     @property
     def silent(self) -> tuple[FleetMember, ...]:
@@ -86,8 +84,9 @@ class FleetWatch:
         Two at once would have the same number, so that the next one is refused as that of a member that was taken over.
         """
         async with self._lock:
-            self._apply(await self._ledger.beat())
-            self._share_feeds()
+            fleet = await self._ledger.beat()
+            self._apply(fleet)
+            self._handover.update(fleet)
 
     async def run(self) -> None:
         """Write heartbeats until cancelled. An outage of the ledger is reported, and ends no loop."""
@@ -99,29 +98,6 @@ class FleetWatch:
                 await self.beat()
             except LedgerError as error:
                 self._health.report("ledger", State.FAILED, error.message, error.hint)
-
-    def _share_feeds(self) -> None:
-        """Let the others poll the feeds of this process while it cannot read the logs API, and one of them can.
-
-        Its zone may have no way out, or its key may be old. It goes on as well, to find out when it can read again.
-        """
-        now = self._clock.monotonic()
-        cannot_read = self._is_source_failed() and self._fleet is not None and any(map(_can_read, self._fleet.others))
-        if cannot_read and not self._cannot_read:
-            if now - self._handed_over_at < BETWEEN_HANDOVERS_SECONDS:
-                return
-            self._handed_over_at = now
-            log.warning("feeds handed over, the logs API responds only to other processes")
-        elif self._cannot_read and not cannot_read:
-            log.info("feeds taken back")
-        self._cannot_read = cannot_read
-        self._ledger.set_cannot_read(cannot_read=cannot_read)
-
-    def _is_source_failed(self) -> bool:
-        source = self._health.components.get("source")
-        if source is None or source.state is not State.FAILED:
-            return False
-        return self._clock.now() - source.since >= UNREADABLE_AFTER
 
     def _apply(self, fleet: Fleet) -> None:
         before, self._fleet = self._fleet, fleet
@@ -142,8 +118,3 @@ class FleetWatch:
             self._on_change(fleet)
         elif before.feeds_version != fleet.feeds_version:
             self._on_change(fleet)
-
-
-def _can_read(member: FleetMember) -> bool:
-    source = saved_components(member.status).get("source")
-    return source is not None and source.state is State.HEALTHY

@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from forwarder.clock import SystemClock
+from forwarder.errors import LedgerUnavailable
+from forwarder.feed_handover import FeedHandover
 from forwarder.fleet_watch import FleetWatch
 from forwarder.health import Health
 from forwarder.ledger import Counters
@@ -118,10 +120,24 @@ async def test_member_stays_silent_while_its_take_over_fails(table: SharedTable)
     assert set(await late.claim()) == {"a"}
 
 
+async def test_join_whose_observation_fails_does_not_count_as_alone(table: SharedTable) -> None:
+    """It would poll the feeds of all with the whole request limit."""
+    one, _ = await table.member(), await table.member()
+    joining = await table.start()
+    joining.proxy.plan = lambda request: FAILED if request.operation == "Query" else PASS
+    with pytest.raises(LedgerUnavailable):
+        await joining.beat()
+    joining.proxy.plan = execute
+    assert (await joining.ledger.beat()).size == 3
+    assert one.member_id in {each.id for each in (await joining.ledger.members()).members}
+
+
 async def test_heartbeats_of_a_process_at_the_same_moment_are_counted(table: SharedTable) -> None:
     """`once` writes one beside those of its loop. The next one must not look like that of a member with an heir."""
     process, clock = await table.start(), SystemClock()
-    watch = FleetWatch(process.ledger, 60.0, clock, Health(clock.now), lambda _: None)
+    health = Health(clock.now)
+    handover = FeedHandover(process.ledger, clock, health)
+    watch = FleetWatch(process.ledger, 60.0, clock, health, handover, lambda _: None)
     await watch.beat()
     joined = process.member_id
     process.proxy.plan = hold = Hold(lambda request: request.writes("m"))

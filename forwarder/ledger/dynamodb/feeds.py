@@ -102,7 +102,7 @@ class FeedStore(FeedListStore):
             if item is None or "ck" not in item:
                 raise LedgerError(f"the ledger has no feed {feed}")
             stored = decode_feed(item)
-            if self._fleet(self._member).is_own(feed):
+            if self._fleet(self._member).is_own(feed) and not self._cannot_read:
                 self._feeds[feed] = stored
         return stored
 
@@ -147,8 +147,11 @@ class FeedStore(FeedListStore):
         await self._write_checkpoints([each for each in self._feeds.values() if each.changed_at is not None])
 
     async def _release_feeds(self, fleet: Fleet) -> None:
-        """Write the checkpoints of feeds that are assigned to another member by now, and forget them."""
-        released = [each for each in self._feeds.values() if not fleet.is_own(each.feed)]
+        """Write the checkpoints of feeds that are assigned to another member by now, and forget them.
+
+        A process that cannot read the logs API still owns its feeds in its own view, but the others poll them.
+        """
+        released = [each for each in self._feeds.values() if self._cannot_read or not fleet.is_own(each.feed)]
         if released:
             await self._do_beside_heartbeats("released feeds", lambda: self._write_and_forget(released))
 

@@ -74,6 +74,8 @@ class Member:
     beats: int = 0
     sent_at: float = 0.0
     """When the last successful heartbeat was sent, on the clock that also runs while the machine sleeps, in seconds."""
+    has_observed: bool = False
+    """True after the first observation of the other members."""
     is_draining: bool = False
     """A member that only waits for its last requests has no feeds, and takes over nothing."""
     pending: dict[str, OwnedEntry] = field(default_factory=dict)

@@ -70,7 +70,7 @@ class MembershipStore(MemberListStore):
             await self._end_membership(member)
             log.warning("taken over by another forwarder, joining again", member=member.id)
             member = await self._joined()
-        if member.beats > 1:  # a new member has observed the others when it joined
+        if member.beats > 1 or not member.has_observed:  # a new member observes the others when it joins
             await self._observe_members(member)
         return self._fleet_with_silent(member)
 
@@ -168,6 +168,7 @@ class MembershipStore(MemberListStore):
         is_first = not self._observed
         await self._load_members(consistent=is_first)
         self._observe_all(member)
+        member.has_observed = True
         living = [each.id for each in self._fleet(member).members]
         for name, item in self._members.items():
             if name == member.id or not self._is_ended(name, item) or name in self._take_overs:
