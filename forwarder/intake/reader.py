@@ -137,6 +137,7 @@ class Reader:
         number = pages = 0
         while True:
             heartbeat.beat()
+            read_at = self._clock.monotonic()
             scan.advance(page)
             failed = scan.select(page.records.executions, self._classifier)
             self._require_times(scan)
@@ -153,7 +154,8 @@ class Reader:
             counts.failures += len(failed)
             counts.recorded += new
             counts.rejected += self._log_rejected(feed, page)
-            self._observe_detections(failed, entries, page.api_now or scan.started_at)
+            recording = timedelta(seconds=self._clock.monotonic() - read_at)
+            self._observe_detections(failed, entries, (page.api_now or scan.started_at) + recording)
             self._metrics.count_page(listed=len(page.records.executions), failed=len(failed), new=new)
             self._metrics.count_classified(scan.outcomes)
             scan.outcomes.clear()
@@ -180,11 +182,11 @@ class Reader:
             failure_ages=[api_now - time for time in counts.new_times],
         )
 
-    def _observe_detections(self, failed: list[Execution], entries: list[Entry], api_now: datetime) -> None:
-        """Record the delay of each new failure whose stop is known, on the clock of the API."""
+    def _observe_detections(self, failed: list[Execution], entries: list[Entry], recorded_at: datetime) -> None:
+        """Record the delay of each new failure whose stop is known, until it was recorded, on the clock of the API."""
         new_ids = {entry.execution_id for entry in entries}
         stops = [each.stop for each in failed if each.id in new_ids]
-        self._metrics.observe_detections((api_now - stop).total_seconds() for stop in stops if stop is not None)
+        self._metrics.observe_detections((recorded_at - stop).total_seconds() for stop in stops if stop is not None)
 
     def _require_times(self, scan: Scan) -> None:
         """Raise PageUnreadable if no listed execution can be compared with the floor, because none has a time.

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,6 +201,24 @@ async def test_detection_delay_is_the_time_since_the_stop(alloy: FakeAlloy, tmp_
         text = harness.metrics.render().decode()
     assert "forwarder_detection_delay_seconds_count 2.0" in text
     assert "forwarder_detection_delay_seconds_sum 660.0" in text
+
+
+async def test_detection_delay_includes_the_recording(
+    alloy: FakeAlloy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of the ledger may be throttled."""
+    async with reader_harness(alloy, tmp_path) as harness:
+        record = harness.ledger.record
+
+        async def record_slowly(*arguments: Any, **options: Any) -> int:
+            harness.clock.advance(30)
+            return await record(*arguments, **options)
+
+        monkeypatch.setattr(harness.ledger, "record", record_slowly)
+        harness.add("a", ago=HOUR, stopped=NOON - 10 * MINUTE)
+        await harness.read()
+        text = harness.metrics.render().decode()
+    assert "forwarder_detection_delay_seconds_sum 630.0" in text
 
 
 async def test_activity_counts_new_executions_and_failures(alloy: FakeAlloy, tmp_path: Path) -> None:
