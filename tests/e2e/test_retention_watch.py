@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tests.e2e.harness import fail, sent
+from tests.e2e.harness import fail, sent, watermark
 from tests.fakes.alloy import FakeAlloy, unauthorized
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
@@ -31,6 +31,7 @@ def run_until_sent(installation: Installation, bus: StrictEventBridge, ids: list
     with installation.start() as daemon:
         daemon.wait_until(daemon.has_started)
         daemon.wait_until(lambda: sent(bus) == ids)
+        daemon.wait_until(lambda: watermark(installation))  # an event is sent before its scan is complete
         assert daemon.stop() == 0
 
 
@@ -85,6 +86,7 @@ def test_refused_source_warns_a_day_before(
     fail(alloy, "a")
     with installation.start() as daemon:
         daemon.wait_until(lambda: installation.counters()["sent"] == 1)
+        daemon.wait_until(lambda: watermark(installation))
         assert daemon.stop() == 0
     age_last_reads(installation, 6 * DAY + timedelta(hours=1))
     alloy.always(lambda _: unauthorized())
