@@ -68,6 +68,7 @@ def test_normal_scan_ends_before_the_last_page(
     fail(alloy, "newest", ago=10)
     with installation.start() as daemon:
         daemon.wait_until(lambda: len(sent(bus)) == 91)
+        daemon.wait_for_log("poll completed")  # the first scan reads all pages
         before = polls(alloy)
         daemon.wait_until(lambda: polls(alloy) > before + 8)
     polls_before = [request.query["page"] for request in alloy.requests[before:]]
