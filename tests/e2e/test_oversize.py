@@ -125,10 +125,10 @@ def test_kill_between_object_and_record_loses_nothing(
     """The process dies after the object is stored and before the entry is recorded. No event refers to that object."""
     with FakeS3() as s3:
         use(installation, s3)
-        fail(alloy, "a", payload=LARGE)
+        s3.faults.append(response)
         with installation.start() as daemon:
-            s3.faults.append(response)
             s3.on_stored = daemon.kill
+            fail(alloy, "a", payload=LARGE)
             daemon.wait_until(lambda: bool(s3.objects))
             daemon.wait(within=20)
         s3.on_stored = lambda: None
