@@ -143,7 +143,7 @@ LOST: list[Fault] = [
 def test_lost_response_repeats_only_entries_in_flight(
     installation: Installation, alloy: FakeAlloy, bus: StrictEventBridge, fault: Fault
 ) -> None:
-    installation.change("destination", concurrency=1, timeout="500ms")
+    installation.change("destination", concurrency=1)
     fail(alloy, *numbered(13))
     bus.next(fault)
     done = installation.run_command("once", "--json")
