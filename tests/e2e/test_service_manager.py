@@ -68,7 +68,7 @@ def test_daemon_notifies_ready_reloading_and_stopping(
         assert any(line.startswith("MONOTONIC_USEC=") for line in manager.received)
         daemon.send(signal.SIGTERM)
         manager.wait_for("STOPPING=1")
-        assert daemon.stop() == 0
+        assert daemon.wait(within=60) == 0
 
 
 def test_failed_start_sends_no_notification(installation: Installation, manager: FakeServiceManager) -> None:

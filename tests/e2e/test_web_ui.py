@@ -123,7 +123,7 @@ def test_draining_daemon_is_not_ready_and_responds(
     status, text = http_request(f"{page}/readyz")
     assert (status, json.loads(text)["draining"]) == (503, True)
     assert http_request(f"{page}/livez")[0] == 200
-    assert daemon.stop() == 0
+    assert daemon.wait(within=60) == 0
     assert sent(bus) == ["in-flight"]
 
 
