@@ -36,7 +36,13 @@ def entry(execution_id: str, bus: str = BUS) -> dict[str, Any]:
     }
 
 
-def a_client(bridge: StrictEventBridge, service: str = "events", key: Key = KEY) -> Any:
+READ_SECONDS = 20.0
+"""The time that a response may take on a busy machine."""
+
+
+def a_client(
+    bridge: StrictEventBridge, service: str = "events", key: Key = KEY, *, read_seconds: float = READ_SECONDS
+) -> Any:
     return boto3.client(
         service,
         region_name=REGION,
@@ -44,13 +50,13 @@ def a_client(bridge: StrictEventBridge, service: str = "events", key: Key = KEY)
         aws_access_key_id=key.id,
         aws_secret_access_key=key.secret,
         aws_session_token=key.token,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=0.3),
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=READ_SECONDS, read_timeout=read_seconds),
     )
 
 
-def put(bridge: StrictEventBridge, *ids: str, key: Key = KEY) -> dict[str, Any]:
+def put(bridge: StrictEventBridge, *ids: str, key: Key = KEY, read_seconds: float = READ_SECONDS) -> dict[str, Any]:
     """Publish with aiobotocore."""
-    config = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=0.3)
+    config = AioConfig(retries={"total_max_attempts": 1}, connect_timeout=READ_SECONDS, read_timeout=read_seconds)
 
     async def publish() -> dict[str, Any]:
         async with shared_session().create_client(

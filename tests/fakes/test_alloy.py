@@ -55,9 +55,9 @@ def failed(number: int) -> dict[str, Any]:
     return execution("failed-status", id=f"{number}", started=NOW + timedelta(seconds=number))
 
 
-def get(alloy: FakeAlloy, **query: int) -> httpx.Response:
+def get(alloy: FakeAlloy, *, seconds: float = 20.0, **query: int) -> httpx.Response:
     headers = {"authorization": f"bearer {API_KEY}"}
-    return httpx.get(f"{alloy.url}/2024-03/workflow/w/logs", params=query, headers=headers, timeout=1)
+    return httpx.get(f"{alloy.url}/2024-03/workflow/w/logs", params=query, headers=headers, timeout=seconds)
 
 
 def ids(reply: httpx.Response) -> str:
@@ -111,7 +111,7 @@ def test_damaged_page_is_an_error_of_httpx(alloy: FakeAlloy) -> None:
     alloy.next(bad_gzip, cut(20), wrong_length(5), delayed(5))
     for error in (httpx.DecodingError, httpx.RemoteProtocolError, httpx.ReadTimeout, httpx.ReadTimeout):
         with pytest.raises(error):
-            get(alloy)
+            get(alloy, seconds=1.0)
 
 
 def test_truncated_gzip_is_no_error_of_httpx(alloy: FakeAlloy) -> None:

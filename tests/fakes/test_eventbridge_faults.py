@@ -23,7 +23,7 @@ from tests.fakes import bus_faults
 from tests.fakes.actions import HttpResponse, Raw
 from tests.fakes.bus_faults import Fault
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.fakes.sdk_clients import a_client, code_of, delivered, entry, put
+from tests.fakes.sdk_clients import READ_SECONDS, a_client, code_of, delivered, entry, put
 
 if TYPE_CHECKING:
     pass
@@ -103,7 +103,7 @@ def test_lost_response_is_an_error_of_its_cause(
 ) -> None:
     bridge.next(fault)
     with pytest.raises(BotoCoreError) as raised:
-        put(bridge)
+        put(bridge, read_seconds=1.0 if error is ReadTimeoutError else READ_SECONDS)
     assert (type(raised.value), type(raised.value.kwargs["error"])) == (error, cause)
     assert delivered(bridge) == ("ab" if fault.delivered else "")
 
@@ -131,8 +131,8 @@ def test_redirect_that_keeps_the_method_repeats_the_events(bridge: StrictEventBr
 
 
 def test_slow_response_does_not_reach_the_read_timeout(bridge: StrictEventBridge) -> None:
-    bridge.next(bus_faults.slow(400))
-    assert put(bridge)["FailedEntryCount"] == 0
+    bridge.next(bus_faults.slow(100))
+    assert put(bridge, read_seconds=1.5)["FailedEntryCount"] == 0
 
 
 def test_fault_applies_to_its_operation_only(bridge: StrictEventBridge) -> None:
