@@ -21,6 +21,7 @@ from botocore.config import Config
 from forwarder.network_errors import NetworkProblem, explain, without_credentials
 from tests.fakes.certificates import DAY, self_signed
 from tests.fakes.sdk_clients import shared_session
+from tests.harness.ports import free_port
 
 TARGET = "the peer peer.example:443"
 PASSWORD = "pr0xy-s3cret"
@@ -246,10 +247,3 @@ def test_other_errors_are_not_explained() -> None:
 )
 def test_address_of_a_proxy_is_shown_without_password(url: str, place: str) -> None:
     assert without_credentials(url) == place
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tests.fakes.alloy import FakeAlloy, unavailable
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess
 
 pytestmark = pytest.mark.browser
@@ -49,10 +49,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[LiveSystem]:
-    with FakeAlloy() as alloy, StrictEventBridge() as bus, socket.create_server(("127.0.0.1", 0)) as free:
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
         alloy.api.add_workflow("w")
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
-        free.close()
+        listen = f"127.0.0.1:{free_port()}"
         installation = Installation(tmp_path, alloy=alloy.url, bus=bus.url, web={"listen": listen})
         installation.create_vault()
         record_one_day(installation.ledger_file)

@@ -1,6 +1,5 @@
 """The status page in a real browser, while the packets of its stream vanish, and while nobody sees it."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 from tests.harness.process import eventually
 
 pytestmark = pytest.mark.browser
@@ -48,8 +48,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def system(tmp_path: Path, browser: Browser) -> Iterator[ProxiedSystem]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with FakeAlloy() as alloy, StrictEventBridge() as bus, SilentProxy(("127.0.0.1", port)) as proxy:
         alloy.api.add_workflow("w")
         address, listen = f"http://127.0.0.1:{proxy.port}", f"127.0.0.1:{port}"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess, eventually, never
 
 pytestmark = pytest.mark.browser
@@ -48,10 +48,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """Yield a forwarder with the settings of `init` and other addresses: disabled, without keys and workflows."""
-    with FakeAlloy() as alloy, StrictEventBridge() as bus, socket.create_server(("127.0.0.1", 0)) as free:
+    with FakeAlloy() as alloy, StrictEventBridge() as bus:
         alloy.api.add_workflow("sync-orders")
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
-        free.close()
+        listen = f"127.0.0.1:{free_port()}"
         installation = Installation(tmp_path, alloy=alloy.url, bus=bus.url)
         installation.settings_file.unlink()
         assert installation.run_command("init").code == 0

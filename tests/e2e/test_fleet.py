@@ -20,8 +20,9 @@ from tests.e2e.web_client import create_webhook, http_request, web_address
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes, hold
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.harness.dynalite import free_port, new_table_name, running_dynalite, table_client
+from tests.harness.dynalite import new_table_name, running_dynalite, table_client
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess
 
 pytestmark = pytest.mark.dynamodb

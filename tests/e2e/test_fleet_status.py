@@ -13,8 +13,9 @@ from tests.e2e.web_client import http_request, log_in, metric, web_address
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import entry_codes
 from tests.fakes.eventbridge import StrictEventBridge
-from tests.harness.dynalite import free_port, new_ledger_url
+from tests.harness.dynalite import new_ledger_url
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 
 pytestmark = pytest.mark.dynamodb
 

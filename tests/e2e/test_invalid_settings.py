@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess
 
 BROKEN = "\n[event]\nsource = \n"
 """A section with a syntax error, at the end of a file."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def break_file(installation: Installation) -> None:

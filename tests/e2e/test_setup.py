@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +17,7 @@ from tests.e2e.web_client import http_request, log_in, metric, web_address
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
 from tests.harness.installation import SECRETS, Installation
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess, eventually
 
 LINK = r"(http://127\.0\.0\.1:\d+/setup/[\w-]{43})"
@@ -151,9 +150,7 @@ def test_setup_with_complete_settings_only_runs(
 
 
 def test_status_and_health_during_a_setup(empty: Installation) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    empty.env["FORWARDER_WEB__LISTEN"] = f"127.0.0.1:{port}"
+    empty.env["FORWARDER_WEB__LISTEN"] = f"127.0.0.1:{free_port()}"
     with empty.start("--setup") as daemon:
         daemon.wait_for_log("web UI listening")
         daemon.wait_until(lambda: empty.run_command("status", "--json").json()["components"])

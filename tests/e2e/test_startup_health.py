@@ -7,8 +7,8 @@ import pytest
 from forwarder.ledger import RunningLock
 from tests.fakes.alloy import FakeAlloy
 from tests.fakes.eventbridge import BUS
-from tests.harness.dynalite import free_port
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess
 
 

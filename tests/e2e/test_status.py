@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from tests.e2e.harness import fail, sent
 from tests.fakes.alloy import FakeAlloy, unauthorized
 from tests.fakes.eventbridge import BUS, StrictEventBridge
 from tests.harness.installation import Installation
+from tests.harness.ports import free_port
 from tests.harness.process import eventually
 
 pytestmark = pytest.mark.long
@@ -141,11 +141,6 @@ def test_status_does_not_disturb_the_daemon(
             assert installation.run_command("status").code == 0
         assert eventually(lambda: len(sent(bus)) == 3)
         os.kill(daemon.pid, 0)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager

@@ -5,7 +5,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.request import urlopen
 from aiobotocore.session import get_session
 
 from forwarder.ledger.dynamodb.schema import table_definition
+from tests.harness.ports import free_port
 
 CLI = Path("build/node/node_modules/dynalite/cli.js")
 
@@ -28,12 +28,6 @@ def missing_requirement() -> str:
     if shutil.which("node") is None:
         return "Node.js is not installed: `make dynamodb` installs it"
     return "" if CLI.exists() else "dynalite is not installed: run `make dynamodb`"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Dynalite:

@@ -17,7 +17,8 @@ from tests.e2e.conftest import alloy, bus
 from tests.e2e.harness import fail, numbered, sent
 from tests.fakes.alloy import API_KEY, FakeAlloy
 from tests.fakes.eventbridge import BUS, KEY, REGION, StrictEventBridge
-from tests.harness.dynalite import free_port, new_ledger_url
+from tests.harness.dynalite import new_ledger_url
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess
 from tests.infra.service import Task, containers, deploy_service
 from tests.infra.templates import moto

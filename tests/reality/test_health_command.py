@@ -24,6 +24,7 @@ from forwarder.ledger import RunningLock
 from tests.e2e.conftest import alloy, bus, installation, vault_secrets
 from tests.fakes.certificates import DAY, self_signed
 from tests.harness.installation import CommandResult, Installation
+from tests.harness.ports import free_port
 from tests.harness.process import ForwarderProcess
 
 __all__ = ["alloy", "bus", "installation", "vault_secrets"]
@@ -37,11 +38,6 @@ rooted = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("ip") is None,
     reason="left out: a network namespace needs root, unshare (util-linux) and ip (iproute2)",
 )
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
-        return int(bound.getsockname()[1])
 
 
 @contextmanager
