@@ -112,9 +112,14 @@ def test_killed_process_loses_nothing(
         later = fail_each(alloy, "b")
         second.wait_until(lambda: set(sent(bus)) >= set(later))
         second.wait_for_log("entries of a member taken over")  # the feeds move first
+        second.wait_until(lambda: sent_and_pending(pair[1]) == (2 * len(WORKFLOWS), 0))
         assert second.stop() == 0
-    report = pair[1].run_command("status", "--json").json()
-    assert (report["counters"]["sent"], report["counters"]["pending"]) == (2 * len(WORKFLOWS), 0)
+    assert sent_and_pending(pair[1]) == (2 * len(WORKFLOWS), 0)
+
+
+def sent_and_pending(installation: Installation) -> tuple[int, int]:
+    counters = installation.run_command("status", "--json").json()["counters"]
+    return counters["sent"], counters["pending"]
 
 
 def test_paused_process_joins_again(
@@ -166,8 +171,9 @@ def test_process_that_drains_is_not_taken_over(
         bus.always(publishing(hold(released, delivered=True)))
         ids = fail_each(alloy, "a")
         first.wait_until(lambda: recorded(first) + recorded(second) == len(ids))
-        time.sleep(2)  # each process has sent its first requests
         ending, other = (first, second) if recorded(first) else (second, first)
+        own = {execution_id for execution_id in ids if ending.has_logged(f'"{execution_id[:-2]}"', '"recorded": 1,')}
+        other.wait_until(lambda: own & set(sent(bus)))  # its first request is at the bus
         ending.send(signal.SIGTERM)
         bus.clear()
         later = fail_each(alloy, "b")
