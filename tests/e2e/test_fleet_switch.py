@@ -16,7 +16,7 @@ from tests.harness.process import ForwarderProcess, never
 def installed(folder: Path, alloy: FakeAlloy, bus: StrictEventBridge, url: str) -> Installation:
     folder.mkdir()
     installation = Installation(
-        folder, alloy=alloy.url, bus=bus.url, ledger={"url": url, "heartbeat_interval": "200ms"}
+        folder, alloy=alloy.url, bus=bus.url, ledger={"url": url, "heartbeat_interval": "1s"}
     )  # fmt: skip
     installation.create_vault()
     return installation
