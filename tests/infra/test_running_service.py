@@ -93,7 +93,7 @@ def service(
         "FORWARDER_SOURCE__MAX_INTERVAL": "300ms",
         "FORWARDER_SOURCE__REQUESTS_PER_SECOND": "500",
         "FORWARDER_DESTINATION__ENDPOINT_URL": bus.url,
-        "FORWARDER_LEDGER__HEARTBEAT_INTERVAL": "300ms",
+        "FORWARDER_LEDGER__HEARTBEAT_INTERVAL": "1s",  # a process that stands still for five of them is taken over
     }
     with ExitStack() as stack:
         yield Service(tmp_path, task_containers, overrides, stack)
