@@ -7,12 +7,9 @@ from datetime import datetime
 
 import structlog
 
-from forwarder.model import State
+from forwarder.model import READY_STATES, State
 
 log = structlog.get_logger("health")
-
-READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
-"""The states that count as ready. PAUSED counts, because a person chose it, and a restart would change nothing."""
 
 SLOW_COMPONENT = "source"
 SLOW_START_SECONDS = 120.0

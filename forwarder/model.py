@@ -215,6 +215,13 @@ class State(StrEnum):
     PAUSED = "PAUSED"
 
 
+READY_STATES = frozenset({State.HEALTHY, State.DEGRADED, State.PAUSED})
+"""The states that count as ready. PAUSED counts, because a person chose it, and a restart would change nothing."""
+
+PROBLEM_STATES = frozenset({State.FAILED, State.DEGRADED, State.UNCONFIGURED})
+"""The states that need a person's attention."""
+
+
 def _utc(time: datetime | None) -> datetime | None:
     """Return the time in UTC, or None for a placeholder. A time without an offset is taken as UTC."""
     if time is None or time.year < EARLIEST_YEAR:

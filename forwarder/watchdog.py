@@ -16,7 +16,7 @@ import structlog
 from forwarder import log_stream, systemd
 from forwarder.health import Health
 from forwarder.heartbeat import Heartbeats
-from forwarder.model import State
+from forwarder.model import PROBLEM_STATES
 from forwarder.systemd import ServiceManager
 
 log = structlog.get_logger("app")
@@ -116,11 +116,11 @@ def watch_ticks(ticks: Callable[[], int], stopped: threading.Event, step: float,
 
 
 def status_text(health: Health) -> str:
-    """Return one line: the failed and degraded components with their reasons, or else the states of all components."""
+    """Return one line: the components with a problem and its reason, or else the states of all components."""
     unhealthy = [
         f"{name} {component.state.value}: {component.reason}"
         for name, component in health.components.items()
-        if component.state in (State.FAILED, State.DEGRADED, State.UNCONFIGURED)
+        if component.state in PROBLEM_STATES
     ]
     states = [f"{name} {component.state.value}" for name, component in health.components.items()]
     return "; ".join(unhealthy or states)

@@ -13,6 +13,7 @@ from forwarder.cli._daemon_settings import find_daemon_settings
 from forwarder.cli.output import JsonOption, echo, print_error, print_json
 from forwarder.errors import ForwarderError, ListenerNotConfigured, ListenerUnreachable, UsageError
 from forwarder.ledger import LedgerPlace
+from forwarder.model import READY_STATES
 from forwarder.printable import printable
 from forwarder.settings import ConfigSource
 from forwarder.settings.local_sections import WebSettings
@@ -23,7 +24,6 @@ from forwarder.web.listen_address import reachable_address
 TIMEOUT_SECONDS: Final = 5.0
 MAX_RESPONSE_BYTES: Final = 65_536
 MAX_REASON_CHARACTERS: Final = 300
-_READY_STATES: Final = frozenset({"HEALTHY", "DEGRADED", "PAUSED"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -239,5 +239,5 @@ def _reasons(response: dict[str, Any]) -> str:
     if response.get("draining") is True:
         result.append("it is stopping")
     if isinstance(parts, dict):
-        result += [f"{name} is {state}" for name, state in parts.items() if str(state) not in _READY_STATES]
+        result += [f"{name} is {state}" for name, state in parts.items() if str(state) not in READY_STATES]
     return "; ".join(result)[:MAX_REASON_CHARACTERS]

@@ -24,10 +24,8 @@ from forwarder.errors import ForwarderError, ListenerNotConfigured, SettingsErro
 from forwarder.fleet_health import ComponentReport
 from forwarder.fleet_watch import DIFFERENT_FEEDS_HINT
 from forwarder.ledger import ONE_PROCESS, Counters, FeedStatus, Fleet
-from forwarder.model import State
+from forwarder.model import PROBLEM_STATES
 from forwarder.settings import ConfigSource, load, load_local
-
-ATTENTION_STATES = frozenset({State.FAILED, State.DEGRADED})
 
 
 def status(
@@ -149,9 +147,7 @@ def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport])
     if report["live"] is False:
         sentences.append("the listener of the forwarder gives no healthy response")
     sentences += [
-        f"{each.name} is {each.status.state}{each.place}"
-        for each in components
-        if each.status.state in ATTENTION_STATES
+        f"{each.name} is {each.status.state}{each.place}" for each in components if each.status.state in PROBLEM_STATES
     ]
     if len(groups := report.get("feed_groups", [])) > 1:
         parts = " | ".join(", ".join(group) for group in groups)

@@ -6,8 +6,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from forwarder.errors import LedgerError
-from forwarder.health import READY_STATES
-from forwarder.model import State
+from forwarder.model import READY_STATES, State
 from forwarder.time_format import rfc3339
 from forwarder.web.context import CONTEXT, WebContext
 

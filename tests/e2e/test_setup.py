@@ -162,6 +162,18 @@ def test_status_and_health_during_a_setup(empty: Installation) -> None:
         assert empty.run_command("health", "--ready").code == 1
 
 
+def test_status_check_without_a_vault_names_it_and_exits_1(empty: Installation) -> None:
+    """The settings are valid, but nothing is forwarded."""
+    empty.run_command("init")
+    complete_file(empty)
+    with empty.start("--setup") as daemon:
+        daemon.wait_until(lambda: empty.run_command("status", "--json").json()["components"])
+        done = empty.run_command("status", "--check")
+        assert (done.code, "source is UNCONFIGURED" in done.out) == (1, True), done.output
+        assert f"there is no vault {empty.keys_file} yet" in done.out
+        assert "hint: `forwarder keys set alloy-api-key` creates it" in done.out
+
+
 @pytest.mark.parametrize("command", ["run", "once"])
 def test_incomplete_settings_without_setup_exit_78(empty: Installation, command: str) -> None:
     """The hint names `run --setup`, without a settings file and with the one of `init`."""
