@@ -24,6 +24,7 @@ from forwarder.web.listen_address import reachable_address
 TIMEOUT_SECONDS: Final = 5.0
 MAX_RESPONSE_BYTES: Final = 65_536
 MAX_REASON_CHARACTERS: Final = 300
+UNHEALTHY_HINT: Final = "`forwarder status` shows the reason and a hint for each component"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -108,7 +109,7 @@ def health(
     elif result.healthy:
         echo(result.reason)
     else:
-        print_error(ForwarderError(result.reason, hint="see the daemon's log"))
+        print_error(ForwarderError(result.reason, hint=UNHEALTHY_HINT))
     raise typer.Exit(0 if result.healthy else 1)
 
 
@@ -214,7 +215,7 @@ def _unreachable(listener: Listener, error: OSError) -> ListenerUnreachable:
 
 
 def _hint(listener: Listener) -> str:
-    return f"is `forwarder run` running here? A change of [web] {listener.key} takes effect at its next start"
+    return f"start `forwarder run` on this machine; a change of [web] {listener.key} takes effect at its next start"
 
 
 def _interpret(url: str, status: int, body: bytes) -> HealthResult:
@@ -233,7 +234,7 @@ def _interpret(url: str, status: int, body: bytes) -> HealthResult:
 
 
 def _reasons(response: dict[str, Any]) -> str:
-    """Return the reasons that the response names, for example `stalled: intake` or `bus is FAILED`."""
+    """Return the reasons that the response names, for example `stalled: source` or `bus is FAILED`."""
     late, parts = response.get("stalled"), response.get("components")
     result = [f"stalled: {', '.join(map(str, late))}"] if isinstance(late, list) and late else []
     if response.get("draining") is True:

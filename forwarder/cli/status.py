@@ -48,9 +48,9 @@ def status(
         found = find_daemon_settings(config_source)
     except SettingsError as error:
         if as_json:
-            print_json(_unknown_report(error))
+            print_json(_unknown_report(config_source, error))
         else:
-            echo("unknown whether a forwarder is switched on or runs: the settings do not name its ledger")
+            echo("the state is unknown, because the ledger's address cannot be read from the settings")
         raise
     report, components = asyncio.run(_collect(config_source, found))
     if as_json:
@@ -105,9 +105,10 @@ async def _collect(
     polls += [member.polled_at for member in fleet.members if member.polled_at]
     if response.get("last_poll_at"):
         polls.append(datetime.fromisoformat(response["last_poll_at"]))
+    settings_error = _settings_error(config_source)
     report = {
         "enabled": _file_switch(config_source, default=saved_switch),
-        "settings_error": _settings_error(config_source),
+        "settings_error": settings_error.message if settings_error else "",
         "running": running,
         "live": live,
         "pid": pid,
@@ -120,7 +121,8 @@ async def _collect(
         **fleet_report(place, fleet, now),
         "feeds": [_feed_report(each) for each in sorted(feeds, key=lambda each: each.sort_key) if each.watched],
     }
-    return {**report, "attention": _attention(report, reports)}, reports
+    invalid = [_invalid(config_source, settings_error)] if settings_error else []
+    return {**report, "attention": [*invalid, *_attention(report, reports)]}, reports
 
 
 def _feed_report(status: FeedStatus) -> dict[str, Any]:
@@ -138,10 +140,8 @@ def _feed_report(status: FeedStatus) -> dict[str, Any]:
 
 
 def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport]) -> list[str]:
-    """Return a sentence for each problem that needs a person, or an empty list."""
+    """Return a sentence for each problem that needs a person, except those of the settings, or an empty list."""
     sentences = []
-    if report["settings_error"]:
-        sentences.append(_invalid(report["settings_error"]))
     if report["enabled"] and report.get("fleet_enabled", True) and not report["running"]:
         sentences.append("the forwarder is switched on and not running")
     if report["live"] is False:
@@ -189,16 +189,19 @@ def _is_ready_response(response: Mapping[str, Any]) -> bool:
     return True
 
 
-def _unknown_report(error: SettingsError) -> dict[str, Any]:
+def _unknown_report(config_source: ConfigSource, error: SettingsError) -> dict[str, Any]:
     """Return the report of `--json` if the settings do not name the ledger."""
     unknown = ["enabled", "running", "live", "pid", "updated_at", "counters", "oldest_pending_at", "last_poll_at"]
     unknown += ["retention_gap"]
     report: dict[str, Any] = {**dict.fromkeys(unknown), "components": {}, "feeds": [], "settings_error": error.message}
-    return {**report, "attention": [_invalid(error.message)]}
+    return {**report, "attention": [_invalid(config_source, error)]}
 
 
-def _invalid(settings_error: str) -> str:
-    return f"the settings are not valid: {settings_error}"
+def _invalid(config_source: ConfigSource, error: SettingsError) -> str:
+    """Return the fault and its hint, with the name of the settings file unless they have it."""
+    file = str(config_source.file)
+    named = "" if file in str(error) else f" of {file}"
+    return f"the settings{named} are not valid: {error}"
 
 
 def _file_switch(config_source: ConfigSource, *, default: bool | None) -> bool | None:
@@ -209,9 +212,9 @@ def _file_switch(config_source: ConfigSource, *, default: bool | None) -> bool |
         return default
 
 
-def _settings_error(config_source: ConfigSource) -> str:
+def _settings_error(config_source: ConfigSource) -> SettingsError | None:
     try:
         load(config_source)
     except SettingsError as error:
-        return error.message
-    return ""
+        return error
+    return None

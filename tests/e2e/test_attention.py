@@ -79,6 +79,7 @@ def test_status_with_invalid_settings_exits_78(installation: Installation) -> No
     result = installation.run_command("status", "--check")
     assert result.code == 78
     assert "source.page_size" in result.out
+    assert f"(edit {installation.settings_file})" in result.out
 
 
 def test_status_lists_feeds_with_problems_and_all_on_request(installation: Installation, alloy: FakeAlloy) -> None:

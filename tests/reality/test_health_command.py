@@ -160,7 +160,7 @@ def test_missing_response_names_address_cause_and_hint(installation: Installatio
     assert done.code == 69
     first, second = done.err.splitlines()
     assert first == f"error: http://127.0.0.1:{port} (web.listen) cannot be reached: connection refused"
-    assert "forwarder run" in second
+    assert second.startswith("hint:  start `forwarder run` on this machine; a change of [web] listen takes effect")
     found = installation.run_command("health", "--json")
     assert (found.code, found.json()["healthy"]) == (69, False)
 
@@ -198,7 +198,7 @@ def answering(response: bytes) -> Iterator[int]:
         (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred\x1b[0m", 1, "not as a forwarder: �[31mred"),
         (b"HTTP/1.0 302 Found\r\nLocation: /login\r\n\r\n", 1, "responds with 302, but not as a forwarder"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 60_000, 1, "not as a forwarder"),
-        (b'HTTP/1.0 503 No\r\n\r\n{"live": false, "stalled": ["intake"]}', 1, "responds with 503: stalled: intake"),
+        (b'HTTP/1.0 503 No\r\n\r\n{"live": false, "stalled": ["source"]}', 1, "responds with 503: stalled: source"),
         (b'HTTP/1.0 503 No\r\n\r\n{"live": true}', 1, "responds with 503"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", 69, "does not respond with HTTP"),
         (b"", 69, "does not respond with HTTP"),
