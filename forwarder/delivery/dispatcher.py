@@ -150,6 +150,7 @@ class Dispatcher:
             for request in unfinished:
                 request.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
+            self._reporter.flush()
             log.warning("requests abandoned", requests=len(unfinished))
             raise
         self._reporter.flush()
@@ -172,7 +173,7 @@ class Dispatcher:
                 await self._check_bus()
             if until_empty and not self._requests and await self._ledger.next_due() is None:
                 return False
-            self._reporter.flush()
+            self._reporter.flush_if_due()
             self._bus_health.expire_failing_entries()
             await self._clock.wait(self._wake_event, await self._seconds_until_due())
         return False

@@ -1,7 +1,7 @@
 """The log lines and metrics of delivery.
 
 Each entry that is not accepted has its own line. Accepted entries share one line per second, so that a storm does not
-fill the log.
+fill the log. A drain logs the rest at once.
 """
 
 from collections.abc import Sequence
@@ -57,6 +57,11 @@ class DeliveryReporter:
         for each, settlement in zip(claimed, dead, strict=True):
             self._record_unaccepted(each.entry.execution_id, settlement)
 
+    def flush_if_due(self) -> None:
+        """Flush if the last line is at least FLUSH_INTERVAL_SECONDS old."""
+        if self._clock.monotonic() - self._flushed_at >= FLUSH_INTERVAL_SECONDS:
+            self.flush()
+
     def flush(self) -> None:
         """Log the number of entries accepted since the last flush."""
         if self._entries:
@@ -71,8 +76,7 @@ class DeliveryReporter:
             len(accepted), (lag for each, lag in zip(accepted, lags, strict=True) if not each.replay)
         )
         self._metrics.set_last_success(COMPONENT, now)
-        if self._clock.monotonic() - self._flushed_at >= FLUSH_INTERVAL_SECONDS:
-            self.flush()
+        self.flush_if_due()
 
     def _record_unaccepted(self, execution_id: str, settlement: Settlement) -> None:
         match settlement:

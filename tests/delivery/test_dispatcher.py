@@ -37,6 +37,24 @@ async def test_pending_entries_are_sent_once_in_batches_of_ten(bridge: StrictEve
     assert sorted(requests(bridge)) == [5, *[10] * 9]
 
 
+async def test_single_events_are_logged_at_most_once_a_second(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    """The loop is idle after each of them. The drain logs the rest."""
+    async with delivery_harness(bridge, tmp_path) as harness:
+        start = harness.clock.monotonic()
+        with capture_logs() as lines:
+            delivery = asyncio.create_task(harness.delivery.run())
+            for number in range(20):
+                await harness.record([f"e-{number}"])
+                harness.delivery.wake()
+                await until(lambda: len(delivered(bridge)) == number + 1)  # noqa: B023  # it is awaited in the same turn
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            await harness.delivery.drain()
+        sent = [line["entries"] for line in lines if line["event"] == "events sent"]
+        assert sum(sent) == 20
+        assert len(sent) <= 2 + harness.clock.monotonic() - start
+
+
 async def test_requests_in_flight_are_limited_by_concurrency(bridge: StrictEventBridge, tmp_path: Path) -> None:
     bridge.always(lambda _: bus_faults.slow(10_000))
     async with delivery_harness(bridge, tmp_path, concurrency=3, timeout="2s") as harness:

@@ -57,6 +57,18 @@ def test_flush_logs_the_remaining_count_once(lines: list[Any]) -> None:
     assert summaries(lines) == [("events sent", 1), ("events sent", 2)]
 
 
+def test_flush_if_due_logs_at_most_once_a_second(lines: list[Any]) -> None:
+    clock = QuickClock()
+    reporter = DeliveryReporter(clock, Metrics())
+    for _ in range(2):
+        settled(reporter, Accepted("a"))
+        reporter.flush_if_due()
+    assert summaries(lines) == [("events sent", 1)]
+    clock.advance(1)
+    reporter.flush_if_due()
+    assert summaries(lines) == [("events sent", 1)] * 2
+
+
 def test_each_unaccepted_entry_is_logged_with_its_id(lines: list[Any]) -> None:
     reporter = DeliveryReporter(QuickClock(), Metrics())
     for _ in range(2):
