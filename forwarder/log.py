@@ -30,7 +30,12 @@ def configure(settings: RunSettings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    last_processors: list[Processor] = [structlog.processors.format_exc_info, _redact_event, _prioritize(renderer)]
+    last_processors: list[Processor] = [
+        structlog.processors.format_exc_info,
+        _remove_empty_hint,
+        _redact_event,
+        _prioritize(renderer),
+    ]
     structlog.configure(
         processors=[*first_processors, *last_processors],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
@@ -67,6 +72,13 @@ def _prioritize(renderer: Processor) -> Processor:
         return prioritized(str(renderer(logger, method, event)), level)
 
     return render
+
+
+def _remove_empty_hint(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Remove the hint of an error that has none."""
+    if event.get("hint") == "":
+        del event["hint"]
+    return event
 
 
 _redactor = Redactor()

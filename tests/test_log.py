@@ -37,6 +37,22 @@ def test_audit_log_ignores_the_level() -> None:
     assert "a detail" not in done.stderr
 
 
+HINTS = """
+import structlog
+from forwarder import log
+from forwarder.settings.local_sections import RunSettings
+log.configure(RunSettings(log_format="json"))
+structlog.get_logger("web").error("an event", reason="", hint="")
+structlog.get_logger("web").error("an event", reason="", hint="a hint")
+"""
+
+
+def test_empty_hint_is_not_logged() -> None:
+    done = subprocess.run([sys.executable, "-c", HINTS], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603 - a program of ours
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line.get("reason"), line.get("hint")) for line in lines] == [("", None), ("", "a hint")]
+
+
 LEVELS = """
 import logging
 import structlog

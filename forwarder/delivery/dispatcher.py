@@ -34,9 +34,12 @@ PREFETCH_FACTOR = 8
 A claim is slow: it waits for the ledger's commits, and skips every entry that is in flight.
 """
 
+ABANDONED = "they did not end within run.shutdown_grace"
+ABANDONED_HINT = "their entries stay pending and are sent again; a longer run.shutdown_grace gives requests more time"
+
 
 class Dispatcher:
-    """A publisher for one set of settings. Others call `wake` when new entries are pending."""
+    """The dispatcher for one set of settings. `wake` is called when new entries are pending."""
 
     def __init__(
         self,
@@ -151,7 +154,7 @@ class Dispatcher:
                 request.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
             self._reporter.flush()
-            log.warning("requests abandoned", requests=len(unfinished))
+            log.warning("requests abandoned", requests=len(unfinished), reason=ABANDONED, hint=ABANDONED_HINT)
             raise
         self._reporter.flush()
         await self._check_bus()

@@ -26,6 +26,9 @@ from forwarder.settings.sections import SourceSettings
 log = structlog.get_logger("intake")
 
 NO_TIMES_HINT = 'set start_from = "beginning" in [source]: it forwards failures whose times cannot be read'
+EXPIRED_HINT = "it ran longer than source.max_run_duration and is no longer followed"
+UNKNOWN_STATUS_HINT = "add it to success_statuses, failure_statuses or running_statuses in [source]"
+NO_STATUS_HINT = "set unknown_status in [source]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +227,13 @@ class Reader:
 
     def _log_scan(self, feed: Feed, scan: Scan) -> None:
         for execution_id in scan.expired:
-            log.warning("running execution expired", feed=str(feed), execution_id=execution_id)
+            log.warning("running execution expired", feed=str(feed), execution_id=execution_id, hint=EXPIRED_HINT)
         for status in scan.unknown_statuses:
             if self._classifier.is_new_status(status):
                 log.warning(
-                    "unknown execution status", feed=str(feed), status=status, action=self._settings.unknown_status
+                    "unknown execution status",
+                    feed=str(feed),
+                    status=status,
+                    action=self._settings.unknown_status,
+                    hint=UNKNOWN_STATUS_HINT if status else NO_STATUS_HINT,
                 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -53,6 +54,26 @@ async def test_single_events_are_logged_at_most_once_a_second(bridge: StrictEven
         sent = [line["entries"] for line in lines if line["event"] == "events sent"]
         assert sum(sent) == 20
         assert len(sent) <= 2 + harness.clock.monotonic() - start
+
+
+async def test_cancelled_drain_names_the_abandoned_requests(bridge: StrictEventBridge, tmp_path: Path) -> None:
+    released = threading.Event()
+    held = bus_faults.hold(released, delivered=True)
+    bridge.always(lambda request: held if operation_of(request) == "PutEvents" else None)
+    async with delivery_harness(bridge, tmp_path, timeout="20s") as harness:
+        await harness.record(["a"])
+        delivery = asyncio.create_task(harness.delivery.run())
+        await until(lambda: delivered(bridge))
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        with capture_logs() as lines:
+            drain = asyncio.create_task(harness.delivery.drain())
+            await asyncio.sleep(0)
+            drain.cancel()
+            await asyncio.gather(drain, return_exceptions=True)
+        released.set()
+    line = next(line for line in lines if line["event"] == "requests abandoned")
+    assert (line["requests"], "run.shutdown_grace" in line["reason"], "sent again" in line["hint"]) == (1, True, True)
 
 
 async def test_requests_in_flight_are_limited_by_concurrency(bridge: StrictEventBridge, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from forwarder.demo.sample_data import execution
 from forwarder.intake.transform import MIN_THREAD_RESULT_BYTES
@@ -109,8 +110,11 @@ async def test_endless_run_is_dropped_after_max_run_duration(alloy: FakeAlloy, t
         await harness.read()
         assert "stuck" in (await harness.checkpoint()).open_executions
         harness.clock.advance(2 * 3600)
-        await harness.read()
+        with capture_logs() as lines:
+            await harness.read()
         assert (await harness.checkpoint()).open_executions == {}
+    line = next(line for line in lines if line["event"] == "running execution expired")
+    assert "source.max_run_duration" in line["hint"]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +170,22 @@ async def test_unknown_status_is_recorded_as_configured(alloy: FakeAlloy, tmp_pa
             harness.add("failed", "failed-message")
             harness.add("well", "success")
             assert await harness.read() == found
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [("odd", "add it to success_statuses, failure_statuses"), (None, "set unknown_status in")]
+)
+async def test_unknown_status_is_logged_with_a_hint(
+    alloy: FakeAlloy, tmp_path: Path, status: str | None, hint: str
+) -> None:
+    async with reader_harness(alloy, tmp_path) as harness:
+        harness.add("odd", "unfinished")
+        alloy.api.update("odd", status=status)
+        with capture_logs() as lines:
+            await harness.read()
+    line = next(line for line in lines if line["event"] == "unknown execution status")
+    assert line["status"] == (status or "")
+    assert line["hint"].startswith(hint)
 
 
 async def test_id_recorded_before_is_not_recorded_again(alloy: FakeAlloy, tmp_path: Path) -> None:
