@@ -74,6 +74,12 @@ async def test_page_of_a_ledger_in_a_file_lists_no_processes(tmp_path: Path) -> 
         assert 'id="processes"' not in await (await client.get("/")).text()
 
 
+async def test_charts_say_that_a_crash_loses_their_last_minute(tmp_path: Path) -> None:
+    async with web_client(tmp_path) as client:
+        await client.log_in()
+        assert "A crash loses the counts of its last minute in these charts." in await (await client.get("/")).text()
+
+
 async def test_error_text_with_markup_is_escaped(tmp_path: Path) -> None:
     async with web_client(tmp_path) as client:
         await record_history(client.context.ledger)
