@@ -27,7 +27,7 @@ class IntervalReason(StrEnum):
     BURST = "burst of failures"
     RATE = "failure rate"
     BUDGET = "failure rate, within the request limit"
-    QUIET = "longest interval: it fails rarely"
+    QUIET = "longest interval: its failure rate needs no shorter one"
     EXHAUSTED = "longest interval: the request limit is used up"
     NEW = "new feed"
     ERROR = "backoff after an error"

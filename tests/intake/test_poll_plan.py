@@ -31,3 +31,11 @@ def test_exhausted_limit_is_the_reason_for_the_longest_interval() -> None:
     busy = FeedActivity(LAST_WEEK, NOON, executions=600, failures=60)
     planner.allocate([Demand(0.01, 100.0)] * FEEDS, [busy] * FEEDS, reserved_per_second=100)
     assert planner.plan(busy, 100, NOON).reason is IntervalReason.EXHAUSTED
+
+
+def test_longest_interval_of_a_feed_that_failed_names_the_rate() -> None:
+    """A feed with 40 failures does not fail rarely."""
+    planner = PollPlanner(some_settings(source={"hourly_failure_interval": "10m"}).source)
+    feed = FeedActivity(LAST_WEEK, NOON, executions=600, failures=40)
+    planner.allocate([Demand(0.0)], [feed])
+    assert planner.plan(feed, 1, NOON).reason == "longest interval: its failure rate needs no shorter one"
