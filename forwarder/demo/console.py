@@ -13,6 +13,7 @@ from forwarder.printable import printable
 
 _MARGIN = "   "
 _ID_WIDTH = 24
+_ADDRESS_LABEL_WIDTH = 16
 
 
 @dataclass(slots=True)
@@ -89,7 +90,9 @@ class ConsoleOutput:
         """Print one address per line. Lines are never wrapped, so that they can be copied."""
         for name, address in rows:
             self.console.print(
-                Text.assemble(_MARGIN, (name.ljust(14), "cyan"), address), soft_wrap=True, highlight=False
+                Text.assemble(_MARGIN, (name.ljust(_ADDRESS_LABEL_WIDTH), "cyan"), address),
+                soft_wrap=True,
+                highlight=False,
             )
 
     @contextmanager

@@ -94,3 +94,11 @@ def test_report_without_mismatch_is_empty() -> None:
 )
 def test_report_with_mismatch_names_it(wrong: Report) -> None:
     assert wrong.mismatches()
+
+
+def test_addresses_begin_in_one_column_after_each_label() -> None:
+    output = io.StringIO()
+    ConsoleOutput(Console(file=output, width=120), workflow_width=20).addresses(
+        [("make one fail", "x"), ("queue", "y")]
+    )
+    assert output.getvalue().splitlines() == ["   make one fail   x", "   queue           y"]
