@@ -42,7 +42,12 @@ class OnceResult:
 
     @property
     def exit_code(self) -> int:
-        """Return the highest exit code: an interruption (130), a refusal (77), an outage (69) or a dead letter (1)."""
+        """Return the exit code of the pass: 130 if it was interrupted, else the highest one of the errors.
+
+        An error is a refusal (77), a process that was not taken over (75) or an outage (69). Without an error, the exit
+        code is 1 after a dead letter, else 0. Errors that `once` raises have their own: settings or vault (78), or a
+        ledger that cannot be used now (75).
+        """
         if self.interrupted:
             return INTERRUPTED_EXIT_CODE
         return max((error.exit_code for error in self.errors), default=1 if self.dead_lettered else 0)
@@ -108,7 +113,7 @@ async def deliver_pending(config_source: ConfigSource, clock: Clock, timeout: ti
     If cancelled, wait for requests in flight, at most for `run.shutdown_grace`.
     """
     async with open_app(config_source, clock) as app, app.open_loops() as loops:
-        app.ledger.give_up_feeds()  # the delivery may take an hour
+        app.ledger.give_up_feeds()  # it polls none, and daemons must not wait for the end of the delivery
         async with _membership(app) as fleet_watch:
             try:
                 with contextlib.suppress(TimeoutError):

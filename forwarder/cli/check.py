@@ -31,7 +31,7 @@ def check(
 ) -> None:
     """Check every component once: settings, web UI, vault, logs API, workflows, AWS identity, event bus, counters.
 
-    The first page of each workflow is requested, of 100 at most. Only --send proves that events can be published, and
+    The first page of at most 100 workflows is requested. Only --send proves that events can be published, and
     only --prove that they arrive behind the bus.
 
     Example: forwarder check --prove

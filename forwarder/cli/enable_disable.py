@@ -19,8 +19,8 @@ FleetOption = Annotated[
 def enable(context: typer.Context, *, fleet: FleetOption = False) -> None:
     """Enable forwarding: write `enabled = true` into the settings file, and change nothing else in it.
 
-    With --fleet, the switch in the ledger is set instead. `on_enable` in the settings file decides about the failures
-    of the meantime. A process whose own file has `enabled = false` stays off.
+    With --fleet, the switch in the ledger is set instead. `on_enable` in the settings file decides whether the
+    failures since it was switched off are sent or skipped. A process whose own file has `enabled = false` stays off.
 
     Example: forwarder enable --fleet
     """

@@ -45,7 +45,7 @@ def list_(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List stored events, newest first. A text is searched in the newest 1,000 events of the filter.
+    """List stored events, newest first. --text searches only the newest 1,000 events that match the other options.
 
     Example: forwarder events list --state dead --since 24h --text timeout
     """

@@ -21,8 +21,9 @@ def once(
     """Run one complete pass: poll every feed, deliver pending entries, exit. Use it in cron, or for a first test.
 
     It exits with 69 if the logs API or the bus cannot be reached, with 77 if one of them refuses access, with 1 if
-    this pass added a dead letter, with 75 if it was too short to take over a process that was killed, and with 130 if
-    a signal ended it. Entries that are not delivered stay pending.
+    this pass added a dead letter, with 75 if the ledger cannot be used now or the pass was too short to take over a
+    process that was killed, with 78 if settings or vault are invalid or incomplete, and with 130 if a signal ended it.
+    Entries that are not delivered stay pending.
 
     Example: forwarder once --timeout 5m
     """
