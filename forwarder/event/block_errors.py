@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FAILURE_STATUSES = frozenset({"error", "errored", "failed", "failure", "crashed", "timeout", "timed_out"})
+"""The statuses of a failed block, in lower case. `source.failure_statuses` applies to executions only."""
 
 MAX_LEVELS = 200
 

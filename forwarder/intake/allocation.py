@@ -16,7 +16,7 @@ MAX_QUIET_SHARE = 0.25
 """The share of the request limit that feeds without failures may use."""
 
 NEW_FEED_POLLS = 2
-"""The age of a new feed, in multiples of its interval."""
+"""The interval of a new feed is at most its age divided by this number, if the request limit allows that."""
 
 REQUESTS_PER_FAILED_POLL = 2
 """The requests of a poll that fails: a workflow that is not found is requested under both path segments."""

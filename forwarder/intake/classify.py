@@ -81,7 +81,7 @@ class Classifier:
         ]
 
     def classify(self, execution: Execution) -> Classification:
-        """Return whether an execution runs, failed or succeeded, or UNKNOWN if nothing says so."""
+        """Return whether an execution runs, failed or succeeded, or UNKNOWN if the record does not show it."""
         status = (execution.status or "").strip().lower()
         if status in self.failure or has_error(execution) or execution.message == FAILURE_MESSAGE:
             return Classification.FAILED

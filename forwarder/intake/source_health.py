@@ -76,7 +76,7 @@ class SourceHealth:
     def _first_error(self) -> SourceError | None:
         """Return the error to report: the oldest refusal, else the discovery error, else the oldest other error.
 
-        The order is stable, because health logs each change of the reason.
+        The order is stable, because each change of the reason is a write to the ledger.
         """
         if self._refusals:
             return next(iter(self._refusals.values()))

@@ -63,7 +63,11 @@ class AllowedHosts:
         )
 
     def is_peer_allowed(self, request: web.Request) -> bool:
-        """Return whether the peer may connect. Without TLS of our own, only a proxy and this machine may."""
+        """Return whether the peer may connect.
+
+        With trusted proxies and without TLS of our own, only a proxy and this machine may. Without proxies, any peer
+        may: the settings then allow loopback addresses only.
+        """
         address = parse_address(peer_address(request.transport))
         # A connection from the very address that it goes to comes from this machine: the container's health check.
         is_trusted = address is not None and (
