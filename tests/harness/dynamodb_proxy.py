@@ -6,6 +6,7 @@ killed can send nothing more.
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import format_datetime
@@ -45,6 +46,8 @@ class DynamoProxy:
     plan: Plan = execute
     count: int = 0
     """The number of requests that have arrived."""
+    on_reply: Callable[[Request, int], None] = lambda _request, _status: None
+    """Called with each request that the emulator has executed or refused, and the status of its reply."""
     _running: asyncio.Event = field(default_factory=asyncio.Event)
     _connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -110,6 +113,7 @@ class DynamoProxy:
         reply_head, reply_body = await upstream.exchange(
             _with_header(head, b"content-length", b"%d" % len(body)) + body
         )
+        self.on_reply(request, int(reply_head.split(b" ", 2)[1]))
         if fault.loses_reply:
             return b""
         if fault.date is not None:
