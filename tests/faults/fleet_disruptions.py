@@ -1,20 +1,23 @@
-"""The disruptions of a fleet by a seed: kills, pauses, stops, restarts, and a table that throttles or is cut off."""
+"""The execution of the planned disruptions of a fleet: kills, pauses, stops, starts, and a disturbed table."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from random import Random
 from typing import Final
 
+from tests.faults import fleet_plan as plan
+from tests.faults import fleet_record as record
 from tests.faults.fleet_process import FleetProcess
 
-KINDS: Final = {"kill": 4, "pause": 4, "terminate": 3, "throttle": 2, "cut off": 2}
-"""The kinds of disruptions, with their weights."""
+TABLE_KINDS: Final = {
+    plan.THROTTLE: record.THROTTLED,
+    plan.LOSE_REPLIES: record.LOST_REPLIES,
+    plan.CUT_OFF: record.CUT_OFF,
+}
 
 MAX_STOP_SECONDS: Final = 40.0
 """The time in which a process ends after SIGTERM, on a busy machine."""
@@ -24,44 +27,42 @@ POLL_SECONDS: Final = 0.1
 
 @dataclass
 class Disruptions:
-    """A generator of disruptions. Each place has one at a time."""
+    """The disruptions in progress, at most one for each place. A spare place whose process joins moves to `places`."""
 
-    places: Sequence[FleetProcess]
-    draw: Random
-    counts: Counter[str] = field(default_factory=Counter)
+    places: list[FleetProcess]
+    spares: list[FleetProcess]
     problems: list[str] = field(default_factory=list)
     _due: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
 
-    def begin(self) -> None:
-        """Disrupt a place that is not disrupted yet, if there is one."""
-        restart_unavailable(self.places)
-        free = [place for place in self.places if not place.is_busy]
-        kind = self.draw.choices([*KINDS], [*KINDS.values()])[0]
-        if not free:
-            return
-        place = self.draw.choice(free)
+    def begin(self, planned: plan.Planned) -> bool:
+        """Begin a disruption. Return False if its target is still disrupted, or is not a member yet but must be."""
+        if planned.kind == plan.JOIN:
+            place = self.spares.pop(0)
+            place.start()
+            self.places.append(place)
+            return True
+        place = self.places[planned.target]
+        if place.is_busy or not place.is_running or (planned.needs_member and not place.is_member):
+            return False
         place.is_busy = True
-        self.counts[kind] += 1
-        match kind:
-            case "kill":
+        self._disrupt(place, planned)
+        return True
+
+    def _disrupt(self, place: FleetProcess, planned: plan.Planned) -> None:
+        match planned.kind:
+            case plan.KILL:
                 place.kill()
-                self._restart(place, self.draw.uniform(0, 3))
-            case "pause":  # a short one, or one that is longer than the death time
+                self._restart(place, planned.seconds)
+            case plan.PAUSE | plan.LONG_PAUSE:
                 place.pause()
-                self._after(self.draw.choice([self.draw.uniform(0.3, 1.5), self.draw.uniform(2.5, 6)]), place.resume)
-                self._end(place)
-            case "terminate":
+                self._end(place, planned.seconds, place.resume)
+            case plan.TERMINATE:
                 place.terminate()
-                self._await_end(place, time.monotonic() + MAX_STOP_SECONDS)
-            case "throttle":
-                place.throttle(self.draw.randrange(10**6))
-                self._after(self.draw.uniform(1, 3), place.reconnect)
-                self._end(place)
-            case _:
-                place.cut_off()
-                self._after(self.draw.uniform(0.5, 4), place.reconnect)
-                self._end(place)
+                self._await_end(place, planned.seconds, time.monotonic() + MAX_STOP_SECONDS)
+            case kind:
+                place.disturb_table(TABLE_KINDS[kind], planned.seed)
+                self._reconnect(place, planned.seconds)
 
     def run_due(self) -> None:
         """Do what follows from earlier disruptions and is due."""
@@ -78,22 +79,31 @@ class Disruptions:
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), action))
 
-    def _end(self, place: FleetProcess) -> None:
-        """End the disruption of a place after all that is planned for it."""
-        last = max(at for at, _, _ in self._due)
-        self._after(last - time.monotonic(), lambda: _free(place))
+    def _end(self, place: FleetProcess, seconds: float, action: Callable[[], None]) -> None:
+        def end() -> None:
+            action()
+            place.is_busy = False
+
+        self._after(seconds, end)
+
+    def _reconnect(self, place: FleetProcess, seconds: float) -> None:
+        """End a disturbance of the table, once it has hit a request."""
+
+        def check() -> None:
+            if place.has_table_faults:
+                self._end(place, 0, place.reconnect)
+            else:
+                self._after(POLL_SECONDS, check)
+
+        self._after(seconds, check)
 
     def _restart(self, place: FleetProcess, seconds: float) -> None:
-        def restart() -> None:
-            place.start()
-            _free(place)
+        self._end(place, seconds, place.start)
 
-        self._after(seconds, restart)
-
-    def _await_end(self, place: FleetProcess, deadline: float) -> None:
+    def _await_end(self, place: FleetProcess, pause_seconds: float, deadline: float) -> None:
         def check() -> None:
             if place.has_ended():
-                self._restart(place, self.draw.uniform(0, 2))
+                self._restart(place, pause_seconds)
             elif time.monotonic() > deadline:
                 self.problems.append(f"{place.name} does not end after SIGTERM")
                 place.kill()
@@ -108,7 +118,3 @@ def restart_unavailable(places: Sequence[FleetProcess]) -> None:
     """Start the processes again that ended because they were cut off from the table at their start."""
     for place in places:
         place.restart_if_unavailable()
-
-
-def _free(place: FleetProcess) -> None:
-    place.is_busy = False

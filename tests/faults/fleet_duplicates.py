@@ -1,22 +1,40 @@
-"""The explanation of each duplicate of a fleet: a lost reply of the bus, or the end of the member that published it."""
+"""The explanation of each duplicate of a fleet: a lost reply of the bus, or what was done to its publisher then."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from forwarder.ledger.dynamodb.schema import Place, digest
 from tests.fakes.eventbridge import DeliveredEvent
-from tests.faults.crash import misreported_requests
-from tests.faults.fleet_environment import FleetEnvironment
-from tests.faults.fleet_process import ALIVE, CONCURRENCY, FleetProcess
+from tests.faults.fleet_burials import BURIAL_SECONDS, silence_before
+from tests.faults.fleet_record import (
+    KILLED,
+    PAUSED,
+    STOPPED,
+    TABLE_DISTURBANCES,
+    Burial,
+    Membership,
+    Record,
+    covered_seconds,
+    first_burials,
+)
 
 LOST_REPLY: Final = "lost reply"
 
+CONCURRENCY: Final = 4
+"""The PutEvents requests that a process has in flight."""
+
 MAX_EVENTS_IN_FLIGHT: Final = 2 * CONCURRENCY * 10
 """The events of the requests in flight, and of those whose settlements are not written yet."""
+
+MAX_HEARTBEATS_IN_FLIGHT: Final = 5
+"""The heartbeats that a process writes between the delivery of an event and its settlement.
+
+The bus replies after 0.5 s at most. The heartbeats of the process itself are the clock, so that it may run slowly.
+"""
 
 Items = Mapping[str, Mapping[str, Any]]
 """The items of the executions, by digest."""
@@ -30,59 +48,107 @@ class Duplicates:
     problems: list[str] = field(default_factory=list)
 
 
-def explain(environment: FleetEnvironment, items: Items) -> Duplicates:
-    """Explain all deliveries of each execution except the one that its settlement names."""
+def explain(
+    events: Mapping[str, Sequence[DeliveredEvent]],
+    items: Items,
+    *,
+    records: Mapping[str, Record],
+    misreported: Collection[int],
+) -> Duplicates:
+    """Explain all deliveries of each execution except the one that its settlement names.
+
+    `records` are by the `source` of the events, and `misreported` are the requests whose reply the bus lost.
+    """
     duplicates = Duplicates()
-    places = {place.source: place for place in environment.processes}
-    misreported = misreported_requests(environment.bus)
+    burials = {burial.member: burial for burial in first_burials(records.values())}
     per_member: Counter[tuple[str, str]] = Counter()
-    for execution_id, events in deliveries(environment).items():
+    for execution_id, sent in events.items():
         item = items.get(digest(execution_id))
-        if item is None or item.get("ev") not in [event.event_id for event in events]:
+        if item is None or item.get("ev") not in [event.event_id for event in sent]:
             duplicates.problems.append(f"{execution_id} was sent, and its item does not name the event: {item}")
             continue
-        for event in events:
+        for event in sent:
             if event.event_id == item["ev"]:
                 continue
             if event.request_index in misreported:
                 duplicates.causes[LOST_REPLY] += 1
                 continue
-            place = places[event.entry["Source"]]
-            member, cause = _end_of_publisher(place, event, item)
-            if cause:
-                duplicates.causes[cause] += 1
-                per_member[cause, member] += 1
+            record = records[event.entry["Source"]]
+            if (found := _explanation(record, event, item, burials)) is not None:
+                duplicates.causes[found[0]] += 1
+                per_member[found] += 1
             else:
                 duplicates.problems.append(
-                    f"{execution_id} was sent by {place.name}/{member or '?'} at {event.at:%H:%M:%S.%f} as"
-                    f" {event.event_id}, and again, without a reason: {item['lg']}, settled as {item['ev']}"
+                    f"{execution_id} was sent by {record.name} at {event.at:%H:%M:%S.%f} as {event.event_id}, and"
+                    f" again, without a reason: {item['lg']}, settled as {item['ev']}"
                 )
-    for (cause, member), count in per_member.items():
+    for (cause, name), count in per_member.items():
         if count > MAX_EVENTS_IN_FLIGHT:
-            duplicates.problems.append(f"{count} events of the member {member}, {cause}, were sent again")
+            duplicates.problems.append(f"{count} events of the member {name}, {cause}, were sent again")
     return duplicates
 
 
-def deliveries(environment: FleetEnvironment) -> Mapping[str, Sequence[DeliveredEvent]]:
+def by_execution(delivered: Sequence[DeliveredEvent]) -> Mapping[str, Sequence[DeliveredEvent]]:
     """Return the events that reached the bus, by execution."""
     found: dict[str, list[DeliveredEvent]] = defaultdict(list)
-    for event in list(environment.bus.delivered):
+    for event in list(delivered):
         found[event.detail["executionId"]].append(event)
     return found
 
 
-def _end_of_publisher(place: FleetProcess, event: DeliveredEvent, item: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the member that published an event, and what ended it before the settlement.
+def _explanation(
+    record: Record, event: DeliveredEvent, item: Mapping[str, Any], burials: Mapping[str, Burial]
+) -> tuple[str, str] | None:
+    """Return what kept the publisher of an event from settling it, and the publisher, or None."""
+    at = event.at.timestamp()
+    for member in _publishers(record, at, item):
+        if cause := cause_of(record, member, at, burials.get(member.id)):
+            return cause, member.id
+    return None
 
-    The member is empty if no member of this place ever owned the execution. The cause is empty if no other member
-    owned it later.
-    """
-    joined_at = {each.id: each.joined_at for each in place.memberships}
+
+def cause_of(record: Record, member: Membership, sent_at: float, burial: Burial | None) -> str:
+    """Return what kept a member from settling an event that it sent, or nothing if nothing explains it."""
+    return (
+        _end_of_process(record, member, sent_at, KILLED)
+        or _take_over(record, member, sent_at, burial)
+        or _end_of_process(record, member, sent_at, STOPPED)
+    )
+
+
+def _end_of_process(record: Record, member: Membership, sent_at: float, kind: str) -> str:
+    """Return a kind of end, if the process of a member ended so while an event was in flight, or nothing."""
+    following = record.next_member(member)
+    was_running = following is None or sent_at < following.joined_at
+    ends = [each.begin for each in record.disturbances_of(member, [kind])]
+    return kind if was_running and any(_is_in_flight(record, member, sent_at, each) for each in ends) else ""
+
+
+def _take_over(record: Record, member: Membership, sent_at: float, burial: Burial | None) -> str:
+    """Return the cause of a silence before a take-over, if an event was in flight in it, or nothing."""
+    if burial is None or (silence := silence_before(record, member, burial)) is None or silence.problem:
+        return ""
+    # It stops publishing when its own heartbeat is old. A request of a paused process leaves it later.
+    paused = covered_seconds(record.disturbances_of(member, [PAUSED]), silence.begin, sent_at)
+    late = sent_at - silence.begin - paused - record.delayed(silence.begin, max(silence.begin, sent_at))
+    if late >= BURIAL_SECONDS or not _is_in_flight(record, member, sent_at, silence.begin):
+        return ""
+    return silence.cause
+
+
+def _is_in_flight(record: Record, member: Membership, sent_at: float, until: float) -> bool:
+    """Return whether an event may have no settlement yet. While the table is disturbed, settlements take longer."""
+    disturbances = record.disturbances_of(member, TABLE_DISTURBANCES)
+    written = [
+        each
+        for each in member.heartbeats
+        if sent_at < each.at <= until and not any(other.begin <= each.at <= other.end for other in disturbances)
+    ]
+    return len(written) <= MAX_HEARTBEATS_IN_FLIGHT
+
+
+def _publishers(record: Record, sent_at: float, item: Mapping[str, Any]) -> list[Membership]:
+    """Return the members of this place that may have sent an event, and after which another owned the execution."""
     owners = [Place.of(line.split(" ")[0]).member for line in item["lg"]]
-    own = [owner for owner in owners if owner in joined_at and joined_at[owner] <= event.at.timestamp()]
-    if not own:
-        return "", ""
-    member = own[-1]
-    later = owners[len(owners) - 1 - owners[::-1].index(member) + 1 :]
-    cause = place.end_of(member)
-    return member, cause if cause != ALIVE and later else ""
+    members = {owner: record.member(owner) for owner in owners if owner != owners[-1]}
+    return [each for each in reversed([*members.values()]) if each is not None and each.joined_at <= sent_at]

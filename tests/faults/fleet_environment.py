@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,10 +24,14 @@ from tests.fakes.alloy import FakeAlloy
 from tests.fakes.bus_faults import Fault, reset_after
 from tests.fakes.eventbridge import StrictEventBridge, operation_of
 from tests.fakes.wire import Request
+from tests.faults.fleet_delays import DelayMeter
+from tests.faults.fleet_plan import generator
 from tests.faults.fleet_process import FleetProcess, create_installation
+from tests.faults.fleet_record import Record
 from tests.harness.dynalite import Dynalite, new_table_name, table_client
 from tests.harness.dynamodb_faults import LOSE_REPLY, LOSE_REQUEST, PARTIAL, THROTTLED, seeded
 from tests.harness.dynamodb_proxy import DynamoProxy
+from tests.harness.installation import Installation
 
 REGION: Final = "eu-west-1"
 
@@ -35,6 +40,9 @@ TABLE_FAULTS: Final = ((0.01, THROTTLED), (0.01, LOSE_REPLY), (0.005, LOSE_REQUE
 
 LOST_REPLIES: Final = 0.01
 """The share of the bus's replies that are lost."""
+
+FIRST_LOST_REPLY: Final = 3
+"""The request whose reply is lost in any case, so that a short run has one."""
 
 LATE_REPLIES: Final = 0.3
 """The share of the bus's replies that are late, so that requests are in flight when a process is killed or paused."""
@@ -49,12 +57,13 @@ T = TypeVar("T")
 
 def disturb_replies(bus: StrictEventBridge, draw: Random) -> None:
     """Lose some replies of the bus, and send others late. Their events are delivered at once."""
+    requests = itertools.count(1)
 
     def rule(request: Request) -> Fault | None:
         if operation_of(request) != "PutEvents":
             return None
         drawn = draw.random()
-        if drawn < LOST_REPLIES:
+        if next(requests) == FIRST_LOST_REPLY or drawn < LOST_REPLIES:
             return reset_after(delivered=True)
         return LATE_REPLY if drawn < LOST_REPLIES + LATE_REPLIES else None
 
@@ -72,6 +81,10 @@ class LoopThread:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start work that runs until `stop`."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -85,7 +98,7 @@ class LoopThread:
 class FleetEnvironment:
     """The fakes, the table and the processes. `ledger` and `table` are readers that no fault hits.
 
-    `failed` has the ids of all failures.
+    `failed` has the ids of all failures, and `spares` are places whose processes join later.
     """
 
     alloy: FakeAlloy
@@ -94,6 +107,7 @@ class FleetEnvironment:
     ledger: DynamoLedger
     table: Table
     processes: list[FleetProcess]
+    spares: list[FleetProcess]
     workflows: Sequence[str]
     failed: set[str] = field(default_factory=set)
 
@@ -134,7 +148,9 @@ def max_interval_ms(workflows: int) -> int:
 
 
 @contextmanager
-def start_environment(directory: Path, seed: int, *, workflows: int, processes: int) -> Iterator[FleetEnvironment]:
+def start_environment(
+    directory: Path, seed: int, *, workflows: int, processes: int, spares: int
+) -> Iterator[FleetEnvironment]:
     """Start everything except the forwarders."""
     names = [f"w-{number}" for number in range(workflows)]
     dynalite, thread = Dynalite(), LoopThread()
@@ -144,24 +160,24 @@ def start_environment(directory: Path, seed: int, *, workflows: int, processes: 
     ledger = thread.call(_open_ledger(location))
     try:
         with FakeAlloy() as alloy, StrictEventBridge() as bus:
-            disturb_replies(bus, Random(seed))  # noqa: S311  # a plan protects no secret
+            disturb_replies(bus, generator(seed, "replies of the bus"))
             for name in names:
                 alloy.api.add_workflow(name)
-            for number in range(processes):
+            for number in range(processes + spares):
                 proxy = thread.call(DynamoProxy(dynalite.port).__aenter__())
-                url = f"dynamodb://{location.table}?region={REGION}&endpoint_url={proxy.endpoint_url}"
                 installation = create_installation(
                     directory / f"process-{number}",
                     alloy=alloy.url,
                     bus=bus.url,
                     source=source_of(number),
-                    table_url=url,
+                    table_url=f"dynamodb://{location.table}?region={REGION}&endpoint_url={proxy.endpoint_url}",
                     workflows=names,
                     max_interval=f"{max_interval_ms(workflows)}ms",
                 )
-                plan = seeded(seed * 1000 + number, TABLE_FAULTS)
-                places.append(FleetProcess(f"process-{number}", source_of(number), installation, proxy, plan))
-            yield FleetEnvironment(alloy, bus, thread, ledger, table, places, names)
+                places.append(_create_place(number, installation, proxy, seed, thread))
+                places[-1].record.joins_later = number >= processes
+            first, later = places[:processes], places[processes:]
+            yield FleetEnvironment(alloy, bus, thread, ledger, table, first, later, names)
     finally:
         for place in places:
             place.close()
@@ -170,6 +186,18 @@ def start_environment(directory: Path, seed: int, *, workflows: int, processes: 
         thread.call(ledger.__aexit__(None, None, None))
         thread.stop()
         dynalite.stop()
+
+
+def _create_place(
+    number: int, installation: Installation, proxy: DynamoProxy, seed: int, thread: LoopThread
+) -> FleetProcess:
+    """Return a place whose delays are measured from now on."""
+    name, plan = f"process-{number}", seeded(seed * 1000 + number, TABLE_FAULTS)
+    place = FleetProcess(name, source_of(number), installation, proxy, Record(name), plan)
+    meter = DelayMeter(place.pid)
+    place.record.delayed = meter.between
+    thread.start(meter.run())
+    return place
 
 
 async def _open_ledger(location: TableLocation) -> DynamoLedger:

@@ -1,43 +1,41 @@
 """One place in a fleet under test: a forwarder with its own settings and proxy before the table.
 
-The place keeps when its process was killed, paused or stopped, and which members its process has been. A duplicate is
-explained by the end of the member that published it.
+The place records what is done to its process, and which members its process has been; see `fleet_record.py`.
 """
 
 from __future__ import annotations
 
-import json
 import signal
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from forwarder.errors import LedgerUnavailable
-from forwarder.ledger.dynamodb.schema import LEDGER, MEMBERS
-from tests.harness.dynamodb_faults import LOSE_REQUEST, THROTTLED, Fault, Plan, Request, execute, seeded
+from tests.faults import fleet_record as kinds
+from tests.faults.fleet_duplicates import CONCURRENCY
+from tests.faults.fleet_record import HEARTBEAT_SECONDS, Disturbance, Record
+from tests.harness.dynamodb_faults import (
+    LOSE_REPLY,
+    LOSE_REQUEST,
+    PASS,
+    THROTTLED,
+    Fault,
+    Plan,
+    Request,
+    execute,
+    seeded,
+)
 from tests.harness.dynamodb_proxy import DynamoProxy
 from tests.harness.installation import Installation
 from tests.harness.process import ForwarderProcess
 
-HEARTBEAT_SECONDS: Final = 0.4
-CONCURRENCY: Final = 4
-"""The PutEvents requests that a process has in flight."""
-
-KILLED, PAUSED, STOPPED, CUT_OFF, TAKEN_OVER = "killed", "paused", "stopped", "cut off", "taken over"
-
-TAKEN_OVER_LINE: Final = "taken over by another forwarder, joining again"
-
-STARTED, ALIVE = "started", ""
-
-
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """A member that the process of a place has been. Times are seconds since 1970."""
-
-    id: str
-    joined_at: float
+TABLE_FAULTS: Final = {
+    kinds.CUT_OFF: (1.0, LOSE_REQUEST),
+    kinds.THROTTLED: (0.4, THROTTLED),
+    kinds.LOST_REPLIES: (0.4, LOSE_REPLY),
+}
+"""The fault of each disturbance of the table, with its probability."""
 
 
 @dataclass
@@ -49,51 +47,53 @@ class FleetProcess:
     """The `source` of its events, by which they are recognized."""
     installation: Installation
     proxy: DynamoProxy
+    record: Record
     plan: Plan = execute
     """The faults of the table for this process while nothing else happens."""
-    memberships: list[Membership] = field(default_factory=list)
     log_files: list[Path] = field(default_factory=list)
     exit_codes: list[int | None] = field(default_factory=list)
     is_busy: bool = False
     """Something happens to this place, and nothing else may."""
     restarts: int = 0
     """How often the process ended because the table could not be reached, and was started again."""
-    _happened: list[tuple[float, str]] = field(default_factory=list)
     _daemon: ForwarderProcess | None = None
     _is_terminated: bool = False
+    _table_disturbance: Disturbance | None = None
 
     def __post_init__(self) -> None:
-        self.use_plan(self.plan)
+        self.proxy.on_reply = self.record.observe_reply
+        self._use_plan(self.plan)
 
     # Disruptions.
 
     def start(self) -> None:
+        self.record.run += 1
         self._daemon, self._is_terminated = self.installation.start(), False
         self.log_files.append(self._daemon.log_file)
-        self._note(STARTED)
 
     def kill(self) -> None:
-        self._note(KILLED)
+        self.record.begin(kinds.KILLED)
         self._running.kill()
         self._daemon = None
 
     def pause(self) -> None:
-        self._note(PAUSED)
+        self.record.begin(kinds.PAUSED)
         self._running.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._running.send(signal.SIGCONT)
-        self._note(PAUSED)
+        self.record.end(kinds.PAUSED)
 
     def restart_if_unavailable(self) -> None:
         """Start a process again that could not reach the table at its start, as a service manager does."""
         if self._daemon and not self._is_terminated and self._daemon.exit_code == LedgerUnavailable.exit_code:
+            self.record.begin(kinds.ENDED)
             self.restarts += 1
             self.start()
 
     def terminate(self) -> None:
         self._is_terminated = True
-        self._note(STOPPED)
+        self.record.begin(kinds.STOPPED)
         self._running.send(signal.SIGTERM)
 
     def has_ended(self) -> bool:
@@ -105,55 +105,54 @@ class FleetProcess:
             return False
         if code != -signal.SIGTERM or self._running.has_started():
             self.exit_codes.append(code)
+        self.record.end(kinds.STOPPED)
+        self.record.begin(kinds.ENDED)
         self._daemon = None
         return True
 
-    def throttle(self, seed: int) -> None:
-        self.use_plan(seeded(seed, ((0.4, THROTTLED),)))
+    def disturb_table(self, kind: str, seed: int) -> None:
+        """Give the process a table with the faults of one kind, until `reconnect`. Its first request has one."""
+        disturbance, plan = self.record.begin(kind), seeded(seed, [TABLE_FAULTS[kind]])
 
-    def cut_off(self) -> None:
-        self._note(CUT_OFF)
-        self.use_plan(lambda _: LOSE_REQUEST)
+        def counting_plan(request: Request) -> Fault:
+            fault = plan(request) if disturbance.faults else TABLE_FAULTS[kind][1]
+            disturbance.faults += fault is not PASS
+            return fault
+
+        self._table_disturbance = disturbance
+        self._use_plan(counting_plan)
 
     def reconnect(self) -> None:
-        self.use_plan(self.plan)
-        self._note(CUT_OFF)
-
-    def use_plan(self, plan: Plan) -> None:
-        def observe(request: Request) -> Fault:
-            self._observe(request)
-            return plan(request)
-
-        self.proxy.plan = observe
+        self._use_plan(self.plan)
+        if self._table_disturbance is not None:
+            self.record.end(self._table_disturbance.kind)
 
     def close(self) -> None:
         if self._daemon is not None:
             self._daemon.kill()
 
+    # Observations.
+
     @property
     def is_running(self) -> bool:
         return self._daemon is not None and self._daemon.is_running
 
-    # Observations.
+    @property
+    def is_member(self) -> bool:
+        """Return whether the present process has written a heartbeat."""
+        return self.is_running and self.record.has_heartbeat
+
+    @property
+    def has_table_faults(self) -> bool:
+        """Return whether a request had a fault since the table was disturbed."""
+        return self._table_disturbance is not None and self._table_disturbance.faults > 0
+
+    def pid(self) -> int | None:
+        return None if (daemon := self._daemon) is None else daemon.pid
 
     def lines(self) -> list[str]:
         """Return the lines of its logs. The last line of a killed process may be cut."""
         return [line for file in self.log_files for line in file.read_text(errors="replace").splitlines()]
-
-    def end_of(self, member: str) -> str:
-        """Return what ended a member: the most violent of the events before the next member of this place joined."""
-        ids = [each.id for each in self.memberships]
-        number = ids.index(member)
-        begins = self.memberships[number].joined_at
-        ends = self.memberships[number + 1].joined_at if number + 1 < len(ids) else time.time()
-        kinds = {kind for at, kind in self._happened if begins <= at <= ends}
-        for kind in (KILLED, STOPPED, PAUSED, CUT_OFF):
-            if kind in kinds:
-                return kind
-        return TAKEN_OVER if self._has_logged_take_over(member) else ALIVE
-
-    def count(self, kind: str) -> int:
-        return sum(each == kind for _, each in self._happened)
 
     @property
     def _running(self) -> ForwarderProcess:
@@ -161,28 +160,13 @@ class FleetProcess:
             raise RuntimeError(f"{self.name} does not run")
         return self._daemon
 
-    def _note(self, kind: str) -> None:
-        self._happened.append((time.time(), kind))
+    def _use_plan(self, plan: Plan) -> None:
+        def observe(request: Request) -> Fault:
+            fault = plan(request)
+            self.record.observe_arrival(request, fault)
+            return fault
 
-    def _observe(self, request: Request) -> None:
-        """Keep the member that a request adds to the fleet."""
-        if request.operation != "PutItem" or not request.writes(MEMBERS):
-            return
-        item = request.values["Item"]
-        member = item["s"]["S"]
-        if item["p"]["S"] == MEMBERS and member != LEDGER.s and member not in [each.id for each in self.memberships]:
-            self.memberships.append(Membership(member, time.time()))
-
-    def _has_logged_take_over(self, member: str) -> bool:
-        return any(TAKEN_OVER_LINE in line and fields_of(line).get("member") == member for line in self.lines())
-
-
-def fields_of(line: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+        self.proxy.plan = observe
 
 
 def create_installation(

@@ -1,10 +1,12 @@
-"""Four forwarders on one table in DynamoDB, which are killed, paused, stopped and cut off, from any seed.
+"""Five forwarders on one table in DynamoDB, which are killed, paused, stopped and cut off, from any seed.
 
     python -m tests.faults.soak_fleet --seed 7 --seeds 10 --workflows 400 --failures 20000
 
 Failures appear in rounds of some seconds while the fleet is disrupted. After each round all processes run again, and
 the feeds of each are counted. At the end, each failure must have reached the bus, and each duplicate must be explained.
-The seed decides what happens when, not how the processes interleave.
+The seed decides the sequence of the failures and that of the disruptions: their kinds, targets, durations, and earliest
+times. It does not decide how the processes interleave: a disruption waits until an earlier one of its target has ended.
+Each run has each kind of disruption, and one forwarder joins meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +25,19 @@ from random import Random
 from typing import Final
 
 from tests.faults import fleet_checks as checks
+from tests.faults.crash import misreported_requests
+from tests.faults.fleet_burials import burial_problems
 from tests.faults.fleet_disruptions import Disruptions
-from tests.faults.fleet_duplicates import deliveries, explain
+from tests.faults.fleet_duplicates import by_execution, explain
 from tests.faults.fleet_environment import FleetEnvironment, start_environment
+from tests.faults.fleet_occurrences import missing_kinds, occurred
+from tests.faults.fleet_plan import ROUND_SECONDS, Planned, generator, plan_disruptions
 
 PROCESSES: Final = 4
-ROUND_SECONDS: Final = 6.0
+SPARES: Final = 1
 FAILURES_PER_ROUND: Final = 500
 MIN_ROUNDS: Final = 3
-DISRUPTIONS_PER_ROUND: Final = 4
+MAX_ROUND_SECONDS: Final = 120.0
 TICK_SECONDS: Final = 0.05
 
 
@@ -66,39 +72,41 @@ class Result:
 def soak(seed: int, *, workflows: int, failures: int, directory: Path) -> Result:
     """Run the fleet once."""
     result, began = Result(seed, workflows), time.monotonic()
-    with start_environment(directory, seed, workflows=workflows, processes=PROCESSES) as environment:
+    with start_environment(directory, seed, workflows=workflows, processes=PROCESSES, spares=SPARES) as environment:
         for place in environment.processes:
             place.start()
-        draw = Random(seed)  # noqa: S311  # a plan protects no secret
-        disruptions = Disruptions(environment.processes, draw)
+        draw = generator(seed, "failures")
+        disruptions = Disruptions(environment.processes, environment.spares)
         rounds = max(MIN_ROUNDS, failures // FAILURES_PER_ROUND)
         _observe_quiet(environment, result)
-        for number in range(rounds):
+        for number, planned in enumerate(plan_disruptions(seed, rounds=rounds, processes=PROCESSES)):
             if result.problems:
                 break
             share = failures * (number + 1) // rounds - failures * number // rounds
-            _run_round(environment, disruptions, draw, share)
+            run_round(environment, disruptions, planned, draw, share)
+            result.problems += disruptions.problems
             _observe_quiet(environment, result)
-        result.disruptions = disruptions.counts
-        result.problems += disruptions.problems
+        for place in environment.processes:
+            result.disruptions += occurred(place.record)
         _check(environment, result)
     result.seconds = time.monotonic() - began
     return result
 
 
-def _run_round(environment: FleetEnvironment, disruptions: Disruptions, draw: Random, failures: int) -> None:
+def run_round(
+    environment: FleetEnvironment, disruptions: Disruptions, planned: Sequence[Planned], draw: Random, failures: int
+) -> None:
     """List failures and disrupt the fleet. Return when nothing is disrupted any more."""
-    began = time.monotonic()
-    starts = sorted(draw.uniform(0, ROUND_SECONDS) for _ in range(DISRUPTIONS_PER_ROUND))
-    listed = 0
-    while listed < failures or starts:
+    began, waiting, listed = time.monotonic(), deque(planned), 0
+    while listed < failures or waiting:
         elapsed = time.monotonic() - began
         while listed < min(failures, failures * elapsed / ROUND_SECONDS):
             environment.fail(draw)
             listed += 1
-        while starts and starts[0] <= elapsed:
-            starts.pop(0)
-            disruptions.begin()
+        while waiting and waiting[0].at <= elapsed and disruptions.begin(waiting[0]):
+            waiting.popleft()
+        if waiting and elapsed > MAX_ROUND_SECONDS:
+            disruptions.problems.append(f"a disruption cannot begin: {waiting.popleft()}")
         disruptions.run_due()
         time.sleep(TICK_SECONDS)
     disruptions.finish()
@@ -126,18 +134,26 @@ def _check(environment: FleetEnvironment, result: Result) -> None:
         time.sleep(TICK_SECONDS)
     for place in environment.processes:
         place.has_ended()
+    _judge(environment, result)
+
+
+def _judge(environment: FleetEnvironment, result: Result) -> None:
+    """Judge what reached the bus and the table, by the records of all places."""
     items = checks.execution_items(environment)
-    sent = deliveries(environment)
+    sent, misreported = by_execution(environment.bus.delivered), misreported_requests(environment.bus)
     lost = sorted(environment.failed - set(sent))
-    duplicates = explain(environment, items)
+    records = {place.source: place.record for place in environment.processes}
+    duplicates = explain(sent, items, records=records, misreported=misreported)
     result.failures, result.lost, result.duplicates = len(environment.failed), len(lost), duplicates.causes
     result.restarts = sum(place.restarts for place in environment.processes)
-    result.members = sum(len(place.memberships) for place in environment.processes)
+    result.members = sum(len(each.memberships) for each in records.values())
     result.problems += _found(
         f"lost: {lost[:20]}" if lost else "",
         checks.audit_problem(environment, "after all have left"),
         *checks.item_problems(environment, items),
         *duplicates.problems[:20],
+        *burial_problems([*records.values()]),
+        missing_kinds(result.disruptions, misreported),
         checks.exit_problem(environment),
         *checks.faulty_lines(environment)[:5],
     )
