@@ -6,9 +6,9 @@ import structlog
 
 from forwarder.clock import Clock
 from forwarder.fleet_health import saved_components
-from forwarder.health import READY_STATES, Health
+from forwarder.health import Health
 from forwarder.ledger import Fleet, FleetMember, Ledger
-from forwarder.model import State
+from forwarder.model import READY_STATES, State
 
 log = structlog.get_logger("fleet")
 
