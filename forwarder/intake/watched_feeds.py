@@ -59,12 +59,14 @@ class WatchedFeeds:
 
     def assign(self, fleet: Fleet) -> None:
         """Let the scheduler poll the feeds that belong to this process in `fleet`."""
-        before = (self._fleet.feeds_version, self._own_shards, self._may_unwatch)
-        self._fleet, self._own_shards = fleet, fleet.own_shards
-        self._discovered_shards &= self._own_shards
-        self._assign()
-        if before != (fleet.feeds_version, self._own_shards, self._may_unwatch):
+        before, self._fleet = self._fleet, fleet
+        if before.feeds_version != fleet.feeds_version:
             self.changed_elsewhere.set()
+        if (before.members, before.own_id) != (fleet.members, fleet.own_id):
+            self._own_shards = fleet.own_shards
+            self._discovered_shards &= self._own_shards
+            self._assign()
+            self.changed_elsewhere.set()  # this process may have to save which feeds of its shards are watched
 
     async def restore(self) -> None:
         """Watch the feeds of the settings, and with `discover` those that the ledger marks as watched.
