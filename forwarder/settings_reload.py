@@ -78,7 +78,7 @@ class SettingsReload:
             self._report_invalid(error)
             self._switch_off_if_requested(table)
             return
-        if self._last_error is not None and config == app.config:  # a change says so itself
+        if self._last_error is not None and config == app.config:  # a changed configuration has a line of its own
             logger.info("settings valid again")
         self._last_error = None
         if config != app.config:

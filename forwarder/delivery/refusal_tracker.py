@@ -84,7 +84,7 @@ class RefusalTracker:
     def record_failed(self, claimed: ClaimedEntry) -> bool:
         """Record that a request with this entry alone failed. Return whether the entry is the cause.
 
-        It remains the cause until it is accepted: that it fails again tells nothing about the bus.
+        It remains the cause until it is accepted: a further failure of it does not show a fault of the bus.
         """
         return self._record(claimed).was_proven
 

@@ -9,18 +9,18 @@ from typing import Any, Final
 
 from forwarder.ledger.dynamodb.schema import Place, digest
 from tests.fakes.eventbridge import DeliveredEvent
-from tests.faults.fleet_burials import BURIAL_SECONDS, silence_before
 from tests.faults.fleet_record import (
     KILLED,
     PAUSED,
     STOPPED,
     TABLE_DISTURBANCES,
-    Burial,
     Membership,
     Record,
+    TakeOver,
     covered_seconds,
-    first_burials,
+    first_take_overs,
 )
+from tests.faults.fleet_take_overs import DEAD_AFTER_SECONDS, silence_before
 
 LOST_REPLY: Final = "lost reply"
 
@@ -60,7 +60,7 @@ def explain(
     `records` are by the `source` of the events, and `misreported` are the requests whose reply the bus lost.
     """
     duplicates = Duplicates()
-    burials = {burial.member: burial for burial in first_burials(records.values())}
+    take_overs = {take_over.member: take_over for take_over in first_take_overs(records.values())}
     per_member: Counter[tuple[str, str]] = Counter()
     for execution_id, sent in events.items():
         item = items.get(digest(execution_id))
@@ -74,7 +74,7 @@ def explain(
                 duplicates.causes[LOST_REPLY] += 1
                 continue
             record = records[event.entry["Source"]]
-            if (found := _explanation(record, event, item, burials)) is not None:
+            if (found := _explanation(record, event, item, take_overs)) is not None:
                 duplicates.causes[found[0]] += 1
                 per_member[found] += 1
             else:
@@ -97,21 +97,21 @@ def by_execution(delivered: Sequence[DeliveredEvent]) -> Mapping[str, Sequence[D
 
 
 def _explanation(
-    record: Record, event: DeliveredEvent, item: Mapping[str, Any], burials: Mapping[str, Burial]
+    record: Record, event: DeliveredEvent, item: Mapping[str, Any], take_overs: Mapping[str, TakeOver]
 ) -> tuple[str, str] | None:
     """Return what kept the publisher of an event from settling it, and the publisher, or None."""
     at = event.at.timestamp()
     for member in _publishers(record, at, item):
-        if cause := cause_of(record, member, at, burials.get(member.id)):
+        if cause := cause_of(record, member, at, take_overs.get(member.id)):
             return cause, member.id
     return None
 
 
-def cause_of(record: Record, member: Membership, sent_at: float, burial: Burial | None) -> str:
+def cause_of(record: Record, member: Membership, sent_at: float, take_over: TakeOver | None) -> str:
     """Return what kept a member from settling an event that it sent, or nothing if nothing explains it."""
     return (
         _end_of_process(record, member, sent_at, KILLED)
-        or _take_over(record, member, sent_at, burial)
+        or _take_over(record, member, sent_at, take_over)
         or _end_of_process(record, member, sent_at, STOPPED)
     )
 
@@ -124,14 +124,14 @@ def _end_of_process(record: Record, member: Membership, sent_at: float, kind: st
     return kind if was_running and any(_is_in_flight(record, member, sent_at, each) for each in ends) else ""
 
 
-def _take_over(record: Record, member: Membership, sent_at: float, burial: Burial | None) -> str:
+def _take_over(record: Record, member: Membership, sent_at: float, take_over: TakeOver | None) -> str:
     """Return the cause of a silence before a take-over, if an event was in flight in it, or nothing."""
-    if burial is None or (silence := silence_before(record, member, burial)) is None or silence.problem:
+    if take_over is None or (silence := silence_before(record, member, take_over)) is None or silence.problem:
         return ""
     # It stops publishing when its own heartbeat is old. A request of a paused process leaves it later.
     paused = covered_seconds(record.disturbances_of(member, [PAUSED]), silence.begin, sent_at)
     late = sent_at - silence.begin - paused - record.delayed(silence.begin, max(silence.begin, sent_at))
-    if late >= BURIAL_SECONDS or not _is_in_flight(record, member, sent_at, silence.begin):
+    if late >= DEAD_AFTER_SECONDS or not _is_in_flight(record, member, sent_at, silence.begin):
         return ""
     return silence.cause
 

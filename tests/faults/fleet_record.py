@@ -1,4 +1,4 @@
-"""The record of one place in a fleet: when its processes were disturbed, and their heartbeats and burials.
+"""The record of one place in a fleet: when its processes were disturbed, and their heartbeats and take-overs.
 
 All times are seconds since 1970. The time of a request is the one at which the proxy received it.
 """
@@ -70,7 +70,7 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
-class Burial:
+class TakeOver:
     """A member that another one took over. It can write no heartbeat after `at`."""
 
     member: str
@@ -85,8 +85,8 @@ class Record:
     name: str
     memberships: list[Membership] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
-    burials: list[Burial] = field(default_factory=list)
-    """The burials that the processes of this place made."""
+    take_overs: list[TakeOver] = field(default_factory=list)
+    """The take-overs that the processes of this place made."""
     delayed: Callable[[float, float], float] = lambda _begin, _end: 0.0
     run: int = 0
     joins_later: bool = False
@@ -146,7 +146,7 @@ class Record:
             return
         changes, new = values["UpdateExpression"], values["ExpressionAttributeValues"]
         if changes == "SET heir = :heir":
-            self.burials.append(Burial(id_, new[":heir"]["S"], at))
+            self.take_overs.append(TakeOver(id_, new[":heir"]["S"], at))
         elif "be = :be" in changes and (member := self.member(id_)) is not None:
             member.add(Heartbeat(at, int(new[":be"]["N"]), left=":lf" in new))
 
@@ -167,10 +167,10 @@ def covered_seconds(disturbances: Collection[Disturbance], begin: float, end: fl
     return covered
 
 
-def first_burials(records: Collection[Record]) -> Iterator[Burial]:
-    """Yield the first burial of each member. A later heir continues the work of the first."""
+def first_take_overs(records: Collection[Record]) -> Iterator[TakeOver]:
+    """Yield the first take-over of each member. A later heir continues the work of the first."""
     known: set[str] = set()
-    for burial in sorted((each for record in records for each in record.burials), key=lambda each: each.at):
-        if burial.member not in known:
-            known.add(burial.member)
-            yield burial
+    for take_over in sorted((each for record in records for each in record.take_overs), key=lambda each: each.at):
+        if take_over.member not in known:
+            known.add(take_over.member)
+            yield take_over

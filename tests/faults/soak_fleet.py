@@ -26,12 +26,12 @@ from typing import Final
 
 from tests.faults import fleet_checks as checks
 from tests.faults.crash import misreported_requests
-from tests.faults.fleet_burials import burial_problems
 from tests.faults.fleet_disruptions import Disruptions
 from tests.faults.fleet_duplicates import by_execution, explain
 from tests.faults.fleet_environment import FleetEnvironment, start_environment
 from tests.faults.fleet_occurrences import missing_kinds, occurred
 from tests.faults.fleet_plan import ROUND_SECONDS, Planned, generator, plan_disruptions
+from tests.faults.fleet_take_overs import take_over_problems
 
 PROCESSES: Final = 4
 SPARES: Final = 1
@@ -152,7 +152,7 @@ def _judge(environment: FleetEnvironment, result: Result) -> None:
         checks.audit_problem(environment, "after all have left"),
         *checks.item_problems(environment, items),
         *duplicates.problems[:20],
-        *burial_problems([*records.values()]),
+        *take_over_problems([*records.values()]),
         missing_kinds(result.disruptions, misreported),
         checks.exit_problem(environment),
         *checks.faulty_lines(environment)[:5],

@@ -9,7 +9,6 @@ import pytest
 
 from forwarder.ledger.dynamodb.schema import digest
 from tests.fakes.eventbridge import DeliveredEvent
-from tests.faults.fleet_burials import burial_problems
 from tests.faults.fleet_duplicates import Duplicates, explain
 from tests.faults.fleet_record import (
     CUT_OFF,
@@ -19,24 +18,25 @@ from tests.faults.fleet_record import (
     SLOW_TABLE,
     STOPPED,
     TABLE_FAULT,
-    Burial,
     Disturbance,
     Heartbeat,
     Membership,
     Record,
+    TakeOver,
 )
+from tests.faults.fleet_take_overs import take_over_problems
 
 MEMBER, HEIR, SOURCE, EXECUTION = "aa", "bb", "fleet.process-0", "x1"
 LAST = 10.0
-"""The time of the last heartbeat before a burial."""
+"""The time of the last heartbeat before a take-over."""
 
 
-def record_of(*disturbances: Disturbance, until: float = LAST, burial_at: float | None = None) -> Record:
+def record_of(*disturbances: Disturbance, until: float = LAST, taken_over_at: float | None = None) -> Record:
     """Return the record of a member that wrote heartbeats until a time, and was taken over then or not."""
     heartbeats = [Heartbeat(until - 0.4 * (20 - number), number) for number in range(1, 21)]
     record = Record("process-0", [Membership(MEMBER, 1, 0.0, heartbeats)], [*disturbances], run=1)
-    if burial_at is not None:
-        record.burials.append(Burial(MEMBER, HEIR, burial_at))
+    if taken_over_at is not None:
+        record.take_overs.append(TakeOver(MEMBER, HEIR, taken_over_at))
     return record
 
 
@@ -58,30 +58,30 @@ def delayed_by(seconds: float) -> Callable[[float, float], float]:
 # Take-overs.
 
 
-def test_burial_within_the_period_is_a_problem() -> None:
-    problems = [*burial_problems([record_of(Disturbance(PAUSED, 1, 10.1, 11.4), burial_at=LAST + 1.5)])]
+def test_take_over_within_the_period_is_a_problem() -> None:
+    problems = [*take_over_problems([record_of(Disturbance(PAUSED, 1, 10.1, 11.4), taken_over_at=LAST + 1.5)])]
     assert problems == [
         "process-0/aa was taken over by bb: its heartbeat stood still for only 1.50 s"
     ]  # fmt: skip
 
 
-def test_burial_of_an_undisturbed_member_is_a_problem() -> None:
-    problems = [*burial_problems([record_of(burial_at=LAST + 2.2)])]
+def test_take_over_of_an_undisturbed_member_is_a_problem() -> None:
+    problems = [*take_over_problems([record_of(taken_over_at=LAST + 2.2)])]
     assert problems == [
         "process-0/aa was taken over by bb: nothing explains 2.20 of 2.20 s without a heartbeat"
     ]  # fmt: skip
 
 
-def test_burial_after_a_short_pause_alone_is_a_problem() -> None:
-    assert [*burial_problems([record_of(Disturbance(PAUSED, 1, 10.1, 10.4), burial_at=LAST + 2.2)])]
+def test_take_over_after_a_short_pause_alone_is_a_problem() -> None:
+    assert [*take_over_problems([record_of(Disturbance(PAUSED, 1, 10.1, 10.4), taken_over_at=LAST + 2.2)])]
 
 
-def test_burial_after_a_pause_of_an_earlier_process_is_a_problem() -> None:
-    assert [*burial_problems([record_of(Disturbance(KILLED, 0, 9.0), burial_at=LAST + 2.2)])]
+def test_take_over_after_an_earlier_pause_is_a_problem() -> None:
+    assert [*take_over_problems([record_of(Disturbance(KILLED, 0, 9.0), taken_over_at=LAST + 2.2)])]
 
 
-def test_burial_of_a_process_that_stops_is_a_problem() -> None:
-    assert [*burial_problems([record_of(Disturbance(STOPPED, 1, LAST, 14.0), burial_at=LAST + 2.2)])]
+def test_take_over_of_a_process_that_stops_is_a_problem() -> None:
+    assert [*take_over_problems([record_of(Disturbance(STOPPED, 1, LAST, 14.0), taken_over_at=LAST + 2.2)])]
 
 
 @pytest.mark.parametrize(
@@ -95,27 +95,27 @@ def test_burial_of_a_process_that_stops_is_a_problem() -> None:
     ],
     ids=lambda each: each.kind,
 )
-def test_burial_after_a_disturbed_silence_is_no_problem(disturbance: Disturbance) -> None:
-    assert not [*burial_problems([record_of(disturbance, burial_at=LAST + 2.2)])]
+def test_take_over_after_a_disturbed_silence_is_no_problem(disturbance: Disturbance) -> None:
+    assert not [*take_over_problems([record_of(disturbance, taken_over_at=LAST + 2.2)])]
 
 
-def test_burial_of_a_process_without_processor_is_no_problem() -> None:
-    record = record_of(burial_at=LAST + 2.2)
+def test_take_over_of_a_process_without_processor_is_no_problem() -> None:
+    record = record_of(taken_over_at=LAST + 2.2)
     record.delayed = delayed_by(0.6)
-    assert not [*burial_problems([record])]
+    assert not [*take_over_problems([record])]
 
 
 def test_take_over_of_a_member_that_left_is_no_problem() -> None:
-    record = record_of(burial_at=LAST + 0.3)
+    record = record_of(taken_over_at=LAST + 0.3)
     record.memberships[0].add(Heartbeat(LAST + 0.1, 21, left=True))
-    assert not [*burial_problems([record])]
+    assert not [*take_over_problems([record])]
 
 
 def test_repeated_heartbeat_does_not_end_a_silence() -> None:
     """The observers see only that the number does not change."""
-    record = record_of(Disturbance(CUT_OFF, 1, 10.2, 12.0), burial_at=LAST + 2.2)
+    record = record_of(Disturbance(CUT_OFF, 1, 10.2, 12.0), taken_over_at=LAST + 2.2)
     record.memberships[0].add(Heartbeat(LAST + 1, 20))
-    assert not [*burial_problems([record])]
+    assert not [*take_over_problems([record])]
 
 
 # Duplicates.
@@ -132,34 +132,34 @@ def test_duplicate_sent_long_before_the_end_is_a_problem(kind: str) -> None:
 
 
 def test_duplicate_of_a_long_pause_is_explained() -> None:
-    record = record_of(Disturbance(PAUSED, 1, 10.2, 14.0), burial_at=12.4)
+    record = record_of(Disturbance(PAUSED, 1, 10.2, 14.0), taken_over_at=12.4)
     assert explained(record, 10.1).causes == explained(record, 14.05).causes == {PAUSED: 1}
 
 
 def test_duplicate_sent_long_before_a_pause_is_a_problem() -> None:
-    assert explained(record_of(Disturbance(PAUSED, 1, 10.2, 14.0), burial_at=12.4), LAST - 4).problems
+    assert explained(record_of(Disturbance(PAUSED, 1, 10.2, 14.0), taken_over_at=12.4), LAST - 4).problems
 
 
 def test_duplicate_with_a_short_pause_is_a_problem() -> None:
-    """A pause without a burial explains nothing, and neither does a burial that nothing explains."""
+    """A pause without a take-over explains nothing, and neither does a take-over that nothing explains."""
     pause = Disturbance(PAUSED, 1, 10.1, 10.6)
     assert explained(record_of(pause, until=20), 10.05).problems
-    assert explained(record_of(pause, burial_at=LAST + 1.5), 10.05).problems
+    assert explained(record_of(pause, taken_over_at=LAST + 1.5), 10.05).problems
 
 
 def test_duplicate_of_an_undisturbed_member_is_a_problem() -> None:
-    assert explained(record_of(burial_at=LAST + 2.2), LAST + 0.1).problems
+    assert explained(record_of(taken_over_at=LAST + 2.2), LAST + 0.1).problems
 
 
 def test_duplicate_published_long_after_a_heartbeat_is_a_problem() -> None:
     """A process that is cut off publishes nothing once its own heartbeat is old."""
-    record = record_of(Disturbance(CUT_OFF, 1, 10.2, 14.0), burial_at=12.4)
+    record = record_of(Disturbance(CUT_OFF, 1, 10.2, 14.0), taken_over_at=12.4)
     assert explained(record, 11.0).causes == {CUT_OFF: 1}
     assert explained(record, 12.2).problems
 
 
 def test_duplicate_of_a_process_without_processor_is_explained() -> None:
-    record = record_of(burial_at=LAST + 2.2)
+    record = record_of(taken_over_at=LAST + 2.2)
     record.delayed = delayed_by(1.9)
     assert explained(record, LAST + 0.1).causes == {NO_PROCESSOR: 1}
 

@@ -22,7 +22,7 @@ def test_record_keeps_heartbeats_and_burials_that_were_written() -> None:
     _exchange(record, "UpdateItem", _update("dd", "SET heir = :heir", heir={"S": "aa"}))
     (member,) = record.memberships
     assert [each.number for each in member.heartbeats] == [1, 2]
-    assert [(each.member, each.heir) for each in record.burials] == [("dd", "aa")]
+    assert [(each.member, each.heir) for each in record.take_overs] == [("dd", "aa")]
 
 
 def test_record_keeps_faults_of_heartbeats_only() -> None:

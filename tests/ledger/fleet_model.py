@@ -7,16 +7,16 @@ The table (`forwarder/ledger/dynamodb/`) has three kinds of items:
 
 - the execution item: absent, pending or settled, with its owner, which is a journal entry `member/number`;
 - a journal per member: numbered entries that never change; an entry that was read from another one names it;
-- an item per member: the mark (all of its journal below is done), `buried` (an heir is set), and `gone`.
+- an item per member: the mark (all of its journal below is done), `suspected` (an heir is set), and `gone`.
 
 | step | request |
 |---|---|
 | journal find | append what a poll found to the journal, if the number is free; one append at a time, without gaps |
 | record | put the execution item if it is absent; the owner is the entry |
-| heartbeat | raise the mark by one if the member is not buried; the entry passed is settled or another member's |
-| bury | set the heir in a member's item; anybody may suspect any member at any time, rightly or not |
+| heartbeat | raise the mark by one if the member is not suspected; the entry passed is settled or another member's |
+| suspect | set the heir in a member's item; anybody may suspect any member at any time, rightly or not |
 | seal | put an item at the journal's next number, so that the member can append nothing more |
-| journal adopted | read a buried member's journal from its mark, append an entry of it to the heir's own journal |
+| journal adopted | read a suspected member's journal from its mark, append an entry of it to the heir's own journal |
 | adopt | make the heir's entry the owner if the item is absent, or pending with an owner that the entry lists |
 | settle | the owner has delivered: pending becomes settled, if the owner is the entry |
 | see other | read the item after a failed condition: it is settled, or has an owner that the entry does not list |
@@ -29,11 +29,11 @@ Some events are no steps, because the steps contain all their consequences:
 
 - A late write: an entry's write may take effect at any time after the entry is in the journal, whatever happened to
   the writer since. A lost reply is a write whose outcome is learned later.
-- A pause is a member that takes no step for a while. A crash, or the stop of a buried member that finds out, is a
+- A pause is a member that takes no step for a while. A crash, or the stop of a suspected member that finds out, is a
   member that takes no further step; its late writes still arrive. `is_lost` never counts on a running member: the
   table alone must contain what an heir needs. A member that joins is one that has taken no step yet.
-- The heir's name: every member may be heir of every buried one, several at a time, since heirs bury each other.
-  The beat counter only makes burials rarer. Expiry of items and missing buses are not modelled.
+- The heir's name: every member may be heir of every suspected one, several at a time, since heirs suspect each other.
+  The beat counter only makes take-overs rarer. Expiry of items and missing buses are not modelled.
 """
 
 from collections import deque
@@ -66,7 +66,7 @@ class Member(NamedTuple):
 
     journal: tuple[Entry, ...] = ()
     mark: int = 0
-    buried: bool = False
+    suspected: bool = False
     sealed: bool = False
     gone: bool = False
 
@@ -113,8 +113,8 @@ def successors(state: State, rules: Rules, setup: Setup) -> Iterator[tuple[Step,
                 after = _with_member(state, index, member._replace(journal=(*member.journal, entry)))
                 source = f" of {_text(entry.source)}" if entry.source else ""
                 yield (f"journal {entry.kind}", _text((index, len(member.journal))) + source), after
-        if not member.buried:
-            yield ("bury", NAMES[index]), _with_member(state, index, member._replace(buried=True))
+        if not member.suspected:
+            yield ("suspect", NAMES[index]), _with_member(state, index, member._replace(suspected=True))
             if any(entry.outcome == DONE or not rules.mark_waits for entry in member.journal[member.mark :][:1]):
                 passed = member._replace(mark=member.mark + 1)
                 yield ("heartbeat", f"passes {_text((index, member.mark))}"), _with_member(state, index, passed)
@@ -198,7 +198,7 @@ def _knowledge(state: State, rules: Rules) -> Iterator[tuple[Step, State]]:
             may_change = state.execution in (None, Execution(token), *replaceable(state, token, rules))
             if entry.outcome != DONE and not may_change:
                 yield ("see other", _text(token)), _with_outcome(state, token, DONE)
-        if member.buried and not member.gone and (member.sealed or not rules.seal):
+        if member.suspected and not member.gone and (member.sealed or not rules.seal):
             for heir in range(len(state.members)):
                 if _has_taken_over(state, heir, index):
                     gone = _with_member(state, index, member._replace(gone=True))
@@ -216,7 +216,7 @@ def _appends(state: State, index: int, rules: Rules, setup: Setup) -> Iterator[E
     taken = {entry.source for entry in journal if entry.kind != "retry"}
     for owner, member in enumerate(state.members):
         kind = "renewed" if owner == index else "adopted"
-        readable = member.buried and (member.sealed or not rules.seal)
+        readable = member.suspected and (member.sealed or not rules.seal)
         if readable if kind == "adopted" else kinds.count("renewed") < setup.renewals:
             tokens = {(owner, number) for number in range(member.mark, len(member.journal))} - taken
             yield from (Entry(kind, token, _earlier_owner(state, token, rules)) for token in sorted(tokens))

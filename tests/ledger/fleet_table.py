@@ -139,7 +139,7 @@ class Process:
         for _ in range(times):
             await self.ledger.beat()
 
-    async def bury(self) -> None:
+    async def take_over_dead(self) -> None:
         """Beat until each other member whose heartbeat stands still is dead and taken over."""
         await self.beat(MISSED_HEARTBEATS + 1)
 

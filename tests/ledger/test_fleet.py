@@ -8,7 +8,7 @@ import pytest
 
 from forwarder.errors import LedgerUnavailable
 from forwarder.ledger import Counters, DaemonStatus, Dead, EntryFilter, TimeWindow
-from forwarder.ledger.dynamodb.journal import Buried
+from forwarder.ledger.dynamodb.journal import MembershipLost
 from forwarder.ledger.dynamodb.schema import member_key
 from tests.harness.dynamodb_faults import DENIED, LOSE_REPLY, LOSE_REQUEST, PASS, Fault, Request, execute
 from tests.ledger.fleet_table import BUS, Process, SharedTable
@@ -46,7 +46,7 @@ async def test_heir_delivers_what_a_dead_member_left(table: SharedTable) -> None
     assert await dying.ledger.replay_executions(["replayed"], now=NOON) == 1
     assert await dying.ledger.retry_dead_letters(["retried"], now=NOON) == 1
     await dying.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     claimed = await heir.claim()
     assert set(claimed) == {"replayed", "retried", "pending"}
     assert claimed["replayed"].send_number == 2
@@ -70,7 +70,7 @@ async def test_oldest_own_pending_ignores_other_living_processes(table: SharedTa
     await sender.kill()
     # The journal of the one that ended cannot be read, so that the take-over waits.
     idle.proxy.plan = lambda request: DENIED if request.operation == "Query" and b"j#" in request.body else PASS
-    await idle.bury()
+    await idle.take_over_dead()
     assert await idle.claim() == {}
     assert await idle.ledger.oldest_own_pending() == NOON
 
@@ -162,14 +162,14 @@ async def test_unverified_bus_survives_the_death_of_the_sender(table: SharedTabl
     assert await table.verify() == Counters(recorded=2, pending=2)
 
 
-async def test_buried_member_stops_and_joins_again(table: SharedTable) -> None:
-    """A member wakes after its burial. Its records fail, and what it had claimed is settled by the heir only."""
+async def test_taken_over_member_stops_and_joins_again(table: SharedTable) -> None:
+    """A member wakes after its take-over. Its records fail, and what it had claimed is settled by the heir only."""
     paused, heir = await table.member(), await table.member()
     await paused.record("a", "b")
     tokens = await paused.tokens()
     before = paused.member_id
-    await heir.bury()
-    with pytest.raises(Buried):
+    await heir.take_over_dead()
+    with pytest.raises(MembershipLost):
         await paused.record("c")
     await paused.beat()
     assert paused.member_id != before
@@ -186,7 +186,7 @@ async def test_member_that_joins_again_counts_its_traffic_once(table: SharedTabl
     await paused.record("a", "b")
     paused.ledger.set_now(NOON + 60 * SECOND)
     await paused.beat()
-    await heir.bury()
+    await heir.take_over_dead()
     paused.ledger.set_now(NOON + 120 * SECOND)
     await paused.beat()
     await paused.record("c")
@@ -196,7 +196,7 @@ async def test_member_that_joins_again_counts_its_traffic_once(table: SharedTabl
         assert [each.recorded for each in (await process.ledger.traffic(now=NOON)).minutes] == [3]
 
 
-async def test_buried_member_settles_what_is_not_adopted_yet(table: SharedTable) -> None:
+async def test_taken_over_member_settles_what_is_not_adopted_yet(table: SharedTable) -> None:
     paused, heir = await table.member(), await table.member()
     await paused.record("a", "b")
     tokens, paused_id = await paused.tokens(), paused.member_id
@@ -264,11 +264,11 @@ async def test_dead_letter_that_is_settled_again_has_one_item(table: SharedTable
     assert [each.died_at for each in await member.ledger.dead_letters()] == [NOON + SECOND]
 
 
-async def test_dead_letter_of_a_buried_member_leaves_no_item(table: SharedTable) -> None:
+async def test_dead_letter_of_a_taken_over_member_leaves_no_item(table: SharedTable) -> None:
     paused, heir = await table.member(), await table.member()
     await paused.record("a")
     token = (await paused.tokens())["a"]
-    await heir.bury()
+    await heir.take_over_dead()
     await paused.beat()
     await paused.die(token)
     assert await dead_letter_items(heir) == 0

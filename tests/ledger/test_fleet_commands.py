@@ -51,7 +51,7 @@ async def test_command_that_was_paused_reports_no_failure(table: SharedTable) ->
     command.proxy.plan = hold = Hold(lambda request: request.writes("m") and b":lf" in request.body)
     replaying = asyncio.create_task(command.ledger.replay(TODAY, now=NOON))
     await hold.reached.wait()
-    await member.bury()
+    await member.take_over_dead()
     hold.release()
     assert await replaying == 1
     assert set(await member.claim()) == {"a"}
@@ -82,7 +82,7 @@ async def test_dead_letter_leaves_no_item_if_an_heir_purges_it(table: SharedTabl
         command.proxy.plan = lambda request: LOSE_REQUEST if request.writes("x#") else PASS
         with pytest.raises(LedgerUnavailable):
             await request
-    await member.bury()
+    await member.take_over_dead()
     assert await member.ledger.counters() == Counters(recorded=2, pending=1, purged=1)
     assert not [key for key in await member.ledger.all_items() if key.p.startswith("d#")]
     assert await table.verify() == Counters(recorded=2, pending=1, purged=1)

@@ -28,7 +28,7 @@ async def drain_beside(draining: Process, other: Process) -> None:
         await other.beat()
 
 
-async def test_draining_member_is_not_buried(table: SharedTable) -> None:
+async def test_draining_member_is_not_taken_over(table: SharedTable) -> None:
     """It settles its request in flight, and what is pending is adopted when it leaves."""
     draining, other = await table.member(), await table.member()
     await draining.record("in flight", "pending")
@@ -66,7 +66,7 @@ async def test_member_that_gives_up_its_feeds_takes_over_and_delivers(table: Sha
         pass
     await giving.read_feed()
     giving.ledger.give_up_feeds()
-    await giving.bury()
+    await giving.take_over_dead()
     assert set(await giving.claim()) == {"a"}
     other = await table.member()
     fleet = await other.ledger.beat()
@@ -89,7 +89,7 @@ async def test_draining_member_takes_nobody_over(table: SharedTable) -> None:
     await dying.kill()
     draining.proxy.plan = taking_over = Hold(lambda request: request.writes("j#"))
     draining.ledger.set_heartbeat_seconds(2.0)  # the heartbeat does not wait for the take-over
-    await draining.bury()
+    await draining.take_over_dead()
     assert taking_over.reached.is_set()
     await draining.ledger.keep_alive()
     taking_over.release()
@@ -102,11 +102,11 @@ async def test_draining_member_takes_nobody_over(table: SharedTable) -> None:
     assert await table.verify() == Counters(recorded=1, pending=1)
 
 
-async def test_draining_member_that_is_buried_does_not_join_again(table: SharedTable) -> None:
+async def test_draining_member_that_is_taken_over_does_not_join_again(table: SharedTable) -> None:
     draining, other = await table.member(), await table.member()
     await draining.record("a")
     token = (await draining.tokens())["a"]
-    await other.bury()
+    await other.take_over_dead()
     for _ in range(2):
         await draining.ledger.keep_alive()
     await draining.send(token)
@@ -143,13 +143,13 @@ async def test_take_over_that_is_cancelled_ends_no_heartbeat(table: SharedTable)
     await dying.kill()
     await heir.beat()
     heir.proxy.plan = hold = Hold(lambda request: request.writes(f"j#{heir.member_id}"))
-    burying = asyncio.create_task(heir.bury())
+    taking_over = asyncio.create_task(heir.take_over_dead())
     await hold.reached.wait()
-    burying.cancel()
+    taking_over.cancel()
     await heir.ledger.keep_alive()
     hold.release()
     await asyncio.sleep(SETTLE_SECONDS)
-    await heir.bury()
+    await heir.take_over_dead()
     assert await heir.ledger.unverified_buses() == [BUS]
     assert await table.verify() == Counters(recorded=1, sent=1)
 

@@ -143,7 +143,7 @@ async def test_process_that_dies_meanwhile_is_continued(table: SharedTable, requ
     await dying.kill()
     heir = await table.member()
     heir.ledger.set_now(LATER)
-    await heir.bury()
+    await heir.take_over_dead()
     await heir.beat(3)
     assert len(await ended_names(heir)) <= 1, "only the one that died"
     assert await table.verify() == Counters(recorded=MIN_ENDED, pending=MIN_ENDED)

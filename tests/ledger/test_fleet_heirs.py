@@ -150,7 +150,7 @@ async def test_process_that_wakes_after_its_journal_expired_is_fenced(table: Sha
     for key in await heir.ledger.all_items():
         if key.p == f"j#{paused.member_id}":
             await heir.ledger.delete_item(key)
-    await heir.bury()
+    await heir.take_over_dead()
     with pytest.raises(LedgerUnavailable, match="took over this process"):
         await paused.record("b")
     await paused.beat()

@@ -56,7 +56,7 @@ async def test_journal_of_many_pages_is_taken_over(table: SharedTable) -> None:
     large = [replace(entry(each), detail=b'"%s"' % token_hex(400_000).encode()) for each in ids]
     assert await member.ledger.record(FEED, large, now=NOON) == len(ids)
     await member.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     details = {execution_id: each.entry.detail for execution_id, each in (await heir.claim()).items()}
     assert details == {each.execution_id: each.detail for each in large}
 

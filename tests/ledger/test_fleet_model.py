@@ -23,26 +23,26 @@ LONG_SETUPS = [
 ALL_RULES = Rules()
 
 BASIC_STEPS = frozenset(
-    ["journal find", "record", "heartbeat", "bury", "seal", "journal adopted", "adopt", "see other", "gone"]
+    ["journal find", "record", "heartbeat", "suspect", "seal", "journal adopted", "adopt", "see other", "gone"]
 )
 RETRY_STEPS = frozenset(["settle", "journal retry", "retry"])
 RENEWAL_STEPS = frozenset(["journal renewed"])
 
 WITHOUT_SEAL = """
-    bury z
+    suspect z
     gone z, by m
     journal find z/0
     record z/0
 """
-"""A paused owner wakes after its burial, journals and records. If it crashes now, no heir reads its journal again."""
+"""A paused owner wakes after its take-over, journals and records. If it crashes now, no heir reads it again."""
 
 WITHOUT_EARLIER_OWNERS = """
     journal find z/0
-    bury z
+    suspect z
     seal z
     record z/0
     journal adopted m/0 of z/0
-    bury m
+    suspect m
     seal m
     journal adopted h/0 of m/0
     see other h/0
@@ -61,7 +61,7 @@ WITHOUT_WAITING_MARK = """
 
 WITHOUT_ADOPTING_RETRIES = """
     journal find z/0
-    bury z
+    suspect z
     record z/0
     settle z/0
     see other z/0

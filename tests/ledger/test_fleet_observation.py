@@ -18,7 +18,7 @@ from tests.ledger.fleet_table import Process, SharedTable
 pytestmark = pytest.mark.dynamodb
 
 
-async def test_reloads_in_a_row_bury_nobody(table: SharedTable) -> None:
+async def test_reloads_in_a_row_end_no_member(table: SharedTable) -> None:
     """Each reload of the settings writes a heartbeat at once, and the others have written none meanwhile."""
     member, reloading = await table.member(), await table.member()
     name = member.member_id
@@ -29,7 +29,7 @@ async def test_reloads_in_a_row_bury_nobody(table: SharedTable) -> None:
     assert len((await reloading.ledger.beat()).members) == 2
 
 
-async def test_process_with_a_longer_interval_is_not_buried(
+async def test_process_with_a_longer_interval_is_not_taken_over(
     table: SharedTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The interval is changed in a rolling update: for a while, the processes have different ones."""

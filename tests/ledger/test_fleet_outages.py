@@ -1,4 +1,4 @@
-"""A table that refuses, throttles, freezes or answers in parts is an outage: nothing is lost, and nobody is buried."""
+"""A table that refuses, throttles, freezes or answers in parts is an outage: nothing is lost, and no member ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -90,7 +90,7 @@ async def test_refused_request_names_the_table_and_the_cause(
     assert await table.verify() == Counters(recorded=2, pending=1, sent=1)
 
 
-async def test_table_that_cannot_be_written_buries_nobody(table: SharedTable) -> None:
+async def test_table_that_cannot_be_written_ends_no_member(table: SharedTable) -> None:
     members = [await table.member() for _ in range(2)]
     await members[0].record("a")
     for member in members:
@@ -110,7 +110,7 @@ async def test_table_that_cannot_be_written_buries_nobody(table: SharedTable) ->
     assert await table.verify() == Counters(recorded=1, pending=1)
 
 
-async def test_frozen_table_buries_nobody_and_loses_nothing(table: SharedTable) -> None:
+async def test_frozen_table_ends_no_member_and_loses_nothing(table: SharedTable) -> None:
     members = [await table.member() for _ in range(2)]
     for member in members:
         member.proxy.freeze()

@@ -102,7 +102,7 @@ async def test_replays_and_adopted_entries_do_not_end_a_list(table: SharedTable)
     settlements = [Sent(tokens[name], "event") for name in names[:20]]
     await first.ledger.settle(settlements, now=NOON, bus=BUS)
     await first.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     late = [f"l-{number:03}" for number in range(40)]
     await record_each(heir, late[:20], NOON + 100 * SECOND)
     for name in names[:10]:

@@ -124,7 +124,7 @@ async def test_idle_heir_checks_the_bus_of_inherited_events(table: SharedTable) 
     is_due = [check.is_due]
     await heir.beat()
     await member.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     is_due.append(check.is_due)
     assert isinstance(await check.verify(), BusMissing)
     await check.requeue([])
@@ -140,7 +140,7 @@ async def test_check_of_an_idle_heir_closes_inherited_events(table: SharedTable)
     await member.send((await member.tokens())["a"])
     await heir.beat()
     await member.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     clock = SystemClock()
     writer = SettlementWriter(heir.ledger, clock, Health(clock.now))
     check = BusCheck(VerifiedBus(ThrottledBus(), clock, verify=True), writer, clock)
@@ -158,7 +158,7 @@ async def test_taken_over_process_publishes_nothing_that_waited(table: SharedTab
     dispatcher = dispatcher_of(member, bus)
     running = asyncio.create_task(dispatcher.run())
     await until(lambda: bus.refused > 0)
-    await heir.bury()
+    await heir.take_over_dead()
     member.ledger.set_heartbeat_seconds(0)  # its last heartbeat is too old
     bus.is_released = True
     dispatcher.retry_now()
@@ -181,7 +181,7 @@ async def test_taken_over_process_publishes_nothing_after_a_slow_check(table: Sh
     bus.is_released = True
     dispatcher.retry_now()
     await until(lambda: bus.is_checking)
-    await heir.bury()
+    await heir.take_over_dead()
     member.ledger.set_heartbeat_seconds(0)  # its last heartbeat is too old
     bus.check_ends.set()
     await until(lambda: not member.ledger.membership.claimed)
@@ -198,7 +198,7 @@ async def test_taken_over_process_does_not_send_the_rest_of_a_request(table: Sha
     await member.record("a", "b", "c", "d")
 
     async def take_over() -> None:
-        await heir.bury()
+        await heir.take_over_dead()
         member.ledger.set_heartbeat_seconds(0)
 
     bus = SplittingBus(take_over)
@@ -209,7 +209,7 @@ async def test_taken_over_process_does_not_send_the_rest_of_a_request(table: Sha
     assert bus.published == 1
 
 
-async def test_outage_after_a_burial_does_not_end_delivery(table: SharedTable) -> None:
+async def test_outage_after_a_take_over_does_not_end_delivery(table: SharedTable) -> None:
     """The process is no member any more, and cannot join again for now. A restarted loop would wait for a minute."""
     member = await table.member()
     bus, clock = ThrottledBus(), SystemClock()

@@ -50,12 +50,12 @@ async def test_late_record_between_the_writes_of_an_heir_is_adopted(table: Share
     recording = asyncio.create_task(dying.record("a"))
     await late.reached.wait()
     recording_by_heir = hold(heir.proxy, puts_execution)
-    burying = asyncio.create_task(heir.bury())
+    taking_over = asyncio.create_task(heir.take_over_dead())
     await recording_by_heir.reached.wait()
     late.release()
     await recording
     recording_by_heir.release()
-    await burying
+    await taking_over
     await dying.beat()
     assert set(await heir.claim()) == {"a"}
     assert await table.verify() == Counters(recorded=1, pending=1)
@@ -87,7 +87,7 @@ async def test_take_over_that_never_began_is_made_later(table: SharedTable, monk
         return take_over(*arguments)
 
     monkeypatch.setattr(heir.ledger, "_take_over_and_log", leave_first)
-    await heir.bury()
+    await heir.take_over_dead()
     await asyncio.gather(*leaving)
     await heir.beat()
     assert len(leaving) == 1

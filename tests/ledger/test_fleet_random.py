@@ -103,7 +103,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.attempt(self.processes[slot].beat())
 
     @rule(slot=slots)
-    def bury_all_others(self, slot: int) -> None:
+    def take_over_all_others(self, slot: int) -> None:
         """Let the others pause for long, or die, if they do not beat any more."""
         for _ in range(MISSED_HEARTBEATS + 1):
             self.attempt(self.processes[slot].beat())

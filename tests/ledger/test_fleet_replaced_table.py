@@ -94,7 +94,7 @@ async def test_item_of_a_member_that_was_taken_over_stays_deleted(table: SharedT
     await paused.record("a")
     name = paused.member_id
     await heir.beat()
-    await heir.bury()
+    await heir.take_over_dead()
     await heir.ledger.delete_item(member_key(name))
     await paused.beat()
     assert paused.member_id != name
@@ -131,7 +131,7 @@ async def test_table_restored_to_a_later_time_gets_all_that_is_listed(table: Sha
     await member.beat()
     assert member.member_id != before
     assert await member.record("a", "b") == 1
-    await member.bury()
+    await member.take_over_dead()
     assert set(await member.claim()) == {"a", "b"}
     assert await table.verify() == Counters(recorded=2, pending=2)
 

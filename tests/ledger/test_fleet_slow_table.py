@@ -118,7 +118,7 @@ async def test_throttled_recording_survives_its_process(table: SharedTable) -> N
     member, heir = await table.member(), await table.member()
     await throttled(member, "a", "b")
     await member.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     assert set(await heir.claim()) == {"a", "b"}
     await heir.beat()
     assert await table.verify() == Counters(recorded=2, pending=2)

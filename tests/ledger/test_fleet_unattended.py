@@ -20,7 +20,7 @@ RESTART_PAUSE = timedelta(minutes=2)
 
 
 async def test_process_that_is_killed_at_each_start_has_its_feeds(table: SharedTable) -> None:
-    """It never lives for the five heartbeats after which it could bury what it was before."""
+    """It never lives for the five heartbeats after which it could take over its earlier memberships."""
     feeds = [Feed(f"w-{number}") for number in range(200)]
     sizes, owned = [], []
     for start in range(12):

@@ -26,11 +26,11 @@ async def test_heir_doubts_an_event_sent_during_the_take_over(table: SharedTable
     await dying.record("a")
     token = (await dying.tokens())["a"]
     heir.proxy.plan = adopting = Hold(updates_execution)
-    burying = asyncio.create_task(heir.bury())
+    taking_over = asyncio.create_task(heir.take_over_dead())
     await adopting.reached.wait()
     await dying.send(token)
     adopting.release()
-    await burying
+    await taking_over
     assert await heir.ledger.unverified_buses() == [BUS]
     assert await heir.ledger.requeue(BUS, now=NOON) == 1
     assert await table.verify() == Counters(recorded=1, pending=1)
@@ -52,7 +52,7 @@ async def test_heir_does_not_doubt_what_a_verified_bus_accepted(table: SharedTab
     await dying.send((await dying.tokens())["replayed"])
     await dying.beat()
     await dying.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     assert await heir.ledger.requeue(BUS, now=NOON) == 2
     assert set(await heir.claim()) == {"pending", "replayed", "unknown"}
     assert await table.verify() == Counters(recorded=4, pending=3, sent=1)
@@ -89,7 +89,7 @@ async def test_heir_does_not_doubt_a_requeued_event_that_has_arrived(table: Shar
     await dying.ledger.save_bus_verified(BUS, await dying.ledger.last_settlement_seq())
     await dying.beat()
     await dying.kill()
-    await heir.bury()
+    await heir.take_over_dead()
     assert await heir.ledger.unverified_buses() == []
 
 

@@ -100,7 +100,7 @@ async def claimed_after(table: SharedTable, days: int) -> dict[str, ClaimedEntry
     """Return the entries that a process claims which starts after so many days."""
     heir = await table.start()
     heir.ledger.set_now(NOON + timedelta(days=days))
-    await heir.bury()
+    await heir.take_over_dead()
     return await heir.claim(after=timedelta(days=days))
 
 

@@ -12,7 +12,7 @@ from forwarder.ledger.dynamodb.visit import VisitStore
 from forwarder.ledger.dynamodb.window import PURGED, RETRIED
 from forwarder.ledger.models import DeadLetter
 
-Found = tuple[str, str, StoredDeadLetter]
+NamedDeadLetter = tuple[str, str, StoredDeadLetter]
 """The name of a dead letter's item, the owner of its execution, and the dead letter."""
 
 
@@ -35,7 +35,7 @@ class DeadLetterStore(VisitStore):
         found, now = await self._dead(execution_ids), self._now()
         return len(await self._visit([_entry(PURGED, owner, stored, now) for _, owner, stored in found], now))
 
-    async def _dead(self, execution_ids: Collection[str] | None) -> list[Found]:
+    async def _dead(self, execution_ids: Collection[str] | None) -> list[NamedDeadLetter]:
         """Return the dead letters of these executions, or all if None, the oldest first."""
         if execution_ids is None:
             every = await self._dead_letter_items.load_all()

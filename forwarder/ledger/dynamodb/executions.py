@@ -57,7 +57,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class TransitionResult:
     """The result of a journaled transition. `transition` is the letter in the log, or empty if it was not made.
 
     `item` is the execution if the place owns it and it is pending.
@@ -80,19 +80,19 @@ class Executions:
         found = await self._table.get_many(keys, consistent=consistent)
         return {keys[key]: item for key, item in found.items()}
 
-    async def apply(self, entry: JournalEntry, place: Place, now: datetime) -> Applied:
+    async def apply(self, entry: JournalEntry, place: Place, now: datetime) -> TransitionResult:
         """Make the transition that a member has journaled at `place`, unless another member made it."""
         for _ in range(MAX_TRIES):
             if entry.owners and (item := await self._adopt(entry, place)) is not None:
-                return Applied(ADOPTED, item)
+                return TransitionResult(ADOPTED, item)
             if (item := await self._first_transition(entry, place, now)) is not None:
-                return Applied(entry.kind, item if item["st"] == PENDING_STATE else None)
+                return TransitionResult(entry.kind, item if item["st"] == PENDING_STATE else None)
             current = await self._table.get(execution_key(entry.digest))
             # An earlier owner may have made its late transition between these writes: the entry is to be adopted.
             if current is not None and not _is_pending_with(current, entry.owners):
                 transition = transition_at(current, place)
                 is_owned = current["o"] == str(place) and current["st"] == PENDING_STATE
-                return Applied(transition, current if transition and is_owned else None)
+                return TransitionResult(transition, current if transition and is_owned else None)
         raise LedgerUnavailable(
             f"the execution {entry.execution_id} changes while it is written",
             hint="the next heartbeat writes it again; check whether another forwarder is paused repeatedly",
@@ -221,7 +221,7 @@ def settlement_at(item: ExecutionItem, place: Place) -> str:
     return next((letter for letter in (SENT, DEAD) if f"{place} {letter}" in item["lg"]), "")
 
 
-def owned_entry(entry: JournalEntry, place: Place, applied: "Applied", now: datetime) -> OwnedEntry:
+def owned_entry(entry: JournalEntry, place: Place, applied: "TransitionResult", now: datetime) -> OwnedEntry:
     """Return a pending execution as the entry of its new owner. An adopted one keeps the time at which it is due.
 
     Its detail is left in the journal: during an outage of the bus, those of all pending entries need not fit in memory.

@@ -15,7 +15,10 @@ from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.values import Value
 
 MAX_RAISE_INTERVAL = timedelta(days=1)
-"""A process raises the floor more often than this, so it settles ids by a retention until so long after its use."""
+"""The longest time between two raises of the floor by one process.
+
+For so long after its last recorded use, a retention may still be applied to ids that are settled.
+"""
 
 _MICROSECOND = timedelta(microseconds=1)
 _SETTLES_FOR = MAX_RAISE_INTERVAL // _MICROSECOND

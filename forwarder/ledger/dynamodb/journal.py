@@ -34,7 +34,7 @@ MAX_BLOCKING_BYTES = 100_000
 """The size of a pack that is compressed on the event loop. Up to here, a thread would cost more time."""
 
 
-class Buried(LedgerUnavailable):
+class MembershipLost(LedgerUnavailable):
     """Another process has taken this member over, so it can write no more."""
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ class Journal:
         self.is_sealed = False
 
     async def append(self, entries: Sequence[JournalEntry], expires: int) -> list[Place]:
-        """Append entries, and return their places. They are open in the window. Raise Buried if the journal is sealed.
+        """Append entries, and return their places. They are open in the window.
 
-        After LedgerUnavailable they may be in the journal nevertheless.
+        Raise MembershipLost if the journal is sealed. After LedgerUnavailable they may be in the journal nevertheless.
         """
         parts = [_Waiting(chunk, sum(len(each.detail) for each in chunk)) for chunk in chunks(entries)]
         self._waiting += parts
@@ -140,7 +140,7 @@ class Journal:
     async def _append(self, entries: list[JournalEntry], expires: int) -> int:
         """Append one item, and return its number."""
         if self.is_sealed:
-            raise Buried
+            raise MembershipLost
         nonce = secrets.token_hex(8)
         self._nonces.add(nonce)
         pack = msgspec.msgpack.encode(entries)
@@ -154,7 +154,7 @@ class Journal:
             found = item if is_written else await self._table.get(key)
             if found is None or found.get("nonce") not in self._nonces:
                 self.is_sealed = True
-                raise Buried
+                raise MembershipLost
             # A number is used again until it is known who has it. The next one would leave a gap.
             self._number += 1
             self._nonces = {nonce}

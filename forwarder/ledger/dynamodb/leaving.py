@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 
 from forwarder.errors import LedgerError, LedgerUnavailable
-from forwarder.ledger.dynamodb.journal import Buried
+from forwarder.ledger.dynamodb.journal import MembershipLost
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.membership import MembershipStore, failure_of
 
@@ -31,7 +31,7 @@ class LeavingStore(MembershipStore):
                 if failure := await failure_of(self._before_draining(member)):
                     log.warning("state not saved before draining", reason=failure.message, hint=failure.hint)
             await self._write_heartbeat(member)
-        except Buried:
+        except MembershipLost:
             await self._end_membership(member)
             log.warning("taken over by another forwarder while draining", member=member.id)
         except LedgerError as error:
@@ -55,7 +55,7 @@ class LeavingStore(MembershipStore):
         except LedgerError as error:  # after a few heartbeats, another member takes over
             log.warning("left without a last heartbeat", reason=error.message, hint=error.hint)
         self._drop(member)
-        self._heartbeat_failure = None  # who is no member needs no heartbeat
+        self._heartbeat_failure = None  # a process that is no member needs no heartbeat
 
     async def _save_before_leaving(self, member: Member) -> LedgerError | None:
         """Save what is only in memory, and return the failure. If it takes long, others get the feeds meanwhile."""

@@ -27,12 +27,13 @@ MAX_TAKE_OVERS = 2
 OBSERVATION_SHARE = 0.9
 """The time between two observations that count, in heartbeat intervals.
 
-A reload of the settings writes a heartbeat at once. Several reloads in a row must not bury a living member.
+A reload of the settings writes a heartbeat at once. After several reloads in a row, a living member must not count as
+dead.
 """
 
 
 @dataclass(slots=True)
-class _Observed:
+class _Observation:
     beats: int
     stood_still: int = 0
     was_alive: bool = False
@@ -44,7 +45,7 @@ class MemberListStore(BackgroundStore):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._observed: dict[str, _Observed] = {}
+        self._observed: dict[str, _Observation] = {}
         self._observed_at = float("-inf")
         self._members: dict[str, MemberItem] = {}
         """The items of all members at the last heartbeat, without those that count in `_ended`."""
@@ -99,11 +100,11 @@ class MemberListStore(BackgroundStore):
         """Return the time after which a heartbeat that stands still counts again."""
         return OBSERVATION_SHARE * self._heartbeat_seconds
 
-    def _observe(self, name: str, item: MemberItem, *, counts: bool, is_first: bool) -> _Observed:
+    def _observe(self, name: str, item: MemberItem, *, counts: bool, is_first: bool) -> _Observation:
         before = self._observed.get(name)
         if before is None or before.beats != item["be"]:
             # The next one that counts is the first.
-            return _Observed(item["be"], 0 if counts else -1, was_alive=not is_first)
+            return _Observation(item["be"], 0 if counts else -1, was_alive=not is_first)
         return replace(before, stood_still=before.stood_still + counts)
 
     def _is_ended(self, name: str, item: MemberItem) -> bool:
@@ -115,8 +116,9 @@ class MemberListStore(BackgroundStore):
     def _may_have_ended(self, name: str, item: MemberItem) -> bool:
         """Return whether a member was never seen alive, and wrote its last heartbeat long ago by the clocks of both.
 
-        It gets no feeds. If its clock is wrong, this lasts until its next heartbeat. A process that is killed at each
-        start before it can bury others would otherwise share its feeds with all members that it has ever been.
+        It gets no feeds. If its clock is wrong, this lasts until its next heartbeat. Otherwise a process that is killed
+        soon after each start would share its feeds with all its earlier memberships, because it never runs long enough
+        to take them over.
         """
         observed = self._observed.get(name)
         return not (observed and observed.was_alive) and not fleet_member(name, item).is_running(self._now())

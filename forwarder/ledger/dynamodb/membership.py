@@ -12,7 +12,7 @@ import structlog
 
 from forwarder.errors import LedgerError, LedgerUnavailable
 from forwarder.ledger.codec import to_micros
-from forwarder.ledger.dynamodb.journal import Buried
+from forwarder.ledger.dynamodb.journal import MembershipLost
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.member_items import MemberItem, packed
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS, MemberListStore
@@ -66,7 +66,7 @@ class MembershipStore(MemberListStore):
             await self._write_heartbeat(member)
             if failure is not None:  # otherwise the heartbeat itself reports the outage
                 log.warning("state not saved before a heartbeat", reason=failure.message, hint=failure.hint)
-        except Buried:
+        except MembershipLost:
             await self._end_membership(member)
             log.warning("taken over by another forwarder, joining again", member=member.id)
             member = await self._joined()
@@ -124,7 +124,7 @@ class MembershipStore(MemberListStore):
 
     async def _write_heartbeat(self, member: Member, *, left: bool = False) -> None:
         if member.journal.is_sealed:  # by an heir, or by a copy of this process with the same member
-            raise Buried
+            raise MembershipLost
         member.window.advance()
         sent_at = boot_seconds()
         values = self._heartbeat(member) | {"be": member.beats + 1} | ({"lf": 1} if left else {})
@@ -138,7 +138,7 @@ class MembershipStore(MemberListStore):
             **values,
         )
         if item is None:
-            raise Buried
+            raise MembershipLost
         member.beats += 1
         member.sent_at = sent_at
 

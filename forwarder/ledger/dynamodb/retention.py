@@ -14,7 +14,7 @@ from forwarder.ledger import traffic
 from forwarder.ledger.codec import to_micros
 from forwarder.ledger.dynamodb.counters import CounterStore
 from forwarder.ledger.dynamodb.id_floor import raise_floor, unchanged_since
-from forwarder.ledger.dynamodb.journal import Buried
+from forwarder.ledger.dynamodb.journal import MembershipLost
 from forwarder.ledger.dynamodb.journal_items import EXTRA_LIFE, JournalEntry
 from forwarder.ledger.dynamodb.member import Member, OwnedEntry
 from forwarder.ledger.dynamodb.member_items import MemberItem
@@ -80,7 +80,7 @@ class RetentionStore(CounterStore):
             old = _old_entries(visitor, now)
             for start in range(0, len(old), MAX_RENEWED_ENTRIES):
                 await self._renew(visitor, old[start : start + MAX_RENEWED_ENTRIES], now)
-        with suppress(Buried):  # this process was paused: its heir has the entries
+        with suppress(MembershipLost):  # this process was paused: its heir has the entries
             await self._write_heartbeat(visitor, left=True)
 
     def _unattended(self, before: int) -> list[MemberItem]:

@@ -1,4 +1,4 @@
-"""The clock by which DynamoDB deletes expired items, as the Date of its responses tells it."""
+"""The clock by which DynamoDB deletes expired items, read from the Date header of its responses."""
 
 import time
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from forwarder.ledger.dynamodb.table_errors import (
     require_response,
     table_error,
 )
-from forwarder.ledger.dynamodb.values import Encoded, Item, Value, decode_all, encode, encode_all
+from forwarder.ledger.dynamodb.values import EncodedItem, Item, Value, decode_all, encode, encode_all
 from forwarder.settings.validators.ledger_url import TableLocation
 
 Connect = Callable[[], AbstractAsyncContextManager[Any]]
@@ -163,7 +163,7 @@ class Table:
 
     async def _get_batch(self, keys: Sequence[Key], *, consistent: bool) -> dict[Key, dict[str, Any]]:
         name = self.location.table
-        waiting: list[Encoded] = [self._encode_key(key) for key in keys]
+        waiting: list[EncodedItem] = [self._encode_key(key) for key in keys]
         found: dict[Key, dict[str, Any]] = {}
         backoff = Backoff(base=0.05, cap=1)
         for _ in range(MAX_ATTEMPTS * len(keys)):
@@ -229,7 +229,7 @@ class Table:
         else:
             self.consumed.read += units
 
-    def _encode_key(self, key: Key) -> Encoded:
+    def _encode_key(self, key: Key) -> EncodedItem:
         return {"p": encode(self._prefix + key.p), "s": encode(key.s)}
 
 

@@ -29,7 +29,7 @@ from forwarder.ledger.dynamodb.member import Member, UnverifiedEntry
 from forwarder.ledger.dynamodb.member_items import MemberItem, packed, unpacked
 from forwarder.ledger.dynamodb.schema import Place, journal, member_key, number_text
 from forwarder.ledger.dynamodb.table import Key
-from forwarder.ledger.dynamodb.transitions import Placed, TransitionStore
+from forwarder.ledger.dynamodb.transitions import PlacedEntry, TransitionStore
 from forwarder.ledger.dynamodb.window import (
     PURGED,
     RECORDED,
@@ -100,14 +100,14 @@ class TakeOverStore(TransitionStore):
         )
         return item is not None
 
-    async def _sealed(self, name: str, mark: int, next_number: int) -> tuple[list[list[Placed]], int]:
+    async def _sealed(self, name: str, mark: int, next_number: int) -> tuple[list[list[PlacedEntry]], int]:
         """Seal a journal. Return its entries from the mark on, item by item, and the number of the seal.
 
         The last items may have expired. So the number after the member's last heartbeat is sealed as well, and the one
         before, whose append may have failed.
         The entries have no details: those of a member with a large backlog need not fit in the memory of its heir.
         """
-        items: list[list[Placed]] = []
+        items: list[list[PlacedEntry]] = []
         number = mark
         while True:
             async for found, entries in self._journals.entries_from(name, number):
@@ -129,7 +129,7 @@ class TakeOverStore(TransitionStore):
         return await self._table.put(Key(journal(name), number_text(number)), SEAL, condition="attribute_not_exists(p)")
 
     async def _adopt_all(
-        self, member: Member, placed: Sequence[Placed], effects: Counter[str], verified: Mapping[str, int]
+        self, member: Member, placed: Sequence[PlacedEntry], effects: Counter[str], verified: Mapping[str, int]
     ) -> int:
         """Adopt the entries of some items, and add to `effects` what its member did with them. Return how many.
 
@@ -207,9 +207,9 @@ class TakeOverStore(TransitionStore):
         return list(self._ledger_item.get("verified_buses", []))
 
 
-def _grouped(items: Sequence[Sequence[Placed]]) -> list[list[Placed]]:
+def _grouped(items: Sequence[Sequence[PlacedEntry]]) -> list[list[PlacedEntry]]:
     """Return the entries of items in groups of whole items."""
-    groups: list[list[Placed]] = []
+    groups: list[list[PlacedEntry]] = []
     for placed in items:
         if not groups or len(groups[-1]) + len(placed) > MAX_GROUP_ENTRIES:
             groups.append([])

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from forwarder.errors import LedgerError
 from forwarder.ledger.dynamodb.ended import EndedStore
-from forwarder.ledger.dynamodb.executions import Applied, owned_entry
+from forwarder.ledger.dynamodb.executions import TransitionResult, owned_entry
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.schema import Place
 from forwarder.ledger.dynamodb.window import UNVERIFIED
 
-Placed = tuple[Place, JournalEntry]
+PlacedEntry = tuple[Place, JournalEntry]
 
 
 def _identity(entry: JournalEntry) -> tuple[str, str, tuple[str, ...], str]:
@@ -82,7 +82,7 @@ class TransitionStore(EndedStore):
             if not isinstance(applied, BaseException) and applied.transition
         ]
 
-    async def _apply(self, member: Member, place: Place, entry: JournalEntry, now: datetime) -> Applied:
+    async def _apply(self, member: Member, place: Place, entry: JournalEntry, now: datetime) -> TransitionResult:
         applied = await self._executions.apply(entry, place, now)
         if applied.transition:
             await self._after_transition(entry)
@@ -110,7 +110,7 @@ class TransitionStore(EndedStore):
     async def _before_heartbeat(self, member: Member) -> None:
         await super()._before_heartbeat(member)
         for place, entry in member.journal.orphans.items():
-            if entry.kind == UNVERIFIED:  # a note of a take-over that was cancelled: the next attempt makes another
+            if entry.kind == UNVERIFIED:  # of a take-over that was cancelled: the next attempt makes another
                 member.window.close(place.number)
             else:
                 member.unresolved[place] = entry

@@ -8,7 +8,7 @@ from typing import Any
 
 Value = str | int | bytes | list[str]
 Item = Mapping[str, Value]
-Encoded = dict[str, dict[str, Any]]
+EncodedItem = dict[str, dict[str, Any]]
 
 
 def encode(value: Value) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def encode(value: Value) -> dict[str, Any]:
     raise TypeError(f"an item cannot hold a {type(value).__name__}")
 
 
-def encode_all(values: Mapping[str, Value]) -> Encoded:
+def encode_all(values: Mapping[str, Value]) -> EncodedItem:
     """Return the attributes of an item as DynamoDB expects them."""
     return {name: encode(value) for name, value in values.items()}
 

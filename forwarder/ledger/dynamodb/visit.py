@@ -11,7 +11,7 @@ from datetime import datetime
 
 from forwarder.errors import LedgerError
 from forwarder.ledger.dynamodb.claims import ClaimStore
-from forwarder.ledger.dynamodb.journal import Buried
+from forwarder.ledger.dynamodb.journal import MembershipLost
 from forwarder.ledger.dynamodb.journal_items import JournalEntry
 from forwarder.ledger.dynamodb.member import Member
 from forwarder.ledger.dynamodb.schema import member_key
@@ -31,7 +31,7 @@ class VisitStore(ClaimStore):
         await self._table.put(member_key(visitor.id), item, condition="attribute_not_exists(p)")
         async with self._heartbeats_of(visitor):
             made = await self._make_transitions(visitor, entries, now)
-        with contextlib.suppress(Buried):  # this process was paused: its heir has the entries
+        with contextlib.suppress(MembershipLost):  # this process was paused: its heir has the entries
             await self._write_heartbeat(visitor, left=True)
         return made
 

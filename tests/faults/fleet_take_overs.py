@@ -10,14 +10,14 @@ from tests.faults.fleet_record import (
     HEARTBEAT_SECONDS,
     NO_PROCESSOR,
     STOPPED,
-    Burial,
     Membership,
     Record,
+    TakeOver,
     covered_seconds,
-    first_burials,
+    first_take_overs,
 )
 
-BURIAL_SECONDS: Final = 5 * 0.9 * HEARTBEAT_SECONDS
+DEAD_AFTER_SECONDS: Final = 5 * 0.9 * HEARTBEAT_SECONDS
 """The time for which a heartbeat stands still at least before a take-over, as `docs/fleet.md` promises.
 
 It is five heartbeats of an observer, each of which may be a tenth of the period early.
@@ -26,7 +26,7 @@ It is five heartbeats of an observer, each of which may be a tenth of the period
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The time before a burial in which a member wrote no heartbeat, and the part that nothing explains.
+    """The time before a take-over in which a member wrote no heartbeat, and the part that nothing explains.
 
     `cause` is the disturbance that explains most of it.
     """
@@ -42,19 +42,19 @@ class Silence:
 
     @property
     def problem(self) -> str:
-        if self.seconds < BURIAL_SECONDS:
+        if self.seconds < DEAD_AFTER_SECONDS:
             return f"its heartbeat stood still for only {self.seconds:.2f} s"
-        if self.unexplained_seconds >= BURIAL_SECONDS:
+        if self.unexplained_seconds >= DEAD_AFTER_SECONDS:
             return f"nothing explains {self.unexplained_seconds:.2f} of {self.seconds:.2f} s without a heartbeat"
         return ""
 
 
-def silence_before(record: Record, member: Membership, burial: Burial) -> Silence | None:
+def silence_before(record: Record, member: Membership, take_over: TakeOver) -> Silence | None:
     """Return the silence of a member before it was taken over, or None if it had left."""
-    last = member.last_before(burial.at)
+    last = member.last_before(take_over.at)
     if last.left:
         return None
-    begin, end = last.at, burial.at
+    begin, end = last.at, take_over.at
     # A process that ends after SIGTERM writes heartbeats until it has ended.
     disturbances = [each for each in record.disturbances_of(member) if each.kind != STOPPED]
     delayed = record.delayed(begin, end)
@@ -65,12 +65,12 @@ def silence_before(record: Record, member: Membership, burial: Burial) -> Silenc
     return Silence(begin, end, max(0.0, unexplained), max(shares, key=lambda kind: shares[kind]))
 
 
-def burial_problems(records: Collection[Record]) -> Iterator[str]:
+def take_over_problems(records: Collection[Record]) -> Iterator[str]:
     """Yield a problem for each member that was taken over although it lived, or that was silent without a reason."""
-    for burial in first_burials(records):
+    for take_over in first_take_overs(records):
         for record in records:
-            if (member := record.member(burial.member)) is None:
+            if (member := record.member(take_over.member)) is None:
                 continue
-            silence = silence_before(record, member, burial)
+            silence = silence_before(record, member, take_over)
             if silence and silence.problem:
-                yield f"{record.name}/{member.id} was taken over by {burial.heir}: {silence.problem}"
+                yield f"{record.name}/{member.id} was taken over by {take_over.heir}: {silence.problem}"
