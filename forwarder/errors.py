@@ -9,7 +9,7 @@ ForwarderError                  1
 ├── VaultError                 78    the master key or the sealed secrets
 │   └── SecretMissing          78    the vault opens, and does not hold a secret that is required
 ├── SourceError                69
-│   ├── SourceUnavailable      69    the logs API cannot be reached, fails, or asks to wait
+│   ├── SourceUnavailable      69    the logs API cannot be reached, fails, or requests a pause
 │   ├── SourceRefused          77    the logs API refuses the key
 │   ├── WorkflowNotFound       69    the logs API knows no such workflow
 │   └── PageUnreadable         69    a response that is no page of executions

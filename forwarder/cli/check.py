@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forwarder.cli.health import ask_daemon
+from forwarder.cli.health import request_health
 from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.clock import SystemClock
 from forwarder.errors import ForwarderError
@@ -70,10 +70,10 @@ async def print_checks(
 
 
 def _is_running(config_source: ConfigSource, settings: Settings) -> bool:
-    """Return whether a forwarder runs on this machine. A shared ledger has no lock, so its listener is asked."""
+    """Return whether a forwarder runs on this machine. A shared ledger has no lock, so its listener is checked."""
     try:
         is_locked = ledger_place(config_source, settings).is_locked()
-        return ask_daemon(config_source, path="/livez").response is not None if is_locked is None else is_locked
+        return request_health(config_source, path="/livez").response is not None if is_locked is None else is_locked
     except ForwarderError:
         return False
 

@@ -78,11 +78,12 @@ class HealthResult:
 def health(
     context: typer.Context,
     *,
-    ready: Annotated[bool, typer.Option("--ready", help="Ask /readyz instead of /livez.")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Request /readyz instead of /livez.")] = False,
     started: Annotated[
         bool,
         typer.Option(
-            "--started", help="Ask /startupz instead of /livez: unhealthy until logs API, ledger and bus worked once."
+            "--started",
+            help="Request /startupz instead of /livez: unhealthy until logs API, ledger and bus worked once.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -98,7 +99,7 @@ def health(
     if ready and started:
         raise UsageError("--ready excludes --started")
     try:
-        result = ask_daemon(config_source, path="/readyz" if ready else "/startupz" if started else "/livez")
+        result = request_health(config_source, path="/readyz" if ready else "/startupz" if started else "/livez")
     except ForwarderError as error:
         if not as_json:
             raise
@@ -113,7 +114,7 @@ def health(
     raise typer.Exit(0 if result.healthy else 1)
 
 
-def ask_daemon(config_source: ConfigSource, *, path: str) -> HealthResult:
+def request_health(config_source: ConfigSource, *, path: str) -> HealthResult:
     """Return the health that the running daemon reports under `path`: `/livez`, `/startupz` or `/readyz`.
 
     Without a known listener, the ledger's lock decides about `/livez`. Raise ListenerNotConfigured if the settings do
@@ -128,7 +129,7 @@ def ask_daemon(config_source: ConfigSource, *, path: str) -> HealthResult:
     if listener is None:
         return _without_listener(found.place, path)
     try:
-        result = _ask(listener, path)
+        result = _request(listener, path)
     except (ListenerUnreachable, ListenerNotConfigured):
         if found.error and not is_locked:  # a shared ledger has no lock
             raise found.error from None
@@ -140,7 +141,7 @@ def ask_daemon(config_source: ConfigSource, *, path: str) -> HealthResult:
     return result
 
 
-def _ask(listener: Listener, path: str) -> HealthResult:
+def _request(listener: Listener, path: str) -> HealthResult:
     if listener.port == 0:
         raise ListenerNotConfigured(
             f"web.{listener.key} has port 0, so the daemon's port is not known here",

@@ -18,7 +18,7 @@ from forwarder.cli._components import (
 from forwarder.cli._daemon_settings import DaemonSettings, find_daemon_settings
 from forwarder.cli._fleet import fleet_report
 from forwarder.cli._status_text import print_status
-from forwarder.cli.health import ask_daemon
+from forwarder.cli.health import request_health
 from forwarder.cli.output import JsonOption, echo, print_json
 from forwarder.errors import ForwarderError, ListenerNotConfigured, SettingsError
 from forwarder.fleet_health import ComponentReport
@@ -93,8 +93,8 @@ async def _collect(
             fleet = await ledger.members()
     now = datetime.now(UTC)
     running = any(each.is_running(now) for each in fleet.members) if fleet.is_shared else await place.is_running()
-    can_ask = running and saved and found.knows_listener
-    live, response = _ask(config_source, fleet, saved.pid) if saved and can_ask else (None, {})
+    has_listener = running and saved and found.knows_listener
+    live, response = _live_state(config_source, fleet, saved.pid) if saved and has_listener else (None, {})
     pid = response.get("pid") if fleet.is_shared else saved.pid if running and saved else None
     if saved and response.get("pid") == saved.pid:
         saved = with_newer_states(saved, response)
@@ -157,7 +157,7 @@ def _attention(report: Mapping[str, Any], components: Sequence[ComponentReport])
     return sentences
 
 
-def _ask(config_source: ConfigSource, fleet: Fleet, pid: int) -> tuple[bool | None, dict[str, Any]]:
+def _live_state(config_source: ConfigSource, fleet: Fleet, pid: int) -> tuple[bool | None, dict[str, Any]]:
     """Return whether the daemon with this process id reports itself as live, and its response to /readyz.
 
     Return None and an empty response without a listener. The response of another process is not used. On a shared
@@ -166,10 +166,10 @@ def _ask(config_source: ConfigSource, fleet: Fleet, pid: int) -> tuple[bool | No
     # On a machine without a member, there may be no daemon.
     may_be_absent = fleet.is_shared and socket.gethostname() not in {member.host for member in fleet.members}
     try:
-        live = ask_daemon(config_source, path="/livez")
+        live = request_health(config_source, path="/livez")
         if not live.address:
             return None, {}
-        response = ask_daemon(config_source, path="/readyz").response or {}
+        response = request_health(config_source, path="/readyz").response or {}
     except ListenerNotConfigured:
         return None, {}
     except ForwarderError:

@@ -143,7 +143,7 @@ async def publish(
 
     A request that the bus refuses as a whole, or that fails inside the forwarder, is split in halves down to single
     entries. Single entries that still fail are yielded last, because their outcome depends on whether the bus accepted
-    other entries. Raise DestinationError if the remaining parts have no result, and NotOwned if `owns`, which is asked
+    other entries. Raise DestinationError if the remaining parts have no result, and NotOwned if `owns`, which is called
     before each request, returns False.
     """
     chunks, single_refusals, failed_chunks = [batch], [], []

@@ -154,13 +154,13 @@ class TakeOverStore(TransitionStore):
             for place, entry in placed
             if (item := items.get(entry.digest)) is not None and self._is_unverified(entry, place, item, verified)
         ]
-        doubtful = [
+        unverified = [
             msgspec.structs.replace(
                 entry, kind=UNVERIFIED, owners=(), base=item["o"], payload=str(item["pl"]), detail=b""
             )
             for entry, item in sent
         ]
-        await self._inherit_unverified(member, doubtful, [item for _, item in sent])
+        await self._inherit_unverified(member, unverified, [item for _, item in sent])
         for place, entry in placed:
             if (item := items.get(entry.digest)) is not None:
                 for letter in (transition_at(item, place), settlement_at(item, place)):
@@ -193,12 +193,12 @@ class TakeOverStore(TransitionStore):
             return
         self._settlement_seq += 1  # a verification that has begun says nothing about them
         seq = self._settlement_seq
-        notes = [msgspec.structs.replace(entry, seq=seq) for entry in entries]
-        places = await member.journal.append(notes, self._journal_expiry(self._now()))
-        self._inherited_unverified += len(notes)
+        numbered = [msgspec.structs.replace(entry, seq=seq) for entry in entries]
+        places = await member.journal.append(numbered, self._journal_expiry(self._now()))
+        self._inherited_unverified += len(numbered)
         member.unverified += [
             UnverifiedEntry(seq, item["bs"], place, item["o"], entry)
-            for place, entry, item in zip(places, notes, items, strict=True)
+            for place, entry, item in zip(places, numbered, items, strict=True)
         ]
 
     @property
