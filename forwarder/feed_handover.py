@@ -58,4 +58,4 @@ class FeedHandover:
 
 def _can_read(member: FleetMember) -> bool:
     source = saved_components(member.status).get("source")
-    return source is not None and source.state is State.HEALTHY
+    return source is not None and source.state in (State.HEALTHY, State.DEGRADED)

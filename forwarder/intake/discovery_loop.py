@@ -22,7 +22,7 @@ MIN_REFRESH_SECONDS = 60.0
 """The least time between two reads of what other processes found, if discoveries are not more frequent."""
 
 FOLLOW_SECONDS = 3600.0
-"""The longest time between two heartbeats of the loop that follows the other processes."""
+"""The time after which what other processes found is read in any case: a change may not have been announced."""
 
 RETRY_SECONDS = 5.0
 """The time until what other processes found is read again, if the ledger could not be read."""
@@ -86,7 +86,8 @@ class DiscoveryLoop:
         spacing = min(MIN_REFRESH_SECONDS, self._settings.discover_interval.total_seconds())
         while True:
             heartbeat.beat(FOLLOW_SECONDS)
-            if not await self._clock.wait(self._watched.changed_elsewhere, FOLLOW_SECONDS):
+            is_changed = await self._clock.wait(self._watched.changed_elsewhere, FOLLOW_SECONDS)
+            if not is_changed and not self._watched.is_shared:
                 continue
             self._watched.changed_elsewhere.clear()
             heartbeat.beat()
@@ -117,13 +118,13 @@ class DiscoveryLoop:
         Return the error that made the discovery incomplete, or None. Raise LedgerError if what was found cannot be
         saved.
         """
-        started_at, shards = self._clock.now(), self._watched.own_shards
+        started_at, shards, own_id = self._clock.now(), self._watched.own_shards, self._watched.own_id
         try:
             found = await discover(self._source, is_wanted=lambda user_id: shard_of(user_id) in shards)
         except SourceError as error:
             log.warning("discovery failed", reason=error.message, hint=error.hint)
             return error
-        await self._watched.add_discovered(found, shards, started_at)
+        await self._watched.add_discovered(found, shards, started_at, own_id=own_id)
         if found.problem is not None:
             log.warning("discovery incomplete", reason=found.problem.message, hint=found.problem.hint)
         return found.problem

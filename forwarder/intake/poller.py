@@ -88,6 +88,7 @@ class Poller:
             lambda: len(self.scheduler),
             self._report_ledger,
         )
+        self._sharing_processes = 1
         self.polls: dict[Feed, PollResult] = {}
         """The last poll of each feed. The most recent one is the last item."""
 
@@ -115,6 +116,9 @@ class Poller:
 
     def share_limit(self, fleet: Fleet) -> None:
         """Use this process's part of the request limit. Without `assign`, the poller polls all feeds."""
+        if fleet.size == self._sharing_processes:
+            return
+        self._sharing_processes = fleet.size
         requests_per_second = self._settings.requests_per_second / fleet.size
         self._source.limit_requests(requests_per_second)
         self.scheduler.limit_requests(requests_per_second)

@@ -43,12 +43,18 @@ class WatchedFeeds:
         """Set when the feeds that other processes have discovered are to be read again."""
         self._fleet = ONE_PROCESS
         self._own_shards = ALL_SHARDS
+        self._is_beside_others = False
+        """True for a pass beside running processes, which know more than it does."""
         self._discovered_shards: frozenset[int] = frozenset()
-        """The own shards that this process has discovered since they became its own."""
+        """The own shards that this process has discovered since they became its own. Only it marks their feeds."""
         self._discovered: list[Feed] = []
         """The discovered feeds: those of the discovered shards, and of the others those that the ledger marks."""
+        self._has_rejoined = False
+        """True if this process is another member since the last `refresh`."""
         self._feeds: list[Feed] = []
         """All feeds, also those that other processes poll."""
+        self._added: set[Feed] = set()
+        """The feeds that are known to be in the ledger."""
         self._saved: tuple[frozenset[Feed], frozenset[int]] | None = None
         """The feeds of own shards that were last saved as watched, and the shards of which these are all."""
 
@@ -57,14 +63,30 @@ class WatchedFeeds:
         """Return the shards of the users that this process discovers. Without a fleet, these are all."""
         return self._own_shards
 
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other processes may discover feeds."""
+        return self._fleet.is_shared
+
+    @property
+    def own_id(self) -> str:
+        """Return the id of this process in the fleet."""
+        return self._fleet.own_id
+
     def assign(self, fleet: Fleet) -> None:
         """Let the scheduler poll the feeds that belong to this process in `fleet`."""
         before, self._fleet = self._fleet, fleet
         if before.feeds_version != fleet.feeds_version:
             self.changed_elsewhere.set()
+        if before.own_id != fleet.own_id:  # it was taken over, or the table is another one
+            self._has_rejoined = True
+            self._discovered_shards = frozenset()
+            self._added = set()
         if (before.members, before.own_id) != (fleet.members, fleet.own_id):
             self._own_shards = fleet.own_shards
             self._discovered_shards &= self._own_shards
+            if self._fleet.cannot_read:  # others discover these shards as well
+                self._discovered_shards = frozenset()
             self._assign()
             self.changed_elsewhere.set()  # this process may have to save which feeds of its shards are watched
 
@@ -74,6 +96,7 @@ class WatchedFeeds:
         They are polled at once: the list of users may be unavailable for hours. Raise LedgerError if it cannot be used.
         """
         self._scheduler.reset()
+        self._feeds = []
         async with self._lock:
             stored = await self._ledger.feeds()
             self._discovered = [each.feed for each in stored if each.watched] if self._settings.discover else []
@@ -82,37 +105,48 @@ class WatchedFeeds:
         self._scheduler.restore({feed: activity for feed, activity in activities.items() if activity is not None})
 
     async def watch_configured(self) -> None:
-        """Watch the feeds of the settings. Raise LedgerError if they cannot be saved."""
+        """Watch the feeds of the settings, for a pass. Raise LedgerError if they cannot be saved."""
+        fleet = await self._ledger.members()
+        self._is_beside_others = any(each.id != fleet.own_id for each in fleet.members)
         async with self._lock:
             await self._watch()
 
-    async def add_discovered(self, found: DiscoveryResult, shards: frozenset[int], started_at: datetime) -> None:
+    async def add_discovered(
+        self, found: DiscoveryResult, shards: frozenset[int], started_at: datetime, *, own_id: str
+    ) -> None:
         """Watch what a discovery of these shards found, and of other shards what the ledger marks as watched.
 
-        Raise LedgerError if it cannot be saved.
+        `own_id` is the id of this process when the discovery began. Raise LedgerError if it cannot be saved.
         """
         async with self._lock:
             kept = [feed for feed in self._discovered if feed.user_id in found.unlisted_users]
-            self._discovered = [*found.feeds, *kept, *await self._discovered_elsewhere(shards)]
-            self._discovered_shards = shards & self._own_shards
+            elsewhere = await self._marked(shards, found.unlisted_users)
+            self._discovered = list(dict.fromkeys([*found.feeds, *kept, *elsewhere]))
+            if own_id == self._fleet.own_id and not self._fleet.cannot_read:
+                self._discovered_shards = shards & self._own_shards
+            if self._fleet.is_shared:
+                self._saved = None  # another process may have changed a mark since then
             await self._watch(discovered_at=None if found.problem else started_at, shards=shards)
 
     async def refresh(self) -> None:
         """Watch what other processes have discovered, and no more what they did not find again. Raise LedgerError."""
         async with self._lock:
             if self._settings.discover:
-                own = [feed for feed in self._discovered if shard_of(feed.user_id) in self._discovered_shards]
-                self._discovered = [*own, *await self._discovered_elsewhere(self._discovered_shards)]
+                marked, shards = await self._marked(self._discovered_shards), self._discovered_shards
+                # A new table has only the feeds that its processes have added again.
+                known = [each for each in self._discovered if self._has_rejoined or shard_of(each.user_id) in shards]
+                self._discovered = list(dict.fromkeys([*known, *marked]))
+            self._has_rejoined = False
             await self._watch()
 
-    async def _discovered_elsewhere(self, shards: frozenset[int]) -> list[Feed]:
-        """Return the feeds of other shards that the ledger marks as watched."""
-        if shards == ALL_SHARDS:
+    async def _marked(self, shards: frozenset[int], users: frozenset[str] = frozenset()) -> list[Feed]:
+        """Return the feeds that the ledger marks as watched, of these users and of all other shards."""
+        if shards == ALL_SHARDS and not users:
             return []
         return [
             each.feed
             for each in await self._ledger.feeds()
-            if each.watched and shard_of(each.feed.user_id) not in shards
+            if each.watched and (shard_of(each.feed.user_id) not in shards or each.feed.user_id in users)
         ]
 
     async def _watch(self, *, discovered_at: datetime | None = None, shards: frozenset[int] = frozenset()) -> None:
@@ -120,8 +154,8 @@ class WatchedFeeds:
 
         A feed that is added later would start later, and would miss the failures until then.
         """
-        feeds = list(dict.fromkeys([*self._settings.workflows, *self._discovered]))
-        new = set(feeds).difference(self._feeds)
+        feeds, own_id = list(dict.fromkeys([*self._settings.workflows, *self._discovered])), self._fleet.own_id
+        new = set(feeds).difference(self._added)
         if new or discovered_at is not None:
             now = self._clock.now()
             times = {
@@ -129,8 +163,11 @@ class WatchedFeeds:
             }
             checkpoints = {feed: self._initial_checkpoint(feed, now, times[shard_of(feed.user_id)]) for feed in new}
             await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at, shards=shards)
-        self._feeds = feeds
-        self._assign()
+        if own_id == self._fleet.own_id:
+            self._added = set(feeds)
+        if set(feeds) != set(self._feeds) or shards:  # a discovery ends the failed last polls of removed feeds
+            self._feeds = feeds
+            self._assign()
         await self._save()
         if not feeds and not self._settings.discover:
             self._source_health.report_no_workflows()
@@ -147,9 +184,14 @@ class WatchedFeeds:
         to_poll = self._scheduler.feeds_to_poll
         # Discovered feeds may come and go for months, and feeds move to other processes and back.
         self._forget_all_except(to_poll)
-        feeds = frozenset(each for each in to_poll.union(self._feeds) if shard_of(each.user_id) in self._own_shards)
-        # A shard that was never discovered here may have feeds that its last process added a moment ago.
+        # A shard that was never discovered here may have feeds that its last process added or removed a moment ago.
         shards = self._discovered_shards if self._settings.discover else self._own_shards
+        feeds = frozenset(
+            each
+            for each in to_poll.union(self._feeds)
+            if (shard := shard_of(each.user_id)) in shards
+            or (shard in self._own_shards and each in self._settings.workflows)
+        )
         saved = (feeds, shards if self._may_unwatch else frozenset())
         if saved != self._saved:
             await self._ledger.save_watched(*saved)
@@ -161,7 +203,7 @@ class WatchedFeeds:
 
         While processes have different feeds in their settings, those of the others must stay marked.
         """
-        return len(self._fleet.feed_groups) <= 1
+        return len(self._fleet.feed_groups) <= 1 and not self._is_beside_others
 
     def _assign(self) -> None:
         own = [feed for feed in self._feeds if self._fleet.is_own(feed)]
@@ -181,6 +223,7 @@ class WatchedFeeds:
         since = now - start if isinstance(start, timedelta) else now
         if feed not in self._settings.workflows:
             # The feed may have existed since shortly after the last discovery, which did not find it.
-            one_interval_ago = now - self._settings.discover_interval
-            since -= now - (one_interval_ago if discovered_at is None else min(one_interval_ago, discovered_at))
+            # A shard that moves to another process is discovered within two intervals, on another clock.
+            earlier = now - self._settings.discover_interval * (2 if self._fleet.is_shared else 1)
+            since -= now - (earlier if discovered_at is None else min(earlier, discovered_at))
         return Checkpoint(local_floor=since)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 
 from forwarder.ledger.models import DaemonStatus
@@ -106,6 +107,11 @@ class Fleet:
         return tuple(each for each in self.members if each.id != self.own_id and each.feed_group == own_group)
 
     @property
+    def cannot_read(self) -> bool:
+        """Return whether this process has handed its feeds over, because it cannot read the logs API."""
+        return any(each.cannot_read for each in self.members if each.id == self.own_id)
+
+    @property
     def own_group(self) -> str:
         """Return the feed group of this process."""
         return next((each.feed_group for each in self.members if each.id == self.own_id), "")
@@ -136,6 +142,7 @@ ONE_PROCESS = Fleet((FleetMember("local", ""),), "local")
 """The fleet of a ledger that only one process can use."""
 
 
+@lru_cache(maxsize=1 << 17)
 def shard_of(user_id: str | None) -> int:
     """Return the shard of a user's feeds, or that of the feeds without a user."""
     digest = blake2b((user_id or "").encode(errors="surrogatepass"), digest_size=8).digest()

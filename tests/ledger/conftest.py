@@ -7,6 +7,7 @@ import pytest
 pytest.register_assert_rewrite(
     "tests.ledger.contract",
     "tests.ledger.copied_ledger",
+    "tests.ledger.discoverers",
     "tests.ledger.fleet_table",
     "tests.ledger.retention",
     "tests.ledger.queries",

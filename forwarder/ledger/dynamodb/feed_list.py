@@ -32,6 +32,8 @@ class FeedListStore(TakeOverStore):
         self._listed: dict[Feed, StoredFeed] = {}
         self._listed_at: float | None = None
         self._listed_version = 0
+        self._is_unannounced = False
+        """True from before a change of the list until it is announced to the other processes."""
 
     async def add_feeds(
         self,
@@ -42,9 +44,9 @@ class FeedListStore(TakeOverStore):
     ) -> None:
         stored = await self._table.get_many(feed_key(feed) for feed in new)
         missing = {feed: first for feed, first in new.items() if "ck" not in stored.get(feed_key(feed), {})}
+        self._is_unannounced |= bool(missing)
         await asyncio.gather(*(self._add(feed, first) for feed, first in missing.items()))
-        if missing:
-            await self._announce_change()
+        await self._announce_change()
         if discovered_at is not None and shards:
             await self._save_in_ledger_item({f"da{shard}": to_micros(discovered_at) for shard in shards})
 
@@ -54,20 +56,19 @@ class FeedListStore(TakeOverStore):
         return None if value is None else from_micros(value)
 
     async def save_watched(self, feeds: Collection[Feed], shards: Collection[int] = ALL_SHARDS) -> None:
-        watched, self._listed_at, has_changed = set(feeds), None, False
+        watched = set(feeds)
         for status in await self.feeds():
             is_watched = status.feed in watched or (status.watched and shard_of(status.feed.user_id) not in shards)
             if status.watched is is_watched:
                 continue
-            has_changed = True
+            self._is_unannounced = True
             # The table may have been created again since the list was read.
             await self._table.update(
                 feed_key(status.feed), "SET wa = :wa", condition="attribute_exists(ck)", wa=int(is_watched)
             )
             if stored := self._feeds.get(status.feed):
                 stored.watched = is_watched
-        if has_changed:
-            await self._announce_change()
+        await self._announce_change()
 
     async def feeds(self) -> list[FeedStatus]:
         """Return all feeds. A member returns those of others as they were in the last minute.
@@ -84,6 +85,9 @@ class FeedListStore(TakeOverStore):
             found = await asyncio.gather(*(self._load_partition(each) for each in feed_partitions()))
             self._listed = {stored.feed: stored for part in found for stored in part}
             self._listed_at, self._listed_version = now, version
+            for feed, stored in self._feeds.items():
+                if feed in self._listed:  # another process may have changed the mark
+                    stored.watched = self._listed[feed].watched
         every = self._listed | {feed: stored for feed, stored in self._feeds.items() if stored.changed_at is not None}
         return [
             FeedStatus(feed, self._with_skip(stored), stored.last_poll, stored.watched)
@@ -91,11 +95,14 @@ class FeedListStore(TakeOverStore):
         ]
 
     async def _announce_change(self) -> None:
-        """Let the other processes read the list again, with their next heartbeat."""
+        """Let the other processes read the list again after their next heartbeat, if it was changed."""
+        if not self._is_unannounced:
+            return
         self._listed_at = None
         changes = f"SET {KEEP_FORMAT} ADD feeds_version :one"
         item = await self._table.update(LEDGER, changes, ledger_format=FORMAT, one=1)
         self._ledger_item = item or self._ledger_item
+        self._is_unannounced = False
 
     async def _add(self, feed: Feed, first: Checkpoint) -> None:
         skipped = self._ledger_item.get("skipped_at", 0)

@@ -120,7 +120,9 @@ class FeedStore(FeedListStore):
             for stored in self._feeds.values()
             if stored.watched
         }
+        self._is_unannounced |= bool(first)
         await asyncio.gather(*(self._add(feed, checkpoint) for feed, checkpoint in first.items()))
+        await self._announce_change()
         await super()._begin_again(member)
 
     def _drop(self, member: Member) -> None:

@@ -76,7 +76,7 @@ class RetentionStore(CounterStore):
         await self._table.put(member_key(visitor.id), item, condition="attribute_not_exists(p)")
         async with self._heartbeats_of(visitor):
             for each in unattended:
-                await self._take_over(visitor, each)
+                await self._take_over_and_log(visitor, each)
             old = _old_entries(visitor, now)
             for start in range(0, len(old), MAX_RENEWED_ENTRIES):
                 await self._renew(visitor, old[start : start + MAX_RENEWED_ENTRIES], now)
