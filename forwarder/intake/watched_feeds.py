@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from forwarder.alloy.discovery import DiscoveryResult
@@ -53,8 +54,12 @@ class WatchedFeeds:
         """True if this process is another member since the last `refresh`."""
         self._feeds: list[Feed] = []
         """All feeds, also those that other processes poll."""
+        self._is_assigned = False
+        """False until the scheduler watches what `restore` found."""
         self._added: set[Feed] = set()
         """The feeds that are known to be in the ledger."""
+        self._first: dict[Feed, Checkpoint] = {}
+        """The floors with which the feeds were added. A new table gets them again."""
         self._saved: tuple[frozenset[Feed], frozenset[int]] | None = None
         """The feeds of own shards that were last saved as watched, and the shards of which these are all."""
 
@@ -84,9 +89,8 @@ class WatchedFeeds:
             self._added = set()
         if (before.members, before.own_id) != (fleet.members, fleet.own_id):
             self._own_shards = fleet.own_shards
-            self._discovered_shards &= self._own_shards
-            if self._fleet.cannot_read:  # others discover these shards as well
-                self._discovered_shards = frozenset()
+            # While this process cannot read, others discover its shards as well.
+            self._discovered_shards &= frozenset() if fleet.cannot_read else self._own_shards
             self._assign()
             self.changed_elsewhere.set()  # this process may have to save which feeds of its shards are watched
 
@@ -96,9 +100,10 @@ class WatchedFeeds:
         They are polled at once: the list of users may be unavailable for hours. Raise LedgerError if it cannot be used.
         """
         self._scheduler.reset()
-        self._feeds = []
+        self._is_assigned = False
         async with self._lock:
             stored = await self._ledger.feeds()
+            self._first = {each.feed: replace(each.checkpoint, watermark=None, full_scan_at=None) for each in stored}
             self._discovered = [each.feed for each in stored if each.watched] if self._settings.discover else []
             await self._watch()
         activities = {each.feed: each.checkpoint.activity for each in stored}
@@ -119,25 +124,30 @@ class WatchedFeeds:
         `own_id` is the id of this process when the discovery began. Raise LedgerError if it cannot be saved.
         """
         async with self._lock:
-            kept = [feed for feed in self._discovered if feed.user_id in found.unlisted_users]
+            kept = [
+                feed
+                for feed in self._discovered
+                if feed.user_id in found.unlisted_users
+                or (self._has_rejoined and shard_of(feed.user_id) not in shards)  # see refresh
+            ]
             elsewhere = await self._marked(shards, found.unlisted_users)
             self._discovered = list(dict.fromkeys([*found.feeds, *kept, *elsewhere]))
-            if own_id == self._fleet.own_id and not self._fleet.cannot_read:
-                self._discovered_shards = shards & self._own_shards
             if self._fleet.is_shared:
                 self._saved = None  # another process may have changed a mark since then
-            await self._watch(discovered_at=None if found.problem else started_at, shards=shards)
+            await self._watch(discovered_at=None if found.problem else started_at, shards=shards, own_id=own_id)
 
     async def refresh(self) -> None:
         """Watch what other processes have discovered, and no more what they did not find again. Raise LedgerError."""
         async with self._lock:
+            shards, own_id = self._discovered_shards, self._fleet.own_id  # a heartbeat may change both meanwhile
             if self._settings.discover:
-                marked, shards = await self._marked(self._discovered_shards), self._discovered_shards
+                marked = await self._marked(shards)
                 # A new table has only the feeds that its processes have added again.
                 known = [each for each in self._discovered if self._has_rejoined or shard_of(each.user_id) in shards]
                 self._discovered = list(dict.fromkeys([*known, *marked]))
-            self._has_rejoined = False
             await self._watch()
+            if own_id == self._fleet.own_id:
+                self._has_rejoined = False
 
     async def _marked(self, shards: frozenset[int], users: frozenset[str] = frozenset()) -> list[Feed]:
         """Return the feeds that the ledger marks as watched, of these users and of all other shards."""
@@ -149,24 +159,35 @@ class WatchedFeeds:
             if each.watched and (shard_of(each.feed.user_id) not in shards or each.feed.user_id in users)
         ]
 
-    async def _watch(self, *, discovered_at: datetime | None = None, shards: frozenset[int] = frozenset()) -> None:
+    async def _watch(
+        self, *, discovered_at: datetime | None = None, shards: frozenset[int] = frozenset(), own_id: str | None = None
+    ) -> None:
         """Watch the feeds of the settings and the discovered ones. Add each new one to the ledger before it is polled.
 
-        A feed that is added later would start later, and would miss the failures until then.
+        A feed that is added later would start later, and would miss the failures until then. `own_id` is the id of this
+        process when a discovery began, or None without a discovery.
         """
-        feeds, own_id = list(dict.fromkeys([*self._settings.workflows, *self._discovered])), self._fleet.own_id
+        feeds, adding_id = list(dict.fromkeys([*self._settings.workflows, *self._discovered])), self._fleet.own_id
         new = set(feeds).difference(self._added)
         if new or discovered_at is not None:
             now = self._clock.now()
             times = {
                 shard: await self._ledger.discovered_at(shard) for shard in {shard_of(each.user_id) for each in new}
             }
-            checkpoints = {feed: self._initial_checkpoint(feed, now, times[shard_of(feed.user_id)]) for feed in new}
+            checkpoints = {
+                feed: self._first.get(feed) or self._initial_checkpoint(feed, now, times[shard_of(feed.user_id)])
+                for feed in new
+            }
+            self._first |= checkpoints
             await self._ledger.add_feeds(checkpoints, discovered_at=discovered_at, shards=shards)
-        if own_id == self._fleet.own_id:
+        if adding_id == self._fleet.own_id:
             self._added = set(feeds)
-        if set(feeds) != set(self._feeds) or shards:  # a discovery ends the failed last polls of removed feeds
-            self._feeds = feeds
+        self._first = {feed: self._first[feed] for feed in feeds if feed in self._first}
+        if own_id == self._fleet.own_id and not self._fleet.cannot_read:
+            self._discovered_shards = shards & self._own_shards
+        # A discovery ends the failed last polls of removed feeds.
+        if set(feeds) != set(self._feeds) or own_id is not None or not self._is_assigned:
+            self._feeds, self._is_assigned = feeds, True
             self._assign()
         await self._save()
         if not feeds and not self._settings.discover:

@@ -30,7 +30,8 @@ class Discoverer:
     """A process with its discovery. Its polls are not made, and succeed."""
 
     def __init__(self, process: Process, client: LogsClient, *workflows: str, discover: bool) -> None:
-        self.process, clock = process, QuickClock()
+        self.process = process
+        self.clock = clock = QuickClock()
         source = {"workflows": list(workflows), "discover": discover, "start_from": "now"}
         settings = some_settings(source=source).source
         self._scheduler = Scheduler(settings, clock)
@@ -53,6 +54,10 @@ class Discoverer:
         while (feed := self._scheduler.claim_due()[0]) is not None:
             self._scheduler.record_success(feed, QUIET, 1)
         await self.watched.save()
+
+    def forget_list(self) -> None:
+        """Let the ledger read the list of feeds again, as it does after a minute."""
+        self.process.ledger._listed_at = None  # noqa: SLF001  # no clock of the test decides it
 
     @property
     def feeds(self) -> list[Feed]:

@@ -4,17 +4,18 @@ A mark that is cleared wrongly is a feed that nobody polls.
 """
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from forwarder.errors import LedgerUnavailable
-from forwarder.ledger import shard_of
+from forwarder.ledger import FeedStatus, shard_of
 from forwarder.ledger.dynamodb.member_list import MISSED_HEARTBEATS
 from forwarder.ledger.dynamodb.schema import table_definition
 from forwarder.model import Checkpoint, Feed
 from tests.fakes.actions import HttpResponse
 from tests.harness.dynalite import running_dynalite
-from tests.harness.dynamodb_faults import PASS, THROTTLED, execute
+from tests.harness.dynamodb_faults import FAILED, PASS, THROTTLED, execute
 from tests.ledger.discoverers import USERS, Discoverers, beat, discoverers, unpolled
 from tests.ledger.fleet_table import client
 from tests.virtual_clock import NOON
@@ -30,6 +31,17 @@ def fail_listings(discoverers: Discoverers, *users: str) -> None:
     discoverers.alloy.always(
         lambda request: HttpResponse(500, {}, b"{}") if request.query.get("userId") in users else None
     )
+
+
+async def create_table_again(discoverers: Discoverers) -> None:
+    async with client(running_dynalite().endpoint_url) as sdk:
+        await sdk.delete_table(TableName=discoverers.table.name)
+        while True:
+            try:
+                await sdk.create_table(**table_definition(discoverers.table.name))
+                break
+            except sdk.exceptions.ResourceInUseException:
+                await asyncio.sleep(0.05)
 
 
 async def test_process_that_cannot_read_clears_no_marks(discoverers: Discoverers) -> None:
@@ -119,14 +131,7 @@ async def test_feed_of_a_killed_process_stays_without_a_listing(discoverers: Dis
 
 async def test_feeds_of_a_new_table_are_polled(discoverers: Discoverers) -> None:
     processes = await discoverers.watching(3)
-    async with client(running_dynalite().endpoint_url) as sdk:
-        await sdk.delete_table(TableName=discoverers.table.name)
-        while True:
-            try:
-                await sdk.create_table(**table_definition(discoverers.table.name))
-                break
-            except sdk.exceptions.ResourceInUseException:
-                await asyncio.sleep(0.05)
+    await create_table_again(discoverers)
     for _ in range(3):
         await beat(*processes)
     assert {feed for each in processes for feed in each.feeds} == {Feed("w", user_id) for user_id in USERS}
@@ -143,3 +148,79 @@ async def test_announcement_that_fails_is_repeated(discoverers: Discoverers) -> 
     await one.discover()
     await beat(one, two)
     assert await unpolled(one, two) == set()
+
+
+async def test_feeds_of_a_new_table_keep_their_floors(discoverers: Discoverers) -> None:
+    """The process that joins it first adds the feeds of the others, too. A failure of that time must be recorded."""
+    names = [f"s-{number}" for number in range(8)]
+    one, two = await discoverers.start(*names), await discoverers.start(*names)
+    await beat(one, two)
+    await beat(one, two)
+    feeds = [each for each in two.feeds if each.workflow_id in names]
+    before = {each: (await two.process.ledger.checkpoint(each)).local_floor for each in feeds}
+    for process in (one, two):
+        process.process.ledger.set_now(NOON + timedelta(hours=5))
+        process.clock.jump(timedelta(hours=5))
+    await create_table_again(discoverers)
+    for _ in range(2):
+        await beat(one, two)
+    poller = {feed: process for process in (one, two) for feed in process.feeds}
+    assert {each: (await poller[each].process.ledger.checkpoint(each)).local_floor for each in feeds} == before
+
+
+async def test_join_during_a_refresh_drops_no_feed(discoverers: Discoverers, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = await discoverers.watching(2)
+    await discoverers.start()
+    before, read, fleet = set(one.feeds), one.process.ledger.feeds, await one.process.ledger.beat()
+
+    async def read_beside_a_heartbeat() -> list[FeedStatus]:
+        found = await read()
+        one.watched.assign(fleet)
+        return found
+
+    monkeypatch.setattr(one.process.ledger, "feeds", read_beside_a_heartbeat)
+    await one.watched.refresh()
+    assert set(one.feeds) == {each for each in before if fleet.is_own(each)}
+
+
+async def test_refresh_of_a_new_table_that_fails_is_repeated(discoverers: Discoverers) -> None:
+    one, killed = await discoverers.watching(2)
+    await killed.process.kill()
+    await create_table_again(discoverers)
+    one.watched.assign(await one.process.ledger.beat())
+    one.process.proxy.plan = lambda request: THROTTLED if request.writes("f#") else PASS
+    with pytest.raises(LedgerUnavailable):
+        await one.watched.refresh()
+    one.process.proxy.plan = execute
+    await one.watched.refresh()
+    assert one.users == sorted(USERS)
+
+
+async def test_discovery_that_cannot_be_saved_clears_no_marks(discoverers: Discoverers) -> None:
+    """Its shards do not count as discovered: this process does not know what their last process has added."""
+    heir, killed = await discoverers.watching(2)
+    late = discoverers.add_users(killed.watched.own_shards)
+    await killed.discover()
+    await killed.process.kill()
+    for _ in range(MISSED_HEARTBEATS + 1):
+        heir.watched.assign(await heir.process.ledger.beat())
+    heir.process.proxy.plan = lambda request: FAILED if request.operation == "BatchGetItem" else PASS
+    with pytest.raises(LedgerUnavailable):
+        await heir.discover()
+    heir.process.proxy.plan = execute
+    await heir.watched.save()
+    assert {feed.user_id for feed in await heir.marked()} == {*USERS, *late}
+
+
+async def test_feeds_stay_assigned_while_a_restart_cannot_read_them(discoverers: Discoverers) -> None:
+    (one,) = await discoverers.watching(1)
+    one.process.proxy.plan = lambda request: FAILED if request.operation == "Query" and b"f#" in request.body else PASS
+    one.process.ledger.set_now(NOON + timedelta(hours=1))
+    one.forget_list()
+    with pytest.raises(LedgerUnavailable):
+        await one.watched.restore()
+    one.process.proxy.plan = execute
+    await discoverers.start()
+    fleet = await one.process.ledger.beat()
+    one.watched.assign(fleet)
+    assert {feed.user_id for feed in one.feeds} == {each for each in USERS if fleet.is_own(Feed("w", each))}

@@ -99,10 +99,14 @@ class FeedListStore(TakeOverStore):
         if not self._is_unannounced:
             return
         self._listed_at = None
+        self._is_unannounced = False  # another change may begin meanwhile
         changes = f"SET {KEEP_FORMAT} ADD feeds_version :one"
-        item = await self._table.update(LEDGER, changes, ledger_format=FORMAT, one=1)
+        try:
+            item = await self._table.update(LEDGER, changes, ledger_format=FORMAT, one=1)
+        except BaseException:
+            self._is_unannounced = True
+            raise
         self._ledger_item = item or self._ledger_item
-        self._is_unannounced = False
 
     async def _add(self, feed: Feed, first: Checkpoint) -> None:
         skipped = self._ledger_item.get("skipped_at", 0)

@@ -191,7 +191,8 @@ class MembershipStore(MemberListStore):
                 self._failed_take_overs.add(other["s"])
                 log.exception("take-over failed", member=other["s"], exception_type=type(error).__name__)
         finally:
-            self._take_overs.pop(other["s"], None)
+            if self._take_overs.get(other["s"]) is asyncio.current_task():  # a visitor has none in the list
+                del self._take_overs[other["s"]]
 
     async def _end_membership(self, member: Member) -> None:
         """Drop a membership whose heartbeat was refused. `replaced_table.py` implements it."""
