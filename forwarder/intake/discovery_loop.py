@@ -82,13 +82,11 @@ class DiscoveryLoop:
             self._retry_at = None
 
     async def follow(self) -> None:
-        """Watch what other processes have discovered, until cancelled. A ledger of one process never has any."""
+        """Watch what the other processes of a shared ledger have discovered, until cancelled."""
         spacing = min(MIN_REFRESH_SECONDS, self._settings.discover_interval.total_seconds())
         while True:
             heartbeat.beat(FOLLOW_SECONDS)
-            is_changed = await self._clock.wait(self._watched.changed_elsewhere, FOLLOW_SECONDS)
-            if not is_changed and not self._watched.is_shared:
-                continue
+            await self._clock.wait(self._watched.changed_elsewhere, FOLLOW_SECONDS)
             self._watched.changed_elsewhere.clear()
             heartbeat.beat()
             wait = spacing

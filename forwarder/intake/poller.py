@@ -128,7 +128,8 @@ class Poller:
         await self._begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.triggers.run())
-            tasks.create_task(self._discovery.follow())
+            if self._watched.is_shared:
+                tasks.create_task(self._discovery.follow())
             if self._settings.discover:
                 tasks.create_task(self._discovery.run())
             tasks.create_task(self._poll_due_feeds())

@@ -119,6 +119,8 @@ def test_switch_off_works_in_invalid_settings(environment: Environment, running:
 
 
 def test_settings_are_read_again_after_a_passing_error(environment: Environment, running: ForwarderProcess) -> None:
+    environment.fail("x")
+    running.wait_until(environment.has("x"))  # the modules that the first poll and request import are read
     _, maximum = limits = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (4, maximum))
     environment.installation.change(enabled=False)
