@@ -16,8 +16,9 @@ MAX_HEARTBEAT_INTERVALS = 5
 """The intervals after its last heartbeat for which a process counts as running, if they are longer."""
 
 ALL_SHARDS = frozenset(range(64))
-"""The shards of the users, each of which one process of a fleet discovers. They are divided among many more machines
-than a fleet needs, about evenly."""
+"""The shards of the users. One process of each feed group lists the workflows of a shard. 64 are divided about evenly
+among the processes of a fleet; with many processes, some have none.
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)

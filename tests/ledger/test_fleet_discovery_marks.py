@@ -16,7 +16,7 @@ from forwarder.model import Checkpoint, Feed
 from tests.fakes.actions import HttpResponse
 from tests.harness.dynalite import running_dynalite
 from tests.harness.dynamodb_faults import FAILED, PASS, THROTTLED, execute
-from tests.ledger.discoverers import USERS, Discoverers, beat, discoverers, unpolled
+from tests.ledger.discoverers import USERS, Discoverer, Discoverers, beat, discoverers, unpolled
 from tests.ledger.fleet_table import client
 from tests.virtual_clock import NOON
 
@@ -31,6 +31,17 @@ def fail_listings(discoverers: Discoverers, *users: str) -> None:
     discoverers.alloy.always(
         lambda request: HttpResponse(500, {}, b"{}") if request.query.get("userId") in users else None
     )
+
+
+async def heir_of_a_killed_process(discoverers: Discoverers) -> tuple[Discoverer, set[str]]:
+    """Return a process that took over, and users that the killed one had discovered and it does not know."""
+    heir, killed = await discoverers.watching(2)
+    late = discoverers.add_users(killed.watched.own_shards)
+    await killed.discover()
+    await killed.process.kill()
+    for _ in range(MISSED_HEARTBEATS + 1):
+        heir.watched.assign(await heir.process.ledger.beat())
+    return heir, late
 
 
 async def create_table_again(discoverers: Discoverers) -> None:
@@ -116,12 +127,7 @@ async def test_removed_feed_is_dropped_by_the_process_that_polls_it(discoverers:
 
 async def test_feed_of_a_killed_process_stays_without_a_listing(discoverers: Discoverers) -> None:
     """The heir has not read the list since the feed was added."""
-    heir, killed = await discoverers.watching(2)
-    late = discoverers.add_users(killed.watched.own_shards)
-    await killed.discover()
-    await killed.process.kill()
-    for _ in range(MISSED_HEARTBEATS + 1):
-        heir.watched.assign(await heir.process.ledger.beat())
+    heir, late = await heir_of_a_killed_process(discoverers)
     fail_listings(discoverers, *late)
     for _ in range(2):
         await heir.discover()
@@ -198,12 +204,7 @@ async def test_refresh_of_a_new_table_that_fails_is_repeated(discoverers: Discov
 
 async def test_discovery_that_cannot_be_saved_clears_no_marks(discoverers: Discoverers) -> None:
     """Its shards do not count as discovered: this process does not know what their last process has added."""
-    heir, killed = await discoverers.watching(2)
-    late = discoverers.add_users(killed.watched.own_shards)
-    await killed.discover()
-    await killed.process.kill()
-    for _ in range(MISSED_HEARTBEATS + 1):
-        heir.watched.assign(await heir.process.ledger.beat())
+    heir, late = await heir_of_a_killed_process(discoverers)
     heir.process.proxy.plan = lambda request: FAILED if request.operation == "BatchGetItem" else PASS
     with pytest.raises(LedgerUnavailable):
         await heir.discover()
