@@ -20,7 +20,7 @@ from forwarder.delivery.settlement import SettlementWriter
 from forwarder.errors import BusMissing, LedgerUnavailable
 from forwarder.health import Health
 from forwarder.intake.poller import Poller
-from forwarder.ledger import Ledger, Settlement
+from forwarder.ledger import ONE_PROCESS, Fleet, FleetMember, Ledger, Settlement
 from forwarder.maintenance import Maintenance
 from forwarder.metrics import Metrics
 from forwarder.model import Accepted, Checkpoint, ClaimedEntry, Outcome, Unknown
@@ -48,7 +48,9 @@ class Scenario:
 
 
 @asynccontextmanager
-async def _intake(steps: Steps, response: ApiResponse | None, **source: Any) -> AsyncIterator[Loop]:
+async def _intake(
+    steps: Steps, response: ApiResponse | None, fleet: Fleet = ONE_PROCESS, **source: Any
+) -> AsyncIterator[Loop]:
     settings = some_settings(
         source={"workflows": [f"w-{n}" for n in range(6)], "discover": True, "concurrency": 2, **source}
     )
@@ -70,11 +72,18 @@ async def _intake(steps: Steps, response: ApiResponse | None, **source: Any) -> 
         patch.setattr(http_client, "Connections", connections)
         async with LogsClient(settings.source, SecretStr("key"), clock) as client:
             health = Health(clock.now)
-            yield Poller(client, cast("Ledger", ledger), settings, clock, health, Metrics(), lambda: None).run
+            poller = Poller(client, cast("Ledger", ledger), settings, clock, health, Metrics(), lambda: None)
+            poller.assign(fleet)
+            yield poller.run
 
 
 def quiet_source(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
     return _intake(steps, None, max_interval="1h", discover_interval="3h", requests_per_second=1)
+
+
+def shared_source(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
+    fleet = Fleet((FleetMember("a", "host"),), "a")
+    return _intake(steps, None, fleet, max_interval="1h", discover_interval="3h", requests_per_second=1)
 
 
 def limited_source(steps: Steps, _: Path) -> AbstractAsyncContextManager[Loop]:
@@ -204,6 +213,7 @@ SCENARIOS = {
     each.open.__name__: each
     for each in (
         Scenario("source", 7, quiet_source),
+        Scenario("source", 7, shared_source),
         Scenario("source", 12, limited_source),
         Scenario("bus", 6, idle_bus),
         Scenario("bus", 6, unresponsive_bus),
